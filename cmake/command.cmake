@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The `gate` command (src/cli) with the bench drivers (src/bench): public headers
+# only; src/bench may use raw ZeroMQ for its reference limits.
+file(GLOB cli_sources CONFIGURE_DEPENDS src/cli/*.c)
+file(GLOB bench_sources CONFIGURE_DEPENDS src/bench/*.c)
+if(cli_sources)
+  if(bench_sources)
+    add_library(gi_bench OBJECT ${bench_sources})
+    target_compile_options(gi_bench PRIVATE
+      -iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/bench)
+    target_link_libraries(gi_bench PUBLIC gate_options gaterpc gate_msgpack
+      gate_zeromq gate_jansson Threads::Threads)
+  endif()
+  add_executable(gate ${cli_sources})
+  target_compile_options(gate PRIVATE
+    -iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/cli
+    -iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/bench)
+  target_link_libraries(gate PRIVATE gate_options gaterpc gate_msgpack
+    gate_jansson gate_zeromq Threads::Threads m ${CMAKE_DL_LIBS})
+  if(bench_sources)
+    target_link_libraries(gate PRIVATE gi_bench)
+  endif()
+  # sha256() of the demo service is OpenSSL's.
+  pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+  target_link_libraries(gate PRIVATE PkgConfig::CRYPTO)
+endif()

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# What the library stands on, each as one interface target.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+# gate_package(TARGET pkg-config modules...): system headers, so that their
+# warnings are not ours.
+function(gate_package target)
+  pkg_check_modules(${target}_PC REQUIRED IMPORTED_TARGET ${ARGN})
+  add_library(${target} INTERFACE)
+  target_link_libraries(${target} INTERFACE PkgConfig::${target}_PC)
+endfunction()
+
+gate_package(gate_msgpack msgpack)
+gate_package(gate_uuid uuid)
+gate_package(gate_zeromq libczmq libzmq)
+gate_package(gate_codecs zlib bzip2 liblzma libzstd liblz4)
+gate_package(gate_jansson jansson)
+
+set(GATE_CODEC_DEFS)
+pkg_check_modules(ISAL QUIET IMPORTED_TARGET libisal)
+if(GATE_ISAL AND ISAL_FOUND)
+  target_link_libraries(gate_codecs INTERFACE PkgConfig::ISAL)
+  set(GATE_CODEC_DEFS GI_HAVE_ISAL=1)
+endif()
+
+set(GATE_JOURNAL_DEFS)
+add_library(gate_journal INTERFACE)
+pkg_check_modules(SYSTEMD QUIET IMPORTED_TARGET libsystemd)
+if(SYSTEMD_FOUND)
+  target_link_libraries(gate_journal INTERFACE PkgConfig::SYSTEMD)
+  set(GATE_JOURNAL_DEFS GI_HAVE_JOURNAL=1)
+endif()

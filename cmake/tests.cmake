@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Tests are found by where they lie; see tests/README.md.
+#   tests/unit/<room>/*.c   Criterion, sees that room's private headers  (unit)
+#   tests/api/*.c           Criterion, public headers and the library    (unit)
+#   tests/stress/*.c        own main, sees all rooms; run under TSan too (stress)
+#   tests/fuzz/fuzz_*.c     LLVMFuzzerTestOneInput; corpus replay        (fuzz)
+#   tests/wire/test_*.py    raw pyzmq peers against the command          (wire)
+#   tests/house/*           sh or py, the project's own rules            (house)
+include(${CMAKE_CURRENT_LIST_DIR}/tests-more.cmake OPTIONAL)
+pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
+set(GATE_SAN_FAIL
+  "ERROR: (Leak|Address)Sanitizer|runtime error:|WARNING: ThreadSanitizer")
+
+function(gate_quote target)
+  foreach(room ${ARGN})
+    target_compile_options(${target} PRIVATE
+      -iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/${room})
+  endforeach()
+endfunction()
+
+# gate_test(NAME LABEL TIMEOUT command...)
+function(gate_test name label timeout)
+  add_test(NAME ${name} COMMAND ${ARGN}
+    WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
+    FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}")
+endfunction()
+
+set(rooms_proto proto)
+set(rooms_huge huge proto)
+set(rooms_pool pool proto)
+set(rooms_actors actors pool huge proto)
+if(NOT GATE_SANITIZE STREQUAL "thread") # Criterion does not run under TSan
+  foreach(room proto huge pool actors)
+    file(GLOB tests CONFIGURE_DEPENDS tests/unit/${room}/*.c)
+    foreach(source ${tests})
+      get_filename_component(name ${source} NAME_WE)
+      set(target unit_${room}_${name})
+      add_executable(${target} ${source})
+      gate_quote(${target} ${rooms_${room}})
+      target_link_libraries(${target} PRIVATE gate_options
+        PkgConfig::CRITERION)
+      foreach(seen ${rooms_${room}})
+        if(TARGET gi_${seen})
+          target_link_libraries(${target} PRIVATE gi_${seen})
+        endif()
+      endforeach()
+      target_link_libraries(${target} PRIVATE m crypt ${CMAKE_DL_LIBS})
+      gate_test(${target} unit 300 ${target} --short-filename -j1)
+    endforeach()
+  endforeach()
+  file(GLOB tests CONFIGURE_DEPENDS tests/api/*.c)
+  foreach(source ${tests})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(api_${name} ${source})
+    target_compile_options(api_${name} PRIVATE
+      -iquote ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit)
+    target_link_libraries(api_${name} PRIVATE gate_options gaterpc
+      gate_msgpack Threads::Threads PkgConfig::CRITERION)
+    gate_test(api_${name} unit 300 api_${name} --short-filename -j1)
+  endforeach()
+endif()
+
+file(GLOB tests CONFIGURE_DEPENDS tests/stress/*.c)
+foreach(source ${tests})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(stress_${name} ${source})
+  gate_quote(stress_${name} proto huge pool actors)
+  target_link_libraries(stress_${name} PRIVATE gi_all)
+  gate_test(stress_${name} stress 600 stress_${name})
+endforeach()
+
+file(GLOB tests CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
+foreach(source ${tests})
+  get_filename_component(name ${source} NAME_WE)
+  if(GATE_FUZZ)
+    add_executable(${name} ${source})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    add_executable(${name} ${source} tests/fuzz/replay.c)
+  endif()
+  gate_quote(${name} proto huge pool actors)
+  target_link_libraries(${name} PRIVATE gi_all)
+  string(REPLACE fuzz_ "" corpus ${name})
+  if(GATE_FUZZ)
+    gate_test(${name} fuzz 120 ${name} -runs=0
+      ${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/corpus/${corpus})
+  else()
+    gate_test(${name} fuzz 120 ${name}
+      ${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/corpus/${corpus})
+  endif()
+endforeach()

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker.h -- the Majordomo broker: clients on frontends, workers on backends.
+ * An actor; it never runs user code except functions registered here, which
+ * must be short. Thread: setters before start, by one thread; then any. */
+#ifndef GATERPC_BROKER_H
+#define GATERPC_BROKER_H
+
+#include <gaterpc/service.h>
+
+GATE_BEGIN_DECLS
+
+GATE_API gate_broker_t *gate_broker_new(gate_runtime_t *rt);
+/* Says DISCONNECT to its workers, answers what is in flight with an error. */
+GATE_API void gate_broker_destroy(gate_broker_t **self_p);
+/* Sets are applied at start, in order; any number of each. "tcp://host:*" picks
+ * a port. */
+GATE_API void gate_broker_bind(gate_broker_t *self, const char *frontend);
+GATE_API void gate_broker_bind_backend(gate_broker_t *self,
+                                       const char *backend);
+/* Functions of the internal service "Gate" beside its own; keeps both. They run
+ * inline whatever the table says. */
+GATE_API void gate_broker_methods(gate_broker_t *self,
+                                  const gate_method_t *table, void *ctx);
+/* In-band authentication: asks this ZAP service about every peer. */
+GATE_API void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
+                                  const char *domain);
+/* CURVE server: a certificate file, and a directory of allowed keys or "*". */
+GATE_API void gate_broker_curve(gate_broker_t *self, const char *cert_file,
+                                const char *allowed_dir);
+/* Binds everything and begins; GATE_SYSTEM names the endpoint that failed. */
+GATE_API gate_err_t gate_broker_start(gate_broker_t *self) GATE_MUST;
+/* Borrows: the i-th endpoint with its real port, NULL past the end. */
+GATE_API const char *gate_broker_frontend(const gate_broker_t *self, size_t i);
+GATE_API const char *gate_broker_backend(const gate_broker_t *self, size_t i);
+/* Borrows: a client whose calls come from the broker itself. */
+GATE_API gate_client_t *gate_broker_client(gate_broker_t *self);
+/* Takes no new calls, waits for those in flight, says DISCONNECT to workers. */
+GATE_API gate_err_t gate_broker_drain(gate_broker_t *self,
+                                      int64_t timeout_ms) GATE_MUST;
+/* Gives: {services: {name: {...}}, counters}. NULL when it does not run. */
+GATE_API gate_value_t *gate_broker_stats(gate_broker_t *self);
+
+GATE_END_DECLS
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client.h -- calls services. An actor; use it from any number of threads.
+ * It reconnects by itself: a broker's outage fails the calls it cut, nothing
+ * else. Methods are named "Service.method", split at the last dot; a name
+ * without a dot goes to the setting service_default_name. */
+#ifndef GATERPC_CLIENT_H
+#define GATERPC_CLIENT_H
+
+#include <gaterpc/future.h>
+#include <gaterpc/stream.h>
+
+GATE_BEGIN_DECLS
+
+GATE_API gate_client_t *gate_client_new(gate_runtime_t *rt);
+/* Calls in flight end with GATE_CLOSED. */
+GATE_API void gate_client_destroy(gate_client_t **self_p);
+/* Before connect: in-band PLAIN credentials; CURVE; the identity's name. */
+GATE_API void gate_client_plain(gate_client_t *self, const char *user,
+                                const char *password);
+GATE_API void gate_client_curve(gate_client_t *self, const char *cert_file,
+                                const char *server_cert_file);
+GATE_API void gate_client_identity(gate_client_t *self, const char *name);
+/* Begins to connect to a broker's frontend and returns; NULL = services of this
+ * runtime only. Calls may be made at once: they wait for the connection within
+ * their deadline. */
+GATE_API gate_err_t gate_client_connect(gate_client_t *self,
+                                        const char *frontend) GATE_MUST;
+/* Waits until the broker has answered once. GATE_TIMEOUT: nobody there. */
+GATE_API gate_err_t gate_client_ready(gate_client_t *self,
+                                      int64_t timeout_ms) GATE_MUST;
+
+/* Waits for the answer, at most the setting reply_timeout or the argument
+ * gate_timeout_ms(n). The slot may be gate_onone: the result is not wanted.
+ * Strings stored by gate_ostr or gate_obytes live until this thread's next
+ * synchronous call. GATE_WOULDBLOCK on an actor's thread. */
+GATE_API gate_err_t gate_client_call_(gate_client_t *self, const char *method,
+                                      gate_slot_t out, const gate_arg_t *args,
+                                      size_t n) GATE_MUST;
+/* Gives, never NULL. Blocks: not; GATE_BUSY in the future when message_max
+ * calls are in flight. */
+GATE_API gate_future_t *gate_client_start_(gate_client_t *self,
+                                           const char *method,
+                                           const gate_arg_t *args, size_t n);
+/* Gives the reading end of a streamed answer (any method; a plain result is
+ * its only item). Returns once the request is on its way. */
+GATE_API gate_err_t gate_client_open_(gate_client_t *self, const char *method,
+                                      gate_stream_t **stream,
+                                      const gate_arg_t *args,
+                                      size_t n) GATE_MUST;
+/* Borrows: the service's name list is asked of the broker; gives a value. */
+GATE_API gate_err_t gate_client_services(gate_client_t *self,
+                                         gate_value_t **names) GATE_MUST;
+/* Gives: counters by name. NULL when it does not run. */
+GATE_API gate_value_t *gate_client_stats(gate_client_t *self);
+
+GATE_END_DECLS
+
+#ifndef __cplusplus
+/* gate_client_call(cli, "Service.method", &result or NULL, args...,
+ *                  gate_kw("k", v)..., gate_timeout_ms(n)) */
+#define gate_client_call(cli, method, ...)                                     \
+    gate_client_call_(cli, method, GATE_SLOT(GATE_1(__VA_ARGS__, 0)),          \
+                      GATE_TAIL(__VA_ARGS__))
+/* gate_client_start(cli, "Service.method", args...) */
+#define gate_client_start(cli, ...)                                            \
+    gate_client_start_(cli, GATE_1(__VA_ARGS__, 0), GATE_TAIL(__VA_ARGS__))
+/* gate_client_open(cli, "Service.method", &stream, args...) */
+#define gate_client_open(cli, method, ...)                                     \
+    gate_client_open_(cli, method, GATE_1(__VA_ARGS__, 0),                     \
+                      GATE_TAIL(__VA_ARGS__))
+#endif
+
+#endif

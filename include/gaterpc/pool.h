@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool.h -- where work runs: threads, forked worker processes, or an executor
+ * of your own. Usable without any RPC; the same function is later a method. */
+#ifndef GATERPC_POOL_H
+#define GATERPC_POOL_H
+
+#include <gaterpc/future.h>
+#include <gaterpc/stream.h>
+
+GATE_BEGIN_DECLS
+
+/* A handler or job. It reads its arguments with gate_args, answers with
+ * gate_return (or gate_raise, gate_yield, ...) and returns what those gave. */
+typedef gate_err_t gate_fn(gate_call_t *call);
+
+/* 0 = the setting's value or no limit. */
+typedef struct gate_pool_options {
+    const char *name;       /* in logs and process titles */
+    int workers;            /* threads or processes */
+    int queue_max;          /* jobs waiting; beyond: GATE_BUSY */
+    int64_t max_jobs;       /* process: recycled after so many jobs */
+    int64_t max_age_ms;     /* process: recycled at this age */
+    int64_t max_rss_bytes;  /* process: recycled beyond this resident size */
+    int64_t soft_ms;        /* a job's soft limit: gate_call_cancelled() */
+    int64_t hard_ms;        /* process: a job's hard limit: killed */
+    int64_t grace_ms;       /* process: from cancel to kill */
+    int nice;               /* process */
+    const char *cpus;       /* process: affinity, "0-3,6" */
+    int64_t limit_as_bytes; /* process: RLIMIT_AS */
+    int64_t limit_cpu_s;    /* process: RLIMIT_CPU */
+    int64_t limit_files;    /* process: RLIMIT_NOFILE */
+    bool core_dumps;        /* process: allowed */
+    int restart_max;        /* process: deaths within restart_period_ms before */
+    int64_t restart_period_ms; /*   the pool is degraded and backs off */
+    void *(*init)(void);    /* process: runs in each new worker; gate_call_ctx */
+} gate_pool_options_t;
+
+/* NULL options = all defaults. NULL with gate_error() set when the threads,
+ * the zygote or the memory cannot be had. */
+GATE_API gate_pool_t *gate_threads_new(gate_runtime_t *rt,
+                                       const gate_pool_options_t *options);
+GATE_API gate_pool_t *gate_procs_new(gate_runtime_t *rt,
+                                     const gate_pool_options_t *options);
+/* An executor of your own: submit must run run(arg) exactly once, on any
+ * thread, now or later, or return an error and never run it. */
+typedef gate_err_t gate_submit_fn(void *ctx, void (*run)(void *arg), void *arg);
+GATE_API gate_pool_t *gate_pool_custom(gate_runtime_t *rt,
+                                       gate_submit_fn *submit, void *ctx);
+/* Refuses new jobs, waits for those under way, frees. */
+GATE_API void gate_pool_destroy(gate_pool_t **self_p);
+/* Refuses new jobs and waits up to timeout_ms until none is left. */
+GATE_API gate_err_t gate_pool_drain(gate_pool_t *self,
+                                    int64_t timeout_ms) GATE_MUST;
+/* Process and thread pools: changes the number of workers while running. */
+GATE_API gate_err_t gate_pool_resize(gate_pool_t *self, int workers) GATE_MUST;
+/* Gives: {kind, workers, queued, oldest_ms, running, done, failed, lost,
+ * cancelled, restarts: {reason: n}, state}. NULL only for lack of memory. */
+GATE_API gate_value_t *gate_pool_stats(gate_pool_t *self);
+
+typedef enum gate_priority { GATE_NORMAL, GATE_HIGH } gate_priority_t;
+typedef struct gate_job_options {
+    gate_priority_t priority;
+    bool idempotent;  /* may run again when its worker dies */
+    int max_attempts; /* with idempotent; 0 = 3 */
+    int64_t soft_ms, hard_ms; /* 0 = the pool's */
+} gate_job_options_t;
+
+/* Gives, never NULL; a full queue is GATE_BUSY in the future. */
+GATE_API gate_future_t *gate_submit_(gate_pool_t *self, gate_fn *fn,
+                                     const gate_arg_t *args, size_t n);
+GATE_API gate_future_t *gate_submit_with_(gate_pool_t *self, gate_fn *fn,
+                                          const gate_job_options_t *options,
+                                          const gate_arg_t *args, size_t n);
+/* Opens a job that yields: gives its stream. */
+GATE_API gate_err_t gate_submit_stream_(gate_pool_t *self, gate_fn *fn,
+                                        gate_stream_t **stream,
+                                        const gate_arg_t *args,
+                                        size_t n) GATE_MUST;
+/* Runs fn over each input (a list is spread over the parameters) and gives the
+ * results as a stream, in the order of the inputs or as they come. A failure
+ * of one ends the stream with its error. Inputs are copied. */
+GATE_API gate_err_t gate_pool_map(gate_pool_t *self, gate_fn *fn,
+                                  const gate_arg_t *inputs, size_t n,
+                                  bool ordered,
+                                  gate_stream_t **results) GATE_MUST;
+/* Names a function, so that statistics and errors can; optional. */
+GATE_API void gate_fn_register(const char *name, gate_fn *fn);
+
+GATE_END_DECLS
+
+#ifndef __cplusplus
+/* gate_submit(pool, fn, args...) */
+#define gate_submit(pool, ...)                                                 \
+    gate_submit_(pool, GATE_1(__VA_ARGS__, 0), GATE_TAIL(__VA_ARGS__))
+/* gate_submit_with(pool, fn, &options, args...) */
+#define gate_submit_with(pool, fn, ...)                                        \
+    gate_submit_with_(pool, fn, GATE_1(__VA_ARGS__, 0), GATE_TAIL(__VA_ARGS__))
+/* gate_submit_stream(pool, fn, &stream, args...) */
+#define gate_submit_stream(pool, fn, ...)                                      \
+    gate_submit_stream_(pool, fn, GATE_1(__VA_ARGS__, 0),                      \
+                        GATE_TAIL(__VA_ARGS__))
+#endif
+
+#endif

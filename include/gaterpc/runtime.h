@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* runtime.h -- what brokers, services, clients and pools of one program part
+ * share: settings, the two default pools, the log, the registry of services
+ * that can be called without a socket. Several per process are fine. */
+#ifndef GATERPC_RUNTIME_H
+#define GATERPC_RUNTIME_H
+
+#include <gaterpc/settings.h>
+
+GATE_BEGIN_DECLS
+
+/* Forks the zygote, the small process that forks all worker processes. Call it
+ * first in main, before any thread, ZeroMQ context or CZMQ call; idempotent.
+ * GATE_CLOSED when this process already has threads (the text names the cure);
+ * GATE_SYSTEM when fork or the socket pair fails. Only programs that run
+ * methods or jobs on processes need it. */
+GATE_API gate_err_t gate_process_init(void) GATE_MUST;
+
+/* NULL settings = defaults and environment. NULL only for lack of memory. */
+GATE_API gate_runtime_t *gate_runtime_new(const gate_settings_t *settings);
+/* Stops and frees. Children (brokers, services, clients, pools) keep the
+ * runtime alive: destroying them first is right, the other order is safe. */
+GATE_API void gate_runtime_destroy(gate_runtime_t **self_p);
+/* Reports what stuck in the settings, starts the log actor, checks limits.
+ * Children start it by themselves when you have not. */
+GATE_API gate_err_t gate_runtime_start(gate_runtime_t *self) GATE_MUST;
+/* Waits for SIGTERM or SIGINT (taken only inside this call), then drains every
+ * broker and service of the runtime; a second signal stops at once. Returns
+ * the exit code, 0. Call it from main, with no other signal handling. */
+GATE_API int gate_runtime_wait(gate_runtime_t *self);
+/* Borrows: the default executors, made on first use. NULL with gate_error()
+ * set when they cannot be had. */
+GATE_API gate_pool_t *gate_runtime_threads(gate_runtime_t *self);
+GATE_API gate_pool_t *gate_runtime_procs(gate_runtime_t *self);
+/* Borrows: the runtime's own copy. */
+GATE_API const gate_settings_t *gate_runtime_settings(const gate_runtime_t *self);
+
+GATE_END_DECLS
+
+#endif

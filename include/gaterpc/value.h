@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* value.h -- arguments going in, values coming out, typed by the compiler.
+ *
+ * gate_arg_t is one argument (it lives as long as what it borrows), gate_slot_t
+ * one place for a decoded value, gate_value_t a decoded msgpack value of its
+ * own. GATE_ARG(x) and GATE_SLOT(&x) make the first two from any C type that
+ * fits; anything else does not compile.
+ * Thread: values are immutable; each is one thread's at a time. */
+#ifndef GATERPC_VALUE_H
+#define GATERPC_VALUE_H
+
+#include <gaterpc/error.h>
+#include <msgpack.h>
+
+GATE_BEGIN_DECLS
+
+/* ---- arguments ---------------------------------------------------------- */
+typedef enum gate_arg_type {
+    GATE_A_NIL,
+    GATE_A_BOOL,
+    GATE_A_INT,
+    GATE_A_UINT,
+    GATE_A_F64,
+    GATE_A_STR,   /* as.p, n bytes */
+    GATE_A_BIN,   /* as.p, n bytes */
+    GATE_A_LIST,  /* as.p, n gate_arg_t */
+    GATE_A_MAP,   /* as.p, n gate_arg_t, each with kw */
+    GATE_A_OBJ,   /* as.p, a msgpack_object */
+    GATE_A_RAW,   /* as.p, n bytes of msgpack: exactly one value */
+    GATE_A_EXT,   /* as.p, handed to the prepare_pack hook with ext type n */
+    GATE_A_QUEUE, /* as.p, a gate_queue_t; jobs of process pools only */
+    GATE_A_TIMEOUT /* as.i in ms: the call's deadline, not an argument */
+} gate_arg_type_t;
+
+typedef struct gate_arg {
+    gate_arg_type_t type;
+    const char *kw; /* keyword or map key; NULL = positional */
+    size_t n;
+    union {
+        bool b;
+        int64_t i;
+        uint64_t u;
+        double d;
+        const void *p;
+    } as;
+} gate_arg_t;
+
+GATE_API gate_arg_t gate_null(const void *ignored);
+GATE_API gate_arg_t gate_bool(bool v);
+GATE_API gate_arg_t gate_int(int64_t v);
+GATE_API gate_arg_t gate_uint(uint64_t v);
+GATE_API gate_arg_t gate_f64(double v);
+GATE_API gate_arg_t gate_str(const char *v); /* NULL = nil */
+GATE_API gate_arg_t gate_strn(const char *v, size_t size);
+GATE_API gate_arg_t gate_bin(const void *data, size_t size);
+GATE_API gate_arg_t gate_bytes(gate_bytes_t v);
+GATE_API gate_arg_t gate_obj(const msgpack_object *v);
+GATE_API gate_arg_t gate_val(const gate_value_t *v);
+GATE_API gate_arg_t gate_raw(const void *msgpack, size_t size);
+GATE_API gate_arg_t gate_ext(int8_t type, const void *user_object);
+GATE_API gate_arg_t gate_queue_arg(gate_queue_t *q);
+GATE_API gate_arg_t gate_same(gate_arg_t v);
+GATE_API gate_arg_t gate_kw_(const char *name, gate_arg_t v);
+GATE_API gate_arg_t gate_list_(const gate_arg_t *items, size_t n);
+GATE_API gate_arg_t gate_map_(const gate_arg_t *entries, size_t n);
+/* Rides in an argument list: this call's deadline from now, in ms. */
+GATE_API gate_arg_t gate_timeout_ms(int64_t ms);
+
+/* ---- slots -------------------------------------------------------------- */
+typedef enum gate_slot_type {
+    GATE_S_NONE,
+    GATE_S_I64,
+    GATE_S_INT,
+    GATE_S_U64,
+    GATE_S_F64,
+    GATE_S_BOOL,
+    GATE_S_STR,   /* const char **: borrows from the call or value */
+    GATE_S_DUP,   /* char **: gives, free() it */
+    GATE_S_BYTES, /* str or bin; borrows from the call or value */
+    GATE_S_OBJ,   /* borrows from the call or value */
+    GATE_S_VALUE, /* gives */
+    GATE_S_QUEUE  /* shares: destroy it */
+} gate_slot_type_t;
+
+typedef struct gate_slot {
+    gate_slot_type_t type;
+    const char *kw; /* may come by this name */
+    bool optional;  /* may be absent: *to keeps its default */
+    void *to;
+} gate_slot_t;
+
+GATE_API gate_slot_t gate_onone(void *ignored);
+GATE_API gate_slot_t gate_oi64(int64_t *to);
+GATE_API gate_slot_t gate_oll(long long *to);
+GATE_API gate_slot_t gate_oint(int *to);
+GATE_API gate_slot_t gate_ou64(uint64_t *to);
+GATE_API gate_slot_t gate_of64(double *to);
+GATE_API gate_slot_t gate_obool(bool *to);
+GATE_API gate_slot_t gate_ostr(const char **to);
+GATE_API gate_slot_t gate_odup(char **to);
+GATE_API gate_slot_t gate_obytes(gate_bytes_t *to);
+GATE_API gate_slot_t gate_oobj(const msgpack_object **to);
+GATE_API gate_slot_t gate_oval(gate_value_t **to);
+GATE_API gate_slot_t gate_oqueue(gate_queue_t **to);
+GATE_API gate_slot_t gate_osame(gate_slot_t v);
+GATE_API gate_slot_t gate_opt_(gate_slot_t v);
+GATE_API gate_slot_t gate_kwslot_(const char *name, gate_slot_t v);
+
+/* ---- values ------------------------------------------------------------- */
+/* Builds a value; gives. NULL with gate_error() set when it cannot be packed. */
+GATE_API gate_value_t *gate_value_new_(gate_arg_t v);
+/* Decodes exactly one msgpack value, limits and hooks those of settings (NULL:
+ * the defaults); copies. Trailing bytes are GATE_BADDATA. */
+GATE_API gate_err_t gate_value_decode(const void *msgpack, size_t size,
+                                      const gate_settings_t *settings,
+                                      gate_value_t **out) GATE_MUST;
+GATE_API void gate_value_destroy(gate_value_t **self_p);
+/* Shares: one more reference, to be destroyed on its own. */
+GATE_API gate_value_t *gate_value_share(gate_value_t *self);
+/* Borrows: the decoded object, valid as long as the value. */
+GATE_API const msgpack_object *gate_value_object(const gate_value_t *self);
+/* Borrows: the packed form. Empty when a hook replaced the decoded value. */
+GATE_API gate_bytes_t gate_value_bytes(const gate_value_t *self);
+/* Reads the part at path: "" the whole, "args.0", "user.name". GATE_BADARG
+ * when it is absent or of another type. */
+GATE_API gate_err_t gate_value_read_(const gate_value_t *self, const char *path,
+                                     gate_slot_t to) GATE_MUST;
+/* Gives: one line of JSON, bin as {"$bin": "base64"}; free() it. NULL only for
+ * lack of memory. */
+GATE_API char *gate_value_json(const gate_value_t *self);
+/* The same for a part of a value. */
+GATE_API char *gate_object_json(const msgpack_object *object);
+
+/* ---- hooks: the seed's four, in C ---------------------------------------- */
+/* They hold for arguments, results, stream items and huge values of everything
+ * made from the settings that carry them, in worker processes too when set
+ * before the fork. NULL = none. A hook that fails fails the decode.
+ * Thread: several at once. */
+typedef struct gate_hooks {
+    /* Packs a user's object given by gate_ext(): writes one whole value. */
+    gate_err_t (*prepare_pack)(void *ctx, int8_t ext_type, const void *object,
+                               msgpack_packer *to);
+    /* May replace a decoded map (*map) in place, memory from zone. */
+    gate_err_t (*object_hook)(void *ctx, msgpack_object *map, msgpack_zone *z);
+    /* The same, asked first; when set, object_hook is not called. */
+    gate_err_t (*pairs_hook)(void *ctx, msgpack_object *map, msgpack_zone *z);
+    /* May replace a decoded array in place. */
+    gate_err_t (*list_hook)(void *ctx, msgpack_object *array, msgpack_zone *z);
+    void *ctx;
+} gate_hooks_t;
+
+GATE_END_DECLS
+
+#ifndef __cplusplus
+#define GATE_ARG(x)                                                            \
+    _Generic((x),                                                              \
+        _Bool: gate_bool,                                                      \
+        int: gate_int,                                                         \
+        long: gate_int,                                                        \
+        long long: gate_int,                                                   \
+        unsigned: gate_uint,                                                   \
+        unsigned long: gate_uint,                                              \
+        unsigned long long: gate_uint,                                         \
+        float: gate_f64,                                                       \
+        double: gate_f64,                                                      \
+        char *: gate_str,                                                      \
+        const char *: gate_str,                                                \
+        gate_bytes_t: gate_bytes,                                              \
+        const msgpack_object *: gate_obj,                                      \
+        msgpack_object *: gate_obj,                                            \
+        gate_value_t *: gate_val,                                              \
+        const gate_value_t *: gate_val,                                        \
+        gate_queue_t *: gate_queue_arg,                                        \
+        void *: gate_null,                                                     \
+        gate_arg_t: gate_same)(x)
+#define GATE_SLOT(x)                                                           \
+    _Generic((x),                                                              \
+        long *: gate_oi64,                                                     \
+        long long *: gate_oll,                                                 \
+        int *: gate_oint,                                                      \
+        unsigned long *: gate_ou64,                                            \
+        double *: gate_of64,                                                   \
+        _Bool *: gate_obool,                                                   \
+        const char **: gate_ostr,                                              \
+        char **: gate_odup,                                                    \
+        gate_bytes_t *: gate_obytes,                                           \
+        const msgpack_object **: gate_oobj,                                    \
+        gate_value_t **: gate_oval,                                            \
+        gate_queue_t **: gate_oqueue,                                          \
+        void *: gate_onone,                                                    \
+        gate_slot_t: gate_osame)(x)
+/* A keyword argument, or an entry of gate_map(). */
+#define gate_kw(name, x) gate_kw_(name, GATE_ARG(x))
+#define gate_list(...)                                                         \
+    gate_list_(GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__))
+#define gate_map(...)                                                          \
+    gate_map_(GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__))
+/* May be absent: the variable keeps its default. */
+#define gate_opt(p) gate_opt_(GATE_SLOT(p))
+/* May come by name or by position; must come. */
+#define gate_named(name, p) gate_kwslot_(name, GATE_SLOT(p))
+/* May come by name or by position, or be absent. */
+#define gate_kwopt(name, p) gate_opt_(gate_kwslot_(name, GATE_SLOT(p)))
+#define gate_value_new(x) gate_value_new_(GATE_ARG(x))
+#define gate_value_read(v, path, p) gate_value_read_(v, path, GATE_SLOT(p))
+#endif
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* call.h (private) -- what is inside a gate_call_t. A host (a service's actor, a
+ * thread pool's job, a worker process) embeds one, fills the borrowed part, runs
+ * the handler with gi_call_invoke and reads the outcome.
+ * Thread: the handler's, then the host's; never both at once. */
+#ifndef GI_CALL_H
+#define GI_CALL_H
+
+#include <gaterpc/call.h>
+#include <stdatomic.h>
+#include "value.h"
+
+/* What a host can do for a handler; NULL members are refused with a clear
+ * error. */
+typedef struct gi_call_ops {
+    /* One packed item in self->out; may wait for credit. */
+    gate_err_t (*yield)(gate_call_t *self);
+    /* Gives the call to the user; NULL = cannot. */
+    gate_call_t *(*keep)(gate_call_t *self);
+    /* A kept call has its outcome in place: deliver. Takes. Any thread. */
+    void (*finish)(gate_call_t *self);
+    gate_err_t (*generate)(gate_call_t *self,
+                           gate_err_t (*next)(gate_call_t *, void *),
+                           void *state, void (*done)(void *));
+    gate_err_t (*run)(gate_call_t *self, gate_pool_t *pool, gate_fn *job,
+                      gate_arg_t args, gate_then_fn *then);
+    bool (*cancelled)(gate_call_t *self);
+    gi_slot_queue_fn *queue; /* resolves queue arguments; ctx = the call */
+} gi_call_ops_t;
+
+struct gate_call {
+    /* filled by the host, borrowed */
+    const gi_call_ops_t *ops;
+    gate_runtime_t *runtime;
+    const gate_settings_t *settings;
+    gate_bytes_t args_packed, kwargs_packed; /* empty = none given */
+    const char *method; /* NUL-terminated */
+    gate_bytes_t client;
+    const char *user;
+    void *ctx;
+    int64_t deadline_ms; /* on gi_clock_ms; INT64_MAX = not known */
+    int attempt;
+    /* the call's own */
+    atomic_bool cancel; /* set by the host from any thread */
+    bool decoded;       /* args, kwargs are valid */
+    bool packed;        /* the user has a packer onto out */
+    bool answered;      /* gate_return stored a result */
+    bool streamed;      /* gate_yield was called */
+    msgpack_zone *zone; /* of args and kwargs; reused */
+    msgpack_object args, kwargs;
+    gi_arena_t arena;
+    gi_buf_t out; /* the packed result, or one packed item */
+    msgpack_packer packer;
+    gi_error_t error; /* code GATE_OK: none */
+};
+
+void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
+                  gate_runtime_t *runtime, const gate_settings_t *settings);
+/* Ready for the next call; keeps memory worth keeping. */
+void gi_call_reset(gate_call_t *self);
+void gi_call_fini(gate_call_t *self);
+/* Checks (scan, array, map) and runs fn. GATE_OK: exactly one packed value in
+ * out (checked; GATE_BADARG otherwise, as for a handler that returned nothing);
+ * GATE_KEPT; else error is set and its code returned. Streams: yields were
+ * called, out is empty (self->streamed). */
+gate_err_t gi_call_invoke(gate_call_t *self, gate_fn *fn);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* clock.h -- monotonic time; nothing in the library looks at the wall clock
+ * except log lines. */
+#ifndef GI_CLOCK_H
+#define GI_CLOCK_H
+
+#include <stdint.h>
+
+int64_t gi_clock_ms(void);
+int64_t gi_clock_ns(void);
+
+#endif

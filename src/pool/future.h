@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* future.h (private) -- the completing side of futures.
+ * A future has two references: the user's and the completer's. The completer's
+ * goes with the one complete/fail call. What is completed first wins; a later
+ * completion frees what it brought. */
+#ifndef GI_FUTURE_H
+#define GI_FUTURE_H
+
+#include <gaterpc/future.h>
+#include "value.h"
+
+/* User's and completer's reference both held by the caller. settings are used
+ * to decode; owner (may be NULL) is released when the future dies, so that
+ * settings outlive it. NULL: no memory. */
+gate_future_t *gi_future_new(const gate_settings_t *settings,
+                             gi_release_fn *release_owner, void *owner);
+/* One that has failed already; never NULL (a static one for no memory). */
+gate_future_t *gi_future_failed(const gate_error_t *story);
+/* What cancel asks for; runs at most once, on the cancelling thread, never
+ * after the completion has returned. Must not block. Set before it is shared. */
+void gi_future_on_cancel(gate_future_t *self,
+                         void (*cancel)(void *ctx, gate_future_t *f),
+                         void *ctx);
+/* The three completions; each drops the completer's reference. */
+void gi_future_complete(gate_future_t *self, gate_value_t *value); /* takes */
+/* Takes a single reply's bytes (rpc.h); decoded by whoever waits. */
+void gi_future_complete_reply(gate_future_t *self, const void *data,
+                              size_t size, gi_release_fn *release, void *hint);
+void gi_future_fail(gate_future_t *self, const gate_error_t *story);
+/* True when nobody holds the user's reference any more and nothing waits. */
+bool gi_future_forgotten(const gate_future_t *self);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* logring.h -- the ring between gate_log() and the log actor: many producers, one
+ * consumer, fixed-size cells, never waits; full drops and counts. One for the
+ * process. */
+#ifndef GI_LOGRING_H
+#define GI_LOGRING_H
+
+#include <gaterpc/log.h>
+#include <gaterpc/settings.h>
+
+typedef struct gi_log_line {
+    int64_t wall_us; /* real time, for people */
+    gate_level_t level;
+    uint64_t thread; /* the kernel's thread id */
+    char part[32];
+    char text[1000];
+} gi_log_line_t;
+
+/* Level rules: "part=level,part=level" over a general level. Thread: any. */
+void gi_log_levels(gate_level_t general, const char *rules);
+bool gi_log_enabled(gate_level_t level, const char *part);
+/* The consumer: attach (one at a time) makes lines go to the ring instead of
+ * stderr; fd is its doorbell. */
+gate_err_t gi_logring_attach(int *fd) GATE_MUST;
+void gi_logring_detach(void);
+bool gi_logring_pop(gi_log_line_t *out);
+bool gi_logring_sleep(void); /* as gi_mailbox_sleep */
+void gi_logring_wake(void);
+/* Told by the consumer after it wrote all it popped, for gate_log_flush. */
+void gi_logring_written(void);
+/* "2026-01-02 03:04:05.678 INFO  broker: text\n"; returns the length. */
+size_t gi_log_format(const gi_log_line_t *line, bool colour, char *out,
+                     size_t room);
+/* Calls the user's sink, if there is one. */
+void gi_log_call_sink(const gi_log_line_t *line);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool.h (private) -- one face for every kind of pool, for services and for the
+ * public functions. */
+#ifndef GI_POOL_H
+#define GI_POOL_H
+
+#include <gaterpc/pool.h>
+#include "threads.h"
+#include "value.h"
+
+/* What a submitted request reports to. Called on a pool's own thread (in order
+ * for one request), must not block. */
+typedef struct gi_sink {
+    /* One yielded item, packed; borrowed. NULL member: yields are refused. */
+    void (*item)(void *ctx, const void *data, size_t size);
+    /* Exactly once: a packed result (borrowed) and err NULL; err with code
+     * GATE_EOS after yields; else the error. */
+    void (*done)(void *ctx, const void *data, size_t size,
+                 const gate_error_t *err);
+} gi_sink_t;
+
+typedef struct gi_request {
+    gate_fn *fn;
+    const char *name;           /* for errors and statistics; may be NULL */
+    gate_bytes_t args, kwargs;  /* packed, scanned already; copied by submit */
+    gate_job_options_t options; /* a zeroed one is fine */
+    int64_t deadline_ms;        /* on gi_clock_ms; INT64_MAX = none */
+    int attempt;                /* 0 = 1 */
+    size_t credit_items, credit_bytes; /* window for yields; 0 = unlimited */
+    void *fn_ctx;               /* gate_call_ctx on threads */
+    gate_runtime_t *runtime;    /* gate_call_runtime on threads */
+    const char *user;           /* gate_call_user; copied */
+    struct gate_queue *const *queues; /* that args refer to (procs.h) */
+    size_t n_queues;
+    const gi_sink_t *sink;
+    void *ctx;
+} gi_request_t;
+
+/* Identifies a request under way; 0 is none. Stale tickets are harmless. */
+typedef uint64_t gi_ticket_t;
+
+typedef struct gi_pool_ops {
+    const char *kind; /* "threads", "processes", "custom" */
+    void (*destroy)(gate_pool_t *self); /* waits; frees impl */
+    gate_err_t (*drain)(gate_pool_t *self, int64_t timeout_ms);
+    gate_err_t (*resize)(gate_pool_t *self, int workers);
+    gate_value_t *(*stats)(gate_pool_t *self);
+    /* A job of the process's own: threads and custom only, else NULL. */
+    gate_err_t (*run)(gate_pool_t *self, gi_job_t *job);
+    gate_err_t (*submit)(gate_pool_t *self, const gi_request_t *request,
+                         gi_ticket_t *ticket);
+    void (*cancel)(gate_pool_t *self, gi_ticket_t ticket);
+    void (*credit)(gate_pool_t *self, gi_ticket_t ticket, size_t items,
+                   size_t bytes);
+} gi_pool_ops_t;
+
+struct gate_pool {
+    const gi_pool_ops_t *ops;
+    void *impl;
+    const gate_settings_t *settings;
+    gate_runtime_t *runtime;      /* for calls; never looked into here */
+    gi_release_fn *release_owner; /* at the end of destroy; may be NULL */
+    void *owner;
+};
+
+typedef struct gi_pool_base {
+    const gate_settings_t *settings;
+    gate_runtime_t *runtime;
+    gi_release_fn *release_owner;
+    void *owner;
+} gi_pool_base_t;
+
+/* The makers behind gate_threads_new and its sisters (which live in actors,
+ * where runtimes are known). NULL with gate_error() set. */
+gate_pool_t *gi_pool_threads(const gi_pool_base_t *base,
+                             const gate_pool_options_t *options);
+gate_pool_t *gi_pool_custom(const gi_pool_base_t *base, gate_submit_fn *submit,
+                            void *ctx);
+gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
+                           const gate_pool_options_t *options);
+
+/* GATE_BUSY: full; GATE_CLOSED; sets the story. */
+gate_err_t gi_pool_submit(gate_pool_t *self, const gi_request_t *request,
+                          gi_ticket_t *ticket) GATE_MUST;
+void gi_pool_cancel(gate_pool_t *self, gi_ticket_t ticket);
+void gi_pool_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
+                    size_t bytes);
+/* Runs job->run on the pool; GATE_BUSY, GATE_CLOSED, GATE_BADARG (processes).
+ * Sets no story. */
+gate_err_t gi_pool_run(gate_pool_t *self, gi_job_t *job);
+bool gi_pool_is_procs(const gate_pool_t *self);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* threads.h -- the thread pool itself: one mutex, one ring, one condition, wake
+ * throttling (at most one wake-up in flight; the woken wakes the next), batches
+ * of min(n/2, 16). No thread is ever killed. Thread: any. */
+#ifndef GI_THREADS_H
+#define GI_THREADS_H
+
+#include <gaterpc/error.h>
+
+/* Embedded in whatever is to run. Owned by the pool from submit to run. */
+typedef struct gi_job {
+    void (*run)(struct gi_job *self);
+    int64_t queued_ns; /* set by submit, for the oldest-age gauge */
+} gi_job_t;
+
+typedef struct gi_threads gi_threads_t;
+typedef struct gi_threads_stats {
+    int workers;
+    size_t queued, running;
+    uint64_t done;
+    int64_t oldest_ms;
+} gi_threads_stats_t;
+
+gate_err_t gi_threads_new(const char *name, int workers, size_t queue_max,
+                          gi_threads_t **out) GATE_MUST;
+/* Waits for all jobs. */
+void gi_threads_destroy(gi_threads_t **self_p);
+/* GATE_BUSY: full; GATE_CLOSED. Sets no story. */
+gate_err_t gi_threads_submit(gi_threads_t *self, gi_job_t *job);
+gate_err_t gi_threads_resize(gi_threads_t *self, int workers) GATE_MUST;
+/* Refuses new jobs; waits up to timeout_ms for those there are. */
+gate_err_t gi_threads_drain(gi_threads_t *self, int64_t timeout_ms) GATE_MUST;
+void gi_threads_stats(gi_threads_t *self, gi_threads_stats_t *out);
+
+#endif

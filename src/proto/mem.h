@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* mem.h -- the one door through which the library allocates, so that tests can
+ * make the n-th allocation fail. Thread: any. Results are NULL for no memory;
+ * nothing here sets gate_error(). */
+#ifndef GI_MEM_H
+#define GI_MEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+void *gi_mem_alloc(size_t size);
+void *gi_mem_calloc(size_t n, size_t size);
+void *gi_mem_realloc(void *p, size_t size);
+void gi_mem_free(void *p);
+char *gi_mem_strdup(const char *s);
+/* size bytes and a NUL behind them. */
+char *gi_mem_dup(const void *data, size_t size);
+
+/* Tests: the n-th allocation from now fails (1 = the next; 0 = none), only that
+ * one or all from it on. */
+void gi_mem_fail_at(long n, bool from_then_on);
+/* Allocations asked for since the last gi_mem_fail_at. */
+long gi_mem_asked(void);
+
+#endif

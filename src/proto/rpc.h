@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rpc.h -- what is inside an envelope's body: requests, single replies, stream
+ * and huge messages, exceptions. Pure. Sources: docs/wire.md (replies, streams,
+ * huge data). */
+#ifndef GI_RPC_H
+#define GI_RPC_H
+
+#include "tags.h"
+#include "value.h"
+
+/* ---- requests: func, args, kwargs ---------------------------------------- */
+/* Three packed values behind each other in one buffer. */
+typedef struct gi_rpc_request {
+    size_t func_size, args_size, kwargs_size;
+    int64_t timeout_ms; /* from gate_timeout_ms; -1 when not given */
+} gi_rpc_request_t;
+gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func,
+                               size_t func_len, const gate_arg_t *args,
+                               size_t n, const gate_settings_t *settings,
+                               gi_rpc_request_t *req) GATE_MUST;
+/* "Service.method" at the last dot; without one, service = fallback. Borrows. */
+gate_err_t gi_rpc_split_name(const char *name, const char *fallback,
+                             gate_bytes_t *service, gate_bytes_t *func)
+    GATE_MUST;
+/* A func frame: msgpack str. Borrows. GATE_BADARG (TypeError) when it is
+ * another type, GATE_BADDATA when it is no msgpack. */
+gate_err_t gi_rpc_parse_func(gate_bytes_t frame, gate_bytes_t *func) GATE_MUST;
+
+/* ---- single replies -------------------------------------------------------*/
+/* {"result": value, "exception": nil} is prefix + packed value + suffix. */
+extern const unsigned char gi_rpc_ok_prefix[8];
+extern const unsigned char gi_rpc_ok_suffix[11];
+#define GI_RPC_OK_OVERHEAD (8 + 11)
+/* {"result": nil, "exception": [cls, repr, traceback]} appended to out; repr is
+ * made of cls and text: cls('text'), quoted as Python does. */
+gate_err_t gi_rpc_pack_exception(gi_buf_t *out, const char *cls,
+                                 const char *text, const char *traceback)
+    GATE_MUST;
+/* [cls, repr, traceback] alone: the last frame of stream and huge exceptions. */
+gate_err_t gi_rpc_pack_triple(gi_buf_t *out, const char *cls, const char *text,
+                              const char *traceback) GATE_MUST;
+/* Takes the bytes of a reply (see gi_value_take). GATE_OK gives the result's
+ * value; else the remote error is gate_error() (GATE_RAISED or the code of its
+ * class), or GATE_BADDATA. Lenient as Python's client is: missing and extra
+ * keys, exception a str. */
+gate_err_t gi_rpc_take_reply(const void *data, size_t size,
+                             gi_release_fn *release, void *hint,
+                             const gate_settings_t *settings,
+                             gate_value_t **out) GATE_MUST;
+/* Makes a packed triple (or str) this thread's story; never GATE_OK. */
+gate_err_t gi_rpc_publish_triple(gate_bytes_t packed,
+                                 const gate_settings_t *settings);
+
+/* ---- which kind of message ------------------------------------------------ */
+typedef enum gi_body_kind {
+    GI_BODY_SINGLE,
+    GI_BODY_ITEM,       /* frame 1: one packed item */
+    GI_BODY_END,
+    GI_BODY_EXCEPTION,  /* frame 2: packed triple */
+    GI_BODY_CHUNK,      /* frame 1: bytes of a huge value, may be empty */
+    GI_BODY_HUGE_END,
+    GI_BODY_HUGE_EXCEPTION, /* frame 2 holds the triple, if n > 2 */
+    GI_BODY_BAD
+} gi_body_kind_t;
+gi_body_kind_t gi_rpc_body_kind(const gate_bytes_t *body, size_t n);
+/* True for kinds after which no message with that request id follows. */
+bool gi_body_is_final(gi_body_kind_t kind);
+
+/* ---- extensions (docs/extensions.md) -------------------------------------- */
+/* The options that ride as a 4th body frame of a request, and EXT payloads: a
+ * msgpack map behind the magic GI_EXT_MAGIC. Absent members keep -1 / 0. */
+#define GI_EXT_MAGIC "\xc1GX1" /* 0xc1 is never valid msgpack */
+#define GI_EXT_MAGIC_SIZE 4
+typedef struct gi_ext {
+    int64_t credit_items; /* "ci": more items the reader can take; -1 absent */
+    int64_t credit_bytes; /* "cb" */
+    bool cancel;          /* "x" */
+    int64_t timeout_ms;   /* "t": of the call; -1 absent */
+    int attempt;          /* "a": 0 absent */
+    bool drain;           /* "d": worker takes nothing new */
+    bool huge;            /* "h": the caller reads huge replies */
+    gate_bytes_t codecs;  /* "hc": codec names, comma separated */
+    gate_bytes_t idempotent; /* "im": method names, comma separated */
+    gate_bytes_t user;    /* "u": the authenticated user */
+    gate_bytes_t meta;    /* "m": a packed map: trace context and the like */
+} gi_ext_t;
+void gi_ext_init(gi_ext_t *self);
+bool gi_ext_is(gate_bytes_t frame);
+gate_err_t gi_ext_parse(gate_bytes_t frame, gi_ext_t *out) GATE_MUST;
+gate_err_t gi_ext_pack(gi_buf_t *out, const gi_ext_t *ext) GATE_MUST;
+
+#endif

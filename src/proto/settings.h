@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* settings.h (private) -- the values by field, for the library itself. */
+#ifndef GI_SETTINGS_H
+#define GI_SETTINGS_H
+
+#include <gaterpc/settings.h>
+#include "err.h"
+
+/* settings.def: GI_S_INT(name, unit, default, min, max, doc), GI_S_F64(same),
+ * GI_S_BOOL(name, default, doc), GI_S_STR(name, default or NULL, doc). */
+struct gate_settings {
+#define GI_S_INT(name, unit, dflt, min, max, doc) int64_t name;
+#define GI_S_F64(name, unit, dflt, min, max, doc) double name;
+#define GI_S_BOOL(name, dflt, doc) bool name;
+#define GI_S_STR(name, dflt, doc) char *name;
+#include "settings.def"
+#undef GI_S_INT
+#undef GI_S_F64
+#undef GI_S_BOOL
+#undef GI_S_STR
+    gate_hooks_t hooks;
+    unsigned char *origin; /* one byte a setting: default, file, env, code */
+    gi_error_t stuck;      /* the first error */
+};
+
+/* Seconds as a double setting -> ms. */
+int64_t gi_settings_ms(double seconds);
+/* Settings whose default is another's: resolved here. ms; never 0. */
+int64_t gi_settings_heartbeat_ms(const gate_settings_t *self);
+int64_t gi_settings_reply_timeout_ms(const gate_settings_t *self);
+/* The internal service's name: mdp_internal_service, or the older prefix form. */
+const char *gi_settings_internal(const gate_settings_t *self);
+/* 0 when neither huge_threshold nor huge_data_sizeof was set. */
+int64_t gi_settings_huge_threshold(const gate_settings_t *self);
+/* The defaults alone, never NULL, shared by all: for code without a runtime. */
+const gate_settings_t *gi_settings_defaults(void);
+
+#endif

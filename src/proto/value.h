@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* value.h (private) -- decode, pack, store: the doors between msgpack bytes and
+ * C variables. */
+#ifndef GI_VALUE_H
+#define GI_VALUE_H
+
+#include <gaterpc/value.h>
+#include "buf.h"
+#include "settings.h"
+
+/* Frees what a value borrowed its bytes from. */
+typedef void gi_release_fn(void *hint);
+
+/* Scans, decodes in place (strings point into data) and applies the hooks.
+ * Takes the bytes: release(hint) runs when the value dies, or at once on
+ * failure. NULL release: the bytes outlive the value. */
+gate_err_t gi_value_take(const void *data, size_t size, gi_release_fn *release,
+                         void *hint, const gate_settings_t *settings,
+                         gate_value_t **out) GATE_MUST;
+/* Scans and decodes into zone (which the caller reuses), hooks applied; strings
+ * point into data. */
+gate_err_t gi_value_decode_into(const void *data, size_t size,
+                                msgpack_zone *zone,
+                                const gate_settings_t *settings,
+                                msgpack_object *out) GATE_MUST;
+/* A value around one part of another (shares it). */
+gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part);
+
+/* Packs one argument. GATE_BADARG for what cannot be packed (GATE_A_QUEUE
+ * outside process jobs, no hook for GATE_A_EXT, invalid raw msgpack). */
+gate_err_t gi_arg_pack(gi_buf_t *out, const gate_arg_t *arg,
+                       const gate_settings_t *settings) GATE_MUST;
+
+/* Where strings for slots live: NUL-terminated copies, freed together. Zeroed
+ * memory is a valid empty arena. Copies made by gi_mem_alloc. */
+typedef struct gi_arena {
+    struct gi_arena_block *blocks;
+} gi_arena_t;
+void *gi_arena_alloc(gi_arena_t *self, size_t size); /* 16-aligned; NULL */
+void gi_arena_fini(gi_arena_t *self);
+/* Stores object where slot says; owner (may be NULL) is shared by GATE_S_VALUE
+ * slots, else the object is copied. what names it in error texts ("argument 2",
+ * "result"). GATE_S_QUEUE slots are GATE_BADARG here: the call resolves them. */
+gate_err_t gi_slot_store(const gate_slot_t *slot, const msgpack_object *object,
+                         gate_value_t *owner, gi_arena_t *arena,
+                         const char *what) GATE_MUST;
+/* All of a call's arguments against its slots (call.h: gate_args_). queue
+ * resolves GATE_S_QUEUE slots (NULL: refused). */
+typedef gate_err_t gi_slot_queue_fn(void *ctx, const msgpack_object *object,
+                                    gate_queue_t **to);
+gate_err_t gi_slots_store(const gate_slot_t *slots, size_t n,
+                          const msgpack_object *args,
+                          const msgpack_object *kwargs, gi_arena_t *arena,
+                          gi_slot_queue_fn *queue, void *queue_ctx) GATE_MUST;
+
+#endif
