@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* actor.h -- the shell around every talker: a CZMQ zactor whose pipe carries
+ * commands, answered in order, and a mailbox that carries data.
+ *
+ *   loop:  mail (a batch) -> work (sockets, timers) -> nothing done? sleep in
+ *          poll() on {mailbox's eventfd, pipe's ZMQ_FD, the talker's fds}
+ *
+ * Law: ZMQ_FD is edge-triggered, so work returns true when it did anything at
+ * all; the actor sleeps only after a pass in which nothing was done. */
+#ifndef GI_ACTOR_H
+#define GI_ACTOR_H
+
+#include <gaterpc/settings.h>
+#include <poll.h>
+#include "buf.h"
+#include "mailbox.h"
+
+/* One command of the pipe. arg is "" when none was given; what run appends to
+ * out is the answer's data; an error's story travels back too. */
+typedef struct gi_command {
+    const char *name;
+    gate_err_t (*run)(void *self, const char *arg, gi_buf_t *out);
+} gi_command_t;
+
+#define GI_ACTOR_FDS_MAX 64
+
+typedef struct gi_actor_ops {
+    const char *name; /* thread name and blocking marker: "broker" */
+    const gi_command_t *commands; /* ends with a NULL name */
+    /* On the actor's thread: before the first pass; its error comes out of
+     * gi_actor_new. stop is called only after a start that succeeded. */
+    gate_err_t (*start)(void *self);
+    void (*stop)(void *self);
+    void (*mail)(void *self, void **items, size_t n, int64_t now_ms);
+    bool (*work)(void *self, int64_t now_ms);
+    int64_t (*next)(void *self, int64_t now_ms); /* when to wake; INT64_MAX */
+    size_t (*fds)(void *self, struct pollfd *out, size_t max);
+} gi_actor_ops_t;
+
+typedef struct gi_actor gi_actor_t;
+
+/* Starts the thread and waits for ops->start. mailbox_max as for mailboxes.
+ * Errors: GATE_SYSTEM (no thread, no socket left under CZMQ's cap), those of
+ * start. Any thread. */
+gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
+                        size_t mailbox_max, gi_actor_t **out) GATE_MUST;
+/* Ends the loop, waits for the thread; mail left over is handed to ops->mail
+ * before ops->stop. Idempotent. */
+void gi_actor_destroy(gi_actor_t **actor_p);
+/* Sends a command and waits for its answer. out may be NULL. Any thread but
+ * the actor's own (GATE_WOULDBLOCK there). */
+gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,
+                            const char *arg, gi_buf_t *out) GATE_MUST;
+gi_mailbox_t *gi_actor_mailbox(gi_actor_t *actor);
+
+#endif

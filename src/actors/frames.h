@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* frames.h -- multipart messages as raw zmq_msg_t, moved and never copied.
+ * Blocks: never (DONTWAIT everywhere). */
+#ifndef GI_FRAMES_H
+#define GI_FRAMES_H
+
+#include <gaterpc/base.h>
+#include <zmq.h>
+
+#define GI_FRAMES_MAX 64
+
+typedef struct gi_frames {
+    unsigned n;
+    zmq_msg_t f[GI_FRAMES_MAX]; /* the first n are initialised */
+} gi_frames_t;
+
+/* 1: a whole message; 0: none there; -1: one was taken off but it had more than
+ * max frames (dropped). The struct must be empty (n = 0). */
+int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max);
+void gi_frames_close(gi_frames_t *self); /* closes what is left; n = 0 */
+/* Borrowed views of frames first..n-1, for the parsers. */
+void gi_frames_view(const gi_frames_t *self, unsigned first,
+                    gate_bytes_t *out);
+size_t gi_frames_bytes(const gi_frames_t *self, unsigned first);
+/* A frame holding a copy; false: no memory. */
+bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size);
+/* Appends; moves src (which is empty afterwards). */
+void gi_frames_move(gi_frames_t *self, zmq_msg_t *src);
+bool gi_frames_add(gi_frames_t *self, const void *data, size_t size);
+/* Sends all frames and empties self. 0: sent. Else errno (EAGAIN,
+ * EHOSTUNREACH, ...) and self is as it was: with a ROUTER that is MANDATORY
+ * both come on the first frame only. */
+int gi_frames_send(void *socket, gi_frames_t *self);
+
+#endif

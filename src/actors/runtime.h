@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* runtime.h (private) -- what children of a runtime need of it. Shared: each
+ * child holds one reference, so destroying in the wrong order is safe. */
+#ifndef GI_RUNTIME_H
+#define GI_RUNTIME_H
+
+#include <gaterpc/runtime.h>
+#include "pool.h"
+
+gate_runtime_t *gi_runtime_share(gate_runtime_t *self);
+void gi_runtime_release(gate_runtime_t *self);
+const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self);
+/* Brokers and services that gate_runtime_wait drains: begin is asked once, idle
+ * until it says true. */
+typedef struct gi_drainable {
+    struct gi_drainable *next;
+    void *self;
+    void (*begin)(void *self);
+    bool (*idle)(void *self);
+} gi_drainable_t;
+void gi_runtime_add(gate_runtime_t *self, gi_drainable_t *d);
+void gi_runtime_remove(gate_runtime_t *self, gi_drainable_t *d);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* sock.h -- sockets with the settings applied, listeners that are ours, and
+ * monitors. The sockets live in CZMQ's context.
+ * Thread: whoever owns the socket. */
+#ifndef GI_SOCK_H
+#define GI_SOCK_H
+
+#include <czmq.h>
+#include <gaterpc/settings.h>
+
+/* Once per process, before the first socket: CZMQ's signal handlers off, its
+ * socket cap raised, both only where the host has not set them. Counts sockets:
+ * GATE_SYSTEM before CZMQ would abort. */
+gate_err_t gi_sock_context(const gate_settings_t *settings) GATE_MUST;
+
+typedef struct gi_sock {
+    zsock_t *zsock;
+    void *raw;      /* for zmq_msg_*; NULL = closed */
+    int fd;         /* ZMQ_FD */
+    zsock_t *monitor; /* PAIR with the socket's events; NULL = none */
+    void *monitor_raw;
+    int monitor_fd;
+} gi_sock_t;
+
+/* type ZMQ_ROUTER, ZMQ_DEALER, ...; identity may be empty. HWM, heartbeats,
+ * handshake limit, MAXMSGSIZE, linger 0 and zmq_sock come from settings. */
+gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
+                        const gate_settings_t *settings) GATE_MUST;
+void gi_sock_close(gi_sock_t *self); /* idempotent */
+/* Binds; out (at least 256) gets the endpoint with its real port. tcp listeners
+ * are our own sockets handed over by ZMQ_USE_FD, *listener_fd a dup of it (-1
+ * for other transports; the caller closes it). Stale ipc files are replaced
+ * only when nobody answers there. */
+gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
+                        size_t room, int *listener_fd) GATE_MUST;
+gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) GATE_MUST;
+/* Starts the monitor for the given ZMQ_EVENT_* mask. */
+gate_err_t gi_sock_watch(gi_sock_t *self, int events) GATE_MUST;
+/* The next event; false when none. value is the fd or errno of zmq's event. */
+bool gi_sock_event(gi_sock_t *self, int *event, int *value);
+bool gi_sock_readable(const gi_sock_t *self); /* ZMQ_EVENTS has POLLIN */
+/* The peer's fd behind a received frame (ZMQ_SRCFD); -1 unknown (inproc). */
+int gi_frame_srcfd(zmq_msg_t *frame);
+
+#endif
