@@ -221,7 +221,7 @@ static gate_err_t s_listen(const char *endpoint, int *out)
                          &hint, &list);
     if (rc)
         return gi_err(GATE_SYSTEM, "%s: %s", endpoint, gai_strerror(rc));
-    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
     gate_err_t e = GATE_OK;
     if (fd < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
