@@ -521,7 +521,7 @@ class Broker:
         self.ident = identity("test-broker")
         self.workers, self.services = {}, {}
         self.clients = set()
-        self.beats = []    # [due, worker]: one per registration, never cancelled
+        self.beats = []    # [due, worker] per registration, never cancelled
         self.waiting = []  # [deadline, service, frames]
         self.banned = []   # workers given up
         self.left = []     # workers that said DISCONNECT
