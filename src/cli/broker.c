@@ -17,7 +17,8 @@ typedef struct s_args {
     const char *curve_cert, *curve_allowed;
 } s_args_t;
 
-static void s_setup(gate_broker_t *broker, const s_args_t *args) {
+static void s_setup(gate_broker_t *broker, const s_args_t *args,
+                    const char *backend) {
     for (size_t i = 0; i < args->frontends.n; i++)
         gate_broker_bind(broker, args->frontends.items[i]);
     if (!args->frontends.n)

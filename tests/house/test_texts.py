@@ -50,10 +50,13 @@ for verb in re.findall(r"^  (\w+) ", run("--help"), re.M):
             problems.append("docs/gate.1: %s: no --%s" % (verb, option))
 
 # ---- settings, errors ------------------------------------------------------
-SETTING = re.compile(r'^GI_S_(?:INT|F64|BOOL|STR)\((\w+),.*"([^"]*)"\)', re.M)
-settings = dict(SETTING.findall(read("src/proto/settings.def")))
+SETTING = re.compile(
+    r'^GI_S_(?:INT|F64|BOOL|STR)\((\w+),.*, "((?:[^"\\]|\\.)*)"\)$', re.M)
+settings = {name: doc.replace('\\"', '"') for name, doc
+            in SETTING.findall(read("src/proto/settings.def"))}
 rows = dict(re.findall(r"^\| `?([a-z]\w*)`? \|.*\| (.*?) \|$",
-                       read("docs/settings.md"), re.M))
+                       read("docs/settings.md").replace("\\|", "!"), re.M))
+rows = {name: doc.replace("!", "|") for name, doc in rows.items()}
 rows.pop("name", None)
 for name in sorted(set(settings) | set(rows)):
     if settings.get(name) != rows.get(name):
