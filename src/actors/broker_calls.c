@@ -133,14 +133,24 @@ static gi_broker_sent_t s_to_client(gi_broker_core_t *core,
     return sent;
 }
 
-/* Names come from anybody: repaired, or the answer would be undecodable for a
- * Python peer. */
+void gi_broker_text(char *to, gate_bytes_t name)
+{
+    size_t n = name.size < GI_ID_MAX ? name.size : GI_ID_MAX;
+    memcpy(to, name.data, n);
+    to[n] = 0;
+    for (size_t i = 0, step; i < n; i += step) {
+        unsigned char *p = (unsigned char *)to + i;
+        step = *p ? gi_utf8_next(p, n - i) : 0;
+        if (step == 0) {
+            *p = '?';
+            step = 1;
+        }
+    }
+}
+
 static void s_unavailable(char *text, size_t room, gate_bytes_t name) {
     char safe[GI_ID_MAX + 1];
-    size_t n = name.size < GI_ID_MAX ? name.size : GI_ID_MAX;
-    memcpy(safe, name.data, n);
-    gi_utf8_repair(safe, n);
-    safe[n] = 0;
+    gi_broker_text(safe, name);
     snprintf(text, room, "The %s Service unavailable.", safe);
 }
 

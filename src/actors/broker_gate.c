@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include "mem.h"
-#include "utf8.h"
 
 /* One call of the internal service. */
 typedef struct s_gate {
@@ -323,10 +322,7 @@ static bool s_is(gate_bytes_t name, const char *text) {
 
 static void s_unknown(const s_gate_t *gate, gate_bytes_t name) {
     char safe[GI_ID_MAX + 1], text[sizeof safe + 32];
-    size_t n = name.size < GI_ID_MAX ? name.size : GI_ID_MAX;
-    memcpy(safe, name.data, n);
-    gi_utf8_repair(safe, n);
-    safe[n] = 0;
+    gi_broker_text(safe, name);
     snprintf(text, sizeof text, "Function not found: %s", safe);
     s_error(gate, "AttributeError", text);
 }

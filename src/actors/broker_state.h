@@ -293,6 +293,9 @@ void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
 /* Begins a message to a client in core->out. */
 bool gi_broker_to_client(gi_broker_core_t *core, const gi_broker_peer_t *client,
                          gate_bytes_t service, gate_bytes_t id);
+/* A name that anybody may have made up, for an error's text: cut at GI_ID_MAX,
+ * and repaired where it is no UTF-8, or Python could not decode the answer. */
+void gi_broker_text(char to[GI_ID_MAX + 1], gate_bytes_t name);
 /* Answers a request that is not in the table. */
 void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
                       gate_bytes_t service, gate_bytes_t id, const char *cls,

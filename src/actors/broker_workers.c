@@ -14,7 +14,6 @@
 #include <string.h>
 #include "mdp.h"
 #include "mem.h"
-#include "utf8.h"
 
 #define S_PART "broker"
 #define S_READY_MAX 65536
@@ -113,8 +112,7 @@ static void s_ready(gi_broker_core_t *core, gi_broker_peer_t *peer,
         s_reject(core, peer, "registered already");
         return;
     }
-    if (line.size > S_READY_MAX || !gi_utf8_valid(line.data, line.size) ||
-        memchr(line.data, 0, line.size) ||
+    if (line.size > S_READY_MAX || memchr(line.data, 0, line.size) ||
         gi_mdp_parse_ready(line, core->settings->message_max, &ready) !=
             GATE_OK ||
         ready.name.size == 0 || ready.name.size > GI_ID_MAX) {
