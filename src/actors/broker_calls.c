@@ -133,8 +133,7 @@ static gi_broker_sent_t s_to_client(gi_broker_core_t *core,
     return sent;
 }
 
-void gi_broker_text(char *to, gate_bytes_t name)
-{
+void gi_broker_text(char to[GI_ID_MAX + 1], gate_bytes_t name) {
     size_t n = name.size < GI_ID_MAX ? name.size : GI_ID_MAX;
     memcpy(to, name.data, n);
     to[n] = 0;
