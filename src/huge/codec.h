@@ -38,7 +38,8 @@ extern const gate_codec_t gi_codec_gzip, gi_codec_bz2, gi_codec_lzma,
 
 /* Advances *in by used bytes. */
 static inline void gi_codec_used(gate_bytes_t *in, size_t used) {
-    in->data = (const char *)in->data + used;
+    if (used) /* data may be NULL when it is empty */
+        in->data = (const char *)in->data + used;
     in->size -= used;
 }
 
