@@ -14,7 +14,7 @@ set(GATE_SAN_FAIL
 function(gate_quote target)
   foreach(room ${ARGN})
     target_compile_options(${target} PRIVATE
-      -iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/${room})
+      "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/${room}")
   endforeach()
 endfunction()
 
@@ -54,7 +54,7 @@ if(NOT GATE_SANITIZE STREQUAL "thread") # Criterion does not run under TSan
     get_filename_component(name ${source} NAME_WE)
     add_executable(api_${name} ${source})
     target_compile_options(api_${name} PRIVATE
-      -iquote ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit)
+      "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
     target_link_libraries(api_${name} PRIVATE gate_options gaterpc
       gate_msgpack Threads::Threads PkgConfig::CRITERION)
     gate_test(api_${name} unit 300 api_${name} --short-filename -j1)
