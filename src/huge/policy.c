@@ -5,7 +5,7 @@
 #include "policy.h"
 #include <string.h>
 
-#define S_MEMORY 8e6 /* bytes; as much again halves what was before */
+#define S_MEMORY 2e6 /* bytes; as much again halves what was before */
 #define S_MARGIN 1.1
 
 gi_policy_mode_t gi_policy_mode(const char *name) {
