@@ -46,8 +46,9 @@ gate_err_t gi_huge_pack_feed(gi_huge_pack_t *self, gate_bytes_t *in) GATE_MUST;
 void gi_huge_pack_finish(gi_huge_pack_t *self);
 
 /* The next frame, borrowed until the next call. GATE_WOULDBLOCK: none yet
- * (ready will be called, or feed more); GATE_EOS: that was all (send END);
- * GATE_CANCELLED; any other error stays. */
+ * (ready will be called, or feed more; a look on every tick helps too: a block
+ * that no worker began within 50 ms is compressed here); GATE_EOS: that was all
+ * (send END); GATE_CANCELLED; any other error stays. */
 gate_err_t gi_huge_pack_next(gi_huge_pack_t *self,
                              gate_bytes_t *chunk) GATE_MUST;
 /* The same, waiting. GATE_WOULDBLOCK only when it has nothing to work on:
