@@ -2,7 +2,7 @@
 /* json.c -- decoded objects as one line of JSON. What JSON lacks: bin is
  * {"$bin": base64}, ext is {"$ext": [type, base64]}, NaN and infinities are
  * null, bytes that are not UTF-8 become U+FFFD, keys become strings. */
-#include "mem.h"
+#include "utf8.h"
 #include "value.h"
 
 #include <inttypes.h>
@@ -17,24 +17,6 @@ enum { S_DEPTH_MAX = 1024 };
 
 static void s_text(gi_buf_t *out, const char *s) {
     gi_buf_append(out, s, strlen(s));
-}
-
-/* The length of the UTF-8 sequence at p, 0 when it is none. */
-static size_t s_utf8(const unsigned char *p, size_t left) {
-    size_t n = *p < 0x80   ? 1
-               : *p < 0xc2 ? 0
-               : *p < 0xe0 ? 2
-               : *p < 0xf0 ? 3
-                           : 4;
-    if (!n || *p > 0xf4 || n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
-        (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
 }
 
 static void s_escaped(gi_buf_t *out, unsigned char c) {
@@ -53,7 +35,7 @@ static void s_string(gi_buf_t *out, const char *s, size_t size) {
     const unsigned char *plain = p; /* start of the run not yet written */
     gi_buf_append(out, "\"", 1);
     while (p < end) {
-        size_t n = s_utf8(p, (size_t)(end - p));
+        size_t n = gi_utf8_next(p, (size_t)(end - p));
         if (n && *p >= 0x20 && *p != '"' && *p != '\\') {
             p += n;
             continue;

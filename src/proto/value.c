@@ -135,8 +135,7 @@ gate_err_t gi_value_take(const void *data, size_t size, gi_release_fn *release,
     return e;
 }
 
-void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint)
-{
+void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint) {
     self->release = release;
     self->hint = hint;
 }
