@@ -92,4 +92,5 @@ foreach(source ${tests})
   endif()
 endforeach()
 
+include(${CMAKE_CURRENT_LIST_DIR}/tests-wire.cmake)
 include(cmake/tests-more.cmake)

@@ -17,7 +17,8 @@ typedef struct s_args {
     const char *curve_cert, *curve_allowed;
 } s_args_t;
 
-static void s_setup(gate_broker_t *broker, const s_args_t *args) {
+static void s_setup(gate_broker_t *broker, const s_args_t *args,
+                    const char *backend) {
     for (size_t i = 0; i < args->frontends.n; i++)
         gate_broker_bind(broker, args->frontends.items[i]);
     if (!args->frontends.n)
@@ -25,7 +26,7 @@ static void s_setup(gate_broker_t *broker, const s_args_t *args) {
     for (size_t i = 0; i < args->backends.n; i++)
         gate_broker_bind_backend(broker, args->backends.items[i]);
     if (!args->backends.n)
-        gate_broker_bind_backend(broker, GI_BACKEND);
+        gate_broker_bind_backend(broker, backend);
     if (args->zap)
         gate_broker_use_zap(broker, args->zap, args->zap_domain);
     if (args->curve_cert)
@@ -52,7 +53,7 @@ static int s_run(const s_args_t *args) {
     GATE_OWN(gate_broker) broker = gate_broker_new(runtime);
     if (!broker)
         return gi_peer_fail(GATE_NOMEM, false);
-    s_setup(broker, args);
+    s_setup(broker, args, gi_peer_backend(runtime));
     gate_err_t e = gate_broker_start(broker);
     if (e)
         return gi_peer_fail(e, false);

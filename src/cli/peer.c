@@ -37,6 +37,15 @@ gate_runtime_t *gi_peer_runtime(const char *config) {
     return runtime;
 }
 
+const char *gi_peer_backend(const gate_runtime_t *runtime) {
+    const char *endpoint = NULL;
+    if (gate_settings_get(gate_runtime_settings(runtime), "worker_addr",
+                          &endpoint) ||
+        !endpoint)
+        return GI_BACKEND;
+    return endpoint;
+}
+
 static void s_no_broker(const gi_peer_t *self) {
     fprintf(stderr,
             "ServiceUnAvailableError: no broker answers at %s within %d s\n",

@@ -44,6 +44,8 @@ int gi_auth_check(const gi_auth_t *auth, const gi_usage_t *usage);
 gate_runtime_t *gi_peer_runtime(const char *config);
 /* Settings from the same; NULL after saying why. */
 gate_settings_t *gi_peer_settings(const char *config);
+/* Borrows: the setting worker_addr, or the default backend. */
+const char *gi_peer_backend(const gate_runtime_t *runtime);
 /* Connects and waits up to 3 s for the broker; 0, else the exit code after
  * saying why. */
 int gi_peer_open(gi_peer_t *self);

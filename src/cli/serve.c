@@ -30,6 +30,7 @@ typedef struct s_args {
 
 typedef struct s_serve {
     gate_runtime_t *runtime;
+    const char *backend;
     gate_service_t **services;
     size_t n;
 } s_serve_t;
@@ -102,7 +103,7 @@ static int s_start(s_serve_t *self, const gate_module_t *module,
                            args->auth.curve_server);
     gate_err_t e = module->init(self->runtime, service);
     if (!e)
-        e = gate_service_start(service, args->backend);
+        e = gate_service_start(service, self->backend);
     return e ? gi_peer_fail(e, false) : 0;
 }
 
@@ -144,7 +145,7 @@ static bool s_asked_to_stop(void) {
 }
 
 /* Waits for the broker for ever; 0, the exit code, or -1: asked to stop. */
-static int s_wait_ready(const s_serve_t *self, const s_args_t *args) {
+static int s_wait_ready(const s_serve_t *self) {
     int64_t waited_ms = 0;
     for (size_t i = 0; i < self->n;) {
         gate_err_t e = gate_service_ready(self->services[i], S_LOOK_MS);
@@ -154,7 +155,7 @@ static int s_wait_ready(const s_serve_t *self, const s_args_t *args) {
             i++;
         else if ((waited_ms += S_LOOK_MS) == S_SAY_MS)
             fprintf(stderr, "gate: waiting for a broker at %s\n",
-                    args->backend);
+                    self->backend);
         if (s_asked_to_stop())
             return -1;
     }
@@ -180,9 +181,11 @@ static int s_run(const s_args_t *args) {
     self.runtime = s_runtime(args);
     if (!self.runtime)
         return GI_EXIT_USAGE;
+    self.backend =
+        args->backend ? args->backend : gi_peer_backend(self.runtime);
     int code = s_start_all(&self, args);
     if (!code)
-        code = s_wait_ready(&self, args);
+        code = s_wait_ready(&self);
     if (!code) {
         s_print_ready(&self);
         code = gate_runtime_wait(self.runtime);
@@ -192,7 +195,7 @@ static int s_run(const s_args_t *args) {
 }
 
 int gi_serve_main(int argc, char **argv) {
-    s_args_t args = {.backend = GI_BACKEND, .threads = -1, .processes = -1};
+    s_args_t args = {.threads = -1, .processes = -1};
     const gi_opt_t table[] = {
         {"config", GI_OPT_TEXT, &args.config, "FILE", "settings (ZPL)"},
         {"backend", GI_OPT_TEXT, &args.backend, "EP",

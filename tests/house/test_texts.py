@@ -50,17 +50,18 @@ for verb in re.findall(r"^  (\w+) ", run("--help"), re.M):
             problems.append("docs/gate.1: %s: no --%s" % (verb, option))
 
 # ---- settings, errors ------------------------------------------------------
-SETTING = re.compile(r"^GI_S_(?:INT|F64|BOOL|STR)\((\w+),", re.M)
-names = SETTING.findall(read("src/proto/settings.def"))
-if os.path.exists(os.path.join(ROOT, "docs/settings.md")):
-    rows = re.findall(r"^\|\s*`?([a-z]\w*)`?\s*\|", read("docs/settings.md"),
-                      re.M)
-    rows = [r for r in rows if r not in ("name", "setting")]
-    problems += ["docs/settings.md: no " + n for n in names if n not in rows]
-    problems += ["docs/settings.md: %s is no setting" % r for r in rows
-                 if r not in names]
-else:
-    problems.append("docs/settings.md is missing")
+SETTING = re.compile(
+    r'^GI_S_(?:INT|F64|BOOL|STR)\((\w+),.*, "((?:[^"\\]|\\.)*)"\)$', re.M)
+settings = {name: doc.replace('\\"', '"') for name, doc
+            in SETTING.findall(read("src/proto/settings.def"))}
+rows = dict(re.findall(r"^\| `?([a-z]\w*)`? \|.*\| (.*?) \|$",
+                       read("docs/settings.md").replace("\\|", "!"), re.M))
+rows = {name: doc.replace("!", "|") for name, doc in rows.items()}
+rows.pop("name", None)
+for name in sorted(set(settings) | set(rows)):
+    if settings.get(name) != rows.get(name):
+        problems.append("docs/settings.md: %s: %r, in settings.def %r"
+                        % (name, rows.get(name), settings.get(name)))
 ERROR = re.compile(r'^GATE_X\((\w+),\s*"(\w*)"', re.M)
 table = read("docs/errors.md")
 for code, cls in ERROR.findall(read("include/gaterpc/errors.def")):
