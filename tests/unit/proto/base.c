@@ -8,10 +8,10 @@
 #include "mem.h"
 #include "utf8.h"
 
-Test(mem, nth_allocation_fails_alone)
-{
+Test(mem, nth_allocation_fails_alone) {
     gi_mem_fail_at(2, false);
-    void *a = gi_mem_alloc(1), *b = gi_mem_calloc(1, 1), *c = gi_mem_strdup("c");
+    void *a = gi_mem_alloc(1), *b = gi_mem_calloc(1, 1),
+         *c = gi_mem_strdup("c");
     cr_assert(a && !b && c);
     cr_assert_eq(gi_mem_asked(), 3);
     gi_mem_fail_at(0, false);
@@ -19,8 +19,7 @@ Test(mem, nth_allocation_fails_alone)
     gi_mem_free(c);
 }
 
-Test(mem, all_fail_from_the_nth_on)
-{
+Test(mem, all_fail_from_the_nth_on) {
     gi_mem_fail_at(2, true);
     void *a = gi_mem_alloc(1);
     cr_assert(a && !gi_mem_alloc(1) && !gi_mem_realloc(a, 9) &&
@@ -30,8 +29,7 @@ Test(mem, all_fail_from_the_nth_on)
     gi_mem_free(a);
 }
 
-Test(mem, dup_ends_in_nul)
-{
+Test(mem, dup_ends_in_nul) {
     char *copy = gi_mem_dup("abc", 2);
     cr_assert_str_eq(copy, "ab");
     gi_mem_free(copy);
@@ -40,8 +38,7 @@ Test(mem, dup_ends_in_nul)
     gi_mem_free(copy);
 }
 
-Test(buf, grows_and_keeps)
-{
+Test(buf, grows_and_keeps) {
     gi_buf_t buf = {0};
     for (int i = 0; i < 10000; i++)
         cr_assert(gi_buf_append(&buf, "0123456789", 10));
@@ -54,8 +51,7 @@ Test(buf, grows_and_keeps)
     cr_assert_null(buf.data);
 }
 
-Test(buf, failed_append_keeps_the_rest)
-{
+Test(buf, failed_append_keeps_the_rest) {
     gi_buf_t buf = {0};
     cr_assert(gi_buf_append(&buf, "abc", 3));
     gi_mem_fail_at(1, false);
@@ -69,8 +65,7 @@ Test(buf, failed_append_keeps_the_rest)
     gi_buf_fini(&buf);
 }
 
-Test(buf, take_leaves_it_empty)
-{
+Test(buf, take_leaves_it_empty) {
     gi_buf_t buf = {0};
     size_t size;
     gi_buf_write(&buf, "abc", 3);
@@ -79,8 +74,7 @@ Test(buf, take_leaves_it_empty)
     gi_mem_free(data);
 }
 
-static void s_check_id(const char *name, const char *hex)
-{
+static void s_check_id(const char *name, const char *hex) {
     unsigned char id[GI_ID_SIZE];
     char text[2 * GI_ID_SIZE + 1];
     gi_identity_of(name, id);
@@ -90,15 +84,13 @@ static void s_check_id(const char *name, const char *hex)
 }
 
 /* tests/wire/vectors/constants.json */
-Test(identity, is_uuid5_of_the_dns_namespace)
-{
+Test(identity, is_uuid5_of_the_dns_namespace) {
     s_check_id("vec-client", "9af2f414309c52bf972e517bcffb8e5a");
     s_check_id("GateCluster", "7a6ffafc9c865df289b642699deddb34");
     s_check_id("\u5821\u5792", "9da642b9852656c8b1a6f1359d7ee6ca");
 }
 
-Test(identity, fresh_names_differ)
-{
+Test(identity, fresh_names_differ) {
     char a[20], b[20];
     gi_identity_fresh("gc-", a, sizeof a);
     gi_identity_fresh("gc-", b, sizeof b);
@@ -107,20 +99,24 @@ Test(identity, fresh_names_differ)
     cr_assert_str_neq(a, b);
 }
 
-Test(utf8, knows_valid_from_invalid)
-{
-    static const char *const bad[] = {"\x80",         "\xc0\x80", "\xc1\xbf",
-                                      "\xe0\x9f\xbf", "\xed\xa0\x80",
-                                      "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-                                      "\xf5\x80\x80\x80", "\xc3", "\xe2\x82"};
+Test(utf8, knows_valid_from_invalid) {
+    static const char *const bad[] = {"\x80",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xc3",
+                                      "\xe2\x82"};
     cr_assert(gi_utf8_valid("a\u00e9\u20ac\U0001f600\0z", 12));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_assert_not(gi_utf8_valid(bad[i], strlen(bad[i])), "%zu", i);
 }
 
-Test(utf8, writes_what_it_reads)
-{
-    static const uint32_t codes[] = {1,      0x7f,   0x80,    0x7ff, 0x800,
+Test(utf8, writes_what_it_reads) {
+    static const uint32_t codes[] = {1,      0x7f,   0x80,    0x7ff,   0x800,
                                      0xd7ff, 0xe000, 0x10000, 0x10ffff};
     unsigned char out[4];
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {

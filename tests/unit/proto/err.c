@@ -5,8 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
-Test(err, starts_without_a_story)
-{
+Test(err, starts_without_a_story) {
     const gate_error_t *e = gate_error();
     cr_assert_eq(e->code, GATE_OK);
     cr_assert_str_eq(e->cls, "");
@@ -14,8 +13,7 @@ Test(err, starts_without_a_story)
     cr_assert_str_eq(e->traceback, "");
 }
 
-Test(err, class_comes_from_the_code)
-{
+Test(err, class_comes_from_the_code) {
     cr_assert_eq(gi_err(GATE_BUSY, "queue of %s", "Demo"), GATE_BUSY);
     cr_assert_str_eq(gate_error()->cls, "BusyWorkerError");
     cr_assert_str_eq(gate_error()->text, "queue of Demo");
@@ -24,8 +22,7 @@ Test(err, class_comes_from_the_code)
     cr_assert_str_eq(gate_error()->traceback, "tb");
 }
 
-Test(err, errno_is_told_and_enomem_is_nomem)
-{
+Test(err, errno_is_told_and_enomem_is_nomem) {
     errno = ENOENT;
     cr_assert_eq(gi_err_errno("open %s", "x"), GATE_SYSTEM);
     cr_assert_str_eq(gate_error()->text, "open x: No such file or directory");
@@ -33,8 +30,7 @@ Test(err, errno_is_told_and_enomem_is_nomem)
     cr_assert_eq(gi_err_errno("mmap"), GATE_NOMEM);
 }
 
-Test(err, a_story_may_be_made_of_the_last_one)
-{
+Test(err, a_story_may_be_made_of_the_last_one) {
     char big[5001];
     memset(big, 'a', 5000);
     big[5000] = '\0';
@@ -50,8 +46,7 @@ Test(err, a_story_may_be_made_of_the_last_one)
     }
 }
 
-Test(err, no_memory_cuts_strings_but_not_the_code)
-{
+Test(err, no_memory_cuts_strings_but_not_the_code) {
     char big[5001];
     memset(big, 'a', 5000);
     big[5000] = '\0';
@@ -69,8 +64,7 @@ Test(err, no_memory_cuts_strings_but_not_the_code)
     gi_error_fini(&own);
 }
 
-static void *s_other_thread(void *ctx)
-{
+static void *s_other_thread(void *ctx) {
     char *big = ctx;
     cr_assert_eq(gate_error()->code, GATE_OK);
     gi_err_story(GATE_TOOBIG, NULL, big, NULL);
@@ -78,8 +72,7 @@ static void *s_other_thread(void *ctx)
 }
 
 /* The thread's long story is freed with the thread: leaks show under ASan. */
-Test(err, stories_belong_to_threads)
-{
+Test(err, stories_belong_to_threads) {
     char big[5001];
     pthread_t thread;
     memset(big, 'a', 5000);
@@ -91,8 +84,7 @@ Test(err, stories_belong_to_threads)
     cr_assert_str_eq(gate_error()->text, "mine");
 }
 
-Test(err, owned_errors_copy)
-{
+Test(err, owned_errors_copy) {
     gi_error_t a;
     gi_error_init(&a);
     gi_error_story(&a, GATE_TIMEOUT, NULL, "t", NULL);
@@ -109,8 +101,7 @@ Test(err, owned_errors_copy)
     gi_error_fini(&zeroed);
 }
 
-Test(err, classes_of_peers)
-{
+Test(err, classes_of_peers) {
     static const struct {
         const char *cls;
         gate_err_t code;
@@ -132,8 +123,7 @@ Test(err, classes_of_peers)
                      rows[i].cls);
 }
 
-Test(err, codes_have_names_texts_and_exits)
-{
+Test(err, codes_have_names_texts_and_exits) {
     for (int e = 0; e < GATE_ERR_COUNT; e++) {
         cr_assert(*gate_err_name((gate_err_t)e));
         cr_assert(*gate_err_text((gate_err_t)e));

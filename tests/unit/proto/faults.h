@@ -14,8 +14,8 @@ typedef gate_err_t test_op_fn(void *ctx);
 
 /* want: the outcome without faults. With one, GATE_NOMEM or want. Returns how
  * many allocations could fail. */
-static inline long test_every_fault(test_op_fn *op, void *ctx, gate_err_t want)
-{
+static inline long test_every_fault(test_op_fn *op, void *ctx,
+                                    gate_err_t want) {
     long n_faults = 0;
     for (int forever = 0; forever < 2; forever++) {
         for (long n = 1;; n++) {

@@ -9,8 +9,7 @@
 
 static char s_file[] = "/tmp/gate-settings-XXXXXX";
 
-static void s_setup(void)
-{
+static void s_setup(void) {
     extern char **environ;
     for (char **var = environ; *var;)
         if (!strncmp(*var, "GATE_", 5)) {
@@ -28,16 +27,14 @@ static void s_setup(void)
 static void s_teardown(void) { unlink(s_file); }
 TestSuite(settings, .init = s_setup, .fini = s_teardown);
 
-static gate_err_t s_load(gate_settings_t *s, const char *text)
-{
+static gate_err_t s_load(gate_settings_t *s, const char *text) {
     FILE *file = fopen(s_file, "w");
     fputs(text, file);
     fclose(file);
     return gate_settings_load(s, s_file);
 }
 
-Test(settings, defaults_are_the_seed_s)
-{
+Test(settings, defaults_are_the_seed_s) {
     gate_settings_t *s = gate_settings_new();
     cr_assert_eq(s->heartbeat, 5000);
     cr_assert_eq(gi_settings_heartbeat_ms(s), 5000);
@@ -53,8 +50,7 @@ Test(settings, defaults_are_the_seed_s)
     gate_settings_destroy(&s);
 }
 
-Test(settings, code_beats_environment_beats_file)
-{
+Test(settings, code_beats_environment_beats_file) {
     setenv("GATE_TIMEOUT", "7", 1);
     setenv("GATE_REPLY_TIMEOUT", "8.5", 1);
     gate_settings_t *s = gate_settings_new();
@@ -74,8 +70,7 @@ Test(settings, code_beats_environment_beats_file)
     gate_settings_destroy(&s);
 }
 
-Test(settings, file_syntax)
-{
+Test(settings, file_syntax) {
     gate_settings_t *s = gate_settings_new();
     cr_assert_eq(s_load(s, "# a comment\n\n  \t\ntimeout=2.5 # behind\r\n"
                            "log_levels = \"broker=debug,service.X=warn\" # q\n"
@@ -91,8 +86,7 @@ Test(settings, file_syntax)
     gate_settings_destroy(&s);
 }
 
-Test(settings, a_bad_file_changes_nothing_and_names_the_line)
-{
+Test(settings, a_bad_file_changes_nothing_and_names_the_line) {
     static const struct {
         const char *text, *said;
     } rows[] = {
@@ -131,8 +125,7 @@ Test(settings, a_bad_file_changes_nothing_and_names_the_line)
     gate_settings_destroy(&s);
 }
 
-Test(settings, a_nul_in_a_file_is_refused)
-{
+Test(settings, a_nul_in_a_file_is_refused) {
     gate_settings_t *s = gate_settings_new();
     FILE *file = fopen(s_file, "w");
     fwrite("timeout = 3\0\n", 1, 13, file);
@@ -142,16 +135,14 @@ Test(settings, a_nul_in_a_file_is_refused)
 }
 
 /* The environment is checked although a file of lower rank says the same. */
-Test(settings, values_below_are_checked_too)
-{
+Test(settings, values_below_are_checked_too) {
     gate_settings_t *s = gate_settings_new();
     gate_settings_set(s, "heartbeat", 1000);
     cr_assert_eq(s_load(s, "heartbeat = 1\n"), GATE_BADDATA);
     gate_settings_destroy(&s);
 }
 
-Test(settings, environment_warns_of_the_unknown_and_sticks_the_bad)
-{
+Test(settings, environment_warns_of_the_unknown_and_sticks_the_bad) {
     setenv("GATE_NOPE", "1", 1);
     setenv("GATE_heartbeat", "1", 1);
     setenv("GATE_CLUSTER_NAME", "c", 1);
@@ -160,16 +151,15 @@ Test(settings, environment_warns_of_the_unknown_and_sticks_the_bad)
     const char *warning = gi_settings_warning(s);
     cr_assert(strstr(warning, "GATE_NOPE: no such setting"));
     cr_assert(strstr(warning, "GATE_heartbeat: no such setting"));
-    cr_assert(strstr(warning,
-                     "gate_cluster_name: Gate clusters are not available"));
+    cr_assert(
+        strstr(warning, "gate_cluster_name: Gate clusters are not available"));
     cr_assert_str_eq(s->gate_cluster_name, "c");
     cr_assert_eq(gate_settings_check(s), GATE_BADARG);
     cr_assert(strstr(gate_error()->text, "heartbeat: 'x' must be an integer"));
     gate_settings_destroy(&s);
 }
 
-Test(settings, the_first_error_sticks)
-{
+Test(settings, the_first_error_sticks) {
     gate_settings_t *s = gate_settings_new();
     gate_settings_set(s, "nope", 1);
     gate_settings_set(s, "heartbeat", 1);
@@ -189,8 +179,7 @@ Test(settings, the_first_error_sticks)
         gate_settings_destroy(&t);                                             \
     } while (0)
 
-Test(settings, code_is_typed)
-{
+Test(settings, code_is_typed) {
     STUCK("heartbeat", "1000", "must be int, not str");
     STUCK("heartbeat", 1000.0, "must be int, not float");
     STUCK("heartbeat", (_Bool)1, "must be int, not bool");
@@ -214,8 +203,7 @@ Test(settings, code_is_typed)
     gate_settings_destroy(&s);
 }
 
-Test(settings, reads_by_name_and_type)
-{
+Test(settings, reads_by_name_and_type) {
     gate_settings_t *s = gate_settings_new();
     int64_t i;
     int n;
@@ -241,8 +229,7 @@ Test(settings, reads_by_name_and_type)
     gate_settings_destroy(&s);
 }
 
-Test(settings, zero_means_another_setting)
-{
+Test(settings, zero_means_another_setting) {
     gate_settings_t *s = gate_settings_new();
     gate_settings_set(s, "heartbeat", 700);
     gate_settings_set(s, "timeout", 0.25);
@@ -258,8 +245,7 @@ Test(settings, zero_means_another_setting)
     gate_settings_destroy(&s);
 }
 
-Test(settings, older_internal_prefix)
-{
+Test(settings, older_internal_prefix) {
     gate_settings_t *s = gate_settings_new();
     gate_settings_set(s, "mdp_internal_service_prefix", "Mgmt.");
     cr_assert_str_eq(gi_settings_internal(s), "Mgmt");
@@ -268,8 +254,7 @@ Test(settings, older_internal_prefix)
     gate_settings_destroy(&s);
 }
 
-Test(settings, huge_data_sizeof_sets_threshold_and_chunk)
-{
+Test(settings, huge_data_sizeof_sets_threshold_and_chunk) {
     gate_settings_t *s = gate_settings_new();
     gate_settings_set(s, "huge_data_sizeof", 4000);
     cr_assert_eq(gi_settings_huge_threshold(s), 4000);
@@ -283,22 +268,20 @@ Test(settings, huge_data_sizeof_sets_threshold_and_chunk)
 }
 
 static void s_count(void *ctx, const char *name, const char *type,
-                    const char *value, const char *doc)
-{
+                    const char *value, const char *doc) {
     cr_assert(*name && *type && value && *doc);
     ++*(int *)ctx;
 }
 
-Test(settings, each_shows_all)
-{
+Test(settings, each_shows_all) {
     int n = 0;
     gate_settings_each(gi_settings_defaults(), s_count, &n);
     cr_assert_gt(n, 70);
 }
 
-/* ---- faults --------------------------------------------------------------- */
-static gate_err_t s_make(void *ctx)
-{
+/* ---- faults ---------------------------------------------------------------
+ */
+static gate_err_t s_make(void *ctx) {
     (void)ctx;
     gate_settings_t *s = gate_settings_new();
     if (!s)
@@ -319,8 +302,7 @@ static gate_err_t s_make(void *ctx)
     return e;
 }
 
-Test(settings, survives_every_allocation_failure)
-{
+Test(settings, survives_every_allocation_failure) {
     setenv("GATE_NOPE", "1", 1);
     setenv("GATE_LOCAL_USER", "u", 1);
     FILE *file = fopen(s_file, "w");

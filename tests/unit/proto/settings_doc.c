@@ -33,8 +33,7 @@ static const char s_intro[] =
     "| name | type, unit, bounds | default | meaning |\n"
     "|---|---|---|---|\n";
 
-static void s_put(gi_buf_t *out, const char *s)
-{
+static void s_put(gi_buf_t *out, const char *s) {
     for (; *s; s++) {
         if (*s == '|')
             gi_buf_append(out, "\\", 1);
@@ -43,8 +42,7 @@ static void s_put(gi_buf_t *out, const char *s)
 }
 
 static void s_row(void *ctx, const char *name, const char *type,
-                  const char *value, const char *doc)
-{
+                  const char *value, const char *doc) {
     gi_buf_t *out = ctx;
     const char *cells[] = {name, type, value, doc};
     for (int i = 0; i < 4; i++) {
@@ -55,8 +53,7 @@ static void s_row(void *ctx, const char *name, const char *type,
     gi_buf_append(out, "\n", 1);
 }
 
-Test(settings, the_document_is_the_table)
-{
+Test(settings, the_document_is_the_table) {
     gi_buf_t want = {0}, have = {0};
     char piece[4096];
     gi_buf_append(&want, s_intro, sizeof s_intro - 1);
