@@ -21,6 +21,7 @@ struct gate_settings {
     gate_hooks_t hooks;
     unsigned char *origin; /* one byte a setting: default, file, env, code */
     gi_error_t stuck;      /* the first error */
+    char *warning;         /* what the runtime logs at its start; NULL = none */
 };
 
 /* Seconds as a double setting -> ms. */
@@ -28,8 +29,12 @@ int64_t gi_settings_ms(double seconds);
 /* Settings whose default is another's: resolved here. ms; never 0. */
 int64_t gi_settings_heartbeat_ms(const gate_settings_t *self);
 int64_t gi_settings_reply_timeout_ms(const gate_settings_t *self);
-/* The internal service's name: mdp_internal_service, or the older prefix form. */
+/* The internal service's name: mdp_internal_service, or the older prefix form.
+ */
 const char *gi_settings_internal(const gate_settings_t *self);
+/* What was accepted but will not do what it says (unknown GATE_* in the
+ * environment, gate clusters), joined by "; "; "" when there is nothing. */
+const char *gi_settings_warning(const gate_settings_t *self);
 /* 0 when neither huge_threshold nor huge_data_sizeof was set. */
 int64_t gi_settings_huge_threshold(const gate_settings_t *self);
 /* The defaults alone, never NULL, shared by all: for code without a runtime. */

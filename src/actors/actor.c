@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* actor.c -- the shell. CZMQ gives the thread and the pipe; sleeping and data
+ * are ours, since a message over the pipe costs as much as a whole call.
+ * Signals are blocked while the thread is made (it inherits that: signals are
+ * the host program's) and while it is joined (an interrupted wait would free
+ * the pipe under a living thread). */
+#include "actor.h"
+
+#include <czmq.h>
+#include <errno.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include "actor_thread.h"
+#include "clock.h"
+#include "err.h"
+#include "lock.h"
+#include "mem.h"
+
+#define S_MAIL_BATCH 256
+#define S_PIPE_EVERY 64 /* passes between looks at the pipe while busy */
+
+struct gi_actor {
+    const gi_actor_ops_t *ops;
+    void *self; /* the talker */
+    gi_mailbox_t *mailbox;
+    zactor_t *zactor;
+    gi_lock_t lock;  /* one command at a time on the pipe */
+    sem_t started;   /* posted once start_error stands */
+    gi_error_t start_error;
+    bool terminated; /* $TERM was read; the actor's thread only */
+};
+
+/* ---- commands, on the actor's thread -------------------------------------- */
+static bool s_send_part(void *raw, const void *data, size_t size, int more)
+{
+    int rc;
+    do
+        rc = zmq_send(raw, data, size, more);
+    while (rc < 0 && errno == EINTR);
+    return rc >= 0;
+}
+
+/* Receives one part as a NUL-terminated string; false when there is none. */
+static bool s_recv_part(void *raw, int flags, zmq_msg_t *part, bool *more)
+{
+    int rc;
+    zmq_msg_init(part);
+    do
+        rc = zmq_msg_recv(part, raw, flags);
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0) {
+        zmq_msg_close(part);
+        return false;
+    }
+    *more = zmq_msg_more(part);
+    return true;
+}
+
+static char *s_part_text(void *raw, int flags, bool *more)
+{
+    zmq_msg_t part;
+    if (!s_recv_part(raw, flags, &part, more))
+        return NULL;
+    char *text = gi_mem_dup(zmq_msg_data(&part), zmq_msg_size(&part));
+    zmq_msg_close(&part);
+    return text;
+}
+
+static void s_answer(void *raw, gate_err_t e, const gi_buf_t *out)
+{
+    const gate_error_t *story = gate_error();
+    unsigned char code = (unsigned char)e;
+    const char *cls = e ? story->cls : "";
+    const char *text = e ? story->text : "";
+    if (e && story->code != e) {
+        cls = gi_err_class(e);
+        text = gate_err_text(e);
+    }
+    s_send_part(raw, &code, 1, ZMQ_SNDMORE);
+    s_send_part(raw, cls, strlen(cls), ZMQ_SNDMORE);
+    s_send_part(raw, text, strlen(text), ZMQ_SNDMORE);
+    s_send_part(raw, out->data, out->size, 0);
+}
+
+static void s_dispatch(gi_actor_t *actor, void *raw, const char *name,
+                       const char *arg)
+{
+    gi_buf_t out = {0};
+    gate_err_t e = GATE_BADARG;
+    const gi_command_t *c = actor->ops->commands;
+    while (c && c->name && strcmp(c->name, name) != 0)
+        c++;
+    if (c && c->name)
+        e = c->run(actor->self, arg, &out);
+    else
+        (void)gi_err(e, "%s: no such command: %s", actor->ops->name, name);
+    if (!e && out.failed)
+        e = gi_err(GATE_NOMEM, "%s: no memory for the answer to %s",
+                   actor->ops->name, name);
+    s_answer(raw, e, &out);
+    gi_buf_fini(&out);
+}
+
+/* All commands that wait; true when there was one. */
+static bool s_commands(gi_actor_t *actor, void *raw)
+{
+    bool any = false, more = false;
+    char *name;
+    while (!actor->terminated &&
+           (name = s_part_text(raw, ZMQ_DONTWAIT, &more))) {
+        char *arg = more ? s_part_text(raw, 0, &more) : NULL;
+        any = true;
+        if (strcmp(name, "$TERM") == 0)
+            actor->terminated = true;
+        else
+            s_dispatch(actor, raw, name, arg ? arg : "");
+        gi_mem_free(name);
+        gi_mem_free(arg);
+    }
+    return any;
+}
+
+/* ---- the loop -------------------------------------------------------------- */
+static bool s_mail(gi_actor_t *actor, int64_t now_ms)
+{
+    void *items[S_MAIL_BATCH];
+    size_t n = gi_mailbox_pop(actor->mailbox, items, S_MAIL_BATCH);
+    if (n)
+        actor->ops->mail(actor->self, items, n, now_ms);
+    return n > 0;
+}
+
+static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms)
+{
+    struct pollfd fds[GI_ACTOR_FDS_MAX];
+    int64_t next = actor->ops->next(actor->self, now_ms);
+    int64_t wait = next == INT64_MAX ? 60000 : next - now_ms;
+    if (wait <= 0 || !gi_mailbox_sleep(actor->mailbox))
+        return;
+    fds[0] = (struct pollfd){gi_mailbox_fd(actor->mailbox), POLLIN, 0};
+    fds[1] = (struct pollfd){pipe_fd, POLLIN, 0};
+    size_t n = 2 + actor->ops->fds(actor->self, fds + 2, GI_ACTOR_FDS_MAX - 2);
+    poll(fds, (nfds_t)n, wait > 60000 ? 60000 : (int)wait);
+    gi_mailbox_wake(actor->mailbox);
+}
+
+static void s_run(gi_actor_t *actor, void *raw, int pipe_fd)
+{
+    unsigned pass = 0;
+    while (!actor->terminated) {
+        int64_t now = gi_clock_ms();
+        bool busy = s_mail(actor, now);
+        busy |= actor->ops->work(actor->self, now);
+        if (!busy || ++pass % S_PIPE_EVERY == 0)
+            busy |= s_commands(actor, raw);
+        if (!busy)
+            s_sleep(actor, pipe_fd, now);
+    }
+    gi_mailbox_close(actor->mailbox);
+    while (s_mail(actor, gi_clock_ms())) {
+    }
+}
+
+static void s_main(zsock_t *pipe, void *args)
+{
+    gi_actor_t *actor = args;
+    void *raw = zsock_resolve(pipe);
+    bool more;
+    prctl(PR_SET_NAME, actor->ops->name, 0, 0, 0);
+    gi_actor_thread_mark(actor->ops->name);
+    gate_err_t e = actor->ops->start(actor->self);
+    if (e)
+        gi_error_set(&actor->start_error, gate_error());
+    sem_post(&actor->started);
+    zsock_signal(pipe, 0);
+    if (e) {
+        char *term = s_part_text(raw, 0, &more); /* only $TERM can come */
+        gi_mem_free(term);
+    } else {
+        s_run(actor, raw, zsock_fd(pipe));
+        actor->ops->stop(actor->self);
+    }
+    gi_actor_thread_mark(NULL);
+}
+
+/* ---- life ------------------------------------------------------------------ */
+static void *s_nothing(void *arg)
+{
+    return arg;
+}
+
+/* CZMQ aborts where a thread or a pipe cannot be had: ask before. */
+static gate_err_t s_can_be_had(void)
+{
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, s_nothing, NULL);
+    if (rc) {
+        errno = rc;
+        return gi_err_errno("no thread can be had for an actor");
+    }
+    pthread_join(thread, NULL);
+    void *context = zsys_init();
+    void *a = context ? zmq_socket(context, ZMQ_PAIR) : NULL;
+    void *b = a ? zmq_socket(context, ZMQ_PAIR) : NULL;
+    int saved = errno;
+    if (a)
+        zmq_close(a);
+    if (b)
+        zmq_close(b);
+    errno = saved;
+    return b ? GATE_OK
+             : gi_err_errno("no socket left for an actor (CZMQ's cap is %zu; "
+                            "raise it with ZSYS_MAX_SOCKETS, or the file limit)",
+                            zsys_socket_limit());
+}
+
+static void s_free(gi_actor_t *actor)
+{
+    gi_mailbox_destroy(&actor->mailbox);
+    gi_lock_fini(&actor->lock);
+    sem_destroy(&actor->started);
+    gi_error_fini(&actor->start_error);
+    gi_mem_free(actor);
+}
+
+void gi_actor_stop(gi_actor_t *actor)
+{
+    if (!actor || !actor->zactor)
+        return;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    zactor_destroy(&actor->zactor);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
+                        size_t mailbox_max, gi_actor_t **out)
+{
+    gate_err_t e = s_can_be_had();
+    if (e)
+        return e;
+    gi_actor_t *actor = gi_mem_calloc(1, sizeof *actor);
+    if (!actor)
+        return gi_err(GATE_NOMEM, "no memory for the %s actor", ops->name);
+    actor->ops = ops;
+    actor->self = self;
+    gi_lock_init(&actor->lock);
+    sem_init(&actor->started, 0, 0);
+    gi_error_init(&actor->start_error);
+    actor->mailbox = gi_mailbox_new(mailbox_max);
+    if (!actor->mailbox) {
+        s_free(actor);
+        return gi_err(GATE_NOMEM, "no memory or descriptor for a mailbox");
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    *out = actor; /* start may already hand the mailbox to others */
+    actor->zactor = zactor_new(s_main, actor);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!actor->zactor) {
+        *out = NULL;
+        s_free(actor);
+        return gi_err(GATE_SYSTEM, "the %s actor did not start", ops->name);
+    }
+    while (sem_wait(&actor->started) < 0) {
+    }
+    if (actor->start_error.story.code) {
+        gi_actor_stop(actor);
+        e = gi_error_publish(&actor->start_error);
+        *out = NULL;
+        s_free(actor);
+    }
+    return e;
+}
+
+void gi_actor_destroy(gi_actor_t **actor_p)
+{
+    gi_actor_t *actor = *actor_p;
+    if (!actor)
+        return;
+    *actor_p = NULL;
+    gi_actor_stop(actor);
+    s_free(actor);
+}
+
+gi_mailbox_t *gi_actor_mailbox(gi_actor_t *actor)
+{
+    return actor->mailbox;
+}
+
+/* ---- commands, from outside ------------------------------------------------ */
+static gate_err_t s_read_answer(void *raw, gi_buf_t *out)
+{
+    bool more = false;
+    zmq_msg_t part;
+    if (!s_recv_part(raw, 0, &part, &more))
+        return gi_err_errno("no answer from an actor");
+    gate_err_t e = zmq_msg_size(&part) ? *(unsigned char *)zmq_msg_data(&part)
+                                       : GATE_BADDATA;
+    zmq_msg_close(&part);
+    char *cls = more ? s_part_text(raw, 0, &more) : NULL;
+    char *text = more ? s_part_text(raw, 0, &more) : NULL;
+    if (more && s_recv_part(raw, 0, &part, &more)) {
+        if (out)
+            gi_buf_append(out, zmq_msg_data(&part), zmq_msg_size(&part));
+        zmq_msg_close(&part);
+    }
+    if (e)
+        (void)gi_err_story(e, cls, text, NULL);
+    else if (out && out->failed)
+        e = gi_err(GATE_NOMEM, "no memory for an actor's answer");
+    gi_mem_free(cls);
+    gi_mem_free(text);
+    return e;
+}
+
+gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,
+                            const char *arg, gi_buf_t *out)
+{
+    if (gi_actor_thread())
+        return gi_err(GATE_WOULDBLOCK,
+                      "%s would block the %s actor's thread: run it on a pool",
+                      name, gi_actor_thread());
+    if (!actor || !actor->zactor)
+        return gi_err(GATE_CLOSED, "%s: the actor does not run", name);
+    void *raw = zsock_resolve(actor->zactor);
+    gi_lock(&actor->lock);
+    s_send_part(raw, name, strlen(name), ZMQ_SNDMORE);
+    s_send_part(raw, arg ? arg : "", arg ? strlen(arg) : 0, 0);
+    gate_err_t e = s_read_answer(raw, out);
+    gi_unlock(&actor->lock);
+    return e;
+}

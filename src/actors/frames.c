@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* frames.c -- zmq_msg_t arrays. Moving a frame is a 64-byte copy; a body is
+ * never touched. */
+#include "frames.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static void s_drop_rest(void *socket)
+{
+    zmq_msg_t rest;
+    int more = 1;
+    while (more) {
+        zmq_msg_init(&rest);
+        if (zmq_msg_recv(&rest, socket, ZMQ_DONTWAIT) < 0)
+            more = 0;
+        else
+            more = zmq_msg_more(&rest);
+        zmq_msg_close(&rest);
+    }
+}
+
+int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max)
+{
+    if (max > GI_FRAMES_MAX)
+        max = GI_FRAMES_MAX;
+    for (;;) {
+        zmq_msg_t *f = &self->f[self->n];
+        zmq_msg_init(f);
+        if (zmq_msg_recv(f, socket, ZMQ_DONTWAIT) < 0) {
+            zmq_msg_close(f);
+            gi_frames_close(self);
+            return 0;
+        }
+        self->n++;
+        if (!zmq_msg_more(f))
+            return 1;
+        if (self->n == max) {
+            gi_frames_close(self);
+            s_drop_rest(socket);
+            return -1;
+        }
+    }
+}
+
+void gi_frames_close(gi_frames_t *self)
+{
+    while (self->n)
+        zmq_msg_close(&self->f[--self->n]);
+}
+
+void gi_frames_view(const gi_frames_t *self, unsigned first, gate_bytes_t *out)
+{
+    for (unsigned i = first; i < self->n; i++) {
+        /* libzmq's getters take a non-const pointer but change nothing */
+        zmq_msg_t *f = (zmq_msg_t *)(uintptr_t)&self->f[i];
+        out[i - first] = (gate_bytes_t){zmq_msg_data(f), zmq_msg_size(f)};
+    }
+}
+
+size_t gi_frames_bytes(const gi_frames_t *self, unsigned first)
+{
+    size_t sum = 0;
+    for (unsigned i = first; i < self->n; i++)
+        sum += zmq_msg_size(&self->f[i]);
+    return sum;
+}
+
+bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size)
+{
+    if (zmq_msg_init_size(frame, size) < 0)
+        return false;
+    if (size)
+        memcpy(zmq_msg_data(frame), data, size);
+    return true;
+}
+
+void gi_frames_move(gi_frames_t *self, zmq_msg_t *src)
+{
+    assert(self->n < GI_FRAMES_MAX);
+    zmq_msg_t *f = &self->f[self->n++];
+    zmq_msg_init(f);
+    zmq_msg_move(f, src);
+}
+
+bool gi_frames_add(gi_frames_t *self, const void *data, size_t size)
+{
+    assert(self->n < GI_FRAMES_MAX);
+    if (!gi_frame_init(&self->f[self->n], data, size))
+        return false;
+    self->n++;
+    return true;
+}
+
+int gi_frames_send(void *socket, gi_frames_t *self)
+{
+    for (unsigned i = 0; i < self->n; i++) {
+        int flags = ZMQ_DONTWAIT | (i + 1 < self->n ? ZMQ_SNDMORE : 0);
+        int rc;
+        do
+            rc = zmq_msg_send(&self->f[i], socket, flags);
+        while (rc < 0 && errno == EINTR);
+        if (rc < 0 && i == 0)
+            return errno;
+        /* past the first frame libzmq neither refuses nor blocks; what a
+         * vanished peer leaves is dropped there, as for a sent message */
+    }
+    gi_frames_close(self);
+    return 0;
+}

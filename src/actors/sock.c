@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* sock.c -- sockets in CZMQ's context (zauth answers only there). tcp listeners
+ * are made here and given to libzmq by ZMQ_USE_FD, so that the broker can keep
+ * a dup: for a filter at the fd limit and for a hot restart. */
+#include "sock.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "err.h"
+#include "lock.h"
+#include "settings.h"
+
+#define S_BACKLOG 4096
+
+/* ---- context ---------------------------------------------------------------- */
+static gi_lock_t s_context_lock = {PTHREAD_MUTEX_INITIALIZER};
+static bool s_context_made;
+
+static void s_default_env(const char *name, const char *value)
+{
+    setenv(name, value, 0);
+}
+
+/* "io_threads=2,max_sockets=65536" -> CZMQ's environment. */
+static gate_err_t s_context_option(const char *name, const char *value)
+{
+    if (strcmp(name, "io_threads") == 0)
+        s_default_env("ZSYS_IO_THREADS", value);
+    else if (strcmp(name, "max_sockets") == 0)
+        s_default_env("ZSYS_MAX_SOCKETS", value);
+    else
+        return gi_err(GATE_BADARG,
+                      "zmq_context: unknown option %s; known: io_threads, "
+                      "max_sockets",
+                      name);
+    return GATE_OK;
+}
+
+/* Calls fn for each name=value of a comma-separated list. */
+static gate_err_t s_each_option(const char *list,
+                                gate_err_t (*fn)(void *, const char *,
+                                                 const char *),
+                                void *ctx)
+{
+    char text[1024];
+    char *save = NULL;
+    if (!list || !*list)
+        return GATE_OK;
+    if (strlen(list) >= sizeof text)
+        return gi_err(GATE_TOOBIG, "an option list is longer than 1023 bytes");
+    strcpy(text, list);
+    for (char *item = strtok_r(text, ", ", &save); item;
+         item = strtok_r(NULL, ", ", &save)) {
+        char *value = strchr(item, '=');
+        if (!value)
+            return gi_err(GATE_BADARG, "%s: name=value expected", item);
+        *value++ = 0;
+        gate_err_t e = fn(ctx, item, value);
+        if (e)
+            return e;
+    }
+    return GATE_OK;
+}
+
+static gate_err_t s_context_each(void *ctx, const char *name, const char *value)
+{
+    (void)ctx;
+    return s_context_option(name, value);
+}
+
+gate_err_t gi_sock_context(const gate_settings_t *settings)
+{
+    gi_lock(&s_context_lock);
+    gate_err_t e = GATE_OK;
+    if (!s_context_made) {
+        e = s_each_option(settings->zmq_context, s_context_each, NULL);
+        s_default_env("ZSYS_SIGHANDLER", "false");
+        s_default_env("ZSYS_MAX_SOCKETS", "65535");
+        if (!e && !zsys_init())
+            e = gi_err_errno("no ZeroMQ context");
+        s_context_made = !e;
+    }
+    gi_unlock(&s_context_lock);
+    return e;
+}
+
+/* ---- options ---------------------------------------------------------------- */
+static const struct {
+    const char *name;
+    int option;
+} s_options[] = {
+    {"affinity", ZMQ_AFFINITY},     {"backlog", ZMQ_BACKLOG},
+    {"connect_timeout", ZMQ_CONNECT_TIMEOUT},
+    {"immediate", ZMQ_IMMEDIATE},   {"ipv6", ZMQ_IPV6},
+    {"linger", ZMQ_LINGER},         {"maxmsgsize", ZMQ_MAXMSGSIZE},
+    {"rcvbuf", ZMQ_RCVBUF},         {"rcvhwm", ZMQ_RCVHWM},
+    {"sndbuf", ZMQ_SNDBUF},         {"sndhwm", ZMQ_SNDHWM},
+    {"tcp_keepalive", ZMQ_TCP_KEEPALIVE},
+    {"tcp_keepalive_cnt", ZMQ_TCP_KEEPALIVE_CNT},
+    {"tcp_keepalive_idle", ZMQ_TCP_KEEPALIVE_IDLE},
+    {"tcp_keepalive_intvl", ZMQ_TCP_KEEPALIVE_INTVL},
+    {"tcp_maxrt", ZMQ_TCP_MAXRT},   {"tos", ZMQ_TOS},
+};
+
+static gate_err_t s_sock_option(void *raw, const char *name, const char *value)
+{
+    char *end;
+    long long number = strtoll(value, &end, 0);
+    int option = (int)strtol(name, NULL, 10);
+    for (size_t i = 0; i < sizeof s_options / sizeof *s_options; i++)
+        if (strcasecmp(s_options[i].name, name) == 0)
+            option = s_options[i].option;
+    if (!option || end == value || *end)
+        return gi_err(GATE_BADARG,
+                      "zmq_sock: %s=%s: a known option (or its number) and a "
+                      "whole number expected",
+                      name, value);
+    int as_int = (int)number;
+    int64_t as_64 = number;
+    if (zmq_setsockopt(raw, option, &as_int, sizeof as_int) < 0 &&
+        zmq_setsockopt(raw, option, &as_64, sizeof as_64) < 0)
+        return gi_err_errno("zmq_sock: %s=%s", name, value);
+    return GATE_OK;
+}
+
+static void s_set_int(void *raw, int option, int64_t value)
+{
+    int v = (int)value;
+    zmq_setsockopt(raw, option, &v, sizeof v);
+}
+
+static gate_err_t s_apply(gi_sock_t *self, gate_bytes_t identity,
+                          const gate_settings_t *settings)
+{
+    int64_t max = settings->message_bytes_max;
+    s_set_int(self->raw, ZMQ_SNDHWM, settings->zmq_hwm);
+    s_set_int(self->raw, ZMQ_RCVHWM, settings->zmq_hwm);
+    s_set_int(self->raw, ZMQ_LINGER, 0);
+    s_set_int(self->raw, ZMQ_HANDSHAKE_IVL, settings->handshake_ivl_ms);
+    s_set_int(self->raw, ZMQ_RECONNECT_IVL, settings->reconnect_ivl_ms);
+    s_set_int(self->raw, ZMQ_RECONNECT_IVL_MAX, settings->reconnect_ivl_max_ms);
+    if (settings->zmq_heartbeat_ivl_ms) {
+        s_set_int(self->raw, ZMQ_HEARTBEAT_IVL, settings->zmq_heartbeat_ivl_ms);
+        s_set_int(self->raw, ZMQ_HEARTBEAT_TIMEOUT,
+                  3 * settings->zmq_heartbeat_ivl_ms);
+    }
+    zmq_setsockopt(self->raw, ZMQ_MAXMSGSIZE, &max, sizeof max);
+    if (identity.size && zmq_setsockopt(self->raw, ZMQ_ROUTING_ID,
+                                        identity.data, identity.size) < 0)
+        return gi_err_errno("an identity of %zu bytes", identity.size);
+    return s_each_option(settings->zmq_sock, s_sock_option, self->raw);
+}
+
+/* ---- life ------------------------------------------------------------------- */
+/* CZMQ asserts when its context has no socket left: ask libzmq first. */
+static bool s_socket_left(int type)
+{
+    void *probe = zmq_socket(zsys_init(), type);
+    if (probe)
+        zmq_close(probe);
+    return probe;
+}
+
+gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
+                        const gate_settings_t *settings)
+{
+    *self = (gi_sock_t){.fd = -1, .monitor_fd = -1};
+    gate_err_t e = gi_sock_context(settings);
+    if (e)
+        return e;
+    if (!s_socket_left(type) || !(self->zsock = zsock_new(type)))
+        return gi_err_errno("no socket left (CZMQ's cap is %zu)",
+                            zsys_socket_limit());
+    self->raw = zsock_resolve(self->zsock);
+    self->fd = zsock_fd(self->zsock);
+    e = s_apply(self, identity, settings);
+    if (e)
+        gi_sock_close(self);
+    return e;
+}
+
+void gi_sock_close(gi_sock_t *self)
+{
+    if (self->monitor) {
+        zmq_socket_monitor(self->raw, NULL, 0);
+        zsock_destroy(&self->monitor);
+    }
+    zsock_destroy(&self->zsock);
+    self->raw = self->monitor_raw = NULL;
+    self->fd = self->monitor_fd = -1;
+}
+
+/* ---- endpoints -------------------------------------------------------------- */
+/* A listening socket for "host:port" (either may be *). */
+static gate_err_t s_listen(const char *endpoint, int *out)
+{
+    char host[256], *port;
+    const char *address = endpoint + strlen("tcp://");
+    if (strlen(address) >= sizeof host)
+        return gi_err(GATE_BADARG, "%s: too long", endpoint);
+    strcpy(host, address);
+    port = strrchr(host, ':');
+    if (!port)
+        return gi_err(GATE_BADARG, "%s: tcp://host:port expected", endpoint);
+    *port++ = 0;
+    char *name = host;
+    if (*name == '[' && port[-2] == ']') {
+        name++;
+        port[-2] = 0;
+    }
+    struct addrinfo hint = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    bool any = strcmp(name, "*") == 0;
+    if (any)
+        hint.ai_family = AF_INET;
+    int rc = getaddrinfo(any ? NULL : name, strcmp(port, "*") ? port : "0",
+                         &hint, &list);
+    if (rc)
+        return gi_err(GATE_SYSTEM, "%s: %s", endpoint, gai_strerror(rc));
+    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+    gate_err_t e = GATE_OK;
+    if (fd < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
+        bind(fd, list->ai_addr, list->ai_addrlen) < 0 ||
+        listen(fd, S_BACKLOG) < 0) {
+        e = gi_err_errno("%s: cannot listen", endpoint);
+        if (fd >= 0)
+            close(fd);
+    }
+    freeaddrinfo(list);
+    *out = fd;
+    return e;
+}
+
+/* libzmq unlinks whatever is at the path: not under a living server. */
+static gate_err_t s_ipc_free(const char *endpoint)
+{
+    const char *path = endpoint + strlen("ipc://");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (*path == '*' || *path == '@' ||
+        strlen(path) >= sizeof address.sun_path)
+        return GATE_OK;
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return gi_err_errno("%s: no socket", endpoint);
+    bool taken = connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    close(fd);
+    return taken ? gi_err(GATE_SYSTEM, "%s: somebody listens there already",
+                          endpoint)
+                 : GATE_OK;
+}
+
+static bool s_starts(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
+                        size_t room, int *listener_fd)
+{
+    int fd = -1, none = -1;
+    gate_err_t e = GATE_OK;
+    *listener_fd = -1;
+    if (s_starts(endpoint, "tcp://")) {
+        e = s_listen(endpoint, &fd);
+        if (!e) {
+            *listener_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+            zmq_setsockopt(self->raw, ZMQ_USE_FD, &fd, sizeof fd);
+        }
+    } else if (s_starts(endpoint, "ipc://")) {
+        e = s_ipc_free(endpoint);
+    }
+    if (e)
+        return e;
+    if (zmq_bind(self->raw, endpoint) < 0) {
+        e = gi_err_errno("%s: cannot bind", endpoint);
+        if (*listener_fd >= 0)
+            close(*listener_fd);
+        *listener_fd = -1;
+    }
+    zmq_setsockopt(self->raw, ZMQ_USE_FD, &none, sizeof none);
+    if (!e && zmq_getsockopt(self->raw, ZMQ_LAST_ENDPOINT, out, &room) < 0)
+        e = gi_err_errno("%s: no endpoint", endpoint);
+    return e;
+}
+
+gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint)
+{
+    if (zmq_connect(self->raw, endpoint) < 0)
+        return gi_err_errno("%s: cannot connect", endpoint);
+    return GATE_OK;
+}
+
+/* ---- events ----------------------------------------------------------------- */
+gate_err_t gi_sock_watch(gi_sock_t *self, int events)
+{
+    char name[64];
+    snprintf(name, sizeof name, "inproc://gate-monitor-%p", self->raw);
+    if (zmq_socket_monitor(self->raw, name, events) < 0)
+        return gi_err_errno("no socket monitor");
+    if (!s_socket_left(ZMQ_PAIR) || !(self->monitor = zsock_new(ZMQ_PAIR)))
+        return gi_err_errno("no socket left for a monitor");
+    self->monitor_raw = zsock_resolve(self->monitor);
+    self->monitor_fd = zsock_fd(self->monitor);
+    s_set_int(self->monitor_raw, ZMQ_LINGER, 0);
+    if (zmq_connect(self->monitor_raw, name) < 0)
+        return gi_err_errno("no socket monitor");
+    return GATE_OK;
+}
+
+bool gi_sock_event(gi_sock_t *self, int *event, int *value)
+{
+    unsigned char data[6];
+    uint16_t number;
+    int32_t detail;
+    if (!self->monitor_raw ||
+        zmq_recv(self->monitor_raw, data, sizeof data, ZMQ_DONTWAIT) < 6)
+        return false;
+    memcpy(&number, data, 2);
+    memcpy(&detail, data + 2, 4);
+    *event = number;
+    *value = detail;
+    zmq_recv(self->monitor_raw, data, sizeof data, ZMQ_DONTWAIT); /* address */
+    return true;
+}
+
+bool gi_sock_readable(const gi_sock_t *self)
+{
+    int events = 0;
+    size_t size = sizeof events;
+    return zmq_getsockopt(self->raw, ZMQ_EVENTS, &events, &size) == 0 &&
+           (events & ZMQ_POLLIN);
+}
+
+int gi_frame_srcfd(zmq_msg_t *frame)
+{
+    int fd = zmq_msg_get(frame, ZMQ_SRCFD);
+    return fd > 0 ? fd : -1;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* identity.c -- wire.md 0: identities are UUIDv5(DNS, name), 16 raw bytes,
+ * which may hold and start with NUL. */
+#include "identity.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <uuid/uuid.h>
+
+static const uuid_t s_dns = {0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1,
+                             0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8};
+
+void gi_identity_of(const char *name, unsigned char id[GI_ID_SIZE]) {
+    uuid_generate_sha1(id, s_dns, name, strlen(name));
+}
+
+void gi_random(void *out, size_t size) {
+    unsigned char *at = out;
+    while (size) {
+        ssize_t n = getrandom(at, size, 0);
+        /* with these flags the kernel (3.17 and later) only ever interrupts */
+        assert(n > 0 || errno == EINTR);
+        if (n > 0) {
+            at += n;
+            size -= (size_t)n;
+        }
+    }
+}
+
+void gi_identity_fresh(const char *prefix, char *out, size_t room) {
+    uint64_t digits;
+    gi_random(&digits, sizeof digits);
+    assert(room >= strlen(prefix) + 17);
+    snprintf(out, room, "%s%016llx", prefix, (unsigned long long)digits);
+}
