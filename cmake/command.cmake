@@ -19,6 +19,7 @@ if(cli_sources)
     gate_jansson gate_zeromq Threads::Threads m ${CMAKE_DL_LIBS})
   if(bench_sources)
     target_link_libraries(gate PRIVATE gi_bench)
+    target_compile_definitions(gate PRIVATE GATE_HAVE_BENCH=1)
   endif()
   # sha256() of the demo service is OpenSSL's.
   pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)

@@ -5,8 +5,9 @@
 #   tests/stress/*.c        own main, sees all rooms; run under TSan too (stress)
 #   tests/fuzz/fuzz_*.c     LLVMFuzzerTestOneInput; corpus replay        (fuzz)
 #   tests/wire/test_*.py    raw pyzmq peers against the command          (wire)
-#   tests/house/*           sh or py, the project's own rules            (house)
-include(${CMAKE_CURRENT_LIST_DIR}/tests-more.cmake OPTIONAL)
+#   tests/cli/test_*.py     the command's outputs and exit codes          (cli)
+#   tests/house/*.py        the project's own rules                      (house)
+#   examples/               each runs                                  (example)
 pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
 set(GATE_SAN_FAIL
   "ERROR: (Leak|Address)Sanitizer|runtime error:|WARNING: ThreadSanitizer")
@@ -90,3 +91,6 @@ foreach(source ${tests})
       ${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/corpus/${corpus})
   endif()
 endforeach()
+
+include(${CMAKE_CURRENT_LIST_DIR}/tests-wire.cmake)
+include(cmake/tests-more.cmake)

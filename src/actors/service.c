@@ -375,6 +375,8 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend)
         e = s_build_table(self);
     if (!e && backend)
         self->broker = gi_registry_owner(registry, backend);
+    if (!e && backend && !self->broker)
+        self->broker = self; /* a broker elsewhere: nobody here shares it */
     if (!e)
         e = gi_actor_new(&gi_service_ops, self,
                          (size_t)self->settings->mailbox_max, &self->actor);

@@ -17,6 +17,7 @@
 #include "err.h"
 #include "mem.h"
 #include "procs.h"
+#include "scan.h"
 
 #define S_FREE_MAX 256
 #define S_KEEP_BYTES 16384 /* buffers above this are not kept for reuse */
@@ -33,6 +34,11 @@ static void s_fill(gi_scall_t *c, gate_service_t *self)
     c->live = c->returned = c->finished = c->orphan = false;
     c->generating = c->gen_active = c->credited = false;
     c->timer = (gi_timer_t){0};
+    c->call.deadline_ms = INT64_MAX;
+    c->call.attempt = 1;
+    c->call.user = "";
+    c->call.client = (gate_bytes_t){NULL, 0};
+    c->call.method = NULL;
     c->job_done = NULL;
     c->link = NULL;
     c->has_frames = false;
@@ -888,6 +894,23 @@ static void s_sub_done(void *ctx, const void *data, size_t size,
 
 static const gi_sink_t s_sub_sink = {s_sub_item, s_sub_done};
 
+/* An array of the arguments; queues become references, in order. */
+static gate_err_t s_pack_args(gi_buf_t *out, const gate_arg_t *args, size_t n,
+                              const gate_settings_t *settings)
+{
+    size_t n_queues = 0;
+    gate_err_t e = GATE_OK;
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, out, gi_buf_write);
+    msgpack_pack_array(&pk, n);
+    for (size_t i = 0; i < n && !e; i++)
+        e = args[i].type == GATE_A_QUEUE ? gi_queue_pack_ref(out, n_queues++)
+                                         : gi_arg_pack(out, &args[i], settings);
+    if (!e && out->failed)
+        e = gi_err(GATE_NOMEM, "no memory for a job's arguments");
+    return e;
+}
+
 static gate_err_t s_run(gate_call_t *call, gate_pool_t *pool, gate_fn *fn,
                         gate_arg_t args, gate_then_fn *then)
 {
@@ -900,7 +923,7 @@ static gate_err_t s_run(gate_call_t *call, gate_pool_t *pool, gate_fn *fn,
     size_t n = list ? args.n : 1;
     size_t n_queues = gi_queue_collect(items, n, queues, 16);
     gi_sjob_t *job = gi_mem_calloc(1, sizeof *job);
-    gate_err_t e = job ? gi_pool_pack_args(&packed, items, n, call->settings)
+    gate_err_t e = job ? s_pack_args(&packed, items, n, call->settings)
                        : gi_err(GATE_NOMEM, "no memory for a job");
     if (!e) {
         job->call = c;
@@ -953,7 +976,7 @@ void gi_scall_jobdone(gi_sjob_t *job)
             (void)gi_error_publish(&job->error);
         gate_err_t r = job->then(&c->call, e, value);
         gate_value_destroy(&value);
-        s_after(c, gi_call_conclude(&c->call, r));
+        s_after(c, gi_call_settle(&c->call, r));
     } else {
         if (e == GATE_EOS)
             c->call.streamed = true;

@@ -201,7 +201,7 @@ static bool s_pull_one(gi_scall_t *c)
         e = GATE_CANCELLED; /* sending it found the reader gone */
     if (!e)
         return true;
-    gi_scall_end(c, e == GATE_EOS ? e : gi_call_conclude(&c->call, e));
+    gi_scall_end(c, e == GATE_EOS ? e : gi_call_settle(&c->call, e));
     return false;
 }
 
