@@ -37,7 +37,7 @@ typedef struct s_result {
 
 struct s_map {
     gi_ref_t ref; /* the starter's, the stream's producer side, one per try */
-    gate_pool_t *pool;
+    gi_pool_shared_t *pool; /* entered for each use: it may have gone */
     gate_fn *fn;
     gate_stream_t *stream; /* producer's side */
     pthread_mutex_t mutex; /* of everything below */
@@ -65,6 +65,7 @@ static void s_drop(s_map_t *self) {
         return;
     for (i = 0; self->early && i < S_WINDOW; i++)
         gi_mem_free(self->early[i].data);
+    gi_pool_shared_release(self->pool);
     gi_mem_free(self->early);
     gi_mem_free(self->ends);
     gi_buf_fini(&self->packed);
@@ -74,7 +75,8 @@ static void s_drop(s_map_t *self) {
 }
 
 /* An input that packs to an array is the args; anything else their only one. */
-static gate_err_t s_pack_input(s_map_t *self, const gate_arg_t *input) {
+static gate_err_t s_pack_input(s_map_t *self, const gate_settings_t *settings,
+                               const gate_arg_t *input) {
     static const unsigned char one = 0x91; /* fixarray of 1 */
     gate_arg_t plain = *input;
     size_t at = self->packed.size;
@@ -83,7 +85,7 @@ static gate_err_t s_pack_input(s_map_t *self, const gate_arg_t *input) {
 
     plain.kw = NULL;
     gi_buf_append(&self->packed, &one, 1);
-    e = gi_arg_pack(&self->packed, &plain, self->pool->settings);
+    e = gi_arg_pack(&self->packed, &plain, settings);
     if (e != GATE_OK)
         return e;
     if (self->packed.failed)
@@ -97,7 +99,8 @@ static gate_err_t s_pack_input(s_map_t *self, const gate_arg_t *input) {
     return GATE_OK;
 }
 
-static gate_err_t s_pack_inputs(s_map_t *self, const gate_arg_t *inputs) {
+static gate_err_t s_pack_inputs(s_map_t *self, const gate_settings_t *settings,
+                                const gate_arg_t *inputs) {
     gate_err_t e = GATE_OK;
     size_t i;
 
@@ -107,7 +110,7 @@ static gate_err_t s_pack_inputs(s_map_t *self, const gate_arg_t *inputs) {
     if (!self->ends || (self->ordered && !self->early))
         return gi_err(GATE_NOMEM, "the inputs of a map");
     for (i = 0; i < self->n && e == GATE_OK; i++) {
-        e = s_pack_input(self, &inputs[i]);
+        e = s_pack_input(self, settings, &inputs[i]);
         self->ends[i] = self->packed.size;
     }
     return e;
@@ -191,6 +194,7 @@ static void s_unlink(s_try_t *try) {
  * not be called with the mutex. */
 static void s_cancel_rest(s_map_t *self) {
     gi_ticket_t tickets[S_WINDOW];
+    gate_pool_t *pool;
     size_t n = 0, i;
     s_try_t *try;
 
@@ -200,8 +204,11 @@ static void s_cancel_rest(s_map_t *self) {
         if (self->over || try->index > self->fail_at)
             tickets[n++] = try->ticket;
     pthread_mutex_unlock(&self->mutex);
+    if (!n || !(pool = gi_pool_enter(self->pool)))
+        return;
     for (i = 0; i < n; i++)
-        gi_pool_cancel(self->pool, tickets[i]);
+        gi_pool_cancel(pool, tickets[i]);
+    gi_pool_leave(self->pool);
 }
 
 static bool s_window_open(const s_map_t *self) {
@@ -258,12 +265,20 @@ static gate_err_t s_submit(s_map_t *self, s_try_t *try, gi_ticket_t *ticket) {
         .sink = &sink,
         .ctx = try,
     };
+    gate_pool_t *pool = gi_pool_enter(self->pool);
+    gate_err_t e;
 
-    return gi_pool_submit(self->pool, &request, ticket);
+    if (!pool)
+        return gi_err(GATE_CLOSED, "the pool of a map was destroyed");
+    e = gi_pool_submit(pool, &request, ticket);
+    gi_pool_leave(self->pool);
+    return e;
 }
 
 /* A refused submit. A full queue is tried again when one of ours has ended. */
 static void s_refused(s_map_t *self, s_try_t *try, gate_err_t e) {
+    bool stopping;
+
     pthread_mutex_lock(&self->mutex);
     self->under_way--;
     s_unlink(try);
@@ -272,22 +287,25 @@ static void s_refused(s_map_t *self, s_try_t *try, gate_err_t e) {
         s_failed(self, try->index, gate_error());
     if (self->ordered)
         s_push_in_order(self);
+    stopping = self->stopping;
     pthread_mutex_unlock(&self->mutex);
     gi_mem_free(try);
+    if (stopping)
+        s_cancel_rest(self);
     s_drop(self);
 }
 
 /* Ticket of a try that may be over by now (then it is not in the ring). */
-static void s_note_ticket(s_map_t *self, const s_try_t *key,
-                          gi_ticket_t ticket) {
+static void s_note_ticket(s_map_t *self, size_t index, gi_ticket_t ticket) {
     bool stopping;
     s_try_t *try;
 
     pthread_mutex_lock(&self->mutex);
-    for (try = self->tries.prev; try != &self->tries && try != key;)
-        try = try->prev;
-    if (try == key)
-        try->ticket = ticket;
+    for (try = self->tries.prev; try != &self->tries; try = try->prev)
+        if (try->index == index) {
+            try->ticket = ticket;
+            break;
+        }
     stopping = self->stopping;
     pthread_mutex_unlock(&self->mutex);
     if (stopping)
@@ -299,6 +317,7 @@ static bool s_next(s_map_t *self) {
     s_try_t *try = gi_mem_calloc(1, sizeof *try);
     gi_ticket_t ticket = 0;
     gate_err_t e;
+    size_t index;
 
     pthread_mutex_lock(&self->mutex);
     if (!try) {
@@ -310,7 +329,7 @@ static bool s_next(s_map_t *self) {
         return false;
     }
     try->map = self;
-    try->index = self->submitted++;
+    index = try->index = self->submitted++;
     try->next = &self->tries;
     try->prev = self->tries.prev;
     self->tries.prev->next = try;
@@ -320,7 +339,7 @@ static bool s_next(s_map_t *self) {
     pthread_mutex_unlock(&self->mutex);
     e = s_submit(self, try, &ticket);
     if (e == GATE_OK)
-        s_note_ticket(self, try, ticket);
+        s_note_ticket(self, index, ticket);
     else
         s_refused(self, try, e);
     return e == GATE_OK;
@@ -403,19 +422,19 @@ static s_map_t *s_map_new(gate_pool_t *pool, gate_fn *fn, size_t n,
         .max_items = S_WINDOW,
         .ops = &ops,
         .ctx = self,
-        .release_owner = gi_pool_settings_release,
-        .owner = gi_pool_settings_share(pool),
+        .release_owner = gi_pool_shared_release,
+        .owner = gi_pool_share(pool),
     };
 
     if (self)
         self->stream = gi_stream_new(pool->settings, &options);
     if (!self || !self->stream) {
-        gi_pool_settings_release(options.owner);
+        gi_pool_shared_release(options.owner);
         gi_mem_free(self);
         gi_err(GATE_NOMEM, "a map");
         return NULL;
     }
-    self->pool = pool;
+    self->pool = gi_pool_share(pool);
     self->fn = fn;
     self->n = n;
     self->ordered = ordered;
@@ -438,7 +457,7 @@ gate_err_t gate_pool_map(gate_pool_t *self, gate_fn *fn,
     if (!map)
         return GATE_NOMEM;
     reader = map->stream;
-    e = s_pack_inputs(map, inputs);
+    e = s_pack_inputs(map, self->settings, inputs);
     if (e == GATE_OK) {
         s_pump(map);
         *results = reader;

@@ -10,39 +10,76 @@
 #include "mem.h"
 #include "ref.h"
 
-struct gi_pool_settings {
+struct gi_pool_shared {
     gi_ref_t ref;
     gate_settings_t *settings;
+    pthread_mutex_t mutex; /* of what follows */
+    pthread_cond_t empty;
+    gate_pool_t *pool; /* NULL: it was destroyed */
+    size_t inside;
 };
 
-/* ---- settings that outlive the pool
- * -------------------------------------------- */
-static struct gi_pool_settings *s_settings_new(const gate_settings_t *from) {
-    struct gi_pool_settings *self = gi_mem_alloc(sizeof *self);
+/* ---- what outlives the pool
+ * ---------------------------------------------------- */
+static gi_pool_shared_t *s_shared_new(const gate_settings_t *from,
+                                      gate_pool_t *pool) {
+    gi_pool_shared_t *self = gi_mem_calloc(1, sizeof *self);
 
     if (!self)
         return NULL;
-    gi_ref_init(&self->ref);
     self->settings = gate_settings_dup(from ? from : gi_settings_defaults());
-    if (self->settings)
-        return self;
-    gi_mem_free(self);
-    return NULL;
+    if (!self->settings) {
+        gi_mem_free(self);
+        return NULL;
+    }
+    self->pool = pool;
+    gi_ref_init(&self->ref);
+    pthread_mutex_init(&self->mutex, NULL);
+    pthread_cond_init(&self->empty, NULL);
+    return self;
 }
 
-void *gi_pool_settings_share(gate_pool_t *self) {
-    if (self->own)
-        gi_ref_take(&self->own->ref);
-    return self->own;
+gi_pool_shared_t *gi_pool_share(gate_pool_t *self) {
+    gi_ref_take(&self->shared->ref);
+    return self->shared;
 }
 
-void gi_pool_settings_release(void *shared) {
-    struct gi_pool_settings *self = shared;
+void gi_pool_shared_release(void *shared) {
+    gi_pool_shared_t *self = shared;
 
-    if (!self || !gi_ref_drop(&self->ref))
+    if (!gi_ref_drop(&self->ref))
         return;
+    pthread_cond_destroy(&self->empty);
+    pthread_mutex_destroy(&self->mutex);
     gate_settings_destroy(&self->settings);
     gi_mem_free(self);
+}
+
+gate_pool_t *gi_pool_enter(gi_pool_shared_t *self) {
+    gate_pool_t *pool;
+
+    pthread_mutex_lock(&self->mutex);
+    pool = self->pool;
+    if (pool)
+        self->inside++;
+    pthread_mutex_unlock(&self->mutex);
+    return pool;
+}
+
+void gi_pool_leave(gi_pool_shared_t *self) {
+    pthread_mutex_lock(&self->mutex);
+    if (--self->inside == 0)
+        pthread_cond_broadcast(&self->empty);
+    pthread_mutex_unlock(&self->mutex);
+}
+
+/* Nobody enters any more, nobody is inside. */
+static void s_shut(gi_pool_shared_t *self) {
+    pthread_mutex_lock(&self->mutex);
+    self->pool = NULL;
+    while (self->inside)
+        pthread_cond_wait(&self->empty, &self->mutex);
+    pthread_mutex_unlock(&self->mutex);
 }
 
 /* ---- life
@@ -52,15 +89,15 @@ gate_pool_t *gi_pool_make(const gi_pool_base_t *base, const gi_pool_ops_t *ops,
     gate_pool_t *self = gi_mem_calloc(1, sizeof *self);
 
     if (self)
-        self->own = s_settings_new(base->settings);
-    if (!self || !self->own) {
+        self->shared = s_shared_new(base->settings, self);
+    if (!self || !self->shared) {
         gi_mem_free(self);
         gi_err(GATE_NOMEM, "a pool");
         return NULL;
     }
     self->ops = ops;
     self->impl = impl;
-    self->settings = self->own->settings;
+    self->settings = self->shared->settings;
     self->runtime = base->runtime;
     self->release_owner = base->release_owner;
     self->owner = base->owner;
@@ -73,8 +110,9 @@ void gate_pool_destroy(gate_pool_t **self_p) {
     if (!self)
         return;
     *self_p = NULL;
+    s_shut(self->shared);
     self->ops->destroy(self);
-    gi_pool_settings_release(self->own);
+    gi_pool_shared_release(self->shared);
     if (self->release_owner)
         self->release_owner(self->owner);
     gi_mem_free(self);

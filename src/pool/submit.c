@@ -149,15 +149,15 @@ static void s_one_cancel(void *ctx, gate_future_t *future) {
 
 static s_one_t *s_one_new(gate_pool_t *pool) {
     s_one_t *self = gi_mem_alloc(sizeof *self);
-    void *settings;
+    gi_pool_shared_t *shared;
 
     if (!self)
         return NULL;
-    settings = gi_pool_settings_share(pool);
+    shared = gi_pool_share(pool);
     self->future =
-        gi_future_new(pool->settings, gi_pool_settings_release, settings);
+        gi_future_new(pool->settings, gi_pool_shared_release, shared);
     if (!self->future) {
-        gi_pool_settings_release(settings);
+        gi_pool_shared_release(shared);
         gi_mem_free(self);
         return NULL;
     }
@@ -301,14 +301,14 @@ static s_many_t *s_many_new(gate_pool_t *pool, int64_t timeout_ms) {
         .max_bytes = (size_t)pool->settings->stream_max_bytes,
         .ops = &ops,
         .ctx = self,
-        .release_owner = gi_pool_settings_release,
-        .owner = gi_pool_settings_share(pool),
+        .release_owner = gi_pool_shared_release,
+        .owner = gi_pool_share(pool),
     };
 
     if (self)
         self->stream = gi_stream_new(pool->settings, &options);
     if (!self || !self->stream) {
-        gi_pool_settings_release(options.owner);
+        gi_pool_shared_release(options.owner);
         gi_mem_free(self);
         gi_err(GATE_NOMEM, "a stream");
         return NULL;
