@@ -14,7 +14,7 @@ static atomic_bool s_counting;
 static atomic_long s_asked;
 static atomic_long s_fail_first, s_fail_last; /* 1-based; 0 = none */
 
-static bool s_refused(void) {
+bool gi_mem_refused(void) {
     if (!atomic_load_explicit(&s_counting, memory_order_relaxed))
         return false;
     long n = atomic_fetch_add(&s_asked, 1) + 1;
@@ -33,15 +33,15 @@ void gi_mem_fail_at(long n, bool from_then_on) {
 long gi_mem_asked(void) { return atomic_load(&s_asked); }
 
 void *gi_mem_alloc(size_t size) {
-    return s_refused() ? NULL : malloc(size ? size : 1);
+    return gi_mem_refused() ? NULL : malloc(size ? size : 1);
 }
 
 void *gi_mem_calloc(size_t n, size_t size) {
-    return s_refused() ? NULL : calloc(n ? n : 1, size ? size : 1);
+    return gi_mem_refused() ? NULL : calloc(n ? n : 1, size ? size : 1);
 }
 
 void *gi_mem_realloc(void *p, size_t size) {
-    return s_refused() ? NULL : realloc(p, size ? size : 1);
+    return gi_mem_refused() ? NULL : realloc(p, size ? size : 1);
 }
 
 void gi_mem_free(void *p) { free(p); }

@@ -16,6 +16,10 @@ char *gi_mem_strdup(const char *s);
 /* size bytes and a NUL behind them. */
 char *gi_mem_dup(const void *data, size_t size);
 
+/* Asks the door without allocating: for memory that a library beneath us takes
+ * on our behalf. True: behave as if it had none. */
+bool gi_mem_refused(void);
+
 /* Tests: the n-th allocation from now fails (1 = the next; 0 = none), only that
  * one or all from it on. */
 void gi_mem_fail_at(long n, bool from_then_on);

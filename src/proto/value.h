@@ -17,13 +17,15 @@ typedef void gi_release_fn(void *hint);
 gate_err_t gi_value_take(const void *data, size_t size, gi_release_fn *release,
                          void *hint, const gate_settings_t *settings,
                          gate_value_t **out) GATE_MUST;
+/* From now on release(hint) runs when the value dies. */
+void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint);
 /* Scans and decodes into zone (which the caller reuses), hooks applied; strings
  * point into data. */
 gate_err_t gi_value_decode_into(const void *data, size_t size,
                                 msgpack_zone *zone,
                                 const gate_settings_t *settings,
                                 msgpack_object *out) GATE_MUST;
-/* A value around one part of another (shares it). */
+/* A value around one part of another (shares it). NULL with gate_error() set. */
 gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part);
 
 /* Packs one argument. GATE_BADARG for what cannot be packed (GATE_A_QUEUE

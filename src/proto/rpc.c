@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rpc.c -- requests, single replies, and which kind of message a body is
+ * (wire.md 2, 6, 7). Exceptions: exception.c. Extensions: ext.c. */
+#include "rpc.h"
+#include "decode.h"
+#include "exception.h"
+#include "mp.h"
+
+#include <string.h>
+
+const unsigned char gi_rpc_ok_prefix[8] = "\x82\xa6"
+                                          "result";
+const unsigned char gi_rpc_ok_suffix[11] = "\xa9"
+                                           "exception\xc0";
+
+/* ---- requests -------------------------------------------------------------
+ */
+static gate_err_t s_pack_positional(gi_buf_t *out, const gate_arg_t *args,
+                                    size_t n, size_t n_positional,
+                                    const gate_settings_t *settings) {
+    gate_err_t e = GATE_OK;
+    gi_mp_put_array(out, n_positional);
+    for (size_t i = 0; i < n && !e; i++)
+        if (!args[i].kw && args[i].type != GATE_A_TIMEOUT)
+            e = gi_arg_pack(out, &args[i], settings);
+    return e;
+}
+
+static gate_err_t s_pack_keywords(gi_buf_t *out, const gate_arg_t *args,
+                                  size_t n, size_t n_keywords,
+                                  const gate_settings_t *settings) {
+    gate_err_t e = GATE_OK;
+    gi_mp_put_map(out, n_keywords);
+    for (size_t i = 0; n_keywords && i < n && !e; i++) {
+        if (!args[i].kw || args[i].type == GATE_A_TIMEOUT)
+            continue;
+        gi_mp_put_str(out, args[i].kw, strlen(args[i].kw));
+        e = gi_arg_pack(out, &args[i], settings);
+    }
+    return e;
+}
+
+gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
+                               const gate_arg_t *args, size_t n,
+                               const gate_settings_t *settings,
+                               gi_rpc_request_t *req) {
+    size_t start = out->size, n_positional = 0, n_keywords = 0;
+    gi_rpc_request_t made = {.timeout_ms = -1};
+    for (size_t i = 0; i < n; i++) {
+        if (args[i].type == GATE_A_TIMEOUT)
+            made.timeout_ms = args[i].as.i > 0 ? args[i].as.i : 0;
+        else if (args[i].kw)
+            n_keywords++;
+        else
+            n_positional++;
+    }
+    gi_mp_put_str(out, func, func_len);
+    made.func_size = out->size - start;
+    size_t at = out->size;
+    gate_err_t e = s_pack_positional(out, args, n, n_positional, settings);
+    made.args_size = out->size - at;
+    at = out->size;
+    if (!e)
+        e = s_pack_keywords(out, args, n, n_keywords, settings);
+    made.kwargs_size = out->size - at;
+    if (!e && out->failed)
+        e = gi_err(GATE_NOMEM, "packing a request");
+    if (e)
+        out->size = start;
+    else
+        *req = made;
+    return e;
+}
+
+gate_err_t gi_rpc_split_name(const char *name, const char *fallback,
+                             gate_bytes_t *service, gate_bytes_t *func) {
+    const char *dot = strrchr(name, '.');
+    const char *method = dot ? dot + 1 : name;
+    gate_bytes_t s = {fallback, strlen(fallback)};
+    if (dot)
+        s = (gate_bytes_t){name, (size_t)(dot - name)};
+    if (!*method || !s.size)
+        return gi_err(GATE_BADARG, "'%.200s': must be Service.method", name);
+    *service = s;
+    *func = (gate_bytes_t){method, strlen(method)};
+    return GATE_OK;
+}
+
+gate_err_t gi_rpc_parse_func(gate_bytes_t frame, gate_bytes_t *func) {
+    gi_mp_t h;
+    gi_limits_t limits = gi_scan_limits(NULL);
+    gate_err_t e = gi_scan(frame.data, frame.size, &limits);
+    if (e == GATE_TOOBIG) /* far beyond any name */
+        return gi_err(GATE_BADDATA, "%s", gate_error()->text);
+    if (e)
+        return e;
+    size_t head = gi_mp_head(frame.data, frame.size, &h);
+    if (h.kind != GI_MP_STR)
+        return gi_err(GATE_BADARG, "the method's name must be str");
+    *func = (gate_bytes_t){(const char *)frame.data + head, h.n};
+    return GATE_OK;
+}
+
+/* ---- single replies -------------------------------------------------------
+ */
+typedef struct s_reply {
+    gate_bytes_t result, exception; /* packed; size 0 = absent */
+} s_reply_t;
+
+static bool s_key_is(const unsigned char *p, const gi_mp_t *h,
+                     const char *key) {
+    return h->kind == GI_MP_STR && h->n == strlen(key) && !memcmp(p, key, h->n);
+}
+
+/* Finds both parts of a scanned map. The last of equal keys holds, as in
+ * Python; other keys, and keys that are no str, are skipped. */
+static gate_err_t s_find_parts(const unsigned char *p, size_t size,
+                               const gi_limits_t *limits, s_reply_t *out) {
+    gi_mp_t map, key;
+    const unsigned char *end = p + size;
+    p += gi_mp_head(p, size, &map);
+    if (map.kind != GI_MP_MAP)
+        return gi_err(GATE_BADDATA, "a reply must be a map");
+    for (uint32_t i = 0; i < map.n; i++) {
+        size_t key_size = 0, value_size = 0;
+        size_t head = gi_mp_head(p, (size_t)(end - p), &key);
+        const unsigned char *name = p + head;
+        gate_err_t e = gi_scan_one(p, (size_t)(end - p), limits, &key_size);
+        p += key_size;
+        if (!e)
+            e = gi_scan_one(p, (size_t)(end - p), limits, &value_size);
+        if (e)
+            return e;
+        gate_bytes_t value = {p, value_size};
+        if (s_key_is(name, &key, "result"))
+            out->result = value;
+        else if (s_key_is(name, &key, "exception"))
+            out->exception = value;
+        p += value_size;
+    }
+    return GATE_OK;
+}
+
+/* Python's idea of false: nil, false, 0, and whatever is empty. */
+static bool s_is_false(gate_bytes_t packed) {
+    gi_mp_t h;
+    if (!packed.size)
+        return true;
+    gi_mp_head(packed.data, packed.size, &h);
+    if (h.kind == GI_MP_F64 || h.kind == GI_MP_F32)
+        return !(h.bits << (h.kind == GI_MP_F64 ? 1 : 33)); /* both zeros */
+    return h.kind >= GI_MP_STR ? !h.n && h.kind != GI_MP_EXT : !h.bits;
+}
+
+/* The map behind any but our own workers' usual form. */
+static gate_err_t s_parse_reply(const void *data, size_t size,
+                                const gate_settings_t *settings,
+                                gate_bytes_t *result) {
+    static const unsigned char nil[] = {0xc0};
+    gi_limits_t limits = gi_scan_limits(settings);
+    s_reply_t parts = {0};
+    gate_err_t e = gi_scan(data, size, &limits);
+    if (!e)
+        e = s_find_parts(data, size, &limits, &parts);
+    if (e)
+        return e;
+    if (!s_is_false(parts.exception))
+        return gi_rpc_publish_triple(parts.exception, settings);
+    *result = parts.result.size ? parts.result : (gate_bytes_t){nil, 1};
+    return GATE_OK;
+}
+
+static gate_err_t s_take_reply(const void *data, size_t size,
+                               const gate_settings_t *settings,
+                               gate_value_t **out) {
+    const unsigned char *p = data;
+    size_t tail = sizeof gi_rpc_ok_suffix, head = sizeof gi_rpc_ok_prefix;
+    if (size > GI_RPC_OK_OVERHEAD && !memcmp(p, gi_rpc_ok_prefix, head) &&
+        !memcmp(p + size - tail, gi_rpc_ok_suffix, tail)) {
+        /* if what lies between is one value, this was the whole form */
+        gate_err_t e = gi_value_take(p + head, size - head - tail, NULL, NULL,
+                                     settings, out);
+        if (e != GATE_BADDATA)
+            return e;
+    }
+    gate_bytes_t result;
+    gate_err_t e = s_parse_reply(data, size, settings, &result);
+    if (e)
+        return e;
+    return gi_value_take(result.data, result.size, NULL, NULL, settings, out);
+}
+
+gate_err_t gi_rpc_take_reply(const void *data, size_t size,
+                             gi_release_fn *release, void *hint,
+                             const gate_settings_t *settings,
+                             gate_value_t **out) {
+    gate_err_t e = s_take_reply(data, size, settings, out);
+    if (!e)
+        gi_value_keep(*out, release, hint);
+    else if (release)
+        release(hint);
+    return e;
+}
+
+/* ---- which kind of message ------------------------------------------------
+ */
+static bool s_is(gate_bytes_t frame, const char *tag) {
+    size_t size = strlen(tag);
+    return frame.size == size && !memcmp(frame.data, tag, size);
+}
+
+/* wire.md 6: END and EXCEPTION are raw frames, items are packed. */
+static gi_body_kind_t s_stream_kind(const gate_bytes_t *body, size_t n) {
+    if (s_is(body[1], GI_STREAM_END))
+        return GI_BODY_END;
+    if (s_is(body[1], GI_STREAM_EXCEPTION))
+        return n > 2 ? GI_BODY_EXCEPTION : GI_BODY_BAD;
+    return n == 2 ? GI_BODY_ITEM : GI_BODY_BAD;
+}
+
+/* wire.md 7: HugeDataException comes without its triple, from Python brokers */
+static gi_body_kind_t s_huge_kind(const gate_bytes_t *body, size_t n) {
+    if (s_is(body[1], GI_HUGE_END))
+        return GI_BODY_HUGE_END;
+    if (s_is(body[1], GI_HUGE_EXCEPTION) || s_is(body[1], GI_STREAM_EXCEPTION))
+        return GI_BODY_HUGE_EXCEPTION;
+    return n == 2 ? GI_BODY_CHUNK : GI_BODY_BAD;
+}
+
+gi_body_kind_t gi_rpc_body_kind(const gate_bytes_t *body, size_t n) {
+    if (n < 2)
+        return n ? GI_BODY_SINGLE : GI_BODY_BAD;
+    if (s_is(body[0], GI_STREAM_TAG))
+        return s_stream_kind(body, n);
+    if (s_is(body[0], GI_HUGE_TAG))
+        return s_huge_kind(body, n);
+    /* wire.md 5: a generator of a Python broker fails under this tag */
+    if (n > 2 && s_is(body[0], GI_STREAM_EXCEPTION) &&
+        s_is(body[1], GI_STREAM_EXCEPTION))
+        return GI_BODY_EXCEPTION;
+    return GI_BODY_BAD;
+}
+
+bool gi_body_is_final(gi_body_kind_t kind) {
+    return kind == GI_BODY_SINGLE || kind == GI_BODY_END ||
+           kind == GI_BODY_EXCEPTION || kind == GI_BODY_HUGE_END ||
+           kind == GI_BODY_HUGE_EXCEPTION;
+}

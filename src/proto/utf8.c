@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* utf8.c -- RFC 3629: no overlong forms, no surrogates, up to U+10FFFF. */
+#include "utf8.h"
+
+size_t gi_utf8_next(const unsigned char *p, size_t left) {
+    size_t n = *p < 0x80   ? 1
+               : *p < 0xc2 ? 0
+               : *p < 0xe0 ? 2
+               : *p < 0xf0 ? 3
+               : *p < 0xf5 ? 4
+                           : 0;
+    if (n > left)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+        (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+bool gi_utf8_valid(const void *data, size_t size) {
+    const unsigned char *p = data;
+    while (size) {
+        size_t n = gi_utf8_next(p, size);
+        if (!n)
+            return false;
+        p += n;
+        size -= n;
+    }
+    return true;
+}
+
+size_t gi_utf8_put(uint32_t c, unsigned char out[4]) {
+    if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+        c = 0xfffd;
+    if (c < 0x80) {
+        out[0] = (unsigned char)c;
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (size_t i = n - 1; i > 0; i--, c >>= 6)
+        out[i] = (unsigned char)(0x80 | (c & 0x3f));
+    out[0] = (unsigned char)(first[n] | c);
+    return n;
+}
