@@ -64,6 +64,14 @@ bool gi_credit_try(gi_credit_t *self, size_t size)
     return ok;
 }
 
+void gi_credit_charge(gi_credit_t *self, size_t size)
+{
+    pthread_mutex_lock(&self->mutex);
+    if (self->bytes != GI_CREDIT_FREE)
+        self->bytes -= (int64_t)size;
+    pthread_mutex_unlock(&self->mutex);
+}
+
 gate_err_t gi_credit_take(gi_credit_t *self, size_t size)
 {
     pthread_mutex_lock(&self->mutex);
