@@ -50,6 +50,8 @@ typedef enum gi_pending_state {
     GI_PENDING_DONE
 } gi_pending_state_t;
 
+typedef struct gi_chuge gi_chuge_t;
+
 typedef struct gi_pending {
     gi_cmail_t mail;
     gi_ref_t refs; /* the client's, and one for each control mail */
@@ -66,6 +68,7 @@ typedef struct gi_pending {
     int64_t timeout_ms;
     gate_future_t *future; /* the completer's reference */
     gate_stream_t *stream; /* the producer's reference */
+    gi_chuge_t *huge; /* a huge reply that is coming in */
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
@@ -144,7 +147,12 @@ void gi_pending_start(gi_pending_t *p);
 void gi_pending_ask(gate_client_t *self, gi_asks_t asks);
 void gi_pending_answer(gate_client_t *self); /* client->in holds a message */
 void gi_pending_cancel(gi_pending_t *p);
+/* Ends it: with an error, which is told; as a remote exception; as answered. */
+void gi_pending_fail(gi_pending_t *p, const gate_error_t *story);
+void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple);
+void gi_pending_done(gi_pending_t *p);
 /* A huge message's body (client_huge.c). */
+void gi_chuge_destroy(gi_chuge_t **self_p);
 void gi_pending_huge(gi_pending_t *p, const gate_bytes_t *body, size_t n);
 void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes);
 bool gi_pending_flush(gate_client_t *self);

@@ -88,7 +88,7 @@ static void s_link(gi_pending_t *p, gi_pending_state_t state)
 }
 
 /* Out of every table, and gone; its answer has been given. */
-static void s_done(gi_pending_t *p)
+void gi_pending_done(gi_pending_t *p)
 {
     gate_client_t *self = p->client;
     gi_cslot_t *slot = &self->slots[p->slot];
@@ -98,6 +98,7 @@ static void s_done(gi_pending_t *p)
     slot->pending = NULL;
     slot->next_free = self->free_slot;
     self->free_slot = p->slot;
+    gi_chuge_destroy(&p->huge);
     if (p->stream)
         gi_stream_release(&p->stream);
     if (p->asks == GI_ASKS_USER)
@@ -105,7 +106,7 @@ static void s_done(gi_pending_t *p)
     gi_pending_drop(p);
 }
 
-static void s_fail(gi_pending_t *p, const gate_error_t *story)
+void gi_pending_fail(gi_pending_t *p, const gate_error_t *story)
 {
     p->client->stats.errors++;
     if (p->future)
@@ -113,13 +114,13 @@ static void s_fail(gi_pending_t *p, const gate_error_t *story)
     if (p->stream)
         gi_stream_fail(p->stream, story);
     p->future = NULL;
-    s_done(p);
+    gi_pending_done(p);
 }
 
 static void s_fail_text(gi_pending_t *p, gate_err_t code, const char *text)
 {
     gate_error_t story = {code, gi_err_class(code), text, ""};
-    s_fail(p, &story);
+    gi_pending_fail(p, &story);
 }
 
 /* ---- sending ----------------------------------------------------------------- */
@@ -345,7 +346,7 @@ static void s_own_answer(gate_client_t *self, gi_pending_t *p, zmq_msg_t *body)
         s_learn(self, gate_value_object(value));
         gate_value_destroy(&value);
     }
-    s_done(p);
+    gi_pending_done(p);
 }
 
 static void s_single(gi_pending_t *p, zmq_msg_t *body)
@@ -368,7 +369,7 @@ static void s_single(gi_pending_t *p, zmq_msg_t *body)
         gi_future_complete_reply(p->future, data, size, release, hint);
     if (data) {
         p->future = NULL;
-        s_done(p);
+        gi_pending_done(p);
     }
 }
 
@@ -401,17 +402,17 @@ static void s_item(gi_pending_t *p, zmq_msg_t *body)
                               "the reader is too slow: more than "
                               "stream_unread_max items wait for it",
                               ""};
-        s_fail(p, &story);
+        gi_pending_fail(p, &story);
     } else {
         s_fail_text(p, e, gate_err_text(e));
     }
 }
 
-static void s_exception(gi_pending_t *p, gate_bytes_t triple)
+void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple)
 {
     gate_err_t e = gi_rpc_publish_triple(triple, p->client->settings);
     (void)e;
-    s_fail(p, gate_error());
+    gi_pending_fail(p, gate_error());
 }
 
 static void s_end(gi_pending_t *p)
@@ -421,7 +422,7 @@ static void s_end(gi_pending_t *p)
         return;
     }
     gi_stream_end(p->stream);
-    s_done(p);
+    gi_pending_done(p);
 }
 
 void gi_pending_answer(gate_client_t *self)
@@ -453,7 +454,7 @@ void gi_pending_answer(gate_client_t *self)
         s_end(p);
         break;
     case GI_BODY_EXCEPTION:
-        s_exception(p, view[m.body + 2]);
+        gi_pending_exception(p, view[m.body + 2]);
         break;
     case GI_BODY_CHUNK:
     case GI_BODY_HUGE_END:
@@ -492,7 +493,7 @@ static void s_expired(gi_pending_t *p)
     if (p->stream && s_stream_goes_on(p))
         return;
     if (p->asks != GI_ASKS_USER) {
-        s_done(p);
+        gi_pending_done(p);
         return;
     }
     if (p->cut) {
@@ -533,7 +534,7 @@ void gi_pending_cut_all(gate_client_t *self)
     for (gi_pending_t *p = self->sent; p; p = next) {
         next = p->next;
         if (p->asks != GI_ASKS_USER) {
-            s_done(p);
+            gi_pending_done(p);
             continue;
         }
         p->cut = true;
@@ -543,7 +544,7 @@ void gi_pending_cut_all(gate_client_t *self)
     for (gi_pending_t *p = self->unsent; p; p = next) {
         next = p->next;
         if (p->asks != GI_ASKS_USER)
-            s_done(p);
+            gi_pending_done(p);
     }
 }
 

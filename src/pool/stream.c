@@ -75,6 +75,10 @@ gate_stream_t *gi_stream_new(const gate_settings_t *settings,
         self->options.max_items = SIZE_MAX;
     if (!self->options.max_bytes)
         self->options.max_bytes = SIZE_MAX;
+    if (!self->options.report_items)
+        self->options.report_items = self->options.max_items / 4;
+    if (!self->options.report_bytes)
+        self->options.report_bytes = self->options.max_bytes / 4;
     self->settings = settings ? settings : gi_settings_defaults();
     self->fd = -1;
     gi_ref_init(&self->ref);
@@ -301,8 +305,8 @@ void gate_stream_destroy(gate_stream_t **self_p) {
 
 static bool s_credit_due(const gate_stream_t *self) {
     return self->taken_items &&
-           (!self->count || self->taken_items >= self->options.max_items / 4 ||
-            self->taken_bytes >= self->options.max_bytes / 4);
+           (!self->count || self->taken_items >= self->options.report_items ||
+            self->taken_bytes >= self->options.report_bytes);
 }
 
 /* Waits for an item or the end. */
