@@ -54,6 +54,7 @@ struct gi_huge_pack {
     gi_gather_t gather;
     gi_chunker_t chunker; /* of other codecs */
     gi_policy_t policy;
+    bool primed; /* blocks look back */
     gate_bytes_t source;
     size_t offset;       /* of the source: given to blocks so far */
     bool fed, finishing; /* there is no source; no more will be fed */
@@ -271,7 +272,8 @@ static void s_open_fed(gi_huge_pack_t *self, bool last) {
     gi_block_t block = {.last = last};
     if (self->n_fill) {
         block.in = (gate_bytes_t){data + GI_DICT_SIZE, self->n_fill};
-        block.dict = (gate_bytes_t){data, self->tail ? GI_DICT_SIZE : 0};
+        block.dict =
+            (gate_bytes_t){data, self->primed && self->tail ? GI_DICT_SIZE : 0};
     }
     self->n_fill = 0;
     s_open(self, &block);
@@ -281,7 +283,8 @@ static void s_refill(gi_huge_pack_t *self) {
     if (self->finishing && !self->given && s_has_room(self))
         s_open_fed(self, true);
     while (!self->fed && !self->given && s_has_room(self)) {
-        gi_block_t block = gi_block_at(self->source, self->offset, false);
+        gi_block_t block =
+            gi_block_at(self->source, self->offset, self->primed);
         self->offset += block.in.size;
         s_open(self, &block);
     }
@@ -455,6 +458,7 @@ static gate_err_t s_init(gi_huge_pack_t *self) {
     chunk = chunk ? chunk : S_CHUNK_BYTES;
     slots = slots > 0 ? slots : 2 * workers;
     self->n_slots = slots < S_SLOTS_MAX ? (size_t)slots : S_SLOTS_MAX;
+    self->primed = gi_block_primed(self->options.level);
     gi_policy_init(&self->policy, self->options.mode, workers);
     if (gi_codec_find(codec) == &gi_codec_gzip)
         return gi_gather_init(&self->gather, chunk, 1); /* joined in order */
