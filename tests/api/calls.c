@@ -232,7 +232,7 @@ OVER_ALL(echoes_every_type)
 {
     GATE_OWN(gate_value) value = NULL;
     OK(gate_client_call(
-        rig->client, "Test.echo", &value, true, -7, 1.5, "text",
+        rig->client, "Test.echo", &value, gate_bool(true), -7, 1.5, "text",
         gate_bin("\0\1", 2), gate_list(1, gate_list(2)),
         gate_map(gate_kw("k", 3)), (void *)NULL, gate_kw("kw", UINT64_MAX)));
     char *json = gate_value_json(value);
