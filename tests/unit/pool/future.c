@@ -320,8 +320,7 @@ Test(cq, wait_wakes, .timeout = 20) {
     gate_cq_destroy(&cq);
 }
 
-/* ---- synchronous calls ----------------------------------------------------
- */
+/* ---- synchronous calls --------------------------------------------------- */
 Test(future, wait_call_keeps_strings_until_the_next, .timeout = 20) {
     const char *first, *second;
     gate_future_t *f = s_future();
