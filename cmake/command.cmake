@@ -7,18 +7,19 @@ if(cli_sources)
   if(bench_sources)
     add_library(gi_bench OBJECT ${bench_sources})
     target_compile_options(gi_bench PRIVATE
-      -iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/bench)
+      "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/bench")
     target_link_libraries(gi_bench PUBLIC gate_options gaterpc gate_msgpack
       gate_zeromq gate_jansson Threads::Threads)
   endif()
   add_executable(gate ${cli_sources})
   target_compile_options(gate PRIVATE
-    -iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/cli
-    -iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/bench)
+    "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/cli"
+    "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/bench")
   target_link_libraries(gate PRIVATE gate_options gaterpc gate_msgpack
     gate_jansson gate_zeromq Threads::Threads m ${CMAKE_DL_LIBS})
   if(bench_sources)
     target_link_libraries(gate PRIVATE gi_bench)
+    target_compile_definitions(gate PRIVATE GATE_HAVE_BENCH=1)
   endif()
   # sha256() of the demo service is OpenSSL's.
   pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)

@@ -1,1 +1,34 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# What `cmake --install` puts into a prefix: library, headers, command, man page,
+# a pkg-config file and a CMake package. tests/house/test_package.py builds a
+# program against both.
+include(CMakePackageConfigHelpers)
+
+install(TARGETS gaterpc EXPORT gaterpcTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
+if(TARGET gate)
+  file(RELATIVE_PATH up "/${CMAKE_INSTALL_BINDIR}" "/${CMAKE_INSTALL_LIBDIR}")
+  set_target_properties(gate PROPERTIES INSTALL_RPATH "$ORIGIN/${up}")
+  install(TARGETS gate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(FILES docs/gate.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()
+
+# Relocatable: paths are relative to where the .pc file lies.
+file(RELATIVE_PATH up "/${CMAKE_INSTALL_LIBDIR}/pkgconfig"
+  "/${CMAKE_INSTALL_INCLUDEDIR}")
+set(GATE_PC_INCLUDEDIR "\${pcfiledir}/${up}")
+configure_file(cmake/gaterpc.pc.in gaterpc.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gaterpc.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/gaterpc)
+configure_package_config_file(cmake/gaterpcConfig.cmake.in
+  gaterpcConfig.cmake INSTALL_DESTINATION ${package})
+write_basic_package_version_file(gaterpcConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gaterpcConfig.cmake
+  ${CMAKE_CURRENT_BINARY_DIR}/gaterpcConfigVersion.cmake
+  DESTINATION ${package})
+install(EXPORT gaterpcTargets NAMESPACE gaterpc:: DESTINATION ${package})

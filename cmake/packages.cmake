@@ -14,7 +14,9 @@ endfunction()
 gate_package(gate_msgpack msgpack)
 gate_package(gate_uuid uuid)
 gate_package(gate_zeromq libczmq libzmq)
-gate_package(gate_codecs zlib bzip2 liblzma libzstd liblz4)
+gate_package(gate_codecs zlib liblzma libzstd liblz4)
+find_package(BZip2 REQUIRED) # Debian has no bzip2.pc
+target_link_libraries(gate_codecs INTERFACE BZip2::BZip2)
 gate_package(gate_jansson jansson)
 
 set(GATE_CODEC_DEFS)

@@ -5,8 +5,9 @@
 #   tests/stress/*.c        own main, sees all rooms; run under TSan too (stress)
 #   tests/fuzz/fuzz_*.c     LLVMFuzzerTestOneInput; corpus replay        (fuzz)
 #   tests/wire/test_*.py    raw pyzmq peers against the command          (wire)
-#   tests/house/*           sh or py, the project's own rules            (house)
-include(${CMAKE_CURRENT_LIST_DIR}/tests-more.cmake OPTIONAL)
+#   tests/cli/test_*.py     the command's outputs and exit codes          (cli)
+#   tests/house/*.py        the project's own rules                      (house)
+#   examples/               each runs                                  (example)
 pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
 set(GATE_SAN_FAIL
   "ERROR: (Leak|Address)Sanitizer|runtime error:|WARNING: ThreadSanitizer")
@@ -14,7 +15,7 @@ set(GATE_SAN_FAIL
 function(gate_quote target)
   foreach(room ${ARGN})
     target_compile_options(${target} PRIVATE
-      -iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/${room})
+      "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/${room}")
   endforeach()
 endfunction()
 
@@ -54,7 +55,7 @@ if(NOT GATE_SANITIZE STREQUAL "thread") # Criterion does not run under TSan
     get_filename_component(name ${source} NAME_WE)
     add_executable(api_${name} ${source})
     target_compile_options(api_${name} PRIVATE
-      -iquote ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit)
+      "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
     target_link_libraries(api_${name} PRIVATE gate_options gaterpc
       gate_msgpack Threads::Threads PkgConfig::CRITERION)
     gate_test(api_${name} unit 300 api_${name} --short-filename -j1)
@@ -90,3 +91,6 @@ foreach(source ${tests})
       ${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/corpus/${corpus})
   endif()
 endforeach()
+
+include(${CMAKE_CURRENT_LIST_DIR}/tests-wire.cmake)
+include(cmake/tests-more.cmake)

@@ -3,8 +3,10 @@
  * until it is kept. Thread: the one the handler runs on; a kept call, any.
  *
  * A handler returns GATE_OK after gate_return (or a result built by hand),
- * GATE_KEPT after gate_call_keep, gate_call_run or gate_generate, or else a
- * code: it becomes the exception that gate_raise named, or the code's own. */
+ * GATE_KEPT after gate_call_keep, gate_call_run or gate_generate, GATE_EOS to
+ * end a stream (the only way to say an empty one), or else a code: it becomes
+ * the exception that gate_raise named, or the code's own. GATE_OK without any
+ * answer is nil. */
 #ifndef GATERPC_CALL_H
 #define GATERPC_CALL_H
 

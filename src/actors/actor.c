@@ -224,8 +224,10 @@ static void s_free(gi_actor_t *actor)
     gi_mem_free(actor);
 }
 
-static void s_join(gi_actor_t *actor)
+void gi_actor_stop(gi_actor_t *actor)
 {
+    if (!actor || !actor->zactor)
+        return;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -266,7 +268,7 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     while (sem_wait(&actor->started) < 0) {
     }
     if (actor->start_error.story.code) {
-        s_join(actor);
+        gi_actor_stop(actor);
         e = gi_error_publish(&actor->start_error);
         *out = NULL;
         s_free(actor);
@@ -280,7 +282,7 @@ void gi_actor_destroy(gi_actor_t **actor_p)
     if (!actor)
         return;
     *actor_p = NULL;
-    s_join(actor);
+    gi_actor_stop(actor);
     s_free(actor);
 }
 
@@ -322,6 +324,8 @@ gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,
         return gi_err(GATE_WOULDBLOCK,
                       "%s would block the %s actor's thread: run it on a pool",
                       name, gi_actor_thread());
+    if (!actor || !actor->zactor)
+        return gi_err(GATE_CLOSED, "%s: the actor does not run", name);
     void *raw = zsock_resolve(actor->zactor);
     gi_lock(&actor->lock);
     s_send_part(raw, name, strlen(name), ZMQ_SNDMORE);

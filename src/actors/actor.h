@@ -44,8 +44,11 @@ typedef struct gi_actor gi_actor_t;
  * start. Any thread. */
 gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
                         size_t mailbox_max, gi_actor_t **out) GATE_MUST;
-/* Ends the loop, waits for the thread; mail left over is handed to ops->mail
- * before ops->stop. Idempotent. */
+/* Ends the loop and waits for the thread; the mailbox is closed first, and mail
+ * left over is handed to ops->mail before ops->stop. Whoever still has the
+ * mailbox may push (GATE_CLOSED) until destroy. Idempotent. */
+void gi_actor_stop(gi_actor_t *actor);
+/* Stops, frees. */
 void gi_actor_destroy(gi_actor_t **actor_p);
 /* Sends a command and waits for its answer. out may be NULL. Any thread but
  * the actor's own (GATE_WOULDBLOCK there). */

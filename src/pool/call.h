@@ -60,9 +60,13 @@ void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
 void gi_call_reset(gate_call_t *self);
 void gi_call_fini(gate_call_t *self);
 /* Checks (scan, array, map) and runs fn. GATE_OK: exactly one packed value in
- * out (checked; GATE_BADARG otherwise, as for a handler that returned nothing);
- * GATE_KEPT; else error is set and its code returned. Streams: yields were
- * called, out is empty (self->streamed). */
+ * out (nil for a handler that returned nothing; GATE_BADARG when what was built
+ * by hand is not one value); GATE_KEPT; else error is set and its code returned.
+ * Streams: yields were called or fn returned GATE_EOS; out is empty
+ * (self->streamed). */
 gate_err_t gi_call_invoke(gate_call_t *self, gate_fn *fn);
+/* The second half of invoke, for handlers called otherwise (gate_then_fn): e is
+ * what the handler returned. */
+gate_err_t gi_call_settle(gate_call_t *self, gate_err_t e);
 
 #endif

@@ -8,5 +8,8 @@
 
 int64_t gi_clock_ms(void);
 int64_t gi_clock_ns(void);
+/* The same clock at the last timer tick (1..4 ms ago): for gauges on hot
+ * paths, a quarter of the price. */
+int64_t gi_clock_coarse_ns(void);
 
 #endif

@@ -26,8 +26,16 @@ void gi_future_complete(gate_future_t *self, gate_value_t *value); /* takes */
 /* Takes a single reply's bytes (rpc.h); decoded by whoever waits. */
 void gi_future_complete_reply(gate_future_t *self, const void *data,
                               size_t size, gi_release_fn *release, void *hint);
+/* The same for one packed value, as a job's result. */
+void gi_future_complete_packed(gate_future_t *self, const void *data,
+                               size_t size, gi_release_fn *release, void *hint);
 void gi_future_fail(gate_future_t *self, const gate_error_t *story);
 /* True when nobody holds the user's reference any more and nothing waits. */
 bool gi_future_forgotten(const gate_future_t *self);
+/* A synchronous call's end: waits and stores as gate_future_wait_. Takes the
+ * future in every case and keeps it, and so the strings stored, until this
+ * thread's next such call or its end. */
+gate_err_t gi_future_wait_call(gate_future_t **f, int64_t timeout_ms,
+                               gate_slot_t out) GATE_MUST;
 
 #endif

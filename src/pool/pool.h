@@ -61,6 +61,7 @@ struct gate_pool {
     gate_runtime_t *runtime;      /* for calls; never looked into here */
     gi_release_fn *release_owner; /* at the end of destroy; may be NULL */
     void *owner;
+    struct gi_pool_shared *shared; /* what may outlive the pool */
 };
 
 typedef struct gi_pool_base {
@@ -69,6 +70,33 @@ typedef struct gi_pool_base {
     gi_release_fn *release_owner;
     void *owner;
 } gi_pool_base_t;
+
+/* Makes the pool's public part, for the makers of each kind; settings are
+ * copied. Keeps impl, and the owner, on success only. NULL with gate_error()
+ * set. */
+gate_pool_t *gi_pool_make(const gi_pool_base_t *base, const gi_pool_ops_t *ops,
+                          void *impl);
+/* What outlives a pool as long as futures, streams or maps refer to it: its
+ * settings, and the knowledge that it has gone. Thread: any. */
+typedef struct gi_pool_shared gi_pool_shared_t;
+gi_pool_shared_t *gi_pool_share(gate_pool_t *self);
+void gi_pool_shared_release(void *shared);
+/* The pool, which is not destroyed before leave; NULL when it was. */
+gate_pool_t *gi_pool_enter(gi_pool_shared_t *shared);
+void gi_pool_leave(gi_pool_shared_t *shared);
+/* What gate_fn_register named it; NULL when nobody did. Thread: any. */
+const char *gi_pool_fn_name(gate_fn *fn);
+/* The value of gate_pool_stats; restarts may be NULL. */
+typedef struct gi_pool_numbers {
+    const char *kind, *state;
+    int workers;
+    size_t queued, running;
+    int64_t oldest_ms;
+    uint64_t done, failed, lost, cancelled;
+    const gate_arg_t *restarts; /* entries with kw */
+    size_t n_restarts;
+} gi_pool_numbers_t;
+gate_value_t *gi_pool_numbers_value(const gi_pool_numbers_t *self);
 
 /* The makers behind gate_threads_new and its sisters (which live in actors,
  * where runtimes are known). NULL with gate_error() set. */

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Tests that are scripts, and the examples. All are given the build under test
+# by environment: GATE_COMMAND (the gate command), GATE_BUILD (its directory),
+# GATE_SLOW (by what upper time bounds are stretched). Exit code 77 = skipped,
+# the reason being the last line of output.
+find_program(GATE_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
+set(GATE_SLOW 1)
+if(GATE_SANITIZE OR GATE_FUZZ)
+  set(GATE_SLOW 5)
+endif()
+
+# gate_script(NAME LABEL TIMEOUT command...)
+function(gate_script name label timeout)
+  gate_test(${name} ${label} ${timeout} ${ARGN})
+  set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT
+    "GATE_COMMAND=${CMAKE_BINARY_DIR}/gate;GATE_BUILD=${CMAKE_BINARY_DIR};GATE_SLOW=${GATE_SLOW}")
+endfunction()
+
+if(TARGET gate)
+  file(GLOB tests CONFIGURE_DEPENDS tests/cli/test_*.py)
+  foreach(source ${tests})
+    get_filename_component(name ${source} NAME_WE)
+    string(REPLACE test_ cli_ name ${name})
+    gate_script(${name} cli 300 ${GATE_PYTHON} -B ${source})
+  endforeach()
+  include(cmake/examples.cmake)
+endif()
+
+# The rules hold for the sources: once is enough, in a plain build.
+if(NOT GATE_SANITIZE AND NOT GATE_FUZZ)
+  file(GLOB tests CONFIGURE_DEPENDS tests/house/test_*.py)
+  foreach(source ${tests})
+    get_filename_component(name ${source} NAME_WE)
+    string(REPLACE test_ house_ name ${name})
+    gate_script(${name} house 300 ${GATE_PYTHON} -B ${source})
+  endforeach()
+endif()

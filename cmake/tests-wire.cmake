@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#   tests/wire/test_*.py    raw Python peers against the command   (wire)
+#   tests/fault/fault_*.c   own main, public headers, children     (fault)
+# Both drive the `gate` command; peers against peers runs without it.
+set(GATE_SYSTEM_PYTHON /usr/bin/python3 CACHE FILEPATH
+  "the Python that has zmq and msgpack")
+set(slow 1)
+if(GATE_SANITIZE)
+  set(slow 3)
+endif()
+
+file(GLOB tests CONFIGURE_DEPENDS tests/wire/test_*.py)
+foreach(source ${tests})
+  get_filename_component(name ${source} NAME_WE)
+  string(REPLACE test_ wire_ name ${name})
+  if(TARGET gate)
+    gate_test(${name} wire 120 ${CMAKE_COMMAND} -E env
+      GATE_COMMAND=$<TARGET_FILE:gate> GATE_SLOW=${slow}
+      PYTHONDONTWRITEBYTECODE=1 ${GATE_SYSTEM_PYTHON} ${source})
+  elseif(name STREQUAL "wire_peers")
+    gate_test(${name} wire 120 ${GATE_SYSTEM_PYTHON} -B ${source})
+  endif()
+endforeach()
+
+if(TARGET gate)
+  set(fault ${CMAKE_CURRENT_SOURCE_DIR}/tests/fault)
+  add_library(gate_fault STATIC ${fault}/child.c ${fault}/ledger.c
+    ${fault}/lanes.c)
+  target_compile_options(gate_fault PUBLIC -iquote ${fault})
+  target_link_libraries(gate_fault PUBLIC gate_options gaterpc gate_msgpack
+    Threads::Threads)
+  file(GLOB tests CONFIGURE_DEPENDS tests/fault/fault_*.c)
+  foreach(source ${tests})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE gate_fault)
+    gate_test(${name} fault 300 ${CMAKE_COMMAND} -E env GATE_SLOW=${slow}
+      $<TARGET_FILE:${name}> $<TARGET_FILE:gate>)
+  endforeach()
+endif()

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_calls.c -- calls under way, by (client, request id), and what their
+ * clients get to see.
+ *
+ *   queued --worker found--> under way --final message--> gone, credit back
+ *      |                        |  `--worker lost--> answered with an error
+ *      `--deadline, cancel-->   `--muted: cancelled, orphaned or overflowed;
+ *          gone                    what comes is dropped up to the final
+ * message
+ *
+ * Law: credit comes back once per call, when it is freed. */
+#include "broker_state.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "mem.h"
+#include "utf8.h"
+
+/* ---- the table
+ * -------------------------------------------------------------------- */
+static uint64_t s_hash(const gi_broker_core_t *core, gate_bytes_t client,
+                       gate_bytes_t id) {
+    uint64_t seed = gi_table_hash(core->seed, client.data, client.size);
+    return gi_table_hash(seed, id.data, id.size);
+}
+
+static gi_broker_call_t *s_find(gi_broker_core_t *core, uint64_t hash,
+                                gate_bytes_t client, gate_bytes_t id) {
+    gi_node_t *node = gi_table_chain(&core->calls, hash);
+    for (; node; node = node->next) {
+        gi_broker_call_t *call = GI_OF(node, gi_broker_call_t, node);
+        if (node->hash == hash && call->id_size == id.size &&
+            memcmp(call->id, id.data, id.size) == 0 &&
+            call->client->id_size == client.size &&
+            memcmp(call->client->id, client.data, client.size) == 0)
+            return call;
+    }
+    return NULL;
+}
+
+gi_broker_call_t *gi_broker_call_find(gi_broker_core_t *core,
+                                      gate_bytes_t client, gate_bytes_t id) {
+    return s_find(core, s_hash(core, client, id), client, id);
+}
+
+static bool s_set_id(gi_broker_call_t *call, gate_bytes_t id) {
+    call->id_size = (uint8_t)id.size;
+    call->id = call->id_inline;
+    if (id.size > sizeof call->id_inline)
+        call->id = gi_mem_alloc(id.size);
+    if (call->id == NULL)
+        return false;
+    memcpy(call->id, id.data, id.size);
+    return true;
+}
+
+gi_broker_call_t *gi_broker_call_new(gi_broker_core_t *core,
+                                     gi_broker_peer_t *client,
+                                     gi_broker_service_t *service,
+                                     gate_bytes_t id) {
+    gi_broker_call_t *call = gi_free_take(&core->free_calls);
+    if (call == NULL)
+        return NULL;
+    memset(call, 0, offsetof(gi_broker_call_t, id_inline));
+    if (!s_set_id(call, id)) {
+        gi_free_give(&core->free_calls, call);
+        return NULL;
+    }
+    call->client = client;
+    call->service = service;
+    call->deadline.due = GI_DUE_CALL;
+    gi_link_init(&call->of_owner);
+    gi_link_init(&call->of_client);
+    gi_link_append(&client->calls, &call->of_client);
+    client->n_calls++;
+    call->node.hash =
+        s_hash(core, (gate_bytes_t){client->id, client->id_size}, id);
+    gi_table_insert(&core->calls, &call->node);
+    core->n_calls++;
+    return call;
+}
+
+static void s_release(gi_broker_core_t *core, gi_broker_call_t *call) {
+    gi_broker_worker_t *worker = call->worker;
+    gi_link_remove(&call->of_owner);
+    call->worker = NULL;
+    worker->in_flight--;
+    if (worker->peer) { /* not lost */
+        gi_broker_worker_place(core, worker);
+        gi_broker_service_wake(core, worker->service);
+    }
+}
+
+void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call) {
+    gi_broker_unqueue(core, call);
+    if (call->request && call->worker)
+        gi_broker_message_unqueue(core, call->worker->peer, call->request);
+    if (call->request)
+        gi_broker_message_free(core, call->request);
+    if (call->worker)
+        s_release(core, call);
+    gi_link_remove(&call->of_owner);
+    gi_link_remove(&call->of_client);
+    call->client->n_calls--;
+    gi_table_remove(&core->calls, &call->node);
+    core->n_calls--;
+    if (call->id != call->id_inline)
+        gi_mem_free(call->id);
+    gi_free_give(&core->free_calls, call);
+}
+
+/* ---- messages to clients
+ * ------------------------------------------------------------- */
+bool gi_broker_to_client(gi_broker_core_t *core, const gi_broker_peer_t *client,
+                         gate_bytes_t service, gate_bytes_t id) {
+    gi_frames_t *out = &core->out;
+    gi_frames_close(out);
+    return gi_frames_add(out, client->id, client->id_size) &&
+           gi_frames_add(out, NULL, 0) &&
+           gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE) &&
+           gi_frames_add(out, service.data, service.size) &&
+           gi_frames_add(out, id.data, id.size);
+}
+
+/* Sends core->out to a client, whatever has to be said about losing it. */
+static gi_broker_sent_t s_to_client(gi_broker_core_t *core,
+                                    gi_broker_peer_t *client, bool reserve) {
+    gi_broker_sent_t sent = gi_broker_peer_send(core, client, reserve, NULL);
+    if (sent == GI_OVERFLOW)
+        core->count.dropped_full++;
+    if (sent == GI_GONE)
+        core->count.dropped_gone++;
+    return sent;
+}
+
+void gi_broker_text(char to[GI_ID_MAX + 1], gate_bytes_t name) {
+    size_t n = name.size < GI_ID_MAX ? name.size : GI_ID_MAX;
+    memcpy(to, name.data, n);
+    to[n] = 0;
+    for (size_t i = 0, step; i < n; i += step) {
+        unsigned char *p = (unsigned char *)to + i;
+        step = *p ? gi_utf8_next(p, n - i) : 0;
+        if (step == 0) {
+            *p = '?';
+            step = 1;
+        }
+    }
+}
+
+static void s_unavailable(char *text, size_t room, gate_bytes_t name) {
+    char safe[GI_ID_MAX + 1];
+    gi_broker_text(safe, name);
+    snprintf(text, room, "The %s Service unavailable.", safe);
+}
+
+typedef enum s_form { S_SINGLE, S_STREAM, S_HUGE } s_form_t;
+
+static bool s_add_error(gi_broker_core_t *core, s_form_t form, const char *cls,
+                        const char *text) {
+    gi_frames_t *out = &core->out;
+    gi_buf_t *body = &core->body;
+    gi_buf_reset(body, 65536);
+    if (form == S_SINGLE)
+        return gi_rpc_pack_exception(body, cls, text, "") == GATE_OK &&
+               gi_frames_add(out, body->data, body->size);
+    const char *tag = form == S_HUGE ? GI_HUGE_TAG : GI_STREAM_TAG;
+    return gi_rpc_pack_triple(body, cls, text, "") == GATE_OK &&
+           gi_frames_add(out, tag, strlen(tag)) &&
+           gi_frames_add(out, GI_STREAM_EXCEPTION,
+                         strlen(GI_STREAM_EXCEPTION)) &&
+           gi_frames_add(out, body->data, body->size);
+}
+
+/* cls NULL: the service is not available. */
+static void s_send_error(gi_broker_core_t *core, gi_broker_peer_t *client,
+                         gate_bytes_t service, gate_bytes_t id, s_form_t form,
+                         const char *cls, const char *text) {
+    char unavailable[GI_ID_MAX + 64];
+    if (cls == NULL) {
+        s_unavailable(unavailable, sizeof unavailable, service);
+        cls = "ServiceUnAvailableError";
+        text = unavailable;
+    }
+    core->count.errors++;
+    if (gi_broker_to_client(core, client, service, id) &&
+        s_add_error(core, form, cls, text))
+        s_to_client(core, client, true);
+    else
+        core->count.no_memory++;
+    gi_frames_close(&core->out);
+}
+
+void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
+                      gate_bytes_t service, gate_bytes_t id, const char *cls,
+                      const char *text) {
+    s_send_error(core, client, service, id, S_SINGLE, cls, text);
+}
+
+static void s_tell_error(gi_broker_core_t *core, gi_broker_call_t *call,
+                         const char *cls, const char *text) {
+    gi_broker_service_t *service = call->service;
+    s_form_t form = call->huge ? S_HUGE : call->streaming ? S_STREAM : S_SINGLE;
+    service->n_errors++;
+    s_send_error(core, call->client,
+                 (gate_bytes_t){service->name, service->name_size},
+                 (gate_bytes_t){call->id, call->id_size}, form, cls, text);
+}
+
+void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
+                         const char *cls, const char *text) {
+    if (!call->muted)
+        s_tell_error(core, call, cls, text);
+    gi_frames_close(&core->out);
+    gi_broker_call_free(core, call);
+}
+
+/* ---- muting
+ * -----------------------------------------------------------------------------
+ */
+/* EXT to the call's worker, if it understands. */
+static void s_tell_worker(gi_broker_core_t *core, gi_broker_call_t *call,
+                          gate_bytes_t ext) {
+    gi_broker_worker_t *worker = call->worker;
+    gi_broker_peer_t *peer = worker->peer;
+    gi_frames_t *out = &core->out;
+    if (peer == NULL || !worker->ext) {
+        core->count.control_unknown++;
+        return;
+    }
+    if (gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
+                            GI_MDP_EXT) &&
+        gi_frames_add(out, call->client->id, call->client->id_size) &&
+        gi_frames_add(out, NULL, 0) &&
+        gi_frames_add(out, call->id, call->id_size) &&
+        gi_frames_add(out, ext.data, ext.size)) {
+        worker->sent_ms = core->now_ms;
+        if (gi_broker_peer_send(core, peer, false, NULL) == GI_OVERFLOW)
+            core->count.dropped_full++;
+    } else {
+        core->count.no_memory++;
+    }
+    gi_frames_close(out);
+}
+
+static void s_cancel_at_worker(gi_broker_core_t *core, gi_broker_call_t *call) {
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    ext.cancel = true;
+    if (call->worker->peer == NULL || !call->worker->ext)
+        return;
+    gi_buf_reset(&core->body, 65536);
+    if (gi_ext_pack(&core->body, &ext) == GATE_OK)
+        s_tell_worker(core, call,
+                      (gate_bytes_t){core->body.data, core->body.size});
+}
+
+void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call) {
+    call->muted = true;
+    if (call->worker && call->request == NULL)
+        s_cancel_at_worker(core, call);
+    else
+        gi_broker_call_free(core, call); /* it never left */
+}
+
+void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
+                       gate_bytes_t id, gate_bytes_t frame) {
+    gi_ext_t ext;
+    gi_broker_call_t *call = gi_broker_call_find(
+        core, (gate_bytes_t){client->id, client->id_size}, id);
+    if (gi_ext_parse(frame, &ext) != GATE_OK) {
+        core->count.bad_ext++;
+    } else if (call == NULL || call->muted) {
+        core->count.control_unknown++;
+    } else if (ext.cancel) {
+        core->count.cancelled++;
+        gi_broker_call_mute(core, call);
+    } else if (call->worker) {
+        s_tell_worker(core, call, frame);
+    } else {
+        core->count.control_unknown++; /* still queued: nothing to pace */
+    }
+}
+
+/* ---- replies
+ * ------------------------------------------------------------------------------
+ */
+/* A stream whose reader does not keep up and gave no credit: it gets told, in
+ * the room kept for that, instead of losing items in silence. */
+static void s_overflow(gi_broker_core_t *core, gi_broker_call_t *call,
+                       bool final) {
+    char text[160];
+    const gate_settings_t *s = core->settings;
+    bool single = !call->streaming && !call->huge;
+    core->count.streams_overflowed += !single;
+    snprintf(text, sizeof text,
+             "The reader is too slow: more than peer_queue_max = %lld messages "
+             "or peer_queue_max_bytes = %lld wait for it.",
+             (long long)s->peer_queue_max, (long long)s->peer_queue_max_bytes);
+    s_tell_error(core, call, single ? "BusyWorkerError" : "StreamOverflowError",
+                 text);
+    call->muted = true;
+    if (!final)
+        s_cancel_at_worker(core, call);
+}
+
+/* worker's frames -> core->out for the client; nothing of the body is copied.
+ */
+static bool s_compose_reply(gi_broker_core_t *core, gi_broker_call_t *call,
+                            gi_frames_t *frames, unsigned client_id,
+                            unsigned request_id, unsigned body) {
+    gi_frames_t *out = &core->out;
+    const gi_broker_service_t *service = call->service;
+    gi_frames_close(out);
+    gi_frames_move(out, &frames->f[client_id]);
+    gi_frames_move(out, &frames->f[1]); /* "" */
+    if (!gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE) ||
+        !gi_frames_add(out, service->name, service->name_size))
+        return false;
+    gi_frames_move(out, &frames->f[request_id]);
+    for (unsigned i = body; i < frames->n; i++)
+        gi_frames_move(out, &frames->f[i]);
+    return true;
+}
+
+static void s_forward(gi_broker_core_t *core, gi_broker_call_t *call,
+                      gi_frames_t *frames, unsigned client_id,
+                      unsigned request_id, unsigned body, bool final) {
+    bool last = final && (call->streaming || call->huge);
+    core->count.replies++;
+    if (!s_compose_reply(core, call, frames, client_id, request_id, body)) {
+        core->count.no_memory++;
+        s_overflow(core, call, final);
+        return;
+    }
+    if (s_to_client(core, call->client, last) == GI_OVERFLOW)
+        s_overflow(core, call, final);
+    gi_frames_close(&core->out);
+}
+
+static void s_note_kind(gi_broker_call_t *call, gi_body_kind_t kind) {
+    if (kind == GI_BODY_ITEM || kind == GI_BODY_END ||
+        kind == GI_BODY_EXCEPTION)
+        call->streaming = true;
+    else if (kind == GI_BODY_CHUNK || kind == GI_BODY_HUGE_END ||
+             kind == GI_BODY_HUGE_EXCEPTION)
+        call->huge = true;
+}
+
+void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                     gi_frames_t *frames, unsigned client_id,
+                     unsigned request_id, unsigned body) {
+    gate_bytes_t f[GI_FRAMES_MAX];
+    gi_frames_view(frames, 0, f);
+    gi_broker_call_t *call =
+        gi_broker_call_find(core, f[client_id], f[request_id]);
+    if (call == NULL || call->worker != worker) {
+        core->count.replies_unknown++;
+        return;
+    }
+    gi_body_kind_t kind = gi_rpc_body_kind(&f[body], frames->n - body);
+    if (kind == GI_BODY_BAD) {
+        gi_broker_call_fail(core, call, "ValueError",
+                            "The worker's reply is malformed.");
+        return;
+    }
+    bool final = gi_body_is_final(kind);
+    s_note_kind(call, kind);
+    if (call->muted)
+        core->count.replies_late++;
+    else
+        s_forward(core, call, frames, client_id, request_id, body, final);
+    if (!final)
+        return;
+    core->count.finished++;
+    gi_broker_call_free(core, call);
+}

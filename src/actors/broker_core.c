@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_core.c -- the way in: one message, one closed connection or one look
+ * at the clock becomes calls of the other broker files.
+ *
+ * What is found dead while something else is being done (a peer that cannot be
+ * reached, its worker, the requests that had not left) is only noted there and
+ * dealt with at the end of the event, in s_settle: no loop over a list ever has
+ * the list changed under it. */
+#include "broker_state.h"
+
+#include <string.h>
+#include "identity.h"
+#include "mdp.h"
+#include "mem.h"
+
+#define S_KEEP_MESSAGES 4096
+#define S_KEEP_CALLS 8192
+#define S_KEEP_PEERS 64
+#define S_FORGET_SILENCES 10
+/* A request gets two frames more on its way to a worker. */
+#define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
+
+/* ---- life
+ * --------------------------------------------------------------------- */
+static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
+    gi_free_init(&self->free_calls, sizeof(gi_broker_call_t), S_KEEP_CALLS);
+    gi_free_init(&self->free_peers, sizeof(gi_broker_peer_t), S_KEEP_PEERS);
+    gi_free_init(&self->free_small,
+                 sizeof(gi_broker_message_t) + 8 * sizeof(zmq_msg_t),
+                 S_KEEP_MESSAGES);
+    gi_free_init(&self->free_large,
+                 sizeof(gi_broker_message_t) + 12 * sizeof(zmq_msg_t),
+                 S_KEEP_MESSAGES);
+    gi_link_init(&self->order);
+    gi_link_init(&self->blocked);
+    gi_link_init(&self->doomed);
+    gi_link_init(&self->lost);
+    gi_link_init(&self->redo);
+    gi_link_init(&self->pumps);
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    self->wheel = gi_wheel_new(now_ms);
+    return self->wheel && gi_table_init(&self->calls, 1024) &&
+           gi_table_init(&self->services, 64) &&
+           gi_ext_pack(&self->hello, &ext) == GATE_OK;
+}
+
+gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
+                                     const unsigned char id[GI_ID_SIZE],
+                                     const gi_broker_effects_t *effects,
+                                     void *ctx, int64_t now_ms) {
+    gi_broker_core_t *self = gi_mem_calloc(1, sizeof *self);
+    if (self == NULL)
+        return NULL;
+    const char *internal = gi_settings_internal(settings);
+    self->settings = settings;
+    self->effects = effects;
+    self->ctx = ctx;
+    memcpy(self->id, id, GI_ID_SIZE);
+    self->internal = (gate_bytes_t){internal, strlen(internal)};
+    self->now_ms = now_ms;
+    self->beat_ms = gi_settings_heartbeat_ms(settings);
+    self->silence_ms = self->beat_ms * settings->mdp_heartbeat_liveness;
+    self->forget_ms = self->silence_ms * S_FORGET_SILENCES;
+    self->timeout_ms = gi_settings_ms(settings->timeout);
+    gi_random(&self->seed, sizeof self->seed);
+    if (!s_make(self, now_ms))
+        gi_broker_core_destroy(&self);
+    return self;
+}
+
+static void s_free_calls(gi_broker_core_t *self) {
+    for (size_t i = 0; self->calls.slots && i <= self->calls.mask; i++) {
+        while (self->calls.slots[i]) {
+            gi_broker_call_t *call =
+                GI_OF(self->calls.slots[i], gi_broker_call_t, node);
+            call->muted = true;
+            gi_broker_call_free(self, call);
+        }
+    }
+}
+
+static void s_free_workers(gi_broker_core_t *self) {
+    for (gi_link_t *l = self->order.next; l != &self->order; l = l->next) {
+        gi_broker_service_t *service = GI_OF(l, gi_broker_service_t, order);
+        while (!gi_link_empty(&service->workers)) {
+            gi_broker_worker_t *worker =
+                GI_OF(service->workers.next, gi_broker_worker_t, of_service);
+            gi_broker_worker_lose(self, worker, "");
+            gi_broker_worker_settle(self, worker);
+        }
+    }
+}
+
+static void s_free_socket(gi_broker_core_t *self, gi_broker_socket_t *socket) {
+    for (size_t i = 0; socket->peers.slots && i <= socket->peers.mask; i++)
+        while (socket->peers.slots[i])
+            gi_broker_peer_free(
+                self, GI_OF(socket->peers.slots[i], gi_broker_peer_t, node));
+    gi_table_fini(&socket->peers);
+    gi_mem_free(socket->by_fd);
+}
+
+void gi_broker_core_destroy(gi_broker_core_t **self_p) {
+    gi_broker_core_t *self = *self_p;
+    if (self == NULL)
+        return;
+    s_free_calls(self);
+    s_free_workers(self);
+    for (unsigned i = 0; i < self->n_sockets; i++)
+        s_free_socket(self, &self->sockets[i]);
+    while (!gi_link_empty(&self->order))
+        gi_broker_service_free(
+            self, GI_OF(self->order.next, gi_broker_service_t, order));
+    gi_broker_gate_fini(self);
+    gi_frames_close(&self->out);
+    gi_table_fini(&self->calls);
+    gi_table_fini(&self->services);
+    gi_free_fini(&self->free_calls);
+    gi_free_fini(&self->free_peers);
+    gi_free_fini(&self->free_small);
+    gi_free_fini(&self->free_large);
+    gi_buf_fini(&self->body);
+    gi_buf_fini(&self->hello);
+    gi_wheel_destroy(&self->wheel);
+    gi_mem_free(self);
+    *self_p = NULL;
+}
+
+void gi_broker_core_zap(gi_broker_core_t *self, bool on) { self->zap = on; }
+
+gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,
+                                 unsigned *socket) {
+    if (self->n_sockets == GI_BROKER_SOCKETS_MAX)
+        return gi_err(GATE_TOOBIG, "a broker has at most %d sockets",
+                      GI_BROKER_SOCKETS_MAX);
+    gi_broker_socket_t *new = &self->sockets[self->n_sockets];
+    if (!gi_table_init(&new->peers, 256))
+        return gi_err(GATE_NOMEM, "no memory for a broker's socket");
+    new->backend = backend;
+    *socket = self->n_sockets++;
+    return GATE_OK;
+}
+
+/* ---- timers
+ * --------------------------------------------------------------------- */
+void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,
+                   int64_t due_ms) {
+    gi_broker_disarm(core, timer);
+    gi_wheel_arm(core->wheel, &timer->timer, due_ms);
+}
+
+void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer) {
+    if (gi_timer_armed(&timer->timer))
+        gi_wheel_cancel(core->wheel, &timer->timer);
+}
+
+static void s_queue_deadline(gi_broker_core_t *self, gi_broker_call_t *call) {
+    self->count.queue_timeouts++;
+    gi_broker_unqueue(self, call);
+    gi_broker_call_fail(self, call, "BusyWorkerError", "No idle worker.");
+}
+
+static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
+    switch (timer->due) {
+    case GI_DUE_CALL:
+        s_queue_deadline(self, GI_OF(timer, gi_broker_call_t, deadline));
+        break;
+    case GI_DUE_BEAT:
+        gi_broker_worker_beat(self, GI_OF(timer, gi_broker_worker_t, beat));
+        break;
+    case GI_DUE_PEER:
+        gi_broker_peer_idle(self, GI_OF(timer, gi_broker_peer_t, idle));
+        break;
+    case GI_DUE_SERVICE:
+        gi_broker_service_idle(self, GI_OF(timer, gi_broker_service_t, idle));
+        break;
+    }
+}
+
+/* ---- settling
+ * --------------------------------------------------------------------- */
+/* The request never left, so it may go to another worker. */
+static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
+    gi_link_remove(&call->of_owner);
+    gi_broker_message_t *request = call->request;
+    call->request = NULL;
+    gi_broker_message_restore(self, request);
+    self->count.requeued++;
+    gi_broker_dispatch(self, call);
+}
+
+static void s_settle(gi_broker_core_t *self) {
+    for (;;) {
+        if (!gi_link_empty(&self->redo))
+            s_redo(self, GI_OF(self->redo.next, gi_broker_call_t, of_owner));
+        else if (!gi_link_empty(&self->pumps))
+            gi_broker_service_pump(
+                self, GI_OF(self->pumps.next, gi_broker_service_t, pump));
+        else if (!gi_link_empty(&self->lost))
+            gi_broker_worker_settle(
+                self, GI_OF(self->lost.next, gi_broker_worker_t, lost));
+        else if (!gi_link_empty(&self->doomed))
+            gi_broker_peer_settle(
+                self, GI_OF(self->doomed.next, gi_broker_peer_t, doomed));
+        else
+            return;
+    }
+}
+
+/* ---- clients' messages
+ * --------------------------------------------------------------- */
+/* wire.md, client to broker: what can still be answered is answered. */
+static void s_malformed(gi_broker_core_t *self, gi_broker_peer_t *client,
+                        const gate_bytes_t *f, size_t n) {
+    self->count.malformed++;
+    if (!self->zap && n == 4 && f[0].size == 0 &&
+        f[1].size == GI_MDP_TAG_SIZE &&
+        memcmp(f[1].data, GI_MDP_CLIENT, GI_MDP_TAG_SIZE) == 0 && f[3].size &&
+        f[3].size <= GI_ID_MAX)
+        gi_broker_refuse(self, client, f[2], f[3], "ValueError",
+                         "The request has no body.");
+}
+
+/* id "" MDPC01 service {zap} request_id body -> "" "" MDPW01 02 id ""
+ * request_id body in core->out, nothing copied. */
+static bool s_compose_request(gi_broker_core_t *self, gi_frames_t *frames,
+                              const gi_mdp_request_t *at) {
+    gi_frames_t *out = &self->out;
+    if (!gi_broker_to_worker(self, (gate_bytes_t){"", 0}, GI_MDP_REQUEST))
+        return false;
+    gi_frames_move(out, &frames->f[0]);
+    gi_frames_move(out, &frames->f[1]);
+    gi_frames_move(out, &frames->f[1 + at->request_id]);
+    for (unsigned i = 0; i < at->n_body; i++)
+        gi_frames_move(out, &frames->f[1 + at->body + i]);
+    return true;
+}
+
+static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
+                      gi_frames_t *frames, const gate_bytes_t *f,
+                      const gi_mdp_request_t *at) {
+    gate_bytes_t name = f[at->service], id = f[at->request_id];
+    self->count.requests++;
+    if (gi_broker_call_find(self, (gate_bytes_t){client->id, client->id_size},
+                            id)) {
+        self->count.duplicate_ids++;
+        return;
+    }
+    if (self->draining) {
+        self->count.draining++;
+        gi_broker_refuse(self, client, name, id, "BusyWorkerError",
+                         "The broker is draining.");
+        return;
+    }
+    gi_broker_service_t *service = gi_broker_service_find(self, name);
+    if (service == NULL || service->n_workers == 0) {
+        self->count.unavailable++;
+        gi_broker_refuse(self, client, name, id, NULL, NULL);
+        return;
+    }
+    gi_broker_call_t *call = gi_broker_call_new(self, client, service, id);
+    if (call && s_compose_request(self, frames, at)) {
+        gi_broker_dispatch(self, call);
+        return;
+    }
+    self->count.no_memory++;
+    if (call)
+        gi_broker_call_fail(self, call, "MemoryError",
+                            "The broker has no memory.");
+    else
+        gi_broker_refuse(self, client, name, id, "MemoryError",
+                         "The broker has no memory.");
+}
+
+static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
+                             gi_frames_t *frames) {
+    gate_bytes_t f[GI_FRAMES_MAX];
+    gi_mdp_request_t at;
+    gi_frames_view(frames, 1, f);
+    if (gi_mdp_parse_request(f, frames->n - 1, self->zap, &at) != GATE_OK ||
+        f[at.request_id].size > GI_ID_MAX) {
+        s_malformed(self, client, f, frames->n - 1);
+        return;
+    }
+    const gate_bytes_t *body = &f[at.body];
+    if (at.n_body == 1 && gi_ext_is(body[0]))
+        gi_broker_control(self, client, f[at.request_id], body[0]);
+    else if (f[at.service].size == self->internal.size &&
+             memcmp(f[at.service].data, self->internal.data,
+                    self->internal.size) == 0)
+        gi_broker_gate(self, client, f[at.service], f[at.request_id], body,
+                       at.n_body);
+    else
+        s_request(self, client, frames, f, &at);
+}
+
+/* ---- events
+ * ------------------------------------------------------------------------------
+ */
+static void s_message(gi_broker_core_t *self, unsigned socket,
+                      gi_frames_t *frames, int srcfd) {
+    gate_bytes_t id = {zmq_msg_data(&frames->f[0]),
+                       zmq_msg_size(&frames->f[0])};
+    gi_broker_peer_t *peer = gi_broker_peer_heard(self, socket, id);
+    if (peer == NULL) {
+        self->count.peers_refused++;
+        return;
+    }
+    bool moved = gi_broker_peer_moved(self, peer, srcfd);
+    if (moved && peer->worker)
+        gi_broker_worker_lose(self, peer->worker,
+                              "its connection was replaced");
+    if (self->sockets[socket].backend)
+        gi_broker_worker_message(self, peer, frames);
+    else
+        s_client_message(self, peer, frames);
+}
+
+void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
+                            gi_frames_t *frames, int srcfd, int64_t now_ms) {
+    self->now_ms = now_ms;
+    if (frames->n >= 2 && frames->n <= S_FRAMES_MAX &&
+        zmq_msg_size(&frames->f[0]) > 0 &&
+        zmq_msg_size(&frames->f[0]) <= GI_ID_MAX)
+        s_message(self, socket, frames, srcfd);
+    else
+        self->count.malformed++;
+    gi_frames_close(frames);
+    gi_frames_close(&self->out);
+    s_settle(self);
+}
+
+void gi_broker_core_oversized(gi_broker_core_t *self) {
+    self->count.malformed++;
+}
+
+/* fd numbers are reused, so the event condemns nobody: a worker is probed, a
+ * client that has nothing here is forgotten (it is made anew when it speaks).
+ */
+void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
+                           int64_t now_ms) {
+    gi_broker_socket_t *s = &self->sockets[socket];
+    self->now_ms = now_ms;
+    if (srcfd < 0 || (size_t)srcfd >= s->n_by_fd || !s->by_fd[srcfd])
+        return;
+    gi_broker_peer_t *peer = s->by_fd[srcfd];
+    if (peer->worker)
+        gi_broker_worker_suspect(self, peer->worker);
+    else if (peer->n_calls == 0 && peer->n_queued == 0 &&
+             gi_link_empty(&peer->doomed))
+        gi_broker_peer_free(self, peer);
+    s_settle(self);
+}
+
+bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms) {
+    bool any = false;
+    self->now_ms = now_ms;
+    for (;;) {
+        gi_timer_t *timer = gi_wheel_expire(self->wheel, now_ms);
+        if (timer == NULL)
+            return any;
+        any = true;
+        s_due(self, GI_OF(timer, gi_broker_timer_t, timer));
+        s_settle(self);
+    }
+}
+
+bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max,
+                          int64_t now_ms) {
+    bool any = false;
+    self->now_ms = now_ms;
+    gi_link_t *last = self->blocked.prev; /* once around, no further */
+    while (max-- && !gi_link_empty(&self->blocked)) {
+        gi_broker_peer_t *peer =
+            GI_OF(self->blocked.next, gi_broker_peer_t, ring);
+        bool is_last = &peer->ring == last;
+        size_t before = peer->n_queued;
+        gi_broker_peer_flush(self, peer);
+        any |= peer->n_queued != before;
+        if (!gi_link_empty(&peer->ring)) {
+            gi_link_remove(&peer->ring);
+            gi_link_append(&self->blocked, &peer->ring);
+        }
+        if (is_last)
+            break;
+    }
+    s_settle(self);
+    return any;
+}
+
+bool gi_broker_core_blocked(const gi_broker_core_t *self) {
+    return !gi_link_empty(&self->blocked);
+}
+
+int64_t gi_broker_core_next(const gi_broker_core_t *self) {
+    return gi_wheel_next(self->wheel);
+}
+
+/* ---- the end
+ * ----------------------------------------------------------------------------
+ */
+void gi_broker_core_drain(gi_broker_core_t *self) { self->draining = true; }
+
+bool gi_broker_core_idle(const gi_broker_core_t *self) {
+    return self->n_calls == 0 && gi_link_empty(&self->blocked);
+}
+
+void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms) {
+    self->now_ms = now_ms;
+    self->draining = true;
+    gi_link_t *l;
+    for (l = self->order.next; l != &self->order; l = l->next) {
+        gi_broker_service_t *service = GI_OF(l, gi_broker_service_t, order);
+        while (!gi_link_empty(&service->workers)) {
+            gi_broker_worker_t *worker =
+                GI_OF(service->workers.next, gi_broker_worker_t, of_service);
+            gi_broker_peer_t *peer = worker->peer;
+            gi_broker_worker_lose(self, worker, "the broker stopped");
+            gi_broker_worker_disconnect(self, peer);
+        }
+    }
+    s_settle(self);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_core.h -- the broker's state machine: messages and time go in,
+ * messages go out through one function. Knows no socket, so tests and the
+ * fuzzer drive it as the actor does. Thread: one. Blocks: never. Units: ms on
+ * the caller's monotonic clock. Owns: peers, services, calls and everything
+ * queued. Law: gi_broker_core_valid. Every request that was taken ends with
+ * exactly one final message to its client, unless the client cancelled or went
+ * away. Survives: any bytes from any peer; no memory (the message is dropped
+ * and counted). */
+#ifndef GI_BROKER_CORE_H
+#define GI_BROKER_CORE_H
+
+#include <gaterpc/broker.h>
+#include "buf.h"
+#include "frames.h"
+#include "tags.h"
+
+typedef struct gi_broker_core gi_broker_core_t;
+
+typedef struct gi_broker_effects {
+    /* gi_frames_send to that socket: frame 0 is the peer's routing id. 0: sent,
+     * frames is empty; EAGAIN: that peer is full; anything else: it is gone;
+     * frames is unchanged then. */
+    int (*send)(void *ctx, unsigned socket, gi_frames_t *frames);
+} gi_broker_effects_t;
+
+#define GI_BROKER_SOCKETS_MAX 16
+
+/* Borrows settings and effects until destroy. NULL: no memory. */
+gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
+                                     const unsigned char id[GI_ID_SIZE],
+                                     const gi_broker_effects_t *effects,
+                                     void *ctx, int64_t now_ms);
+void gi_broker_core_destroy(gi_broker_core_t **self_p);
+/* Functions of the internal service, as gate_broker_methods; runtime is what
+ * their calls see (may be NULL). */
+gate_err_t gi_broker_core_methods(gi_broker_core_t *self,
+                                  const gate_method_t *table, void *ctx,
+                                  gate_runtime_t *runtime) GATE_MUST;
+/* In-band credentials are expected in every envelope. */
+void gi_broker_core_zap(gi_broker_core_t *self, bool on);
+/* Adds a ROUTER; *socket is its number in all that follows. */
+gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,
+                                 unsigned *socket) GATE_MUST;
+
+/* A message as the ROUTER delivered it, the routing id in frame 0. Takes the
+ * frames: n is 0 afterwards. srcfd -1: not known. */
+void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
+                            gi_frames_t *frames, int srcfd, int64_t now_ms);
+/* One was thrown away for its number of frames. */
+void gi_broker_core_oversized(gi_broker_core_t *self);
+/* A connection closed. Call it when nothing more could be read. */
+void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
+                           int64_t now_ms);
+/* Deadlines, heartbeats, expiry. True: something was due. */
+bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms);
+/* Tries up to max blocked peers again. True: something went out. */
+bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max, int64_t now_ms);
+bool gi_broker_core_blocked(const gi_broker_core_t *self);
+/* When to tick again; INT64_MAX: nothing is planned. */
+int64_t gi_broker_core_next(const gi_broker_core_t *self);
+
+/* Takes no new calls from now on. */
+void gi_broker_core_drain(gi_broker_core_t *self);
+/* No call is under way and nothing waits for a peer. */
+bool gi_broker_core_idle(const gi_broker_core_t *self);
+/* Answers what is under way with an error, says DISCONNECT to all workers. */
+void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms);
+
+/* Appends {"services": {name: {...}}, counters...} as msgpack. */
+gate_err_t gi_broker_core_stats(gi_broker_core_t *self,
+                                gi_buf_t *out) GATE_MUST;
+/* Counter by name of broker_counters.def, for tests; asserts that it exists. */
+uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name);
+/* The law; walks everything. */
+bool gi_broker_core_valid(const gi_broker_core_t *self);
+
+#endif

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_gate.c -- the internal service: the broker's own functions and those
+ * that the program added. Everything runs here and now, so it is answered
+ * before the next message is looked at (wire.md, the internal service).
+ * Keyword arguments of the own functions are ignored, whatever they are: Python
+ * adds some. */
+#include "broker_state.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "mem.h"
+
+/* One call of the internal service. */
+typedef struct s_gate {
+    gi_broker_core_t *core;
+    gi_broker_peer_t *client;
+    gate_bytes_t service, id;
+    const gate_bytes_t *body;
+    size_t n_body;
+} s_gate_t;
+
+/* A user function's call, made once and used again. */
+typedef struct s_host {
+    gate_call_t call;
+    const s_gate_t *gate;
+} s_host_t;
+
+/* ---- answers
+ * --------------------------------------------------------------------- */
+static void s_error(const s_gate_t *gate, const char *cls, const char *text) {
+    gi_broker_refuse(gate->core, gate->client, gate->service, gate->id, cls,
+                     text);
+}
+
+static void s_no_memory(const s_gate_t *gate) {
+    gate->core->count.no_memory++;
+    s_error(gate, "MemoryError", "The broker has no memory.");
+}
+
+static void s_send(const s_gate_t *gate, bool last) {
+    gi_broker_sent_t sent =
+        gi_broker_peer_send(gate->core, gate->client, last, NULL);
+    gate->core->count.dropped_full += sent == GI_OVERFLOW;
+    gate->core->count.dropped_gone += sent == GI_GONE;
+    gi_frames_close(&gate->core->out);
+}
+
+/* One frame: {"result": the packed value, "exception": nil}. */
+static void s_answer(const s_gate_t *gate, gate_bytes_t value) {
+    gi_frames_t *out = &gate->core->out;
+    size_t size = value.size + GI_RPC_OK_OVERHEAD;
+    if (!gi_broker_to_client(gate->core, gate->client, gate->service,
+                             gate->id) ||
+        zmq_msg_init_size(&out->f[out->n], size) < 0) {
+        s_no_memory(gate);
+        return;
+    }
+    unsigned char *p = zmq_msg_data(&out->f[out->n++]);
+    memcpy(p, gi_rpc_ok_prefix, sizeof gi_rpc_ok_prefix);
+    memcpy(p + sizeof gi_rpc_ok_prefix, value.data, value.size);
+    memcpy(p + sizeof gi_rpc_ok_prefix + value.size, gi_rpc_ok_suffix,
+           sizeof gi_rpc_ok_suffix);
+    s_send(gate, false);
+}
+
+/* ---- own functions
+ * ------------------------------------------------------------------ */
+static void s_pack_str(msgpack_packer *pk, const char *text) {
+    size_t n = strlen(text);
+    msgpack_pack_str(pk, n);
+    msgpack_pack_str_body(pk, text, n);
+}
+
+static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
+                         bool internal) {
+    msgpack_pack_array(pk, core->n_services + internal);
+    for (gi_link_t *l = core->order.next; l != &core->order; l = l->next)
+        s_pack_str(pk, GI_OF(l, gi_broker_service_t, order)->name);
+    if (internal)
+        s_pack_str(pk, core->internal.data);
+}
+
+/* The first positional argument; NULL when there is none or it is no msgpack.
+ */
+static const msgpack_object *s_first(const s_gate_t *gate, msgpack_zone *zone,
+                                     msgpack_object *args) {
+    if (gate->n_body < 2 ||
+        gi_value_decode_into(gate->body[1].data, gate->body[1].size, zone,
+                             gate->core->settings, args) != GATE_OK ||
+        args->type != MSGPACK_OBJECT_ARRAY || args->via.array.size == 0)
+        return NULL;
+    return &args->via.array.ptr[0];
+}
+
+static gate_err_t s_get_services(const s_gate_t *gate,
+                                 const msgpack_object *arg,
+                                 msgpack_packer *pk) {
+    (void)arg;
+    s_pack_names(gate->core, pk, true);
+    return GATE_OK;
+}
+
+/* Python's own Client packs the name twice (a bin): the answer is nil. */
+static gate_err_t s_query_service(const s_gate_t *gate,
+                                  const msgpack_object *arg,
+                                  msgpack_packer *pk) {
+    gi_broker_service_t *service = NULL;
+    if (arg && arg->type == MSGPACK_OBJECT_STR)
+        service = gi_broker_service_find(
+            gate->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
+    if (service)
+        s_pack_str(pk, service->description);
+    else
+        msgpack_pack_nil(pk);
+    return GATE_OK;
+}
+
+static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
+                         msgpack_packer *pk) {
+    (void)arg;
+    msgpack_pack_map(pk, 3);
+    s_pack_str(pk, "my_id");
+    msgpack_pack_bin(pk, GI_ID_SIZE);
+    msgpack_pack_bin_body(pk, gate->core->id, GI_ID_SIZE);
+    s_pack_str(pk, "services");
+    s_pack_names(gate->core, pk, false);
+    s_pack_str(pk, "ext");
+    msgpack_pack_array(pk, 1);
+    s_pack_str(pk, "GX1");
+    return GATE_OK;
+}
+
+static gate_err_t s_keepalive(const s_gate_t *gate, const msgpack_object *arg,
+                              msgpack_packer *pk) {
+    static const char beat[] = "heartbeat";
+    (void)gate;
+    bool right = arg && arg->type == MSGPACK_OBJECT_BIN &&
+                 arg->via.bin.size == sizeof beat - 1 &&
+                 memcmp(arg->via.bin.ptr, beat, sizeof beat - 1) == 0;
+    msgpack_pack_bin(pk, 3);
+    msgpack_pack_bin_body(pk, right ? "200" : "400", 3);
+    return GATE_OK;
+}
+
+static gate_err_t s_stats(const s_gate_t *gate, const msgpack_object *arg,
+                          msgpack_packer *pk) {
+    (void)arg;
+    return gi_broker_core_stats(gate->core, pk->data);
+}
+
+static const struct {
+    const char *name;
+    gate_err_t (*run)(const s_gate_t *gate, const msgpack_object *arg,
+                      msgpack_packer *pk);
+    bool takes_one;
+} s_functions[] = {
+    {"keepalive", s_keepalive, true}, {"get_services", s_get_services, false},
+    {"info", s_info, false},          {"query_service", s_query_service, true},
+    {"stats", s_stats, false},
+};
+
+static void s_run_own(const s_gate_t *gate, size_t i) {
+    gi_buf_t *out = &gate->core->body;
+    const msgpack_object *arg = NULL;
+    msgpack_object args;
+    msgpack_packer pk;
+    msgpack_zone zone;
+    if (!msgpack_zone_init(&zone, 1024)) {
+        s_no_memory(gate);
+        return;
+    }
+    if (s_functions[i].takes_one)
+        arg = s_first(gate, &zone, &args);
+    gi_buf_reset(out, 65536);
+    msgpack_packer_init(&pk, out, gi_buf_write);
+    gate_err_t e = s_functions[i].run(gate, arg, &pk);
+    msgpack_zone_destroy(&zone);
+    if (e == GATE_OK && !out->failed)
+        s_answer(gate, (gate_bytes_t){out->data, out->size});
+    else
+        s_no_memory(gate);
+}
+
+/* ---- the program's functions
+ * ------------------------------------------------------------ */
+static bool s_tagged(const s_gate_t *gate, gate_bytes_t a, gate_bytes_t b) {
+    gi_frames_t *out = &gate->core->out;
+    bool ok = gi_broker_to_client(gate->core, gate->client, gate->service,
+                                  gate->id) &&
+              gi_frames_add(out, GI_STREAM_TAG, strlen(GI_STREAM_TAG)) &&
+              gi_frames_add(out, a.data, a.size) &&
+              (b.data == NULL || gi_frames_add(out, b.data, b.size));
+    if (!ok) {
+        gate->core->count.no_memory++;
+        gi_frames_close(out);
+    }
+    return ok;
+}
+
+/* Nobody can be waited for here: a reader that is full ends the stream. */
+static gate_err_t s_yield(gate_call_t *call) {
+    const s_gate_t *gate = GI_OF(call, s_host_t, call)->gate;
+    if (gate->client->gone)
+        return gi_err(GATE_CANCELLED, "the client is gone");
+    if (!gi_broker_peer_has_room(gate->core, gate->client))
+        return gi_err_story(GATE_BUSY, "StreamOverflowError",
+                            "the reader is too slow", "");
+    if (!s_tagged(gate, (gate_bytes_t){call->out.data, call->out.size},
+                  (gate_bytes_t){NULL, 0}))
+        return GATE_NOMEM;
+    s_send(gate, false);
+    return GATE_OK;
+}
+
+static gate_err_t s_generate(gate_call_t *call,
+                             gate_err_t (*next)(gate_call_t *, void *),
+                             void *state, void (*done)(void *)) {
+    (void)next;
+    (void)call;
+    if (done)
+        done(state);
+    return gi_err(GATE_NOTIMPL, "gate_generate in a broker's own function; "
+                                "gate_yield works there");
+}
+
+static const gi_call_ops_t s_ops = {.yield = s_yield, .generate = s_generate};
+
+static void s_end_stream(const s_gate_t *gate, gate_err_t e,
+                         const gate_error_t *error) {
+    static const gate_bytes_t end = {GI_STREAM_END, sizeof GI_STREAM_END - 1};
+    static const gate_bytes_t exception = {GI_STREAM_EXCEPTION,
+                                           sizeof GI_STREAM_EXCEPTION - 1};
+    gi_buf_t *out = &gate->core->body;
+    gi_buf_reset(out, 65536);
+    if (e == GATE_OK) {
+        if (s_tagged(gate, end, (gate_bytes_t){NULL, 0}))
+            s_send(gate, true);
+    } else if (gi_rpc_pack_triple(out, error->cls, error->text,
+                                  error->traceback) == GATE_OK &&
+               s_tagged(gate, exception,
+                        (gate_bytes_t){out->data, out->size})) {
+        s_send(gate, true);
+    }
+}
+
+static void s_finish(const s_gate_t *gate, gate_call_t *call, gate_err_t e) {
+    if (e == GATE_KEPT) {
+        gi_error_story(&call->error, GATE_NOTIMPL, NULL,
+                       "The broker's own functions answer at once.", NULL);
+        e = GATE_NOTIMPL;
+    }
+    if (call->streamed)
+        s_end_stream(gate, e, &call->error.story);
+    else if (e == GATE_OK)
+        s_answer(gate, (gate_bytes_t){call->out.data, call->out.size});
+    else
+        s_error(gate, call->error.story.cls, call->error.story.text);
+}
+
+static void s_run_user(const s_gate_t *gate, const gi_broker_function_t *f) {
+    s_host_t *host = gate->core->host;
+    gate_call_t *call = &host->call;
+    gi_call_reset(call);
+    host->gate = gate;
+    call->runtime = f->runtime;
+    call->ctx = f->ctx;
+    call->method = f->method->name;
+    call->user = "";
+    call->deadline_ms = INT64_MAX;
+    call->attempt = 1;
+    call->client = (gate_bytes_t){gate->client->id, gate->client->id_size};
+    call->args_packed = gate->n_body > 1 ? gate->body[1] : (gate_bytes_t){0};
+    call->kwargs_packed = gate->n_body > 2 ? gate->body[2] : (gate_bytes_t){0};
+    s_finish(gate, call, gi_call_invoke(call, f->method->fn));
+}
+
+static gate_err_t s_make_host(gi_broker_core_t *core, gate_runtime_t *runtime) {
+    s_host_t *host = core->host;
+    if (host)
+        return GATE_OK;
+    host = gi_mem_calloc(1, sizeof *host);
+    if (host == NULL)
+        return gi_err(GATE_NOMEM, "no memory for a broker's functions");
+    gi_call_init(&host->call, &s_ops, runtime, core->settings);
+    core->host = host;
+    return GATE_OK;
+}
+
+gate_err_t gi_broker_core_methods(gi_broker_core_t *self,
+                                  const gate_method_t *table, void *ctx,
+                                  gate_runtime_t *runtime) {
+    gate_err_t e = s_make_host(self, runtime);
+    for (; e == GATE_OK && table->name; table++) {
+        gi_broker_function_t *f = gi_mem_alloc(sizeof *f);
+        if (f == NULL)
+            return gi_err(GATE_NOMEM, "no memory for a broker's functions");
+        *f = (gi_broker_function_t){self->functions, table, ctx, runtime};
+        self->functions = f;
+    }
+    return e;
+}
+
+void gi_broker_gate_fini(gi_broker_core_t *core) {
+    while (core->functions) {
+        gi_broker_function_t *next = core->functions->next;
+        gi_mem_free(core->functions);
+        core->functions = next;
+    }
+    if (core->host) {
+        gi_call_fini(&((s_host_t *)core->host)->call);
+        gi_mem_free(core->host);
+        core->host = NULL;
+    }
+}
+
+/* ---- the way in
+ * ---------------------------------------------------------------------------
+ */
+static bool s_is(gate_bytes_t name, const char *text) {
+    return strlen(text) == name.size && memcmp(text, name.data, name.size) == 0;
+}
+
+static void s_unknown(const s_gate_t *gate, gate_bytes_t name) {
+    char safe[GI_ID_MAX + 1], text[sizeof safe + 32];
+    gi_broker_text(safe, name);
+    snprintf(text, sizeof text, "Function not found: %s", safe);
+    s_error(gate, "AttributeError", text);
+}
+
+static void s_find_and_run(const s_gate_t *gate, gate_bytes_t name) {
+    for (const gi_broker_function_t *f = gate->core->functions; f; f = f->next)
+        if (s_is(name, f->method->name)) {
+            s_run_user(gate, f);
+            return;
+        }
+    for (size_t i = 0; i < sizeof s_functions / sizeof *s_functions; i++)
+        if (s_is(name, s_functions[i].name)) {
+            s_run_own(gate, i);
+            return;
+        }
+    s_unknown(gate, name);
+}
+
+void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
+                    gate_bytes_t service, gate_bytes_t id,
+                    const gate_bytes_t *body, size_t n_body) {
+    gate_bytes_t name;
+    s_gate_t gate = {core, client, service, id, body, n_body};
+    core->count.gate_calls++;
+    gate_err_t e = gi_rpc_parse_func(body[0], &name);
+    if (n_body == 4 && gi_ext_is(body[3]))
+        gate.n_body = 3;
+    if (e != GATE_OK)
+        s_error(&gate, gi_err_class(e), gate_error()->text);
+    else if (gate.n_body > 3)
+        s_error(&gate, "ValueError", "More than func, args and kwargs.");
+    else
+        s_find_and_run(&gate, name);
+}

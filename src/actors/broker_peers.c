@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_peers.c -- the peers of each socket by routing id, and the bounded
+ * queue of each that is full.
+ *
+ * A message goes to the socket unless something waits already, so that each
+ * peer's order is kept. A peer with a queue stands in the ring core->blocked,
+ * which gi_broker_core_retry walks; POLLOUT says nothing about one peer. */
+#include "broker_state.h"
+
+#include <errno.h>
+#include <string.h>
+#include "mem.h"
+
+#define S_SMALL 8
+#define S_LARGE 12
+
+/* ---- messages that wait
+ * --------------------------------------------------------- */
+static gi_broker_message_t *s_message_take(gi_broker_core_t *core, unsigned n) {
+    gi_broker_message_t *message;
+    unsigned room = n <= S_SMALL ? S_SMALL : n <= S_LARGE ? S_LARGE : n;
+    if (room == S_SMALL)
+        message = gi_free_take(&core->free_small);
+    else if (room == S_LARGE)
+        message = gi_free_take(&core->free_large);
+    else
+        message = gi_mem_alloc(sizeof *message + room * sizeof(zmq_msg_t));
+    if (message) {
+        gi_link_init(&message->link);
+        message->call = NULL;
+        message->bytes = 0;
+        message->n = 0;
+        message->room = room;
+    }
+    return message;
+}
+
+gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core) {
+    gi_frames_t *out = &core->out;
+    gi_broker_message_t *message = s_message_take(core, out->n);
+    if (message == NULL)
+        return NULL;
+    message->bytes = gi_frames_bytes(out, 0);
+    for (; message->n < out->n; message->n++) {
+        zmq_msg_init(&message->f[message->n]);
+        zmq_msg_move(&message->f[message->n], &out->f[message->n]);
+    }
+    gi_frames_close(out);
+    return message;
+}
+
+void gi_broker_message_free(gi_broker_core_t *core,
+                            gi_broker_message_t *message) {
+    for (unsigned i = 0; i < message->n; i++)
+        zmq_msg_close(&message->f[i]);
+    if (message->room == S_SMALL)
+        gi_free_give(&core->free_small, message);
+    else if (message->room == S_LARGE)
+        gi_free_give(&core->free_large, message);
+    else
+        gi_mem_free(message);
+}
+
+void gi_broker_message_restore(gi_broker_core_t *core,
+                               gi_broker_message_t *message) {
+    gi_frames_close(&core->out);
+    for (unsigned i = 0; i < message->n; i++)
+        gi_frames_move(&core->out, &message->f[i]);
+    gi_broker_message_free(core, message);
+}
+
+void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                               gi_broker_message_t *message) {
+    (void)core;
+    gi_link_remove(&message->link);
+    peer->n_queued--;
+    peer->queued_bytes -= message->bytes;
+    if (peer->n_queued == 0)
+        gi_link_remove(&peer->ring);
+}
+
+static void s_queue_drop(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    while (!gi_link_empty(&peer->queue)) {
+        gi_broker_message_t *message =
+            GI_OF(peer->queue.next, gi_broker_message_t, link);
+        if (message->call)
+            message->call->request = NULL;
+        gi_broker_message_unqueue(core, peer, message);
+        gi_broker_message_free(core, message);
+        core->count.dropped_gone++;
+    }
+}
+
+/* ---- the table
+ * -------------------------------------------------------------------- */
+static gi_broker_peer_t *s_find(gi_broker_core_t *core, unsigned socket,
+                                uint64_t hash, gate_bytes_t id) {
+    gi_node_t *node = gi_table_chain(&core->sockets[socket].peers, hash);
+    for (; node; node = node->next) {
+        gi_broker_peer_t *peer = GI_OF(node, gi_broker_peer_t, node);
+        if (node->hash == hash && peer->id_size == id.size &&
+            memcmp(peer->id, id.data, id.size) == 0)
+            return peer;
+    }
+    return NULL;
+}
+
+static gi_broker_peer_t *s_new(gi_broker_core_t *core, unsigned socket,
+                               uint64_t hash, gate_bytes_t id) {
+    if (core->n_peers >= GI_PEERS_MAX)
+        return NULL;
+    gi_broker_peer_t *peer = gi_free_take(&core->free_peers);
+    if (peer == NULL)
+        return NULL;
+    memset(peer, 0, offsetof(gi_broker_peer_t, id));
+    gi_link_init(&peer->ring);
+    gi_link_init(&peer->doomed);
+    gi_link_init(&peer->queue);
+    gi_link_init(&peer->calls);
+    peer->node.hash = hash;
+    peer->idle.due = GI_DUE_PEER;
+    peer->scolded_ms = INT64_MIN;
+    peer->srcfd = -1;
+    peer->socket = (uint8_t)socket;
+    peer->id_size = (uint8_t)id.size;
+    memcpy(peer->id, id.data, id.size);
+    gi_table_insert(&core->sockets[socket].peers, &peer->node);
+    core->n_peers++;
+    gi_broker_arm(core, &peer->idle, core->now_ms + core->forget_ms);
+    return peer;
+}
+
+gi_broker_peer_t *gi_broker_peer_heard(gi_broker_core_t *core, unsigned socket,
+                                       gate_bytes_t id) {
+    gi_broker_socket_t *s = &core->sockets[socket];
+    gi_broker_peer_t *peer = s->last;
+    if (peer == NULL || peer->id_size != id.size ||
+        memcmp(peer->id, id.data, id.size) != 0) {
+        uint64_t hash = gi_table_hash(core->seed, id.data, id.size);
+        peer = s_find(core, socket, hash, id);
+        if (peer == NULL)
+            peer = s_new(core, socket, hash, id);
+        if (peer == NULL)
+            return NULL;
+        s->last = peer;
+    }
+    peer->seen_ms = core->now_ms;
+    peer->gone = false;
+    return peer;
+}
+
+static void s_forget_fd(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    gi_broker_socket_t *s = &core->sockets[peer->socket];
+    if (peer->srcfd >= 0 && (size_t)peer->srcfd < s->n_by_fd &&
+        s->by_fd[peer->srcfd] == peer)
+        s->by_fd[peer->srcfd] = NULL;
+}
+
+static bool s_fd_room(gi_broker_socket_t *s, size_t fd) {
+    if (fd < s->n_by_fd)
+        return true;
+    size_t n = s->n_by_fd ? s->n_by_fd : 64;
+    while (n <= fd)
+        n *= 2;
+    gi_broker_peer_t **by_fd = gi_mem_realloc(s->by_fd, n * sizeof *by_fd);
+    if (by_fd == NULL)
+        return false;
+    memset(by_fd + s->n_by_fd, 0, (n - s->n_by_fd) * sizeof *by_fd);
+    s->by_fd = by_fd;
+    s->n_by_fd = n;
+    return true;
+}
+
+bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                          int srcfd) {
+    gi_broker_socket_t *s = &core->sockets[peer->socket];
+    if (srcfd == peer->srcfd)
+        return false;
+    bool moved = peer->srcfd >= 0;
+    s_forget_fd(core, peer);
+    peer->srcfd = srcfd;
+    if (srcfd >= 0 && s_fd_room(s, (size_t)srcfd))
+        s->by_fd[srcfd] = peer;
+    return moved;
+}
+
+void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    gi_broker_socket_t *s = &core->sockets[peer->socket];
+    s_queue_drop(core, peer);
+    s_forget_fd(core, peer);
+    gi_link_remove(&peer->doomed);
+    gi_broker_disarm(core, &peer->idle);
+    gi_table_remove(&s->peers, &peer->node);
+    if (s->last == peer)
+        s->last = NULL;
+    core->n_peers--;
+    gi_free_give(&core->free_peers, peer);
+}
+
+/* Peers are not told to say goodbye; whoever has been silent for long and has
+ * nothing here is forgotten. */
+void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    int64_t due = peer->seen_ms + core->forget_ms;
+    if (peer->n_calls == 0 && peer->n_queued == 0 && peer->worker == NULL &&
+        due <= core->now_ms) {
+        gi_broker_peer_free(core, peer);
+        return;
+    }
+    if (due <= core->now_ms)
+        due = core->now_ms + core->forget_ms;
+    gi_broker_arm(core, &peer->idle, due);
+}
+
+/* ---- sending
+ * ----------------------------------------------------------------------- */
+bool gi_broker_peer_has_room(const gi_broker_core_t *core,
+                             const gi_broker_peer_t *peer) {
+    const gate_settings_t *s = core->settings;
+    return peer->n_queued < (size_t)s->peer_queue_max &&
+           peer->queued_bytes < (size_t)s->peer_queue_max_bytes;
+}
+
+static bool s_reserve(const gi_broker_core_t *core,
+                      const gi_broker_peer_t *peer) {
+    const gate_settings_t *s = core->settings;
+    return peer->n_queued < (size_t)s->peer_queue_max + GI_RESERVE_MESSAGES &&
+           peer->queued_bytes <
+               (size_t)s->peer_queue_max_bytes + GI_RESERVE_BYTES;
+}
+
+static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                                bool reserve, gi_broker_call_t *call) {
+    if (!gi_broker_peer_has_room(core, peer) &&
+        !(reserve && s_reserve(core, peer)))
+        return GI_OVERFLOW;
+    gi_broker_message_t *message = gi_broker_message_keep(core);
+    if (message == NULL) {
+        core->count.no_memory++;
+        return GI_OVERFLOW;
+    }
+    if (call) {
+        message->call = call;
+        call->request = message;
+    }
+    gi_link_append(&peer->queue, &message->link);
+    peer->queued_bytes += message->bytes;
+    if (peer->n_queued++ == 0)
+        gi_link_append(&core->blocked, &peer->ring);
+    return GI_QUEUED;
+}
+
+gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
+                                     gi_broker_peer_t *peer, bool reserve,
+                                     gi_broker_call_t *call) {
+    if (peer->gone)
+        return GI_GONE;
+    if (peer->n_queued > 0)
+        return s_queue(core, peer, reserve, call);
+    switch (core->effects->send(core->ctx, peer->socket, &core->out)) {
+    case 0:
+        return GI_SENT;
+    case EAGAIN:
+        return s_queue(core, peer, reserve, call);
+    default:
+        gi_broker_peer_gone(core, peer);
+        return GI_GONE;
+    }
+}
+
+void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    bool had_room = gi_broker_peer_has_room(core, peer);
+    while (!gi_link_empty(&peer->queue)) {
+        gi_broker_message_t *message =
+            GI_OF(peer->queue.next, gi_broker_message_t, link);
+        gi_frames_t *out = &core->out;
+        for (unsigned i = 0; i < message->n; i++)
+            gi_frames_move(out, &message->f[i]);
+        int rc = core->effects->send(core->ctx, peer->socket, out);
+        if (rc != 0) {
+            for (unsigned i = 0; i < message->n; i++)
+                zmq_msg_move(&message->f[i], &out->f[i]);
+            gi_frames_close(out);
+            if (rc != EAGAIN)
+                gi_broker_peer_gone(core, peer);
+            break;
+        }
+        if (message->call)
+            message->call->request = NULL;
+        gi_broker_message_unqueue(core, peer, message);
+        message->n = 0; /* moved out */
+        gi_broker_message_free(core, message);
+    }
+    if (peer->worker && !had_room && gi_broker_peer_has_room(core, peer)) {
+        gi_broker_worker_place(core, peer->worker);
+        gi_broker_service_wake(core, peer->worker->service);
+    }
+}
+
+/* ---- gone
+ * ---------------------------------------------------------------------------
+ */
+void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    peer->gone = true;
+    if (gi_link_empty(&peer->doomed))
+        gi_link_append(&core->doomed, &peer->doomed);
+    if (peer->worker)
+        gi_broker_worker_lose(core, peer->worker, "its connection is closed");
+}
+
+void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    gi_link_remove(&peer->doomed);
+    s_queue_drop(core, peer);
+    for (gi_link_t *l = peer->calls.next, *next; l != &peer->calls; l = next) {
+        next = l->next;
+        gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_client);
+        if (call->muted)
+            continue;
+        core->count.orphaned++;
+        gi_broker_call_mute(core, call);
+    }
+    if (peer->n_calls == 0 && peer->worker == NULL)
+        gi_broker_peer_free(core, peer);
+}

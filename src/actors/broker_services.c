@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_services.c -- services by name, their workers by load, and the calls
+ * that wait for a worker.
+ *
+ * Workers with credit stand in buckets by their number of calls in flight,
+ * exact below 64 and in eighths of a power of two above: the least loaded is
+ * the first of the first bucket that is not empty, found by one look at a
+ * bitmap. Taken from the front and put back at the end, equals take turns.
+ *
+ * Law: a service's queue is not empty only while no worker of it has credit. */
+#include "broker_state.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "mem.h"
+
+#define S_EXT_AT 10 /* id "" MDPW01 02 client "" id func args kwargs ext */
+
+/* ---- the table
+ * ------------------------------------------------------------------ */
+static gi_broker_service_t *s_find(gi_broker_core_t *core, uint64_t hash,
+                                   gate_bytes_t name) {
+    gi_node_t *node = gi_table_chain(&core->services, hash);
+    for (; node; node = node->next) {
+        gi_broker_service_t *service = GI_OF(node, gi_broker_service_t, node);
+        if (node->hash == hash && service->name_size == name.size &&
+            memcmp(service->name, name.data, name.size) == 0)
+            return service;
+    }
+    return NULL;
+}
+
+gi_broker_service_t *gi_broker_service_find(gi_broker_core_t *core,
+                                            gate_bytes_t name) {
+    return s_find(core, gi_table_hash(core->seed, name.data, name.size), name);
+}
+
+static bool s_name(gi_broker_service_t *service, gate_bytes_t name,
+                   gate_bytes_t description) {
+    service->name = gi_mem_alloc(name.size + description.size + 2);
+    if (service->name == NULL)
+        return false;
+    service->name_size = name.size;
+    memcpy(service->name, name.data, name.size);
+    service->name[name.size] = 0;
+    service->description = service->name + name.size + 1;
+    service->description_size = description.size;
+    memcpy(service->description, description.data, description.size);
+    service->description[description.size] = 0;
+    return true;
+}
+
+gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
+                                            gate_bytes_t name,
+                                            gate_bytes_t description) {
+    uint64_t hash = gi_table_hash(core->seed, name.data, name.size);
+    gi_broker_service_t *service = s_find(core, hash, name);
+    if (service)
+        return service;
+    if (core->n_services >= GI_SERVICES_MAX)
+        return NULL;
+    service = gi_mem_calloc(1, sizeof *service);
+    if (service == NULL || !s_name(service, name, description)) {
+        gi_mem_free(service);
+        return NULL;
+    }
+    service->node.hash = hash;
+    service->idle.due = GI_DUE_SERVICE;
+    gi_link_init(&service->queue);
+    gi_link_init(&service->workers);
+    for (unsigned i = 0; i < GI_BUCKETS; i++)
+        gi_link_init(&service->buckets[i]);
+    gi_link_init(&service->pump);
+    gi_link_init(&service->order);
+    gi_link_append(&core->order, &service->order);
+    gi_table_insert(&core->services, &service->node);
+    core->n_services++;
+    gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
+    return service;
+}
+
+void gi_broker_service_free(gi_broker_core_t *core,
+                            gi_broker_service_t *service) {
+    gi_broker_disarm(core, &service->idle);
+    gi_link_remove(&service->pump);
+    gi_link_remove(&service->order);
+    gi_table_remove(&core->services, &service->node);
+    core->n_services--;
+    gi_mem_free(service->name);
+    gi_mem_free(service);
+}
+
+/* A name without workers stays listed for a while, so that a client that asks
+ * while they restart learns of it; not for ever, as names cost memory. */
+void gi_broker_service_idle(gi_broker_core_t *core,
+                            gi_broker_service_t *service) {
+    if (gi_link_empty(&service->workers) && gi_link_empty(&service->queue))
+        gi_broker_service_free(core, service);
+}
+
+/* ---- load
+ * -------------------------------------------------------------------------- */
+static unsigned s_bucket(int64_t load) {
+    if (load < 64)
+        return (unsigned)load;
+    unsigned power = 63u - (unsigned)__builtin_clzll((uint64_t)load);
+    unsigned eighth = (unsigned)((uint64_t)load >> (power - 3)) & 7u;
+    unsigned bucket = 64 + (power - 6) * 8 + eighth;
+    return bucket < GI_BUCKETS ? bucket : GI_BUCKETS - 1;
+}
+
+static void s_unplace(gi_broker_worker_t *worker) {
+    gi_broker_service_t *service = worker->service;
+    unsigned b = worker->bucket;
+    if (!worker->placed)
+        return;
+    worker->placed = false;
+    gi_link_remove(&worker->place);
+    if (gi_link_empty(&service->buckets[b]))
+        service->busy[b / 64] &= ~(UINT64_C(1) << (b % 64));
+}
+
+void gi_broker_worker_place(gi_broker_core_t *core,
+                            gi_broker_worker_t *worker) {
+    gi_broker_service_t *service = worker->service;
+    s_unplace(worker);
+    if (worker->peer == NULL || worker->draining ||
+        worker->in_flight >= worker->max ||
+        !gi_broker_peer_has_room(core, worker->peer))
+        return;
+    unsigned b = s_bucket(worker->in_flight);
+    worker->bucket = b;
+    worker->placed = true;
+    gi_link_append(&service->buckets[b], &worker->place);
+    service->busy[b / 64] |= UINT64_C(1) << (b % 64);
+}
+
+static gi_broker_worker_t *s_pick(gi_broker_service_t *service) {
+    for (unsigned i = 0; i < GI_BUCKETS / 64; i++) {
+        if (service->busy[i] == 0)
+            continue;
+        unsigned b = i * 64 + (unsigned)__builtin_ctzll(service->busy[i]);
+        return GI_OF(service->buckets[b].next, gi_broker_worker_t, place);
+    }
+    return NULL;
+}
+
+/* ---- dispatch
+ * ------------------------------------------------------------------------ */
+/* docs/extensions.md: the fourth body frame goes to extended workers alone, and
+ * what a client says about the user is not believed. */
+static void s_fit_ext(gi_broker_core_t *core,
+                      const gi_broker_worker_t *worker) {
+    gi_frames_t *out = &core->out;
+    if (out->n != S_EXT_AT + 1)
+        return;
+    zmq_msg_t *frame = &out->f[S_EXT_AT];
+    gate_bytes_t view = {zmq_msg_data(frame), zmq_msg_size(frame)};
+    gi_ext_t ext;
+    if (!gi_ext_is(view))
+        return;
+    bool keep = worker->ext;
+    if (keep && gi_ext_parse(view, &ext) != GATE_OK) {
+        core->count.bad_ext++;
+        keep = false;
+    }
+    if (keep && ext.user.size == 0)
+        return;
+    gi_buf_reset(&core->body, 65536);
+    ext.user = (gate_bytes_t){NULL, 0};
+    zmq_msg_t fresh;
+    zmq_msg_init(&fresh);
+    keep = keep && gi_ext_pack(&core->body, &ext) == GATE_OK &&
+           gi_frame_init(&fresh, core->body.data, core->body.size);
+    zmq_msg_close(frame);
+    out->n--;
+    if (keep)
+        gi_frames_move(out, &fresh);
+    zmq_msg_close(&fresh);
+}
+
+static bool s_no_memory(gi_broker_core_t *core, gi_broker_call_t *call) {
+    core->count.no_memory++;
+    gi_broker_call_fail(core, call, "MemoryError", "The broker has no memory.");
+    return true;
+}
+
+/* Sends core->out to this worker. False: it is lost, try another. */
+static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
+                   gi_broker_worker_t *worker) {
+    gi_broker_peer_t *peer = worker->peer;
+    zmq_msg_t id;
+    if (!gi_frame_init(&id, peer->id, peer->id_size))
+        return s_no_memory(core, call);
+    zmq_msg_move(&core->out.f[0], &id);
+    zmq_msg_close(&id);
+    s_fit_ext(core, worker);
+    switch (gi_broker_peer_send(core, peer, true, call)) {
+    case GI_SENT:
+    case GI_QUEUED:
+        break;
+    case GI_OVERFLOW: /* a placed worker's queue has room */
+        return s_no_memory(core, call);
+    case GI_GONE:
+        return false;
+    }
+    call->worker = worker;
+    gi_link_append(&worker->calls, &call->of_owner);
+    worker->in_flight++;
+    worker->sent_ms = core->now_ms;
+    call->service->n_calls++;
+    gi_broker_worker_place(core, worker);
+    return true;
+}
+
+/* The earlier of the setting timeout and what the caller said it has left. */
+static int64_t s_deadline(gi_broker_core_t *core) {
+    gi_frames_t *out = &core->out;
+    zmq_msg_t *last = &out->f[out->n - 1];
+    gate_bytes_t view = {zmq_msg_data(last), zmq_msg_size(last)};
+    int64_t wait = core->timeout_ms;
+    gi_ext_t ext;
+    if (out->n == S_EXT_AT + 1 && gi_ext_is(view) &&
+        gi_ext_parse(view, &ext) == GATE_OK && ext.timeout_ms >= 0 &&
+        ext.timeout_ms < wait)
+        wait = ext.timeout_ms;
+    return core->now_ms + wait;
+}
+
+static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
+    gi_broker_service_t *service = call->service;
+    char text[GI_ID_MAX + 64];
+    if (service->n_queued >= (size_t)core->settings->queue_max) {
+        core->count.queue_full++;
+        snprintf(text, sizeof text, "The queue of service %.*s is full.",
+                 (int)service->name_size, service->name);
+        gi_broker_call_fail(core, call, "BusyWorkerError", text);
+        return;
+    }
+    if (call->deadline_ms == 0) { /* else it was queued before */
+        call->queued_ms = core->now_ms;
+        call->deadline_ms = s_deadline(core);
+    }
+    call->request = gi_broker_message_keep(core);
+    if (call->request == NULL) {
+        s_no_memory(core, call);
+        return;
+    }
+    call->queued = true;
+    gi_link_append(&service->queue, &call->of_owner);
+    service->n_queued++;
+    core->n_queued++;
+    gi_broker_arm(core, &call->deadline, call->deadline_ms);
+}
+
+void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
+    gi_broker_service_t *service = call->service;
+    gi_broker_worker_t *worker;
+    while ((worker = s_pick(service)) != NULL)
+        if (s_give(core, call, worker))
+            return;
+    if (service->n_workers > 0) {
+        s_enqueue(core, call);
+        return;
+    }
+    core->count.unavailable++;
+    gi_broker_call_fail(core, call, NULL, NULL);
+}
+
+/* ---- the queue
+ * ------------------------------------------------------------------------- */
+void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
+    if (!call->queued)
+        return;
+    gi_broker_disarm(core, &call->deadline);
+    gi_link_remove(&call->of_owner);
+    call->queued = false;
+    call->service->n_queued--;
+    core->n_queued--;
+}
+
+void gi_broker_service_wake(gi_broker_core_t *core,
+                            gi_broker_service_t *service) {
+    if (!gi_link_empty(&service->queue) && gi_link_empty(&service->pump))
+        gi_link_append(&core->pumps, &service->pump);
+}
+
+void gi_broker_service_pump(gi_broker_core_t *core,
+                            gi_broker_service_t *service) {
+    gi_link_remove(&service->pump);
+    while (!gi_link_empty(&service->queue) && s_pick(service)) {
+        gi_broker_call_t *call =
+            GI_OF(service->queue.next, gi_broker_call_t, of_owner);
+        gi_broker_unqueue(core, call);
+        gi_broker_message_t *request = call->request;
+        call->request = NULL;
+        gi_broker_message_restore(core, request);
+        gi_broker_dispatch(core, call);
+    }
+}
+
+void gi_broker_service_abandon(gi_broker_core_t *core,
+                               gi_broker_service_t *service) {
+    while (!gi_link_empty(&service->queue)) {
+        gi_broker_call_t *call =
+            GI_OF(service->queue.next, gi_broker_call_t, of_owner);
+        gi_broker_unqueue(core, call);
+        core->count.unavailable++;
+        gi_broker_call_fail(core, call, NULL, NULL);
+    }
+    gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
+}

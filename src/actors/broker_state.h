@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_state.h -- the broker core's structures, seen by broker_*.c alone.
+ *
+ *   socket --peers--> peer --worker--> worker --calls--> call
+ *                       `---calls (a client's)----------->'
+ *   services --> service --workers--> worker;  --queue--> call (waiting)
+ *
+ * A call is in its client's list, in the table of calls, and either in its
+ * service's queue (worker NULL) or in its worker's list. */
+#ifndef GI_BROKER_STATE_H
+#define GI_BROKER_STATE_H
+
+#include "broker_core.h"
+#include "broker_table.h"
+#include "call.h"
+#include "rpc.h"
+#include "settings.h"
+#include "wheel.h"
+
+#define GI_ID_MAX 255
+#define GI_REQUEST_ID_INLINE 32
+#define GI_BUCKETS 256
+/* What a peer's queue takes beyond its bound: final messages and errors. */
+#define GI_RESERVE_MESSAGES 256
+#define GI_RESERVE_BYTES (1024 * 1024)
+/* Peers that are remembered, clients and workers together. */
+#define GI_PEERS_MAX (1u << 20)
+#define GI_SERVICES_MAX 65536
+
+/* Which timer of the wheel fired. */
+typedef enum gi_broker_due {
+    GI_DUE_CALL,   /* a queued call's deadline */
+    GI_DUE_BEAT,   /* a worker's heartbeat or expiry */
+    GI_DUE_PEER,   /* nobody heard of this peer for long */
+    GI_DUE_SERVICE /* a service without workers for long */
+} gi_broker_due_t;
+
+typedef struct gi_broker_timer {
+    gi_timer_t timer; /* first: the wheel gives it back */
+    gi_broker_due_t due;
+} gi_broker_timer_t;
+
+typedef struct gi_broker_peer gi_broker_peer_t;
+typedef struct gi_broker_worker gi_broker_worker_t;
+typedef struct gi_broker_service gi_broker_service_t;
+typedef struct gi_broker_call gi_broker_call_t;
+
+/* A message that waits for its peer, or a request for a worker. */
+typedef struct gi_broker_message {
+    gi_link_t link;         /* in the peer's queue */
+    gi_broker_call_t *call; /* the request it is; NULL = another message */
+    size_t bytes;
+    unsigned n, room;
+    zmq_msg_t f[];
+} gi_broker_message_t;
+
+struct gi_broker_peer {
+    gi_node_t node;             /* in its socket's table */
+    gi_link_t ring;             /* in core->blocked while queue is not empty */
+    gi_link_t doomed;           /* in core->doomed once it is gone */
+    gi_link_t queue;            /* messages that wait for it */
+    gi_link_t calls;            /* a client's calls */
+    gi_broker_timer_t idle;     /* forgets it */
+    gi_broker_worker_t *worker; /* NULL: a client, or not registered */
+    size_t n_queued, queued_bytes, n_calls;
+    int64_t seen_ms;    /* last message from it */
+    int64_t scolded_ms; /* last DISCONNECT for not being registered */
+    int srcfd;          /* its connection; -1 not known */
+    uint8_t socket, id_size;
+    bool gone; /* EHOSTUNREACH; true until it speaks again */
+    unsigned char id[GI_ID_MAX];
+};
+
+struct gi_broker_worker {
+    gi_broker_peer_t *peer; /* NULL once lost */
+    gi_broker_service_t *service;
+    gi_link_t place;      /* in a bucket of service, if placed */
+    gi_link_t of_service; /* in service->workers */
+    gi_link_t calls;      /* what it runs */
+    gi_link_t lost;       /* in core->lost once it is lost */
+    gi_broker_timer_t beat;
+    int64_t in_flight, max;
+    int64_t sent_ms;    /* last message to it */
+    int64_t suspect_ms; /* its connection closed: probed until then; 0 = no */
+    int64_t probe_ms;   /* wait before the next probe */
+    const char *why;    /* lost: the reason, a static text */
+    unsigned bucket;    /* valid while placed */
+    bool placed, ext, draining;
+};
+
+struct gi_broker_service {
+    gi_node_t node;  /* in core->services */
+    gi_link_t order; /* in core->order, by registration */
+    gi_link_t pump;  /* in core->pumps: a worker may have got credit */
+    gi_link_t queue; /* calls that wait for a worker, oldest first */
+    gi_link_t workers;
+    gi_broker_timer_t idle; /* forgets it */
+    size_t n_queued, n_workers;
+    uint64_t n_calls, n_errors;
+    char *name, *description; /* one block; NUL-terminated */
+    size_t name_size, description_size;
+    uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
+    gi_link_t buckets[GI_BUCKETS];  /* workers with credit, by load */
+};
+
+struct gi_broker_call {
+    gi_node_t node;      /* in core->calls */
+    gi_link_t of_client; /* in client->calls */
+    gi_link_t of_owner;  /* in service->queue, worker->calls or core->redo */
+    gi_broker_timer_t deadline; /* armed while it is queued */
+    gi_broker_peer_t *client;
+    gi_broker_service_t *service;
+    gi_broker_worker_t *worker;   /* NULL: queued */
+    gi_broker_message_t *request; /* queued: owned; else in the worker's peer's
+                                     queue, not sent yet; else NULL */
+    int64_t queued_ms, deadline_ms; /* 0: it never waited */
+    bool queued;                    /* in service->queue */
+    bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
+    bool streaming, huge; /* which tag its client has seen */
+    uint8_t id_size;
+    unsigned char *id; /* id_inline, or a block of its own */
+    unsigned char id_inline[GI_REQUEST_ID_INLINE];
+};
+
+typedef struct gi_broker_socket {
+    gi_table_t peers;
+    gi_broker_peer_t *last;   /* the peer that spoke last: skips a look-up */
+    gi_broker_peer_t **by_fd; /* the peer behind a connection; may be NULL */
+    size_t n_by_fd;
+    bool backend;
+} gi_broker_socket_t;
+
+typedef struct gi_broker_counters {
+#define GI_C(name, doc) uint64_t name;
+#include "broker_counters.def"
+#undef GI_C
+} gi_broker_counters_t;
+
+typedef struct gi_broker_function {
+    struct gi_broker_function *next;
+    const gate_method_t *method;
+    void *ctx;
+    gate_runtime_t *runtime;
+} gi_broker_function_t;
+
+struct gi_broker_core {
+    const gate_settings_t *settings;
+    const gi_broker_effects_t *effects;
+    void *ctx;
+    unsigned char id[GI_ID_SIZE];
+    gate_bytes_t internal; /* the internal service's name */
+    int64_t now_ms, beat_ms, silence_ms, forget_ms, timeout_ms;
+    uint64_t seed;
+    gi_broker_socket_t sockets[GI_BROKER_SOCKETS_MAX];
+    unsigned n_sockets;
+    size_t n_peers, n_calls, n_workers, n_services, n_queued;
+    gi_table_t calls, services;
+    gi_link_t order;   /* services */
+    gi_link_t blocked; /* peers with a queue */
+    gi_link_t doomed;  /* peers found gone; settled after each event */
+    gi_link_t lost;    /* workers found lost; settled after each event */
+    gi_link_t pumps;   /* services with a queue and credit; settled too */
+    gi_link_t redo;    /* calls whose request never left; settled too */
+    gi_wheel_t *wheel;
+    gi_free_t free_calls, free_peers, free_small, free_large;
+    gi_frames_t out; /* the message being made */
+    gi_buf_t body;   /* a body being packed */
+    gi_buf_t hello;  /* the extension frame of our heartbeats */
+    gi_broker_counters_t count;
+    gi_broker_function_t *functions; /* user's, of the internal service */
+    void *host; /* broker_gate.c: their call; made with the first */
+    bool zap, draining;
+};
+
+/* ---- broker_core.c
+ * ------------------------------------------------------------ */
+void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,
+                   int64_t due_ms);
+void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer);
+
+/* ---- broker_peers.c: who is there, and what waits for them
+ * ---------------------- */
+typedef enum gi_broker_sent {
+    GI_SENT,
+    GI_QUEUED,
+    GI_OVERFLOW, /* the peer's queue is at its bound; frames unchanged */
+    GI_GONE      /* the peer is gone and doomed; frames unchanged */
+} gi_broker_sent_t;
+
+/* Finds or makes it and notes that it spoke. NULL: table full, no memory. */
+gi_broker_peer_t *gi_broker_peer_heard(gi_broker_core_t *core, unsigned socket,
+                                       gate_bytes_t id);
+/* Notes its connection; true when it was another one before. */
+bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                          int srcfd);
+/* Sends core->out, whose frame 0 is the peer's id, behind what waits for that
+ * peer. reserve: may use the queue's reserve. call: the request it is; *call
+ * learns its message when that waits. */
+gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
+                                     gi_broker_peer_t *peer, bool reserve,
+                                     gi_broker_call_t *call);
+/* Sends what waits until the peer is full again. */
+void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer);
+bool gi_broker_peer_has_room(const gi_broker_core_t *core,
+                             const gi_broker_peer_t *peer);
+void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* After peer_gone: forgets its queue, orphans its calls, maybe frees it. */
+void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer);
+void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer);
+void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* Moves core->out into a message; NULL: no memory, core->out unchanged. */
+gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core);
+/* Moves it back into core->out and frees it. */
+void gi_broker_message_restore(gi_broker_core_t *core,
+                               gi_broker_message_t *message);
+void gi_broker_message_free(gi_broker_core_t *core,
+                            gi_broker_message_t *message);
+/* Takes it out of the queue of peer. */
+void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                               gi_broker_message_t *message);
+
+/* ---- broker_services.c: services, load, queues
+ * ------------------------------------ */
+gi_broker_service_t *gi_broker_service_find(gi_broker_core_t *core,
+                                            gate_bytes_t name);
+/* Finds or makes it. NULL: too many, no memory. */
+gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
+                                            gate_bytes_t name,
+                                            gate_bytes_t description);
+void gi_broker_service_idle(gi_broker_core_t *core,
+                            gi_broker_service_t *service);
+void gi_broker_service_free(gi_broker_core_t *core,
+                            gi_broker_service_t *service);
+/* Puts the worker where its load belongs, or nowhere without credit. */
+void gi_broker_worker_place(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* core->out is call's REQUEST: sends it to the least loaded worker, or queues
+ * it, or answers with an error and frees the call. */
+void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call);
+/* Notes that a worker may have got credit: pumped after the event. */
+void gi_broker_service_wake(gi_broker_core_t *core,
+                            gi_broker_service_t *service);
+/* Gives queued calls to workers that have credit. */
+void gi_broker_service_pump(gi_broker_core_t *core,
+                            gi_broker_service_t *service);
+/* Answers every queued call: no worker is left. */
+void gi_broker_service_abandon(gi_broker_core_t *core,
+                               gi_broker_service_t *service);
+void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call);
+
+/* ---- broker_workers.c: their life
+ * ---------------------------------------------------- */
+void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                              gi_frames_t *frames);
+void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* Its connection may be closed: probe it. */
+void gi_broker_worker_suspect(gi_broker_core_t *core,
+                              gi_broker_worker_t *worker);
+/* Takes it out of service at once; the rest is settled after the event. */
+void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           const char *why);
+void gi_broker_worker_settle(gi_broker_core_t *core,
+                             gi_broker_worker_t *worker);
+void gi_broker_worker_disconnect(gi_broker_core_t *core,
+                                 gi_broker_peer_t *peer);
+/* Begins a message to a worker in core->out: id "" MDPW01 command. */
+bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
+
+/* ---- broker_calls.c: calls in flight, answers
+ * ------------------------------------------ */
+gi_broker_call_t *gi_broker_call_find(gi_broker_core_t *core,
+                                      gate_bytes_t client, gate_bytes_t id);
+/* NULL: no memory. */
+gi_broker_call_t *gi_broker_call_new(gi_broker_core_t *core,
+                                     gi_broker_peer_t *client,
+                                     gi_broker_service_t *service,
+                                     gate_bytes_t id);
+/* Gives its worker the credit back and forgets it. */
+void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call);
+/* Answers with an error, in the form that fits what its client has seen, unless
+ * it is muted; then frees it. */
+void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
+                         const char *cls, const char *text);
+/* Nobody reads the answer any more: takes it out of the queue, or tells an
+ * extended worker and waits for the final message. */
+void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call);
+/* A worker's REPLY. */
+void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                     gi_frames_t *frames, unsigned client_id,
+                     unsigned request_id, unsigned body);
+/* A client's control message. */
+void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
+                       gate_bytes_t id, gate_bytes_t ext);
+/* Begins a message to a client in core->out. */
+bool gi_broker_to_client(gi_broker_core_t *core, const gi_broker_peer_t *client,
+                         gate_bytes_t service, gate_bytes_t id);
+/* A name that anybody may have made up, for an error's text: cut at GI_ID_MAX,
+ * and repaired where it is no UTF-8, or Python could not decode the answer. */
+void gi_broker_text(char to[GI_ID_MAX + 1], gate_bytes_t name);
+/* Answers a request that is not in the table. */
+void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
+                      gate_bytes_t service, gate_bytes_t id, const char *cls,
+                      const char *text);
+
+/* ---- broker_gate.c: the internal service
+ * -------------------------------------------------- */
+void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
+                    gate_bytes_t service, gate_bytes_t id,
+                    const gate_bytes_t *body, size_t n_body);
+void gi_broker_gate_fini(gi_broker_core_t *core);
+
+/* ---- broker_stats.c
+ * -------------------------------------------------------------------------- */
+int64_t gi_broker_service_credit(const gi_broker_service_t *service);
+
+#endif

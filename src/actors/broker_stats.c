@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_stats.c -- what the broker can tell of itself, and its law. */
+#include "broker_state.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- numbers
+ * ------------------------------------------------------------------------ */
+static void s_key(msgpack_packer *pk, const char *key) {
+    size_t n = strlen(key);
+    msgpack_pack_str(pk, n);
+    msgpack_pack_str_body(pk, key, n);
+}
+
+static void s_number(msgpack_packer *pk, const char *key, uint64_t value) {
+    s_key(pk, key);
+    msgpack_pack_uint64(pk, value);
+}
+
+int64_t gi_broker_service_credit(const gi_broker_service_t *service) {
+    int64_t credit = 0;
+    const gi_link_t *l = service->workers.next;
+    for (; l != &service->workers; l = l->next) {
+        const gi_broker_worker_t *worker =
+            GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
+        if (!worker->draining && worker->max > worker->in_flight &&
+            worker->max - worker->in_flight < INT64_MAX - credit)
+            credit += worker->max - worker->in_flight;
+    }
+    return credit;
+}
+
+static void s_service(const gi_broker_core_t *self, msgpack_packer *pk,
+                      const gi_broker_service_t *service) {
+    int64_t oldest = 0;
+    if (!gi_link_empty(&service->queue))
+        oldest =
+            self->now_ms -
+            GI_OF(service->queue.next, gi_broker_call_t, of_owner)->queued_ms;
+    s_key(pk, service->name);
+    msgpack_pack_map(pk, 6);
+    s_number(pk, "workers", service->n_workers);
+    s_number(pk, "credit", (uint64_t)gi_broker_service_credit(service));
+    s_number(pk, "queued", service->n_queued);
+    s_number(pk, "oldest_ms", oldest > 0 ? (uint64_t)oldest : 0);
+    s_number(pk, "calls", service->n_calls);
+    s_number(pk, "errors", service->n_errors);
+}
+
+static size_t s_blocked(const gi_broker_core_t *self) {
+    size_t n = 0;
+    for (gi_link_t *l = self->blocked.next; l != &self->blocked; l = l->next)
+        n++;
+    return n;
+}
+
+enum {
+    S_COUNTERS = 0
+#define GI_C(name, doc) +1
+#include "broker_counters.def"
+#undef GI_C
+};
+
+gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
+    const gi_broker_counters_t *c = &self->count;
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, out, gi_buf_write);
+    msgpack_pack_map(&pk, 1 + 5 + S_COUNTERS);
+    s_key(&pk, "services");
+    msgpack_pack_map(&pk, self->n_services);
+    for (gi_link_t *l = self->order.next; l != &self->order; l = l->next)
+        s_service(self, &pk, GI_OF(l, gi_broker_service_t, order));
+    s_number(&pk, "peers", self->n_peers);
+    s_number(&pk, "workers", self->n_workers);
+    s_number(&pk, "in_flight", self->n_calls - self->n_queued);
+    s_number(&pk, "queued", self->n_queued);
+    s_number(&pk, "blocked_peers", s_blocked(self));
+#define GI_C(name, doc) s_number(&pk, #name, c->name);
+#include "broker_counters.def"
+#undef GI_C
+    return out->failed ? gi_err(GATE_NOMEM, "no memory for statistics")
+                       : GATE_OK;
+}
+
+uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
+#define GI_C(n, doc)           \
+    if (strcmp(name, #n) == 0) \
+        return self->count.n;
+#include "broker_counters.def"
+#undef GI_C
+    assert(!"a counter's name");
+    return 0;
+}
+
+/* ---- the law
+ * ------------------------------------------------------------------------- */
+/* What a walk has counted. */
+typedef struct s_sum {
+    size_t calls, peers, workers, queued, blocked;
+} s_sum_t;
+
+static bool s_peer_valid(const gi_broker_core_t *self,
+                         const gi_broker_peer_t *peer, s_sum_t *sum) {
+    size_t n = 0, bytes = 0, calls = 0;
+    for (gi_link_t *l = peer->queue.next; l != &peer->queue; l = l->next) {
+        gi_broker_message_t *m = GI_OF(l, gi_broker_message_t, link);
+        if (m->call && (m->call->request != m || m->call->worker == NULL ||
+                        m->call->worker->peer != peer))
+            return false;
+        bytes += m->bytes;
+        n++;
+    }
+    for (gi_link_t *l = peer->calls.next; l != &peer->calls; l = l->next) {
+        if (GI_OF(l, gi_broker_call_t, of_client)->client != peer)
+            return false;
+        calls++;
+    }
+    sum->peers++;
+    sum->blocked += n > 0;
+    return n == peer->n_queued && bytes == peer->queued_bytes &&
+           calls == peer->n_calls && gi_link_empty(&peer->doomed) &&
+           (n > 0) != gi_link_empty(&peer->ring) &&
+           gi_timer_armed(&peer->idle.timer) &&
+           (!peer->worker || (peer->worker->peer == peer &&
+                              self->sockets[peer->socket].backend));
+}
+
+static bool s_worker_valid(const gi_broker_core_t *self,
+                           const gi_broker_worker_t *worker, s_sum_t *sum) {
+    int64_t n = 0;
+    gi_link_t *l = worker->calls.next;
+    for (; l != &worker->calls; l = l->next, n++)
+        if (GI_OF(l, gi_broker_call_t, of_owner)->worker != worker)
+            return false;
+    sum->workers++;
+    sum->calls += (size_t)n;
+    bool has_credit = worker->in_flight < worker->max && !worker->draining &&
+                      gi_broker_peer_has_room(self, worker->peer);
+    return n == worker->in_flight && worker->placed == has_credit &&
+           n <= worker->max && gi_timer_armed(&worker->beat.timer);
+}
+
+static bool s_service_valid(const gi_broker_core_t *self,
+                            gi_broker_service_t *service, s_sum_t *sum) {
+    size_t workers = 0, queued = 0;
+    bool credit = false;
+    gi_link_t *l;
+    for (l = service->workers.next; l != &service->workers; l = l->next) {
+        gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
+        if (worker->service != service || !s_worker_valid(self, worker, sum))
+            return false;
+        credit |= worker->placed;
+        workers++;
+    }
+    for (l = service->queue.next; l != &service->queue; l = l->next) {
+        gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
+        if (!call->queued || call->worker || !call->request || call->muted ||
+            !gi_timer_armed(&call->deadline.timer))
+            return false;
+        queued++;
+    }
+    sum->queued += queued;
+    sum->calls += queued;
+    return workers == service->n_workers && queued == service->n_queued &&
+           !(queued && (credit || workers == 0)) &&
+           (workers == 0) == gi_timer_armed(&service->idle.timer);
+}
+
+bool gi_broker_core_valid(const gi_broker_core_t *self) {
+    s_sum_t sum = {0};
+    size_t services = 0;
+    if (self->out.n || !gi_link_empty(&self->redo) ||
+        !gi_link_empty(&self->lost) || !gi_link_empty(&self->doomed) ||
+        !gi_link_empty(&self->pumps))
+        return false;
+    for (unsigned i = 0; i < self->n_sockets; i++) {
+        const gi_table_t *t = &self->sockets[i].peers;
+        for (size_t j = 0; j <= t->mask; j++)
+            for (gi_node_t *n = t->slots[j]; n; n = n->next)
+                if (!s_peer_valid(self, GI_OF(n, gi_broker_peer_t, node), &sum))
+                    return false;
+    }
+    for (gi_link_t *l = self->order.next; l != &self->order; l = l->next) {
+        if (!s_service_valid(self, GI_OF(l, gi_broker_service_t, order), &sum))
+            return false;
+        services++;
+    }
+    return sum.peers == self->n_peers && sum.calls == self->n_calls &&
+           self->calls.n == self->n_calls && sum.workers == self->n_workers &&
+           sum.queued == self->n_queued && services == self->n_services &&
+           sum.blocked == s_blocked(self);
+}

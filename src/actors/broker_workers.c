@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_workers.c -- a worker's life (wire.md, broker and worker).
+ *
+ *   READY -> registered --silent, closed, DISCONNECT, READY again--> lost
+ *
+ * The broker drives the heartbeats: one at once, then one whenever nothing else
+ * went to the worker for an interval. A worker is lost in two steps: at once it
+ * gets nothing more (lose), after the event its calls are dealt with (settle).
+ */
+#include "broker_state.h"
+
+#include <gaterpc/log.h>
+#include <stdio.h>
+#include <string.h>
+#include "mdp.h"
+#include "mem.h"
+
+#define S_PART "broker"
+#define S_READY_MAX 65536
+#define S_PROBE_MS 10
+
+/* ---- messages to workers
+ * ------------------------------------------------------------ */
+bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command) {
+    gi_frames_t *out = &core->out;
+    unsigned char c = (unsigned char)command;
+    gi_frames_close(out);
+    return gi_frames_add(out, id.data, id.size) &&
+           gi_frames_add(out, NULL, 0) &&
+           gi_frames_add(out, GI_MDP_WORKER, GI_MDP_TAG_SIZE) &&
+           gi_frames_add(out, &c, 1);
+}
+
+void gi_broker_worker_disconnect(gi_broker_core_t *core,
+                                 gi_broker_peer_t *peer) {
+    if (gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
+                            GI_MDP_DISCONNECT) &&
+        gi_broker_peer_send(core, peer, true, NULL) <= GI_QUEUED)
+        core->count.disconnects++;
+    gi_frames_close(&core->out);
+}
+
+/* With the extension frame that says what we are; Python workers ignore it. */
+static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    gi_broker_peer_t *peer = worker->peer;
+    worker->sent_ms = core->now_ms;
+    if (peer->n_queued > 0) {
+        gi_broker_peer_flush(core, peer);
+        return;
+    }
+    if (gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
+                            GI_MDP_HEARTBEAT) &&
+        gi_frames_add(&core->out, core->hello.data, core->hello.size))
+        gi_broker_peer_send(core, peer, true, NULL);
+    gi_frames_close(&core->out);
+}
+
+/* Whoever is not registered is told so, at most once per heartbeat. */
+static void s_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    if (peer->scolded_ms > core->now_ms - core->beat_ms)
+        return;
+    peer->scolded_ms = core->now_ms;
+    gi_broker_worker_disconnect(core, peer);
+}
+
+/* ---- registering
+ * ------------------------------------------------------------------------ */
+static gi_broker_worker_t *s_register(gi_broker_core_t *core,
+                                      gi_broker_peer_t *peer,
+                                      const gi_mdp_ready_t *ready) {
+    gi_broker_worker_t *worker = gi_mem_calloc(1, sizeof *worker);
+    gi_broker_service_t *service =
+        worker ? gi_broker_service_make(core, ready->name, ready->description)
+               : NULL;
+    if (service == NULL) {
+        gi_mem_free(worker);
+        return NULL;
+    }
+    worker->peer = peer;
+    worker->service = service;
+    worker->max = ready->max;
+    worker->beat.due = GI_DUE_BEAT;
+    gi_link_init(&worker->place);
+    gi_link_init(&worker->calls);
+    gi_link_init(&worker->lost);
+    gi_link_init(&worker->of_service);
+    gi_link_append(&service->workers, &worker->of_service);
+    gi_broker_disarm(core, &service->idle);
+    service->n_workers++;
+    core->n_workers++;
+    peer->worker = worker;
+    return worker;
+}
+
+static bool s_reserved(const gi_broker_core_t *core, gate_bytes_t name) {
+    return name.size == core->internal.size &&
+           memcmp(name.data, core->internal.data, name.size) == 0;
+}
+
+static void s_reject(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                     const char *why) {
+    gate_log(GATE_WARN, S_PART, "READY refused: %s", why);
+    core->count.workers_rejected++;
+    gi_broker_worker_disconnect(core, peer);
+}
+
+static void s_ready(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                    gate_bytes_t line) {
+    gi_mdp_ready_t ready;
+    if (peer->worker) {
+        gi_broker_worker_lose(core, peer->worker, "it sent READY twice");
+        s_reject(core, peer, "registered already");
+        return;
+    }
+    if (line.size > S_READY_MAX || memchr(line.data, 0, line.size) ||
+        gi_mdp_parse_ready(line, core->settings->message_max, &ready) !=
+            GATE_OK ||
+        ready.name.size == 0 || ready.name.size > GI_ID_MAX) {
+        s_reject(core, peer, "its line is malformed");
+        return;
+    }
+    if (s_reserved(core, ready.name)) {
+        s_reject(core, peer, "the name is the broker's own service");
+        return;
+    }
+    gi_broker_worker_t *worker = s_register(core, peer, &ready);
+    if (worker == NULL) {
+        s_reject(core, peer, "no memory, or too many services");
+        return;
+    }
+    gate_log(GATE_INFO, S_PART, "a worker of %s registered, for %lld calls",
+             worker->service->name, (long long)worker->max);
+    s_heartbeat(core, worker);
+    if (worker->peer == NULL)
+        return;
+    gi_broker_arm(core, &worker->beat, core->now_ms + core->beat_ms);
+    gi_broker_worker_place(core, worker);
+    gi_broker_service_wake(core, worker->service);
+}
+
+/* ---- messages from workers
+ * ------------------------------------------------------------------- */
+static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                    gate_bytes_t frame) {
+    gi_ext_t ext;
+    if (!gi_ext_is(frame))
+        return;
+    if (gi_ext_parse(frame, &ext) != GATE_OK) {
+        core->count.bad_ext++;
+        return;
+    }
+    worker->ext = true;
+    worker->draining = ext.drain;
+    gi_broker_worker_place(core, worker);
+    gi_broker_service_wake(core, worker->service);
+}
+
+static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                         gi_frames_t *frames, const gate_bytes_t *f,
+                         const gi_mdp_worker_t *at) {
+    switch (at->command) {
+    case GI_MDP_REPLY:
+        gi_broker_reply(core, worker, frames, 1 + at->client_id,
+                        1 + at->request_id, 1 + at->body);
+        break;
+    case GI_MDP_HEARTBEAT:
+        if (at->n_body > 0)
+            s_hello(core, worker, f[at->body]);
+        break;
+    case GI_MDP_DISCONNECT:
+        gi_broker_worker_lose(core, worker, NULL);
+        break;
+    default:
+        core->count.malformed++;
+    }
+}
+
+void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                              gi_frames_t *frames) {
+    gate_bytes_t f[GI_FRAMES_MAX];
+    gi_mdp_worker_t at;
+    gi_frames_view(frames, 1, f);
+    if (gi_mdp_parse_worker(f, frames->n - 1, core->zap, &at) != GATE_OK)
+        core->count.malformed++;
+    else if (at.command == GI_MDP_READY)
+        s_ready(core, peer, f[at.body]);
+    else if (peer->worker)
+        s_registered(core, peer->worker, frames, f, &at);
+    else if (at.command != GI_MDP_DISCONNECT)
+        s_scold(core, peer);
+}
+
+/* ---- liveness
+ * ----------------------------------------------------------------------------------
+ */
+static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Looks again and again, as a closed connection may still hold unread messages
+ * and libzmq lets go of it a little later. */
+static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    s_heartbeat(core, worker);
+    worker->probe_ms *= 2;
+    int64_t next = core->now_ms + worker->probe_ms;
+    if (next > worker->suspect_ms)
+        worker->suspect_ms = 0; /* it was another connection's fd */
+    return next;
+}
+
+void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    gi_broker_peer_t *peer = worker->peer;
+    int64_t expiry = peer->seen_ms + core->silence_ms;
+    int64_t next = INT64_MAX;
+    if (core->now_ms >= expiry) {
+        core->count.workers_expired++;
+        gi_broker_worker_lose(core, worker, "it fell silent");
+        gi_broker_worker_disconnect(core, peer);
+        return;
+    }
+    if (worker->suspect_ms)
+        next = s_probe(core, worker);
+    else if (core->now_ms - worker->sent_ms >= core->beat_ms)
+        s_heartbeat(core, worker);
+    if (worker->peer == NULL)
+        return;
+    next = s_min(next, s_min(expiry, worker->sent_ms + core->beat_ms));
+    gi_broker_arm(core, &worker->beat, next);
+}
+
+void gi_broker_worker_suspect(gi_broker_core_t *core,
+                              gi_broker_worker_t *worker) {
+    worker->suspect_ms = core->now_ms + core->beat_ms;
+    worker->probe_ms = S_PROBE_MS / 2;
+    gi_broker_worker_beat(core, worker);
+}
+
+/* ---- loss
+ * ---------------------------------------------------------------------------------------
+ */
+/* A request that still waits in our own queue may go to another worker. */
+static void s_take_back(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    gi_link_t *l = worker->calls.next, *next;
+    for (; l != &worker->calls; l = next) {
+        next = l->next;
+        gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
+        if (call->request == NULL)
+            continue;
+        gi_broker_message_unqueue(core, worker->peer, call->request);
+        call->request->call = NULL;
+        call->worker = NULL;
+        worker->in_flight--;
+        gi_link_remove(&call->of_owner);
+        gi_link_append(&core->redo, &call->of_owner);
+    }
+}
+
+/* why NULL: it said goodbye. */
+void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           const char *why) {
+    gi_broker_peer_t *peer = worker->peer;
+    if (why && *why) {
+        gate_log(GATE_WARN, S_PART, "a worker of %s is lost: %s",
+                 worker->service->name, why);
+        core->count.workers_lost++;
+    }
+    s_take_back(core, worker);
+    gi_broker_disarm(core, &worker->beat);
+    worker->why = why ? why : "it said goodbye";
+    worker->peer = NULL;
+    gi_broker_worker_place(core, worker); /* nowhere */
+    gi_link_remove(&worker->of_service);
+    worker->service->n_workers--;
+    core->n_workers--;
+    peer->worker = NULL;
+    gi_link_append(&core->lost, &worker->lost);
+}
+
+void gi_broker_worker_settle(gi_broker_core_t *core,
+                             gi_broker_worker_t *worker) {
+    gi_broker_service_t *service = worker->service;
+    char text[GI_ID_MAX + 96];
+    gi_link_remove(&worker->lost);
+    snprintf(text, sizeof text, "The worker of service %s is lost: %s.",
+             service->name, worker->why);
+    while (!gi_link_empty(&worker->calls))
+        gi_broker_call_fail(
+            core, GI_OF(worker->calls.next, gi_broker_call_t, of_owner),
+            "WorkerLostError", text);
+    if (service->n_workers == 0)
+        gi_broker_service_abandon(core, service);
+    gi_mem_free(worker);
+}

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client.c -- the caller's half: names, arguments and results are handled on the
+ * caller's thread; the actor gets a packed request and gives back bytes.
+ *
+ *   caller: split name, pack -> registry? -> service's mailbox   (no socket)
+ *                                    else -> client's mailbox -> broker */
+#include "client_impl.h"
+
+#include <string.h>
+#include <time.h>
+#include "actor_thread.h"
+#include "clock.h"
+#include "err.h"
+#include "identity.h"
+#include "mem.h"
+#include "scratch.h"
+
+/* ---- life -------------------------------------------------------------------- */
+static void s_set_text(gate_client_t *self, char **to, const char *text)
+{
+    char *copy = text ? gi_mem_strdup(text) : NULL;
+    gate_err_t e = GATE_OK;
+    if (text && !copy)
+        e = gi_err(GATE_NOMEM, "client: no memory");
+    else if (self->connected)
+        e = gi_err(GATE_BADARG, "client: set up after connect");
+    if (e) {
+        gi_mem_free(copy);
+        if (!self->stuck.story.code)
+            gi_error_set(&self->stuck, gate_error());
+        return;
+    }
+    gi_mem_free(*to);
+    *to = copy;
+}
+
+void gate_client_identity(gate_client_t *self, const char *name)
+{
+    s_set_text(self, &self->identity, name);
+}
+
+void gate_client_plain(gate_client_t *self, const char *user,
+                       const char *password)
+{
+    s_set_text(self, &self->user, user);
+    s_set_text(self, &self->password, password ? password : "");
+}
+
+void gate_client_curve(gate_client_t *self, const char *cert_file,
+                       const char *server_cert_file)
+{
+    s_set_text(self, &self->curve_cert, cert_file);
+    s_set_text(self, &self->curve_server, server_cert_file);
+}
+
+gate_client_t *gate_client_new(gate_runtime_t *rt)
+{
+    gate_client_t *self = gi_mem_calloc(1, sizeof *self);
+    if (!self) {
+        (void)gi_err(GATE_NOMEM, "no memory for a client");
+        return NULL;
+    }
+    gi_ref_init(&self->refs);
+    gi_error_init(&self->stuck);
+    gi_gauge_init(&self->in_flight);
+    gi_gauge_init(&self->local_calls);
+    self->rt = gi_runtime_share(rt);
+    self->settings = gi_runtime_settings(rt);
+    self->route = strcmp(self->settings->route, "local") == 0 ? GI_ROUTE_LOCAL
+                  : strcmp(self->settings->route, "broker") == 0
+                      ? GI_ROUTE_BROKER
+                      : GI_ROUTE_AUTO;
+    if (self->settings->zap_plain_default_user)
+        gate_client_plain(self, self->settings->zap_plain_default_user,
+                          self->settings->zap_plain_default_password);
+    return self;
+}
+
+gate_client_t *gi_client_share(gate_client_t *self)
+{
+    gi_ref_take(&self->refs);
+    return self;
+}
+
+void gi_client_release(void *arg)
+{
+    gate_client_t *self = arg;
+    if (!gi_ref_drop(&self->refs))
+        return;
+    gi_actor_destroy(&self->actor);
+    gi_error_fini(&self->stuck);
+    gi_buf_fini(&self->scratch);
+    gi_mem_free(self->identity);
+    gi_mem_free(self->user);
+    gi_mem_free(self->password);
+    gi_mem_free(self->curve_cert);
+    gi_mem_free(self->curve_server);
+    gi_mem_free(self->endpoint);
+    gi_runtime_release(self->rt);
+    gi_mem_free(self);
+}
+
+void gate_client_destroy(gate_client_t **self_p)
+{
+    gate_client_t *self = self_p ? *self_p : NULL;
+    if (!self)
+        return;
+    *self_p = NULL;
+    gi_actor_stop(self->actor);
+    gi_client_release(self);
+}
+
+gate_err_t gate_client_connect(gate_client_t *self, const char *frontend)
+{
+    if (self->stuck.story.code)
+        return gi_error_publish(&self->stuck);
+    if (self->connected)
+        return gi_err(GATE_BADARG, "client: connected already to %s",
+                      self->endpoint ? self->endpoint : "this runtime");
+    if (!frontend && self->route == GI_ROUTE_BROKER)
+        return gi_err(GATE_BADARG,
+                      "client: route = broker, but no broker was named");
+    gate_err_t e = gate_runtime_start(self->rt);
+    if (e)
+        return e;
+    if (frontend) {
+        s_set_text(self, &self->endpoint, frontend);
+        if (self->stuck.story.code)
+            return gi_error_publish(&self->stuck);
+        self->broker =
+            gi_registry_owner(gi_runtime_registry(self->rt), frontend);
+        if (!self->broker)
+            self->broker = self;
+        e = gi_actor_new(&gi_client_ops, self,
+                         (size_t)self->settings->mailbox_max, &self->actor);
+    }
+    self->connected = !e;
+    return e;
+}
+
+gate_err_t gate_client_ready(gate_client_t *self, int64_t timeout_ms)
+{
+    int64_t end = gi_clock_ms() + timeout_ms;
+    if (self->connected && !self->actor)
+        return GATE_OK;
+    for (;;) {
+        gi_buf_t out = {0};
+        gate_err_t e = gi_actor_command(self->actor, "READY", NULL, &out);
+        bool yes = !e && out.size && *out.data == '1';
+        gi_buf_fini(&out);
+        if (e || yes)
+            return e;
+        if (timeout_ms >= 0 && gi_clock_ms() >= end)
+            return gi_err(GATE_TIMEOUT, "no broker answers at %s within %lld ms",
+                          self->endpoint, (long long)timeout_ms);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
+gate_value_t *gate_client_stats(gate_client_t *self)
+{
+    gi_buf_t out = {0};
+    gate_value_t *value = NULL;
+    gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);
+    if (!e)
+        e = gate_value_decode(out.data, out.size, NULL, &value);
+    gi_buf_fini(&out);
+    return e ? NULL : value;
+}
+
+/* ---- the caller's half of a call ---------------------------------------------- */
+typedef struct s_ask {
+    gate_bytes_t service, func;
+    gi_rpc_request_t request;
+    const gi_buf_t *packed; /* the thread's scratch */
+    int64_t timeout_ms, deadline_ms;
+    bool explicit_timeout;
+    gate_future_t **future; /* one of the two */
+    gate_stream_t **stream;
+} s_ask_t;
+
+gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
+                             const gi_rpc_request_t *request,
+                             const void *packed)
+{
+    size_t body =
+        request->func_size + request->args_size + request->kwargs_size;
+    gi_pending_t *p = gi_mem_alloc(sizeof *p + service.size + body);
+    if (!p)
+        return NULL;
+    memset(p, 0, sizeof *p);
+    gi_ref_init(&p->refs);
+    p->client = self;
+    p->service_size = service.size;
+    p->request = *request;
+    memcpy(p->data, service.data, service.size);
+    memcpy(p->data + service.size, packed, body);
+    return p;
+}
+
+void gi_pending_drop(gi_pending_t *p)
+{
+    if (gi_ref_drop(&p->refs))
+        gi_mem_free(p);
+}
+
+static void s_control(gi_pending_t *p, gi_cmail_kind_t kind, size_t items,
+                      size_t bytes, int64_t timeout_ms)
+{
+    gi_ccontrol_t *control = gi_mem_alloc(sizeof *control);
+    if (!control)
+        return; /* the call's own deadline ends it */
+    *control = (gi_ccontrol_t){{kind}, p, items, bytes};
+    gi_ref_take(&p->refs);
+    if (gi_mailbox_push(p->client->mailbox, control, timeout_ms)) {
+        gi_pending_drop(p);
+        gi_mem_free(control);
+    }
+}
+
+static void s_on_cancel(void *ctx, gate_future_t *future)
+{
+    (void)future;
+    s_control(ctx, GI_CMAIL_CANCEL, 0, 0, 0);
+}
+
+static void s_on_credit(void *ctx, size_t items, size_t bytes)
+{
+    s_control(ctx, GI_CMAIL_CREDIT, items, bytes, 1000);
+}
+
+static void s_on_stop(void *ctx)
+{
+    s_control(ctx, GI_CMAIL_CANCEL, 0, 0, 1000);
+}
+
+static const gi_stream_ops_t s_stream_ops = {s_on_credit, s_on_stop};
+
+/* The user's end of the answer, and ours in p. */
+static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask)
+{
+    if (ask->stream) {
+        gi_stream_options_t options = {
+            .timeout_ms = ask->timeout_ms,
+            .max_items = (size_t)self->settings->stream_unread_max,
+            .max_bytes = (size_t)self->settings->peer_queue_max_bytes,
+            .report_items = (size_t)self->settings->stream_reply_maxsize / 4,
+            .report_bytes = (size_t)self->settings->stream_max_bytes / 4,
+            .ops = &s_stream_ops,
+            .ctx = p,
+            .release_owner = gi_client_release,
+            .owner = gi_client_share(self)};
+        p->stream = *ask->stream = gi_stream_new(self->settings, &options);
+    } else {
+        p->future = *ask->future = gi_future_new(
+            self->settings, gi_client_release, gi_client_share(self));
+        if (p->future)
+            gi_future_on_cancel(p->future, s_on_cancel, p);
+    }
+    if (!p->stream && !p->future)
+        gi_client_release(self);
+    return p->stream || p->future;
+}
+
+static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask)
+{
+    if (!gi_gauge_enter(&self->in_flight, self->settings->message_max))
+        return gi_err(GATE_BUSY, "message_max (%lld) calls are in flight",
+                      (long long)self->settings->message_max);
+    gi_pending_t *p = gi_pending_new(self, ask->service, &ask->request,
+                                     ask->packed->data);
+    if (!p || !s_open(self, p, ask)) {
+        if (p)
+            gi_pending_drop(p);
+        gi_gauge_leave(&self->in_flight);
+        return gi_err(GATE_NOMEM, "no memory for a call");
+    }
+    p->mail.kind = GI_CMAIL_CALL;
+    p->asks = GI_ASKS_USER;
+    p->deadline_ms = ask->deadline_ms;
+    p->timeout_ms = ask->timeout_ms;
+    p->deadline_travels = ask->explicit_timeout;
+    gate_err_t e = gi_mailbox_push(self->mailbox, &p->mail, 0);
+    if (!e)
+        return GATE_OK;
+    (void)gi_err(e, e == GATE_BUSY ? "the client's mailbox is full"
+                                   : "the client is closed");
+    if (p->future) {
+        gi_future_fail(p->future, gate_error());
+        gate_future_destroy(ask->future);
+    } else {
+        gi_stream_release(&p->stream);
+        gate_stream_destroy(ask->stream);
+    }
+    gi_pending_drop(p);
+    gi_gauge_leave(&self->in_flight);
+    return gate_error()->code;
+}
+
+/* GATE_NOSERVICE: not here; any other answer stands. */
+static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask)
+{
+    gate_service_t *service = gi_registry_find(
+        gi_runtime_registry(self->rt), ask->service, self->broker);
+    if (!service)
+        return GATE_NOSERVICE;
+    unsigned char *packed =
+        gi_mem_alloc(ask->packed->size ? ask->packed->size : 1);
+    gate_err_t e = packed ? GATE_OK : gi_err(GATE_NOMEM, "no memory");
+    if (!e) {
+        memcpy(packed, ask->packed->data, ask->packed->size);
+        e = gi_service_call_local(service, packed, &ask->request,
+                                  ask->deadline_ms, ask->timeout_ms,
+                                  ask->future, ask->stream);
+        if (e)
+            gi_mem_free(packed);
+    }
+    gi_service_release(service);
+    return e;
+}
+
+static gate_err_t s_no_service(const s_ask_t *ask)
+{
+    return gi_err(GATE_NOSERVICE, "The %.*s Service unavailable.",
+                  (int)ask->service.size, (const char *)ask->service.data);
+}
+
+static gate_err_t s_send(gate_client_t *self, s_ask_t *ask)
+{
+    gate_err_t e = GATE_NOSERVICE;
+    if (self->route != GI_ROUTE_BROKER && self->broker != self)
+        e = s_by_registry(self, ask);
+    if (e == GATE_NOSERVICE && (!self->actor || self->route == GI_ROUTE_LOCAL))
+        return s_no_service(ask);
+    if (self->actor && self->route != GI_ROUTE_LOCAL &&
+        (e == GATE_NOSERVICE || e == GATE_BUSY || e == GATE_CLOSED))
+        e = s_by_broker(self, ask);
+    return e;
+}
+
+static gate_err_t s_start(gate_client_t *self, const char *method,
+                          const gate_arg_t *args, size_t n, s_ask_t *ask)
+{
+    const gate_settings_t *settings = self->settings;
+    if (!self->connected)
+        return gi_err(GATE_CLOSED, "client: not connected: call "
+                                   "gate_client_connect first");
+    gi_buf_t *packed = gi_scratch();
+    if (!packed)
+        return gi_err(GATE_NOMEM, "no memory for a call");
+    gate_err_t e =
+        gi_rpc_split_name(method, settings->service_default_name,
+                          &ask->service, &ask->func);
+    if (!e)
+        e = gi_rpc_pack_request(packed, ask->func.data, ask->func.size, args,
+                                n, settings, &ask->request);
+    if (e)
+        return e;
+    ask->packed = packed;
+    ask->explicit_timeout = ask->request.timeout_ms >= 0;
+    ask->timeout_ms = ask->explicit_timeout
+                          ? ask->request.timeout_ms
+                          : gi_settings_reply_timeout_ms(settings);
+    ask->deadline_ms = gi_clock_ms() + ask->timeout_ms;
+    return s_send(self, ask);
+}
+
+/* ---- public calls ------------------------------------------------------------- */
+gate_future_t *gate_client_start_(gate_client_t *self, const char *method,
+                                  const gate_arg_t *args, size_t n)
+{
+    gate_future_t *future = NULL;
+    s_ask_t ask = {.future = &future};
+    if (s_start(self, method, args, n, &ask))
+        return gi_future_failed(gate_error());
+    return future;
+}
+
+/* With no broker to turn to, a full service is waited for to the deadline. */
+static bool s_try_again(gate_client_t *self, const s_ask_t *ask, gate_err_t e)
+{
+    if (e != GATE_BUSY || self->actor || gi_clock_ms() >= ask->deadline_ms)
+        return false;
+    nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    return true;
+}
+
+gate_err_t gate_client_call_(gate_client_t *self, const char *method,
+                             gate_slot_t out, const gate_arg_t *args, size_t n)
+{
+    gate_future_t *future = NULL;
+    s_ask_t ask = {.future = &future};
+    if (gi_actor_thread())
+        return gi_err(GATE_WOULDBLOCK,
+                      "%s: a synchronous call would block the %s actor's "
+                      "thread; use gate_client_start",
+                      method, gi_actor_thread());
+    gate_err_t e = s_start(self, method, args, n, &ask);
+    while (e && s_try_again(self, &ask, e))
+        e = s_send(self, &ask);
+    return e ? e : gi_future_wait_call(&future, -1, out);
+}
+
+gate_err_t gate_client_open_(gate_client_t *self, const char *method,
+                             gate_stream_t **stream, const gate_arg_t *args,
+                             size_t n)
+{
+    s_ask_t ask = {.stream = stream};
+    *stream = NULL;
+    return s_start(self, method, args, n, &ask);
+}
+
+static gate_err_t s_local_names(gate_client_t *self, gate_value_t **names)
+{
+    const char *list[256];
+    gate_arg_t items[256];
+    size_t n =
+        gi_registry_names(gi_runtime_registry(self->rt), list, 256);
+    for (size_t i = 0; i < n; i++)
+        items[i] = gate_str(list[i]);
+    *names = gate_value_new_(gate_list_(items, n));
+    return *names ? GATE_OK : gate_error()->code;
+}
+
+gate_err_t gate_client_services(gate_client_t *self, gate_value_t **names)
+{
+    char method[300];
+    if (!self->actor)
+        return s_local_names(self, names);
+    snprintf(method, sizeof method, "%s.get_services",
+             gi_settings_internal(self->settings));
+    return gate_client_call_(self, method, gate_oval(names), NULL, 0);
+}

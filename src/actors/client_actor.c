@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client_actor.c -- the client's shell and its connection (docs/wire.md, client
+ * handshake and liveness).
+ *
+ * The socket reconnects by itself (ZMQ_IMMEDIATE: it takes nothing while there
+ * is no connection, so what was not sent stays with us). Silence for the whole
+ * liveness is treated as a cut and answered with a new socket under a fresh
+ * identity, since the old one may still hang at the broker. */
+#include "client_impl.h"
+
+#include <errno.h>
+#include <string.h>
+#include "clock.h"
+#include "err.h"
+#include "gaterpc/log.h"
+#include "identity.h"
+#include "mem.h"
+
+#define S_BLOCKED_POLL_MS 10
+
+/* ---- sending ----------------------------------------------------------------- */
+gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
+                             size_t size)
+{
+    gi_frames_t *out = &self->out;
+    gi_frames_close(out);
+    gi_frames_add(out, "", 0);
+    gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE);
+    gi_frames_add(out, service, size);
+    if (self->user) {
+        gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN));
+        gi_frames_add(out, self->user, strlen(self->user));
+        gi_frames_add(out, self->password, strlen(self->password));
+    }
+    return out;
+}
+
+int gi_client_send(gate_client_t *self)
+{
+    int rc = self->sock.raw ? gi_frames_send(self->sock.raw, &self->out) : EAGAIN;
+    self->blocked = rc == EAGAIN;
+    if (!rc)
+        self->sent_ms = self->now_ms;
+    return rc;
+}
+
+/* ---- the connection ---------------------------------------------------------- */
+static int64_t s_heartbeat(const gate_client_t *self)
+{
+    return gi_settings_heartbeat_ms(self->settings);
+}
+
+static gate_err_t s_open(gate_client_t *self)
+{
+    unsigned char id[GI_ID_SIZE];
+    char name[40];
+    int one = 1;
+    gi_identity_fresh("gc-", name, sizeof name);
+    gi_identity_of(self->identity && !self->fresh_id ? self->identity : name,
+                   id);
+    gate_err_t e = gi_sock_open(&self->sock, ZMQ_DEALER,
+                                (gate_bytes_t){id, sizeof id}, self->settings);
+    if (e)
+        return e;
+    self->watched = strncmp(self->endpoint, "inproc:", 7) != 0;
+    if (self->watched) {
+        zmq_setsockopt(self->sock.raw, ZMQ_IMMEDIATE, &one, sizeof one);
+        e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                                           ZMQ_EVENT_DISCONNECTED);
+    }
+    if (!e)
+        e = gi_sock_connect(&self->sock, self->endpoint);
+    if (e)
+        gi_sock_close(&self->sock);
+    return e;
+}
+
+static void s_arrived(gate_client_t *self)
+{
+    self->up = true;
+    self->heard_ms = self->now_ms;
+    gi_pending_ask(self, GI_ASKS_SERVICES);
+    gi_pending_ask(self, GI_ASKS_INFO);
+}
+
+static void s_departed(gate_client_t *self)
+{
+    self->up = self->ready = self->ext = false;
+    self->stats.reconnects++;
+    gi_pending_cut_all(self);
+}
+
+static void s_reopen(gate_client_t *self)
+{
+    gate_log(GATE_WARN, "client", "broker %s fell silent: connecting anew",
+             self->endpoint);
+    s_departed(self);
+    gi_sock_close(&self->sock);
+    self->fresh_id = true;
+    self->heard_ms = self->now_ms;
+    if (s_open(self))
+        gate_log(GATE_ERROR, "client", "%s: %s", self->endpoint,
+                 gate_error()->text);
+    else if (!self->watched)
+        s_arrived(self);
+}
+
+static bool s_events(gate_client_t *self)
+{
+    int event, value;
+    bool any = false;
+    while (self->sock.monitor_raw &&
+           gi_sock_event(&self->sock, &event, &value)) {
+        any = true;
+        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+            s_arrived(self);
+        } else if (event == ZMQ_EVENT_DISCONNECTED && self->up) {
+            gate_log(GATE_WARN, "client", "connection to %s closed",
+                     self->endpoint);
+            s_departed(self);
+        }
+    }
+    return any;
+}
+
+/* Keepalive when nothing else was sent; silence means the broker is gone. */
+static bool s_liveness(gate_client_t *self)
+{
+    int64_t hb = s_heartbeat(self);
+    if (!self->sock.raw) {
+        if (self->now_ms - self->heard_ms < hb)
+            return false;
+        s_reopen(self);
+        return true;
+    }
+    if (!self->up)
+        return false;
+    if (self->now_ms - self->heard_ms >=
+        hb * self->settings->mdp_heartbeat_liveness) {
+        s_reopen(self);
+        return true;
+    }
+    if (self->now_ms - self->sent_ms < hb)
+        return false;
+    self->sent_ms = self->now_ms;
+    gi_pending_ask(self, GI_ASKS_ALIVE);
+    return true;
+}
+
+/* ---- commands ---------------------------------------------------------------- */
+static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out)
+{
+    gate_client_t *self = arg;
+    (void)unused;
+    gi_buf_append(out, self->ready ? "1" : "0", 1);
+    return GATE_OK;
+}
+
+static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n)
+{
+    msgpack_pack_str_with_body(pk, name, strlen(name));
+    msgpack_pack_uint64(pk, n);
+}
+
+static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out)
+{
+    gate_client_t *self = arg;
+    const gi_cstats_t *s = &self->stats;
+    msgpack_packer pk;
+    (void)unused;
+    msgpack_packer_init(&pk, out, gi_buf_write);
+    msgpack_pack_map(&pk, 10);
+    s_pack_count(&pk, "calls", s->calls);
+    s_pack_count(&pk, "answers", s->answers);
+    s_pack_count(&pk, "errors", s->errors);
+    s_pack_count(&pk, "timeouts", s->timeouts);
+    s_pack_count(&pk, "lost", s->lost);
+    s_pack_count(&pk, "late", s->late);
+    s_pack_count(&pk, "dropped", s->dropped);
+    s_pack_count(&pk, "items", s->items);
+    s_pack_count(&pk, "reconnects", s->reconnects);
+    s_pack_count(&pk, "in_flight",
+                 (uint64_t)gi_gauge_read(&self->in_flight));
+    return GATE_OK;
+}
+
+static const gi_command_t s_commands[] = {
+    {"READY", s_ready}, {"STATS", s_stats}, {NULL, NULL}};
+
+/* ---- the pass ---------------------------------------------------------------- */
+static void s_control(gi_ccontrol_t *control)
+{
+    gi_pending_t *p = control->pending;
+    if (control->mail.kind == GI_CMAIL_CANCEL)
+        gi_pending_cancel(p);
+    else
+        gi_pending_credit(p, control->items, control->bytes);
+    gi_pending_drop(p);
+    gi_mem_free(control);
+}
+
+static void s_mail(void *arg, void **items, size_t n, int64_t now_ms)
+{
+    gate_client_t *self = arg;
+    self->now_ms = now_ms;
+    for (size_t i = 0; i < n; i++) {
+        gi_cmail_t *mail = items[i];
+        if (mail->kind == GI_CMAIL_CALL)
+            gi_pending_start((gi_pending_t *)(void *)mail);
+        else
+            s_control((gi_ccontrol_t *)(void *)mail);
+    }
+}
+
+static bool s_receive(gate_client_t *self)
+{
+    bool any = false;
+    for (int64_t i = 0; i < self->settings->batch_max && self->sock.raw; i++) {
+        int rc = gi_frames_recv(self->sock.raw, &self->in,
+                                (unsigned)self->settings->frames_max);
+        if (!rc)
+            break;
+        any = true;
+        if (rc > 0)
+            gi_pending_answer(self);
+        else
+            self->stats.dropped++;
+        gi_frames_close(&self->in);
+    }
+    return any;
+}
+
+static bool s_work(void *arg, int64_t now_ms)
+{
+    gate_client_t *self = arg;
+    self->now_ms = now_ms;
+    bool busy = s_receive(self);
+    busy |= s_events(self);
+    busy |= gi_pending_flush(self);
+    busy |= gi_pending_expire(self);
+    busy |= s_liveness(self);
+    return busy;
+}
+
+static int64_t s_next(void *arg, int64_t now_ms)
+{
+    gate_client_t *self = arg;
+    int64_t next = gi_wheel_next(self->wheel), hb = s_heartbeat(self);
+    if (self->unsent && self->up && now_ms + S_BLOCKED_POLL_MS < next)
+        next = now_ms + S_BLOCKED_POLL_MS;
+    if (self->up && self->sent_ms + hb < next)
+        next = self->sent_ms + hb;
+    if (!self->sock.raw && self->heard_ms + hb < next)
+        next = self->heard_ms + hb;
+    return next;
+}
+
+static size_t s_fds(void *arg, struct pollfd *out, size_t max)
+{
+    gate_client_t *self = arg;
+    size_t n = 0;
+    (void)max;
+    if (self->sock.raw)
+        out[n++] = (struct pollfd){self->sock.fd, POLLIN, 0};
+    if (self->sock.monitor_raw)
+        out[n++] = (struct pollfd){self->sock.monitor_fd, POLLIN, 0};
+    return n;
+}
+
+static gate_err_t s_slots(gate_client_t *self)
+{
+    /* the user's calls, and the few that the actor asks itself */
+    self->n_slots = (unsigned)self->settings->message_max + 16;
+    self->slots = gi_mem_calloc(self->n_slots, sizeof *self->slots);
+    if (!self->slots)
+        return gi_err(GATE_NOMEM, "no memory for %u calls", self->n_slots);
+    for (unsigned i = 0; i < self->n_slots; i++)
+        self->slots[i].next_free = i + 1;
+    return GATE_OK;
+}
+
+static gate_err_t s_start(void *arg)
+{
+    gate_client_t *self = arg;
+    self->mailbox = gi_actor_mailbox(self->actor);
+    self->now_ms = self->heard_ms = self->sent_ms = gi_clock_ms();
+    gi_random(self->id_prefix, sizeof self->id_prefix);
+    self->wheel = gi_wheel_new(self->now_ms);
+    gate_err_t e = self->wheel ? s_slots(self)
+                               : gi_err(GATE_NOMEM, "no memory for timers");
+    if (!e)
+        e = s_open(self);
+    if (e) {
+        gi_wheel_destroy(&self->wheel);
+        gi_mem_free(self->slots);
+        self->slots = NULL;
+        return e;
+    }
+    if (!self->watched)
+        s_arrived(self);
+    return GATE_OK;
+}
+
+static void s_stop(void *arg)
+{
+    gate_client_t *self = arg;
+    gi_pending_fail_all(self, GATE_CLOSED, "the client was closed");
+    gi_sock_close(&self->sock);
+    gi_frames_close(&self->out);
+    gi_wheel_destroy(&self->wheel);
+    gi_mem_free(self->slots);
+    self->slots = NULL;
+}
+
+const gi_actor_ops_t gi_client_ops = {.name = "gate-client",
+                                      .commands = s_commands,
+                                      .start = s_start,
+                                      .stop = s_stop,
+                                      .mail = s_mail,
+                                      .work = s_work,
+                                      .next = s_next,
+                                      .fds = s_fds};

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* logd.h -- the log actor: takes lines from the ring and writes them to stderr,
+ * a file rotated at midnight, the journal and the user's sink. One for the
+ * process, counted by runtimes; the first runtime's settings hold. */
+#ifndef GI_LOGD_H
+#define GI_LOGD_H
+
+#include <gaterpc/settings.h>
+
+gate_err_t gi_logd_share(const gate_settings_t *settings) GATE_MUST;
+/* The last one writes what is left and ends it. */
+void gi_logd_release(void);
+
+#endif

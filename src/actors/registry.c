@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* registry.c -- two short lists under one lock: a runtime has few brokers and
+ * services, and a caller keeps what it found until the version changes. */
+#include "registry.h"
+
+#include <string.h>
+#include "err.h"
+#include "lock.h"
+#include "mem.h"
+#include "service_local.h"
+
+typedef struct s_endpoint {
+    struct s_endpoint *next;
+    const void *owner;
+    char text[];
+} s_endpoint_t;
+
+typedef struct s_entry {
+    struct s_entry *next;
+    gate_service_t *service;
+} s_entry_t;
+
+struct gi_registry {
+    gi_lock_t lock;
+    uint64_t version;
+    s_endpoint_t *endpoints;
+    s_entry_t *services; /* in order of registration */
+};
+
+gi_registry_t *gi_registry_new(void)
+{
+    gi_registry_t *self = gi_mem_calloc(1, sizeof *self);
+    if (self)
+        gi_lock_init(&self->lock);
+    return self;
+}
+
+void gi_registry_destroy(gi_registry_t **self_p)
+{
+    gi_registry_t *self = *self_p;
+    if (!self)
+        return;
+    *self_p = NULL;
+    while (self->endpoints) {
+        s_endpoint_t *e = self->endpoints;
+        self->endpoints = e->next;
+        gi_mem_free(e);
+    }
+    while (self->services) {
+        s_entry_t *e = self->services;
+        self->services = e->next;
+        gi_mem_free(e);
+    }
+    gi_lock_fini(&self->lock);
+    gi_mem_free(self);
+}
+
+gate_err_t gi_registry_endpoint(gi_registry_t *self, const char *endpoint,
+                                const void *owner)
+{
+    size_t size = strlen(endpoint) + 1;
+    s_endpoint_t *e = gi_mem_alloc(sizeof *e + size);
+    if (!e)
+        return gi_err(GATE_NOMEM, "no memory to register %s", endpoint);
+    memcpy(e->text, endpoint, size);
+    e->owner = owner;
+    gi_lock(&self->lock);
+    e->next = self->endpoints;
+    self->endpoints = e;
+    self->version++;
+    gi_unlock(&self->lock);
+    return GATE_OK;
+}
+
+void gi_registry_endpoints_gone(gi_registry_t *self, const void *owner)
+{
+    gi_lock(&self->lock);
+    for (s_endpoint_t **p = &self->endpoints; *p;) {
+        s_endpoint_t *e = *p;
+        if (e->owner != owner) {
+            p = &e->next;
+            continue;
+        }
+        *p = e->next;
+        gi_mem_free(e);
+        self->version++;
+    }
+    gi_unlock(&self->lock);
+}
+
+const void *gi_registry_owner(gi_registry_t *self, const char *endpoint)
+{
+    const void *owner = NULL;
+    gi_lock(&self->lock);
+    for (s_endpoint_t *e = self->endpoints; e && !owner; e = e->next)
+        if (strcmp(e->text, endpoint) == 0)
+            owner = e->owner;
+    gi_unlock(&self->lock);
+    return owner;
+}
+
+gate_err_t gi_registry_service(gi_registry_t *self, gate_service_t *service)
+{
+    s_entry_t *e = gi_mem_alloc(sizeof *e);
+    if (!e)
+        return gi_err(GATE_NOMEM, "no memory to register a service");
+    *e = (s_entry_t){NULL, service};
+    gi_lock(&self->lock);
+    s_entry_t **p = &self->services;
+    while (*p)
+        p = &(*p)->next;
+    *p = e;
+    self->version++;
+    gi_unlock(&self->lock);
+    return GATE_OK;
+}
+
+void gi_registry_service_gone(gi_registry_t *self, gate_service_t *service)
+{
+    gi_lock(&self->lock);
+    for (s_entry_t **p = &self->services; *p; p = &(*p)->next) {
+        s_entry_t *e = *p;
+        if (e->service != service)
+            continue;
+        *p = e->next;
+        gi_mem_free(e);
+        self->version++;
+        break;
+    }
+    gi_unlock(&self->lock);
+}
+
+gate_service_t *gi_registry_find(gi_registry_t *self, gate_bytes_t name,
+                                 const void *broker)
+{
+    gate_service_t *found = NULL;
+    gi_lock(&self->lock);
+    for (s_entry_t *e = self->services; e && !found; e = e->next)
+        if (gi_service_broker(e->service) == broker &&
+            gi_service_is(e->service, name))
+            found = gi_service_share(e->service);
+    gi_unlock(&self->lock);
+    return found;
+}
+
+size_t gi_registry_names(gi_registry_t *self, const char **out, size_t max)
+{
+    size_t n = 0;
+    gi_lock(&self->lock);
+    for (s_entry_t *e = self->services; e && n < max; e = e->next)
+        out[n++] = gate_service_name(e->service);
+    gi_unlock(&self->lock);
+    return n;
+}
+
+uint64_t gi_registry_version(gi_registry_t *self)
+{
+    gi_lock(&self->lock);
+    uint64_t version = self->version;
+    gi_unlock(&self->lock);
+    return version;
+}

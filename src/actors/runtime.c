@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* runtime.c -- what the parts of one program share. It is counted: each child
+ * holds a reference, so the last of them frees it, whatever the order.
+ * Birth: settings, log, pools on first use. Death: pools, log, settings. */
+#include "runtime.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include "clock.h"
+#include "err.h"
+#include "gaterpc/log.h"
+#include "gaterpc/queue.h"
+#include "lock.h"
+#include "logd.h"
+#include "mem.h"
+#include "procs.h"
+#include "ref.h"
+#include "registry.h"
+#include "settings.h"
+#include "sock.h"
+
+struct gate_runtime {
+    gi_ref_t refs;
+    gate_settings_t *settings;
+    gi_registry_t *registry;
+    gi_lock_t lock; /* of all below */
+    bool started;
+    gate_pool_t *threads, *procs;
+    gi_drainable_t *drainables;
+};
+
+/* ---- life -------------------------------------------------------------------- */
+static void s_free(gate_runtime_t *self)
+{
+    gate_pool_destroy(&self->procs);
+    gate_pool_destroy(&self->threads);
+    gi_registry_destroy(&self->registry);
+    if (self->started)
+        gi_logd_release();
+    gate_settings_destroy(&self->settings);
+    gi_lock_fini(&self->lock);
+    gi_mem_free(self);
+}
+
+gate_runtime_t *gate_runtime_new(const gate_settings_t *settings)
+{
+    gate_runtime_t *self = gi_mem_calloc(1, sizeof *self);
+    if (!self)
+        goto err;
+    gi_ref_init(&self->refs);
+    gi_lock_init(&self->lock);
+    self->settings =
+        settings ? gate_settings_dup(settings) : gate_settings_new();
+    self->registry = gi_registry_new();
+    if (self->settings && self->registry)
+        return self;
+    s_free(self);
+err:
+    (void)gi_err(GATE_NOMEM, "no memory for a runtime");
+    return NULL;
+}
+
+gate_runtime_t *gi_runtime_share(gate_runtime_t *self)
+{
+    gi_ref_take(&self->refs);
+    return self;
+}
+
+void gi_runtime_release(gate_runtime_t *self)
+{
+    if (gi_ref_drop(&self->refs))
+        s_free(self);
+}
+
+/* The two pools are the runtime's own: they hold no reference to it. */
+void gate_runtime_destroy(gate_runtime_t **self_p)
+{
+    gate_runtime_t *self = self_p ? *self_p : NULL;
+    if (!self)
+        return;
+    *self_p = NULL;
+    gi_runtime_release(self);
+}
+
+gate_err_t gate_runtime_start(gate_runtime_t *self)
+{
+    gate_err_t e = gate_settings_check(self->settings);
+    gi_lock(&self->lock);
+    if (!e && !self->started) {
+        e = gi_sock_context(self->settings);
+        if (!e)
+            e = gi_logd_share(self->settings);
+        self->started = !e;
+        const char *warning = gi_settings_warning(self->settings);
+        if (!e && warning && *warning)
+            gate_log(GATE_WARN, "settings", "%s", warning);
+    }
+    gi_unlock(&self->lock);
+    return e;
+}
+
+const gate_settings_t *gate_runtime_settings(const gate_runtime_t *self)
+{
+    return self->settings;
+}
+
+const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self)
+{
+    return self->settings;
+}
+
+gi_registry_t *gi_runtime_registry(gate_runtime_t *rt)
+{
+    return rt->registry;
+}
+
+/* ---- pools ------------------------------------------------------------------- */
+static void s_release(void *rt)
+{
+    gi_runtime_release(rt);
+}
+
+static gi_pool_base_t s_base(gate_runtime_t *rt)
+{
+    return (gi_pool_base_t){.settings = rt->settings,
+                            .runtime = rt,
+                            .release_owner = s_release,
+                            .owner = gi_runtime_share(rt)};
+}
+
+/* A maker that failed has not taken the reference. */
+static gate_pool_t *s_made(gate_runtime_t *rt, gate_pool_t *pool)
+{
+    if (!pool)
+        gi_runtime_release(rt);
+    return pool;
+}
+
+gate_pool_t *gate_threads_new(gate_runtime_t *rt,
+                              const gate_pool_options_t *options)
+{
+    gi_pool_base_t base = s_base(rt);
+    return s_made(rt, gi_pool_threads(&base, options));
+}
+
+gate_pool_t *gate_procs_new(gate_runtime_t *rt,
+                            const gate_pool_options_t *options)
+{
+    gi_pool_base_t base = s_base(rt);
+    return s_made(rt, gi_pool_procs(&base, options));
+}
+
+gate_pool_t *gate_pool_custom(gate_runtime_t *rt, gate_submit_fn *submit,
+                              void *ctx)
+{
+    gi_pool_base_t base = s_base(rt);
+    return s_made(rt, gi_pool_custom(&base, submit, ctx));
+}
+
+gate_queue_t *gate_queue_new(gate_runtime_t *rt, size_t n_items,
+                             size_t size_bytes)
+{
+    gi_pool_base_t base = {.settings = rt->settings, .runtime = rt};
+    return gi_queue_new(&base, n_items, size_bytes);
+}
+
+/* A default pool is the runtime's own and holds no reference to it. */
+static gate_pool_t *s_default(gate_runtime_t *self, gate_pool_t **slot,
+                              gate_pool_t *(*make)(const gi_pool_base_t *,
+                                                   const gate_pool_options_t *))
+{
+    gi_pool_base_t base = {.settings = self->settings, .runtime = self};
+    gi_lock(&self->lock);
+    if (!*slot)
+        *slot = make(&base, NULL);
+    gate_pool_t *pool = *slot;
+    gi_unlock(&self->lock);
+    return pool;
+}
+
+gate_pool_t *gate_runtime_threads(gate_runtime_t *self)
+{
+    return s_default(self, &self->threads, gi_pool_threads);
+}
+
+gate_pool_t *gate_runtime_procs(gate_runtime_t *self)
+{
+    return s_default(self, &self->procs, gi_pool_procs);
+}
+
+/* ---- waiting for the end ----------------------------------------------------- */
+void gi_runtime_add(gate_runtime_t *self, gi_drainable_t *d)
+{
+    gi_lock(&self->lock);
+    d->next = self->drainables;
+    self->drainables = d;
+    gi_unlock(&self->lock);
+}
+
+void gi_runtime_remove(gate_runtime_t *self, gi_drainable_t *d)
+{
+    gi_lock(&self->lock);
+    gi_drainable_t **p = &self->drainables;
+    while (*p && *p != d)
+        p = &(*p)->next;
+    if (*p)
+        *p = d->next;
+    gi_unlock(&self->lock);
+}
+
+#define S_DRAINABLES_MAX 1024
+
+static size_t s_drainables(gate_runtime_t *self, gi_drainable_t **out)
+{
+    size_t n = 0;
+    gi_lock(&self->lock);
+    for (gi_drainable_t *d = self->drainables; d && n < S_DRAINABLES_MAX;
+         d = d->next)
+        out[n++] = d;
+    gi_unlock(&self->lock);
+    return n;
+}
+
+static bool s_all_idle(gi_drainable_t **list, size_t n)
+{
+    bool idle = true;
+    for (size_t i = 0; i < n; i++)
+        idle &= list[i]->idle(list[i]->self);
+    return idle;
+}
+
+static volatile sig_atomic_t s_signals; /* how many came inside wait */
+
+static void s_on_signal(int number)
+{
+    (void)number;
+    s_signals++;
+}
+
+int gate_runtime_wait(gate_runtime_t *self)
+{
+    struct sigaction take = {.sa_handler = s_on_signal}, term, intr;
+    gi_drainable_t *list[S_DRAINABLES_MAX];
+    sigset_t both, before;
+    sigemptyset(&both);
+    sigaddset(&both, SIGTERM);
+    sigaddset(&both, SIGINT);
+    s_signals = 0;
+    pthread_sigmask(SIG_BLOCK, &both, &before);
+    sigaction(SIGTERM, &take, &term);
+    sigaction(SIGINT, &take, &intr);
+    /* another thread may take the signal: look now and then as well */
+    sigset_t open = before;
+    sigdelset(&open, SIGTERM);
+    sigdelset(&open, SIGINT);
+    while (!s_signals)
+        ppoll(NULL, 0, &(struct timespec){.tv_nsec = 100000000}, &open);
+    size_t n = s_drainables(self, list);
+    gate_log(GATE_INFO, "runtime", "draining");
+    for (size_t i = 0; i < n; i++)
+        list[i]->begin(list[i]->self);
+    int64_t end = gi_clock_ms() + self->settings->drain_timeout_ms;
+    while (s_signals < 2 && gi_clock_ms() < end && !s_all_idle(list, n))
+        ppoll(NULL, 0, &(struct timespec){.tv_nsec = 5000000}, &open);
+    sigaction(SIGTERM, &term, NULL);
+    sigaction(SIGINT, &intr, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return 0;
+}

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* service.c -- the public face: building a service reads as a list, the first
+ * mistake comes out of start. The struct is counted, since kept calls and
+ * callers of the same process may outlive destroy by a moment. */
+#include "service_impl.h"
+
+#include <string.h>
+#include <time.h>
+#include "clock.h"
+#include "err.h"
+#include "identity.h"
+#include "mem.h"
+
+/* ---- setters ----------------------------------------------------------------- */
+static void s_stick(gate_service_t *self, gate_err_t e)
+{
+    if (e && !self->stuck.story.code)
+        gi_error_set(&self->stuck, gate_error());
+}
+
+static void s_set_text(gate_service_t *self, char **to, const char *text)
+{
+    char *copy = text ? gi_mem_strdup(text) : NULL;
+    if (text && !copy) {
+        s_stick(self, gi_err(GATE_NOMEM, "service: no memory"));
+        return;
+    }
+    gi_mem_free(*to);
+    *to = copy;
+}
+
+static bool s_stopped_only(gate_service_t *self, const char *what)
+{
+    if (self->actor)
+        s_stick(self, gi_err(GATE_BADARG, "service %s: %s after start",
+                             self->name, what));
+    return !self->actor;
+}
+
+void gate_service_describe(gate_service_t *self, const char *text)
+{
+    if (!s_stopped_only(self, "describe"))
+        return;
+    if (text && strchr(text, ':'))
+        s_stick(self, gi_err(GATE_BADARG,
+                             "service %s: no ':' in a description: %s",
+                             self->name, text));
+    s_set_text(self, &self->description, text ? text : "");
+}
+
+void gate_service_identity(gate_service_t *self, const char *name)
+{
+    if (s_stopped_only(self, "identity"))
+        s_set_text(self, &self->identity, name);
+}
+
+void gate_service_plain(gate_service_t *self, const char *user,
+                        const char *password)
+{
+    if (!s_stopped_only(self, "credentials"))
+        return;
+    s_set_text(self, &self->user, user);
+    s_set_text(self, &self->password, password ? password : "");
+}
+
+void gate_service_curve(gate_service_t *self, const char *cert_file,
+                        const char *server_cert_file)
+{
+    if (!s_stopped_only(self, "certificates"))
+        return;
+    s_set_text(self, &self->curve_cert, cert_file);
+    s_set_text(self, &self->curve_server, server_cert_file);
+}
+
+void gate_service_limit(gate_service_t *self, int max_calls)
+{
+    if (max_calls < 0)
+        s_stick(self, gi_err(GATE_BADARG,
+                             "service %s: a limit of %d calls: 0 or more",
+                             self->name, max_calls));
+    else if (s_stopped_only(self, "limit"))
+        self->limit = max_calls ? max_calls : self->settings->message_max;
+}
+
+void gate_service_workers(gate_service_t *self, int n)
+{
+    if (n < 1 || n > 64)
+        s_stick(self, gi_err(GATE_BADARG, "service %s: %d workers: 1 to 64",
+                             self->name, n));
+    else if (s_stopped_only(self, "workers"))
+        self->n_workers = (unsigned)n;
+}
+
+void gate_service_default_runs(gate_service_t *self, gate_runs_t runs,
+                               gate_pool_t *pool)
+{
+    if (!s_stopped_only(self, "default_runs"))
+        return;
+    self->default_runs = runs == GATE_DEFAULT ? GATE_INLINE : runs;
+    self->default_pool = pool;
+}
+
+static gate_err_t s_add_method(gate_service_t *self, const gate_method_t *m,
+                               void *ctx)
+{
+    if (!m->fn)
+        return gi_err(GATE_BADARG, "service %s: method %s has no function",
+                      self->name, m->name);
+    if (m->runs == GATE_CUSTOM && !m->pool)
+        return gi_err(GATE_BADARG,
+                      "service %s: method %s runs on a custom pool: name it "
+                      "in .pool",
+                      self->name, m->name);
+    if (self->n_methods == self->methods_room) {
+        size_t room = self->methods_room ? 2 * self->methods_room : 16;
+        gi_smethod_t *grown =
+            gi_mem_realloc(self->methods, room * sizeof *grown);
+        if (!grown)
+            return gi_err(GATE_NOMEM, "service %s: no memory", self->name);
+        self->methods = grown;
+        self->methods_room = room;
+    }
+    self->methods[self->n_methods++] = (gi_smethod_t){.m = m, .ctx = ctx};
+    return GATE_OK;
+}
+
+void gate_service_methods(gate_service_t *self, const gate_method_t *table,
+                          void *ctx)
+{
+    if (!s_stopped_only(self, "methods"))
+        return;
+    for (; table->name; table++)
+        s_stick(self, s_add_method(self, table, ctx));
+}
+
+/* ---- method table ------------------------------------------------------------ */
+static uint32_t s_hash(const void *data, size_t size)
+{
+    const unsigned char *p = data;
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ p[i]) * 16777619u;
+    return h;
+}
+
+gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name)
+{
+    size_t mask = self->method_hash_size - 1;
+    for (size_t i = s_hash(name.data, name.size) & mask; self->method_hash[i];
+         i = (i + 1) & mask) {
+        gi_smethod_t *method = &self->methods[self->method_hash[i] - 1];
+        if (strlen(method->m->name) == name.size &&
+            memcmp(method->m->name, name.data, name.size) == 0)
+            return method;
+    }
+    return NULL;
+}
+
+static void s_resolve(gate_service_t *self, gi_smethod_t *method)
+{
+    const gate_method_t *m = method->m;
+    method->runs = m->runs == GATE_DEFAULT ? self->default_runs : m->runs;
+    method->pool = m->pool ? m->pool : NULL;
+    if (!method->pool && m->runs == GATE_DEFAULT)
+        method->pool = self->default_pool;
+}
+
+/* Names the idempotent methods for the broker: "a,b". */
+static gate_err_t s_list_idempotent(gate_service_t *self)
+{
+    gi_buf_t list = {0};
+    for (size_t i = 0; i < self->n_methods; i++) {
+        const gate_method_t *m = self->methods[i].m;
+        if (!m->idempotent)
+            continue;
+        if (list.size)
+            gi_buf_append(&list, ",", 1);
+        gi_buf_append(&list, m->name, strlen(m->name));
+    }
+    gi_buf_append(&list, "", 1);
+    if (list.failed) {
+        gi_buf_fini(&list);
+        return gi_err(GATE_NOMEM, "service %s: no memory", self->name);
+    }
+    size_t size;
+    gi_mem_free(self->idempotent);
+    self->idempotent = (char *)gi_buf_take(&list, &size);
+    return GATE_OK;
+}
+
+static gate_err_t s_build_table(gate_service_t *self)
+{
+    size_t size = 16;
+    while (size < 2 * self->n_methods)
+        size *= 2;
+    gi_mem_free(self->method_hash);
+    self->method_hash = gi_mem_calloc(size, sizeof *self->method_hash);
+    if (!self->method_hash)
+        return gi_err(GATE_NOMEM, "service %s: no memory", self->name);
+    self->method_hash_size = size;
+    for (size_t i = 0; i < self->n_methods; i++) {
+        const char *name = self->methods[i].m->name;
+        gate_bytes_t key = {name, strlen(name)};
+        if (gi_service_method(self, key))
+            return gi_err(GATE_BADARG, "service %s: two methods named %s",
+                          self->name, name);
+        size_t at = s_hash(name, key.size) & (size - 1);
+        while (self->method_hash[at])
+            at = (at + 1) & (size - 1);
+        self->method_hash[at] = (uint32_t)(i + 1);
+        s_resolve(self, &self->methods[i]);
+    }
+    return s_list_idempotent(self);
+}
+
+gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
+                           gate_pool_t **out)
+{
+    if (!method->pool)
+        method->pool = method->runs == GATE_PROCESS
+                           ? gate_runtime_procs(self->rt)
+                           : gate_runtime_threads(self->rt);
+    *out = method->pool;
+    return method->pool ? GATE_OK : gate_error()->code;
+}
+
+/* ---- life -------------------------------------------------------------------- */
+/* get_interfaces() -> {name: {"doc", "signature", "runs"}}, as the peers have
+ * it; the order is the table's. */
+static gate_err_t s_get_interfaces(gate_call_t *call)
+{
+    static const char *const runs[] = {"", "inline", "thread", "process",
+                                       "custom"};
+    gate_service_t *self = ((gi_scall_t *)call)->service;
+    gate_err_t e = gate_no_args(call);
+    if (e)
+        return e;
+    msgpack_packer *pk = gate_call_packer(call);
+    msgpack_pack_map(pk, self->n_methods);
+    for (size_t i = 0; i < self->n_methods; i++) {
+        const gi_smethod_t *method = &self->methods[i];
+        const char *name = method->m->name;
+        const char *signature =
+            method->m->signature ? method->m->signature : "(*args, **kwargs)";
+        msgpack_pack_str_with_body(pk, name, strlen(name));
+        msgpack_pack_map(pk, 3);
+        msgpack_pack_str_with_body(pk, "doc", 3);
+        if (method->m->doc)
+            msgpack_pack_str_with_body(pk, method->m->doc,
+                                       strlen(method->m->doc));
+        else
+            msgpack_pack_nil(pk);
+        msgpack_pack_str_with_body(pk, "signature", 9);
+        msgpack_pack_str_with_body(pk, signature, strlen(signature));
+        msgpack_pack_str_with_body(pk, "runs", 4);
+        msgpack_pack_str_with_body(pk, runs[method->runs],
+                                   strlen(runs[method->runs]));
+    }
+    return GATE_OK;
+}
+
+static const gate_method_t s_builtin[] = {
+    {.name = "get_interfaces",
+     .fn = s_get_interfaces,
+     .runs = GATE_INLINE,
+     .signature = "()",
+     .doc = "The methods of this service."},
+    GATE_END};
+
+static bool s_idle(void *arg)
+{
+    gate_service_t *self = arg;
+    gi_buf_t out = {0};
+    bool idle = gi_actor_command(self->actor, "IDLE", NULL, &out) ||
+                (out.size && *out.data == '1');
+    gi_buf_fini(&out);
+    return idle;
+}
+
+static void s_begin_drain(void *arg)
+{
+    gate_service_t *self = arg;
+    gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
+    (void)e; /* a stopped service is drained */
+}
+
+gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name)
+{
+    gate_service_t *self = gi_mem_calloc(1, sizeof *self);
+    if (!self) {
+        (void)gi_err(GATE_NOMEM, "no memory for a service");
+        return NULL;
+    }
+    gi_ref_init(&self->refs);
+    gi_error_init(&self->stuck);
+    gi_latch_init(&self->away);
+    gi_gauge_init(&self->local);
+    self->rt = gi_runtime_share(rt);
+    self->settings = gi_runtime_settings(rt);
+    self->limit = self->settings->message_max;
+    self->n_workers = 1;
+    self->default_runs = GATE_INLINE;
+    self->waiting_tail = &self->waiting_head;
+    s_set_text(self, &self->name,
+               name ? name : self->settings->service_default_name);
+    s_set_text(self, &self->description, "gaterpc service");
+    if (self->settings->zap_plain_default_user)
+        gate_service_plain(self, self->settings->zap_plain_default_user,
+                           self->settings->zap_plain_default_password);
+    if (!self->name) {
+        gi_service_release(self);
+        return NULL;
+    }
+    if (!*self->name || strchr(self->name, ':'))
+        s_stick(self, gi_err(GATE_BADARG,
+                             "a service's name is not empty and has no ':': "
+                             "\"%s\"",
+                             self->name));
+    gate_service_methods(self, s_builtin, NULL);
+    return self;
+}
+
+gate_service_t *gi_service_share(gate_service_t *self)
+{
+    gi_ref_take(&self->refs);
+    return self;
+}
+
+void gi_service_release(gate_service_t *self)
+{
+    if (!gi_ref_drop(&self->refs))
+        return;
+    gi_actor_destroy(&self->actor);
+    gi_error_fini(&self->stuck);
+    gi_latch_fini(&self->away);
+    gi_buf_fini(&self->scratch);
+    gi_mem_free(self->name);
+    gi_mem_free(self->description);
+    gi_mem_free(self->identity);
+    gi_mem_free(self->user);
+    gi_mem_free(self->password);
+    gi_mem_free(self->curve_cert);
+    gi_mem_free(self->curve_server);
+    gi_mem_free(self->methods);
+    gi_mem_free(self->method_hash);
+    gi_mem_free(self->idempotent);
+    gi_runtime_release(self->rt);
+    gi_mem_free(self);
+}
+
+void gate_service_destroy(gate_service_t **self_p)
+{
+    gate_service_t *self = self_p ? *self_p : NULL;
+    if (!self)
+        return;
+    *self_p = NULL;
+    if (self->actor) {
+        gi_runtime_remove(self->rt, &self->drainable);
+        gi_registry_service_gone(gi_runtime_registry(self->rt), self);
+        gi_actor_stop(self->actor);
+        gi_latch_wait(&self->away);
+    }
+    gi_service_release(self);
+}
+
+gate_err_t gate_service_start(gate_service_t *self, const char *backend)
+{
+    gi_registry_t *registry = gi_runtime_registry(self->rt);
+    if (self->stuck.story.code)
+        return gi_error_publish(&self->stuck);
+    if (self->actor)
+        return gi_err(GATE_BADARG, "service %s runs already", self->name);
+    gate_err_t e = gate_runtime_start(self->rt);
+    if (!e)
+        e = s_build_table(self);
+    if (!e && backend)
+        self->broker = gi_registry_owner(registry, backend);
+    if (!e && backend && !self->broker)
+        self->broker = self; /* a broker elsewhere: nobody here shares it */
+    if (!e)
+        e = gi_actor_new(&gi_service_ops, self,
+                         (size_t)self->settings->mailbox_max, &self->actor);
+    if (e)
+        return e;
+    if (backend)
+        e = gate_service_attach(self, backend);
+    if (!e)
+        e = gi_registry_service(registry, self);
+    if (e) {
+        gi_actor_stop(self->actor);
+        gi_actor_destroy(&self->actor);
+        return e;
+    }
+    self->drainable =
+        (gi_drainable_t){.self = self, .begin = s_begin_drain, .idle = s_idle};
+    gi_runtime_add(self->rt, &self->drainable);
+    return GATE_OK;
+}
+
+gate_err_t gate_service_attach(gate_service_t *self, const char *backend)
+{
+    return gi_actor_command(self->actor, "CONNECT", backend, NULL);
+}
+
+/* Asks the actor until it says '1'; an actor answers at once, what is waited
+ * for comes from peers. */
+static gate_err_t s_until(gate_service_t *self, const char *command,
+                          int64_t timeout_ms, const char *what)
+{
+    int64_t end = gi_clock_ms() + timeout_ms;
+    for (;;) {
+        gi_buf_t out = {0};
+        gate_err_t e = gi_actor_command(self->actor, command, NULL, &out);
+        bool yes = !e && out.size && *out.data == '1';
+        gi_buf_fini(&out);
+        if (e || yes)
+            return e;
+        if (timeout_ms >= 0 && gi_clock_ms() >= end)
+            return gi_err(GATE_TIMEOUT, "service %s: %s within %lld ms",
+                          self->name, what, (long long)timeout_ms);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
+gate_err_t gate_service_ready(gate_service_t *self, int64_t timeout_ms)
+{
+    return s_until(self, "READY", timeout_ms, "no broker registered it");
+}
+
+gate_err_t gate_service_drain(gate_service_t *self, int64_t timeout_ms)
+{
+    gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
+    return e ? e : s_until(self, "IDLE", timeout_ms, "calls did not end");
+}
+
+const char *gate_service_name(const gate_service_t *self)
+{
+    return self->name;
+}
+
+gate_value_t *gate_service_stats(gate_service_t *self)
+{
+    gi_buf_t out = {0};
+    gate_value_t *value = NULL;
+    gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);
+    if (!e)
+        e = gate_value_decode(out.data, out.size, NULL, &value);
+    gi_buf_fini(&out);
+    return e ? NULL : value;
+}
+
+bool gi_service_is(const gate_service_t *self, gate_bytes_t name)
+{
+    return strlen(self->name) == name.size &&
+           memcmp(self->name, name.data, name.size) == 0;
+}
+
+const void *gi_service_broker(const gate_service_t *self)
+{
+    return self->broker;
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* service_actor.c -- the service's shell. It reads as what it does on each
+ * pass: mail, links, generators; handlers that are not short run elsewhere, so
+ * heartbeats are answered whatever they do. */
+#include "service_impl.h"
+
+#include <string.h>
+#include "clock.h"
+#include "err.h"
+#include "mem.h"
+
+/* ---- commands ---------------------------------------------------------------- */
+static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out)
+{
+    gate_service_t *self = arg;
+    (void)out;
+    self->now_ms = gi_clock_ms();
+    for (unsigned i = 0; i < self->n_workers; i++) {
+        gate_err_t e = gi_link_new(self, endpoint, i);
+        if (e)
+            return e;
+    }
+    return GATE_OK;
+}
+
+static gate_err_t s_say(gi_buf_t *out, bool yes)
+{
+    gi_buf_append(out, yes ? "1" : "0", 1);
+    return GATE_OK;
+}
+
+static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out)
+{
+    gate_service_t *self = arg;
+    bool up = true;
+    (void)unused;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        up &= link->state == GI_LINK_UP;
+    return s_say(out, up);
+}
+
+static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out)
+{
+    gate_service_t *self = arg;
+    (void)unused;
+    (void)out;
+    if (self->draining)
+        return GATE_OK;
+    self->draining = true;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        gi_link_announce(link);
+    return GATE_OK;
+}
+
+/* Drained: nothing under way; then every broker is told. */
+static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out)
+{
+    gate_service_t *self = arg;
+    bool idle = self->n_live == 0 && self->n_waiting == 0;
+    (void)unused;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        idle &= link->out_n == 0;
+    if (idle && self->draining)
+        for (gi_link_t *link = self->links; link; link = link->next)
+            gi_link_leave(link);
+    return s_say(out, idle);
+}
+
+static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n)
+{
+    msgpack_pack_str_with_body(pk, name, strlen(name));
+    msgpack_pack_uint64(pk, n);
+}
+
+static void s_pack_methods(gate_service_t *self, msgpack_packer *pk)
+{
+    msgpack_pack_str_with_body(pk, "methods", 7);
+    msgpack_pack_map(pk, self->n_methods);
+    for (size_t i = 0; i < self->n_methods; i++) {
+        const char *name = self->methods[i].m->name;
+        msgpack_pack_str_with_body(pk, name, strlen(name));
+        msgpack_pack_map(pk, 2);
+        s_pack_count(pk, "calls", self->methods[i].calls);
+        s_pack_count(pk, "errors", self->methods[i].errors);
+    }
+}
+
+static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out)
+{
+    gate_service_t *self = arg;
+    const gi_sstats_t *s = &self->stats;
+    msgpack_packer pk;
+    (void)unused;
+    msgpack_packer_init(&pk, out, gi_buf_write);
+    msgpack_pack_map(&pk, 10);
+    s_pack_count(&pk, "calls", s->calls);
+    s_pack_count(&pk, "errors", s->errors);
+    s_pack_count(&pk, "refused", s->refused);
+    s_pack_count(&pk, "cancelled", s->cancelled);
+    s_pack_count(&pk, "items", s->items);
+    s_pack_count(&pk, "dropped", s->dropped);
+    s_pack_count(&pk, "in_flight", self->n_live);
+    s_pack_count(&pk, "waiting", self->n_waiting);
+    s_pack_count(&pk, "local", (uint64_t)gi_gauge_read(&self->local));
+    s_pack_methods(self, &pk);
+    return GATE_OK;
+}
+
+static const gi_command_t s_commands[] = {
+    {"CONNECT", s_connect}, {"READY", s_ready}, {"DRAIN", s_drain},
+    {"IDLE", s_is_idle},    {"STATS", s_stats}, {NULL, NULL}};
+
+/* ---- mail -------------------------------------------------------------------- */
+#define S_OWNER(type, member, mail)                                            \
+    ((type *)(void *)((char *)(mail) - offsetof(type, member)))
+
+static void s_control(gi_scontrol_t *control)
+{
+    gi_scall_t *c = control->call;
+    if (control->mail.kind == GI_SMAIL_CANCEL)
+        gi_scall_cancel(c);
+    else
+        gi_sstream_credit(c, (int64_t)control->items, (int64_t)control->bytes);
+    gi_scall_free(c);
+    gi_mem_free(control);
+}
+
+static void s_one(gi_smail_t *mail)
+{
+    switch (mail->kind) {
+    case GI_SMAIL_LOCAL:
+        gi_scall_local(S_OWNER(gi_scall_t, mail, mail));
+        break;
+    case GI_SMAIL_RETURNED:
+        gi_scall_returned(S_OWNER(gi_scall_t, mail, mail));
+        break;
+    case GI_SMAIL_FINISHED:
+        gi_scall_finished(S_OWNER(gi_scall_t, finish_mail, mail));
+        break;
+    case GI_SMAIL_JOBDONE:
+        gi_scall_jobdone(S_OWNER(gi_sjob_t, mail, mail));
+        break;
+    case GI_SMAIL_ITEM:
+        gi_sstream_item(S_OWNER(gi_sitem_t, mail, mail));
+        break;
+    case GI_SMAIL_CREDIT:
+    case GI_SMAIL_CANCEL:
+        s_control(S_OWNER(gi_scontrol_t, mail, mail));
+        break;
+    }
+}
+
+static void s_mail(void *arg, void **items, size_t n, int64_t now_ms)
+{
+    gate_service_t *self = arg;
+    self->now_ms = now_ms;
+    for (size_t i = 0; i < n; i++)
+        s_one(items[i]);
+}
+
+/* ---- the pass ---------------------------------------------------------------- */
+static gate_err_t s_start(void *arg)
+{
+    gate_service_t *self = arg;
+    self->mailbox = gi_actor_mailbox(self->actor);
+    self->now_ms = gi_clock_ms();
+    self->wheel = gi_wheel_new(self->now_ms);
+    return self->wheel ? GATE_OK : gi_err(GATE_NOMEM, "no memory for timers");
+}
+
+static bool s_work(void *arg, int64_t now_ms)
+{
+    gate_service_t *self = arg;
+    bool busy = false;
+    self->now_ms = now_ms;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        busy |= gi_link_work(link);
+    busy |= gi_sstream_pull(self);
+    busy |= gi_scall_expire(self);
+    gi_scall_next_waiting(self);
+    return busy;
+}
+
+static int64_t s_next(void *arg, int64_t now_ms)
+{
+    gate_service_t *self = arg;
+    int64_t next = gi_wheel_next(self->wheel);
+    (void)now_ms;
+    for (gi_link_t *link = self->links; link; link = link->next) {
+        int64_t due = gi_link_next(link);
+        next = due < next ? due : next;
+    }
+    return next;
+}
+
+static size_t s_fds(void *arg, struct pollfd *out, size_t max)
+{
+    gate_service_t *self = arg;
+    size_t n = 0;
+    for (gi_link_t *link = self->links; link && n + 2 <= max;
+         link = link->next) {
+        if (link->sock.raw)
+            out[n++] = (struct pollfd){link->sock.fd, POLLIN, 0};
+        if (link->sock.monitor_raw)
+            out[n++] = (struct pollfd){link->sock.monitor_fd, POLLIN, 0};
+    }
+    return n;
+}
+
+static void s_stop(void *arg)
+{
+    gate_service_t *self = arg;
+    self->stopping = true;
+    gi_scall_orphan_all(self, NULL);
+    while (self->links) {
+        gi_link_t *link = self->links;
+        self->links = link->next;
+        gi_link_leave(link);
+        gi_link_destroy(link);
+    }
+    while (self->free_calls) {
+        gi_scall_t *c = self->free_calls;
+        self->free_calls = c->next;
+        self->n_free--;
+        gi_call_fini(&c->call);
+        gi_credit_fini(&c->credit);
+        gi_mem_free(c);
+    }
+    gi_wheel_destroy(&self->wheel);
+}
+
+const gi_actor_ops_t gi_service_ops = {.name = "gate-service",
+                                       .commands = s_commands,
+                                       .start = s_start,
+                                       .stop = s_stop,
+                                       .mail = s_mail,
+                                       .work = s_work,
+                                       .next = s_next,
+                                       .fds = s_fds};

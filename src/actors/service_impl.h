@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* service_impl.h -- what the files of a service share.
+ *
+ *   service.c         public face, life, method table
+ *   service_actor.c   the shell: mail, sockets, timers
+ *   service_link.c    one connection to one broker: READY, heartbeats, loss
+ *   service_call.c    a call's way: accepted -> runs -> outcome -> answered
+ *   service_stream.c  items: credit, yields, pulled generators
+ *
+ * Who owns a call: the actor, until it runs elsewhere (a pool, a user who kept
+ * it); whoever runs it gives it back by mail. When the mailbox is closed (the
+ * service is gone) the giver frees it. */
+#ifndef GI_SERVICE_IMPL_H
+#define GI_SERVICE_IMPL_H
+
+#include <gaterpc/service.h>
+#include "actor.h"
+#include "call.h"
+#include "credit.h"
+#include "future.h"
+#include "frames.h"
+#include "gauge.h"
+#include "latch.h"
+#include "ref.h"
+#include "registry.h"
+#include "rpc.h"
+#include "runtime.h"
+#include "service_local.h"
+#include "sock.h"
+#include "stream.h"
+#include "wheel.h"
+
+typedef struct gi_scall gi_scall_t;
+typedef struct gi_link gi_link_t;
+
+/* ---- methods ---------------------------------------------------------------- */
+typedef struct gi_smethod {
+    const gate_method_t *m;
+    void *ctx;
+    gate_runs_t runs;  /* resolved: never GATE_DEFAULT */
+    gate_pool_t *pool; /* where, unless inline; NULL: the runtime's default */
+    uint64_t calls, errors;
+} gi_smethod_t;
+
+/* ---- a connection to a broker ------------------------------------------------ */
+typedef enum gi_link_state {
+    GI_LINK_CONNECTING, /* waits for the transport */
+    GI_LINK_READY_SENT, /* waits for the first heartbeat */
+    GI_LINK_UP,
+    GI_LINK_BACKOFF,    /* waits to try again */
+    GI_LINK_LEFT        /* said DISCONNECT for good */
+} gi_link_state_t;
+
+typedef struct gi_outgoing {
+    struct gi_outgoing *next;
+    unsigned n;
+    zmq_msg_t f[]; /* n frames */
+} gi_outgoing_t;
+
+struct gi_link {
+    gate_service_t *service;
+    gi_link_t *next;
+    char *endpoint;
+    const void *broker; /* of this runtime, or NULL */
+    char identity[80];  /* the name behind the routing id */
+    unsigned number;    /* which worker of the service it shows */
+    gi_sock_t sock;
+    gi_link_state_t state;
+    bool watched;       /* the transport reports connections */
+    bool ext;           /* the broker announced GX1 on this connection */
+    bool ext_told;      /* and we answered */
+    unsigned epoch;     /* +1 for each new connection: stale answers differ */
+    int64_t heard_ms;   /* last message from the broker */
+    int64_t retry_ms;   /* BACKOFF: when to try */
+    int64_t backoff_ms; /* the wait after the next failure */
+    gi_outgoing_t *out_head, **out_tail; /* what the socket would not take */
+    size_t out_n;
+    size_t live;        /* calls under way */
+};
+
+/* ---- a call ------------------------------------------------------------------ */
+typedef enum gi_scall_state {
+    GI_SCALL_NEW,
+    GI_SCALL_WAITING,    /* in flight limit reached */
+    GI_SCALL_RUNNING,    /* in a pool */
+    GI_SCALL_KEPT,       /* the user's, or a job's continuation */
+    GI_SCALL_GENERATING, /* pulled by the actor */
+    GI_SCALL_DONE
+} gi_scall_state_t;
+
+/* Mail kinds; the mail is a member of what it is about. */
+typedef enum gi_smail_kind {
+    GI_SMAIL_LOCAL,    /* gi_scall: a call from this process */
+    GI_SMAIL_RETURNED, /* gi_scall: its handler returned on a pool */
+    GI_SMAIL_FINISHED, /* gi_scall: a kept call has its outcome */
+    GI_SMAIL_JOBDONE,  /* gi_sjob: a pool job of gate_call_run ended */
+    GI_SMAIL_ITEM,     /* gi_sitem: one yielded item */
+    GI_SMAIL_CREDIT,   /* gi_scontrol: a local reader took items */
+    GI_SMAIL_CANCEL    /* gi_scontrol: a local caller left */
+} gi_smail_kind_t;
+
+typedef struct gi_smail {
+    gi_smail_kind_t kind;
+} gi_smail_t;
+
+struct gi_scall {
+    gate_call_t call; /* first: the handler's view */
+    gi_job_t job;
+    gi_timer_t timer;       /* local: its deadline */
+    gi_smail_t mail;        /* LOCAL, then RETURNED */
+    gi_smail_t finish_mail; /* FINISHED */
+    gate_service_t *service;
+    gi_smethod_t *method;
+    gi_scall_t *prev, *next; /* among live calls, or in the free list */
+    gi_scall_t *hash_next;
+    gi_scall_t *queue_next;  /* WAITING */
+    gi_scall_t *gen_prev, *gen_next;
+    gi_scall_state_t state;
+    gate_err_t outcome;
+    bool live;      /* counted and linked */
+    bool returned;  /* the handler has come back */
+    bool finished;  /* a kept call's outcome arrived before that */
+    struct gi_sjob *job_done; /* its pool job ended before that */
+    bool orphan;    /* nobody waits for the answer */
+    bool generating; /* inside next on the actor */
+    bool gen_active; /* in the list of generators to pull */
+    bool credited;  /* the reader gives credit; else the socket does */
+    /* where it came from: a link, or this process */
+    gi_link_t *link;
+    unsigned epoch;
+    zmq_msg_t client_id, request_id, args, kwargs;
+    bool has_frames;
+    char method_name[128];
+    unsigned char *packed; /* local: func, args, kwargs; gi_mem_free */
+    gate_bytes_t local_func;
+    gate_future_t *future; /* local; the completer's reference */
+    gate_stream_t *stream; /* local; the producer's reference */
+    gi_ref_t refs;         /* the runner's, and one for each control mail */
+    /* streams */
+    gi_credit_t credit;
+    int64_t unsent_items, unsent_bytes; /* in the link's queue */
+    gate_err_t (*gen_next_item)(gate_call_t *, void *);
+    void *gen_state;
+    void (*gen_done)(void *);
+    /* elsewhere */
+    gate_pool_t *pool; /* of a ticket */
+    gi_ticket_t ticket;
+};
+
+/* One yielded item on its way to the actor. */
+typedef struct gi_sitem {
+    gi_smail_t mail;
+    gi_scall_t *call;
+    size_t size;
+    unsigned char data[];
+} gi_sitem_t;
+
+/* The job of gate_call_run, and what becomes of it. */
+typedef struct gi_sjob {
+    gi_smail_t mail;
+    gi_scall_t *call;
+    gate_then_fn *then;
+    gi_buf_t result;
+    gi_error_t error;
+} gi_sjob_t;
+
+typedef struct gi_scontrol {
+    gi_smail_t mail;
+    gi_scall_t *call; /* one reference */
+    size_t items, bytes;
+} gi_scontrol_t;
+
+#define GI_SCALL_HASH 4096 /* power of two */
+
+typedef struct gi_sstats {
+    uint64_t calls, errors, refused, items, dropped, cancelled;
+} gi_sstats_t;
+
+struct gate_service {
+    gi_ref_t refs; /* the user's, kept calls', the registry's finders' */
+    gate_runtime_t *rt;
+    const gate_settings_t *settings;
+    gi_error_t stuck; /* the first error of a setter */
+    char *name, *description, *identity;
+    char *user, *password; /* in-band PLAIN; NULL = none */
+    char *curve_cert, *curve_server;
+    int64_t limit;
+    unsigned n_workers;
+    gate_runs_t default_runs;
+    gate_pool_t *default_pool;
+    gi_smethod_t *methods;
+    size_t n_methods, methods_room;
+    uint32_t *method_hash; /* index + 1, 0 = empty */
+    size_t method_hash_size;
+    char *idempotent; /* names, comma separated; "" */
+    gi_actor_t *actor;
+    gi_mailbox_t *mailbox;
+    gi_gauge_t local; /* local calls in flight */
+    gi_latch_t away;  /* calls running on pools */
+    gi_drainable_t drainable;
+    bool registered;
+    const void *broker; /* of this runtime that the first link belongs to */
+    /* the actor's own */
+    gi_link_t *links;
+    gi_scall_t *live, *free_calls;
+    size_t n_live, n_free;
+    gi_scall_t *waiting_head, **waiting_tail;
+    size_t n_waiting;
+    gi_scall_t *generators;
+    gi_scall_t *hash[GI_SCALL_HASH];
+    gi_frames_t in, out;
+    gi_buf_t scratch;
+    gi_wheel_t *wheel;
+    int64_t now_ms;
+    bool draining, stopping;
+    gi_sstats_t stats;
+};
+
+/* ---- service.c --------------------------------------------------------------- */
+gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
+gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
+                           gate_pool_t **out) GATE_MUST;
+
+/* ---- service_actor.c --------------------------------------------------------- */
+extern const gi_actor_ops_t gi_service_ops;
+
+/* ---- service_link.c ---------------------------------------------------------- */
+gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
+                       unsigned number) GATE_MUST;
+void gi_link_destroy(gi_link_t *link);
+/* Reads up to batch messages, follows the connection; true: did something. */
+bool gi_link_work(gi_link_t *link);
+int64_t gi_link_next(const gi_link_t *link);
+void gi_link_leave(gi_link_t *link); /* DISCONNECT */
+void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */
+/* Begins "" MDPW01 command {zap} in service->out. */
+gi_frames_t *gi_link_begin(gi_link_t *link, int command);
+/* Sends or queues service->out; true: the socket has it. */
+bool gi_link_send(gi_link_t *link);
+
+/* ---- service_call.c ---------------------------------------------------------- */
+gi_scall_t *gi_scall_new(gate_service_t *self); /* NULL: no memory */
+void gi_scall_free(gi_scall_t *c); /* drops a reference; the actor only */
+void gi_scall_drop(gi_scall_t *c); /* the same, any thread */
+void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
+                      unsigned client_id, unsigned request_id, unsigned body,
+                      unsigned n_body);
+void gi_scall_local(gi_scall_t *c);
+void gi_scall_returned(gi_scall_t *c);
+void gi_scall_finished(gi_scall_t *c);
+void gi_scall_jobdone(gi_sjob_t *job);
+void gi_scall_cancel(gi_scall_t *c);
+/* Local calls whose deadline has passed; true: there were some. */
+bool gi_scall_expire(gate_service_t *self);
+/* Answers with an error and ends it. */
+void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
+                     const char *text);
+/* The outcome stands in call (out, error): answer, end. */
+void gi_scall_end(gi_scall_t *c, gate_err_t outcome);
+gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
+                          gate_bytes_t request);
+/* The answer's first frames in service->out; NULL: nobody to answer. */
+gi_frames_t *gi_scall_answer(gi_scall_t *c);
+/* A local caller gets what a remote one would: the code of the class. */
+gate_error_t gi_scall_as_remote(const gate_error_t *story);
+/* Runs waiting calls while there is room. */
+void gi_scall_next_waiting(gate_service_t *self);
+/* All live calls of a link (NULL: of the service) lose their caller. */
+void gi_scall_orphan_all(gate_service_t *self, gi_link_t *link);
+extern const gi_call_ops_t gi_scall_ops;
+
+/* ---- service_stream.c -------------------------------------------------------- */
+void gi_sstream_item(gi_sitem_t *item);
+/* END or the exception in call.error. */
+void gi_sstream_end(gi_scall_t *c, gate_err_t outcome);
+gate_err_t gi_sstream_yield(gate_call_t *call);
+gate_err_t gi_sstream_generate(gate_call_t *call,
+                               gate_err_t (*next)(gate_call_t *, void *),
+                               void *state, void (*done)(void *));
+/* From a process worker: one packed item, already paid for. */
+gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size);
+void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes);
+void gi_sstream_start(gi_scall_t *c); /* into the list of generators */
+void gi_sstream_stop(gi_scall_t *c);  /* out of it; done(state) runs */
+bool gi_sstream_pull(gate_service_t *self);
+void gi_sstream_unblocked(gi_link_t *link);
+
+#endif

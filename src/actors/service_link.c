@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* service_link.c -- one worker at one broker (docs/wire.md, broker and worker;
+ * docs/extensions.md).
+ *
+ *   CONNECTING --transport up--> READY_SENT --heartbeat--> UP
+ *        ^                          |   DISCONNECT, silence, cut   |
+ *        +-------- BACKOFF <--------+------------------------------+
+ *
+ * The broker drives heartbeats: each 04 is answered with one 04. A connection
+ * that was cut is not mended but replaced: a fresh socket, a fresh identity
+ * (unless the user chose one), so that no broker takes us for our own ghost. */
+#include "service_impl.h"
+
+#include <errno.h>
+#include <string.h>
+#include "clock.h"
+#include "err.h"
+#include "gaterpc/log.h"
+#include "identity.h"
+#include "mdp.h"
+#include "mem.h"
+
+#define S_BACKOFF_MIN 20
+#define S_BLOCKED_POLL_MS 10
+
+/* ---- sending ----------------------------------------------------------------- */
+gi_frames_t *gi_link_begin(gi_link_t *link, int command)
+{
+    gate_service_t *self = link->service;
+    gi_frames_t *out = &self->out;
+    unsigned char byte = (unsigned char)command;
+    gi_frames_close(out);
+    gi_frames_add(out, "", 0);
+    gi_frames_add(out, GI_MDP_WORKER, GI_MDP_TAG_SIZE);
+    gi_frames_add(out, &byte, 1);
+    if (self->user) {
+        gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN));
+        gi_frames_add(out, self->user, strlen(self->user));
+        gi_frames_add(out, self->password, strlen(self->password));
+    }
+    return out;
+}
+
+static void s_queue(gi_link_t *link, gi_frames_t *frames)
+{
+    gi_outgoing_t *o =
+        gi_mem_alloc(sizeof *o + frames->n * sizeof frames->f[0]);
+    if (!o) {
+        link->service->stats.dropped++;
+        gi_frames_close(frames);
+        return;
+    }
+    o->next = NULL;
+    o->n = frames->n;
+    for (unsigned i = 0; i < frames->n; i++) {
+        zmq_msg_init(&o->f[i]);
+        zmq_msg_move(&o->f[i], &frames->f[i]);
+    }
+    gi_frames_close(frames);
+    *link->out_tail = o;
+    link->out_tail = &o->next;
+    link->out_n++;
+}
+
+bool gi_link_send(gi_link_t *link)
+{
+    gi_frames_t *out = &link->service->out;
+    if (!link->sock.raw) {
+        gi_frames_close(out);
+        return true; /* the broker that asked is gone */
+    }
+    int rc = link->out_n ? EAGAIN : gi_frames_send(link->sock.raw, out);
+    if (rc == EAGAIN)
+        s_queue(link, out);
+    else
+        gi_frames_close(out);
+    return rc != EAGAIN;
+}
+
+static void s_drop_queue(gi_link_t *link)
+{
+    while (link->out_head) {
+        gi_outgoing_t *o = link->out_head;
+        link->out_head = o->next;
+        for (unsigned i = 0; i < o->n; i++)
+            zmq_msg_close(&o->f[i]);
+        gi_mem_free(o);
+    }
+    link->out_tail = &link->out_head;
+    link->out_n = 0;
+}
+
+/* Sends what waits; true when something went out. */
+static bool s_flush(gi_link_t *link)
+{
+    bool any = false;
+    gi_frames_t frames;
+    while (link->out_head && link->sock.raw) {
+        gi_outgoing_t *o = link->out_head;
+        frames.n = 0;
+        for (unsigned i = 0; i < o->n; i++)
+            gi_frames_move(&frames, &o->f[i]);
+        if (gi_frames_send(link->sock.raw, &frames) == EAGAIN) {
+            for (unsigned i = 0; i < o->n; i++)
+                zmq_msg_move(&o->f[i], &frames.f[i]);
+            gi_frames_close(&frames);
+            break;
+        }
+        gi_frames_close(&frames);
+        link->out_head = o->next;
+        link->out_n--;
+        gi_mem_free(o);
+        any = true;
+    }
+    if (any && !link->out_head) {
+        link->out_tail = &link->out_head;
+        gi_sstream_unblocked(link);
+    }
+    return any;
+}
+
+/* ---- the connection's life --------------------------------------------------- */
+static gate_err_t s_open(gi_link_t *link)
+{
+    gate_service_t *self = link->service;
+    unsigned char id[GI_ID_SIZE];
+    gate_err_t e;
+    if (self->identity && link->number == 0)
+        snprintf(link->identity, sizeof link->identity, "%s", self->identity);
+    else
+        gi_identity_fresh("gw", link->identity, sizeof link->identity);
+    gi_identity_of(link->identity, id);
+    e = gi_sock_open(&link->sock, ZMQ_DEALER, (gate_bytes_t){id, sizeof id},
+                     self->settings);
+    link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
+    if (!e && link->watched)
+        e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                                           ZMQ_EVENT_DISCONNECTED);
+    if (!e)
+        e = gi_sock_connect(&link->sock, link->endpoint);
+    if (e)
+        gi_sock_close(&link->sock);
+    return e;
+}
+
+static void s_ready(gi_link_t *link)
+{
+    gate_service_t *self = link->service;
+    char *line;
+    gate_err_t e = gi_mdp_compose_ready(self->name, self->description,
+                                        self->limit, &line);
+    link->ext = link->ext_told = false;
+    link->heard_ms = self->now_ms;
+    link->state = GI_LINK_READY_SENT;
+    if (e)
+        return;
+    gi_frames_add(gi_link_begin(link, GI_MDP_READY), line, strlen(line));
+    gi_link_send(link);
+    gi_mem_free(line);
+}
+
+static void s_connect(gi_link_t *link)
+{
+    gate_service_t *self = link->service;
+    link->epoch++;
+    link->heard_ms = self->now_ms;
+    gate_err_t e = s_open(link);
+    if (e) {
+        gate_log(GATE_WARN, "service", "%s: %s", link->endpoint,
+                 gate_error()->text);
+        link->state = GI_LINK_BACKOFF;
+        link->retry_ms = self->now_ms + 1000;
+        return;
+    }
+    link->state = GI_LINK_CONNECTING;
+    if (!link->watched)
+        s_ready(link);
+}
+
+/* The connection is of no use any more: a new one after a while. */
+static void s_lose(gi_link_t *link, const char *why)
+{
+    gate_service_t *self = link->service;
+    gate_log(GATE_WARN, "service", "%s: broker %s: %s", self->name,
+             link->endpoint, why);
+    gi_scall_orphan_all(self, link);
+    s_drop_queue(link);
+    gi_sock_close(&link->sock);
+    link->ext = false;
+    link->state = GI_LINK_BACKOFF;
+    link->retry_ms = self->now_ms + link->backoff_ms;
+    link->backoff_ms *= 2;
+    if (link->backoff_ms > self->settings->reconnect_ivl_max_ms)
+        link->backoff_ms = self->settings->reconnect_ivl_max_ms;
+    if (link->backoff_ms < S_BACKOFF_MIN)
+        link->backoff_ms = S_BACKOFF_MIN;
+}
+
+gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
+                       unsigned number)
+{
+    gi_link_t *link = gi_mem_calloc(1, sizeof *link);
+    if (!link || !(link->endpoint = gi_mem_strdup(endpoint))) {
+        gi_mem_free(link);
+        return gi_err(GATE_NOMEM, "no memory for a connection");
+    }
+    link->service = self;
+    link->number = number;
+    link->broker = gi_registry_owner(gi_runtime_registry(self->rt), endpoint);
+    link->out_tail = &link->out_head;
+    link->backoff_ms = S_BACKOFF_MIN;
+    link->heard_ms = self->now_ms;
+    gate_err_t e = s_open(link);
+    if (e) {
+        gi_mem_free(link->endpoint);
+        gi_mem_free(link);
+        return e;
+    }
+    link->next = self->links;
+    self->links = link;
+    link->state = GI_LINK_CONNECTING;
+    if (!link->watched)
+        s_ready(link);
+    return GATE_OK;
+}
+
+void gi_link_destroy(gi_link_t *link)
+{
+    if (link->sock.raw) {
+        int linger = 500; /* for the DISCONNECT and the last answers */
+        zmq_setsockopt(link->sock.raw, ZMQ_LINGER, &linger, sizeof linger);
+    }
+    s_drop_queue(link);
+    gi_sock_close(&link->sock);
+    gi_mem_free(link->endpoint);
+    gi_mem_free(link);
+}
+
+void gi_link_leave(gi_link_t *link)
+{
+    if (link->state != GI_LINK_UP && link->state != GI_LINK_READY_SENT) {
+        if (link->state != GI_LINK_LEFT)
+            gi_sock_close(&link->sock);
+        link->state = GI_LINK_LEFT;
+        return;
+    }
+    /* exactly one extra frame: a Python broker ignores it without */
+    gi_frames_add(gi_link_begin(link, GI_MDP_DISCONNECT), "bye", 3);
+    gi_link_send(link);
+    link->state = GI_LINK_LEFT;
+}
+
+void gi_link_announce(gi_link_t *link)
+{
+    gate_service_t *self = link->service;
+    gi_frames_t *out = gi_link_begin(link, GI_MDP_HEARTBEAT);
+    if (link->ext) {
+        gi_ext_t ext;
+        gi_ext_init(&ext);
+        ext.drain = self->draining;
+        ext.idempotent =
+            (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
+        gi_buf_reset(&self->scratch, 65536);
+        if (!gi_ext_pack(&self->scratch, &ext)) {
+            gi_frames_add(out, self->scratch.data, self->scratch.size);
+            link->ext_told = true;
+        }
+    } else if (link->state != GI_LINK_UP) {
+        gi_frames_close(out); /* nobody to tell yet */
+        return;
+    }
+    gi_link_send(link);
+}
+
+/* ---- messages from the broker ------------------------------------------------ */
+static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
+                        const gi_mdp_worker_t *m)
+{
+    gate_service_t *self = link->service;
+    if (link->state == GI_LINK_READY_SENT) {
+        link->state = GI_LINK_UP;
+        link->backoff_ms = S_BACKOFF_MIN;
+        gate_log(GATE_INFO, "service", "%s: registered at %s", self->name,
+                 link->endpoint);
+    }
+    if (m->n_body == 1 && gi_ext_is(view[m->body]))
+        link->ext = true;
+    if (link->ext && !link->ext_told) {
+        gi_link_announce(link);
+    } else {
+        gi_link_begin(link, GI_MDP_HEARTBEAT);
+        gi_link_send(link);
+    }
+}
+
+static void s_disconnect(gi_link_t *link)
+{
+    gate_service_t *self = link->service;
+    bool registered = link->state == GI_LINK_UP;
+    gi_scall_orphan_all(self, link);
+    link->epoch++;
+    if (link->state == GI_LINK_LEFT)
+        return;
+    if (registered && !self->draining) {
+        gate_log(GATE_INFO, "service", "%s: %s said DISCONNECT: READY again",
+                 self->name, link->endpoint);
+        s_ready(link);
+    } else if (self->draining) {
+        link->state = GI_LINK_LEFT;
+    } else {
+        s_lose(link, "refused READY with DISCONNECT");
+    }
+}
+
+static void s_ext(gi_link_t *link, const gate_bytes_t *view,
+                  const gi_mdp_worker_t *m)
+{
+    gi_ext_t ext;
+    gi_scall_t *c =
+        gi_scall_find(link, view[m->client_id], view[m->request_id]);
+    if (!c || m->n_body != 1 || !gi_ext_is(view[m->body]) ||
+        gi_ext_parse(view[m->body], &ext)) {
+        link->service->stats.dropped++;
+        return;
+    }
+    if (ext.cancel)
+        gi_scall_cancel(c);
+    else
+        gi_sstream_credit(c, ext.credit_items, ext.credit_bytes);
+}
+
+static void s_message(gi_link_t *link)
+{
+    gate_service_t *self = link->service;
+    gate_bytes_t view[GI_FRAMES_MAX];
+    gi_mdp_worker_t m;
+    gi_frames_view(&self->in, 0, view);
+    link->heard_ms = self->now_ms;
+    if (gi_mdp_parse_broker(view, self->in.n, &m)) {
+        self->stats.dropped++;
+        return;
+    }
+    switch (m.command) {
+    case GI_MDP_REQUEST:
+        gi_scall_request(link, view, m.client_id, m.request_id, m.body,
+                         m.n_body);
+        break;
+    case GI_MDP_HEARTBEAT:
+        s_heartbeat(link, view, &m);
+        break;
+    case GI_MDP_DISCONNECT:
+        s_disconnect(link);
+        break;
+    case GI_MDP_EXT:
+        s_ext(link, view, &m);
+        break;
+    default:
+        self->stats.dropped++;
+    }
+}
+
+/* ---- the pass ---------------------------------------------------------------- */
+static bool s_events(gi_link_t *link)
+{
+    int event, value;
+    bool any = false;
+    while (link->sock.monitor_raw &&
+           gi_sock_event(&link->sock, &event, &value)) {
+        any = true;
+        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED &&
+            link->state == GI_LINK_CONNECTING)
+            s_ready(link);
+        else if (event == ZMQ_EVENT_DISCONNECTED &&
+                 (link->state == GI_LINK_UP ||
+                  link->state == GI_LINK_READY_SENT))
+            s_lose(link, "the connection closed");
+    }
+    return any;
+}
+
+static bool s_receive(gi_link_t *link)
+{
+    gate_service_t *self = link->service;
+    bool any = false;
+    for (int64_t i = 0; i < self->settings->batch_max && link->sock.raw; i++) {
+        int rc = gi_frames_recv(link->sock.raw, &self->in,
+                                (unsigned)self->settings->frames_max);
+        if (!rc)
+            break;
+        any = true;
+        if (rc > 0)
+            s_message(link);
+        else
+            self->stats.dropped++;
+        gi_frames_close(&self->in);
+    }
+    return any;
+}
+
+static int64_t s_silence_ms(const gi_link_t *link)
+{
+    const gate_settings_t *s = link->service->settings;
+    return gi_settings_heartbeat_ms(s) * s->mdp_heartbeat_liveness;
+}
+
+bool gi_link_work(gi_link_t *link)
+{
+    int64_t now = link->service->now_ms;
+    bool busy = false;
+    if (link->state == GI_LINK_BACKOFF) {
+        if (now < link->retry_ms)
+            return false;
+        s_connect(link);
+        busy = true;
+    }
+    busy |= s_receive(link);
+    busy |= s_events(link);
+    busy |= s_flush(link);
+    if ((link->state == GI_LINK_UP || link->state == GI_LINK_READY_SENT) &&
+        now - link->heard_ms >= s_silence_ms(link)) {
+        s_lose(link, "silent for its liveness");
+        busy = true;
+    }
+    return busy;
+}
+
+int64_t gi_link_next(const gi_link_t *link)
+{
+    if (link->out_n)
+        return link->service->now_ms + S_BLOCKED_POLL_MS;
+    if (link->state == GI_LINK_BACKOFF)
+        return link->retry_ms;
+    if (link->state == GI_LINK_UP || link->state == GI_LINK_READY_SENT)
+        return link->heard_ms + s_silence_ms(link);
+    return INT64_MAX;
+}

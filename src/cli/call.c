@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* call.c -- gate call. Every call is opened as a stream: a plain result is then
+ * its only item, so one loop prints both. */
+#include "cli.h"
+#include "json.h"
+#include "opts.h"
+#include "peer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const gi_usage_t s_usage = {
+    "call [OPTION]... SERVICE.METHOD [ARG]... [--kw NAME=VALUE]...",
+    "ARG and VALUE are JSON, or else plain strings; {\"$bin\": \"base64\"} is\n"
+    "binary. Prints the result as one line of JSON, a stream one line an "
+    "item."};
+
+typedef struct s_args {
+    gi_peer_t peer;
+    gi_words_t words, kw;
+    int64_t timeout_ms; /* -1: reply_timeout */
+    bool raw;
+} s_args_t;
+
+/* The arguments as the library wants them. */
+typedef struct s_request {
+    gate_arg_t *args;
+    msgpack_sbuffer *packed; /* behind args, one each */
+    char **names;            /* of keyword arguments, copies */
+    size_t n;                /* of packed and names */
+    size_t n_args;           /* n, and one for the timeout */
+} s_request_t;
+
+static void s_request_fini(s_request_t *self) {
+    for (size_t i = 0; i < self->n; i++) {
+        msgpack_sbuffer_destroy(&self->packed[i]);
+        free(self->names[i]);
+    }
+    free(self->args);
+    free(self->packed);
+    free(self->names);
+}
+
+static bool s_request_init(s_request_t *self, size_t n) {
+    *self = (s_request_t){
+        .args = calloc(n + 1, sizeof *self->args),
+        .packed = calloc(n + 1, sizeof *self->packed),
+        .names = calloc(n + 1, sizeof *self->names),
+    };
+    return self->args && self->packed && self->names;
+}
+
+/* Adds word as an argument, by name unless that is NULL (kept); 0 or 2. */
+static int s_request_add(s_request_t *self, const char *word, char *name) {
+    char why[128];
+    size_t i = self->n++;
+    self->names[i] = name;
+    msgpack_sbuffer_init(&self->packed[i]);
+    if (!gi_json_pack(word, &self->packed[i], why, sizeof why))
+        return gi_opts_fail(&s_usage, "'%s': %s", word, why);
+    gate_arg_t v = gate_raw(self->packed[i].data, self->packed[i].size);
+    self->args[self->n_args++] = name ? gate_kw_(name, v) : v;
+    return 0;
+}
+
+static int s_request_add_kw(s_request_t *self, const char *pair) {
+    const char *equals = strchr(pair, '=');
+    if (!equals || equals == pair)
+        return gi_opts_fail(&s_usage, "--kw '%s' is not NAME=VALUE", pair);
+    char *name = strndup(pair, (size_t)(equals - pair));
+    if (!name)
+        return gi_opts_fail(&s_usage, "no memory");
+    return s_request_add(self, equals + 1, name);
+}
+
+static int s_request_fill(s_request_t *self, const s_args_t *args) {
+    int code = 0;
+    if (!s_request_init(self, args->words.n + args->kw.n))
+        return gi_opts_fail(&s_usage, "no memory");
+    for (size_t i = 1; i < args->words.n && !code; i++)
+        code = s_request_add(self, args->words.items[i], NULL);
+    for (size_t i = 0; i < args->kw.n && !code; i++)
+        code = s_request_add_kw(self, args->kw.items[i]);
+    if (args->timeout_ms >= 0)
+        self->args[self->n_args++] = gate_timeout_ms(args->timeout_ms);
+    return code;
+}
+
+/* ---- printing -------------------------------------------------------------
+ */
+
+static bool s_print_raw(const msgpack_object *o) {
+    if (o->type == MSGPACK_OBJECT_STR)
+        return fwrite(o->via.str.ptr, 1, o->via.str.size, stdout) ==
+               o->via.str.size;
+    return fwrite(o->via.bin.ptr, 1, o->via.bin.size, stdout) ==
+           o->via.bin.size;
+}
+
+/* False when stdout does not take it: main says so. */
+static bool s_print(const gate_value_t *item, bool raw) {
+    const msgpack_object *o = gate_value_object(item);
+    if (raw && (o->type == MSGPACK_OBJECT_STR || o->type == MSGPACK_OBJECT_BIN))
+        return s_print_raw(o) && !fflush(stdout);
+    char *json = gate_object_json(o);
+    bool ok = json && puts(json) >= 0 && !fflush(stdout);
+    free(json);
+    return ok;
+}
+
+static int s_print_all(gate_stream_t *stream, bool raw) {
+    for (;;) {
+        GATE_OWN(gate_value) item = NULL;
+        gate_err_t e = gate_stream_next(stream, &item);
+        if (e == GATE_EOS)
+            return GI_EXIT_OK;
+        if (e)
+            return gi_peer_fail(e, true);
+        if (!s_print(item, raw))
+            return GI_EXIT_REMOTE;
+    }
+}
+
+static int s_call(s_args_t *args, const s_request_t *request) {
+    int code = gi_peer_open(&args->peer);
+    if (code)
+        return code;
+    GATE_OWN(gate_stream) stream = NULL;
+    gate_err_t e = gate_client_open_(args->peer.client, args->words.items[0],
+                                     &stream, request->args, request->n_args);
+    return e ? gi_peer_fail(e, false) : s_print_all(stream, args->raw);
+}
+
+static int s_run(s_args_t *args) {
+    s_request_t request = {0};
+    if (!args->words.n)
+        return gi_opts_fail(&s_usage, "call what?");
+    int code = gi_auth_check(&args->peer.auth, &s_usage);
+    if (code >= 0)
+        return code;
+    code = s_request_fill(&request, args);
+    if (!code)
+        code = s_call(args, &request);
+    gi_peer_close(&args->peer);
+    s_request_fini(&request);
+    return code;
+}
+
+int gi_call_main(int argc, char **argv) {
+    s_args_t args = {.peer.broker = GI_FRONTEND, .timeout_ms = -1};
+    const gi_opt_t table[] = {
+        GI_PEER_OPTS(args.peer),
+        {"timeout", GI_OPT_NUMBER, &args.timeout_ms, "MS",
+         "wait so long for the result, or each item (reply_timeout)"},
+        {"kw", GI_OPT_MANY, &args.kw, "NAME=VALUE",
+         "a keyword argument; may be repeated"},
+        {"raw", GI_OPT_FLAG, &args.raw, NULL,
+         "write a string or binary result as bytes"},
+        GI_OPT_END,
+    };
+    int code = gi_opts_parse(argc, argv, &s_usage, table, &args.words);
+    if (code < 0)
+        code = s_run(&args);
+    gi_words_fini(&args.words);
+    gi_words_fini(&args.kw);
+    return code;
+}

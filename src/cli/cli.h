@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cli.h -- the verbs of the gate command and what they share. Each verb is one
+ * file with one main; it returns the exit code. Results go to stdout, all else
+ * to stderr.
+ * Law: only public headers of the library are seen here. */
+#ifndef GI_CLI_H
+#define GI_CLI_H
+
+#include <gaterpc.h>
+#include <stdio.h>
+
+/* Exit codes of a verb. Those of errors come from gi_peer_fail. */
+enum {
+    GI_EXIT_OK = 0,
+    GI_EXIT_REMOTE = 1,
+    GI_EXIT_USAGE = 2,
+    GI_EXIT_GONE = 3
+};
+
+#define GI_FRONTEND "tcp://127.0.0.1:5555"
+#define GI_BACKEND "tcp://127.0.0.1:5556"
+
+/* One verb; a const table of them is in main.c. */
+typedef struct gi_verb {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the verb */
+    const char *brief;                 /* for gate --help */
+} gi_verb_t;
+
+int gi_broker_main(int argc, char **argv);
+int gi_serve_main(int argc, char **argv);
+int gi_call_main(int argc, char **argv);
+int gi_services_main(int argc, char **argv);
+int gi_inspect_main(int argc, char **argv);
+#ifdef GATE_HAVE_BENCH
+int gi_bench_main(int argc, char **argv); /* src/bench */
+#endif
+
+/* Adds the demo service's methods; the first error comes out of start. */
+void gi_demo_methods(gate_service_t *service);
+
+#endif

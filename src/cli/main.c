@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* main.c -- the gate command: a const table of verbs. */
+#include "cli.h"
+
+#include <string.h>
+
+static const gi_verb_t s_verbs[] = {
+    {"broker", gi_broker_main, "route calls between clients and services"},
+    {"serve", gi_serve_main, "run services: the demo service or modules"},
+    {"call", gi_call_main, "call a method and print its result as JSON"},
+    {"services", gi_services_main, "list the services of a broker"},
+    {"inspect", gi_inspect_main, "list the methods of a service"},
+#ifdef GATE_HAVE_BENCH
+    {"bench", gi_bench_main, "measure throughput and latency"},
+#endif
+};
+static const size_t s_n_verbs = sizeof s_verbs / sizeof *s_verbs;
+
+static void s_usage(FILE *to) {
+    fprintf(to, "usage: gate VERB [OPTION]... [WORD]...\n"
+                "       gate VERB --help | gate --version | gate --help\n\n");
+    for (size_t i = 0; i < s_n_verbs; i++)
+        fprintf(to, "  %-10s %s\n", s_verbs[i].name, s_verbs[i].brief);
+    fprintf(to, "\nExit codes: 0 done, 1 remote exception, 2 usage or bad "
+                "input,\n3 unreachable or no answer in time, 4 refused.\n");
+}
+
+/* Results that did not reach stdout are no results. */
+static int s_flushed(int code) {
+    if (!fflush(stdout) && !ferror(stdout))
+        return code;
+    perror("gate: stdout");
+    return code ? code : GI_EXIT_REMOTE;
+}
+
+int main(int argc, char **argv) {
+    const char *verb = argc > 1 ? argv[1] : "";
+    if (!strcmp(verb, "--version")) {
+        printf("gate %s\n", gate_version());
+        return s_flushed(GI_EXIT_OK);
+    }
+    if (!strcmp(verb, "--help")) {
+        s_usage(stdout);
+        return s_flushed(GI_EXIT_OK);
+    }
+    for (size_t i = 0; i < s_n_verbs; i++)
+        if (!strcmp(verb, s_verbs[i].name))
+            return s_flushed(s_verbs[i].run(argc - 1, argv + 1));
+    if (*verb)
+        fprintf(stderr, "gate: no verb '%s'\n", verb);
+    s_usage(stderr);
+    return GI_EXIT_USAGE;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* opts.c -- flags by table; see opts.h. */
+#include "opts.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void s_help(const gi_usage_t *usage, const gi_opt_t *table) {
+    printf("usage: gate %s\n", usage->synopsis);
+    if (usage->text)
+        printf("\n%s\n", usage->text);
+    printf("\noptions:\n");
+    for (const gi_opt_t *o = table; o->name; o++) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", o->name, o->arg ? " " : "",
+                 o->arg ? o->arg : "");
+        printf("  %-24s %s\n", left, o->help);
+    }
+    printf("  %-24s %s\n", "--help", "show this");
+}
+
+int gi_opts_fail(const gi_usage_t *usage, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    fprintf(stderr, "gate: ");
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "\nusage: gate %s\n", usage->synopsis);
+    return 2;
+}
+
+void gi_words_fini(gi_words_t *self) {
+    free(self->items);
+    *self = (gi_words_t){NULL, 0};
+}
+
+static bool s_push(gi_words_t *words, const char *word) {
+    const char **grown =
+        realloc(words->items, (words->n + 1) * sizeof *words->items);
+    if (!grown)
+        return false;
+    grown[words->n++] = word;
+    words->items = grown;
+    return true;
+}
+
+static bool s_number(const char *text, int64_t *out) {
+    char *end = NULL;
+    errno = 0;
+    long long n = strtoll(text, &end, 10);
+    if (errno || end == text || *end || n < 0)
+        return false;
+    *out = n;
+    return true;
+}
+
+static const gi_opt_t *s_find(const gi_opt_t *table, const char *name,
+                              size_t size) {
+    for (; table->name; table++)
+        if (strlen(table->name) == size && !memcmp(table->name, name, size))
+            return table;
+    return NULL;
+}
+
+static bool s_store(const gi_opt_t *o, const char *value) {
+    switch (o->kind) {
+    case GI_OPT_FLAG:
+        *(bool *)o->to = true;
+        return true;
+    case GI_OPT_TEXT:
+        *(const char **)o->to = value;
+        return true;
+    case GI_OPT_NUMBER:
+        return s_number(value, o->to);
+    case GI_OPT_MANY:
+        return s_push(o->to, value);
+    }
+    return false;
+}
+
+/* One option at argv[*i], which begins with "--"; -1 or the exit code. */
+static int s_option(int argc, char **argv, int *i, const gi_usage_t *usage,
+                    const gi_opt_t *table) {
+    const char *name = argv[*i] + 2;
+    const char *equals = strchr(name, '=');
+    size_t size = equals ? (size_t)(equals - name) : strlen(name);
+    if (size == 4 && !memcmp(name, "help", 4)) {
+        s_help(usage, table);
+        return 0;
+    }
+    const gi_opt_t *o = s_find(table, name, size);
+    if (!o)
+        return gi_opts_fail(usage, "no option --%.*s", (int)size, name);
+    const char *value = equals ? equals + 1 : NULL;
+    if (o->kind == GI_OPT_FLAG && value)
+        return gi_opts_fail(usage, "--%s takes no value", o->name);
+    if (o->kind != GI_OPT_FLAG && !value) {
+        if (*i + 1 >= argc)
+            return gi_opts_fail(usage, "--%s needs %s", o->name, o->arg);
+        value = argv[++*i];
+    }
+    if (!s_store(o, value))
+        return gi_opts_fail(usage, "--%s: '%s' is not %s", o->name, value,
+                            o->arg);
+    return -1;
+}
+
+int gi_opts_parse(int argc, char **argv, const gi_usage_t *usage,
+                  const gi_opt_t *table, gi_words_t *words) {
+    bool options = true;
+    for (int i = 1; i < argc; i++) {
+        if (options && !strcmp(argv[i], "--")) {
+            options = false;
+        } else if (options && !strncmp(argv[i], "--", 2)) {
+            int code = s_option(argc, argv, &i, usage, table);
+            if (code >= 0)
+                return code;
+        } else if (!words) {
+            return gi_opts_fail(usage, "'%s' is one word too many", argv[i]);
+        } else if (!s_push(words, argv[i])) {
+            return gi_opts_fail(usage, "no memory");
+        }
+    }
+    return -1;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* peer.c -- flags to a connected client; errors to exit codes. */
+#include "peer.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum { S_CONNECT_MS = 3000 };
+
+int gi_auth_check(const gi_auth_t *auth, const gi_usage_t *usage) {
+    if (!auth->user != !auth->password)
+        return gi_opts_fail(usage, "--user and --password go together");
+    if (!auth->curve_cert != !auth->curve_server)
+        return gi_opts_fail(usage,
+                            "--curve-cert and --curve-server go together");
+    return -1;
+}
+
+gate_settings_t *gi_peer_settings(const char *config) {
+    gate_settings_t *settings = gate_settings_new();
+    if (settings && config && gate_settings_load(settings, config)) {
+        gate_perror(config);
+        gate_settings_destroy(&settings);
+    }
+    return settings;
+}
+
+gate_runtime_t *gi_peer_runtime(const char *config) {
+    GATE_OWN(gate_settings) settings = gi_peer_settings(config);
+    if (!settings)
+        return NULL;
+    gate_runtime_t *runtime = gate_runtime_new(settings);
+    if (!runtime || gate_runtime_start(runtime)) {
+        gate_perror("gate");
+        gate_runtime_destroy(&runtime);
+    }
+    return runtime;
+}
+
+const char *gi_peer_backend(const gate_runtime_t *runtime) {
+    const char *endpoint = NULL;
+    if (gate_settings_get(gate_runtime_settings(runtime), "worker_addr",
+                          &endpoint) ||
+        !endpoint)
+        return GI_BACKEND;
+    return endpoint;
+}
+
+static void s_no_broker(const gi_peer_t *self) {
+    fprintf(stderr,
+            "ServiceUnAvailableError: no broker answers at %s within %d s\n",
+            self->broker, S_CONNECT_MS / 1000);
+}
+
+int gi_peer_open(gi_peer_t *self) {
+    self->runtime = gi_peer_runtime(self->config);
+    if (!self->runtime)
+        return GI_EXIT_USAGE;
+    self->client = gate_client_new(self->runtime);
+    if (!self->client)
+        return gi_peer_fail(GATE_NOMEM, false);
+    if (self->auth.user)
+        gate_client_plain(self->client, self->auth.user, self->auth.password);
+    if (self->auth.curve_cert)
+        gate_client_curve(self->client, self->auth.curve_cert,
+                          self->auth.curve_server);
+    gate_err_t e = gate_client_connect(self->client, self->broker);
+    if (e)
+        return gi_peer_fail(e, false);
+    e = gate_client_ready(self->client, S_CONNECT_MS);
+    if (e == GATE_TIMEOUT) {
+        s_no_broker(self);
+        return GI_EXIT_GONE;
+    }
+    return e ? gi_peer_fail(e, false) : GI_EXIT_OK;
+}
+
+void gi_peer_close(gi_peer_t *self) {
+    gate_client_destroy(&self->client);
+    gate_runtime_destroy(&self->runtime);
+}
+
+/* A peer's own TypeError is an answer, not bad input on our side. */
+static int s_exit(gate_err_t e, const char *cls, bool remote) {
+    static const struct {
+        const char *cls;
+        int exit_code;
+    } by_class[] = {
+        {"ServiceUnAvailableError", GI_EXIT_GONE},
+        {"GateUnAvailableError", GI_EXIT_GONE},
+        {"BusyWorkerError", GI_EXIT_GONE},
+        {"BusyGateError", GI_EXIT_GONE},
+        {"ConnectionLostError", GI_EXIT_GONE},
+        {"AccessDeniedError", 4},
+    };
+    if (remote)
+        for (size_t i = 0; i < sizeof by_class / sizeof *by_class; i++)
+            if (!strcmp(cls, by_class[i].cls))
+                return by_class[i].exit_code;
+    int code = gate_exit_code(e);
+    return remote && code == GI_EXIT_USAGE ? GI_EXIT_REMOTE : code;
+}
+
+int gi_peer_fail(gate_err_t e, bool remote) {
+    const gate_error_t *error = gate_error();
+    bool colour = isatty(STDERR_FILENO);
+    fprintf(stderr, "%s%s%s: %s\n", colour ? "\033[1;31m" : "", error->cls,
+            colour ? "\033[0m" : "", error->text);
+    size_t n = strlen(error->traceback);
+    if (n)
+        fprintf(stderr, "%s%s", error->traceback,
+                error->traceback[n - 1] == '\n' ? "" : "\n");
+    return s_exit(e, error->cls, remote);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* peer.h -- what call, services, inspect and serve have in common: settings,
+ * credentials, a connected client, and errors as people read them. */
+#ifndef GI_PEER_H
+#define GI_PEER_H
+
+#include "cli.h"
+#include "opts.h"
+
+typedef struct gi_auth {
+    const char *user, *password;           /* in-band PLAIN */
+    const char *curve_cert, *curve_server; /* files */
+} gi_auth_t;
+
+#define GI_AUTH_OPTS(a)                                                \
+    {"user", GI_OPT_TEXT, &(a).user, "U", "user of in-band PLAIN"},    \
+        {"password", GI_OPT_TEXT, &(a).password, "P", "its password"}, \
+        {"curve-cert", GI_OPT_TEXT, &(a).curve_cert, "FILE",           \
+         "our CURVE certificate"},                                     \
+    {                                                                  \
+        "curve-server", GI_OPT_TEXT, &(a).curve_server, "FILE",        \
+            "the server's public CURVE certificate"                    \
+    }
+
+/* One connection to a broker, from flags to client. */
+typedef struct gi_peer {
+    const char *broker;
+    const char *config;
+    gi_auth_t auth;
+    gate_runtime_t *runtime;
+    gate_client_t *client;
+} gi_peer_t;
+
+#define GI_PEER_OPTS(p)                                                 \
+    {"broker", GI_OPT_TEXT, &(p).broker, "EP",                          \
+     "the broker's frontend (" GI_FRONTEND ")"},                        \
+        {"config", GI_OPT_TEXT, &(p).config, "FILE", "settings (ZPL)"}, \
+        GI_AUTH_OPTS((p).auth)
+
+/* Reports halves of credential pairs; returns 2 then, else -1. */
+int gi_auth_check(const gi_auth_t *auth, const gi_usage_t *usage);
+/* A runtime from defaults, file (may be NULL) and environment; NULL after
+ * saying why. */
+gate_runtime_t *gi_peer_runtime(const char *config);
+/* Settings from the same; NULL after saying why. */
+gate_settings_t *gi_peer_settings(const char *config);
+/* Borrows: the setting worker_addr, or the default backend. */
+const char *gi_peer_backend(const gate_runtime_t *runtime);
+/* Connects and waits up to 3 s for the broker; 0, else the exit code after
+ * saying why. */
+int gi_peer_open(gi_peer_t *self);
+void gi_peer_close(gi_peer_t *self);
+/* Prints gate_error() as "Class: message" and a remote traceback; returns the
+ * exit code. remote: the request had left, so the answer is the peer's. */
+int gi_peer_fail(gate_err_t e, bool remote);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* codec.h -- one table of codecs, one incremental interface: a step consumes
+ * some input and writes at most the room it is given. Built in: gzip, bz2,
+ * lzma, zstd, lz4 (the frame format); more by gate_codec_register.
+ * Thread: an open codec is one thread's at a time; the table is read by any,
+ * written before anything uses it.
+ * Law: exactly one stream: at GATE_EOS what is left in *in is not touched.
+ * Survives: any input (GATE_BADDATA), no memory (GATE_NOMEM). */
+#ifndef GI_CODEC_H
+#define GI_CODEC_H
+
+#include <gaterpc/huge.h>
+
+typedef struct gi_codec gi_codec_t;
+
+/* NULL or "" = gzip; NULL result: no such codec. */
+const gate_codec_t *gi_codec_find(const char *name);
+/* Stores up to max names in the table's order; returns how many there are. */
+size_t gi_codec_names(const char **names, size_t max);
+
+/* level 0 = the default, 1 (as huge_data_compress_level); a level beyond the
+ * codec's scale is its nearest. GATE_NOTIMPL: no such codec. */
+gate_err_t gi_codec_open(const char *name, bool compress, int level,
+                         gi_codec_t **out) GATE_MUST;
+void gi_codec_close(gi_codec_t **self_p);
+/* gate_codec_t's step, guarded: with finish, an empty *in and room to write, a
+ * step that does nothing is GATE_BADDATA (truncated). */
+gate_err_t gi_codec_step(gi_codec_t *self, gate_bytes_t *in, void *out,
+                         size_t *out_size, bool finish) GATE_MUST;
+
+/* gate_compress without a pool: *out is malloc'ed. */
+gate_err_t gi_codec_compress(const char *name, int level, gate_bytes_t in,
+                             void **out, size_t *out_size) GATE_MUST;
+
+/* The built-in ones, one file each. */
+extern const gate_codec_t gi_codec_gzip, gi_codec_bz2, gi_codec_lzma,
+    gi_codec_zstd, gi_codec_lz4;
+
+/* Advances *in by used bytes. */
+static inline void gi_codec_used(gate_bytes_t *in, size_t used) {
+    if (used) /* data may be NULL when it is empty */
+        in->data = (const char *)in->data + used;
+    in->size -= used;
+}
+
+#endif

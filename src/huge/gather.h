@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* gather.h -- takes compressed blocks in any order within a window and gives
+ * the one gzip member that they make, in frames.
+ * Thread: one at a time. Owns: the pieces it was given.
+ * Law: memory is bounded by window pieces and the chunks not taken yet. */
+#ifndef GI_GATHER_H
+#define GI_GATHER_H
+
+#include "chunk.h"
+#include "split.h"
+
+#define GI_GATHER_WINDOW_MAX 256
+
+/* A finished block. */
+typedef struct gi_piece {
+    uint64_t seq; /* 0, 1, 2, ... */
+    void *data;   /* gi_mem memory; taken */
+    size_t size;
+    uint32_t crc;   /* of the original bytes */
+    size_t in_size; /* how many they were */
+    bool last;
+} gi_piece_t;
+
+typedef struct gi_gather {
+    gi_chunker_t chunker;
+    gi_member_t member;
+    gi_piece_t *window; /* ring by seq; data NULL = not there */
+    size_t n_window;
+    uint64_t next; /* the block to be joined next */
+    bool ended;    /* the trailer is in the chunker */
+} gi_gather_t;
+
+/* GATE_NOMEM. */
+gate_err_t gi_gather_init(gi_gather_t *self, size_t chunk_bytes,
+                          size_t window) GATE_MUST;
+void gi_gather_fini(gi_gather_t *self);
+/* Takes piece->data on GATE_OK. GATE_BADARG: behind, beyond the window, there
+ * already, or after the end. */
+gate_err_t gi_gather_put(gi_gather_t *self, gi_piece_t *piece) GATE_MUST;
+/* True: *chunk is the next frame, borrowed until the next put. */
+bool gi_gather_next(gi_gather_t *self, gate_bytes_t *chunk);
+/* Everything has been joined and given. */
+bool gi_gather_done(const gi_gather_t *self);
+bool gi_gather_valid(const gi_gather_t *self);
+
+#endif

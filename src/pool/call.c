@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* call.c -- a request as its handler sees it. Everything that depends on where
+ * the handler runs goes through self->ops. */
+#include "call.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "mem.h"
+#include "scan.h"
+
+#define S_ZONE_CHUNK 2048
+#define S_OUT_KEEP 65536
+
+/* ---- life ------------------------------------------------------------------
+ */
+void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
+                  gate_runtime_t *runtime, const gate_settings_t *settings) {
+    memset(self, 0, sizeof *self);
+    self->ops = ops;
+    self->runtime = runtime;
+    self->settings = settings;
+    self->deadline_ms = INT64_MAX;
+    atomic_init(&self->cancel, false);
+    gi_error_init(&self->error);
+}
+
+void gi_call_reset(gate_call_t *self) {
+    self->args_packed = self->kwargs_packed = (gate_bytes_t){NULL, 0};
+    self->decoded = self->packed = self->answered = self->streamed = false;
+    atomic_store_explicit(&self->cancel, false, memory_order_relaxed);
+    if (self->zone)
+        msgpack_zone_clear(self->zone);
+    gi_arena_fini(&self->arena);
+    gi_buf_reset(&self->out, S_OUT_KEEP);
+    gi_error_fini(&self->error);
+}
+
+void gi_call_fini(gate_call_t *self) {
+    if (self->zone)
+        msgpack_zone_free(self->zone);
+    self->zone = NULL;
+    self->decoded = false;
+    gi_arena_fini(&self->arena);
+    gi_buf_fini(&self->out);
+    gi_error_fini(&self->error);
+}
+
+/* ---- arguments -------------------------------------------------------------
+ */
+static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
+                               msgpack_object_type type, const char *what,
+                               msgpack_object *out) {
+    gate_err_t e;
+
+    if (!packed.size) { /* an empty array or map: both members are zero */
+        memset(out, 0, sizeof *out);
+        out->type = type;
+        return GATE_OK;
+    }
+    e = gi_value_decode_into(packed.data, packed.size, self->zone,
+                             self->settings, out);
+    if (e == GATE_OK && out->type != type)
+        e = gi_err(GATE_BADARG, "%s: %s is not a msgpack %s", self->method,
+                   what, type == MSGPACK_OBJECT_ARRAY ? "array" : "map");
+    return e;
+}
+
+static gate_err_t s_decode(gate_call_t *self) {
+    gate_err_t e;
+
+    if (self->decoded)
+        return GATE_OK;
+    if (!self->zone && !(self->zone = msgpack_zone_new(S_ZONE_CHUNK)))
+        return gi_err(GATE_NOMEM, "the arguments of a call");
+    e = s_decode_one(self, self->args_packed, MSGPACK_OBJECT_ARRAY, "args",
+                     &self->args);
+    if (e == GATE_OK)
+        e = s_decode_one(self, self->kwargs_packed, MSGPACK_OBJECT_MAP,
+                         "kwargs", &self->kwargs);
+    self->decoded = e == GATE_OK;
+    return e;
+}
+
+gate_err_t gate_args_(gate_call_t *self, const gate_slot_t *slots, size_t n) {
+    gate_err_t e = s_decode(self);
+
+    if (e == GATE_OK)
+        e = gi_slots_store(slots, n, &self->args, &self->kwargs, &self->arena,
+                           self->ops->queue, self);
+    return e;
+}
+
+const msgpack_object *gate_call_raw_args(const gate_call_t *self) {
+    return self->decoded ? &self->args : NULL;
+}
+
+const msgpack_object *gate_call_raw_kwargs(const gate_call_t *self) {
+    return self->decoded ? &self->kwargs : NULL;
+}
+
+/* ---- the answer -------------------------------------------------------------
+ */
+static gate_err_t s_pack(gate_call_t *self, const gate_arg_t *v) {
+    gate_err_t e;
+
+    gi_buf_reset(&self->out, S_OUT_KEEP);
+    self->packed = self->answered = false;
+    e = gi_arg_pack(&self->out, v, self->settings);
+    if (e == GATE_OK && self->out.failed)
+        e = gi_err(GATE_NOMEM, "%s: the result", self->method);
+    if (e != GATE_OK)
+        gi_buf_reset(&self->out, S_OUT_KEEP);
+    return e;
+}
+
+gate_err_t gate_return_(gate_call_t *self, gate_arg_t v) {
+    gate_err_t e;
+
+    if (self->streamed)
+        return gi_err(GATE_BADARG, "%s: a result after yielded items",
+                      self->method);
+    e = s_pack(self, &v);
+    if (e == GATE_OK) {
+        self->answered = true;
+        gi_error_fini(&self->error);
+    }
+    return e;
+}
+
+gate_err_t gate_raise(gate_call_t *self, const char *cls, const char *fmt,
+                      ...) {
+    char brief[512], *text = brief;
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(brief, sizeof brief, fmt, args);
+    va_end(args);
+    if (n >= (int)sizeof brief && (text = gi_mem_alloc((size_t)n + 1))) {
+        va_start(args, fmt);
+        vsnprintf(text, (size_t)n + 1, fmt, args);
+        va_end(args);
+    }
+    gi_error_story(&self->error, GATE_RAISED, cls, text ? text : brief, NULL);
+    if (text != brief)
+        gi_mem_free(text);
+    return GATE_RAISED;
+}
+
+msgpack_packer *gate_call_packer(gate_call_t *self) {
+    gi_buf_reset(&self->out, S_OUT_KEEP);
+    self->answered = false;
+    self->packed = true;
+    msgpack_packer_init(&self->packer, &self->out, gi_buf_write);
+    return &self->packer;
+}
+
+gate_err_t gate_yield_(gate_call_t *self, gate_arg_t v) {
+    gate_err_t e;
+
+    if (!self->ops->yield)
+        return gi_err(GATE_WOULDBLOCK,
+                      "%s: yield where nothing may wait; use gate_generate",
+                      self->method);
+    if (self->answered || self->packed)
+        return gi_err(GATE_BADARG, "%s: an item after a result", self->method);
+    e = s_pack(self, &v);
+    if (e != GATE_OK)
+        return e;
+    self->streamed = true;
+    e = self->ops->yield(self);
+    gi_buf_reset(&self->out, S_OUT_KEEP);
+    return e;
+}
+
+gate_err_t gate_generate(gate_call_t *self,
+                         gate_err_t (*next)(gate_call_t *call, void *state),
+                         void *state, void (*done)(void *state)) {
+    if (self->ops->generate)
+        return self->ops->generate(self, next, state, done);
+    if (done)
+        done(state);
+    return gi_err(GATE_NOTIMPL, "%s: gate_generate is not possible here",
+                  self->method);
+}
+
+/* ---- answering later --------------------------------------------------------
+ */
+gate_call_t *gate_call_keep(gate_call_t *self) {
+    if (self->ops->keep)
+        return self->ops->keep(self);
+    gi_err(GATE_NOTIMPL, "%s: a job cannot be kept", self->method);
+    return NULL;
+}
+
+void gate_finish_(gate_call_t **self_p, gate_arg_t v) {
+    gate_call_t *self = *self_p;
+
+    if (!self)
+        return;
+    *self_p = NULL;
+    gi_error_fini(&self->error);
+    if (gate_return_(self, v) != GATE_OK)
+        gi_error_set(&self->error, gate_error());
+    self->ops->finish(self);
+}
+
+void gate_fail(gate_call_t **self_p, const char *cls, const char *text) {
+    gate_call_t *self = *self_p;
+
+    if (!self)
+        return;
+    *self_p = NULL;
+    gi_buf_reset(&self->out, S_OUT_KEEP);
+    gi_error_story(&self->error, GATE_RAISED, cls, text, NULL);
+    self->ops->finish(self);
+}
+
+gate_err_t gate_call_run(gate_call_t *self, gate_pool_t *pool, gate_fn *job,
+                         gate_arg_t args, gate_then_fn *then) {
+    if (self->ops->run)
+        return self->ops->run(self, pool, job, args, then);
+    return gi_err(GATE_NOTIMPL, "%s: a job cannot run another one and go on",
+                  self->method);
+}
+
+/* ---- who, where, how long
+ * ---------------------------------------------------- */
+void *gate_call_ctx(gate_call_t *self) { return self->ctx; }
+
+gate_runtime_t *gate_call_runtime(gate_call_t *self) { return self->runtime; }
+
+const char *gate_call_method(const gate_call_t *self) {
+    return self->method ? self->method : "";
+}
+
+const char *gate_call_user(const gate_call_t *self) {
+    return self->user ? self->user : "";
+}
+
+gate_bytes_t gate_call_client(const gate_call_t *self) { return self->client; }
+
+int64_t gate_call_time_left_ms(const gate_call_t *self) {
+    int64_t left;
+
+    if (self->deadline_ms == INT64_MAX)
+        return INT64_MAX;
+    left = self->deadline_ms - gi_clock_ms();
+    return left > 0 ? left : 0;
+}
+
+bool gate_call_cancelled(const gate_call_t *self) {
+    /* ops takes it without const; it is only looked at. */
+    gate_call_t *call = (gate_call_t *)(uintptr_t)self;
+
+    return atomic_load_explicit(&call->cancel, memory_order_acquire) ||
+           (self->ops->cancelled && self->ops->cancelled(call));
+}
+
+int gate_call_attempt(const gate_call_t *self) {
+    return self->attempt > 0 ? self->attempt : 1;
+}
+
+/* ---- running a handler
+ * -------------------------------------------------------- */
+/* What the handler left behind is one packed value? Makes it so. */
+static gate_err_t s_check_result(gate_call_t *self) {
+    gi_limits_t limits;
+    gate_err_t e;
+
+    if (self->streamed) {
+        gi_buf_reset(&self->out, S_OUT_KEEP);
+        return GATE_OK;
+    }
+    if (self->answered)
+        return GATE_OK;
+    if (!self->packed) /* as a Python method without a return */
+        return s_pack(self, &(gate_arg_t){.type = GATE_A_NIL});
+    if (self->out.failed)
+        return gi_err(GATE_NOMEM, "%s: the result", self->method);
+    limits = gi_scan_limits(self->settings);
+    e = gi_scan(self->out.data, self->out.size, &limits);
+    if (e != GATE_OK)
+        e = gi_err(GATE_BADARG, "%s: the result built is not one value: %s",
+                   self->method, gate_error()->text);
+    return e;
+}
+
+/* The story of code e: the raised one, the thread's if it is e's, or e's own.
+ */
+static gate_err_t s_fail(gate_call_t *self, gate_err_t e) {
+    gi_buf_reset(&self->out, S_OUT_KEEP);
+    if (self->error.story.code != GATE_OK)
+        return self->error.story.code;
+    if (e <= GATE_OK || e >= GATE_ERR_COUNT || e == GATE_KEPT)
+        gi_error_story(&self->error, GATE_RAISED, NULL,
+                       "the handler returned a code that is none", NULL);
+    else if (gate_error()->code == e)
+        gi_error_set(&self->error, gate_error());
+    else
+        gi_error_story(&self->error, e, NULL, gate_err_text(e), NULL);
+    return self->error.story.code;
+}
+
+gate_err_t gi_call_settle(gate_call_t *self, gate_err_t e) {
+    if (e == GATE_KEPT)
+        return e;
+    if (e == GATE_EOS) { /* a stream's end, the only word of an empty one */
+        self->streamed = true;
+        e = GATE_OK;
+    }
+    if (e == GATE_OK)
+        e = self->error.story.code; /* raised, and then GATE_OK returned */
+    if (e == GATE_OK)
+        e = s_check_result(self);
+    return e == GATE_OK ? e : s_fail(self, e);
+}
+
+gate_err_t gi_call_invoke(gate_call_t *self, gate_fn *fn) {
+    gate_err_t e;
+
+    if (!self->method)
+        self->method = "job";
+    /* An older call's story must not become this one's. */
+    if (gate_error()->code != GATE_OK)
+        gi_err_story(GATE_OK, NULL, NULL, NULL);
+    e = s_decode(self);
+    if (e == GATE_OK)
+        e = fn(self);
+    return gi_call_settle(self, e);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cq.c -- a list of completed futures linked through themselves, so it needs no
+ * memory of its own, and an eventfd that is readable exactly while the list is
+ * not empty: rung and emptied under the mutex, only when that changes. */
+#include "cq.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "mem.h"
+#include "ref.h"
+#include "clock.h"
+#include "wait.h"
+
+struct gate_cq {
+    pthread_mutex_t mutex;
+    gi_ref_t ref; /* the user's and one for each future under way */
+    int fd;
+    bool closed; /* the user has gone */
+    gate_future_t *first, *last;
+};
+
+gate_cq_t *gate_cq_new(void) {
+    gate_cq_t *self = gi_mem_calloc(1, sizeof *self);
+
+    if (!self)
+        return NULL;
+    self->fd = gi_wait_eventfd();
+    if (self->fd < 0) {
+        gi_mem_free(self);
+        return NULL;
+    }
+    gi_ref_init(&self->ref);
+    pthread_mutex_init(&self->mutex, NULL);
+    return self;
+}
+
+static void s_drop(gate_cq_t *self) {
+    if (!gi_ref_drop(&self->ref))
+        return;
+    close(self->fd);
+    pthread_mutex_destroy(&self->mutex);
+    gi_mem_free(self);
+}
+
+void gi_cq_share(gate_cq_t *self) { gi_ref_take(&self->ref); }
+
+void gi_cq_push(gate_cq_t *self, gate_future_t *future) {
+    bool closed;
+
+    *gi_future_link(future) = NULL;
+    pthread_mutex_lock(&self->mutex);
+    closed = self->closed;
+    if (!closed) {
+        if (self->first)
+            *gi_future_link(self->last) = future;
+        else
+            self->first = future;
+        if (self->first == future)
+            gi_wait_ring(self->fd);
+        self->last = future;
+    }
+    pthread_mutex_unlock(&self->mutex);
+    if (closed)
+        gi_future_drop_then(future);
+    s_drop(self);
+}
+
+static gate_future_t *s_pop(gate_cq_t *self) {
+    gate_future_t *future;
+
+    pthread_mutex_lock(&self->mutex);
+    future = self->first;
+    if (future && !(self->first = *gi_future_link(future)))
+        gi_wait_hush(self->fd);
+    pthread_mutex_unlock(&self->mutex);
+    return future;
+}
+
+void gate_cq_destroy(gate_cq_t **self_p) {
+    gate_cq_t *self = *self_p;
+    gate_future_t *future;
+
+    if (!self)
+        return;
+    *self_p = NULL;
+    pthread_mutex_lock(&self->mutex);
+    self->closed = true;
+    pthread_mutex_unlock(&self->mutex);
+    while ((future = s_pop(self)))
+        gi_future_drop_then(future);
+    s_drop(self);
+}
+
+int gate_cq_fd(const gate_cq_t *self) { return self->fd; }
+
+size_t gate_cq_dispatch(gate_cq_t *self, size_t max) {
+    gate_future_t *future;
+    size_t n = 0;
+
+    while (n < max && (future = s_pop(self))) {
+        gi_future_run_then(future);
+        n++;
+    }
+    return n;
+}
+
+/* Milliseconds for poll(), rounded up so that it does not spin at the end. */
+static int s_poll_ms(int64_t deadline_ns) {
+    int64_t left;
+
+    if (deadline_ns == INT64_MAX)
+        return -1;
+    left = (deadline_ns - gi_clock_ns() + 999999) / 1000000;
+    return left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left;
+}
+
+size_t gate_cq_wait(gate_cq_t *self, size_t max, int64_t timeout_ms) {
+    struct pollfd item = {.fd = self->fd, .events = POLLIN};
+    int64_t deadline_ns = gi_wait_deadline(timeout_ms);
+    size_t n = gate_cq_dispatch(self, max);
+    int wait_ms;
+
+    /* Another thread may take what woke us, so look until the time is over. */
+    while (!n && max && (wait_ms = s_poll_ms(deadline_ns)) != 0) {
+        poll(&item, 1, wait_ms);
+        n = gate_cq_dispatch(self, max);
+    }
+    return n;
+}

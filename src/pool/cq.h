@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cq.h -- between futures and completion queues; room-internal. A queue lives
+ * until its user has destroyed it and no future refers to it any more. */
+#ifndef GI_CQ_H
+#define GI_CQ_H
+
+#include <gaterpc/future.h>
+
+/* For a future that will be pushed; gi_cq_push gives the reference up. */
+void gi_cq_share(gate_cq_t *self);
+/* Takes a completed future; drops it when the queue was destroyed. */
+void gi_cq_push(gate_cq_t *self, gate_future_t *future);
+
+/* What the queue needs of a future (future.c). */
+gate_future_t **gi_future_link(gate_future_t *self);
+void gi_future_run_then(gate_future_t *self);
+void gi_future_drop_then(gate_future_t *self);
+
+#endif

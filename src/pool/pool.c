@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool.c -- what all kinds of pools have in common, and the names of functions.
+ */
+#include "pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "mem.h"
+#include "ref.h"
+
+struct gi_pool_shared {
+    gi_ref_t ref;
+    gate_settings_t *settings;
+    pthread_mutex_t mutex; /* of what follows */
+    pthread_cond_t empty;
+    gate_pool_t *pool; /* NULL: it was destroyed */
+    size_t inside;
+};
+
+/* ---- what outlives the pool
+ * ---------------------------------------------------- */
+static gi_pool_shared_t *s_shared_new(const gate_settings_t *from,
+                                      gate_pool_t *pool) {
+    gi_pool_shared_t *self = gi_mem_calloc(1, sizeof *self);
+
+    if (!self)
+        return NULL;
+    self->settings = gate_settings_dup(from ? from : gi_settings_defaults());
+    if (!self->settings) {
+        gi_mem_free(self);
+        return NULL;
+    }
+    self->pool = pool;
+    gi_ref_init(&self->ref);
+    pthread_mutex_init(&self->mutex, NULL);
+    pthread_cond_init(&self->empty, NULL);
+    return self;
+}
+
+gi_pool_shared_t *gi_pool_share(gate_pool_t *self) {
+    gi_ref_take(&self->shared->ref);
+    return self->shared;
+}
+
+void gi_pool_shared_release(void *shared) {
+    gi_pool_shared_t *self = shared;
+
+    if (!gi_ref_drop(&self->ref))
+        return;
+    pthread_cond_destroy(&self->empty);
+    pthread_mutex_destroy(&self->mutex);
+    gate_settings_destroy(&self->settings);
+    gi_mem_free(self);
+}
+
+gate_pool_t *gi_pool_enter(gi_pool_shared_t *self) {
+    gate_pool_t *pool;
+
+    pthread_mutex_lock(&self->mutex);
+    pool = self->pool;
+    if (pool)
+        self->inside++;
+    pthread_mutex_unlock(&self->mutex);
+    return pool;
+}
+
+void gi_pool_leave(gi_pool_shared_t *self) {
+    pthread_mutex_lock(&self->mutex);
+    if (--self->inside == 0)
+        pthread_cond_broadcast(&self->empty);
+    pthread_mutex_unlock(&self->mutex);
+}
+
+/* Nobody enters any more, nobody is inside. */
+static void s_shut(gi_pool_shared_t *self) {
+    pthread_mutex_lock(&self->mutex);
+    self->pool = NULL;
+    while (self->inside)
+        pthread_cond_wait(&self->empty, &self->mutex);
+    pthread_mutex_unlock(&self->mutex);
+}
+
+/* ---- life
+ * ------------------------------------------------------------------------ */
+gate_pool_t *gi_pool_make(const gi_pool_base_t *base, const gi_pool_ops_t *ops,
+                          void *impl) {
+    gate_pool_t *self = gi_mem_calloc(1, sizeof *self);
+
+    if (self)
+        self->shared = s_shared_new(base->settings, self);
+    if (!self || !self->shared) {
+        gi_mem_free(self);
+        gi_err(GATE_NOMEM, "a pool");
+        return NULL;
+    }
+    self->ops = ops;
+    self->impl = impl;
+    self->settings = self->shared->settings;
+    self->runtime = base->runtime;
+    self->release_owner = base->release_owner;
+    self->owner = base->owner;
+    return self;
+}
+
+void gate_pool_destroy(gate_pool_t **self_p) {
+    gate_pool_t *self = *self_p;
+
+    if (!self)
+        return;
+    *self_p = NULL;
+    s_shut(self->shared);
+    self->ops->destroy(self);
+    gi_pool_shared_release(self->shared);
+    if (self->release_owner)
+        self->release_owner(self->owner);
+    gi_mem_free(self);
+}
+
+/* ---- by kind
+ * ---------------------------------------------------------------------- */
+gate_err_t gate_pool_drain(gate_pool_t *self, int64_t timeout_ms) {
+    return self->ops->drain(self, timeout_ms);
+}
+
+gate_err_t gate_pool_resize(gate_pool_t *self, int workers) {
+    return self->ops->resize(self, workers);
+}
+
+gate_value_t *gate_pool_stats(gate_pool_t *self) {
+    return self->ops->stats(self);
+}
+
+gate_err_t gi_pool_submit(gate_pool_t *self, const gi_request_t *request,
+                          gi_ticket_t *ticket) {
+    return self->ops->submit(self, request, ticket);
+}
+
+void gi_pool_cancel(gate_pool_t *self, gi_ticket_t ticket) {
+    if (ticket)
+        self->ops->cancel(self, ticket);
+}
+
+void gi_pool_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
+                    size_t bytes) {
+    if (ticket)
+        self->ops->credit(self, ticket, items, bytes);
+}
+
+gate_err_t gi_pool_run(gate_pool_t *self, gi_job_t *job) {
+    return self->ops->run ? self->ops->run(self, job) : GATE_BADARG;
+}
+
+bool gi_pool_is_procs(const gate_pool_t *self) {
+    return strcmp(self->ops->kind, "processes") == 0;
+}
+
+gate_value_t *gi_pool_numbers_value(const gi_pool_numbers_t *self) {
+    const gate_arg_t entries[] = {
+        gate_kw("kind", self->kind),
+        gate_kw("workers", self->workers),
+        gate_kw("queued", self->queued),
+        gate_kw("oldest_ms", self->oldest_ms),
+        gate_kw("running", self->running),
+        gate_kw("done", self->done),
+        gate_kw("failed", self->failed),
+        gate_kw("lost", self->lost),
+        gate_kw("cancelled", self->cancelled),
+        gate_kw_("restarts", gate_map_(self->restarts, self->n_restarts)),
+        gate_kw("state", self->state),
+    };
+
+    return gate_value_new_(
+        gate_map_(entries, sizeof entries / sizeof *entries));
+}
+
+/* ---- names of functions
+ * ------------------------------------------------------------ */
+/* Open addressing, only ever added to: readers need no lock. A slot's name is
+ * stored before its function (release), so whoever sees the one has the other.
+ */
+#define S_NAMES 1024
+
+static struct {
+    _Atomic(gate_fn *) fn;
+    char *name;
+} s_names[S_NAMES];
+static pthread_mutex_t s_names_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+/* The slot of fn or the free one where it belongs; S_NAMES: none. */
+static size_t s_name_slot(gate_fn *fn) {
+    size_t hash = (size_t)((uintptr_t)fn * 0x9e3779b97f4a7c15u >> 32), i;
+
+    for (i = 0; i < S_NAMES; i++) {
+        size_t at = (hash + i) % S_NAMES;
+        gate_fn *there =
+            atomic_load_explicit(&s_names[at].fn, memory_order_acquire);
+
+        if (!there || there == fn)
+            return at;
+    }
+    return S_NAMES;
+}
+
+void gate_fn_register(const char *name, gate_fn *fn) {
+    size_t at;
+
+    pthread_mutex_lock(&s_names_mutex);
+    at = s_name_slot(fn);
+    if (at < S_NAMES && !atomic_load(&s_names[at].fn) &&
+        (s_names[at].name = gi_mem_strdup(name)))
+        atomic_store_explicit(&s_names[at].fn, fn, memory_order_release);
+    pthread_mutex_unlock(&s_names_mutex);
+}
+
+const char *gi_pool_fn_name(gate_fn *fn) {
+    size_t at = s_name_slot(fn);
+
+    return at < S_NAMES && atomic_load(&s_names[at].fn) == fn ? s_names[at].name
+                                                              : NULL;
+}

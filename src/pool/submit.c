@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* submit.c -- jobs for any kind of pool: arguments packed, a sink that
+ * completes a future or feeds a stream. */
+#include "submit.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "clock.h"
+#include "future.h"
+#include "mem.h"
+#include "procs.h"
+#include "ref.h"
+#include "rpc.h"
+#include "stream.h"
+
+/* ---- arguments
+ * ------------------------------------------------------------------ */
+/* Queues among the arguments become references to the request's queues. */
+static gate_err_t s_refer_queues(gi_submit_t *self, gate_arg_t *args, size_t n,
+                                 gi_buf_t *refs) {
+    gi_request_t *request = &self->request;
+    size_t i, at;
+
+    request->queues = self->queues;
+    /* The most that all references take, so that none moves while packing. */
+    if (!gi_buf_reserve(refs, n * 16))
+        return gi_err(GATE_NOMEM, "the arguments of a job");
+    for (i = 0; i < n; i++) {
+        gate_err_t e;
+
+        if (args[i].type != GATE_A_QUEUE)
+            continue;
+        if (request->n_queues == GI_SUBMIT_QUEUES_MAX)
+            return gi_err(GATE_BADARG, "more than %d queues for one job",
+                          GI_SUBMIT_QUEUES_MAX);
+        at = refs->size;
+        e = gi_queue_pack_ref(refs, request->n_queues);
+        if (e != GATE_OK)
+            return e;
+        self->queues[request->n_queues++] =
+            (gate_queue_t *)(uintptr_t)args[i].as.p;
+        args[i].type = GATE_A_RAW;
+        args[i].as.p = refs->data + at;
+        args[i].n = refs->size - at;
+    }
+    return GATE_OK;
+}
+
+static gate_err_t s_pack(gi_submit_t *self, gate_pool_t *pool,
+                         const gate_arg_t *args, size_t n) {
+    gi_rpc_request_t sizes;
+    gate_err_t e = gi_rpc_pack_request(&self->packed, "", 0, args, n,
+                                       pool->settings, &sizes);
+
+    if (e != GATE_OK)
+        return e;
+    self->request.args.data = self->packed.data + sizes.func_size;
+    self->request.args.size = sizes.args_size;
+    self->request.kwargs.data =
+        self->packed.data + sizes.func_size + sizes.args_size;
+    self->request.kwargs.size = sizes.kwargs_size;
+    self->timeout_ms = sizes.timeout_ms;
+    return GATE_OK;
+}
+
+static gate_err_t s_pack_with_queues(gi_submit_t *self, gate_pool_t *pool,
+                                     const gate_arg_t *args, size_t n) {
+    gate_arg_t *copy = gi_mem_alloc(n * sizeof *copy);
+    gi_buf_t refs = {0};
+    gate_err_t e;
+
+    if (!copy)
+        return gi_err(GATE_NOMEM, "the arguments of a job");
+    memcpy(copy, args, n * sizeof *copy);
+    e = s_refer_queues(self, copy, n, &refs);
+    if (e == GATE_OK)
+        e = s_pack(self, pool, copy, n);
+    gi_buf_fini(&refs);
+    gi_mem_free(copy);
+    return e;
+}
+
+static bool s_has_queue(const gate_arg_t *args, size_t n) {
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        if (args[i].type == GATE_A_QUEUE)
+            return true;
+    return false;
+}
+
+gate_err_t gi_submit_init(gi_submit_t *self, gate_pool_t *pool, gate_fn *fn,
+                          const gate_arg_t *args, size_t n) {
+    memset(self, 0, sizeof *self);
+    self->timeout_ms = -1;
+    self->request.fn = fn;
+    self->request.name = gi_pool_fn_name(fn);
+    self->request.deadline_ms = INT64_MAX;
+    if (gi_pool_is_procs(pool) && s_has_queue(args, n))
+        return s_pack_with_queues(self, pool, args, n);
+    return s_pack(self, pool, args, n);
+}
+
+void gi_submit_fini(gi_submit_t *self) { gi_buf_fini(&self->packed); }
+
+/* ---- one result
+ * --------------------------------------------------------------------- */
+/* References: the submitting thread's (until the ticket is stored) and the
+ * sink's. */
+typedef struct s_one {
+    gi_ref_t ref;
+    gate_pool_t *pool;
+    gate_future_t *future;
+    _Atomic gi_ticket_t ticket;
+} s_one_t;
+
+static void s_one_drop(s_one_t *self) {
+    if (gi_ref_drop(&self->ref))
+        gi_mem_free(self);
+}
+
+static const gate_error_t s_nomem = {GATE_NOMEM, "MemoryError",
+                                     "no memory for a job's result", ""};
+
+static void s_one_done(void *ctx, const void *data, size_t size,
+                       const gate_error_t *err) {
+    static const gate_error_t a_stream = {
+        GATE_BADARG, "TypeError",
+        "the job yields a stream; use gate_submit_stream", ""};
+    s_one_t *self = ctx;
+    char *copy;
+
+    if (err)
+        gi_future_fail(self->future, err->code == GATE_EOS ? &a_stream : err);
+    else if ((copy = gi_mem_dup(data, size)))
+        gi_future_complete_packed(self->future, copy, size, gi_mem_free, copy);
+    else
+        gi_future_fail(self->future, &s_nomem);
+    s_one_drop(self);
+}
+
+static void s_one_cancel(void *ctx, gate_future_t *future) {
+    s_one_t *self = ctx;
+
+    (void)future;
+    gi_pool_cancel(self->pool, atomic_load(&self->ticket));
+}
+
+static s_one_t *s_one_new(gate_pool_t *pool) {
+    s_one_t *self = gi_mem_alloc(sizeof *self);
+    gi_pool_shared_t *shared;
+
+    if (!self)
+        return NULL;
+    shared = gi_pool_share(pool);
+    self->future =
+        gi_future_new(pool->settings, gi_pool_shared_release, shared);
+    if (!self->future) {
+        gi_pool_shared_release(shared);
+        gi_mem_free(self);
+        return NULL;
+    }
+    self->pool = pool;
+    atomic_init(&self->ticket, 0);
+    gi_ref_init(&self->ref);
+    gi_ref_take(&self->ref);
+    gi_future_on_cancel(self->future, s_one_cancel, self);
+    return self;
+}
+
+static gate_future_t *s_start_one(gate_pool_t *pool, gi_submit_t *submit) {
+    static const gi_sink_t sink = {.done = s_one_done};
+    s_one_t *self = s_one_new(pool);
+    gate_future_t *future;
+    gi_ticket_t ticket = 0;
+
+    if (!self)
+        return gi_future_failed(&s_nomem);
+    future = self->future;
+    submit->request.sink = &sink;
+    submit->request.ctx = self;
+    if (submit->timeout_ms >= 0)
+        submit->request.deadline_ms = gi_clock_ms() + submit->timeout_ms;
+    if (gi_pool_submit(pool, &submit->request, &ticket) == GATE_OK) {
+        atomic_store(&self->ticket, ticket);
+    } else {
+        gi_future_fail(future, gate_error());
+        s_one_drop(self); /* the sink's */
+    }
+    s_one_drop(self);
+    return future;
+}
+
+gate_future_t *gate_submit_with_(gate_pool_t *self, gate_fn *fn,
+                                 const gate_job_options_t *options,
+                                 const gate_arg_t *args, size_t n) {
+    gate_future_t *future;
+    gi_submit_t submit;
+
+    if (gi_submit_init(&submit, self, fn, args, n) == GATE_OK) {
+        if (options)
+            submit.request.options = *options;
+        future = s_start_one(self, &submit);
+    } else {
+        future = gi_future_failed(gate_error());
+    }
+    gi_submit_fini(&submit);
+    return future;
+}
+
+gate_future_t *gate_submit_(gate_pool_t *self, gate_fn *fn,
+                            const gate_arg_t *args, size_t n) {
+    return gate_submit_with_(self, fn, NULL, args, n);
+}
+
+/* ---- a stream
+ * -------------------------------------------------------------------------- */
+typedef struct s_many {
+    gi_ref_t ref; /* as s_one_t */
+    gate_pool_t *pool;
+    gate_stream_t *stream;
+    size_t index; /* items before the next */
+    _Atomic gi_ticket_t ticket;
+} s_many_t;
+
+static void s_many_drop(s_many_t *self) {
+    if (gi_ref_drop(&self->ref))
+        gi_mem_free(self);
+}
+
+static void s_many_credit(void *ctx, size_t items, size_t bytes) {
+    s_many_t *self = ctx;
+
+    gi_pool_credit(self->pool, atomic_load(&self->ticket), items, bytes);
+}
+
+static void s_many_stop(void *ctx) {
+    s_many_t *self = ctx;
+
+    gi_pool_cancel(self->pool, atomic_load(&self->ticket));
+}
+
+static void s_many_fail(s_many_t *self, gate_err_t e) {
+    gate_error_t story = {e, gi_err_class(e), gate_err_text(e), ""};
+
+    gi_stream_fail(self->stream, &story);
+    s_many_stop(self);
+}
+
+static void s_many_item(void *ctx, const void *data, size_t size) {
+    s_many_t *self = ctx;
+    char *copy = gi_mem_dup(data, size);
+    gate_err_t e = GATE_NOMEM;
+
+    if (copy)
+        e = gi_stream_push(self->stream, copy, size, gi_mem_free, copy,
+                           self->index++);
+    if (e != GATE_OK && e != GATE_CANCELLED)
+        s_many_fail(self, e);
+}
+
+/* A plain result: the stream's only item, in the form of a single reply. */
+static void s_many_single(s_many_t *self, const void *data, size_t size) {
+    gi_buf_t reply = {0};
+    unsigned char *bytes;
+    size_t n;
+
+    gi_buf_append(&reply, gi_rpc_ok_prefix, sizeof gi_rpc_ok_prefix);
+    gi_buf_append(&reply, data, size);
+    gi_buf_append(&reply, gi_rpc_ok_suffix, sizeof gi_rpc_ok_suffix);
+    if (reply.failed) {
+        gi_buf_fini(&reply);
+        gi_stream_fail(self->stream, &s_nomem);
+        return;
+    }
+    bytes = gi_buf_take(&reply, &n);
+    gi_stream_push_reply(self->stream, bytes, n, gi_mem_free, bytes);
+}
+
+static void s_many_done(void *ctx, const void *data, size_t size,
+                        const gate_error_t *err) {
+    s_many_t *self = ctx;
+
+    if (!err)
+        s_many_single(self, data, size);
+    else if (err->code == GATE_EOS)
+        gi_stream_end(self->stream);
+    else
+        gi_stream_fail(self->stream, err);
+    gi_stream_release(&self->stream);
+    s_many_drop(self);
+}
+
+static s_many_t *s_many_new(gate_pool_t *pool, int64_t timeout_ms) {
+    static const gi_stream_ops_t ops = {s_many_credit, s_many_stop};
+    s_many_t *self = gi_mem_calloc(1, sizeof *self);
+    gi_stream_options_t options = {
+        .timeout_ms = timeout_ms,
+        .max_items = (size_t)pool->settings->stream_reply_maxsize,
+        .max_bytes = (size_t)pool->settings->stream_max_bytes,
+        .ops = &ops,
+        .ctx = self,
+        .release_owner = gi_pool_shared_release,
+        .owner = gi_pool_share(pool),
+    };
+
+    if (self)
+        self->stream = gi_stream_new(pool->settings, &options);
+    if (!self || !self->stream) {
+        gi_pool_shared_release(options.owner);
+        gi_mem_free(self);
+        gi_err(GATE_NOMEM, "a stream");
+        return NULL;
+    }
+    self->pool = pool;
+    atomic_init(&self->ticket, 0);
+    gi_ref_init(&self->ref);
+    gi_ref_take(&self->ref);
+    return self;
+}
+
+static gate_err_t s_start_many(gate_pool_t *pool, gi_submit_t *submit,
+                               gate_stream_t **stream) {
+    static const gi_sink_t sink = {s_many_item, s_many_done};
+    s_many_t *self = s_many_new(pool, submit->timeout_ms);
+    gate_stream_t *reader;
+    gi_ticket_t ticket = 0;
+    gate_err_t e;
+
+    if (!self)
+        return GATE_NOMEM;
+    reader = self->stream;
+    submit->request.sink = &sink;
+    submit->request.ctx = self;
+    submit->request.credit_items = (size_t)pool->settings->stream_reply_maxsize;
+    submit->request.credit_bytes = (size_t)pool->settings->stream_max_bytes;
+    e = gi_pool_submit(pool, &submit->request, &ticket);
+    if (e == GATE_OK) {
+        atomic_store(&self->ticket, ticket);
+        *stream = reader;
+    } else {
+        gi_stream_release(&self->stream);
+        gate_stream_destroy(&reader);
+        s_many_drop(self); /* the sink's */
+    }
+    s_many_drop(self);
+    return e;
+}
+
+gate_err_t gate_submit_stream_(gate_pool_t *self, gate_fn *fn,
+                               gate_stream_t **stream, const gate_arg_t *args,
+                               size_t n) {
+    gi_submit_t submit;
+    gate_err_t e = gi_submit_init(&submit, self, fn, args, n);
+
+    if (e == GATE_OK)
+        e = s_start_many(self, &submit, stream);
+    gi_submit_fini(&submit);
+    return e;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "wait.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+void gi_wait_cond_init(pthread_cond_t *cond) {
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+int64_t gi_wait_deadline(int64_t timeout_ms) {
+    int64_t now;
+
+    if (timeout_ms < 0)
+        return INT64_MAX;
+    now = gi_clock_ns();
+    if (timeout_ms > (INT64_MAX - now) / 1000000 - 1)
+        return INT64_MAX;
+    return now + timeout_ms * 1000000;
+}
+
+static struct timespec s_timespec(int64_t ns) {
+    struct timespec out = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+
+    return out;
+}
+
+bool gi_wait_cond(pthread_cond_t *cond, pthread_mutex_t *mutex,
+                  int64_t deadline_ns) {
+    struct timespec until;
+
+    if (deadline_ns == INT64_MAX) {
+        pthread_cond_wait(cond, mutex);
+        return true;
+    }
+    until = s_timespec(deadline_ns);
+    return pthread_cond_timedwait(cond, mutex, &until) != ETIMEDOUT;
+}
+
+bool gi_wait_word(atomic_uint *word, unsigned value, int64_t deadline_ns) {
+    struct timespec until = {0, 0};
+
+    if (deadline_ns != INT64_MAX)
+        until = s_timespec(deadline_ns);
+    /* FUTEX_WAIT_BITSET takes an absolute time on the monotonic clock. */
+    while (atomic_load_explicit(word, memory_order_acquire) == value) {
+        if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
+                    deadline_ns == INT64_MAX ? NULL : &until, NULL,
+                    FUTEX_BITSET_MATCH_ANY) != 0 &&
+            errno == ETIMEDOUT)
+            return false;
+    }
+    return true;
+}
+
+void gi_wait_word_wake(atomic_uint *word) {
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+int gi_wait_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+void gi_wait_ring(int fd) {
+    uint64_t one = 1;
+
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+uint64_t gi_wait_hush(int fd) {
+    uint64_t count = 0;
+
+    while (read(fd, &count, sizeof count) < 0) {
+        count = 0;
+        if (errno != EINTR)
+            break;
+    }
+    return count;
+}
