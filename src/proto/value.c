@@ -271,8 +271,7 @@ static const msgpack_object *s_in_map(const msgpack_object_map *map,
     return NULL;
 }
 
-static const msgpack_object *s_at(const msgpack_object *o, const char *path)
-{
+static const msgpack_object *s_at(const msgpack_object *o, const char *path) {
     bool more = *path;
     while (o && more) {
         size_t size = strcspn(path, ".");

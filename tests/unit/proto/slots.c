@@ -186,8 +186,7 @@ Test(slots, more_than_sixteen) {
     s_end(&c);
 }
 
-/* ---- queues: resolved by the call
- * ------------------------------------------*/
+/* ---- queues: resolved by the call ---------------------------------------- */
 static int s_queue_object;
 
 static gate_err_t s_resolve(void *ctx, const msgpack_object *o,
