@@ -53,7 +53,7 @@ if(NOT GATE_SANITIZE STREQUAL "thread") # Criterion does not run under TSan
   file(GLOB tests CONFIGURE_DEPENDS tests/api/*.c)
   foreach(source ${tests})
     get_filename_component(name ${source} NAME_WE)
-    add_executable(api_${name} ${source})
+    add_executable(api_${name} ${source} tests/kit/rig.c)
     target_compile_options(api_${name} PRIVATE
       "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
     target_link_libraries(api_${name} PRIVATE gate_options gaterpc

@@ -170,7 +170,9 @@ static void s_enlist(gi_scall_t *c)
         c->hash_next = self->hash[slot];
         self->hash[slot] = c;
         c->link->live++;
-    } else if (c->future && c->call.deadline_ms != INT64_MAX) {
+    } else if (c->stream) {
+        gi_wheel_arm(self->wheel, &c->timer, self->now_ms);
+    } else if (c->call.deadline_ms != INT64_MAX) {
         gi_wheel_arm(self->wheel, &c->timer, c->call.deadline_ms);
     }
 }
@@ -304,24 +306,49 @@ static void s_answer_error(gi_scall_t *c, const gate_error_t *story)
         s_reply_wire(c, self->scratch.data, self->scratch.size);
 }
 
+/* A stream has no deadline: its reader times each item. Here only one that
+ * nobody reads is found; look again when it could be. */
+static bool s_is_read(gi_scall_t *c)
+{
+    gate_service_t *self = c->service;
+    int64_t idle = gi_stream_idle_ms(c->stream, self->now_ms);
+    if (c->item_timeout_ms < 0 || idle < c->item_timeout_ms) {
+        int64_t wait = c->item_timeout_ms < 0 ? 60000
+                                              : c->item_timeout_ms - idle;
+        gi_wheel_arm(self->wheel, &c->timer,
+                     self->now_ms + (wait > 10 ? wait : 10));
+        return true;
+    }
+    return false;
+}
+
+static void s_expire(gi_scall_t *c)
+{
+    gate_service_t *self = c->service;
+    char text[256];
+    gate_error_t story = {GATE_TIMEOUT, gi_err_class(GATE_TIMEOUT), text, ""};
+    if (c->stream && s_is_read(c))
+        return;
+    snprintf(text, sizeof text,
+             c->stream ? "%s.%s: its stream was not read for %lld ms"
+                       : "%s.%s: no answer within %lld ms",
+             self->name, c->method_name, (long long)c->item_timeout_ms);
+    if (c->future)
+        gi_future_fail(c->future, &story);
+    else if (c->stream)
+        gi_stream_fail(c->stream, &story);
+    c->future = NULL;
+    gi_scall_cancel(c);
+}
+
 bool gi_scall_expire(gate_service_t *self)
 {
     gi_timer_t *timer;
     bool any = false;
     while ((timer = gi_wheel_expire(self->wheel, self->now_ms))) {
-        gi_scall_t *c =
-            (gi_scall_t *)(void *)((char *)timer - offsetof(gi_scall_t, timer));
-        char text[200];
-        snprintf(text, sizeof text, "%s.%s: no answer within its deadline",
-                 self->name, c->method_name);
+        s_expire((gi_scall_t *)(void *)((char *)timer -
+                                        offsetof(gi_scall_t, timer)));
         any = true;
-        if (c->future) {
-            gate_error_t story = {GATE_TIMEOUT, gi_err_class(GATE_TIMEOUT),
-                                  text, ""};
-            gi_future_fail(c->future, &story);
-            c->future = NULL;
-        }
-        gi_scall_cancel(c);
     }
     return any;
 }
@@ -802,7 +829,9 @@ gate_err_t gi_service_call_local(gate_service_t *self, unsigned char *packed,
     c->call.kwargs_packed =
         (gate_bytes_t){packed + request->func_size + request->args_size,
                        request->kwargs_size};
-    c->call.deadline_ms = deadline_ms;
+    c->item_timeout_ms = item_timeout_ms;
+    if (!stream)
+        c->call.deadline_ms = deadline_ms;
     c->call.user = self->settings->local_user;
     c->credited = true;
     c->credit.items = self->settings->stream_reply_maxsize;

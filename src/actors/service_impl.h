@@ -106,7 +106,8 @@ typedef struct gi_smail {
 struct gi_scall {
     gate_call_t call; /* first: the handler's view */
     gi_job_t job;
-    gi_timer_t timer;       /* local: its deadline */
+    gi_timer_t timer;       /* local: its deadline, or a look at its reader */
+    int64_t item_timeout_ms;
     gi_smail_t mail;        /* LOCAL, then RETURNED */
     gi_smail_t finish_mail; /* FINISHED */
     gate_service_t *service;

@@ -42,7 +42,7 @@ gi_slot_t *gi_send_pick(gi_procs_t *p)
         if (s->state != GI_S_UP || s->quitting || s->doomed || s->stuck ||
             s->in_flight >= depth)
             continue;
-        if (p->options.max_jobs && s->in_flight > 0 &&
+        if (p->options.max_jobs &&
             s->n_done + (uint64_t)s->in_flight >=
                 (uint64_t)p->options.max_jobs)
             continue;
@@ -180,6 +180,7 @@ static void s_detach_queues(gi_slot_t *slot, gi_pjob_t *job, bool died)
 {
     for (size_t i = 0; i < job->n_queues; i++)
         gi_queue_detach(job->queues[i], slot->pid, died);
+    job->n_queues = 0;
 }
 
 static void s_take_out(gi_slot_t *slot, gi_pjob_t *job)
