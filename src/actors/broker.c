@@ -403,6 +403,23 @@ static gate_err_t s_check(gate_broker_t *self) {
     return gi_error_publish(&self->stuck);
 }
 
+/* Calls of this runtime may skip the sockets when both ends are attached here.
+ */
+static gate_err_t s_register(gate_broker_t *self) {
+    gi_registry_t *registry = gi_runtime_registry(self->rt);
+    gate_err_t e = gi_registry_endpoint(registry, self->inside, self);
+    for (unsigned i = 0; i < S_SIDES; i++)
+        for (s_endpoint_t *p = self->sides[i].endpoints; p && !e; p = p->next)
+            e = gi_registry_endpoint(registry, p->bound, self);
+    return e;
+}
+
+static void s_halt(gate_broker_t *self) {
+    gi_registry_endpoints_gone(gi_runtime_registry(self->rt), self);
+    gi_runtime_remove(self->rt, &self->drainable);
+    gi_actor_destroy(&self->actor);
+}
+
 gate_err_t gate_broker_start(gate_broker_t *self) {
     gate_err_t e = gate_runtime_start(self->rt);
     if (!e)

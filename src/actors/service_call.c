@@ -279,16 +279,23 @@ static gate_error_t s_story(gi_scall_t *c, gate_err_t outcome)
     return story;
 }
 
+gate_error_t gi_scall_as_remote(const gate_error_t *story)
+{
+    gate_error_t same = *story;
+    same.code = gi_err_of_class(story->cls);
+    return same;
+}
+
 static void s_answer_error(gi_scall_t *c, const gate_error_t *story)
 {
     gate_service_t *self = c->service;
-    if (c->future) {
-        gi_future_fail(c->future, story);
+    if (!c->link) {
+        gate_error_t same = gi_scall_as_remote(story);
+        if (c->future)
+            gi_future_fail(c->future, &same);
+        else if (c->stream)
+            gi_stream_fail(c->stream, &same);
         c->future = NULL;
-        return;
-    }
-    if (c->stream) {
-        gi_stream_fail(c->stream, story);
         return;
     }
     gi_buf_reset(&self->scratch, S_KEEP_BYTES);

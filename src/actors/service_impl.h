@@ -261,6 +261,8 @@ gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
                           gate_bytes_t request);
 /* The answer's first frames in service->out; NULL: nobody to answer. */
 gi_frames_t *gi_scall_answer(gi_scall_t *c);
+/* A local caller gets what a remote one would: the code of the class. */
+gate_error_t gi_scall_as_remote(const gate_error_t *story);
 /* Runs waiting calls while there is room. */
 void gi_scall_next_waiting(gate_service_t *self);
 /* All live calls of a link (NULL: of the service) lose their caller. */

@@ -264,8 +264,10 @@ void gi_sstream_end(gi_scall_t *c, gate_err_t outcome)
     } else if (c->stream) {
         if (ok)
             gi_stream_end(c->stream);
-        else
+        else {
+            story = gi_scall_as_remote(&story);
             gi_stream_fail(c->stream, &story);
+        }
     } else if (c->future) {
         story = (gate_error_t){
             GATE_BADARG, "TypeError",

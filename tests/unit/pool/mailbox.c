@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "mailbox.h"
+
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "clock.h"
+#include "mem.h"
+
+#define PRODUCERS 4
+#define ITEMS 50000
+
+static void *s_item(uintptr_t n) { return (void *)n; }
+
+static void *s_produce(void *arg) {
+    gi_mailbox_t *box = *(gi_mailbox_t **)arg;
+    static atomic_int ids;
+    uintptr_t id = (uintptr_t)(ids++ % PRODUCERS);
+
+    for (uintptr_t i = 1; i <= ITEMS; i++)
+        if (gi_mailbox_push(box, s_item(id << 32 | i), -1) != GATE_OK)
+            return s_item(1);
+    return NULL;
+}
+
+static bool s_readable(int fd, int timeout_ms) {
+    struct pollfd item = {fd, POLLIN, 0};
+
+    return poll(&item, 1, timeout_ms) == 1;
+}
+
+/* Small ring: producers wait for room, the owner sleeps in between. */
+Test(mailbox, order_per_producer, .timeout = 60) {
+    gi_mailbox_t *box = gi_mailbox_new(16);
+    pthread_t threads[PRODUCERS];
+    uintptr_t last[PRODUCERS] = {0};
+    size_t got = 0;
+    void *items[8], *failed;
+
+    for (int i = 0; i < PRODUCERS; i++)
+        pthread_create(&threads[i], NULL, s_produce, &box);
+    while (got < PRODUCERS * ITEMS) {
+        size_t n = gi_mailbox_pop(box, items, 8);
+
+        for (size_t i = 0; i < n; i++) {
+            uintptr_t item = (uintptr_t)items[i], id = item >> 32;
+
+            cr_assert_eq(item & 0xffffffff, last[id] + 1);
+            last[id]++;
+        }
+        got += n;
+        if (!n && gi_mailbox_sleep(box)) {
+            cr_assert(s_readable(gi_mailbox_fd(box), 10000), "lost wake-up");
+            gi_mailbox_wake(box);
+        }
+    }
+    for (int i = 0; i < PRODUCERS; i++) {
+        pthread_join(threads[i], &failed);
+        cr_assert_null(failed);
+    }
+    gi_mailbox_destroy(&box);
+    cr_assert_null(box);
+}
+
+Test(mailbox, full_is_busy_and_waits_as_told) {
+    gi_mailbox_t *box = gi_mailbox_new(4);
+    int64_t start;
+    void *items[8];
+
+    for (uintptr_t i = 1; i <= 4; i++)
+        cr_assert_eq(gi_mailbox_push(box, s_item(i), 0), GATE_OK);
+    cr_assert_eq(gi_mailbox_push(box, s_item(5), 0), GATE_BUSY);
+    start = gi_clock_ms();
+    cr_assert_eq(gi_mailbox_push(box, s_item(5), 30), GATE_BUSY);
+    cr_assert_geq(gi_clock_ms() - start, 29);
+    cr_assert_eq(gi_mailbox_pop(box, items, 8), 4);
+    cr_assert_eq(items[0], s_item(1));
+    cr_assert_eq(items[3], s_item(4));
+    cr_assert_eq(gi_mailbox_pop(box, items, 8), 0);
+    gi_mailbox_destroy(&box);
+}
+
+Test(mailbox, rings_only_a_sleeper) {
+    gi_mailbox_t *box = gi_mailbox_new(8);
+    void *items[8];
+
+    gi_mailbox_push(box, s_item(1), 0);
+    cr_assert_not(s_readable(gi_mailbox_fd(box), 0), "nobody slept");
+    cr_assert_not(gi_mailbox_sleep(box), "an item waits");
+    cr_assert_eq(gi_mailbox_pop(box, items, 8), 1);
+    cr_assert(gi_mailbox_sleep(box));
+    gi_mailbox_push(box, s_item(2), 0);
+    gi_mailbox_push(box, s_item(3), 0);
+    cr_assert(s_readable(gi_mailbox_fd(box), 0));
+    gi_mailbox_wake(box);
+    cr_assert_not(s_readable(gi_mailbox_fd(box), 0), "wake empties it");
+    cr_assert_eq(gi_mailbox_pop(box, items, 8), 2);
+    gi_mailbox_destroy(&box);
+}
+
+Test(mailbox, close_leaves_what_is_in_it) {
+    gi_mailbox_t *box = gi_mailbox_new(8);
+    void *items[8];
+
+    gi_mailbox_push(box, s_item(1), 0);
+    gi_mailbox_close(box);
+    cr_assert_eq(gi_mailbox_push(box, s_item(2), -1), GATE_CLOSED);
+    cr_assert_eq(gi_mailbox_pop(box, items, 8), 1);
+    cr_assert_eq(gi_mailbox_pop(box, items, 8), 0);
+    gi_mailbox_destroy(&box);
+}
+
+static void *s_push_one(void *arg) {
+    return s_item(gi_mailbox_push(*(gi_mailbox_t **)arg, s_item(9), -1));
+}
+
+Test(mailbox, close_ends_waiting_pushes, .timeout = 20) {
+    gi_mailbox_t *box = gi_mailbox_new(2);
+    pthread_t thread;
+    void *e;
+
+    gi_mailbox_push(box, s_item(1), 0);
+    gi_mailbox_push(box, s_item(2), 0);
+    pthread_create(&thread, NULL, s_push_one, &box);
+    gi_mailbox_close(box);
+    pthread_join(thread, &e);
+    cr_assert_eq((gate_err_t)(uintptr_t)e, GATE_CLOSED);
+    gi_mailbox_destroy(&box);
+}
+
+Test(mailbox, no_memory) {
+    for (long n = 1; n <= 2; n++) {
+        gi_mem_fail_at(n, false);
+        cr_assert_null(gi_mailbox_new(64));
+    }
+    gi_mem_fail_at(0, false);
+}
