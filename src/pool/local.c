@@ -71,8 +71,7 @@ typedef struct s_holder {
     s_job_t *job;     /* NULL: not in use */
 } s_holder_t;
 
-/* ---- tickets, with the mutex held
- * ---------------------------------------------- */
+/* ---- tickets, with the mutex held ---------------------------------------- */
 static bool s_more_slots(s_local_t *self) {
     size_t n = self->n_slots ? 2 * self->n_slots : 64, i;
     s_slot_t *slots = gi_mem_realloc(self->slots, n * sizeof *slots);
@@ -118,8 +117,7 @@ static s_job_t *s_find(s_local_t *self, gi_ticket_t ticket) {
     return self->slots[i - 1].job;
 }
 
-/* ---- what a job can do (gi_call_ops)
- * ---------------------------------------------- */
+/* ---- what a job can do (gi_call_ops) ------------------------------------- */
 static s_job_t *s_job_of(gate_call_t *call) {
     return ((s_holder_t *)call)->job;
 }
@@ -172,8 +170,7 @@ static const gi_call_ops_t s_call_ops = {
     .cancelled = s_cancelled,
 };
 
-/* ---- a thread's call
- * ---------------------------------------------------------------- */
+/* ---- a thread's call ----------------------------------------------------- */
 static pthread_key_t s_key;
 static bool s_key_made;
 static pthread_once_t s_key_once = PTHREAD_ONCE_INIT;
@@ -208,9 +205,7 @@ static s_holder_t *s_thread_holder(void) {
     return NULL;
 }
 
-/* ---- running
- * ----------------------------------------------------------------------------
- */
+/* ---- running ------------------------------------------------------------- */
 static void s_lend(s_holder_t *holder, s_job_t *job) {
     gate_call_t *call = &holder->call;
 
@@ -306,8 +301,7 @@ static void s_run(gi_job_t *base) {
     gi_call_fini(&local.call);
 }
 
-/* ---- the user's executor
- * ----------------------------------------------------------------- */
+/* ---- the user's executor ------------------------------------------------- */
 typedef struct s_ticket_job { /* one run(arg) that we owe */
     s_local_t *local;
     gi_job_t *job;
@@ -360,9 +354,7 @@ static gate_err_t s_start(s_local_t *self, gi_job_t *job, bool request) {
                          : s_custom_start(self, job, request);
 }
 
-/* ---- submit
- * --------------------------------------------------------------------------------
- */
+/* ---- submit -------------------------------------------------------------- */
 static const char *s_copy(char **at, const void *data, size_t size) {
     char *copy = *at;
 
@@ -478,9 +470,7 @@ static void s_credit(gate_pool_t *pool, gi_ticket_t ticket, size_t items,
     pthread_mutex_unlock(&self->mutex);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 static gate_err_t s_drain(gate_pool_t *pool, int64_t timeout_ms) {
     s_local_t *self = pool->impl;
     int64_t deadline_ns = gi_wait_deadline(timeout_ms);

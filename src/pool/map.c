@@ -56,8 +56,7 @@ struct s_map {
     size_t *ends;      /* where each ends in packed */
 };
 
-/* ---- life
- * -------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 static void s_drop(s_map_t *self) {
     size_t i;
 
@@ -116,8 +115,7 @@ static gate_err_t s_pack_inputs(s_map_t *self, const gate_settings_t *settings,
     return e;
 }
 
-/* ---- results, with the mutex held
- * ----------------------------------------------------- */
+/* ---- results, with the mutex held ---------------------------------------- */
 /* Ends the stream, regularly or not. */
 static void s_over(s_map_t *self, const gate_error_t *story) {
     if (self->over)
@@ -183,8 +181,7 @@ static void s_store(s_map_t *self, size_t index, char *data, size_t size) {
     place->size = size;
 }
 
-/* ---- under way
- * -------------------------------------------------------------------------- */
+/* ---- under way ----------------------------------------------------------- */
 static void s_unlink(s_try_t *try) {
     try->prev->next = try->next;
     try->next->prev = try->prev;
@@ -387,8 +384,7 @@ static void s_pump(s_map_t *self) {
     s_drop(self); /* the producer side's */
 }
 
-/* ---- the reader's side
- * --------------------------------------------------------------------- */
+/* ---- the reader's side --------------------------------------------------- */
 static void s_credit(void *ctx, size_t items, size_t bytes) {
     s_map_t *self = ctx;
 

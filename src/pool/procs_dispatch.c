@@ -150,6 +150,8 @@ static bool s_batch(gi_slot_t *s)
         lie = "a ring position that cannot be";
     if (lie && s->reason != GI_R_CORRUPT)
         s_condemn(s, lie);
+    if (p->options.max_jobs && s->n_done >= (uint64_t)p->options.max_jobs)
+        gi_slot_quit(s, GI_R_JOBS);
     gi_send_fill(p);
     pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < n; i++)

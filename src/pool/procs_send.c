@@ -42,7 +42,7 @@ gi_slot_t *gi_send_pick(gi_procs_t *p)
         if (s->state != GI_S_UP || s->quitting || s->doomed || s->stuck ||
             s->in_flight >= depth)
             continue;
-        if (p->options.max_jobs && s->in_flight > 0 &&
+        if (p->options.max_jobs &&
             s->n_done + (uint64_t)s->in_flight >=
                 (uint64_t)p->options.max_jobs)
             continue;

@@ -62,8 +62,7 @@ static void *s_me(void) {
     return &me;
 }
 
-/* ---- life ------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 gate_stream_t *gi_stream_new(const gate_settings_t *settings,
                              const gi_stream_options_t *options) {
     gate_stream_t *self = gi_mem_calloc(1, sizeof *self);
@@ -117,8 +116,7 @@ static void s_drop(gate_stream_t *self) {
     gi_mem_free(self);
 }
 
-/* ---- with the mutex held
- * ----------------------------------------------------- */
+/* ---- with the mutex held ------------------------------------------------- */
 /* Something changed for the reader: the descriptor follows, a waiter looks. */
 static void s_tell_reader(gate_stream_t *self) {
     bool readable = self->count || self->ended;
@@ -200,8 +198,7 @@ static void s_stop_producer(gate_stream_t *self) {
     s_call_producer(self, true, 0, 0);
 }
 
-/* ---- the producer
- * -------------------------------------------------------------- */
+/* ---- the producer -------------------------------------------------------- */
 static gate_err_t s_push(gate_stream_t *self, const s_item_t *item) {
     gate_err_t e;
 
@@ -287,8 +284,7 @@ bool gi_stream_abandoned(const gate_stream_t *self) {
     return gone;
 }
 
-/* ---- the reader
- * ------------------------------------------------------------------ */
+/* ---- the reader ---------------------------------------------------------- */
 void gate_stream_destroy(gate_stream_t **self_p) {
     gate_stream_t *self = *self_p;
 
