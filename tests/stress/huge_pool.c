@@ -8,6 +8,7 @@
 #include "monitor.h"
 #include "settings.h"
 #include "split.h"
+#include <gaterpc/runtime.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -395,6 +396,18 @@ static void s_pool(gate_pool_t *pool, int rounds) {
     s_no_memory(pool, "lz4");
 }
 
+static void s_real_procs(int rounds) {
+    gate_pool_options_t options = {.workers = 2};
+    GATE_OWN(gate_runtime) rt = gate_runtime_new(NULL);
+    GATE_OWN(gate_pool) pool = gate_procs_new(rt, &options);
+    S_MUST(pool);
+    s_sizes(pool, NULL, rounds);
+    s_ways(pool, "zstd", 2 * GI_BLOCK_SIZE + 7);
+    s_endings(pool);
+    s_cancels(pool);
+    s_concurrent(pool);
+}
+
 int main(void) {
     const char *scale = getenv("GATE_SCALE");
     int rounds = scale ? (int)(5 * atof(scale)) : 5;
@@ -402,6 +415,8 @@ int main(void) {
     gi_huge_pack_options_t options = {.codec = "snappy"};
     gi_huge_pack_t *pack;
     S_MUST(gi_huge_pack_new(NULL, &options, &pack) == GATE_NOTIMPL);
+    S_MUST(gate_process_init() == GATE_OK); /* before any thread */
+    s_real_procs(rounds);
     s_sizes(NULL, NULL, rounds);
     s_ways(NULL, "zstd", 500000);
     s_no_memory(NULL, NULL);
