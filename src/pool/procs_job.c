@@ -63,7 +63,7 @@ void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job)
         gi_mem_free(job->data);
     job->data = job->small;
     for (size_t i = 0; i < job->n_queues; i++)
-        gate_queue_destroy(&job->queues[i]);
+        gi_queue_detach(job->queues[i], 0, false); /* it never ran */
     job->n_queues = 0;
     if (job->error.story.code)
         gi_error_fini(&job->error);
@@ -186,7 +186,7 @@ static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r)
     job->ctx = r->ctx;
     job->n_queues = r->n_queues;
     for (size_t i = 0; i < r->n_queues; i++) {
-        job->queues[i] = gi_queue_share(r->queues[i]);
+        job->queues[i] = r->queues[i];
         gi_queue_attach(job->queues[i]);
     }
 }

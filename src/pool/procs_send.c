@@ -180,6 +180,7 @@ static void s_detach_queues(gi_slot_t *slot, gi_pjob_t *job, bool died)
 {
     for (size_t i = 0; i < job->n_queues; i++)
         gi_queue_detach(job->queues[i], slot->pid, died);
+    job->n_queues = 0;
 }
 
 static void s_take_out(gi_slot_t *slot, gi_pjob_t *job)

@@ -207,11 +207,12 @@ void gi_slot_quit(gi_slot_t *s, gi_reason_t reason)
 {
     if (s->quitting || s->state != GI_S_UP)
         return;
-    gate_log(GATE_INFO, "pool", "%s: worker %d leaves: %s", s->pool->name,
-             (int)s->pid, reason == GI_R_JOBS  ? "it has done max_jobs"
-                          : reason == GI_R_AGE ? "it has reached max_age_ms"
-                          : reason == GI_R_RSS ? "it has reached max_rss_bytes"
-                                               : "the pool shrinks or ends");
+    gate_log(reason == GI_R_RESIZE ? GATE_DEBUG : GATE_INFO, "pool",
+             "%s: worker %d leaves: %s", s->pool->name, (int)s->pid,
+             reason == GI_R_JOBS  ? "it has done max_jobs"
+             : reason == GI_R_AGE ? "it has reached max_age_ms"
+             : reason == GI_R_RSS ? "it has reached max_rss_bytes"
+                                  : "the pool shrinks or ends");
     s->quitting = true;
     s->reason = reason;
     atomic_store(&s->shm.ctl->quit, 1);
@@ -236,6 +237,7 @@ static void s_describe(const gi_slot_t *s, char *out, size_t room)
 static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how)
 {
     gi_procs_t *p = s->pool;
+    bool queues = job->n_queues > 0; /* nobody could make fresh ones */
     gi_send_leave(s, job, true);
     job->kills++;
     int ran = job->attempt - 1 + job->kills;
@@ -246,7 +248,7 @@ static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how)
                      "%s is quarantined: it has killed %d workers; the last, "
                      "%d, %s",
                      job->name, job->kills, (int)s->pid, how);
-    else if (job->options.idempotent && !job->streamed && !job->n_queues &&
+    else if (job->options.idempotent && !job->streamed && !queues &&
              !p->lost && !p->stopping && ran < job->options.max_attempts)
         gi_pjob_queue(p, job, true);
     else

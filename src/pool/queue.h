@@ -15,9 +15,10 @@ int gi_queue_fd(const gate_queue_t *self);
 /* Worker: takes the descriptor in every case. settings are borrowed. */
 gate_err_t gi_queue_open(int fd, const gate_settings_t *settings,
                          gate_queue_t **out) GATE_MUST;
-/* Parent: a job that has it is given to process pid, or has left it: ends that
- * the process had claimed, or that nobody has and nobody will, are closed
- * (died false: as gate_queue_close) or dead. */
+/* Parent: a job has it, from attach (one more reference) to detach, which says
+ * what became of the job's worker, process pid (0: it never ran): ends that the
+ * process had claimed, and after the last job ends that nobody has, are closed
+ * or, when it died, dead. */
 void gi_queue_attach(gate_queue_t *self);
 void gi_queue_detach(gate_queue_t *self, int pid, bool died);
 
