@@ -78,8 +78,7 @@ static const gate_settings_t s_defaults = {
 
 const gate_settings_t *gi_settings_defaults(void) { return &s_defaults; }
 
-/* ---- the fields -----------------------------------------------------------
- */
+/* ---- the fields --------------------------------------------------------- */
 static void *s_field(gate_settings_t *self, const s_row_t *row) {
     return (char *)self + row->offset;
 }
@@ -99,8 +98,7 @@ static const s_row_t *s_find(const char *name) {
     return NULL;
 }
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life --------------------------------------------------------------- */
 static gate_settings_t *s_new(void) {
     gate_settings_t *self = gi_mem_alloc(sizeof *self);
     if (!self)
@@ -156,8 +154,7 @@ gate_settings_t *gate_settings_dup(const gate_settings_t *from) {
     return self;
 }
 
-/* ---- warnings -------------------------------------------------------------
- */
+/* ---- warnings ----------------------------------------------------------- */
 static bool s_warn(gate_settings_t *self, const char *name, const char *what) {
     char text[300];
     snprintf(text, sizeof text, "%.200s: %s", name, what);
@@ -176,8 +173,7 @@ const char *gi_settings_warning(const gate_settings_t *self) {
     return self->warning ? self->warning : "";
 }
 
-/* ---- one value: bounds, lists, storing ------------------------------------
- */
+/* ---- one value: bounds, lists, storing ---------------------------------- */
 typedef struct s_value {
     s_type_t type;
     int64_t i;
@@ -290,8 +286,7 @@ static gate_err_t s_put(gate_settings_t *self, const s_row_t *row,
     return e;
 }
 
-/* ---- from text ------------------------------------------------------------
- */
+/* ---- from text ---------------------------------------------------------- */
 static gate_err_t s_put_text(gate_settings_t *self, const s_row_t *row,
                              const char *text, s_origin_t origin) {
     s_value_t v = {.type = row->type, .s = text};
@@ -322,8 +317,7 @@ void gate_settings_parse(gate_settings_t *self, const char *name,
     s_stick(self, row ? s_put_text(self, row, text, S_CODE) : s_unknown(name));
 }
 
-/* ---- from the environment -------------------------------------------------
- */
+/* ---- from the environment ----------------------------------------------- */
 /* GATE_X names x, or gate_x where there is such a setting. */
 static const s_row_t *s_find_env(const char *var, size_t size) {
     char name[64];
@@ -365,8 +359,7 @@ gate_settings_t *gate_settings_new(void) {
     return self;
 }
 
-/* ---- from a file ----------------------------------------------------------
- */
+/* ---- from a file -------------------------------------------------------- */
 static gate_err_t s_load_line(void *ctx, const char *name, const char *value) {
     const s_row_t *row = s_find(name);
     return row ? s_put_text(ctx, row, value, S_FILE) : s_unknown(name);
@@ -386,8 +379,7 @@ gate_err_t gate_settings_load(gate_settings_t *self, const char *zpl_file) {
     return e;
 }
 
-/* ---- from code ------------------------------------------------------------
- */
+/* ---- from code ---------------------------------------------------------- */
 static const char *s_kind_of(gate_arg_type_t type) {
     static const char *const names[] = {"nil", "bool", "int",  "int", "float",
                                         "str", "bin",  "list", "map", "object"};
@@ -455,8 +447,7 @@ gate_err_t gate_settings_check(const gate_settings_t *self) {
     return self->stuck.story.code ? gi_error_publish(&self->stuck) : GATE_OK;
 }
 
-/* ---- reading --------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------ */
 static gate_err_t s_get_int(int64_t i, const gate_slot_t *to, bool *fits) {
     *fits = true;
     switch ((int)to->type) {
@@ -551,8 +542,7 @@ void gate_settings_each(const gate_settings_t *self,
     }
 }
 
-/* ---- settings whose default is another's ----------------------------------
- */
+/* ---- settings whose default is another's -------------------------------- */
 int64_t gi_settings_ms(double seconds) {
     double ms = ceil(seconds * 1000.0 - 1e-6);
     if (!(ms > 0))
