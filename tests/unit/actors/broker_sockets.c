@@ -47,7 +47,8 @@ static void s_end(bench_t *b) {
     gate_broker_destroy(&b->broker);
     gate_runtime_destroy(&b->rt);
     zmq_ctx_term(b->zmq);
-    cr_expect(access(b->ipc_front + strlen("ipc://"), F_OK) < 0);
+    const char *path = b->ipc_front + strlen("ipc://");
+    cr_expect(access(path, F_OK) < 0);
 }
 
 static void *s_peer(bench_t *b, int type, const char *id,
