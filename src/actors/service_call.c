@@ -38,6 +38,10 @@ void gi_scall_after(gi_scall_t *c, gate_err_t e) {
         return;
     }
     c->state = GI_SCALL_KEPT;
+    if (c->huge && c->huge->ended) {
+        gi_shuge_go_on(c, GATE_OK);
+        return;
+    }
     if (c->ticket && atomic_load(&c->call.cancel))
         gi_pool_cancel(c->pool, c->ticket); /* it came while the handler ran */
     if (c->job_done) {
@@ -279,6 +283,8 @@ static void s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
             c->call.user = user;
         }
     }
+    if (ext.huge)
+        gi_readers_note(c->service, c->link, c->call.client, ext.codecs);
     if (ext.credit_items >= 0 || ext.credit_bytes >= 0) {
         c->credited = true;
         c->credit.items =

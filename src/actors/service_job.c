@@ -11,6 +11,7 @@
  * --------------------------------------------------------------- */
 static gate_call_t *s_keep(gate_call_t *call) {
     gi_service_share(((gi_scall_t *)call)->service);
+    ((gi_scall_t *)call)->kept = true;
     return call;
 }
 
@@ -170,4 +171,5 @@ const gi_call_ops_t gi_scall_ops = {.yield = gi_sstream_yield,
                                     .finish = s_finish_kept,
                                     .generate = gi_sstream_generate,
                                     .run = s_run,
+                                    .huge = &gi_sfeed_ops,
                                     .cancelled = s_cancelled};
