@@ -25,13 +25,14 @@ typedef struct gate_codec {
  * it. GATE_BADARG when the name is taken or a function is missing. */
 GATE_API gate_err_t gate_codec_register(const gate_codec_t *codec) GATE_MUST;
 
-/* ---- as a method's result ------------------------------------------------- */
+/* ---- as a method's result -------------------------------------------------
+ */
 /* A huge result is sent compressed and in chunks while it is being made, in
  * memory that does not depend on its size. Its caller gets one value, as from
- * gate_return, or reads it piece by piece (stream.h). What is put is the content
- * of one bin or str, whose size msgpack wants to know first, or msgpack bytes
- * that you made. Results of gate_return that are large enough are sent so by
- * themselves (huge_threshold). */
+ * gate_return, or reads it piece by piece (stream.h). What is put is the
+ * content of one bin or str, whose size msgpack wants to know first, or msgpack
+ * bytes that you made. Results of gate_return that are large enough are sent so
+ * by themselves (huge_threshold). */
 typedef enum gate_huge_kind {
     GATE_HUGE_BIN,   /* size bytes of a bin */
     GATE_HUGE_STR,   /* size bytes of a str (valid UTF-8 is up to you) */
@@ -67,10 +68,12 @@ GATE_API gate_err_t gate_huge_end(gate_huge_t **self_p) GATE_MUST;
 /* Ends the call with an exception, however much went out; takes. */
 GATE_API void gate_huge_fail(gate_huge_t **self_p, const char *cls,
                              const char *text);
-/* The same for one that was not ended: RuntimeError. */
+/* The same for one that was not ended: what put failed with, else RuntimeError.
+ */
 GATE_API void gate_huge_destroy(gate_huge_t **self_p);
 /* The whole at once: keeps data until release(data), which may be NULL, on any
- * thread. options->size is not looked at. Gives what the handler must return. */
+ * thread. options->size is not looked at. Gives what the handler must return.
+ */
 GATE_API gate_err_t gate_huge_data(gate_call_t *call, const void *data,
                                    size_t size, void (*release)(void *data),
                                    const gate_huge_options_t *options);

@@ -44,13 +44,15 @@ struct gi_chuge {
     gi_buf_t value;
 };
 
-/* ---- announcing ----------------------------------------------------------- */
+/* ---- announcing -----------------------------------------------------------
+ */
 void gi_chuge_announce(const gate_client_t *self, gi_ext_t *ext) {
     ext->huge = true;
     ext->codecs = (gate_bytes_t){self->codecs, strlen(self->codecs)};
 }
 
-/* ---- a receiver's life ---------------------------------------------------- */
+/* ---- a receiver's life ----------------------------------------------------
+ */
 static void s_free_queue(gi_chuge_t *h) {
     while (h->head) {
         s_chunk_t *c = h->head;
@@ -87,7 +89,8 @@ void gi_chuge_leave(gi_pending_t *p) {
 }
 
 /* The codec is named where the worker knows that we understand it. */
-static gate_err_t s_join(gi_pending_t *p, const gi_ext_t *ext, gi_join_t **out) {
+static gate_err_t s_join(gi_pending_t *p, const gi_ext_t *ext,
+                         gi_join_t **out) {
     const gate_settings_t *settings = p->client->settings;
     char codec[64];
     snprintf(codec, sizeof codec, "%s", settings->huge_data_compress_module);
@@ -122,7 +125,8 @@ static gate_err_t s_receiver(gi_pending_t *p, gi_join_t *join) {
     return GATE_OK;
 }
 
-/* ---- the stream's reader -------------------------------------------------- */
+/* ---- the stream's reader --------------------------------------------------
+ */
 static gate_err_t s_step(void *join, gate_bytes_t *in, bool end, void *out,
                          size_t *out_size) {
     gate_err_t e = end ? gi_join_end(join, out, out_size)
@@ -137,7 +141,8 @@ static void s_step_destroy(void *arg) {
 
 static const gi_inflate_t s_inflate_ops = {s_step, s_step_destroy};
 
-/* ---- the job -------------------------------------------------------------- */
+/* ---- the job --------------------------------------------------------------
+ */
 /* Inflates what is in hand; end: no more input comes. */
 static gate_err_t s_inflate(gi_chuge_t *h, gate_bytes_t in, bool end) {
     gate_err_t e;
@@ -179,8 +184,8 @@ static bool s_settle(gi_chuge_t *h, gate_err_t e, size_t taken) {
     if (e && e != GATE_EOS)
         gi_error_set(&h->error, gate_error());
     h->taken += taken;
-    bool tell = !h->left && !h->told &&
-                (e || !h->head || h->taken >= S_TELL_BYTES);
+    bool tell =
+        !h->left && !h->told && (e || !h->head || h->taken >= S_TELL_BYTES);
     h->told |= tell;
     gi_unlock(&h->lock);
     return tell;
@@ -248,7 +253,8 @@ static gate_err_t s_work(gi_chuge_t *h) {
     return e;
 }
 
-/* ---- the actor ------------------------------------------------------------ */
+/* ---- the actor ------------------------------------------------------------
+ */
 static void s_complete(gi_pending_t *p, gi_chuge_t *h) {
     size_t size;
     void *data = gi_buf_take(&h->value, &size);
@@ -286,8 +292,8 @@ static void s_open_window(gi_pending_t *p) {
     size_t share =
         (size_t)self->settings->huge_window_bytes / (self->n_huge + 1);
     if (self->ext)
-        gi_pending_credit(
-            p, 0, share > GI_HUGE_FIRST ? share - GI_HUGE_FIRST : 1);
+        gi_pending_credit(p, 0,
+                          share > GI_HUGE_FIRST ? share - GI_HUGE_FIRST : 1);
 }
 
 static gate_err_t s_begin(gi_pending_t *p, const gate_bytes_t *body, size_t n) {

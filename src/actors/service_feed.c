@@ -17,7 +17,8 @@
 
 #define S_ROOM ((int64_t)1 << 20) /* bytes of pieces under way */
 
-/* ---- life ----------------------------------------------------------------- */
+/* ---- life -----------------------------------------------------------------
+ */
 gi_shuge_t *gi_sfeed_new(gi_scall_t *c, const gi_huge_begin_t *begin) {
     gi_shuge_t *h = gi_mem_calloc(1, sizeof *h);
     if (!h) {
@@ -64,10 +65,11 @@ void gi_sfeed_free(gi_shuge_t **h_p) {
     gi_mem_free(h);
 }
 
-/* ---- the feeder's side ---------------------------------------------------- */
+/* ---- the feeder's side ----------------------------------------------------
+ */
 static bool s_on_actor(const gi_scall_t *c) {
-    return gi_actor_thread() && pthread_equal(c->service->thread,
-                                              pthread_self());
+    return gi_actor_thread() &&
+           pthread_equal(c->service->thread, pthread_self());
 }
 
 static gate_err_t s_gone(void) {
@@ -151,7 +153,8 @@ static gate_err_t s_end(gate_call_t *call, const gate_error_t *error) {
     return e;
 }
 
-/* ---- kept memory ---------------------------------------------------------- */
+/* ---- kept memory ----------------------------------------------------------
+ */
 static gate_err_t s_keep(gate_call_t *call, const gi_huge_begin_t *begin,
                          gate_bytes_t head, gate_bytes_t data,
                          void (*release)(void *)) {
@@ -178,7 +181,8 @@ static gate_err_t s_keep(gate_call_t *call, const gi_huge_begin_t *begin,
     return GATE_OK;
 }
 
-/* ---- a descriptor, read by a job ------------------------------------------ */
+/* ---- a descriptor, read by a job ------------------------------------------
+ */
 typedef struct s_reading {
     gi_job_t job;
     gi_scall_t *call;
@@ -250,7 +254,8 @@ const gi_huge_ops_t gi_sfeed_ops = {.begin = s_begin,
                                     .keep = s_keep,
                                     .read = s_read};
 
-/* ---- the actor's side: mail ------------------------------------------------ */
+/* ---- the actor's side: mail ------------------------------------------------
+ */
 void gi_sfeed_begin(gi_shuge_t *h) {
     gi_shuge_attach(h);
     if (atomic_load(&h->call->call.cancel))
@@ -311,7 +316,8 @@ void gi_sfeed_item(gi_sitem_t *item, int kind, gate_bytes_t part) {
     gi_mem_free(item);
 }
 
-/* ---- the actor's side: input ----------------------------------------------- */
+/* ---- the actor's side: input -----------------------------------------------
+ */
 static void s_piece_done(gi_shuge_t *h) {
     gi_sitem_t *item = h->first;
     gi_scall_t *c = h->call;

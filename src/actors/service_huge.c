@@ -18,12 +18,13 @@
 #include "err.h"
 #include "mem.h"
 
-#define S_PULL_MAX 16     /* chunks of one call per pass */
-#define S_LOOK_MS 10      /* between looks at what waits */
-#define S_PROBE_MS 250    /* how long a sign of credit may take */
+#define S_PULL_MAX 16             /* chunks of one call per pass */
+#define S_LOOK_MS 10              /* between looks at what waits */
+#define S_PROBE_MS 250            /* how long a sign of credit may take */
 #define S_OURS ((int64_t)1 << 20) /* the threshold between our own peers */
 
-/* ---- which results, which codec ------------------------------------------- */
+/* ---- which results, which codec -------------------------------------------
+ */
 bool gi_shuge_wants(gi_scall_t *c) {
     const gate_settings_t *s = c->service->settings;
     int64_t size = (int64_t)c->call.out.size;
@@ -64,7 +65,8 @@ static gate_err_t s_choose_codec(gi_shuge_t *h) {
                   codec, read ? read : usual);
 }
 
-/* ---- life ----------------------------------------------------------------- */
+/* ---- life -----------------------------------------------------------------
+ */
 /* On any thread; the service outlives its packs. */
 static void s_ready(void *arg) {
     gate_service_t *self = arg;
@@ -95,8 +97,8 @@ static gate_err_t s_pack(gi_shuge_t *h) {
         return e;
     gi_huge_pack_options_t options = {
         .codec = h->begin.codec,
-        .level = h->begin.level ? h->begin.level
-                                : (int)s->huge_data_compress_level,
+        .level =
+            h->begin.level ? h->begin.level : (int)s->huge_data_compress_level,
         .chunk_bytes = (size_t)s->huge_chunk_bytes,
         .mode = gi_policy_mode(s->huge_policy),
         .ready = s_ready,
@@ -165,7 +167,8 @@ void gi_shuge_settle(gi_scall_t *c) {
         gi_scall_close(c, h->outcome);
 }
 
-/* ---- the last message ------------------------------------------------------ */
+/* ---- the last message ------------------------------------------------------
+ */
 static void s_send_exception(gi_scall_t *c, const gate_error_t *story) {
     gate_service_t *self = c->service;
     gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
@@ -221,7 +224,8 @@ static void s_end(gi_shuge_t *h) {
     s_close(h, GATE_OK);
 }
 
-/* ---- chunks ---------------------------------------------------------------- */
+/* ---- chunks ----------------------------------------------------------------
+ */
 /* The first chunk says what follows, to readers that understand it. */
 static void s_add_ext(gi_shuge_t *h, gi_frames_t *out) {
     gate_service_t *self = h->call->service;
@@ -269,16 +273,22 @@ static gate_err_t s_send_stream(gi_shuge_t *h, gate_bytes_t chunk) {
     return e ? gi_err(e, "%s", gate_err_text(e)) : GATE_OK;
 }
 
+/* The cap is the reader's: it is told so itself, not by an exception. */
 static gate_err_t s_send_future(gi_shuge_t *h, gate_bytes_t chunk) {
-    int64_t max = h->call->service->settings->huge_max_bytes;
-    if ((int64_t)(h->whole.size + chunk.size) > max)
-        return gi_err(GATE_TOOBIG,
-                      "a huge result of more than huge_max_bytes = %lld bytes: "
-                      "open it as a stream and read it",
-                      (long long)max);
-    if (!gi_buf_append(&h->whole, chunk.data, chunk.size))
-        return gi_err(GATE_NOMEM, "no memory for a huge result");
-    return GATE_OK;
+    gi_scall_t *c = h->call;
+    int64_t max = c->service->settings->huge_max_bytes;
+    if ((int64_t)(h->whole.size + chunk.size) <= max)
+        return gi_buf_append(&h->whole, chunk.data, chunk.size)
+                   ? GATE_OK
+                   : gi_err(GATE_NOMEM, "no memory for a huge result");
+    gate_err_t e = gi_err(GATE_TOOBIG,
+                          "a huge result of more than huge_max_bytes = %lld "
+                          "bytes: open it as a stream and read it",
+                          (long long)max);
+    if (c->future)
+        gi_future_fail(c->future, gate_error());
+    c->future = NULL;
+    return e;
 }
 
 static gate_err_t s_send(gi_shuge_t *h, gate_bytes_t chunk) {
@@ -291,7 +301,8 @@ static gate_err_t s_send(gi_shuge_t *h, gate_bytes_t chunk) {
     return s_send_future(h, chunk);
 }
 
-/* ---- pulling --------------------------------------------------------------- */
+/* ---- pulling ---------------------------------------------------------------
+ */
 /* Out of credit, and the reader never gave a sign that it knows of any. */
 static void s_probe(gi_shuge_t *h) {
     int64_t now = h->call->service->now_ms;
@@ -389,7 +400,8 @@ int64_t gi_shuge_next(const gate_service_t *self) {
     return INT64_MAX;
 }
 
-/* ---- the handler is back, the reader left ---------------------------------- */
+/* ---- the handler is back, the reader left ----------------------------------
+ */
 static gi_shuge_t *s_of_result(gi_scall_t *c) {
     gi_shuge_t *h = gi_sfeed_new(c, NULL);
     if (!h)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* service_readers.c -- which callers said that they read huge results, and which
- * codecs (docs/extensions.md, huge results). They say so now and then, so it is
- * remembered: in a table of fixed size, where the newer takes the older's place.
- * One that was forgotten gets plain replies, and huge ones in the codec of the
- * setting. */
+/* service_readers.c -- which callers said that they read huge results, and
+ * which codecs (docs/extensions.md, huge results). They say so now and then, so
+ * it is remembered: in a table of fixed size, where the newer takes the older's
+ * place. One that was forgotten gets plain replies, and huge ones in the codec
+ * of the setting. */
 #include "service_impl.h"
 
 #include <string.h>
@@ -80,8 +80,7 @@ const char *gi_readers_codecs(const gi_scall_t *c) {
     gi_readers_t *readers = c->service->readers;
     if (!c->link || !readers || c->call.client.size > S_ID_MAX)
         return NULL;
-    s_reader_t *r =
-        s_find(readers, c->link, c->epoch, c->call.client, false);
+    s_reader_t *r = s_find(readers, c->link, c->epoch, c->call.client, false);
     return r ? r->codecs : NULL;
 }
 

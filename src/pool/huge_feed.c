@@ -20,7 +20,8 @@
 struct gate_huge {
     gate_call_t *call;
     const gi_huge_ops_t *ops;
-    uint64_t left; /* bytes still to be put; UINT64_MAX = as many as come */
+    uint64_t left;    /* bytes still to be put; UINT64_MAX = as many as come */
+    gi_error_t error; /* the first failure of put */
 };
 
 /* ---- parts as items ------------------------------------------------------ */
@@ -161,7 +162,7 @@ gate_huge_t *gate_huge_new(gate_call_t *call,
         gi_err(GATE_NOMEM, "a huge result");
         return NULL;
     }
-    *self = (gate_huge_t){call, plan.ops, plan.size};
+    *self = (gate_huge_t){.call = call, .ops = plan.ops, .left = plan.size};
     gate_err_t e = plan.ops->begin(call, &plan.begin);
     if (e) {
         gi_mem_free(self);
@@ -185,55 +186,79 @@ static gate_err_t s_put_all(gate_call_t *call, const gi_huge_ops_t *ops,
     return e;
 }
 
-gate_err_t gate_huge_put(gate_huge_t *self, const void *data, size_t size) {
+static gate_err_t s_put(gate_huge_t *self, const void *data, size_t size) {
     if (self->left != UINT64_MAX && size > self->left)
         return gi_err(GATE_BADARG,
                       "gate_huge_put: %zu bytes, of the size announced %llu "
                       "are left",
                       size, (unsigned long long)self->left);
-    gate_err_t e = s_put_all(self->call, self->ops, data, size);
+    return s_put_all(self->call, self->ops, data, size);
+}
+
+gate_err_t gate_huge_put(gate_huge_t *self, const void *data, size_t size) {
+    gate_err_t e = s_put(self, data, size);
     if (!e && self->left != UINT64_MAX)
         self->left -= size;
+    if (e && !self->error.story.code)
+        gi_error_set(&self->error, gate_error());
+    return e;
+}
+
+static gate_err_t s_end(gate_huge_t **self_p, const gate_error_t *story) {
+    gate_huge_t *self = *self_p;
+    *self_p = NULL;
+    gate_err_t e = self->ops->end(self->call, story);
+    gi_error_fini(&self->error);
+    gi_mem_free(self);
     return e;
 }
 
 gate_err_t gate_huge_end(gate_huge_t **self_p) {
-    gate_huge_t *self = *self_p;
-    uint64_t left = self->left;
+    uint64_t left = (*self_p)->left;
+    gi_error_t error = {0};
 
-    if (left != UINT64_MAX && left) {
-        gate_err_t e = gi_err(GATE_BADARG,
-                              "gate_huge_end: %llu bytes of the size "
-                              "announced are missing",
-                              (unsigned long long)left);
-        gate_error_t story = *gate_error();
-        gate_huge_fail(self_p, story.cls, story.text);
-        return e;
+    if (left == UINT64_MAX || !left)
+        return s_end(self_p, NULL);
+    gate_err_t e = gi_err(GATE_BADARG,
+                          "gate_huge_end: %llu bytes of the size announced "
+                          "are missing",
+                          (unsigned long long)left);
+    gi_error_set(&error, gate_error());
+    if (s_end(self_p, &error.story)) {
+        /* nobody waits for it any more */
     }
-    *self_p = NULL;
-    gate_err_t e = self->ops->end(self->call, NULL);
-    gi_mem_free(self);
+    (void)gi_error_publish(&error);
+    gi_error_fini(&error);
     return e;
 }
 
 void gate_huge_fail(gate_huge_t **self_p, const char *cls, const char *text) {
-    gate_huge_t *self = *self_p;
+    gi_error_t error = {0};
+
+    if (!*self_p)
+        return;
+    gi_error_story(&error, GATE_RAISED, cls, text, NULL);
+    if (s_end(self_p, &error.story)) {
+        /* nobody waits for it any more */
+    }
+    gi_error_fini(&error);
+}
+
+void gate_huge_destroy(gate_huge_t **self_p) {
+    gate_huge_t *self = self_p ? *self_p : NULL;
     gi_error_t error = {0};
 
     if (!self)
         return;
-    *self_p = NULL;
-    gi_error_story(&error, GATE_RAISED, cls, text, NULL);
-    gate_err_t e = self->ops->end(self->call, &error.story);
-    (void)e; /* nobody wanted it any more */
+    if (self->error.story.code)
+        gi_error_set(&error, &self->error.story);
+    else
+        gi_error_story(&error, GATE_RAISED, "RuntimeError",
+                       "the huge result was given up before its end", NULL);
+    if (s_end(self_p, &error.story)) {
+        /* nobody waits for it any more */
+    }
     gi_error_fini(&error);
-    gi_mem_free(self);
-}
-
-void gate_huge_destroy(gate_huge_t **self_p) {
-    if (self_p)
-        gate_huge_fail(self_p, "RuntimeError",
-                       "the huge result was given up before its end");
 }
 
 /* ---- whole --------------------------------------------------------------- */
@@ -311,8 +336,7 @@ static gate_err_t s_read_some(gate_call_t *call, const gi_huge_ops_t *ops,
 gate_err_t gi_huge_read(gate_call_t *call, const gi_huge_ops_t *ops, int fd,
                         uint64_t size) {
     char *buf = gi_mem_alloc(GI_HUGE_PIECE);
-    gate_err_t e =
-        buf ? GATE_OK : gi_err(GATE_NOMEM, "reading a huge result");
+    gate_err_t e = buf ? GATE_OK : gi_err(GATE_NOMEM, "reading a huge result");
     bool end = false;
 
     while (!e && !end && size)

@@ -64,7 +64,7 @@ struct gate_stream {
     /* the reader's own */
     gi_stream_reader_t reader; /* of bytes (stream_huge.c) */
     gate_value_t *value;       /* the item handed out last */
-    gi_arena_t arena;    /* its strings */
+    gi_arena_t arena;          /* its strings */
     size_t index;
     bool single;
 };

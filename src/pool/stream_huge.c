@@ -264,8 +264,7 @@ static gate_err_t s_begin_plain(gate_stream_t *self) {
         return e;
     o = gate_value_object(self->value);
     r->begun = true;
-    r->content =
-        o->type == MSGPACK_OBJECT_STR || o->type == MSGPACK_OBJECT_BIN;
+    r->content = o->type == MSGPACK_OBJECT_STR || o->type == MSGPACK_OBJECT_BIN;
     r->plain = !r->content ? gate_value_bytes(self->value)
                : o->type == MSGPACK_OBJECT_STR
                    ? (gate_bytes_t){o->via.str.ptr, o->via.str.size}
@@ -324,6 +323,8 @@ gate_err_t gate_stream_read(gate_stream_t *self, void *buf, size_t *size) {
     }
     if (kind == GATE_STREAM_ITEMS) /* no answer but an end or an error */
         return gate_stream_next_(self, gate_onone(NULL));
+    if (self->single && !self->reader.begun && self->error.story.code)
+        return gi_error_publish(&self->error);
     if (self->single && !self->reader.begun)
         return gi_err(GATE_BADARG, "the answer was taken by gate_stream_next");
     if (!self->reader.begun)
@@ -338,8 +339,7 @@ gate_err_t gate_stream_read(gate_stream_t *self, void *buf, size_t *size) {
 gate_err_t gate_stream_to_fn(gate_stream_t *self, gate_piece_fn *fn,
                              void *ctx) {
     char *buf = gi_mem_alloc(S_PIECE);
-    gate_err_t e =
-        buf ? GATE_OK : gi_err(GATE_NOMEM, "reading a huge result");
+    gate_err_t e = buf ? GATE_OK : gi_err(GATE_NOMEM, "reading a huge result");
 
     while (e == GATE_OK) {
         size_t size = S_PIECE;

@@ -139,10 +139,9 @@ static gate_err_t s_feed_args(gate_call_t *call, s_feed_t *feed) {
     int64_t n;
     const char *kind = "json", *codec = NULL;
     feed->fail_at = feed->nap_at = -1;
-    gate_err_t e = gate_args(call, &n, gate_kwopt("kind", &kind),
-                             gate_kwopt("codec", &codec),
-                             gate_kwopt("fail", &feed->fail_at),
-                             gate_kwopt("nap", &feed->nap_at));
+    gate_err_t e = gate_args(
+        call, &n, gate_kwopt("kind", &kind), gate_kwopt("codec", &codec),
+        gate_kwopt("fail", &feed->fail_at), gate_kwopt("nap", &feed->nap_at));
     if (e)
         return e;
     feed->n = (size_t)n;
@@ -195,8 +194,8 @@ static gate_err_t packed(gate_call_t *call) {
     gate_err_t e = gate_args(call, &n);
     if (e)
         return e;
-    gate_huge_t *huge = gate_huge_new(
-        call, &(gate_huge_options_t){.kind = GATE_HUGE_PACKED});
+    gate_huge_t *huge =
+        gate_huge_new(call, &(gate_huge_options_t){.kind = GATE_HUGE_PACKED});
     msgpack_sbuffer buf;
     msgpack_packer pk;
     msgpack_sbuffer_init(&buf);
@@ -238,8 +237,7 @@ static gate_err_t too_long(gate_call_t *call) {
 }
 
 static gate_err_t forgotten(gate_call_t *call) {
-    gate_huge_t *huge =
-        gate_huge_new(call, &(gate_huge_options_t){.size = 30});
+    gate_huge_t *huge = gate_huge_new(call, &(gate_huge_options_t){.size = 30});
     gate_err_t e = gate_huge_put(huge, "three", 5);
     if (e)
         return e;
@@ -248,8 +246,7 @@ static gate_err_t forgotten(gate_call_t *call) {
 }
 
 static gate_err_t raises_after(gate_call_t *call) {
-    gate_huge_t *huge =
-        gate_huge_new(call, &(gate_huge_options_t){.size = 30});
+    gate_huge_t *huge = gate_huge_new(call, &(gate_huge_options_t){.size = 30});
     gate_huge_destroy(&huge);
     return gate_raise(call, "KeyError", "later");
 }
@@ -295,17 +292,30 @@ static const gate_method_t table[] = {
     GATE_METHOD(items),
     GATE_END};
 
+/* Handlers here make megabytes, some on the actor: it may be quiet longer. */
+static gate_settings_t *s_settings(void) {
+    gate_settings_t *s = rig_settings();
+    gate_settings_set(s, "heartbeat", 1000);
+    gate_settings_set(s, "reply_timeout", 20);
+    return s;
+}
+
+static void s_up(rig_t *rig, rig_way_t way) {
+    GATE_OWN(gate_settings) settings = s_settings();
+    rig_up(rig, way, settings, table, NULL);
+}
+
 /* Every test's body runs once for each way. */
-#define OVER_ALL(name)                                     \
-    static void s_##name(rig_t *rig, const char *way);     \
-    Test(huge, name, .timeout = 120) {                     \
-        for (int w = 0; w < RIG_WAYS; w++) {               \
-            rig_t rig;                                     \
-            rig_up(&rig, (rig_way_t)w, NULL, table, NULL); \
-            s_##name(&rig, rig_name((rig_way_t)w));        \
-            rig_down(&rig);                                \
-        }                                                  \
-    }                                                      \
+#define OVER_ALL(name)                                 \
+    static void s_##name(rig_t *rig, const char *way); \
+    Test(huge, name, .timeout = 120) {                 \
+        for (int w = 0; w < RIG_WAYS; w++) {           \
+            rig_t rig;                                 \
+            s_up(&rig, (rig_way_t)w);                  \
+            s_##name(&rig, rig_name((rig_way_t)w));    \
+            rig_down(&rig);                            \
+        }                                              \
+    }                                                  \
     static void s_##name(rig_t *rig, const char *way)
 
 #define OK(call)                                                \
@@ -315,13 +325,13 @@ static const gate_method_t table[] = {
                      gate_error()->cls, gate_error()->text);    \
     } while (0)
 
-#define FAILS(code, class, call)                                            \
-    do {                                                                    \
-        gate_err_t e_ = (call);                                             \
-        cr_assert_eq(e_, code, "%s: %s: got %s (%s)", way, #call,           \
-                     gate_err_name(e_), gate_error()->text);                \
+#define FAILS(code, class, call)                                             \
+    do {                                                                     \
+        gate_err_t e_ = (call);                                              \
+        cr_assert_eq(e_, code, "%s: %s: got %s (%s)", way, #call,            \
+                     gate_err_name(e_), gate_error()->text);                 \
         cr_assert_str_eq(gate_error()->cls, class, "%s: %s: %s", way, #call, \
-                         gate_error()->text);                               \
+                         gate_error()->text);                                \
     } while (0)
 
 /* ---- reading ---------------------------------------------------------------
@@ -330,8 +340,7 @@ static void s_whole(rig_t *rig, const char *way, const char *method, size_t n,
                     const char *kind) {
     GATE_OWN(gate_value) value = NULL;
     gate_bytes_t b;
-    OK(gate_client_call(rig->client, method, &value, n,
-                        gate_kw("kind", kind)));
+    OK(gate_client_call(rig->client, method, &value, n, gate_kw("kind", kind)));
     OK(gate_value_read(value, "", &b));
     cr_assert_eq(b.size, n, "%s: %s: %zu of %zu", way, method, b.size, n);
     cr_assert(s_right(b.data, n, 0, kind), "%s: %s %zu %s", way, method, n,
@@ -376,8 +385,8 @@ static void s_as_item(rig_t *rig, const char *way, const char *method,
 }
 
 static const char *const ways_to_make[] = {
-    "Test.plain", "Test.kept",      "Test.ikept",      "Test.file",
-    "Test.ifile", "Test.fed",       "Test.elsewhere",  "Test.ielsewhere",
+    "Test.plain", "Test.kept", "Test.ikept",     "Test.file",
+    "Test.ifile", "Test.fed",  "Test.elsewhere", "Test.ielsewhere",
 };
 #define N_MAKE (sizeof ways_to_make / sizeof *ways_to_make)
 
@@ -390,9 +399,17 @@ OVER_ALL(every_way_to_make_and_read_one) {
 }
 
 OVER_ALL(sizes_and_kinds) {
-    static const size_t sizes[] = {0,      1,      31,        255,   256,
-                                   65535,  65536,  (128 << 10) - 6,
-                                   (128 << 10) - 5, 128 << 10, 12 * MIB + 1};
+    static const size_t sizes[] = {0,
+                                   1,
+                                   31,
+                                   255,
+                                   256,
+                                   65535,
+                                   65536,
+                                   (128 << 10) - 6,
+                                   (128 << 10) - 5,
+                                   128 << 10,
+                                   12 * MIB + 1};
     static const char *const kinds[] = {"json", "hex", "random", "zeros"};
     for (size_t k = 0; k < 4; k++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -414,9 +431,10 @@ OVER_ALL(codecs) {
         GATE_OWN(gate_value) value = NULL;
         gate_bytes_t b;
         OK(gate_client_call(rig->client, "Test.kept", &value, 2 * MIB,
+                            gate_kw("kind", "hex"),
                             gate_kw("codec", names[i])));
         OK(gate_value_read(value, "", &b));
-        cr_assert(b.size == 2 * MIB && s_right(b.data, b.size, 0, "json"),
+        cr_assert(b.size == 2 * MIB && s_right(b.data, b.size, 0, "hex"),
                   "%s: %s", way, names[i]);
     }
     if (!rig->broker)
@@ -508,8 +526,8 @@ OVER_ALL(fails_half_way) {
                         gate_kw("fail", 6 * MIB)));
     unsigned char buf[4096];
     gate_err_t e;
-    for (size_t size = 4096;
-         !(e = gate_stream_read(stream, buf, &size)); size = 4096)
+    for (size_t size = 4096; !(e = gate_stream_read(stream, buf, &size));
+         size = 4096)
         continue;
     FAILS(GATE_RAISED, "LookupError", e);
     size_t size = 4096;
@@ -529,7 +547,7 @@ OVER_ALL(producers_that_are_wrong) {
           gate_client_call(rig->client, "Test.raises_after", NULL));
     FAILS(GATE_RAISED, "TypeError",
           gate_client_call(rig->client, "Test.twice", NULL));
-    FAILS(GATE_WOULDBLOCK, "BlockingIOError",
+    FAILS(GATE_RAISED, "RuntimeError",
           gate_client_call(rig->client, "Test.ifed", NULL, 30 * MIB));
     int64_t sum;
     OK(gate_client_call(rig->client, "Test.add", &sum, 1, 2));
@@ -631,7 +649,7 @@ OVER_ALL(twenty_at_a_time) {
     enum { N = 20 };
     gate_future_t *f[N];
     for (int i = 0; i < N; i++)
-        f[i] = gate_client_start(rig->client, ways_to_make[i % N_MAKE],
+        f[i] = gate_client_start(rig->client, ways_to_make[(size_t)i % N_MAKE],
                                  4 * MIB + (size_t)i,
                                  gate_kw("kind", i % 3 ? "json" : "random"));
     for (int i = 0; i < N; i++) {
@@ -653,15 +671,15 @@ Test(huge, given_whole_it_is_capped_read_it_is_not, .timeout = 60) {
     for (int w = 0; w < RIG_WAYS; w++) {
         const char *way = rig_name((rig_way_t)w);
         rig_t rig;
-        GATE_OWN(gate_settings) settings = rig_settings();
+        GATE_OWN(gate_settings) settings = s_settings();
         gate_settings_set(settings, "huge_max_bytes", 4 * (int64_t)MIB);
         rig_up(&rig, (rig_way_t)w, settings, table, NULL);
-        FAILS(GATE_TOOBIG, "OverflowError",
+        FAILS(GATE_TOOBIG, "ValueError",
               gate_client_call(rig.client, "Test.kept", NULL, 5 * MIB));
         s_by_bytes(&rig, way, "Test.kept", 20 * MIB, "json");
         GATE_OWN(gate_stream) stream = NULL;
         OK(gate_client_open(rig.client, "Test.kept", &stream, 5 * MIB));
-        FAILS(GATE_TOOBIG, "OverflowError", gate_stream_next(stream, NULL));
+        FAILS(GATE_TOOBIG, "ValueError", gate_stream_next(stream, NULL));
         s_settles(&rig, way);
         rig_down(&rig);
     }
@@ -672,7 +690,7 @@ Test(huge, threshold_of_the_setting, .timeout = 60) {
     const char *way = "ipc";
     rig_t rig;
     int64_t huge;
-    GATE_OWN(gate_settings) settings = rig_settings();
+    GATE_OWN(gate_settings) settings = s_settings();
     gate_settings_set(settings, "huge_threshold", 5000);
     rig_up(&rig, RIG_IPC, settings, table, NULL);
     s_whole(&rig, way, "Test.plain", 4000, "json");
@@ -687,7 +705,7 @@ Test(huge, default_threshold_between_our_own_peers, .timeout = 60) {
     const char *way = "tcp";
     rig_t rig;
     int64_t huge;
-    rig_up(&rig, RIG_TCP, NULL, table, NULL);
+    s_up(&rig, RIG_TCP);
     s_whole(&rig, way, "Test.plain", MIB / 2, "json");
     s_whole(&rig, way, "Test.plain", 2 * MIB, "json");
     GATE_OWN(gate_value) stats = gate_service_stats(rig.service);
