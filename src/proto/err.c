@@ -94,8 +94,7 @@ static gate_error_t s_story(gate_err_t code, const char *cls, const char *text,
                           text ? text : "", traceback ? traceback : ""};
 }
 
-/* ---- the thread's story
- * ----------------------------------------------------*/
+/* ---- the thread's story -------------------------------------------------- */
 enum { S_ROOM = 1000 };
 
 static _Thread_local struct {

@@ -272,7 +272,8 @@ static const msgpack_object *s_in_map(const msgpack_object_map *map,
 }
 
 static const msgpack_object *s_at(const msgpack_object *o, const char *path) {
-    while (o && *path) {
+    bool more = *path;
+    while (o && more) {
         size_t size = strcspn(path, ".");
         if (o->type == MSGPACK_OBJECT_ARRAY)
             o = s_in_array(&o->via.array, path, size);
@@ -280,7 +281,8 @@ static const msgpack_object *s_at(const msgpack_object *o, const char *path) {
             o = s_in_map(&o->via.map, path, size);
         else
             o = NULL;
-        path += size + (path[size] == '.');
+        more = path[size] == '.';
+        path += size + 1;
     }
     return o;
 }

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* procs.c -- the process pool's face: what gi_pool_ops_t asks for. A submitter
+ * whose job finds a worker with room writes it into that worker's ring itself,
+ * so that a call costs two thread switches and not three. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "clock.h"
+#include "futex.h"
+#include "mem.h"
+#include "procs_core.h"
+#include "queue.h"
+#include "wait.h"
+
+#define DIRECT_MAX 65536 /* larger payloads are copied by the dispatcher */
+#define SPIN_NS 12000
+#define WORKERS_MAX 1024
+
+static gi_procs_t *s_of(gate_pool_t *pool)
+{
+    return pool->impl;
+}
+
+/* ---- jobs ----------------------------------------------------------------- */
+
+/* Who must be woken for it. */
+typedef struct s_wake {
+    gi_slot_t *slot;
+    bool dispatcher;
+} s_wake_t;
+
+static s_wake_t s_place(gi_procs_t *p, gi_pjob_t *job)
+{
+    s_wake_t wake = {NULL, false};
+    bool direct = job->size <= DIRECT_MAX && !gi_pjob_next(p);
+    gi_slot_t *slot = direct ? gi_send_pick(p) : NULL;
+    if (slot && gi_send(slot, job)) {
+        int64_t need = slot->in_flight > 1 ? 1 : 10;
+        wake.slot = slot;
+        wake.dispatcher =
+            p->tick_ms > need || job->options.soft_ms || job->options.hard_ms;
+        return wake;
+    }
+    gi_pjob_queue(p, job, false);
+    wake.dispatcher = job->size > DIRECT_MAX || p->tick_ms > 10;
+    return wake;
+}
+
+static gate_err_t s_submit(gate_pool_t *self, const gi_request_t *request,
+                           gi_ticket_t *ticket)
+{
+    gi_procs_t *p = s_of(self);
+    gi_pjob_t *job;
+    gate_err_t e = gi_pjob_new(p, request, &job);
+    if (e)
+        return e;
+    pthread_mutex_lock(&p->lock);
+    if (ticket)
+        *ticket = gi_pjob_ticket(job);
+    s_wake_t wake = s_place(p, job);
+    pthread_mutex_unlock(&p->lock);
+    if (wake.slot)
+        gi_shm_wake(&wake.slot->shm);
+    if (wake.dispatcher)
+        gi_doorbell_ring(&p->bell);
+    return GATE_OK;
+}
+
+static void s_cancel_sent(gi_procs_t *p, gi_pjob_t *job)
+{
+    gi_slot_t *slot = job->slot;
+    if (gi_send_revoke(slot, job)) {
+        gi_pjob_fail(p, job, GATE_CANCELLED, "cancelled");
+        p->cancelled++;
+        return;
+    }
+    int64_t kill_ms = gi_clock_ms() + p->options.grace_ms;
+    atomic_store(&slot->shm.req[job->seq & (slot->shm.cells - 1)].cancel, 1);
+    gi_shm_wake(&slot->shm);
+    if (kill_ms < job->kill_ms) {
+        job->kill_ms = kill_ms;
+        job->kill_code = GATE_CANCELLED;
+    }
+}
+
+static void s_cancel(gate_pool_t *self, gi_ticket_t ticket)
+{
+    gi_procs_t *p = s_of(self);
+    pthread_mutex_lock(&p->lock);
+    gi_pjob_t *job = gi_pjob_find(p, ticket);
+    bool first = job && !job->cancel_asked;
+    if (first) {
+        job->cancel_asked = true;
+        if (job->state == GI_J_SENT)
+            s_cancel_sent(p, job);
+        else {
+            gi_pjob_unqueue(p, job);
+            gi_pjob_fail(p, job, GATE_CANCELLED, "cancelled");
+            p->cancelled++;
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (first)
+        gi_doorbell_ring(&p->bell);
+}
+
+static void s_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
+                     size_t bytes)
+{
+    gi_procs_t *p = s_of(self);
+    pthread_mutex_lock(&p->lock);
+    gi_pjob_t *job = gi_pjob_find(p, ticket);
+    if (job && job->credit_items)
+        job->credit_items += items;
+    if (job && job->credit_bytes)
+        job->credit_bytes += bytes;
+    if (job && job->state == GI_J_SENT) {
+        gi_shm_t *shm = &job->slot->shm;
+        gi_req_cell_t *c = &shm->req[job->seq & (shm->cells - 1)];
+        if (job->credit_items)
+            atomic_store(&c->items, job->credit_items);
+        if (job->credit_bytes)
+            atomic_store(&c->bytes, job->credit_bytes);
+        gi_shm_wake(shm);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- the pool ------------------------------------------------------------- */
+
+static gate_err_t s_drain(gate_pool_t *self, int64_t timeout_ms)
+{
+    gi_procs_t *p = s_of(self);
+    int64_t deadline = gi_wait_deadline(timeout_ms);
+    pthread_mutex_lock(&p->lock);
+    p->closed = true;
+    bool more = true;
+    while (p->n_jobs > 0 && more)
+        more = gi_wait_cond(&p->idle, &p->lock, deadline);
+    size_t left = p->n_jobs;
+    pthread_mutex_unlock(&p->lock);
+    if (left)
+        return gi_err(GATE_TIMEOUT, "%zu jobs of the process pool %s are "
+                                    "still under way", left, p->name);
+    return GATE_OK;
+}
+
+static gate_err_t s_add_slot(gi_procs_t *p)
+{
+    gi_slot_t *slot;
+    int index = p->n_slots;
+    gate_err_t e = gi_slot_new(p, &slot);
+    if (e)
+        return e;
+    slot->index = index;
+    if (!gi_dispatch_watch(p, slot->bell_fd, GI_EP_SLOTBELL, index)) {
+        e = gi_err_errno("epoll of a worker's doorbell");
+        gi_slot_free(slot);
+        return e;
+    }
+    pthread_mutex_lock(&p->lock);
+    p->slots[index] = slot;
+    p->n_slots = index + 1;
+    pthread_mutex_unlock(&p->lock);
+    return GATE_OK;
+}
+
+static gate_err_t s_resize(gate_pool_t *self, int workers)
+{
+    gi_procs_t *p = s_of(self);
+    gate_err_t e = GATE_OK;
+    if (workers < 1 || workers > WORKERS_MAX)
+        return gi_err(GATE_BADARG, "a process pool has 1 to %d workers",
+                      WORKERS_MAX);
+    pthread_mutex_lock(&p->resizing);
+    while (!e && p->n_slots < workers)
+        e = s_add_slot(p);
+    pthread_mutex_lock(&p->lock);
+    if (!e)
+        p->workers = workers;
+    for (int i = 0; i < p->n_slots; i++)
+        p->slots[i]->wanted = i < p->workers;
+    pthread_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->resizing);
+    gi_doorbell_ring(&p->bell);
+    return e;
+}
+
+static const char *const s_reasons[] = {
+#define GI_X(code, name) name,
+    GI_REASONS(GI_X)
+#undef GI_X
+};
+
+static int64_t s_oldest_ms(gi_procs_t *p)
+{
+    int64_t oldest = INT64_MAX;
+    for (int i = 0; i < 2; i++)
+        if (p->queue[i].first && p->queue[i].first->queued_ms < oldest)
+            oldest = p->queue[i].first->queued_ms;
+    return oldest == INT64_MAX ? 0 : gi_clock_ms() - oldest;
+}
+
+static gate_value_t *s_stats(gate_pool_t *self)
+{
+    gi_procs_t *p = s_of(self);
+    gate_arg_t restarts[GI_R_COUNT];
+    size_t n = 0;
+    int alive = 0, running = 0;
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < GI_R_COUNT; i++)
+        if (p->restarts[i])
+            restarts[n++] = gate_kw_(s_reasons[i], gate_uint(p->restarts[i]));
+    for (int i = 0; i < p->n_slots; i++) {
+        alive += p->slots[i]->state == GI_S_UP;
+        running += p->slots[i]->in_flight;
+    }
+    gate_arg_t entries[] = {
+        gate_kw_("kind", gate_str("processes")),
+        gate_kw_("workers", gate_int(p->workers)),
+        gate_kw_("alive", gate_int(alive)),
+        gate_kw_("queued", gate_uint(p->queue[0].n + p->queue[1].n)),
+        gate_kw_("oldest_ms", gate_int(s_oldest_ms(p))),
+        gate_kw_("running", gate_int(running)),
+        gate_kw_("done", gate_uint(p->done)),
+        gate_kw_("failed", gate_uint(p->failed)),
+        gate_kw_("lost", gate_uint(p->worker_lost)),
+        gate_kw_("cancelled", gate_uint(p->cancelled)),
+        gate_kw_("restarts", gate_map_(restarts, n)),
+        gate_kw_("state", gate_str(p->lost       ? "lost"
+                                   : p->degraded ? "degraded"
+                                   : p->closed   ? "closed"
+                                                 : "running"))};
+    pthread_mutex_unlock(&p->lock);
+    return gate_value_new_(
+        gate_map_(entries, sizeof entries / sizeof entries[0]));
+}
+
+/* ---- life ----------------------------------------------------------------- */
+
+static void s_free(gi_procs_t *p)
+{
+    for (int i = 0; i < p->n_slots; i++)
+        gi_slot_free(p->slots[i]);
+    gi_mem_free(p->slots);
+    if (p->channel >= 0)
+        close(p->channel);
+    if (p->epoll_fd >= 0)
+        close(p->epoll_fd);
+    gi_doorbell_fini(&p->bell);
+    gi_pjob_fini_all(p);
+    for (int i = 0; i < 64; i++)
+        gi_mem_free(p->known[i].ref);
+    gi_mem_free(p->deaths);
+    pthread_cond_destroy(&p->idle);
+    pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&p->resizing);
+    gi_mem_free(p);
+}
+
+static void s_stop(gi_procs_t *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->closed = p->stopping = true;
+    pthread_mutex_unlock(&p->lock);
+    gi_doorbell_ring(&p->bell);
+    pthread_join(p->thread, NULL);
+}
+
+static void s_destroy(gate_pool_t *self)
+{
+    gi_procs_t *p = s_of(self);
+    if (s_drain(self, -1))
+        return; /* cannot be: it waits for ever */
+    s_stop(p);
+    s_free(p);
+}
+
+static const gi_pool_ops_t s_ops = {.kind = "processes",
+                                    .destroy = s_destroy,
+                                    .drain = s_drain,
+                                    .resize = s_resize,
+                                    .stats = s_stats,
+                                    .submit = s_submit,
+                                    .cancel = s_cancel,
+                                    .credit = s_credit};
+
+static int s_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/* "0-3,6"; false for anything else. */
+static bool s_cpus(const char *text, cpu_set_t *out)
+{
+    CPU_ZERO(out);
+    for (const char *p = text; *p;) {
+        char *end;
+        long low = strtol(p, &end, 10), high = low;
+        if (end == p || low < 0)
+            return false;
+        if (*end == '-') {
+            p = end + 1;
+            high = strtol(p, &end, 10);
+            if (end == p)
+                return false;
+        }
+        if (high < low || high >= CPU_SETSIZE || (*end && *end != ','))
+            return false;
+        for (long i = low; i <= high; i++)
+            CPU_SET((size_t)i, out);
+        p = *end ? end + 1 : end;
+    }
+    return CPU_COUNT(out) > 0;
+}
+
+static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options)
+{
+    static const gate_pool_options_t none;
+    const gate_settings_t *s = p->settings;
+    gate_pool_options_t *o = &p->options;
+    *o = options ? *options : none;
+    snprintf(p->name, sizeof p->name, "%s",
+             o->name && *o->name ? o->name : "procs");
+    o->name = p->name;
+    if (o->workers <= 0)
+        o->workers = s->processes > 0 ? (int)s->processes : s_cores();
+    if (o->workers > WORKERS_MAX)
+        o->workers = WORKERS_MAX;
+    if (o->queue_max <= 0)
+        o->queue_max = (int)s->processes_queue_max;
+    if (o->grace_ms <= 0)
+        o->grace_ms = s->grace_ms;
+    if (o->restart_max <= 0)
+        o->restart_max = 32;
+    if (o->restart_period_ms <= 0)
+        o->restart_period_ms = 10000;
+    p->result_max = (size_t)s->huge_max_bytes;
+    p->limits = gi_scan_limits(s);
+}
+
+static gate_err_t s_code(gi_worker_config_t *c, const gate_hooks_t *hooks,
+                         void *(*init)(void))
+{
+    static const char *const names[] = {"prepare_pack", "object_hook",
+                                        "pairs_hook", "list_hook"};
+    uintptr_t fns[5];
+    memcpy(&fns[0], &hooks->prepare_pack, sizeof fns[0]);
+    memcpy(&fns[1], &hooks->object_hook, sizeof fns[0]);
+    memcpy(&fns[2], &hooks->pairs_hook, sizeof fns[0]);
+    memcpy(&fns[3], &hooks->list_hook, sizeof fns[0]);
+    memcpy(&fns[4], &init, sizeof fns[0]);
+    c->hooks_ctx = (uint64_t)(uintptr_t)hooks->ctx;
+    for (int i = 0; i < 4; i++) {
+        gate_err_t e = gi_fn_refer(fns[i], names[i], &c->hooks[i]);
+        if (e)
+            return e;
+    }
+    return gi_fn_refer(fns[4], "the pool's init", &c->init);
+}
+
+static gate_err_t s_config(gi_procs_t *p)
+{
+    const gate_settings_t *s = p->settings;
+    const gate_pool_options_t *o = &p->options;
+    gi_worker_config_t *c = &p->config;
+    c->cells = (uint32_t)s->process_ring;
+    c->lane_bytes = (uint64_t)s->process_slab_bytes / 2;
+    c->spin_ns = o->workers < s_cores() ? SPIN_NS : 0;
+    c->result_max = p->result_max;
+    c->str_max = s->msgpack_str_max;
+    c->bin_max = s->msgpack_bin_max;
+    c->array_max = s->msgpack_array_max;
+    c->map_max = s->msgpack_map_max;
+    c->depth_max = s->msgpack_depth_max;
+    c->secure = s->secure;
+    c->nice = o->nice;
+    c->limit_as = o->limit_as_bytes;
+    c->limit_cpu = o->limit_cpu_s;
+    c->limit_files = o->limit_files;
+    c->core_dumps = o->core_dumps;
+    snprintf(c->name, sizeof c->name, "%s", p->name);
+    if (o->cpus) {
+        c->has_cpus = true;
+        if (!s_cpus(o->cpus, &c->cpus))
+            return gi_err(GATE_BADARG, "cpus is \"%s\": a list like 0-3,6 is "
+                                       "wanted", o->cpus);
+    }
+    return s_code(c, &s->hooks, p->options.init);
+}
+
+static gate_err_t s_thread(gi_procs_t *p)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(&p->thread, NULL, gi_dispatch_main, p);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    errno = rc;
+    return rc ? gi_err_errno("the process pool's thread") : GATE_OK;
+}
+
+static gate_err_t s_open(gi_procs_t *p)
+{
+    gate_err_t e = gi_zygote_start(p->settings->process_late_fork);
+    if (!e)
+        e = gi_zygote_attach(&p->channel);
+    if (!e)
+        e = gi_doorbell_init(&p->bell);
+    if (e)
+        return e;
+    p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->slots = gi_mem_calloc(WORKERS_MAX, sizeof *p->slots);
+    p->deaths = gi_mem_calloc((size_t)p->options.restart_max, sizeof *p->deaths);
+    if (!p->slots || !p->deaths)
+        return gi_err(GATE_NOMEM, "no memory for a process pool");
+    if (p->epoll_fd < 0 ||
+        !gi_dispatch_watch(p, p->bell.fd, GI_EP_BELL, 0) ||
+        !gi_dispatch_watch(p, p->channel, GI_EP_CHANNEL, 0))
+        return gi_err_errno("epoll for a process pool");
+    e = s_config(p);
+    while (!e && p->n_slots < p->options.workers)
+        e = s_add_slot(p);
+    p->workers = p->n_slots;
+    return e ? e : s_thread(p);
+}
+
+gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
+                           const gate_pool_options_t *options)
+{
+    gi_procs_t *p = gi_mem_calloc(1, sizeof *p);
+    if (!p) {
+        gi_err(GATE_NOMEM, "no memory for a process pool");
+        return NULL;
+    }
+    p->settings = base->settings;
+    p->epoll_fd = p->channel = p->bell.fd = -1;
+    p->next_id = 1;
+    p->run_ns = 1000000;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->resizing, NULL);
+    gi_wait_cond_init(&p->idle);
+    s_defaults(p, options);
+    if (s_open(p)) {
+        s_free(p);
+        return NULL;
+    }
+    gate_pool_t *self = gi_pool_make(base, &s_ops, p);
+    if (!self) {
+        s_stop(p);
+        s_free(p);
+    }
+    return self;
+}

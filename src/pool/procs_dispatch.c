@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* procs_dispatch.c -- the pool's one thread: reads what workers answer, tells
+ * the sinks, fills the rings, buries the dead.
+ *
+ * Law: it declares sleep (its doorbell, then each worker's parent_sleeping),
+ * looks at everything once more, and only then sleeps; whoever gives it work
+ * publishes that first and looks at the declaration afterwards. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <gaterpc/log.h>
+#include "clock.h"
+#include "procs_core.h"
+#include "scan.h"
+
+#define STATUS_MS 100    /* how long a dead worker's exit status is waited for */
+#define TICK_BUSY_MS 1   /* somebody has more than one job */
+#define TICK_WARM_MS 10  /* something happened a moment ago */
+#define WARM_NS 50000000
+#define STOP_MS 3000     /* then the channel's end kills what is left */
+
+bool gi_dispatch_watch(gi_procs_t *p, int fd, int kind, int slot)
+{
+    struct epoll_event e = {
+        .events = EPOLLIN | (kind == GI_EP_SLOTBELL ? EPOLLET : 0u),
+        .data.u64 = (uint64_t)kind << 32 | (uint32_t)slot};
+    return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &e) == 0;
+}
+
+/* ---- answers -------------------------------------------------------------- */
+
+typedef struct s_event {
+    gi_pjob_t *job;
+    const gi_rsp_rec_t *rec;
+} s_event_t;
+
+/* More than it has credit for. */
+static bool s_greedy(gi_pjob_t *job, size_t size)
+{
+    bool greedy =
+        (job->credit_items && job->items >= job->credit_items) ||
+        (job->credit_bytes && job->bytes >= job->credit_bytes);
+    job->items++;
+    job->bytes += size;
+    return greedy;
+}
+
+/* The job that rec answers; NULL: a lie. */
+static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec)
+{
+    gi_procs_t *p = s->pool;
+    gi_pjob_t *job = gi_send_front(s);
+    if (!job || job->id != rec->id)
+        return NULL;
+    if (rec->kind == GI_RSP_ITEM) {
+        job->streamed = true;
+        if (!job->sink->item) /* nobody asked for a stream */
+            atomic_store(&s->shm.req[job->seq & (s->shm.cells - 1)].cancel, 1);
+        return s_greedy(job, rec->size) ? NULL : job;
+    }
+    gi_send_leave(s, job, false);
+    job->state = GI_J_ENDED;
+    s->n_done++;
+    p->run_ns += ((int64_t)rec->run_ns - p->run_ns) / 8;
+    if (rec->kind == GI_RSP_ERROR)
+        p->failed++;
+    else
+        p->done++;
+    return job;
+}
+
+static void s_condemn(gi_slot_t *s, const char *lie)
+{
+    s->reader.lie = lie;
+    if (!s->doomed)
+        gi_slot_kill(s, GI_R_CORRUPT);
+}
+
+static void s_tell_error(gi_pjob_t *job, gate_err_t code, const char *text)
+{
+    gate_error_t story = {code, gi_err_class(code), text, ""};
+    job->sink->done(job->ctx, NULL, 0, &story);
+}
+
+static void s_tell(const s_event_t *e)
+{
+    gi_pjob_t *job = e->job;
+    const gi_rsp_rec_t *rec = e->rec;
+    gate_error_t story;
+    if (rec->kind != GI_RSP_ITEM && job->items > 0 && !job->sink->item)
+        s_tell_error(job, GATE_NOTIMPL,
+                     "it yields: submit it with gate_submit_stream");
+    else if (rec->no_memory && rec->kind != GI_RSP_ITEM)
+        s_tell_error(job, GATE_NOMEM, "no memory for the result");
+    else if (rec->kind == GI_RSP_DONE)
+        job->sink->done(job->ctx, rec->data, rec->size, NULL);
+    else if (rec->kind == GI_RSP_EOS)
+        s_tell_error(job, GATE_EOS, "");
+    else if (rec->kind == GI_RSP_ITEM) {
+        if (job->sink->item)
+            job->sink->item(job->ctx, rec->data, rec->size);
+    } else if (gi_shm_error_read(rec->data, rec->size, &story))
+        job->sink->done(job->ctx, NULL, 0, &story);
+    else
+        s_tell_error(job, GATE_WORKERLOST,
+                     "its worker wrote nonsense into its memory");
+}
+
+/* Packed bytes go on to others as they are: they must be one whole value. */
+static bool s_whole(const gi_procs_t *p, const gi_rsp_rec_t *rec)
+{
+    if (rec->no_memory || rec->kind == GI_RSP_ERROR || rec->kind == GI_RSP_EOS)
+        return true;
+    return gi_scan(rec->data, rec->size, &p->limits) == GATE_OK;
+}
+
+/* One batch of a slot; true when there was something. */
+static bool s_batch(gi_slot_t *s)
+{
+    s_event_t events[GI_RSP_BATCH];
+    size_t n = 0;
+    gi_procs_t *p = s->pool;
+    const char *lie = NULL;
+    if (s->reader.lie)
+        return false;
+    gi_rsp_read(&s->reader);
+    if (s->reader.n == 0 && !s->reader.lie)
+        return false;
+    for (size_t i = 0; i < s->reader.n && !lie; i++)
+        if (!s_whole(p, &s->reader.recs[i])) {
+            lie = "a result that is not msgpack";
+            s->reader.n = i;
+        }
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < s->reader.n; i++) {
+        gi_pjob_t *job = s_apply(s, &s->reader.recs[i]);
+        if (!job) {
+            lie = "an answer to a job it does not have";
+            break;
+        }
+        events[n++] = (s_event_t){job, &s->reader.recs[i]};
+    }
+    if (!lie)
+        lie = s->reader.lie;
+    if (!gi_send_refresh(s) && !lie)
+        lie = "a ring position that cannot be";
+    if (lie && s->reason != GI_R_CORRUPT)
+        s_condemn(s, lie);
+    if (p->options.max_jobs && s->n_done >= (uint64_t)p->options.max_jobs)
+        gi_slot_quit(s, GI_R_JOBS);
+    gi_send_fill(p);
+    pthread_mutex_unlock(&p->lock);
+    for (size_t i = 0; i < n; i++)
+        s_tell(&events[i]);
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < n; i++)
+        if (events[i].job->state == GI_J_ENDED && events[i].rec->kind != GI_RSP_ITEM)
+            gi_pjob_free(p, events[i].job);
+    pthread_mutex_unlock(&p->lock);
+    return n > 0;
+}
+
+/* Jobs that ended without an answer. */
+static bool s_ended(gi_procs_t *p)
+{
+    pthread_mutex_lock(&p->lock);
+    gi_pjob_t *list = p->ended.first;
+    memset(&p->ended, 0, sizeof p->ended);
+    pthread_mutex_unlock(&p->lock);
+    for (gi_pjob_t *job = list; job; job = job->next)
+        job->sink->done(job->ctx, NULL, 0, &job->error.story);
+    pthread_mutex_lock(&p->lock);
+    for (gi_pjob_t *job = list, *next; job; job = next) {
+        next = job->next;
+        gi_pjob_free(p, job);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return list != NULL;
+}
+
+/* ---- deaths --------------------------------------------------------------- */
+
+static void s_dead(gi_slot_t *s)
+{
+    if (s->state != GI_S_UP)
+        return;
+    s->state = GI_S_DYING;
+    s->dying_ms = gi_clock_ms();
+    if (s->pidfd >= 0)
+        epoll_ctl(s->pool->epoll_fd, EPOLL_CTL_DEL, s->pidfd, NULL);
+}
+
+static void s_fail_queued(gi_procs_t *p)
+{
+    for (gi_pjob_t *job; (job = gi_pjob_next(p)) != NULL;) {
+        gi_pjob_unqueue(p, job);
+        gi_pjob_fail(p, job, GATE_WORKERLOST,
+                     "the zygote died: the process pool %s can start no "
+                     "worker", p->name);
+        p->worker_lost++;
+    }
+}
+
+/* Its workers die with it (PR_SET_PDEATHSIG). Where late forks are allowed a
+ * new one is made; else the pool is lost and says so. */
+static void s_zygote_lost(gi_procs_t *p)
+{
+    close(p->channel);
+    p->channel = -1;
+    if (p->stopping)
+        return;
+    int channel = -1;
+    if (gi_zygote_start(p->settings->process_late_fork) == GATE_OK &&
+        gi_zygote_attach(&channel) == GATE_OK &&
+        gi_dispatch_watch(p, channel, GI_EP_CHANNEL, 0)) {
+        p->channel = channel;
+        gate_log(GATE_WARN, "pool", "%s: the zygote died; forked a new one",
+                 p->name);
+    } else {
+        p->lost = true;
+        gate_log(GATE_ERROR, "pool",
+                 "%s: the zygote died: no worker can be started any more; "
+                 "restart this process, or set process_late_fork", p->name);
+    }
+    p->restarts[GI_R_ZYGOTE]++;
+    for (int i = 0; i < p->n_slots; i++) {
+        gi_slot_t *s = p->slots[i];
+        if (s->state == GI_S_STARTING)
+            gi_slot_failed(s, EPIPE);
+        if (s->state == GI_S_UP)
+            gi_slot_kill(s, GI_R_ZYGOTE); /* its pidfd tells when */
+        if (p->lost && s->state == GI_S_WAITING)
+            s->state = GI_S_EMPTY;
+    }
+}
+
+/* Reads what is left of a dead worker, then buries it. */
+static bool s_funeral(gi_slot_t *s)
+{
+    gi_procs_t *p = s->pool;
+    bool known = s->status >= 0 || p->channel < 0 || s->reason == GI_R_ZYGOTE ||
+                 gi_clock_ms() >= s->dying_ms + STATUS_MS;
+    while (!s->doomed && s_batch(s))
+        ;
+    if (!known)
+        return false;
+    gi_slot_output(s, true);
+    pthread_mutex_lock(&p->lock);
+    gi_slot_bury(s);
+    gi_send_fill(p);
+    pthread_mutex_unlock(&p->lock);
+    return true;
+}
+
+/* ---- the channel ---------------------------------------------------------- */
+
+static void s_spawned(gi_procs_t *p, const gi_zyg_msg_t *m, int pidfd)
+{
+    gi_slot_t *s = p->slots[m->slot];
+    if (s->state != GI_S_STARTING || s->generation != m->generation) {
+        if (pidfd >= 0)
+            close(pidfd);
+        return;
+    }
+    if (m->kind == GI_ZYG_FAILED || pidfd < 0)
+        gi_slot_failed(s, m->status ? m->status : EMFILE);
+    else
+        gi_slot_spawned(s, m->pid, pidfd);
+}
+
+static void s_message(gi_procs_t *p, const gi_zyg_msg_t *m, int pidfd)
+{
+    if (m->slot < 0 || m->slot >= p->n_slots)
+        return;
+    gi_slot_t *s = p->slots[m->slot];
+    if (m->kind != GI_ZYG_EXITED)
+        s_spawned(p, m, pidfd);
+    else if (s->generation == m->generation) {
+        s->status = m->status;
+        s_dead(s);
+    }
+}
+
+static void s_channel(gi_procs_t *p)
+{
+    for (;;) {
+        gi_zyg_msg_t m;
+        int pidfd = -1, n;
+        if (p->channel < 0)
+            return;
+        ssize_t rc = gi_zyg_recv(p->channel, &m, sizeof m, &pidfd, 1, &n,
+                                 MSG_DONTWAIT);
+        if (rc < 0 && errno == EAGAIN)
+            return;
+        pthread_mutex_lock(&p->lock);
+        if (rc == sizeof m)
+            s_message(p, &m, n ? pidfd : -1);
+        else
+            s_zygote_lost(p);
+        gi_send_fill(p);
+        pthread_mutex_unlock(&p->lock);
+        if (rc != sizeof m)
+            return;
+    }
+}
+
+/* ---- the loop ------------------------------------------------------------- */
+
+static void s_events(gi_procs_t *p, int timeout_ms)
+{
+    struct epoll_event events[64];
+    int n = epoll_wait(p->epoll_fd, events, 64, timeout_ms);
+    for (int i = 0; i < n; i++) {
+        int kind = (int)(events[i].data.u64 >> 32);
+        gi_slot_t *s = p->slots[(uint32_t)events[i].data.u64];
+        if (kind == GI_EP_CHANNEL)
+            s_channel(p);
+        else if (kind == GI_EP_OUT)
+            gi_slot_output(s, false);
+        else if (kind == GI_EP_PIDFD) {
+            pthread_mutex_lock(&p->lock);
+            s_dead(s);
+            pthread_mutex_unlock(&p->lock);
+        }
+    }
+}
+
+static bool s_round(gi_procs_t *p)
+{
+    bool moved = false;
+    for (int i = 0; i < p->n_slots; i++) {
+        gi_slot_t *s = p->slots[i];
+        if (s->state == GI_S_UP && !s->doomed)
+            moved |= s_batch(s);
+        else if (s->state == GI_S_DYING)
+            moved |= s_funeral(s);
+    }
+    return moved | s_ended(p);
+}
+
+static bool s_all_empty(const gi_procs_t *p)
+{
+    for (int i = 0; i < p->n_slots; i++)
+        if (p->slots[i]->state != GI_S_EMPTY)
+            return false;
+    return true;
+}
+
+/* A worker may hold back its doorbell, or not take its job. */
+static bool s_busy(gi_procs_t *p)
+{
+    bool idle = false, waiting = false;
+    for (int i = 0; i < p->n_slots; i++) {
+        gi_slot_t *s = p->slots[i];
+        if (s->state != GI_S_UP)
+            continue;
+        if (s->in_flight > 1)
+            return true;
+        idle |= s->in_flight == 0 && !s->stuck && !s->quitting;
+        gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
+        waiting |= front && atomic_load(&s->shm.req[front->seq &
+                                                    (s->shm.cells - 1)]
+                                             .claim) ==
+                                GI_CLAIM(front->id, GI_READY);
+    }
+    return idle && waiting;
+}
+
+static int64_t s_tick(gi_procs_t *p, int64_t now_ns)
+{
+    if (s_busy(p))
+        return TICK_BUSY_MS;
+    for (int i = 0; i < p->n_slots; i++)
+        if (p->slots[i]->state == GI_S_DYING ||
+            (p->slots[i]->stuck && gi_pjob_next(p)))
+            return TICK_WARM_MS;
+    return now_ns - p->active_ns < WARM_NS ? TICK_WARM_MS : INT64_MAX;
+}
+
+/* The policy under the lock; how long to sleep, 0 when there is more to do. */
+static int64_t s_decide(gi_procs_t *p)
+{
+    int64_t now_ns = gi_clock_ns();
+    pthread_mutex_lock(&p->lock);
+    int64_t next = gi_limits_check(p, now_ns / 1000000);
+    for (int i = 0; i < p->n_slots; i++)
+        if (p->slots[i]->state == GI_S_UP && !p->slots[i]->reader.lie &&
+            !gi_send_refresh(p->slots[i]))
+            s_condemn(p->slots[i], "a ring position that cannot be");
+    gi_send_fill(p);
+    gi_send_steal(p, now_ns);
+    if (p->lost)
+        s_fail_queued(p);
+    int64_t sleep_ms = next == INT64_MAX ? next : next - now_ns / 1000000 + 1;
+    int64_t tick = s_tick(p, now_ns);
+    if (tick < sleep_ms)
+        sleep_ms = tick;
+    if (p->ended.n || sleep_ms < 0)
+        sleep_ms = 0;
+    p->tick_ms = sleep_ms;
+    pthread_mutex_unlock(&p->lock);
+    return sleep_ms;
+}
+
+static bool s_answers_wait(gi_procs_t *p)
+{
+    bool any = false;
+    for (int i = 0; i < p->n_slots; i++) {
+        gi_slot_t *s = p->slots[i];
+        if (s->state != GI_S_UP || s->doomed || s->reader.lie)
+            continue;
+        atomic_store(&s->shm.ctl->parent_sleeping, 1);
+        any |= atomic_load(&s->shm.ctl->rsp_tail) != s->reader.head;
+    }
+    return any;
+}
+
+static void s_awake(gi_procs_t *p)
+{
+    for (int i = 0; i < p->n_slots; i++)
+        if (p->slots[i]->state == GI_S_UP)
+            atomic_store(&p->slots[i]->shm.ctl->parent_sleeping, 0);
+    gi_doorbell_wake(&p->bell);
+    pthread_mutex_lock(&p->lock);
+    p->tick_ms = 0;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void s_sleep(gi_procs_t *p)
+{
+    gi_doorbell_sleep(&p->bell);
+    int64_t sleep_ms = s_decide(p);
+    if (sleep_ms > 0 && s_answers_wait(p))
+        sleep_ms = 0;
+    s_events(p, sleep_ms > INT32_MAX ? -1 : (int)sleep_ms);
+    s_awake(p);
+}
+
+static bool s_over(gi_procs_t *p, int64_t *stop_ms)
+{
+    pthread_mutex_lock(&p->lock);
+    bool stopping = p->stopping && p->n_jobs == 0;
+    if (stopping && *stop_ms == 0)
+        *stop_ms = gi_clock_ms() + STOP_MS;
+    bool over = stopping && (s_all_empty(p) || gi_clock_ms() >= *stop_ms);
+    pthread_mutex_unlock(&p->lock);
+    return over;
+}
+
+void *gi_dispatch_main(void *pool)
+{
+    gi_procs_t *p = pool;
+    int64_t stop_ms = 0;
+    unsigned rounds = 0;
+    prctl(PR_SET_NAME, "gate-procs");
+    while (!s_over(p, &stop_ms)) {
+        if (s_round(p)) {
+            p->active_ns = gi_clock_ns();
+            if (++rounds % 64 == 0) {
+                s_decide(p);
+                s_events(p, 0);
+            }
+            continue;
+        }
+        s_sleep(p);
+    }
+    return NULL;
+}

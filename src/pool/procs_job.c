@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* procs_job.c -- jobs: memory that is reused, tickets with generations, two
+ * queues, one end. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "clock.h"
+#include "mem.h"
+#include "procs_core.h"
+#include "queue.h"
+
+gi_ticket_t gi_pjob_ticket(const gi_pjob_t *job)
+{
+    return (uint64_t)job->generation << 32 | (job->index + 1u);
+}
+
+gi_pjob_t *gi_pjob_find(gi_procs_t *p, gi_ticket_t ticket)
+{
+    uint32_t index = (uint32_t)ticket - 1u;
+    if (ticket == 0 || index >= p->n_all)
+        return NULL;
+    gi_pjob_t *job = p->jobs[index];
+    bool live = job->state == GI_J_QUEUED || job->state == GI_J_SENT;
+    return live && gi_pjob_ticket(job) == ticket ? job : NULL;
+}
+
+/* ---- memory --------------------------------------------------------------- */
+
+static bool s_grow(gi_procs_t *p)
+{
+    if (p->n_all < p->room_all)
+        return true;
+    size_t room = p->room_all ? 2 * p->room_all : 256;
+    gi_pjob_t **jobs = gi_mem_realloc(p->jobs, room * sizeof *jobs);
+    if (!jobs)
+        return false;
+    p->jobs = jobs;
+    p->room_all = room;
+    return true;
+}
+
+static gi_pjob_t *s_alloc(gi_procs_t *p)
+{
+    gi_pjob_t *job = p->free;
+    if (job) {
+        p->free = job->next;
+        return job;
+    }
+    if (!s_grow(p))
+        return NULL;
+    job = gi_mem_calloc(1, sizeof *job);
+    if (!job)
+        return NULL;
+    gi_error_init(&job->error);
+    job->index = (uint32_t)p->n_all;
+    p->jobs[p->n_all++] = job;
+    return job;
+}
+
+void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job)
+{
+    if (job->data != job->small)
+        gi_mem_free(job->data);
+    job->data = job->small;
+    for (size_t i = 0; i < job->n_queues; i++)
+        gi_queue_detach(job->queues[i], 0, false); /* it never ran */
+    job->n_queues = 0;
+    if (job->error.story.code)
+        gi_error_fini(&job->error);
+    job->generation++;
+    job->state = GI_J_FREE;
+    job->next = p->free;
+    p->free = job;
+    if (--p->n_jobs == 0)
+        pthread_cond_broadcast(&p->idle);
+}
+
+void gi_pjob_fini_all(gi_procs_t *p)
+{
+    for (size_t i = 0; i < p->n_all; i++)
+        gi_mem_free(p->jobs[i]);
+    gi_mem_free(p->jobs);
+}
+
+/* ---- from a request ------------------------------------------------------- */
+
+/* The function as workers know it; lock held, for the cache. */
+static gate_err_t s_refer(gi_procs_t *p, const gi_request_t *r,
+                          uintptr_t fn, gi_fn_known_t *out)
+{
+    gi_fn_known_t *known = &p->known[(fn >> 4) % 64];
+    if (known->fn != fn) {
+        gi_fn_ref_t ref;
+        gate_err_t e = gi_fn_refer(fn, r->name ? r->name : "the function",
+                                   &ref);
+        if (e)
+            return e;
+        gi_fn_ref_t *kept = NULL;
+        if (ref.object[0]) {
+            kept = gi_mem_alloc(sizeof *kept);
+            if (!kept)
+                return gi_err(GATE_NOMEM, "no memory for a job");
+            *kept = ref;
+        }
+        gi_mem_free(known->ref);
+        *known = (gi_fn_known_t){fn, kept};
+    }
+    *out = *known;
+    return GATE_OK;
+}
+
+static unsigned char *s_put(unsigned char *to, const void *data, size_t size)
+{
+    if (size)
+        memcpy(to, data, size);
+    return to + size;
+}
+
+static size_t s_string_size(const char *s)
+{
+    return s && *s ? strlen(s) + 1 : 0;
+}
+
+static gate_err_t s_lengths(gi_pjob_t *job, const gi_request_t *r,
+                            const gi_fn_ref_t *ref)
+{
+    size_t name = s_string_size(r->name), user = s_string_size(r->user);
+    size_t object = ref ? s_string_size(ref->object) : 0;
+    if (name > UINT16_MAX || user > UINT16_MAX || r->args.size > UINT32_MAX ||
+        r->kwargs.size > UINT32_MAX)
+        return gi_err(GATE_TOOBIG, "a job's arguments are limited to 4 GiB, "
+                                   "names to 64 KiB");
+    job->name_len = (uint16_t)name;
+    job->user_len = (uint16_t)user;
+    job->object_len = (uint16_t)object;
+    job->client_len = 0;
+    job->args_len = (uint32_t)r->args.size;
+    job->kwargs_len = (uint32_t)r->kwargs.size;
+    job->size = name + user + object + r->args.size + r->kwargs.size;
+    return GATE_OK;
+}
+
+static gate_err_t s_payload(gi_pjob_t *job, const gi_request_t *r,
+                            const gi_fn_ref_t *ref)
+{
+    gate_err_t e = s_lengths(job, r, ref);
+    if (e)
+        return e;
+    job->data = job->small;
+    if (job->size > sizeof job->small)
+        job->data = gi_mem_alloc(job->size);
+    if (!job->data) {
+        job->data = job->small;
+        return gi_err(GATE_NOMEM, "no memory for a job of %zu bytes",
+                      job->size);
+    }
+    unsigned char *to = job->data;
+    to = s_put(to, r->name, job->name_len);
+    to = s_put(to, r->user, job->user_len);
+    to = s_put(to, ref ? ref->object : NULL, job->object_len);
+    to = s_put(to, r->args.data, r->args.size);
+    s_put(to, r->kwargs.data, r->kwargs.size);
+    return GATE_OK;
+}
+
+static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r)
+{
+    snprintf(job->name, sizeof job->name, "%s",
+             r->name && *r->name ? r->name : "job");
+    job->options = r->options;
+    if (!job->options.soft_ms)
+        job->options.soft_ms = p->options.soft_ms;
+    if (!job->options.hard_ms)
+        job->options.hard_ms = p->options.hard_ms;
+    if (job->options.max_attempts <= 0)
+        job->options.max_attempts = 3;
+    job->deadline_ms = r->deadline_ms ? r->deadline_ms : INT64_MAX;
+    job->attempt = r->attempt > 0 ? r->attempt : 1;
+    job->kills = 0;
+    job->streamed = job->soft_passed = job->cancel_asked = false;
+    job->kill_ms = INT64_MAX;
+    job->items = job->bytes = 0;
+    job->credit_items = r->credit_items;
+    job->credit_bytes = r->credit_bytes;
+    job->sink = r->sink;
+    job->ctx = r->ctx;
+    job->n_queues = r->n_queues;
+    for (size_t i = 0; i < r->n_queues; i++) {
+        job->queues[i] = r->queues[i];
+        gi_queue_attach(job->queues[i]);
+    }
+}
+
+/* Admission, then a job that is nobody's yet. */
+static gate_err_t s_admit(gi_procs_t *p, const gi_request_t *r,
+                          uintptr_t fn, gi_pjob_t **out, gi_fn_known_t *known)
+{
+    if (p->closed)
+        return gi_err(GATE_CLOSED, "the process pool %s is closed", p->name);
+    if (p->lost)
+        return gi_err(GATE_CLOSED, "the process pool %s has lost its zygote: "
+                                   "no worker can be started", p->name);
+    if (p->queue[0].n + p->queue[1].n >= (size_t)p->options.queue_max)
+        return gi_err(GATE_BUSY, "the process pool %s has %d jobs waiting, "
+                                 "its queue_max", p->name,
+                      p->options.queue_max);
+    gate_err_t e = s_refer(p, r, fn, known);
+    if (e)
+        return e;
+    gi_pjob_t *job = s_alloc(p);
+    if (!job)
+        return gi_err(GATE_NOMEM, "no memory for a job");
+    p->n_jobs++;
+    *out = job;
+    return GATE_OK;
+}
+
+gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out)
+{
+    gi_fn_known_t known;
+    gi_pjob_t *job;
+    uintptr_t fn;
+    memcpy(&fn, &r->fn, sizeof fn);
+    if (r->n_queues > GI_WORKER_FDS - 1)
+        return gi_err(GATE_BADARG, "a job takes at most %d queues",
+                      GI_WORKER_FDS - 1);
+    pthread_mutex_lock(&p->lock);
+    gate_err_t e = s_admit(p, r, fn, &job, &known);
+    gi_fn_ref_t ref = {0};
+    if (!e && known.ref)
+        ref = *known.ref; /* the cache may change once we let go */
+    pthread_mutex_unlock(&p->lock);
+    if (e)
+        return e;
+    e = s_payload(job, r, known.ref ? &ref : NULL);
+    if (e) {
+        pthread_mutex_lock(&p->lock);
+        gi_pjob_free(p, job);
+        pthread_mutex_unlock(&p->lock);
+        return e;
+    }
+    job->fn_here = fn;
+    job->fn_at = known.ref ? ref.at : fn;
+    s_fields(p, job, r);
+    *out = job;
+    return GATE_OK;
+}
+
+/* ---- queues --------------------------------------------------------------- */
+
+static void s_append(gi_jobq_t *q, gi_pjob_t *job)
+{
+    job->next = NULL;
+    job->prev = q->last;
+    *(q->last ? &q->last->next : &q->first) = job;
+    q->last = job;
+    q->n++;
+}
+
+static void s_prepend(gi_jobq_t *q, gi_pjob_t *job)
+{
+    job->prev = NULL;
+    job->next = q->first;
+    *(q->first ? &q->first->prev : &q->last) = job;
+    q->first = job;
+    q->n++;
+}
+
+static void s_remove(gi_jobq_t *q, gi_pjob_t *job)
+{
+    *(job->prev ? &job->prev->next : &q->first) = job->next;
+    *(job->next ? &job->next->prev : &q->last) = job->prev;
+    job->next = job->prev = NULL;
+    q->n--;
+}
+
+static gi_jobq_t *s_queue_of(gi_procs_t *p, const gi_pjob_t *job)
+{
+    return &p->queue[job->options.priority == GATE_HIGH ? 0 : 1];
+}
+
+void gi_pjob_queue(gi_procs_t *p, gi_pjob_t *job, bool first)
+{
+    job->state = GI_J_QUEUED;
+    job->slot = NULL;
+    if (!first)
+        job->queued_ms = gi_clock_ms();
+    (first ? s_prepend : s_append)(s_queue_of(p, job), job);
+    p->n_deadlines += job->deadline_ms != INT64_MAX;
+}
+
+gi_pjob_t *gi_pjob_next(gi_procs_t *p)
+{
+    return p->queue[0].first ? p->queue[0].first : p->queue[1].first;
+}
+
+void gi_pjob_unqueue(gi_procs_t *p, gi_pjob_t *job)
+{
+    s_remove(s_queue_of(p, job), job);
+    p->n_deadlines -= job->deadline_ms != INT64_MAX;
+}
+
+void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,
+                  const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    gi_error_story(&job->error, code, NULL, text, NULL);
+    job->state = GI_J_ENDED;
+    s_append(&p->ended, job);
+}

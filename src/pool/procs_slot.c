@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* procs_slot.c -- a worker's process: from the zygote's fork to its burial, and
+ * the next one in its place. A worker runs its jobs in order and finishes one
+ * before it begins the next, so of a dead one's jobs only the front can have
+ * been begun; all behind it go back to the queue untouched. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <gaterpc/log.h>
+#include "clock.h"
+#include "mem.h"
+#include "procs_core.h"
+
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 5000
+
+/* ---- life ----------------------------------------------------------------- */
+
+gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out)
+{
+    gi_slot_t *s = gi_mem_calloc(1, sizeof *s);
+    if (!s)
+        return gi_err(GATE_NOMEM, "no memory for a worker");
+    s->pool = p;
+    s->bell_fd = s->pidfd = s->out_fd = s->ctl_fd = s->shm.fd = -1;
+    gate_err_t e = gi_shm_new(&s->shm, p->config.cells, p->config.lane_bytes);
+    if (e) {
+        gi_mem_free(s);
+        return e;
+    }
+    s->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    s->jobs = gi_mem_calloc(s->shm.cells, sizeof *s->jobs);
+    s->lane_end = gi_mem_calloc(s->shm.cells, sizeof *s->lane_end);
+    if (s->bell_fd < 0)
+        e = gi_err_errno("a worker's eventfd");
+    else if (!s->jobs || !s->lane_end)
+        e = gi_err(GATE_NOMEM, "no memory for a worker");
+    if (e) {
+        gi_slot_free(s);
+        return e;
+    }
+    s->wanted = true;
+    *out = s;
+    return GATE_OK;
+}
+
+static void s_close(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+void gi_slot_free(gi_slot_t *s)
+{
+    s_close(&s->pidfd);
+    s_close(&s->out_fd);
+    s_close(&s->ctl_fd);
+    s_close(&s->bell_fd);
+    gi_rsp_fini(&s->reader);
+    gi_shm_fini(&s->shm);
+    gi_mem_free(s->jobs);
+    gi_mem_free(s->lane_end);
+    gi_mem_free(s);
+}
+
+/* ---- birth ---------------------------------------------------------------- */
+
+static void s_reset(gi_slot_t *s)
+{
+    gi_procs_t *p = s->pool;
+    gi_shm_reset(&s->shm);
+    s->shm.ctl->config = p->config; /* the last worker may have changed it */
+    s->shm.ctl->config.cells = s->shm.cells;
+    s->shm.ctl->config.lane_bytes = s->shm.lane_bytes;
+    gi_rsp_reset(&s->reader, &s->shm, p->result_max);
+    s->head = s->front = s->tail = 0;
+    s->lane_tail = s->lane_free = 0;
+    s->in_flight = 0;
+    s->n_done = s->rss_done = 0;
+    s->doomed = s->stuck = s->quitting = false;
+    s->reason = GI_R_NONE;
+    s->status = -1;
+    s->line_len = 0;
+    s->dying_ms = s->quit_ms = 0;
+}
+
+static bool s_ask(gi_slot_t *s)
+{
+    int out[2] = {-1, -1}, ctl[2] = {-1, -1};
+    gi_zyg_msg_t m = {.kind = GI_ZYG_SPAWN,
+                      .slot = s->index,
+                      .generation = s->generation};
+    bool ok = pipe2(out, O_CLOEXEC) == 0 &&
+              fcntl(out[0], F_SETFL, O_NONBLOCK) == 0 &&
+              socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) == 0;
+    int fds[GI_WFD_COUNT] = {s->shm.fd, s->bell_fd, out[1], ctl[1]};
+    ok = ok && gi_zyg_send(s->pool->channel, &m, sizeof m, fds, GI_WFD_COUNT,
+                           MSG_DONTWAIT);
+    int error = errno;
+    s_close(&out[1]);
+    s_close(&ctl[1]);
+    if (ok && gi_dispatch_watch(s->pool, out[0], GI_EP_OUT, s->index)) {
+        s->out_fd = out[0];
+        s->ctl_fd = ctl[0];
+        return true;
+    }
+    s_close(&out[0]);
+    s_close(&ctl[0]);
+    errno = error;
+    return false;
+}
+
+void gi_slot_spawn(gi_slot_t *s)
+{
+    s->generation = ++s->pool->next_generation;
+    s->state = GI_S_STARTING;
+    s_reset(s);
+    if (!s_ask(s))
+        gi_slot_failed(s, errno);
+}
+
+void gi_slot_spawned(gi_slot_t *s, int pid, int pidfd)
+{
+    s->pid = pid;
+    s->pidfd = pidfd;
+    s->spawned_ms = s->rss_ms = gi_clock_ms();
+    s->state = GI_S_UP;
+    if (!gi_dispatch_watch(s->pool, pidfd, GI_EP_PIDFD, s->index))
+        gi_slot_kill(s, GI_R_SPAWN); /* its exit report buries it */
+}
+
+/* ---- restart intensity ---------------------------------------------------- */
+
+static void s_note_death(gi_procs_t *p, int64_t now)
+{
+    size_t max = (size_t)p->options.restart_max;
+    int64_t oldest = p->deaths[p->n_deaths % max];
+    p->deaths[p->n_deaths++ % max] = now;
+    bool many =
+        p->n_deaths > max && now - oldest <= p->options.restart_period_ms;
+    if (!many) {
+        p->backoff_ms = 0;
+        return;
+    }
+    p->backoff_ms = p->backoff_ms ? p->backoff_ms * 2 : BACKOFF_MIN_MS;
+    if (p->backoff_ms > BACKOFF_MAX_MS)
+        p->backoff_ms = BACKOFF_MAX_MS;
+    if (!p->degraded)
+        gate_log(GATE_ERROR, "pool",
+                 "%s: degraded: more than %zu workers died within %lld ms; "
+                 "jobs wait, restarts are delayed",
+                 p->name, max, (long long)p->options.restart_period_ms);
+    p->degraded = true;
+}
+
+static void s_schedule(gi_slot_t *s, bool abnormal)
+{
+    gi_procs_t *p = s->pool;
+    int64_t now = gi_clock_ms();
+    if (abnormal)
+        s_note_death(p, now);
+    if (!s->wanted || p->stopping || p->lost) {
+        s->state = GI_S_EMPTY;
+        return;
+    }
+    s->retry_ms = abnormal ? now + p->backoff_ms : now;
+    s->state = GI_S_WAITING;
+    if (s->retry_ms <= now)
+        gi_slot_spawn(s);
+}
+
+void gi_slot_failed(gi_slot_t *s, int error)
+{
+    gi_procs_t *p = s->pool;
+    gate_log(GATE_ERROR, "pool", "%s: worker %d cannot be started: %s",
+             p->name, s->index, strerror(error));
+    s_close(&s->out_fd);
+    s_close(&s->ctl_fd);
+    p->restarts[GI_R_SPAWN]++;
+    s_note_death(p, gi_clock_ms());
+    s->state = s->wanted && !p->stopping && !p->lost ? GI_S_WAITING
+                                                     : GI_S_EMPTY;
+    s->retry_ms = gi_clock_ms() +
+                  (p->backoff_ms ? p->backoff_ms : BACKOFF_MIN_MS);
+}
+
+/* ---- death ---------------------------------------------------------------- */
+
+void gi_slot_kill(gi_slot_t *s, gi_reason_t reason)
+{
+    s->reason = reason;
+    s->quitting = true;
+    if (s->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+}
+
+void gi_slot_quit(gi_slot_t *s, gi_reason_t reason)
+{
+    if (s->quitting || s->state != GI_S_UP)
+        return;
+    gate_log(reason == GI_R_RESIZE ? GATE_DEBUG : GATE_INFO, "pool",
+             "%s: worker %d leaves: %s", s->pool->name, (int)s->pid,
+             reason == GI_R_JOBS  ? "it has done max_jobs"
+             : reason == GI_R_AGE ? "it has reached max_age_ms"
+             : reason == GI_R_RSS ? "it has reached max_rss_bytes"
+                                  : "the pool shrinks or ends");
+    s->quitting = true;
+    s->reason = reason;
+    atomic_store(&s->shm.ctl->quit, 1);
+    gi_shm_wake(&s->shm);
+}
+
+static void s_describe(const gi_slot_t *s, char *out, size_t room)
+{
+    if (s->reason == GI_R_CORRUPT)
+        snprintf(out, room, "wrote nonsense into its memory (%s)",
+                 s->reader.lie ? s->reader.lie : "a wrong answer");
+    else if (s->status < 0)
+        snprintf(out, room, "died");
+    else if (WIFSIGNALED(s->status))
+        snprintf(out, room, "was killed by signal %d (%s)",
+                 WTERMSIG(s->status), strsignal(WTERMSIG(s->status)));
+    else
+        snprintf(out, room, "exited with status %d", WEXITSTATUS(s->status));
+}
+
+/* The front job, which was begun: lost, or once more. */
+static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how)
+{
+    gi_procs_t *p = s->pool;
+    bool queues = job->n_queues > 0; /* nobody could make fresh ones */
+    gi_send_leave(s, job, true);
+    job->kills++;
+    int ran = job->attempt - 1 + job->kills;
+    if (job->cancel_asked)
+        gi_pjob_fail(p, job, GATE_CANCELLED, "cancelled; its worker %s", how);
+    else if (job->options.idempotent && job->kills >= GI_KILLS_MAX)
+        gi_pjob_fail(p, job, GATE_WORKERLOST,
+                     "%s is quarantined: it has killed %d workers; the last, "
+                     "%d, %s",
+                     job->name, job->kills, (int)s->pid, how);
+    else if (job->options.idempotent && !job->streamed && !queues &&
+             !p->lost && !p->stopping && ran < job->options.max_attempts)
+        gi_pjob_queue(p, job, true);
+    else
+        gi_pjob_fail(p, job, GATE_WORKERLOST,
+                     "worker %d of pool %s %s while it ran %s", (int)s->pid,
+                     p->name, how, job->name);
+    if (job->state == GI_J_ENDED && !job->cancel_asked)
+        p->worker_lost++;
+}
+
+static void s_requeue_rest(gi_slot_t *s)
+{
+    uint32_t mask = s->shm.cells - 1;
+    for (uint32_t seq = s->tail; seq != s->front && s->in_flight > 0;) {
+        gi_pjob_t *job = s->jobs[--seq & mask];
+        if (!job)
+            continue;
+        s->jobs[seq & mask] = NULL;
+        s->in_flight--;
+        gi_pjob_queue(s->pool, job, true);
+    }
+}
+
+static bool s_begun(gi_slot_t *s, const gi_pjob_t *job)
+{
+    return atomic_load(&s->shm.req[job->seq & (s->shm.cells - 1)].claim) !=
+           GI_CLAIM(job->id, GI_READY);
+}
+
+void gi_slot_bury(gi_slot_t *s)
+{
+    char how[160];
+    gi_procs_t *p = s->pool;
+    bool clean = s->status <= 0 && s->in_flight == 0 && s->quitting &&
+                 s->reason >= GI_R_JOBS && s->reason <= GI_R_RESIZE;
+    s_describe(s, how, sizeof how);
+    if (s->reason == GI_R_NONE)
+        s->reason = s->status >= 0 && WIFEXITED(s->status) ? GI_R_EXIT
+                                                           : GI_R_CRASH;
+    if (!clean && s->reason != GI_R_CANCEL && s->reason != GI_R_RESIZE)
+        gate_log(GATE_WARN, "pool", "%s: worker %d %s", p->name, (int)s->pid,
+                 how);
+    gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
+    if (front && (s->reason == GI_R_CORRUPT || s_begun(s, front)))
+        s_lose(s, front, how);
+    s_requeue_rest(s);
+    memset(s->jobs, 0, s->shm.cells * sizeof *s->jobs);
+    s->in_flight = 0;
+    s_close(&s->pidfd);
+    s_close(&s->out_fd);
+    s_close(&s->ctl_fd);
+    p->restarts[s->reason]++;
+    s_schedule(s, !clean && s->reason != GI_R_CANCEL && s->reason != GI_R_LIMIT);
+}
+
+/* ---- what it writes ------------------------------------------------------- */
+
+static void s_line(gi_slot_t *s)
+{
+    char part[sizeof s->pool->name + 8];
+    s->line[s->line_len] = 0;
+    snprintf(part, sizeof part, "worker.%s", s->pool->name);
+    if (s->line_len)
+        gate_log(GATE_INFO, part, "%d: %s", (int)s->pid, s->line);
+    s->line_len = 0;
+}
+
+static void s_text(gi_slot_t *s, const char *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (data[i] == '\n' || s->line_len == sizeof s->line - 1)
+            s_line(s);
+        if (data[i] != '\n')
+            s->line[s->line_len++] = data[i] ? data[i] : ' ';
+    }
+}
+
+void gi_slot_output(gi_slot_t *s, bool last)
+{
+    char data[4096];
+    ssize_t n = 0;
+    /* bounded, so that a worker that writes without end delays nobody */
+    for (int i = 0; i < 16 && s->out_fd >= 0; i++) {
+        n = read(s->out_fd, data, sizeof data);
+        if (n <= 0)
+            break;
+        s_text(s, data, (size_t)n);
+    }
+    if (last)
+        s_line(s);
+    if (n == 0 && s->out_fd >= 0) /* its end: do not be told again */
+        epoll_ctl(s->pool->epoll_fd, EPOLL_CTL_DEL, s->out_fd, NULL);
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* shm.c -- one memfd for one worker. Reused by the worker's successor, so that a
+ * replacement costs a fork and not 8 MiB of fresh pages. */
+#include "shm.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "err.h"
+#include "futex.h"
+#include "lane.h"
+
+#define PAGE 4096u
+
+static size_t s_pages(uint64_t n)
+{
+    return (size_t)((n + PAGE - 1) & ~(uint64_t)(PAGE - 1));
+}
+
+gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base)
+{
+    int f = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (f < 0)
+        return gi_err_errno("memfd_create for %s", name);
+    void *p = MAP_FAILED;
+    if (ftruncate(f, (off_t)size) == 0 &&
+        fallocate(f, 0, 0, (off_t)size) == 0 &&
+        fcntl(f, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+                 f, 0);
+    if (p == MAP_FAILED) {
+        gate_err_t e =
+            gi_err_errno("%zu bytes of shared memory for %s", size, name);
+        close(f);
+        return e;
+    }
+    *fd = f;
+    *base = p;
+    return GATE_OK;
+}
+
+static size_t s_layout(gi_shm_t *self, unsigned char *base)
+{
+    size_t at = s_pages(sizeof(gi_shm_ctl_t));
+    self->req = (gi_req_cell_t *)(void *)(base + at);
+    at += s_pages(self->cells * sizeof(gi_req_cell_t));
+    self->rsp = (gi_rsp_cell_t *)(void *)(base + at);
+    at += s_pages(self->cells * sizeof(gi_rsp_cell_t));
+    self->req_lane = base + at;
+    self->rsp_lane = base + at + self->lane_bytes;
+    self->base = base;
+    self->ctl = (gi_shm_ctl_t *)(void *)base;
+    return at + 2 * self->lane_bytes;
+}
+
+static size_t s_size(uint32_t cells, uint64_t lane_bytes)
+{
+    return s_pages(sizeof(gi_shm_ctl_t)) +
+           s_pages(cells * sizeof(gi_req_cell_t)) +
+           s_pages(cells * sizeof(gi_rsp_cell_t)) + 2 * lane_bytes;
+}
+
+gate_err_t gi_shm_new(gi_shm_t *self, uint32_t cells, uint64_t lane_bytes)
+{
+    memset(self, 0, sizeof *self);
+    self->fd = -1;
+    self->cells = 1;
+    while (self->cells < cells && self->cells < 1u << 16)
+        self->cells *= 2;
+    self->lane_bytes = lane_bytes & ~(uint64_t)(PAGE - 1);
+    size_t size = s_size(self->cells, self->lane_bytes);
+    void *base;
+    gate_err_t e = gi_shm_memfd("gate-worker", size, &self->fd, &base);
+    if (e)
+        return e;
+    self->size = s_layout(self, base);
+    gi_shm_reset(self);
+    return GATE_OK;
+}
+
+gate_err_t gi_shm_map(gi_shm_t *self, int fd)
+{
+    struct stat st;
+    memset(self, 0, sizeof *self);
+    self->fd = -1;
+    if (fstat(fd, &st) != 0)
+        return gi_err_errno("fstat of the worker's memory");
+    void *base = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE,
+                      MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        return gi_err_errno("mmap of the worker's memory");
+    madvise(base, (size_t)st.st_size, MADV_DONTFORK);
+    const gi_shm_ctl_t *ctl = base;
+    self->cells = ctl->config.cells;
+    self->lane_bytes = ctl->config.lane_bytes;
+    self->size = s_layout(self, base);
+    return GATE_OK;
+}
+
+void gi_shm_fini(gi_shm_t *self)
+{
+    if (self->base)
+        munmap(self->base, self->size);
+    if (self->base && self->fd >= 0)
+        close(self->fd);
+    memset(self, 0, sizeof *self);
+    self->fd = -1;
+}
+
+void gi_shm_reset(gi_shm_t *self)
+{
+    gi_shm_ctl_t *c = self->ctl;
+    atomic_store(&c->req_tail, 0);
+    atomic_store(&c->rsp_head, 0);
+    atomic_store(&c->bell, 0);
+    atomic_store(&c->quit, 0);
+    atomic_store(&c->rsp_free, 0);
+    atomic_store(&c->req_head, 0);
+    atomic_store(&c->rsp_tail, 0);
+    atomic_store(&c->sleeping, 0);
+    atomic_store(&c->parent_sleeping, 0);
+}
+
+void gi_shm_wake(gi_shm_t *self)
+{
+    if (atomic_load(&self->ctl->sleeping) == 0)
+        return;
+    atomic_fetch_add(&self->ctl->bell, 1);
+    gi_futex_wake(&self->ctl->bell);
+}
+
+/* ---- errors --------------------------------------------------------------- */
+
+size_t gi_shm_error_pack(const gate_error_t *story, unsigned char *out,
+                         size_t room)
+{
+    const char *parts[3] = {story->cls, story->text, story->traceback};
+    uint32_t head[4] = {(uint32_t)story->code, 0, 0, 0};
+    size_t at = sizeof head;
+    for (int i = 0; i < 3; i++) {
+        /* the parts still to come need their NUL */
+        size_t keep = (size_t)(2 - i) + 1;
+        size_t n = strlen(parts[i]);
+        if (n > room - at - keep)
+            n = room - at - keep;
+        memcpy(out + at, parts[i], n);
+        out[at + n] = 0;
+        head[1 + i] = (uint32_t)n;
+        at += n + 1;
+    }
+    memcpy(out, head, sizeof head);
+    return at;
+}
+
+bool gi_shm_error_read(const void *data, size_t size, gate_error_t *story)
+{
+    uint32_t head[4];
+    const char *parts[3], *p = data;
+    if (size < sizeof head + 3)
+        return false;
+    memcpy(head, data, sizeof head);
+    size_t at = sizeof head;
+    for (int i = 0; i < 3; i++) {
+        if (head[1 + i] >= size - at || p[at + head[1 + i]] != 0)
+            return false;
+        parts[i] = p + at;
+        at += (size_t)head[1 + i] + 1;
+        if (at >= size && i < 2)
+            return false;
+    }
+    if (head[0] == GATE_OK || head[0] >= GATE_ERR_COUNT)
+        return false;
+    *story = (gate_error_t){(gate_err_t)head[0], parts[0], parts[1], parts[2]};
+    return true;
+}

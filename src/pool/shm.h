@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* shm.h -- the memory that one worker process shares with its parent: one memfd
+ * with a ring of requests, a ring of responses and a lane of payload for each.
+ *
+ *   gi_shm_ctl_t | request cells | response cells | request lane | response lane
+ *
+ * Made, sized, prefaulted and sealed by the parent; mapped by that worker
+ * alone. The parent computes every address from its own numbers and believes
+ * nothing that the worker writes.
+ *
+ * Memory orders. A ring's tail is stored seq_cst after its cells were written
+ * and loaded acquire before they are read: that publishes the cells. A head is
+ * stored release after the cells were read, loaded acquire before they are
+ * written again. `sleeping` words pair with the tail as Dekker's algorithm
+ * does: the sleeper stores sleeping, then looks at the tail; the producer stores
+ * the tail, then looks at sleeping; all four seq_cst, so at least one sees the
+ * other and no wake-up is lost. A claim word changes by compare-and-swap only
+ * (acq_rel): whoever moves it owns what follows. */
+#ifndef GI_SHM_H
+#define GI_SHM_H
+
+#include <gaterpc/error.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include "settings.h"
+
+/* ---- a job's claim word: id << 3 | state --------------------------------- */
+/*   READY --worker--> RUNNING --worker--> DONE
+ *     |                  +------parent--> DOOMED (then SIGKILL)
+ *     +------parent--> REVOKED (taken back, never run)                      */
+enum gi_claim { GI_READY = 1, GI_RUNNING, GI_DONE, GI_DOOMED, GI_REVOKED };
+#define GI_CLAIM(id, state) ((uint64_t)(id) << 3 | (state))
+
+#define GI_REQ_INLINE 112
+typedef struct gi_req_cell {
+    _Alignas(64) _Atomic uint64_t claim; /* see above */
+    _Atomic uint64_t items, bytes; /* credit in all; UINT64_MAX = unlimited */
+    _Atomic uint32_t cancel;       /* the handler is asked to stop */
+    uint32_t attempt;
+    int64_t deadline_ms;
+    uint32_t args_len, kwargs_len;
+    /* the payload is these, in this order, name, user and object with NUL */
+    uint16_t name_len, user_len, client_len, object_len;
+    uint16_t n_queues; /* descriptors on the control socket */
+    uint16_t where;    /* gi_where_t of the payload */
+    uint32_t reserved;
+    uint64_t fn; /* address, or offset in object */
+    uint64_t at; /* offset in the lane, or size of the descriptor */
+    unsigned char data[GI_REQ_INLINE];
+} gi_req_cell_t;
+_Static_assert(sizeof(gi_req_cell_t) == 192, "64 of control, 128 of payload");
+
+typedef enum gi_where { GI_INLINE, GI_LANE, GI_FD } gi_where_t;
+
+#define GI_RSP_INLINE 104
+typedef enum gi_rsp_kind {
+    GI_RSP_DONE = 1, /* a packed result */
+    GI_RSP_EOS,      /* the end after items */
+    GI_RSP_ERROR,    /* code and strings, gi_shm_error */
+    GI_RSP_ITEM      /* one packed item */
+} gi_rsp_kind_t;
+#define GI_RSP_IN_LANE 1u
+#define GI_RSP_MORE 2u /* a chunk: goes on in the next cell */
+typedef struct gi_rsp_cell {
+    uint64_t id;
+    uint8_t kind, flags;
+    uint16_t reserved;
+    uint32_t size;
+    uint32_t run_ns; /* how long the job ran; advice only */
+    uint32_t at;     /* offset in the lane, in GI_LANE_ALIGN */
+    unsigned char data[GI_RSP_INLINE];
+} gi_rsp_cell_t;
+_Static_assert(sizeof(gi_rsp_cell_t) == 128, "two cache lines");
+
+/* A function across processes: an address that means the same in every worker,
+ * or an offset in an object that the worker loads. */
+typedef struct gi_fn_ref {
+    uint64_t at;      /* 0 = none */
+    char object[504]; /* "" = at is an address */
+} gi_fn_ref_t;
+
+/* What a worker needs to know; written before it is forked. */
+typedef struct gi_worker_config {
+    uint32_t cells;
+    uint32_t spin_ns; /* before sleeping; 0 = never */
+    uint64_t lane_bytes;
+    uint64_t result_max;
+    int64_t str_max, bin_max, array_max, map_max, depth_max;
+    int64_t limit_as, limit_cpu, limit_files; /* 0 = untouched */
+    int32_t nice;
+    bool secure, core_dumps, has_cpus;
+    cpu_set_t cpus;
+    char name[64];
+    gi_fn_ref_t init, hooks[4];
+    uint64_t hooks_ctx;
+} gi_worker_config_t;
+
+typedef struct gi_shm_ctl {
+    /* the parent writes */
+    _Alignas(64) _Atomic uint32_t req_tail;
+    _Atomic uint32_t rsp_head;
+    _Atomic uint32_t bell; /* the worker's futex */
+    _Atomic uint32_t quit;
+    _Atomic uint64_t rsp_free; /* response lane: free below this position */
+    /* the worker writes */
+    _Alignas(64) _Atomic uint32_t req_head;
+    _Atomic uint32_t rsp_tail;
+    _Atomic uint32_t sleeping;
+    /* set by the parent before it sleeps, cleared by whoever wakes it */
+    _Alignas(64) _Atomic uint32_t parent_sleeping;
+    _Alignas(64) gi_worker_config_t config;
+} gi_shm_ctl_t;
+
+/* One side's view; plain numbers of its own. */
+typedef struct gi_shm {
+    int fd; /* -1 once closed */
+    unsigned char *base;
+    size_t size;
+    gi_shm_ctl_t *ctl;
+    gi_req_cell_t *req;
+    gi_rsp_cell_t *rsp;
+    unsigned char *req_lane, *rsp_lane;
+    uint32_t cells; /* of each ring, a power of two */
+    uint64_t lane_bytes;
+} gi_shm_t;
+
+/* Parent: makes one; every page is there afterwards, so that a full machine is
+ * GATE_NOMEM or GATE_SYSTEM now and not a SIGBUS later. cells is rounded up,
+ * lane_bytes down. */
+gate_err_t gi_shm_new(gi_shm_t *self, uint32_t cells,
+                      uint64_t lane_bytes) GATE_MUST;
+/* Worker: maps what fd holds. Not inherited by its own children. */
+gate_err_t gi_shm_map(gi_shm_t *self, int fd) GATE_MUST;
+void gi_shm_fini(gi_shm_t *self);
+/* Parent: as new, for the next worker; the last one must be dead. */
+void gi_shm_reset(gi_shm_t *self);
+/* Parent: wakes the worker if it sleeps. After storing a tail or a head. */
+void gi_shm_wake(gi_shm_t *self);
+
+/* A sealed memfd of size bytes, all pages there, mapped. */
+gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd,
+                        void **base) GATE_MUST;
+
+/* An error as a response's payload: 4 uint32_t (code, lengths of class, text
+ * and traceback), then the strings, each with a NUL. Returns the size; parts
+ * are cut to fit room. */
+size_t gi_shm_error_pack(const gate_error_t *story, unsigned char *out,
+                         size_t room);
+/* Borrows from data; false for what no pack has written. */
+bool gi_shm_error_read(const void *data, size_t size, gate_error_t *story);
+
+#endif

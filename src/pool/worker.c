@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* worker.c -- becomes what its configuration says, then takes jobs from its ring
+ * until it is told to leave. */
+#include "worker.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "err.h"
+#include "procs_fn.h"
+#include "zygote.h"
+
+static void s_limit(int what, int64_t value)
+{
+    struct rlimit r = {(rlim_t)value, (rlim_t)value};
+    if (setrlimit(what, &r) != 0)
+        fprintf(stderr, "setrlimit(%d, %lld) failed\n", what,
+                (long long)value);
+}
+
+static void s_become(gi_worker_t *self, int out_fd)
+{
+    const gi_worker_config_t *c = &self->config;
+    char title[sizeof c->name + 8];
+    dup2(out_fd, 1);
+    dup2(out_fd, 2);
+    close(out_fd);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    snprintf(title, sizeof title, "gate:%.63s", c->name);
+    gi_zygote_title(title);
+    if (c->nice && setpriority(PRIO_PROCESS, 0, c->nice) != 0)
+        fprintf(stderr, "nice %d refused\n", (int)c->nice);
+    if (c->has_cpus && sched_setaffinity(0, sizeof c->cpus, &c->cpus) != 0)
+        fprintf(stderr, "CPU affinity refused\n");
+    if (!c->core_dumps)
+        s_limit(RLIMIT_CORE, 0);
+    if (c->limit_as)
+        s_limit(RLIMIT_AS, c->limit_as);
+    if (c->limit_cpu)
+        s_limit(RLIMIT_CPU, c->limit_cpu);
+    if (c->limit_files)
+        s_limit(RLIMIT_NOFILE, c->limit_files);
+}
+
+static uintptr_t s_code(const gi_fn_ref_t *ref)
+{
+    uintptr_t at = 0;
+    if (ref->at && gi_fn_resolve(ref->object, ref->at, &at))
+        fprintf(stderr, "%s\n", gate_error()->text);
+    return at;
+}
+
+static void s_settings(gi_worker_t *self)
+{
+    const gi_worker_config_t *c = &self->config;
+    gate_settings_t *s = &self->settings;
+    uintptr_t hooks[4];
+    *s = *gi_settings_defaults(); /* shares its strings */
+    s->secure = c->secure;
+    s->msgpack_str_max = c->str_max;
+    s->msgpack_bin_max = c->bin_max;
+    s->msgpack_array_max = c->array_max;
+    s->msgpack_map_max = c->map_max;
+    s->msgpack_depth_max = c->depth_max;
+    for (int i = 0; i < 4; i++)
+        hooks[i] = s_code(&c->hooks[i]);
+    memcpy(&s->hooks.prepare_pack, &hooks[0], sizeof hooks[0]);
+    memcpy(&s->hooks.object_hook, &hooks[1], sizeof hooks[1]);
+    memcpy(&s->hooks.pairs_hook, &hooks[2], sizeof hooks[2]);
+    memcpy(&s->hooks.list_hook, &hooks[3], sizeof hooks[3]);
+    s->hooks.ctx = (void *)(uintptr_t)c->hooks_ctx;
+}
+
+static bool s_work(const gi_worker_t *self)
+{
+    return atomic_load(&self->shm.ctl->req_tail) != self->req_head ||
+           atomic_load(&self->shm.ctl->quit);
+}
+
+static void s_loop(gi_worker_t *self)
+{
+    gi_shm_ctl_t *c = self->shm.ctl;
+    for (;;) {
+        gi_worker_wait(self, s_work);
+        if (atomic_load(&c->req_tail) == self->req_head)
+            return; /* told to quit, and nothing left */
+        gi_worker_job(self,
+                      &self->shm.req[self->req_head & (self->shm.cells - 1)]);
+        atomic_store(&c->req_head, ++self->req_head);
+    }
+}
+
+void gi_worker_main(int shm_fd, int bell_fd, int out_fd, int ctl_fd)
+{
+    static gi_worker_t worker;
+    gi_worker_t *self = &worker;
+    self->bell_fd = bell_fd;
+    self->ctl_fd = ctl_fd;
+    if (gi_shm_map(&self->shm, shm_fd)) {
+        fprintf(stderr, "%s\n", gate_error()->text);
+        _exit(125);
+    }
+    close(shm_fd);
+    self->config = self->shm.ctl->config;
+    s_become(self, out_fd);
+    s_settings(self);
+    gi_call_init(&self->call, NULL, NULL, &self->settings);
+    uintptr_t init = s_code(&self->config.init);
+    void *(*start)(void);
+    memcpy(&start, &init, sizeof start);
+    if (init)
+        self->ctx = start();
+    s_loop(self);
+    fflush(NULL);
+    _exit(0);
+}

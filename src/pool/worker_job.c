@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* worker_job.c -- one job: claim it, run it, answer. The claim decides every
+ * race with the parent: a job that was revoked is not run, one that was doomed
+ * does not answer. */
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "clock.h"
+#include "procs_fn.h"
+#include "queue.h"
+#include "worker.h"
+#include "zygote.h"
+
+/* ---- what the handler may ask for ----------------------------------------- */
+
+static gi_worker_t *s_of(gate_call_t *call)
+{
+    return (gi_worker_t *)(void *)call;
+}
+
+static bool s_credit(const gi_worker_t *self)
+{
+    return (self->items < atomic_load(&self->cell->items) &&
+            self->bytes < atomic_load(&self->cell->bytes)) ||
+           atomic_load(&self->cell->cancel);
+}
+
+static gate_err_t s_yield(gate_call_t *call)
+{
+    gi_worker_t *self = s_of(call);
+    gi_worker_wait(self, s_credit);
+    if (atomic_load(&self->cell->cancel))
+        return gi_err(GATE_CANCELLED, "the reader left or the call was "
+                                      "cancelled");
+    self->items++;
+    self->bytes += call->out.size;
+    gi_worker_respond(self, GI_RSP_ITEM, call->out.data, call->out.size);
+    gi_worker_ring(self); /* an item is news, whatever waits behind it */
+    return GATE_OK;
+}
+
+static bool s_cancelled(gate_call_t *call)
+{
+    return atomic_load(&s_of(call)->cell->cancel) != 0;
+}
+
+static gate_err_t s_queue(void *ctx, const msgpack_object *object,
+                          gate_queue_t **to)
+{
+    gi_worker_t *self = s_of(ctx);
+    size_t index;
+    if (!gi_queue_read_ref(object, &index) ||
+        index >= (size_t)self->n_queues || !self->queues[index])
+        return gi_err(GATE_BADARG, "the argument is not a queue");
+    *to = gi_queue_share(self->queues[index]);
+    return GATE_OK;
+}
+
+static const gi_call_ops_t s_ops = {
+    .yield = s_yield, .cancelled = s_cancelled, .queue = s_queue};
+
+/* ---- descriptors ---------------------------------------------------------- */
+
+/* Those of this job; those of jobs that were revoked since are closed. */
+static int s_receive_fds(gi_worker_t *self, int *fds)
+{
+    uint64_t id = 0;
+    int n;
+    for (;;) {
+        ssize_t rc = gi_zyg_recv(self->ctl_fd, &id, sizeof id, fds,
+                                 GI_WORKER_FDS, &n, 0);
+        if (rc <= 0)
+            _exit(0); /* the parent let go of us */
+        if (id == self->id)
+            return n;
+        while (n > 0)
+            close(fds[--n]);
+    }
+}
+
+static void s_open_queues(gi_worker_t *self, const int *fds, int n)
+{
+    self->n_queues = n;
+    for (int i = 0; i < n; i++)
+        if (gi_queue_open(fds[i], &self->settings, &self->queues[i]))
+            self->queues[i] = NULL; /* refused when it is asked for */
+}
+
+static void s_close_queues(gi_worker_t *self)
+{
+    for (int i = 0; i < self->n_queues; i++)
+        gate_queue_destroy(&self->queues[i]);
+    self->n_queues = 0;
+}
+
+/* The payload's first byte; *mapped is to be unmapped after the job. */
+static const unsigned char *s_payload(gi_worker_t *self,
+                                      const gi_req_cell_t *cell, void **mapped)
+{
+    int fds[GI_WORKER_FDS], n = 0, first = 0;
+    if (cell->where == GI_FD || cell->n_queues)
+        n = s_receive_fds(self, fds);
+    if (cell->where == GI_FD && n > 0) {
+        first = 1;
+        *mapped = mmap(NULL, (size_t)cell->at, PROT_READ, MAP_SHARED, fds[0], 0);
+        close(fds[0]);
+    }
+    s_open_queues(self, fds + first, n - first);
+    if (cell->where == GI_INLINE)
+        return cell->data;
+    if (cell->where == GI_LANE)
+        return self->shm.req_lane + cell->at;
+    return *mapped == MAP_FAILED ? NULL : *mapped;
+}
+
+/* ---- the job -------------------------------------------------------------- */
+
+static const char *s_string(const unsigned char **p, size_t len)
+{
+    const char *s = len ? (const char *)*p : "";
+    *p += len;
+    return s;
+}
+
+static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
+                           const unsigned char *p)
+{
+    gate_call_t *call = &self->call;
+    uintptr_t fn;
+    call->method = s_string(&p, cell->name_len);
+    call->user = s_string(&p, cell->user_len);
+    const char *object = s_string(&p, cell->object_len);
+    call->client = (gate_bytes_t){p, cell->client_len};
+    p += cell->client_len;
+    call->args_packed = (gate_bytes_t){p, cell->args_len};
+    p += cell->args_len;
+    call->kwargs_packed = (gate_bytes_t){p, cell->kwargs_len};
+    call->ctx = self->ctx;
+    call->deadline_ms = cell->deadline_ms;
+    call->attempt = (int)cell->attempt;
+    gate_err_t e = gi_fn_resolve(object, cell->fn, &fn);
+    if (e) {
+        gi_error_set(&call->error, gate_error());
+        return e;
+    }
+    union {
+        uintptr_t at;
+        gate_fn *fn;
+    } address = {fn}; /* data and code pointers are one size here */
+    return gi_call_invoke(call, address.fn);
+}
+
+static void s_answer_error(gi_worker_t *self, const gate_error_t *story)
+{
+    unsigned char out[16384];
+    size_t size = gi_shm_error_pack(story, out, sizeof out);
+    gi_worker_respond(self, GI_RSP_ERROR, out, size);
+}
+
+static void s_answer(gi_worker_t *self, gate_err_t e)
+{
+    gate_call_t *call = &self->call;
+    if (e == GATE_OK && call->streamed)
+        gi_worker_respond(self, GI_RSP_EOS, NULL, 0);
+    else if (e == GATE_OK && call->out.size <= self->config.result_max)
+        gi_worker_respond(self, GI_RSP_DONE, call->out.data, call->out.size);
+    else if (e == GATE_OK) {
+        gi_err(GATE_TOOBIG, "a result of %zu bytes: more than huge_max_bytes",
+               call->out.size);
+        s_answer_error(self, gate_error());
+    } else if (e == GATE_KEPT) {
+        gi_err(GATE_NOTIMPL, "a job in a worker process cannot be kept");
+        s_answer_error(self, gate_error());
+    } else
+        s_answer_error(self, &call->error.story);
+}
+
+void gi_worker_job(gi_worker_t *self, gi_req_cell_t *cell)
+{
+    uint64_t claim = atomic_load(&cell->claim);
+    self->id = claim >> 3;
+    if (claim != GI_CLAIM(self->id, GI_READY) ||
+        !atomic_compare_exchange_strong(&cell->claim, &claim,
+                                        GI_CLAIM(self->id, GI_RUNNING)))
+        return; /* revoked */
+    void *mapped = NULL;
+    gate_err_t e;
+    self->cell = cell;
+    self->items = self->bytes = 0;
+    self->began_ns = gi_clock_ns();
+    gi_call_reset(&self->call);
+    self->call.ops = &s_ops;
+    const unsigned char *payload = s_payload(self, cell, &mapped);
+    if (payload)
+        e = s_invoke(self, cell, payload);
+    else {
+        e = gi_err(GATE_NOMEM, "no memory for the arguments");
+        gi_error_set(&self->call.error, gate_error());
+    }
+    claim = GI_CLAIM(self->id, GI_RUNNING);
+    if (!atomic_compare_exchange_strong(&cell->claim, &claim,
+                                        GI_CLAIM(self->id, GI_DONE)))
+        for (;;) /* doomed: the kill is on its way */
+            pause();
+    s_answer(self, e);
+    s_close_queues(self);
+    if (mapped && mapped != MAP_FAILED)
+        munmap(mapped, (size_t)cell->at);
+}
