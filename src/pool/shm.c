@@ -4,6 +4,7 @@
 #include "shm.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,8 +20,28 @@ static size_t s_pages(uint64_t n)
     return (size_t)((n + PAGE - 1) & ~(uint64_t)(PAGE - 1));
 }
 
+/* tmpfs hands out pages until the machine is out of them and the OOM killer
+ * comes: ask first. UINT64_MAX: not known. */
+static uint64_t s_available(void)
+{
+    char line[128];
+    unsigned long long kib = 0;
+    FILE *f = fopen("/proc/meminfo", "re");
+    while (f && kib == 0 && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kib ? kib * 1024 : UINT64_MAX;
+}
+
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base)
 {
+    if (size > s_available())
+        return gi_err(GATE_NOMEM,
+                      "%zu bytes of shared memory for %s: the machine has "
+                      "fewer left",
+                      size, name);
     int f = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (f < 0)
         return gi_err_errno("memfd_create for %s", name);
