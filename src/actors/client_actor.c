@@ -12,7 +12,7 @@
 #include <string.h>
 #include "clock.h"
 #include "err.h"
-#include "gaterpc/log.h"
+#include <gaterpc/log.h>
 #include "identity.h"
 #include "mem.h"
 

@@ -10,8 +10,8 @@
 #include <time.h>
 #include "clock.h"
 #include "err.h"
-#include "gaterpc/log.h"
-#include "gaterpc/queue.h"
+#include <gaterpc/log.h>
+#include <gaterpc/queue.h>
 #include "lock.h"
 #include "logd.h"
 #include "mem.h"

@@ -153,7 +153,7 @@ bool gi_scall_expire(gate_service_t *self) {
     return any;
 }
 
-/* Out of all tables; the reference of whoever ran it goes. */
+/* Out of all tables; the runner's reference goes as well. */
 static void s_finish(gi_scall_t *c) {
     gate_service_t *self = c->service;
     gi_sstream_stop(c);
@@ -185,15 +185,18 @@ void gi_scall_end(gi_scall_t *c, gate_err_t outcome) {
     self->stats.calls++;
     if (c->method)
         c->method->calls++;
-    if (outcome && outcome != GATE_EOS) {
+    if (outcome == GATE_EOS)
+        outcome = GATE_OK;
+    gate_error_t story = {0};
+    if (outcome) {
+        story = s_story(c, outcome);
         self->stats.errors++;
         if (c->method)
             c->method->errors++;
     }
     if (streams) {
-        gi_sstream_end(c, outcome);
+        gi_sstream_end(c, outcome ? &story : NULL);
     } else if (outcome) {
-        gate_error_t story = s_story(c, outcome);
         gi_scall_answer_error(c, &story);
     } else if (c->link) {
         s_reply_wire(c, NULL, 0);

@@ -410,7 +410,7 @@ static void s_real_procs(int rounds) {
 
 int main(void) {
     const char *scale = getenv("GATE_SCALE");
-    int rounds = scale ? (int)(5 * atof(scale)) : 5;
+    int rounds = scale ? (int)(3 * atof(scale)) : 3;
     gi_pool_base_t base = s_base();
     gi_huge_pack_options_t options = {.codec = "snappy"};
     gi_huge_pack_t *pack;

@@ -23,8 +23,7 @@ typedef struct s_entry {
     unsigned char data[DATA_MAX];
 } s_entry_t;
 
-/* ---- the files: regular enough for a scan for "direction" and "frames" ----
- */
+/* ---- the files: regular enough for a scan for "direction" and "frames" */
 static char *s_read(const char *name) {
     char path[512];
     snprintf(path, sizeof path, "%s/%s", DIRECTORY, name);
@@ -79,8 +78,7 @@ static const char *s_next(const char *at, s_entry_t *e) {
     return end;
 }
 
-/* ---- made again -----------------------------------------------------------
- */
+/* ---- made again --------------------------------------------------------- */
 static void s_same(gate_bytes_t want, const void *data, size_t size,
                    const char *what) {
     cr_assert(want.size == size && !memcmp(want.data, data, size), "%s", what);
@@ -190,8 +188,7 @@ static void s_remake_ready(gate_bytes_t line) {
     gi_mem_free(made);
 }
 
-/* ---- each direction -------------------------------------------------------
- */
+/* ---- each direction ----------------------------------------------------- */
 static bool s_fourth_is(const s_entry_t *e, const char *word) {
     size_t size = strlen(word);
     return e->n > 3 && e->f[3].size == size &&
