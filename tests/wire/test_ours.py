@@ -251,6 +251,15 @@ class Life(kit.Case):
             broker.signal(number)
             self.assertEqual(broker.wait(), 0)
 
+    def test_signal_right_after_ready(self):
+        """Ready means that SIGTERM drains, from the first moment on."""
+        for _ in range(15):
+            broker = self.keep(kit.OurBroker())
+            service = self.keep(kit.OurService(broker.back))
+            service.signal(signal.SIGTERM)
+            broker.signal(signal.SIGTERM)
+            self.assertEqual((service.wait(), broker.wait()), (0, 0))
+
     def test_settings(self):
         """A file sets, the environment overrides, nonsense is refused."""
         path = self.dir + "/gate.zpl"
