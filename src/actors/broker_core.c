@@ -10,7 +10,6 @@
 
 #include <string.h>
 #include "identity.h"
-#include "mdp.h"
 #include "mem.h"
 
 #define S_KEEP_MESSAGES 4096

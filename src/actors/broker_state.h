@@ -13,6 +13,7 @@
 #include "broker_core.h"
 #include "broker_table.h"
 #include "call.h"
+#include "mdp.h"
 #include "rpc.h"
 #include "settings.h"
 #include "wheel.h"
@@ -283,10 +284,10 @@ void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
 /* Nobody reads the answer any more: takes it out of the queue, or tells an
  * extended worker and waits for the final message. */
 void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call);
-/* A worker's REPLY. */
+/* A worker's REPLY; f views its frames from the second on. */
 void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
-                     gi_frames_t *frames, unsigned client_id,
-                     unsigned request_id, unsigned body);
+                     gi_frames_t *frames, const gate_bytes_t *f,
+                     const gi_mdp_worker_t *at);
 /* A client's control message. */
 void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
                        gate_bytes_t id, gate_bytes_t ext);

@@ -12,7 +12,6 @@
 #include <gaterpc/log.h>
 #include <stdio.h>
 #include <string.h>
-#include "mdp.h"
 #include "mem.h"
 
 #define S_PART "broker"
@@ -160,8 +159,7 @@ static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
                          const gi_mdp_worker_t *at) {
     switch (at->command) {
     case GI_MDP_REPLY:
-        gi_broker_reply(core, worker, frames, 1 + at->client_id,
-                        1 + at->request_id, 1 + at->body);
+        gi_broker_reply(core, worker, frames, f, at);
         break;
     case GI_MDP_HEARTBEAT:
         if (at->n_body > 0)
