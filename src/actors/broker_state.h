@@ -65,9 +65,10 @@ struct gi_broker_peer {
     gi_broker_worker_t *worker; /* NULL: a client, or not registered */
     size_t n_queued, queued_bytes, n_calls;
     int64_t seen_ms;    /* last message from it */
-    int64_t scolded_ms; /* last DISCONNECT for not being registered */
+    int64_t scolded_ms; /* since when n_scolded DISCONNECTs went to it for
+                           not being registered */
     int srcfd;          /* its connection; -1 not known */
-    uint8_t socket, id_size;
+    uint8_t socket, id_size, n_scolded;
     bool gone; /* EHOSTUNREACH; true until it speaks again */
     unsigned char id[GI_ID_MAX];
 };

@@ -17,6 +17,7 @@
 #define S_PART "broker"
 #define S_READY_MAX 65536
 #define S_PROBE_MS 10
+#define S_SCOLD_MAX 4
 
 /* ---- messages to workers
  * ------------------------------------------------------------ */
@@ -54,11 +55,15 @@ static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_frames_close(&core->out);
 }
 
-/* Whoever is not registered is told so, at most once per heartbeat. */
+/* Whoever is not registered is told so, a few times per heartbeat. */
 static void s_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    if (peer->scolded_ms > core->now_ms - core->beat_ms)
+    if (core->now_ms - peer->scolded_ms >= core->beat_ms) {
+        peer->scolded_ms = core->now_ms;
+        peer->n_scolded = 0;
+    }
+    if (peer->n_scolded == S_SCOLD_MAX)
         return;
-    peer->scolded_ms = core->now_ms;
+    peer->n_scolded++;
     gi_broker_worker_disconnect(core, peer);
 }
 
