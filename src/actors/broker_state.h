@@ -152,6 +152,9 @@ struct gi_broker_core {
     unsigned char id[GI_ID_SIZE];
     gate_bytes_t internal; /* the internal service's name */
     int64_t now_ms, beat_ms, silence_ms, forget_ms, timeout_ms;
+    int64_t tick_ms;  /* the last look at the clock */
+    int64_t awake_ms; /* the end of the last time that we were stopped: nobody's
+                         silence counts from before it */
     uint64_t seed;
     gi_broker_socket_t sockets[GI_BROKER_SOCKETS_MAX];
     unsigned n_sockets;

@@ -198,6 +198,8 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
  */
 static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
+static int64_t s_max(int64_t a, int64_t b) { return a > b ? a : b; }
+
 /* Looks again and again, as a closed connection may still hold unread messages
  * and libzmq lets go of it a little later. */
 static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
@@ -211,7 +213,8 @@ static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
 
 void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
-    int64_t expiry = peer->seen_ms + core->silence_ms;
+    int64_t heard = s_max(peer->seen_ms, core->awake_ms);
+    int64_t expiry = heard + core->silence_ms;
     int64_t next = INT64_MAX;
     if (core->now_ms >= expiry) {
         core->count.workers_expired++;

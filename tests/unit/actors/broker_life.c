@@ -372,3 +372,18 @@ Test(life, idle_clients_are_forgotten_and_busy_ones_are_not) {
     gi_buf_fini(&out);
     kit_end(&k);
 }
+
+Test(life, our_own_standstill_is_nobodys_silence) {
+    kit_t k;
+    kit_begin(&k);
+    kit_worker(&k, "w", "S:d:1");
+    kit_wait(&k, HB / 2);
+    k.now += 20 * HB; /* stopped and continued */
+    gi_broker_core_tick(k.core, k.now);
+    kit_check(&k);
+    counted(&k, "workers_expired", 0);
+    got_beat(&k, "w");
+    kit_wait(&k, 3 * HB + 100);
+    counted(&k, "workers_expired", 1);
+    kit_end(&k);
+}
