@@ -24,7 +24,8 @@ function(gate_test name label timeout)
   add_test(NAME ${name} COMMAND ${ARGN}
     WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
-    FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}")
+    FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}"
+    ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tests/tsan.supp")
 endfunction()
 
 set(rooms_proto proto)

@@ -8,14 +8,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-const char *rig_name(rig_way_t way)
-{
+const char *rig_name(rig_way_t way) {
     static const char *const names[] = {"inproc", "ipc", "tcp", "registry"};
     return names[way];
 }
 
-gate_settings_t *rig_settings(void)
-{
+gate_settings_t *rig_settings(void) {
     gate_settings_t *s = gate_settings_new();
     gate_settings_set(s, "heartbeat", 100);
     gate_settings_set(s, "timeout", 2);
@@ -24,14 +22,13 @@ gate_settings_t *rig_settings(void)
     return s;
 }
 
-#define MUST(call)                                                             \
-    do {                                                                       \
-        gate_err_t e_ = (call);                                                \
-        cr_assert_eq(e_, GATE_OK, "%s: %s", #call, gate_error()->text);        \
+#define MUST(call)                                                      \
+    do {                                                                \
+        gate_err_t e_ = (call);                                         \
+        cr_assert_eq(e_, GATE_OK, "%s: %s", #call, gate_error()->text); \
     } while (0)
 
-static void s_endpoints(rig_t *self, rig_way_t way, char *front, char *back)
-{
+static void s_endpoints(rig_t *self, rig_way_t way, char *front, char *back) {
     static int n;
     n++;
     if (way == RIG_TCP) {
@@ -49,11 +46,11 @@ static void s_endpoints(rig_t *self, rig_way_t way, char *front, char *back)
 }
 
 void rig_up(rig_t *self, rig_way_t way, const gate_settings_t *settings,
-            const gate_method_t *table, void *ctx)
-{
+            const gate_method_t *table, void *ctx) {
     char front[128], back[128];
     *self = (rig_t){0};
-    gate_settings_t *s = settings ? gate_settings_dup(settings) : rig_settings();
+    gate_settings_t *s =
+        settings ? gate_settings_dup(settings) : rig_settings();
     gate_settings_set(s, "route", way == RIG_REGISTRY ? "local" : "broker");
     self->rt = gate_runtime_new(s);
     gate_settings_destroy(&s);
@@ -70,15 +67,15 @@ void rig_up(rig_t *self, rig_way_t way, const gate_settings_t *settings,
     gate_broker_bind(self->broker, front);
     gate_broker_bind_backend(self->broker, back);
     MUST(gate_broker_start(self->broker));
-    MUST(gate_service_start(self->service, gate_broker_backend(self->broker, 0)));
+    MUST(gate_service_start(self->service,
+                            gate_broker_backend(self->broker, 0)));
     MUST(gate_service_ready(self->service, 3000));
     MUST(gate_client_connect(self->client,
                              gate_broker_frontend(self->broker, 0)));
     MUST(gate_client_ready(self->client, 3000));
 }
 
-void rig_down(rig_t *self)
-{
+void rig_down(rig_t *self) {
     char path[80];
     gate_client_destroy(&self->client);
     gate_service_destroy(&self->service);
@@ -93,8 +90,7 @@ void rig_down(rig_t *self)
     }
 }
 
-int rig_fds(void)
-{
+int rig_fds(void) {
     int n = 0;
     DIR *dir = opendir("/proc/self/fd");
     while (dir && readdir(dir))

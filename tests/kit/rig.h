@@ -6,7 +6,13 @@
 
 #include <gaterpc.h>
 
-typedef enum rig_way { RIG_INPROC, RIG_IPC, RIG_TCP, RIG_REGISTRY, RIG_WAYS } rig_way_t;
+typedef enum rig_way {
+    RIG_INPROC,
+    RIG_IPC,
+    RIG_TCP,
+    RIG_REGISTRY,
+    RIG_WAYS
+} rig_way_t;
 
 typedef struct rig {
     gate_runtime_t *rt;

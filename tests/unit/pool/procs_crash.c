@@ -210,14 +210,14 @@ Test(crash, stopped_worker_keeps_nobody)
 
 /* ---- liars ---------------------------------------------------------------- */
 
-/* The worker's own mapping of its shared memory. */
+/* What the worker may write of its shared memory. */
 static unsigned char *s_memory(size_t *size)
 {
     char line[512];
     unsigned long from = 0, to = 0;
     FILE *maps = fopen("/proc/self/maps", "r");
     while (maps && fgets(line, sizeof line, maps))
-        if (strstr(line, "memfd:gate-worker") &&
+        if (strstr(line, "memfd:gate-worker") && strstr(line, " rw") &&
             sscanf(line, "%lx-%lx", &from, &to) == 2)
             break;
     if (maps)
@@ -231,7 +231,7 @@ static gate_err_t scribble(gate_call_t *call)
     size_t size;
     int how;
     unsigned char *m = s_memory(&size);
-    gi_shm_ctl_t *ctl = (void *)m;
+    gi_shm_own_t *own = (void *)m;
     gate_err_t e = gate_args(call, &how);
     if (e)
         return e;
@@ -243,17 +243,21 @@ static gate_err_t scribble(gate_call_t *call)
         memset(m, 0, size);
         break;
     case 2:
-        atomic_store(&ctl->rsp_tail, atomic_load(&ctl->rsp_tail) + 100000);
+        atomic_store(&own->rsp_tail, atomic_load(&own->rsp_tail) + 100000);
         break;
     case 3:
-        atomic_store(&ctl->req_head, atomic_load(&ctl->req_head) + 77);
+        atomic_store(&own->req_head, atomic_load(&own->req_head) + 77);
         break;
     case 4: /* a response of garbage */
         memset(m + 4096, 0x55, size - 4096);
-        atomic_fetch_add(&ctl->rsp_tail, 1);
+        atomic_fetch_add(&own->rsp_tail, 1);
         break;
-    default: /* holes in its memory */
+    case 5: /* holes in its memory */
         madvise(m, size, MADV_REMOVE);
+        break;
+    default: /* what is the parent's */
+        signal(SIGSEGV, SIG_DFL);
+        m[-1] = 1;
         break;
     }
     usleep(50000);
@@ -263,7 +267,7 @@ static gate_err_t scribble(gate_call_t *call)
 Test(crash, scribbling_costs_its_own_job)
 {
     GATE_OWN(gate_pool) pool = s_pool(2);
-    for (int how = 0; how < 6; how++) {
+    for (int how = 0; how < 7; how++) {
         gate_future_t *f[40];
         gate_job_options_t o = {.hard_ms = 1500};
         GATE_OWN(gate_future) liar = gate_submit_with(pool, scribble, &o, how);
