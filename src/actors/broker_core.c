@@ -86,7 +86,7 @@ static void s_free_workers(gi_broker_core_t *self) {
         while (!gi_link_empty(&service->workers)) {
             gi_broker_worker_t *worker =
                 GI_OF(service->workers.next, gi_broker_worker_t, of_service);
-            gi_broker_worker_lose(self, worker, "");
+            gi_broker_worker_lose(self, worker, NULL);
             gi_broker_worker_settle(self, worker);
         }
     }
@@ -416,7 +416,8 @@ void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms) {
             gi_broker_worker_t *worker =
                 GI_OF(service->workers.next, gi_broker_worker_t, of_service);
             gi_broker_peer_t *peer = worker->peer;
-            gi_broker_worker_lose(self, worker, "the broker stopped");
+            gi_broker_worker_lose(self, worker, NULL); /* no news to log */
+            worker->why = "the broker stopped";
             gi_broker_worker_disconnect(self, peer);
         }
     }

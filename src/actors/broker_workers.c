@@ -257,7 +257,7 @@ static void s_take_back(gi_broker_core_t *core, gi_broker_worker_t *worker) {
 void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            const char *why) {
     gi_broker_peer_t *peer = worker->peer;
-    if (why && *why) {
+    if (why) {
         gate_log(GATE_WARN, S_PART, "a worker of %s is lost: %s",
                  worker->service->name, why);
         core->count.workers_lost++;

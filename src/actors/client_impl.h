@@ -50,6 +50,8 @@ typedef enum gi_pending_state {
     GI_PENDING_DONE
 } gi_pending_state_t;
 
+typedef struct gi_chuge gi_chuge_t;
+
 typedef struct gi_pending {
     gi_cmail_t mail;
     gi_ref_t refs; /* the client's, and one for each control mail */
@@ -58,14 +60,15 @@ typedef struct gi_pending {
     struct gi_pending *prev, *next; /* in the list of its state */
     gi_pending_state_t state;
     gi_asks_t asks;
-    bool cut;      /* the connection went away after it was sent */
+    bool cut; /* the connection went away after it was sent */
     bool deadline_travels;
     unsigned slot;
     unsigned char id[GI_ID_SIZE];
     int64_t deadline_ms; /* of a future; of a stream: next look */
     int64_t timeout_ms;
-    gate_future_t *future; /* the completer's reference */
-    gate_stream_t *stream; /* the producer's reference */
+    gate_future_t *future;         /* the completer's reference */
+    gate_stream_t *stream;         /* the producer's reference */
+    gi_chuge_t *huge;              /* a huge reply that is coming in */
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
@@ -104,12 +107,12 @@ struct gate_client {
     bool connected; /* gate_client_connect was called */
     /* the actor's own */
     gi_sock_t sock;
-    bool watched;    /* the transport reports connections */
-    bool up;         /* the transport is there */
-    bool ready;      /* the broker has answered on this connection */
-    bool ext;        /* it announced GX1 */
-    bool blocked;    /* the socket refused the last send */
-    bool fresh_id;   /* next connection under a fresh identity */
+    bool watched;  /* the transport reports connections */
+    bool up;       /* the transport is there */
+    bool ready;    /* the broker has answered on this connection */
+    bool ext;      /* it announced GX1 */
+    bool blocked;  /* the socket refused the last send */
+    bool fresh_id; /* next connection under a fresh identity */
     int64_t heard_ms, sent_ms, now_ms;
     unsigned char id_prefix[8];
     gi_cslot_t *slots;
@@ -121,7 +124,8 @@ struct gate_client {
     gi_cstats_t stats;
 };
 
-/* ---- client.c ---------------------------------------------------------------- */
+/* ---- client.c
+ * ---------------------------------------------------------------- */
 gate_client_t *gi_client_share(gate_client_t *self);
 void gi_client_release(void *self);
 /* A pending with room for its data; NULL: no memory. Any thread. */
@@ -130,7 +134,8 @@ gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
                              const void *packed);
 void gi_pending_drop(gi_pending_t *p); /* a reference; any thread */
 
-/* ---- client_actor.c ---------------------------------------------------------- */
+/* ---- client_actor.c
+ * ---------------------------------------------------------- */
 extern const gi_actor_ops_t gi_client_ops;
 /* Begins "" MDPC01 service {zap} in client->out. */
 gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
@@ -138,13 +143,19 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
 /* Sends client->out: 0 or errno; frames stay on an errno. */
 int gi_client_send(gate_client_t *self);
 
-/* ---- client_pending.c -------------------------------------------------------- */
+/* ---- client_pending.c
+ * -------------------------------------------------------- */
 void gi_pending_start(gi_pending_t *p);
 /* The broker's own functions, asked by the actor itself. */
 void gi_pending_ask(gate_client_t *self, gi_asks_t asks);
 void gi_pending_answer(gate_client_t *self); /* client->in holds a message */
 void gi_pending_cancel(gi_pending_t *p);
+/* Ends it: with an error, which is told; as a remote exception; as answered. */
+void gi_pending_fail(gi_pending_t *p, const gate_error_t *story);
+void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple);
+void gi_pending_done(gi_pending_t *p);
 /* A huge message's body (client_huge.c). */
+void gi_chuge_destroy(gi_chuge_t **self_p);
 void gi_pending_huge(gi_pending_t *p, const gate_bytes_t *body, size_t n);
 void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes);
 bool gi_pending_flush(gate_client_t *self);

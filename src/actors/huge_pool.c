@@ -54,6 +54,7 @@ struct gi_huge_pack {
     gi_gather_t gather;
     gi_chunker_t chunker; /* of other codecs */
     gi_policy_t policy;
+    bool primed; /* blocks look back */
     gate_bytes_t source;
     size_t offset;       /* of the source: given to blocks so far */
     bool fed, finishing; /* there is no source; no more will be fed */
@@ -191,6 +192,7 @@ static void s_run(gi_job_t *gi_job) {
 }
 
 /* ---- worker processes -----------------------------------------------------*/
+/* A worker process has the block's result. */
 static void s_process_done(void *ctx, const void *data, size_t size,
                            const gate_error_t *err) {
     s_job_t *job = ctx;
@@ -205,24 +207,7 @@ static void s_process_done(void *ctx, const void *data, size_t size,
     s_job_free(job);
 }
 
-static gate_err_t s_submit_process(gi_huge_pack_t *self, s_slot_t *slot,
-                                   s_job_t *job) {
-    static const gi_sink_t sink = {NULL, s_process_done};
-    gi_buf_t args = {0};
-    gate_err_t e = GATE_NOMEM;
-    if (gi_huge_job_pack(&args, &slot->block, self->options.level)) {
-        gi_request_t request = {.fn = gi_huge_job,
-                                .name = "gate huge block",
-                                .args = {args.data, args.size},
-                                .options = {.idempotent = true},
-                                .deadline_ms = INT64_MAX,
-                                .sink = &sink,
-                                .ctx = job};
-        e = gi_pool_submit(self->pool, &request, &slot->ticket);
-    }
-    gi_buf_fini(&args);
-    return e;
-}
+static const gi_sink_t s_process_sink = {NULL, s_process_done};
 
 /* ---- handing out ----------------------------------------------------------*/
 /* Gives the block to the pool; what the pool does not take stays here. */
@@ -235,8 +220,11 @@ static void s_submit(gi_huge_pack_t *self, s_slot_t *slot) {
     if (!job)
         return;
     job->job.run = s_run;
-    gate_err_t e = self->procs ? s_submit_process(self, slot, job)
-                               : gi_pool_run(self->pool, &job->job);
+    gate_err_t e =
+        self->procs
+            ? gi_huge_job_submit(self->pool, &slot->block, self->options.level,
+                                 &s_process_sink, job, &slot->ticket)
+            : gi_pool_run(self->pool, &job->job);
     if (e == GATE_OK)
         return;
     s_job_free(job);
@@ -271,7 +259,8 @@ static void s_open_fed(gi_huge_pack_t *self, bool last) {
     gi_block_t block = {.last = last};
     if (self->n_fill) {
         block.in = (gate_bytes_t){data + GI_DICT_SIZE, self->n_fill};
-        block.dict = (gate_bytes_t){data, self->tail ? GI_DICT_SIZE : 0};
+        block.dict =
+            (gate_bytes_t){data, self->primed && self->tail ? GI_DICT_SIZE : 0};
     }
     self->n_fill = 0;
     s_open(self, &block);
@@ -281,7 +270,8 @@ static void s_refill(gi_huge_pack_t *self) {
     if (self->finishing && !self->given && s_has_room(self))
         s_open_fed(self, true);
     while (!self->fed && !self->given && s_has_room(self)) {
-        gi_block_t block = gi_block_at(self->source, self->offset, false);
+        gi_block_t block =
+            gi_block_at(self->source, self->offset, self->primed);
         self->offset += block.in.size;
         s_open(self, &block);
     }
@@ -455,6 +445,7 @@ static gate_err_t s_init(gi_huge_pack_t *self) {
     chunk = chunk ? chunk : S_CHUNK_BYTES;
     slots = slots > 0 ? slots : 2 * workers;
     self->n_slots = slots < S_SLOTS_MAX ? (size_t)slots : S_SLOTS_MAX;
+    self->primed = gi_block_primed(self->options.level);
     gi_policy_init(&self->policy, self->options.mode, workers);
     if (gi_codec_find(codec) == &gi_codec_gzip)
         return gi_gather_init(&self->gather, chunk, 1); /* joined in order */

@@ -16,6 +16,7 @@ typedef struct s_gzip {
     gi_member_t member;
     size_t n_dict, n_in; /* of dict, in */
     size_t start, n_out; /* what waits in out */
+    bool primed;         /* blocks look back */
     bool begun, ended;   /* header, trailer are in out or given */
     unsigned char dict[GI_DICT_SIZE], in[GI_BLOCK_SIZE], out[S_OUT_ROOM];
 } s_gzip_t;
@@ -33,6 +34,7 @@ static void *s_open(bool compress, int level) {
         gi_mem_calloc(1, compress ? sizeof *self : offsetof(s_gzip_t, dict));
     if (!self)
         return NULL;
+    self->primed = gi_block_primed(level);
     if (compress)
         self->deflater = gi_deflater_new(GI_ENGINE_AUTO, level);
     else
@@ -72,7 +74,7 @@ static gate_err_t s_block(s_gzip_t *self, bool last) {
         s_put(self, tail, sizeof tail);
     else /* a block that is not the last is whole, longer than a dictionary */
         memcpy(self->dict, self->in + self->n_in - GI_DICT_SIZE, GI_DICT_SIZE);
-    self->n_dict = GI_DICT_SIZE;
+    self->n_dict = self->primed ? GI_DICT_SIZE : 0;
     self->n_in = 0;
     return GATE_OK;
 }

@@ -152,11 +152,14 @@ gate_err_t gi_gzip_block(gi_engine_t engine, int level, const gi_block_t *block,
 }
 
 /* ---- the member ---------------------------------------------------------- */
-gi_block_t gi_block_at(gate_bytes_t whole, size_t offset, bool store) {
+bool gi_block_primed(int level) { return level > 1; }
+
+gi_block_t gi_block_at(gate_bytes_t whole, size_t offset, bool primed) {
     const char *data = whole.data;
     size_t left = whole.size - offset;
     size_t dict = offset < GI_DICT_SIZE ? offset : GI_DICT_SIZE;
-    gi_block_t block = {.last = left <= GI_BLOCK_SIZE, .store = store};
+    dict = primed ? dict : 0;
+    gi_block_t block = {.last = left <= GI_BLOCK_SIZE};
     block.in.data = offset ? data + offset : data;
     block.in.size = block.last ? left : GI_BLOCK_SIZE;
     block.dict.data = dict ? data + offset - dict : data;

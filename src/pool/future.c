@@ -122,6 +122,15 @@ static void s_release_raw(gate_future_t *self) {
     self->raw = S_NOT_RAW;
 }
 
+/* The settings were the owner's: nothing may be decoded afterwards. */
+static void s_release_owner(gate_future_t *self) {
+    gi_release_fn *release = self->release_owner;
+
+    self->release_owner = NULL;
+    if (release)
+        release(self->owner);
+}
+
 static void s_drop(gate_future_t *self) {
     if (self->fixed || !gi_ref_drop(&self->ref))
         return;
@@ -130,8 +139,7 @@ static void s_drop(gate_future_t *self) {
     gi_error_fini(&self->error);
     gi_arena_fini(&self->arena);
     pthread_mutex_destroy(&self->lock);
-    if (self->release_owner)
-        self->release_owner(self->owner);
+    s_release_owner(self);
     gi_mem_free(self);
 }
 
@@ -387,6 +395,9 @@ gate_err_t gi_future_wait_call(gate_future_t **f, int64_t timeout_ms,
                                gate_slot_t out) {
     gate_err_t e = gate_future_wait_(*f, timeout_ms, out);
 
+    /* kept for its strings alone, it must not keep a runtime alive */
+    if (!(*f)->fixed && gate_future_ready(*f))
+        s_release_owner(*f);
     pthread_once(&s_key_once, s_make_key);
     gate_future_destroy(&s_last);
     s_last = *f;

@@ -74,6 +74,10 @@ gate_stream_t *gi_stream_new(const gate_settings_t *settings,
         self->options.max_items = SIZE_MAX;
     if (!self->options.max_bytes)
         self->options.max_bytes = SIZE_MAX;
+    if (!self->options.report_items)
+        self->options.report_items = self->options.max_items / 4;
+    if (!self->options.report_bytes)
+        self->options.report_bytes = self->options.max_bytes / 4;
     self->settings = settings ? settings : gi_settings_defaults();
     self->fd = -1;
     gi_ref_init(&self->ref);
@@ -297,8 +301,8 @@ void gate_stream_destroy(gate_stream_t **self_p) {
 
 static bool s_credit_due(const gate_stream_t *self) {
     return self->taken_items &&
-           (!self->count || self->taken_items >= self->options.max_items / 4 ||
-            self->taken_bytes >= self->options.max_bytes / 4);
+           (!self->count || self->taken_items >= self->options.report_items ||
+            self->taken_bytes >= self->options.report_bytes);
 }
 
 /* Waits for an item or the end. */
@@ -366,33 +370,32 @@ static gate_err_t s_decode(gate_stream_t *self, const s_item_t *item) {
     return e;
 }
 
-static gate_err_t s_tell(const gate_stream_t *self, gate_err_t e,
-                         int64_t timeout_ms) {
+/* Why nothing was waited for: our own story, not the producer's. */
+static gate_err_t s_tell_wait(gate_err_t e, int64_t timeout_ms) {
     if (e == GATE_TIMEOUT)
         return gi_err(e, "no item of the stream within %lld ms",
                       (long long)timeout_ms);
     if (e == GATE_WOULDBLOCK)
         return gi_err(e, "waiting for a stream on the thread of actor %s",
                       gi_actor_thread());
-    if (e == GATE_EOS || e == GATE_BUSY)
-        return e; /* not a failure: no story */
-    return gi_error_publish(&self->error);
+    return e; /* GATE_BUSY: not a failure, no story */
 }
 
 static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
                          gate_slot_t out) {
     s_item_t item;
-    gate_err_t e;
+    gate_err_t waited, e;
 
     gate_value_destroy(&self->value);
     gi_arena_fini(&self->arena);
     pthread_mutex_lock(&self->mutex);
-    e = s_await(self, timeout_ms);
-    if (e == GATE_OK)
-        e = s_take(self, &item);
+    waited = s_await(self, timeout_ms);
+    e = waited == GATE_OK ? s_take(self, &item) : waited;
     pthread_mutex_unlock(&self->mutex);
+    if (waited != GATE_OK)
+        return s_tell_wait(waited, timeout_ms);
     if (e != GATE_OK)
-        return s_tell(self, e, timeout_ms);
+        return e == GATE_EOS ? e : gi_error_publish(&self->error);
     e = s_decode(self, &item);
     if (e != GATE_OK)
         return e;

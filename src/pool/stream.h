@@ -20,6 +20,7 @@ typedef struct gi_stream_ops {
 typedef struct gi_stream_options {
     int64_t timeout_ms;     /* for each next; -1 = for ever */
     size_t max_items, max_bytes; /* window or bound of the queue */
+    size_t report_items, report_bytes; /* when to report; 0 = a quarter */
     const gi_stream_ops_t *ops; /* may be NULL */
     void *ctx;
     gi_release_fn *release_owner; /* as for futures */

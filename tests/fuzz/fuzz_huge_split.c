@@ -49,8 +49,9 @@ static void s_roundtrip(gate_bytes_t whole, const uint8_t *how) {
         uint64_t from = gather.next;
         uint64_t stop = n - from < window ? n : from + window;
         for (uint64_t seq = stop; seq-- > from;) {
-            gi_block_t block = gi_block_at(whole, seq * GI_BLOCK_SIZE,
-                                           (how[0] & 2) && seq % 2);
+            gi_block_t block =
+                gi_block_at(whole, seq * GI_BLOCK_SIZE, how[0] & 32);
+            block.store = (how[0] & 2) && seq % 2;
             gi_piece_t piece = {
                 .seq = seq,
                 .in_size = block.in.size,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Our broker towards Python workers: heartbeats, liveness, READY, DISCONNECT,
-credit. The heartbeat is 0.5 s."""
+"""Our broker towards Python workers: heartbeats, liveness, READY and
+DISCONNECT. The heartbeat is 0.5 s."""
 import time
 
 import kit
@@ -13,7 +13,7 @@ HB = 0.5
 class Workers(kit.Case):
     def setUp(self):
         super().setUp()
-        self.broker = self.keep(kit.OurBroker(timeout=2))
+        self.broker = self.keep(kit.OurBroker(timeout=20))
         self.client = self.keep(peers.RawClient(self.broker.front))
 
     def worker(self, name="Svc", maximum=5000, ident=None):
@@ -43,7 +43,8 @@ class Workers(kit.Case):
             times.append(time.monotonic() - begin)
         self.between(times[0], 0, 0.2, "at once")
         for a, b in zip(times[1:], times[2:]):
-            self.between(b - a, 0.6 * HB, 1.5 * HB, times)
+            self.between(b - a, 0.6 * HB, 2.5 * HB, times)
+        self.between(times[4] / 4, 0.9 * HB, 1.5 * HB, times)
 
     def test_heartbeat_frames(self):
         """A Python worker takes extra frames on 04; the three are as ever."""
@@ -178,6 +179,7 @@ class Workers(kit.Case):
         worker = self.keep(peers.RawWorker(self.broker.back))
         worker.command(HEARTBEAT)
         self.assertEqual(worker.expect(DISCONNECT, 2), [])
+        time.sleep(HB)  # a peer is not told twice in a row
         worker.command(peers.REPLY, peers.new_id(), b"", peers.new_id(),
                        peers.result(1))
         self.assertEqual(worker.expect(DISCONNECT, 2), [])
@@ -185,13 +187,12 @@ class Workers(kit.Case):
 
     def test_broker_restart_brings_a_reconnecting_worker_back(self):
         back = kit.free_tcp()
-        first = kit.OurBroker(backend=back)
+        first = self.keep(kit.OurBroker(backend=back))
         worker = peers.Worker(back, "Svc", peers.demo_methods(),
                               reconnect=True)
         self.keep(peers.Background(worker))
         self.until(lambda: worker.log, 3, "registration")
         first.kill()
-        first.end()
         second = self.keep(kit.OurBroker(backend=back))
         client = self.keep(peers.RawClient(second.front))
 
@@ -219,82 +220,6 @@ class Workers(kit.Case):
         self.assertIsNotNone(reply, "lost at the drain")
         self.assertEqual(unpack(reply[0])["result"], "done")
         self.assertEqual(self.broker.wait(), 0)
-
-    # ---- credit -----------------------------------------------------------
-    def test_stream_releases_once(self):
-        """Python's bug A: each item would release a credit."""
-        worker = self.worker(maximum=1)
-        rids = [self.client.request("Svc", "f") for _ in range(6)]
-        request = worker.expect(REQUEST)
-        for i in range(5):
-            worker.answer(request, peers.STREAM, peers.pack(i))
-        self.assertEqual(worker.idle(0.5), [])
-        worker.answer(request, peers.STREAM, peers.END)
-        self.assertEqual(self.client.stream(rids[0]), ([0, 1, 2, 3, 4], None))
-        for rid in rids[1:]:
-            request = worker.expect(REQUEST)
-            self.assertEqual(request[2], rid)
-            self.assertEqual(worker.idle(0.05), [])
-            worker.answer(request, peers.result(None))
-
-    def test_stream_exception_and_huge_end_release(self):
-        worker = self.worker(maximum=1)
-        for ending in ((peers.STREAM, peers.EXCEPTION,
-                        peers.triple("ValueError", "x")),
-                       (peers.HUGE, peers.HUGE_END),
-                       (peers.HUGE, peers.EXCEPTION,
-                        peers.triple("ValueError", "x")),
-                       (peers.result(1),)):
-            self.client.request("Svc", "f")
-            request = worker.expect(REQUEST)
-            self.assertIsNotNone(request, ending)
-            worker.answer(request, *ending)
-
-    def test_in_flight_never_above_the_announced(self):
-        worker = self.worker(maximum=3)
-        rids = [self.client.request("Svc", "f", [i]) for i in range(30)]
-        held, served = [], 0
-        while served < 30:
-            request = worker.expect(REQUEST, 0.3)
-            if request is not None:
-                held.append(request)
-                self.assertLessEqual(len(held), 3)
-                continue
-            self.assertEqual(len(held), min(3, 30 - served))
-            worker.answer(held.pop(0), peers.result(served))
-            served += 1
-        for rid in rids:
-            self.assertIsNotNone(self.client.reply(rid, 1))
-
-    def test_double_final_releases_once(self):
-        worker = self.worker(maximum=1)
-        rids = [self.client.request("Svc", "f") for _ in range(4)]
-        request = worker.expect(REQUEST)
-        worker.answer(request, peers.result(1))
-        worker.answer(request, peers.result(2))
-        worker.answer(request, peers.result(3))
-        self.assertEqual(unpack(self.client.reply(rids[0])[0])["result"], 1)
-        self.assertEqual(len(worker.idle(0.4)), 1)
-        self.assertIsNone(self.client.reply(rids[0], 0.2), "a second final")
-
-    def test_least_loaded(self):
-        """Two workers of one service share the calls."""
-        a, b = self.worker(maximum=100), self.worker(maximum=100)
-        for _ in range(20):
-            self.client.request("Svc", "f")
-        na, nb = len(a.idle(0.3)), len(b.idle(0.3))
-        self.assertEqual(na + nb, 20)
-        self.assertLessEqual(abs(na - nb), 4)
-
-    def test_client_ids_come_to_the_worker_verbatim(self):
-        worker = self.worker()
-        for ident in (b"\0" * 4, b"q", b"w" * 255):
-            client = self.keep(peers.RawClient(self.broker.front, ident))
-            rid = client.request("Svc", "f", rid=b"1234")
-            request = worker.expect(REQUEST)
-            self.assertEqual(request[:3], [ident, b"", rid])
-            worker.answer(request, peers.result(1))
-            self.assertIsNotNone(client.reply(rid))
 
 
 if __name__ == "__main__":

@@ -46,12 +46,11 @@ class Session(kit.Shared):
 
     def test_items_come_as_they_are_made(self):
         begin = time.monotonic()
-        call = kit.Command("call", "--broker", self.broker.front,
-                           "Demo.slow_gen", "5", "300")
+        call = self.keep(kit.Command("call", "--broker", self.broker.front,
+                                     "Demo.slow_gen", "5", "300"))
         self.assertEqual(call.line(5), "0")
         first = time.monotonic() - begin
         self.assertEqual(call.wait(), 0)
-        call.end()
         self.assertGreater(time.monotonic() - begin - first, 0.8)
 
     def test_errors(self):
@@ -186,14 +185,12 @@ class Life(kit.Case):
 
     def test_ends_on_signals(self):
         for number in (signal.SIGTERM, signal.SIGINT):
-            broker = kit.OurBroker()
-            service = kit.OurService(broker.back)
+            broker = self.keep(kit.OurBroker())
+            service = self.keep(kit.OurService(broker.back))
             service.signal(number)
             self.assertEqual(service.wait(), 0)
             broker.signal(number)
             self.assertEqual(broker.wait(), 0)
-            service.end()
-            broker.end()
 
     def test_settings(self):
         """A file sets, the environment overrides, nonsense is refused."""
@@ -220,31 +217,28 @@ class Life(kit.Case):
 
     def test_worker_killed_under_a_call(self):
         broker = self.keep(kit.OurBroker())
-        service = kit.OurService(broker.back)
-        call = kit.Command("call", "--broker", broker.front, "Demo.sleep",
-                           "20000")
+        service = self.keep(kit.OurService(broker.back))
+        call = self.keep(kit.Command("call", "--broker", broker.front,
+                                     "Demo.sleep", "20000"))
         time.sleep(0.5)
         begin = time.monotonic()
         service.kill()
         self.assertEqual(call.wait(), 1)
         self.between(time.monotonic() - begin, 0, 1.5)
         self.assertIn("WorkerLostError", "".join(call.err))
-        call.end()
-        service.end()
 
     def test_broker_killed_under_a_call(self):
-        broker = kit.OurBroker()
+        broker = self.keep(kit.OurBroker())
         self.keep(kit.OurService(broker.back))
-        call = kit.Command("call", "--broker", broker.front, "Demo.sleep",
-                           "20000")
+        call = self.keep(kit.Command("call", "--broker", broker.front,
+                                     "Demo.sleep", "20000",
+                                     mdp_heartbeat_interval=500))
         time.sleep(0.5)
         begin = time.monotonic()
         broker.kill()
         self.assertEqual(call.wait(), 3)
         self.between(time.monotonic() - begin, 0, 3)
         self.assertIn("ConnectionLostError", "".join(call.err))
-        call.end()
-        broker.end()
 
     def test_version_and_help(self):
         self.assertEqual(kit.run("--version").code, 0)

@@ -29,6 +29,7 @@ class Replay(kit.Shared):
 
     def setUp(self):
         super().setUp()
+        self.clients = {}
         ready = load("worker_ready_heartbeat")
         self.worker = self.keep(peers.RawWorker(
             self.broker.back, bytes.fromhex(ready[0][1])))
@@ -49,11 +50,9 @@ class Replay(kit.Shared):
         return message[2:3] if message[2] == HEARTBEAT else message[2:]
 
     def next_request(self):
-        got = self.from_broker()
-        while got == [HEARTBEAT]:
-            self.worker.command(HEARTBEAT)
-            got = self.from_broker()
-        return got
+        got = self.worker.expect(REQUEST)
+        self.assertIsNotNone(got, "no request for the worker")
+        return [REQUEST] + got
 
     def same_answer(self, got, want):
         """Equal but for what is the broker's own: id and traceback text."""
@@ -73,27 +72,34 @@ class Replay(kit.Shared):
         else:
             self.assertEqual(a["result"], b["result"])
 
+    def client(self, ident):
+        """One connection an identity: without HANDOVER a second would be
+        refused as long as the first is there."""
+        if ident not in self.clients:
+            self.clients[ident] = self.keep(peers.RawClient(
+                self.broker.front, bytes.fromhex(ident)))
+        return self.clients[ident]
+
     def play(self, name):
+        client = None
         messages = load(name)
-        ident = [p for d, p, _ in messages if d == "client->broker"][0]
-        client = peers.RawClient(self.broker.front, bytes.fromhex(ident))
-        try:
-            for direction, _, frames in messages:
-                if HEARTBEAT in frames[2:3]:
-                    continue  # timing: test_broker_workers.py
-                if direction == "client->broker":
-                    client.send(*frames)
-                elif direction == "broker->worker":
-                    self.assertEqual(self.next_request(), frames[2:])
-                elif direction == "worker->broker":
-                    self.worker.send(*frames)
-                elif direction == "broker->client":
-                    got = client.recv(3)
-                    self.assertIsNotNone(got, "nothing for the client")
-                    self.same_answer(got, frames)
-            self.assertIsNone(client.recv(0.05), "one message too many")
-        finally:
-            client.close()
+        # Recorded at two sockets: the request may stand behind its forward.
+        messages.sort(key=lambda m: m[0] != "client->broker")
+        for direction, peer, frames in messages:
+            if HEARTBEAT in frames[2:3]:
+                continue  # timing: test_broker_workers.py
+            if direction == "client->broker":
+                client = self.client(peer)
+                client.send(*frames)
+            elif direction == "broker->worker":
+                self.assertEqual(self.next_request(), frames[2:])
+            elif direction == "worker->broker":
+                self.worker.send(*frames)
+            elif direction == "broker->client":
+                got = client.recv(3)
+                self.assertIsNotNone(got, "nothing for the client")
+                self.same_answer(got, frames)
+        self.assertIsNone(client.recv(0.05), "one message too many")
 
     def test_calls(self):
         names = [os.path.basename(p)[:-5] for p in

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_actor.c -- the actor around the core: two ROUTERs, each bound to any
+ * number of endpoints, and a monitor for each.
+ *
+ * A pass: what waits for full peers, what is due, then a batch from each
+ * socket. Sockets are read last, because a send swallows the edge that ZMQ_FD
+ * gives for a message come in; after a pass that sent anything there is another
+ * one. */
+#include "broker_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "clock.h"
+#include "identity.h"
+
+#define S_RETRY_MAX 64  /* blocked peers tried per pass */
+#define S_RETRY_MS 10   /* while there are any */
+#define S_LINGER_MS 200 /* for the last DISCONNECTs */
+/* A request is two frames longer on its way to a worker. */
+#define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
+
+/* ---- effects
+ * ------------------------------------------------------------------- */
+static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
+    gate_broker_t *self = ctx;
+    return gi_frames_send(self->sides[socket].sock.raw, frames);
+}
+
+static const gi_broker_effects_t s_effects = {s_send};
+
+/* ---- passes
+ * --------------------------------------------------------------------- */
+/* True: something came. *empty: nothing is left. */
+static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
+                         int64_t now_ms, bool *empty) {
+    unsigned max = (unsigned)self->settings->frames_max;
+    int64_t n = 0;
+    *empty = false;
+    for (; n < self->settings->batch_max; n++) {
+        int rc = gi_frames_recv(side->sock.raw, &self->in,
+                                max < S_FRAMES_MAX ? max : S_FRAMES_MAX);
+        if (rc == 0) {
+            *empty = true;
+            break;
+        }
+        if (rc < 0)
+            gi_broker_core_oversized(self->core);
+        else
+            gi_broker_core_message(self->core, side->number, &self->in,
+                                   gi_frame_srcfd(&self->in.f[0]), now_ms);
+    }
+    return n > 0;
+}
+
+static void s_read_events(gi_broker_side_t *side) {
+    int event, value;
+    while (side->n_closed < GI_BROKER_CLOSED_MAX &&
+           gi_sock_event(&side->sock, &event, &value))
+        if (event == ZMQ_EVENT_DISCONNECTED)
+            side->closed[side->n_closed++] = value;
+}
+
+static bool s_side(gate_broker_t *self, gi_broker_side_t *side,
+                   int64_t now_ms) {
+    bool empty;
+    s_read_events(side);
+    bool any = s_drain_side(self, side, now_ms, &empty);
+    if (!empty || side->n_closed == 0)
+        return any;
+    while (side->n_closed > 0)
+        gi_broker_core_closed(self->core, side->number,
+                              side->closed[--side->n_closed], now_ms);
+    return true;
+}
+
+static bool s_work(void *ctx, int64_t now_ms) {
+    gate_broker_t *self = ctx;
+    bool any = gi_broker_core_retry(self->core, S_RETRY_MAX, now_ms);
+    any |= gi_broker_core_tick(self->core, now_ms);
+    for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
+        any |= s_side(self, &self->sides[i], now_ms);
+    return any;
+}
+
+static int64_t s_next(void *ctx, int64_t now_ms) {
+    gate_broker_t *self = ctx;
+    int64_t next = gi_broker_core_next(self->core);
+    if (gi_broker_core_blocked(self->core) && next > now_ms + S_RETRY_MS)
+        next = now_ms + S_RETRY_MS;
+    return next;
+}
+
+static size_t s_fds(void *ctx, struct pollfd *out, size_t max) {
+    gate_broker_t *self = ctx;
+    size_t n = 0;
+    for (unsigned i = 0; i < GI_BROKER_SIDES && n + 2 <= max; i++) {
+        out[n++] = (struct pollfd){self->sides[i].sock.fd, POLLIN, 0};
+        out[n++] = (struct pollfd){self->sides[i].sock.monitor_fd, POLLIN, 0};
+    }
+    return n;
+}
+
+static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {
+    (void)ctx, (void)items, (void)n, (void)now_ms; /* nobody has the mailbox */
+}
+
+/* ---- start and stop, on the actor's thread
+ * ----------------------------------------- */
+static void s_option(gi_sock_t *sock, int option, int value) {
+    zmq_setsockopt(sock->raw, option, &value, sizeof value);
+}
+
+static gate_err_t s_bind(gi_broker_side_t *side,
+                         gi_broker_endpoint_t *endpoint) {
+    return gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
+                        sizeof endpoint->bound, &endpoint->listener_fd);
+}
+
+/* ROUTER_HANDOVER lets a worker come back under its identity; at the frontend
+ * it would let anybody take a client's replies. */
+static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
+                         bool backend) {
+    gate_err_t e = gi_sock_open(&side->sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
+                                self->settings);
+    if (!e)
+        e = gi_broker_core_socket(self->core, backend, &side->number);
+    if (e)
+        return e;
+    s_option(&side->sock, ZMQ_ROUTER_MANDATORY, 1);
+    s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
+    e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED);
+    for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
+        e = s_bind(side, p);
+    return e;
+}
+
+static gate_err_t s_make_core(gate_broker_t *self) {
+    char name[32];
+    unsigned char id[GI_ID_SIZE];
+    gate_err_t e = GATE_OK;
+    gi_identity_fresh("gm-", name, sizeof name);
+    gi_identity_of(name, id);
+    self->core =
+        gi_broker_core_new(self->settings, id, &s_effects, self, gi_clock_ms());
+    if (self->core == NULL)
+        return gi_err(GATE_NOMEM, "no memory for a broker");
+    for (gi_broker_methods_t *m = self->methods; m && !e; m = m->next)
+        e = gi_broker_core_methods(self->core, m->table, m->ctx, self->rt);
+    return e;
+}
+
+/* libzmq leaves the file of an ipc socket behind. While we are bound it is
+ * ours, so it goes before the socket does. */
+static void s_remove_file(const gi_broker_endpoint_t *endpoint) {
+    const char *path = endpoint->bound + strlen("ipc://");
+    if (strncmp(endpoint->bound, "ipc://", strlen("ipc://")) == 0 &&
+        *path != '@')
+        unlink(path);
+}
+
+static void s_close(gate_broker_t *self) {
+    for (unsigned i = 0; i < GI_BROKER_SIDES; i++) {
+        gi_broker_side_t *side = &self->sides[i];
+        for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+            s_remove_file(p);
+        if (side->sock.raw) {
+            s_option(&side->sock, ZMQ_LINGER, S_LINGER_MS);
+            gi_sock_close(&side->sock);
+        }
+        for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next) {
+            if (p->listener_fd >= 0)
+                close(p->listener_fd);
+            p->listener_fd = -1;
+        }
+    }
+    gi_frames_close(&self->in);
+    gi_broker_core_destroy(&self->core);
+}
+
+static gate_err_t s_start(void *ctx) {
+    gate_broker_t *self = ctx;
+    gate_err_t e = s_make_core(self);
+    for (unsigned i = 0; i < GI_BROKER_SIDES && !e; i++)
+        e = s_open(self, &self->sides[i], i == GI_BACK);
+    if (e)
+        s_close(self);
+    return e;
+}
+
+static void s_stop(void *ctx) {
+    gate_broker_t *self = ctx;
+    gi_broker_core_stop(self->core, gi_clock_ms());
+    s_close(self);
+}
+
+/* ---- commands
+ * ------------------------------------------------------------------------ */
+static gate_err_t s_cmd_stats(void *ctx, const char *arg, gi_buf_t *out) {
+    (void)arg;
+    return gi_broker_core_stats(((gate_broker_t *)ctx)->core, out);
+}
+
+static gate_err_t s_cmd_drain(void *ctx, const char *arg, gi_buf_t *out) {
+    (void)arg, (void)out;
+    gi_broker_core_drain(((gate_broker_t *)ctx)->core);
+    return GATE_OK;
+}
+
+static gate_err_t s_cmd_idle(void *ctx, const char *arg, gi_buf_t *out) {
+    (void)arg;
+    bool idle = gi_broker_core_idle(((gate_broker_t *)ctx)->core);
+    gi_buf_append(out, idle ? "1" : "0", 1);
+    return GATE_OK;
+}
+
+static gate_err_t s_cmd_dismiss(void *ctx, const char *arg, gi_buf_t *out) {
+    (void)arg, (void)out;
+    gi_broker_core_stop(((gate_broker_t *)ctx)->core, gi_clock_ms());
+    return GATE_OK;
+}
+
+/* The endpoint for calls of the broker itself. */
+static gate_err_t s_cmd_inside(void *ctx, const char *arg, gi_buf_t *out) {
+    (void)arg, (void)out;
+    gate_broker_t *self = ctx;
+    char bound[GI_BROKER_ENDPOINT_MAX];
+    int listener_fd;
+    if (self->inside_bound)
+        return GATE_OK;
+    gate_err_t e = gi_sock_bind(&self->sides[GI_FRONT].sock, self->inside,
+                                bound, sizeof bound, &listener_fd);
+    self->inside_bound = !e;
+    return e;
+}
+
+static const gi_command_t s_commands[] = {
+    {"STATS", s_cmd_stats},     {"DRAIN", s_cmd_drain},   {"IDLE", s_cmd_idle},
+    {"DISMISS", s_cmd_dismiss}, {"INSIDE", s_cmd_inside}, {NULL, NULL},
+};
+
+const gi_actor_ops_t gi_broker_actor_ops = {
+    .name = "gate-broker",
+    .commands = s_commands,
+    .start = s_start,
+    .stop = s_stop,
+    .mail = s_mail,
+    .work = s_work,
+    .next = s_next,
+    .fds = s_fds,
+};

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_impl.h -- what the broker's public face and its actor share.
+ * Law: the core and the sockets are touched by the actor's thread alone; the
+ * lists of endpoints and methods do not change once it runs. */
+#ifndef GI_BROKER_IMPL_H
+#define GI_BROKER_IMPL_H
+
+#include "actor.h"
+#include "broker_core.h"
+#include "err.h"
+#include "lock.h"
+#include "runtime.h"
+#include "sock.h"
+
+#define GI_BROKER_SIDES 2
+#define GI_BROKER_ENDPOINT_MAX 256
+#define GI_BROKER_CLOSED_MAX 256
+
+typedef enum gi_broker_side_name { GI_FRONT, GI_BACK } gi_broker_side_name_t;
+
+/* Where one side is to be bound, and where it is. */
+typedef struct gi_broker_endpoint {
+    struct gi_broker_endpoint *next;
+    int listener_fd; /* tcp: a dup of the listening socket; else -1 */
+    char asked[GI_BROKER_ENDPOINT_MAX], bound[GI_BROKER_ENDPOINT_MAX];
+} gi_broker_endpoint_t;
+
+typedef struct gi_broker_side {
+    gi_sock_t sock;
+    unsigned number; /* the core's */
+    gi_broker_endpoint_t *endpoints;
+    int closed[GI_BROKER_CLOSED_MAX]; /* connections that went while messages
+                                         waited */
+    unsigned n_closed;
+} gi_broker_side_t;
+
+typedef struct gi_broker_methods {
+    struct gi_broker_methods *next;
+    const gate_method_t *table;
+    void *ctx;
+} gi_broker_methods_t;
+
+struct gate_broker {
+    gate_runtime_t *rt;
+    const gate_settings_t *settings;
+    gi_broker_side_t sides[GI_BROKER_SIDES];
+    gi_broker_methods_t *methods; /* in order */
+    gi_error_t stuck;             /* the setters' first error */
+    gi_actor_t *actor;            /* NULL before start and after destroy */
+    gi_broker_core_t *core;
+    gi_frames_t in; /* the message being received */
+    gi_drainable_t drainable;
+    gi_lock_t lock;        /* of client alone */
+    gate_client_t *client; /* made on first use */
+    char inside[64];       /* its endpoint */
+    bool inside_bound;     /* the actor's thread only */
+};
+
+extern const gi_actor_ops_t gi_broker_actor_ops;
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* settings_doc.c -- docs/settings.md is what the table says. After a change of
+ * settings.def: SETTINGS_DOC_WRITE=1 unit_proto_settings_doc, in the source
+ * directory, writes it anew. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "settings.h"
+
+static const char s_intro[] =
+    "# Settings\n"
+    "\n"
+    "Names, units and meanings are those of gate-rpc 0.2.12 in lower case; "
+    "settings of our own carry the unit in the name.\n"
+    "They come, each above the one before, from the defaults, a file, the "
+    "environment, and code:\n"
+    "\n"
+    "* file: flat ZPL, one `name = value` a line, `#` comments, values bare or "
+    "in quotes. An unknown name or a bad value is an\n"
+    "  error that names the line.\n"
+    "* environment: `GATE_` and the name in upper case "
+    "(`GATE_REPLY_TIMEOUT=5`); names that begin with `gate_` get no second "
+    "prefix.\n"
+    "  An unknown `GATE_...` is a warning in the log, a bad value an error "
+    "when the runtime starts.\n"
+    "* code: `gate_settings_set(s, \"reply_timeout\", 5)`; the first error "
+    "comes out when the runtime starts.\n"
+    "\n"
+    "This table is made from src/proto/settings.def; a test compares the two.\n"
+    "\n"
+    "| name | type, unit, bounds | default | meaning |\n"
+    "|---|---|---|---|\n";
+
+static void s_put(gi_buf_t *out, const char *s) {
+    for (; *s; s++) {
+        if (*s == '|')
+            gi_buf_append(out, "\\", 1);
+        gi_buf_append(out, s, 1);
+    }
+}
+
+static void s_row(void *ctx, const char *name, const char *type,
+                  const char *value, const char *doc) {
+    gi_buf_t *out = ctx;
+    const char *cells[] = {name, type, value, doc};
+    for (int i = 0; i < 4; i++) {
+        gi_buf_append(out, i ? " " : "| ", i ? 1 : 2);
+        s_put(out, cells[i]);
+        gi_buf_append(out, " |", 2);
+    }
+    gi_buf_append(out, "\n", 1);
+}
+
+Test(settings, the_document_is_the_table) {
+    gi_buf_t want = {0}, have = {0};
+    char piece[4096];
+    gi_buf_append(&want, s_intro, sizeof s_intro - 1);
+    gate_settings_each(gi_settings_defaults(), s_row, &want);
+    if (getenv("SETTINGS_DOC_WRITE")) {
+        FILE *out = fopen("docs/settings.md", "w");
+        cr_assert(out);
+        fwrite(want.data, 1, want.size, out);
+        fclose(out);
+    }
+    FILE *in = fopen("docs/settings.md", "r");
+    cr_assert(in, "run it in the source directory");
+    for (size_t n; (n = fread(piece, 1, sizeof piece, in));)
+        gi_buf_append(&have, piece, n);
+    fclose(in);
+    cr_assert_eq(have.size, want.size);
+    cr_assert_arr_eq(have.data, want.data, want.size);
+    gi_buf_fini(&have);
+    gi_buf_fini(&want);
+}
