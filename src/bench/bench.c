@@ -9,15 +9,24 @@
 #include <string.h>
 #include <unistd.h>
 
+#define S_ALL "registry,inproc,ipc,tcp"
+
 /* `seconds` is a round's default: a default run stays under 30 s. */
-static const struct {
+typedef struct s_verb {
     const char *name;
     void (*run)(gi_session_t *self);
-    double seconds, all_seconds;
-} s_verbs[] = {
-    {"echo", gi_echo, 0.12, 0.05},          {"stream", gi_stream, 0.4, 0.05},
-    {"huge", gi_huge, 0.3, 0.05},           {"threads", gi_threads, 0.4, 0.05},
-    {"processes", gi_processes, 0.4, 0.05}, {"fanout", gi_fanout, 0.12, 0.05},
+    double seconds, all_seconds; /* the latter with `all` */
+    const char *transports, *outstanding, *sizes;
+} s_verb_t;
+
+static const s_verb_t s_verbs[] = {
+    {"echo", gi_echo, 0.12, 0.05, S_ALL, "1,100,1000", "64"},
+    {"stream", gi_stream, 0.4, 0.1, S_ALL, "1", "64"},
+    {"huge", gi_huge, 0.3, 0.1, "ipc,tcp", "1", "33554432"},
+    {"threads", gi_threads, 0.4, 0.1, S_ALL, "1,100,1000", "0"},
+    {"processes", gi_processes, 0.4, 0.1, S_ALL, "1,16,256", "64"},
+    {"fanout", gi_fanout, 0.2, 0.05, "ipc", "1000", "64"},
+    {"scale", gi_scale, 0.4, 0.1, "ipc", "100", "64"},
 };
 static const size_t s_n_verbs = sizeof s_verbs / sizeof *s_verbs;
 
@@ -51,7 +60,8 @@ static bool s_words(const char *what, const char *list, const char *known) {
 static bool s_valid(const gi_bench_args_t *args) {
     gi_numbers_t n;
     long cpus = sysconf(_SC_NPROCESSORS_CONF);
-    if (!s_words("--transport", args->transports, "registry,inproc,ipc,tcp") ||
+    if (!s_words("--transport", args->transports ? args->transports : S_ALL,
+                 S_ALL) ||
         !s_words("--runs", args->runs, "inline,thread,process"))
         return false;
     if (!gi_numbers_parse(args->pins, &n))
@@ -59,9 +69,11 @@ static bool s_valid(const gi_bench_args_t *args) {
     for (int i = 0; i < n.n; i++)
         if (n.items[i] >= cpus)
             return s_fail("--pin", args->pins);
-    if (!gi_numbers_parse(args->sizes, &n))
+    if (args->sizes && !gi_numbers_parse(args->sizes, &n))
         return s_fail("--payload", args->sizes);
-    if (!gi_numbers_parse(args->outstanding, &n))
+    if (!args->outstanding)
+        n.n = 0;
+    else if (!gi_numbers_parse(args->outstanding, &n))
         return s_fail("--outstanding", args->outstanding);
     for (int i = 0; i < n.n; i++)
         if (n.items[i] < 1 || n.items[i] > 5000)
@@ -87,6 +99,19 @@ static bool s_seconds(gi_session_t *self, double normal) {
     return true;
 }
 
+static bool s_run(gi_session_t *self, const s_verb_t *verb, bool all) {
+    const gi_bench_args_t *args = self->args;
+    if (!s_seconds(self, all ? verb->all_seconds : verb->seconds))
+        return false;
+    self->verb = verb->name;
+    self->transports = args->transports ? args->transports : verb->transports;
+    self->outstanding =
+        args->outstanding ? args->outstanding : verb->outstanding;
+    self->sizes = args->sizes ? args->sizes : verb->sizes;
+    verb->run(self);
+    return true;
+}
+
 /* 0, or the exit code of a wrong word. */
 static int s_measure(gi_session_t *self) {
     bool all = !strcmp(self->args->verb, "all"), known = false;
@@ -94,10 +119,8 @@ static int s_measure(gi_session_t *self) {
         if (!all && strcmp(self->args->verb, s_verbs[i].name) != 0)
             continue;
         known = true;
-        if (!s_seconds(self, all ? s_verbs[i].all_seconds : s_verbs[i].seconds))
+        if (!s_run(self, &s_verbs[i], all))
             return 2;
-        self->verb = s_verbs[i].name;
-        s_verbs[i].run(self);
     }
     if (!known)
         s_fail("verb", self->args->verb);

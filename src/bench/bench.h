@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All borrowed. Lists are words with commas between. */
+/* All borrowed. Lists are words with commas between; NULL = the verb's. */
 typedef struct gi_bench_args {
     const char *verb;        /* echo, stream, ..., all */
     const char *transports;  /* of registry, inproc, ipc, tcp */

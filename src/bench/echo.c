@@ -32,8 +32,8 @@ static int s_specs(const gi_session_t *self, const char *transport, int pin,
 
 static void s_sweep(gi_session_t *self, gi_cell_t *cell, bool registry) {
     gi_numbers_t sizes, outstanding;
-    if (!gi_numbers_parse(self->args->sizes, &sizes) ||
-        !gi_numbers_parse(self->args->outstanding, &outstanding))
+    if (!gi_numbers_parse(self->sizes, &sizes) ||
+        !gi_numbers_parse(self->outstanding, &outstanding))
         return;
     for (int s = 0; s < sizes.n && !self->failed; s++)
         for (int w = 0; w < outstanding.n && !self->failed; w++) {
@@ -85,7 +85,7 @@ void gi_echo(gi_session_t *self) {
             for (size_t t = 0; t < sizeof s_transports / sizeof *s_transports;
                  t++)
                 if (!self->failed && gi_word_in(self->args->runs, s_runs[r]) &&
-                    gi_word_in(self->args->transports, s_transports[t]))
+                    gi_word_in(self->transports, s_transports[t]))
                     s_transport(self, s_transports[t], (int)pins.items[p],
                                 gi_runs_of(s_runs[r]));
     }

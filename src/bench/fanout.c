@@ -26,7 +26,7 @@ void gi_fanout(gi_session_t *self) {
     for (int p = 0; p < pins.n; p++)
         for (int t = 0; t < 3; t++)
             for (int c = 0; c < 6 && !self->failed; c++)
-                if (gi_word_in(self->args->transports, transports[t]))
+                if (gi_word_in(self->transports, transports[t]))
                     s_one(self, transports[t], (int)pins.items[p],
                           c < 3 ? counts[c] : 1, c < 3 ? 1 : counts[c - 3]);
 }

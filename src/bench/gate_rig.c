@@ -8,7 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { S_READY_MS = 20000, S_CALL_MS = 20000, S_BATCH = 256, S_SYNC_MAX = 1 };
+enum {
+    S_READY_MS = 20000,
+    S_CALL_MS = 20000,
+    S_BATCH = 256,
+    S_SYNC_MAX = 1,
+    S_WORKERS_MAX = 64
+};
 
 /* ---- the service --------------------------------------------------------- */
 gate_err_t gi_gate_rig_echo(gate_call_t *call) {
@@ -91,17 +97,24 @@ static gate_err_t s_up_broker(gi_gate_rig_t *self) {
     return GATE_OK;
 }
 
+/* A service has up to 64 workers; more are more objects of the same name. */
+static int s_replicas(const gi_spec_t *spec) {
+    return (spec->workers + S_WORKERS_MAX - 1) / S_WORKERS_MAX;
+}
+
 static gate_err_t s_up_service(gi_gate_rig_t *self, int i) {
     const gi_spec_t *spec = self->spec;
+    int replicas = s_replicas(spec), part = i / spec->services;
     char name[32];
-    snprintf(name, sizeof name, "Bench%d", i);
+    snprintf(name, sizeof name, "Bench%d", i % spec->services);
     gate_service_t *service = gate_service_new(self->runtime, name);
     if (!service)
         return GATE_NOMEM;
     self->services[i] = service;
     gate_service_default_runs(service, spec->runs, NULL);
     gate_service_methods(service, s_methods, NULL);
-    gate_service_workers(service, spec->workers);
+    gate_service_workers(service, spec->workers / replicas +
+                                      (part < spec->workers % replicas));
     if (spec->user)
         gate_service_plain(service, spec->user, spec->password);
     if (spec->curve_cert)
@@ -111,13 +124,14 @@ static gate_err_t s_up_service(gi_gate_rig_t *self, int i) {
 
 static gate_err_t s_up_services(gi_gate_rig_t *self) {
     gate_err_t e = GATE_OK;
-    self->services =
-        calloc((size_t)self->spec->services, sizeof *self->services);
+    int n = self->spec->services * s_replicas(self->spec);
+    self->services = calloc((size_t)n, sizeof *self->services);
     if (!self->services)
         return GATE_NOMEM;
-    for (int i = 0; i < self->spec->services && !e; i++)
+    self->n_services = n;
+    for (int i = 0; i < n && !e; i++)
         e = s_up_service(self, i);
-    for (int i = 0; i < self->spec->services && !e; i++)
+    for (int i = 0; i < n && !e; i++)
         e = gate_service_ready(self->services[i], S_READY_MS);
     return e;
 }
@@ -322,7 +336,7 @@ void gi_gate_rig_down(void *arg) {
         self->n_lanes--;
         self->lane_down[self->n_lanes](self->lanes[self->n_lanes]);
     }
-    for (int i = 0; i < self->spec->services && self->services; i++)
+    for (int i = 0; i < self->n_services; i++)
         gate_service_destroy(&self->services[i]);
     free(self->services);
     gate_broker_destroy(&self->broker);

@@ -12,6 +12,7 @@ typedef struct gi_gate_rig {
     gate_runtime_t *runtime;
     gate_broker_t *broker;
     gate_service_t **services;
+    int n_services;
     void *lanes[GI_GATE_LANES];
     void (*lane_down[GI_GATE_LANES])(void *lane);
     int n_lanes;

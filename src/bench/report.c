@@ -53,8 +53,8 @@ static json_t *s_settings(const gi_session_t *self) {
     const gi_bench_args_t *args = self->args;
     return json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:b}", "verb",
-        args->verb, "transports", args->transports, "outstanding",
-        args->outstanding, "sizes", args->sizes, "runs", args->runs, "pins",
+        args->verb, "transports", self->transports, "outstanding",
+        self->outstanding, "sizes", self->sizes, "runs", args->runs, "pins",
         args->pins, "clients", (json_int_t)args->clients, "services",
         (json_int_t)args->services, "workers", (json_int_t)args->workers,
         "rounds", (json_int_t)self->rounds, "rate", (json_int_t)args->rate,

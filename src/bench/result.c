@@ -45,6 +45,10 @@ double gi_result_cpu(const gi_result_t *self) {
     return self->n ? self->cpu_s / (double)self->n * 1e5 : 0;
 }
 
+double gi_result_broker_cpu(const gi_result_t *self) {
+    return self->n ? self->broker_cpu_s / (double)self->n * 1e5 : 0;
+}
+
 static double s_ratio(double a, double b) { return b > 0 ? a / b : 0; }
 
 void gi_result_relate(gi_result_t *self, const gi_result_t *reference) {
@@ -58,6 +62,8 @@ void gi_result_relate(gi_result_t *self, const gi_result_t *reference) {
     self->ratio_p50 = s_ratio((double)gi_hist_at(&self->hist, 0.5),
                               (double)gi_hist_at(&reference->hist, 0.5));
     self->ratio_cpu = s_ratio(gi_result_cpu(self), gi_result_cpu(reference));
+    self->ratio_broker_cpu =
+        s_ratio(gi_result_broker_cpu(self), gi_result_broker_cpu(reference));
 }
 
 /* ---- as JSON ------------------------------------------------------------- */
@@ -84,9 +90,10 @@ static void s_relation(const gi_result_t *self, json_t *to) {
     if (!self->reference)
         return;
     json_object_set_new(to, "to_reference",
-                        json_pack("{s:s,s:f,s:f,s:f}", "system",
+                        json_pack("{s:s,s:f,s:f,s:f,s:f}", "system",
                                   self->reference, "rate", self->ratio, "p50",
-                                  self->ratio_p50, "cpu", self->ratio_cpu));
+                                  self->ratio_p50, "cpu", self->ratio_cpu,
+                                  "broker_cpu", self->ratio_broker_cpu));
 }
 
 json_t *gi_result_json(const gi_result_t *self) {
@@ -110,6 +117,8 @@ json_t *gi_result_json(const gi_result_t *self) {
     json_object_set_new(o, "rounds", s_rounds(self));
     json_object_set_new(o, "latency_us", s_latency(&self->hist));
     json_object_set_new(o, "cpu_s_per_100k", json_real(gi_result_cpu(self)));
+    json_object_set_new(o, "broker_cpu_s_per_100k",
+                        json_real(gi_result_broker_cpu(self)));
     json_object_set_new(o, "peak_rss_kib", json_integer(self->rss_kib));
     json_object_set_new(o, "n", json_integer((json_int_t)self->n));
     json_object_set_new(o, "errors", json_integer((json_int_t)self->errors));

@@ -21,13 +21,14 @@ typedef struct gi_result {
     double values[GI_ROUNDS_MAX];
     gi_hist_t hist;
     uint64_t n, errors;
+    double broker_cpu_s;          /* of its process alone; 0 = has none */
     double cpu_s;                 /* of all rounds */
     long rss_kib;                 /* peak of all processes together */
     double broker_kib_per_client; /* 0 = not measured */
     /* against the reference; 0 = none */
     bool is_reference;
     const char *reference;
-    double ratio, ratio_p50, ratio_cpu;
+    double ratio, ratio_p50, ratio_cpu, ratio_broker_cpu;
 } gi_result_t;
 
 double gi_result_median(const gi_result_t *self);
@@ -35,6 +36,7 @@ double gi_result_min(const gi_result_t *self);
 double gi_result_max(const gi_result_t *self);
 /* CPU seconds for 100,000 units of work. */
 double gi_result_cpu(const gi_result_t *self);
+double gi_result_broker_cpu(const gi_result_t *self);
 /* Sets the ratios: medians of the rounds' ratios. */
 void gi_result_relate(gi_result_t *self, const gi_result_t *reference);
 /* Gives. */

@@ -273,10 +273,12 @@ void gi_rig_destroy(gi_rig_t **self_p) {
 }
 
 /* ---- a run --------------------------------------------------------------- */
-static double s_cpu(const gi_rig_t *self) {
+/* Of the processes that have nothing but these parts. */
+static double s_cpu(const gi_rig_t *self, unsigned parts) {
     uint64_t ns = 0;
     for (int i = 0; i < self->n; i++)
-        ns += gi_proc_cpu(self->procs[i].pid);
+        if (!(self->procs[i].parts & ~parts))
+            ns += gi_proc_cpu(self->procs[i].pid);
     return (double)ns / 1e9;
 }
 
@@ -302,9 +304,11 @@ bool gi_rig_run(gi_rig_t *self, const gi_load_t *load, gi_run_t *run) {
     *run = (gi_run_t){0};
     bool ok = part && s_clients(self, true, load, NULL, sizeof *load, NULL) &&
               s_clients(self, false, NULL, &begun, 1, NULL);
-    run->cpu_s = -s_cpu(self);
+    run->cpu_s = -s_cpu(self, ~0u);
+    run->broker_cpu_s = -s_cpu(self, GI_BROKER);
     ok = ok && s_clients(self, false, NULL, part, sizeof *part, &run->sample);
-    run->cpu_s += s_cpu(self);
+    run->cpu_s += s_cpu(self, ~0u);
+    run->broker_cpu_s += s_cpu(self, GI_BROKER);
     for (int i = 0; i < self->n; i++)
         run->rss_kib += gi_proc_rss(self->procs[i].pid, true);
     free(part);

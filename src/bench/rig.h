@@ -29,6 +29,7 @@ typedef struct gi_spec {
     int clients, services, workers;
     int pool;  /* workers of a pool; 0 = default */
     int tasks; /* largest number under way */
+    int crowd; /* sockets of each client process; kind_crowd alone */
     int pin;   /* CPU; -1 = free */
     gate_runs_t runs;
     const char *method; /* "echo", "huge", "Demo.echo" on a foreign broker */
@@ -69,8 +70,9 @@ typedef struct gi_rig gi_rig_t;
 /* What one run gave, all clients together. */
 typedef struct gi_run {
     gi_sample_t sample;
-    double cpu_s; /* of all processes while counting */
-    long rss_kib; /* peak of all processes together */
+    double cpu_s;        /* of all processes while counting */
+    double broker_cpu_s; /* of the broker's alone, where it has its own */
+    long rss_kib;        /* peak of all processes together */
 } gi_run_t;
 
 /* NULL after saying why. */

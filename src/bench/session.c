@@ -173,6 +173,7 @@ static bool s_round(gi_session_t *self, gi_cell_t *cell, int round, int i) {
         r->n += run->sample.n;
         r->errors += run->sample.errors;
         r->cpu_s += run->cpu_s;
+        r->broker_cpu_s += run->broker_cpu_s;
         if (run->rss_kib > r->rss_kib)
             r->rss_kib = run->rss_kib;
         s_progress(self, cell, round, r);

@@ -18,6 +18,7 @@ typedef struct gi_numbers {
 
 typedef struct gi_session {
     const gi_bench_args_t *args;
+    const char *transports, *outstanding, *sizes; /* asked for, or the verb's */
     double seconds, warm_seconds;
     int rounds;
     int shares;       /* verbs that share the time; more than 1 with `all` */

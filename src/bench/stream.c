@@ -21,8 +21,7 @@ static void s_each(gi_session_t *self, const gi_kind_t *ours,
                 gi_session_spec(self, ours, transports[t], pin),
                 gi_session_spec(self, reference, transports[t], pin)};
             specs[0].data = data;
-            if (self->failed ||
-                !gi_word_in(self->args->transports, transports[t]) ||
+            if (self->failed || !gi_word_in(self->transports, transports[t]) ||
                 !gi_session_open(self, cell, specs, n))
                 continue;
             for (int s = 0; s < sizes->n && !self->failed; s++) {
@@ -39,16 +38,14 @@ static void s_each(gi_session_t *self, const gi_kind_t *ours,
 void gi_stream(gi_session_t *self) {
     gi_cell_t cell = {.unit = "items/s"};
     gi_numbers_t sizes;
-    gi_numbers_parse(self->args->sizes, &sizes);
+    gi_numbers_parse(self->sizes, &sizes);
     s_each(self, &gi_kind_stream, &gi_kind_items, NULL, &cell, &sizes);
 }
 
 void gi_huge(gi_session_t *self) {
     static const char *const kinds[] = {"json", "hex", "random"};
     gi_numbers_t sizes;
-    gi_numbers_parse(self->args->sizes, &sizes);
-    if (sizes.n == 1 && sizes.items[0] == 64) /* the default is for calls */
-        sizes.items[0] = 32 << 20;
+    gi_numbers_parse(self->sizes, &sizes);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds && !self->failed; k++) {
         gi_cell_t cell = {.unit = "MB/s", .label = kinds[k]};
         s_each(self, &gi_kind_huge, &gi_kind_chunks, kinds[k], &cell, &sizes);

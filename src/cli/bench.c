@@ -16,10 +16,7 @@ int gi_bench_main(int argc, char **argv) {
     char text[1536];
     gi_words_t words = {NULL, 0};
     gi_auth_t auth = {0};
-    gi_bench_args_t args = {.transports = "registry,inproc,ipc,tcp",
-                            .outstanding = "1,100,1000",
-                            .sizes = "64",
-                            .runs = "inline",
+    gi_bench_args_t args = {.runs = "inline",
                             .pins = "free",
                             .method = "Demo.echo",
                             .clients = 1,
@@ -35,10 +32,10 @@ int gi_bench_main(int argc, char **argv) {
         {"tolerance", GI_OPT_NUMBER, &args.tolerance, "PERCENT",
          "by more than this (10)"},
         {"transport", GI_OPT_TEXT, &args.transports, "LIST",
-         "registry,inproc,ipc,tcp"},
+         "of registry,inproc,ipc,tcp"},
         {"outstanding", GI_OPT_TEXT, &args.outstanding, "LIST",
-         "calls under way per client (1,100,1000)"},
-        {"payload", GI_OPT_TEXT, &args.sizes, "LIST", "bytes (64)"},
+         "calls under way per client (by verb: 1,100,1000)"},
+        {"payload", GI_OPT_TEXT, &args.sizes, "LIST", "bytes (by verb: 64)"},
         {"runs", GI_OPT_TEXT, &args.runs, "LIST",
          "where the method runs: inline,thread,process"},
         {"pin", GI_OPT_TEXT, &args.pins, "LIST",
