@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 #include "err.h"
 #include "lock.h"
@@ -200,6 +201,16 @@ void gi_sock_close(gi_sock_t *self) {
 
 /* ---- endpoints --------------------------------------------------------------
  */
+/* libzmq closes a listener some time after its socket: a port that this process
+ * has just left is waited for, briefly. */
+static int s_bind_soon(int fd, const struct addrinfo *at) {
+    int rc, tries = 50;
+    while ((rc = bind(fd, at->ai_addr, at->ai_addrlen)) < 0 &&
+           errno == EADDRINUSE && --tries)
+        nanosleep(&(struct timespec){.tv_nsec = 4000000}, NULL);
+    return rc;
+}
+
 /* A listening socket for "host:port" (either may be *). */
 static gate_err_t s_listen(const char *endpoint, int *out) {
     char host[256], *port;
@@ -231,7 +242,7 @@ static gate_err_t s_listen(const char *endpoint, int *out) {
     gate_err_t e = GATE_OK;
     if (fd < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
-        bind(fd, list->ai_addr, list->ai_addrlen) < 0 ||
+        s_bind_soon(fd, list) < 0 ||
         listen(fd, S_BACKLOG) < 0) {
         e = gi_err_errno("%s: cannot listen", endpoint);
         if (fd >= 0)
