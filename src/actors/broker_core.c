@@ -234,11 +234,11 @@ static bool s_compose_request(gi_broker_core_t *self, gi_frames_t *frames,
     gi_frames_t *out = &self->out;
     if (!gi_broker_to_worker(self, (gate_bytes_t){"", 0}, GI_MDP_REQUEST))
         return false;
-    gi_frames_move(out, &frames->f[0]);
-    gi_frames_move(out, &frames->f[1]);
-    gi_frames_move(out, &frames->f[1 + at->request_id]);
+    gi_frames_pass(out, frames, 0);
+    gi_frames_pass(out, frames, 1);
+    gi_frames_pass(out, frames, 1 + at->request_id);
     for (unsigned i = 0; i < at->n_body; i++)
-        gi_frames_move(out, &frames->f[1 + at->body + i]);
+        gi_frames_pass(out, frames, 1 + at->body + i);
     return true;
 }
 
