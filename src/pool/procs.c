@@ -64,7 +64,7 @@ static gate_err_t s_submit(gate_pool_t *self, const gi_request_t *request,
     s_wake_t wake = s_place(p, job);
     pthread_mutex_unlock(&p->lock);
     if (wake.slot)
-        gi_shm_wake(&wake.slot->shm);
+        gi_shm_wake(&wake.slot->shm, GI_SLEEP_WORK);
     if (wake.dispatcher)
         gi_doorbell_ring(&p->bell);
     return GATE_OK;
@@ -80,7 +80,7 @@ static void s_cancel_sent(gi_procs_t *p, gi_pjob_t *job)
     }
     int64_t kill_ms = gi_clock_ms() + p->options.grace_ms;
     atomic_store(&gi_shm_request(&slot->shm, job->seq)->cancel, 1);
-    gi_shm_wake(&slot->shm);
+    gi_shm_wake(&slot->shm, GI_SLEEP_CREDIT);
     if (kill_ms < job->kill_ms) {
         job->kill_ms = kill_ms;
         job->kill_code = GATE_CANCELLED;
@@ -125,7 +125,7 @@ static void s_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
             atomic_store(&c->items, job->credit_items);
         if (job->credit_bytes)
             atomic_store(&c->bytes, job->credit_bytes);
-        gi_shm_wake(shm);
+        gi_shm_wake(shm, GI_SLEEP_CREDIT);
     }
     pthread_mutex_unlock(&p->lock);
 }

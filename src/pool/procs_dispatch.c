@@ -59,8 +59,10 @@ static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec)
         return NULL;
     if (rec->kind == GI_RSP_ITEM) {
         job->streamed = true;
-        if (!job->sink->item) /* nobody asked for a stream */
+        if (!job->sink->item) { /* nobody asked for a stream */
             atomic_store(&gi_shm_request(&s->shm, job->seq)->cancel, 1);
+            gi_shm_wake(&s->shm, GI_SLEEP_CREDIT);
+        }
         return s_greedy(job, rec->size) ? NULL : job;
     }
     gi_send_leave(s, job, false);

@@ -84,7 +84,7 @@ static void s_soft(gi_slot_t *s, gi_pjob_t *job, int64_t now)
 {
     job->soft_passed = true;
     atomic_store(&gi_shm_request(&s->shm, job->seq)->cancel, 1);
-    gi_shm_wake(&s->shm);
+    gi_shm_wake(&s->shm, GI_SLEEP_CREDIT);
     if (now + s->pool->options.grace_ms < job->kill_ms) {
         job->kill_ms = now + s->pool->options.grace_ms;
         job->kill_code = GATE_TIMEOUT;

@@ -148,7 +148,7 @@ bool gi_rsp_read(gi_rsp_reader_t *self)
     }
     atomic_store(&ctl->rsp_free, self->lane_tail);
     atomic_store(&ctl->rsp_head, self->head);
-    gi_shm_wake(self->shm);
+    gi_shm_wake(self->shm, GI_SLEEP_ROOM);
     s_end(self);
     return waiting > 0 && !self->lie;
 }

@@ -136,12 +136,20 @@ static bool s_fill_payload(gi_slot_t *slot, gi_req_cell_t *c,
     return true;
 }
 
+/* A cell is free when the worker has left it and its answer was read. */
+static bool s_full(gi_slot_t *slot)
+{
+    gi_send_front(slot);
+    return slot->tail - slot->head >= slot->shm.cells ||
+           slot->tail - slot->front >= slot->shm.cells;
+}
+
 bool gi_send(gi_slot_t *slot, gi_pjob_t *job)
 {
     gi_procs_t *p = slot->pool;
     gi_req_cell_t *c = gi_shm_request(&slot->shm, slot->tail);
     uint64_t id = p->next_id;
-    if (!gi_send_refresh(slot) || slot->tail - slot->head >= slot->shm.cells ||
+    if (!gi_send_refresh(slot) || s_full(slot) ||
         !s_fill_payload(slot, c, job, id))
         return false;
     s_fill_cell(c, job);
@@ -224,7 +232,7 @@ void gi_send_fill(gi_procs_t *p)
             gi_pjob_queue(p, job, true);
             return; /* its next response makes room */
         }
-        gi_shm_wake(&slot->shm);
+        gi_shm_wake(&slot->shm, GI_SLEEP_WORK);
     }
 }
 

@@ -216,7 +216,7 @@ void gi_slot_quit(gi_slot_t *s, gi_reason_t reason)
     s->quitting = true;
     s->reason = reason;
     atomic_store(&s->shm.ctl->quit, 1);
-    gi_shm_wake(&s->shm);
+    gi_shm_wake(&s->shm, GI_SLEEP_WORK);
 }
 
 static void s_describe(const gi_slot_t *s, char *out, size_t room)

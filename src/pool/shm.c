@@ -152,9 +152,10 @@ void gi_shm_reset(gi_shm_t *self)
     atomic_store(&own->parent_sleeping, 0);
 }
 
-void gi_shm_wake(gi_shm_t *self)
+void gi_shm_wake(gi_shm_t *self, gi_sleep_t what)
 {
-    if (atomic_load(&self->own->sleeping) == 0)
+    if (!(atomic_load(&self->own->sleeping) & (uint32_t)what) ||
+        atomic_exchange(&self->own->sleeping, 0) == 0)
         return;
     atomic_fetch_add(&self->ctl->bell, 1);
     gi_futex_wake(&self->ctl->bell);

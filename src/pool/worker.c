@@ -80,7 +80,7 @@ static bool s_work(const gi_worker_t *self)
 static void s_loop(gi_worker_t *self)
 {
     for (;;) {
-        gi_worker_wait(self, s_work);
+        gi_worker_wait(self, s_work, GI_SLEEP_WORK);
         if (atomic_load(&self->shm.ctl->req_tail) == self->req_head)
             return; /* told to quit, and nothing left */
         gi_worker_job(self);

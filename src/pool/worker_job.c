@@ -29,7 +29,7 @@ static bool s_credit(const gi_worker_t *self)
 static gate_err_t s_yield(gate_call_t *call)
 {
     gi_worker_t *self = s_of(call);
-    gi_worker_wait(self, s_credit);
+    gi_worker_wait(self, s_credit, GI_SLEEP_CREDIT);
     if (atomic_load(&self->cell->cancel))
         return gi_err(GATE_CANCELLED, "the reader left or the call was "
                                       "cancelled");
@@ -222,7 +222,7 @@ void gi_worker_job(gi_worker_t *self)
     gate_err_t e;
     self->cell = cell;
     self->items = self->bytes = 0;
-    self->began_ns = gi_clock_ns();
+    self->began_ns = self->ended_ns ? self->ended_ns : gi_clock_ns();
     gi_call_reset(&self->call);
     self->call.ops = &s_ops;
     const unsigned char *payload = s_payload(self, cell, &mapped);

@@ -3,6 +3,7 @@
 #include "procs_kit.h"
 #include <string.h>
 #include <unistd.h>
+#include "clock.h"
 
 static gate_err_t add(gate_call_t *call)
 {
@@ -136,4 +137,51 @@ Test(procs, refuses_what_is_not_code)
     fails(gate_future_wait(f, 5000, &x), GATE_BADARG);
     cr_assert(strstr(gate_error()->text, "no loaded object"));
     free(u.p);
+}
+
+static gate_err_t spin(gate_call_t *call)
+{
+    int n, us;
+    gate_err_t e = gate_args(call, &n, &us);
+    if (e)
+        return e;
+    int64_t until = gi_clock_ns() + (int64_t)us * 1000;
+    while (gi_clock_ns() < until)
+        ;
+    return gate_return(call, n);
+}
+
+/* Short and long jobs mixed over rings of 16 cells: jobs are sent ahead, taken
+ * back by idle workers, and cells are used again and again. */
+Test(procs, small_rings_and_uneven_jobs)
+{
+    enum { N = 30000, AHEAD = 500 };
+    gate_settings_t *settings = gate_settings_new();
+    gate_settings_set(settings, "process_ring", 16);
+    gate_settings_set(settings, "process_slab_bytes", 1 << 20);
+    gi_pool_base_t base = {.settings = settings};
+    gate_pool_options_t o = {.name = "t", .workers = 3};
+    gate_pool_t *pool = gi_pool_procs(&base, &o);
+    cr_assert(pool, "%s", gate_error()->text);
+    gate_future_t *f[AHEAD] = {0};
+    for (int i = 0; i < N + AHEAD; i++) {
+        gate_future_t **at = &f[i % AHEAD];
+        int x;
+        if (*at) {
+            ok(gate_future_wait(*at, 10000, &x));
+            cr_assert_eq(x, i - AHEAD);
+            gate_future_destroy(at);
+        }
+        if (i < N)
+            *at = gate_submit(pool, spin, i, i % 1000 == 0 ? 3000 : 0);
+    }
+    gate_value_t *v = gate_pool_stats(pool);
+    long lost = -1, done = 0;
+    ok(gate_value_read(v, "lost", &lost));
+    ok(gate_value_read(v, "done", &done));
+    cr_assert_eq(lost, 0);
+    cr_assert_eq(done, N);
+    gate_value_destroy(&v);
+    gate_pool_destroy(&pool);
+    gate_settings_destroy(&settings);
 }
