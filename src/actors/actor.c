@@ -14,6 +14,7 @@
 #include "actor_thread.h"
 #include "clock.h"
 #include "err.h"
+#include "handover.h"
 #include "lock.h"
 #include "mem.h"
 
@@ -27,6 +28,7 @@ struct gi_actor {
     zactor_t *zactor;
     gi_lock_t lock; /* one command at a time on the pipe */
     sem_t started;  /* posted once start_error stands */
+    sem_t ended; /* posted as the last act of the thread */
     gi_error_t start_error;
     bool terminated; /* $TERM was read; the actor's thread only */
 };
@@ -35,6 +37,7 @@ struct gi_actor {
  */
 static bool s_send_part(void *raw, const void *data, size_t size, int more) {
     int rc;
+    GI_HANDOVER_SENDS();
     do
         rc = zmq_send(raw, data, size, more);
     while (rc < 0 && errno == EINTR);
@@ -52,6 +55,7 @@ static bool s_recv_part(void *raw, int flags, zmq_msg_t *part, bool *more) {
         zmq_msg_close(part);
         return false;
     }
+    GI_HANDOVER_RECEIVED();
     *more = zmq_msg_more(part);
     return true;
 }
@@ -174,6 +178,7 @@ static void s_main(zsock_t *pipe, void *args) {
         actor->ops->stop(actor->self);
     }
     gi_actor_thread_mark(NULL);
+    sem_post(&actor->ended);
 }
 
 /* ---- life ------------------------------------------------------------------
@@ -209,6 +214,7 @@ static void s_free(gi_actor_t *actor) {
     gi_mailbox_destroy(&actor->mailbox);
     gi_lock_fini(&actor->lock);
     sem_destroy(&actor->started);
+    sem_destroy(&actor->ended);
     gi_error_fini(&actor->start_error);
     gi_mem_free(actor);
 }
@@ -220,6 +226,8 @@ void gi_actor_stop(gi_actor_t *actor) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     zactor_destroy(&actor->zactor);
+    while (sem_wait(&actor->ended) < 0) {
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -235,6 +243,7 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     actor->self = self;
     gi_lock_init(&actor->lock);
     sem_init(&actor->started, 0, 0);
+    sem_init(&actor->ended, 0, 0);
     gi_error_init(&actor->start_error);
     actor->mailbox = gi_mailbox_new(mailbox_max);
     if (!actor->mailbox) {

@@ -10,7 +10,6 @@
 
 #include <string.h>
 #include "identity.h"
-#include "mdp.h"
 #include "mem.h"
 
 #define S_KEEP_MESSAGES 4096
@@ -58,7 +57,7 @@ gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
     self->ctx = ctx;
     memcpy(self->id, id, GI_ID_SIZE);
     self->internal = (gate_bytes_t){internal, strlen(internal)};
-    self->now_ms = now_ms;
+    self->now_ms = self->tick_ms = now_ms;
     self->beat_ms = gi_settings_heartbeat_ms(settings);
     self->silence_ms = self->beat_ms * settings->mdp_heartbeat_liveness;
     self->forget_ms = self->silence_ms * S_FORGET_SILENCES;
@@ -353,9 +352,13 @@ void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
     s_settle(self);
 }
 
+/* With a worker there is a timer at least every heartbeat; a longer gap means
+ * that this process stood still, and what the peers sent is still unread. */
 bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms) {
     bool any = false;
-    self->now_ms = now_ms;
+    if (now_ms - self->tick_ms > 2 * self->beat_ms)
+        self->awake_ms = now_ms;
+    self->now_ms = self->tick_ms = now_ms;
     for (;;) {
         gi_timer_t *timer = gi_wheel_expire(self->wheel, now_ms);
         if (timer == NULL)

@@ -6,6 +6,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include "handover.h"
+
+#ifdef __SANITIZE_THREAD__
+char gi_handover_mark;
+#endif
 
 static void s_drop_rest(void *socket) {
     zmq_msg_t rest;
@@ -32,8 +37,10 @@ int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max) {
             return 0;
         }
         self->n++;
-        if (!zmq_msg_more(f))
+        if (!zmq_msg_more(f)) {
+            GI_HANDOVER_RECEIVED();
             return 1;
+        }
         if (self->n == max) {
             gi_frames_close(self);
             s_drop_rest(socket);
@@ -87,6 +94,7 @@ bool gi_frames_add(gi_frames_t *self, const void *data, size_t size) {
 }
 
 int gi_frames_send(void *socket, gi_frames_t *self) {
+    GI_HANDOVER_SENDS();
     for (unsigned i = 0; i < self->n; i++) {
         int flags = ZMQ_DONTWAIT | (i + 1 < self->n ? ZMQ_SNDMORE : 0);
         int rc;

@@ -158,6 +158,12 @@ static gate_err_t s_apply(gi_sock_t *self, gate_bytes_t identity,
 
 /* ---- life -------------------------------------------------------------------
  */
+static gate_err_t s_none_left(const char *what) {
+    return gi_err_errno("no socket left for %s (CZMQ's cap is %zu: raise it "
+                        "with ZSYS_MAX_SOCKETS)",
+                        what, zsys_socket_limit());
+}
+
 /* CZMQ asserts when its context has no socket left: ask libzmq first. */
 static bool s_socket_left(int type) {
     void *probe = zmq_socket(zsys_init(), type);
@@ -173,8 +179,7 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
     if (e)
         return e;
     if (!s_socket_left(type) || !(self->zsock = zsock_new(type)))
-        return gi_err_errno("no socket left (CZMQ's cap is %zu)",
-                            zsys_socket_limit());
+        return s_none_left("a peer");
     self->raw = zsock_resolve(self->zsock);
     self->fd = zsock_fd(self->zsock);
     e = s_apply(self, identity, settings);
@@ -298,14 +303,14 @@ gate_err_t gi_sock_watch(gi_sock_t *self, int events) {
     char name[64];
     snprintf(name, sizeof name, "inproc://gate-monitor-%p", self->raw);
     if (zmq_socket_monitor(self->raw, name, events) < 0)
-        return gi_err_errno("no socket monitor");
+        return s_none_left("a monitor");
     if (!s_socket_left(ZMQ_PAIR) || !(self->monitor = zsock_new(ZMQ_PAIR)))
-        return gi_err_errno("no socket left for a monitor");
+        return s_none_left("a monitor");
     self->monitor_raw = zsock_resolve(self->monitor);
     self->monitor_fd = zsock_fd(self->monitor);
     s_set_int(self->monitor_raw, ZMQ_LINGER, 0);
     if (zmq_connect(self->monitor_raw, name) < 0)
-        return gi_err_errno("no socket monitor");
+        return s_none_left("a monitor");
     return GATE_OK;
 }
 
