@@ -13,15 +13,13 @@
 #define UNREPORTED_MAX 16
 #define UNREPORTED_NS 50000
 
-static void s_relax(void)
-{
+static void s_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #endif
 }
 
-void gi_worker_ring(gi_worker_t *self)
-{
+void gi_worker_ring(gi_worker_t *self) {
     static const uint64_t one = 1;
     if (self->unreported == 0)
         return;
@@ -33,8 +31,7 @@ void gi_worker_ring(gi_worker_t *self)
 }
 
 void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready,
-                    gi_sleep_t what)
-{
+                    gi_sleep_t what) {
     gi_shm_ctl_t *c = self->shm.ctl;
     gi_shm_own_t *own = self->shm.own;
     if (ready(self))
@@ -58,23 +55,20 @@ void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready,
     }
 }
 
-static bool s_cell_free(const gi_worker_t *self)
-{
+static bool s_cell_free(const gi_worker_t *self) {
     return self->rsp_tail - atomic_load(&self->shm.ctl->rsp_head) <
            self->shm.cells;
 }
 
 /* Room for the largest chunk, or all of the lane free. */
-static bool s_lane_free(const gi_worker_t *self)
-{
+static bool s_lane_free(const gi_worker_t *self) {
     uint64_t tail = self->lane_tail, at;
     return gi_lane_take(self->shm.lane_bytes, &tail,
                         atomic_load(&self->shm.ctl->rsp_free),
                         (size_t)self->shm.lane_bytes / 4, &at);
 }
 
-static void s_publish(gi_worker_t *self)
-{
+static void s_publish(gi_worker_t *self) {
     self->rsp_tail++;
     atomic_store(&self->shm.own->rsp_tail, self->rsp_tail);
     if (self->unreported++ == 0)
@@ -82,8 +76,7 @@ static void s_publish(gi_worker_t *self)
 }
 
 static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
-                    const unsigned char *data, size_t size)
-{
+                    const unsigned char *data, size_t size) {
     gi_worker_wait(self, s_cell_free, GI_SLEEP_ROOM);
     gi_rsp_cell_t *cell =
         &self->shm.rsp[self->rsp_tail & (self->shm.cells - 1)];
@@ -96,8 +89,7 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
                           atomic_load(&self->shm.ctl->rsp_free), size, &at)) {
             gi_worker_wait(self, s_lane_free, GI_SLEEP_ROOM);
             if (!gi_lane_take(lane, &self->lane_tail,
-                              atomic_load(&self->shm.ctl->rsp_free), size,
-                              &at))
+                              atomic_load(&self->shm.ctl->rsp_free), size, &at))
                 _exit(126); /* cannot be: chunks are a quarter of the lane */
         }
         memcpy(self->shm.rsp_lane + at % lane, data, size);
@@ -115,8 +107,7 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
 }
 
 void gi_worker_respond(gi_worker_t *self, gi_rsp_kind_t kind, const void *data,
-                       size_t size)
-{
+                       size_t size) {
     const unsigned char *p = data;
     size_t max = (size_t)self->shm.lane_bytes / 4;
     while (size > max) {
