@@ -24,7 +24,8 @@ function(gate_test name label timeout)
   add_test(NAME ${name} COMMAND ${ARGN}
     WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
-    FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}")
+    FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}"
+    ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tests/tsan.supp")
 endfunction()
 
 set(rooms_proto proto)
@@ -53,11 +54,11 @@ if(NOT GATE_SANITIZE STREQUAL "thread") # Criterion does not run under TSan
   file(GLOB tests CONFIGURE_DEPENDS tests/api/*.c)
   foreach(source ${tests})
     get_filename_component(name ${source} NAME_WE)
-    add_executable(api_${name} ${source})
+    add_executable(api_${name} ${source} tests/kit/rig.c)
     target_compile_options(api_${name} PRIVATE
       "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
     target_link_libraries(api_${name} PRIVATE gate_options gaterpc
-      gate_msgpack Threads::Threads PkgConfig::CRITERION)
+      gate_msgpack gate_zeromq Threads::Threads PkgConfig::CRITERION)
     gate_test(api_${name} unit 300 api_${name} --short-filename -j1)
   endforeach()
 endif()

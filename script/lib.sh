@@ -5,3 +5,11 @@
 say() {
   if [ -t 1 ]; then printf '\033[1;34m== %s\033[0m\n' "$*"; else echo "== $*"; fi
 }
+
+# quietly COMMAND...: its output is shown only when it fails.
+quietly() {
+  if ! quiet_output=$("$@" 2>&1); then
+    printf '%s\n' "$quiet_output" >&2
+    return 1
+  fi
+}

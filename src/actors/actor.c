@@ -14,6 +14,7 @@
 #include "actor_thread.h"
 #include "clock.h"
 #include "err.h"
+#include "handover.h"
 #include "lock.h"
 #include "mem.h"
 
@@ -25,16 +26,18 @@ struct gi_actor {
     void *self; /* the talker */
     gi_mailbox_t *mailbox;
     zactor_t *zactor;
-    gi_lock_t lock;  /* one command at a time on the pipe */
-    sem_t started;   /* posted once start_error stands */
+    gi_lock_t lock; /* one command at a time on the pipe */
+    sem_t started;  /* posted once start_error stands */
+    sem_t ended; /* posted as the last act of the thread */
     gi_error_t start_error;
     bool terminated; /* $TERM was read; the actor's thread only */
 };
 
-/* ---- commands, on the actor's thread -------------------------------------- */
-static bool s_send_part(void *raw, const void *data, size_t size, int more)
-{
+/* ---- commands, on the actor's thread --------------------------------------
+ */
+static bool s_send_part(void *raw, const void *data, size_t size, int more) {
     int rc;
+    GI_HANDOVER_SENDS();
     do
         rc = zmq_send(raw, data, size, more);
     while (rc < 0 && errno == EINTR);
@@ -42,8 +45,7 @@ static bool s_send_part(void *raw, const void *data, size_t size, int more)
 }
 
 /* Receives one part as a NUL-terminated string; false when there is none. */
-static bool s_recv_part(void *raw, int flags, zmq_msg_t *part, bool *more)
-{
+static bool s_recv_part(void *raw, int flags, zmq_msg_t *part, bool *more) {
     int rc;
     zmq_msg_init(part);
     do
@@ -53,12 +55,12 @@ static bool s_recv_part(void *raw, int flags, zmq_msg_t *part, bool *more)
         zmq_msg_close(part);
         return false;
     }
+    GI_HANDOVER_RECEIVED();
     *more = zmq_msg_more(part);
     return true;
 }
 
-static char *s_part_text(void *raw, int flags, bool *more)
-{
+static char *s_part_text(void *raw, int flags, bool *more) {
     zmq_msg_t part;
     if (!s_recv_part(raw, flags, &part, more))
         return NULL;
@@ -67,8 +69,7 @@ static char *s_part_text(void *raw, int flags, bool *more)
     return text;
 }
 
-static void s_answer(void *raw, gate_err_t e, const gi_buf_t *out)
-{
+static void s_answer(void *raw, gate_err_t e, const gi_buf_t *out) {
     const gate_error_t *story = gate_error();
     unsigned char code = (unsigned char)e;
     const char *cls = e ? story->cls : "";
@@ -84,8 +85,7 @@ static void s_answer(void *raw, gate_err_t e, const gi_buf_t *out)
 }
 
 static void s_dispatch(gi_actor_t *actor, void *raw, const char *name,
-                       const char *arg)
-{
+                       const char *arg) {
     gi_buf_t out = {0};
     gate_err_t e = GATE_BADARG;
     const gi_command_t *c = actor->ops->commands;
@@ -103,8 +103,7 @@ static void s_dispatch(gi_actor_t *actor, void *raw, const char *name,
 }
 
 /* All commands that wait; true when there was one. */
-static bool s_commands(gi_actor_t *actor, void *raw)
-{
+static bool s_commands(gi_actor_t *actor, void *raw) {
     bool any = false, more = false;
     char *name;
     while (!actor->terminated &&
@@ -121,9 +120,9 @@ static bool s_commands(gi_actor_t *actor, void *raw)
     return any;
 }
 
-/* ---- the loop -------------------------------------------------------------- */
-static bool s_mail(gi_actor_t *actor, int64_t now_ms)
-{
+/* ---- the loop --------------------------------------------------------------
+ */
+static bool s_mail(gi_actor_t *actor, int64_t now_ms) {
     void *items[S_MAIL_BATCH];
     size_t n = gi_mailbox_pop(actor->mailbox, items, S_MAIL_BATCH);
     if (n)
@@ -131,8 +130,7 @@ static bool s_mail(gi_actor_t *actor, int64_t now_ms)
     return n > 0;
 }
 
-static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms)
-{
+static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms) {
     struct pollfd fds[GI_ACTOR_FDS_MAX];
     int64_t next = actor->ops->next(actor->self, now_ms);
     int64_t wait = next == INT64_MAX ? 60000 : next - now_ms;
@@ -145,8 +143,7 @@ static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms)
     gi_mailbox_wake(actor->mailbox);
 }
 
-static void s_run(gi_actor_t *actor, void *raw, int pipe_fd)
-{
+static void s_run(gi_actor_t *actor, void *raw, int pipe_fd) {
     unsigned pass = 0;
     while (!actor->terminated) {
         int64_t now = gi_clock_ms();
@@ -162,8 +159,7 @@ static void s_run(gi_actor_t *actor, void *raw, int pipe_fd)
     }
 }
 
-static void s_main(zsock_t *pipe, void *args)
-{
+static void s_main(zsock_t *pipe, void *args) {
     gi_actor_t *actor = args;
     void *raw = zsock_resolve(pipe);
     bool more;
@@ -182,17 +178,15 @@ static void s_main(zsock_t *pipe, void *args)
         actor->ops->stop(actor->self);
     }
     gi_actor_thread_mark(NULL);
+    sem_post(&actor->ended);
 }
 
-/* ---- life ------------------------------------------------------------------ */
-static void *s_nothing(void *arg)
-{
-    return arg;
-}
+/* ---- life ------------------------------------------------------------------
+ */
+static void *s_nothing(void *arg) { return arg; }
 
 /* CZMQ aborts where a thread or a pipe cannot be had: ask before. */
-static gate_err_t s_can_be_had(void)
-{
+static gate_err_t s_can_be_had(void) {
     pthread_t thread;
     int rc = pthread_create(&thread, NULL, s_nothing, NULL);
     if (rc) {
@@ -210,34 +204,35 @@ static gate_err_t s_can_be_had(void)
         zmq_close(b);
     errno = saved;
     return b ? GATE_OK
-             : gi_err_errno("no socket left for an actor (CZMQ's cap is %zu; "
-                            "raise it with ZSYS_MAX_SOCKETS, or the file limit)",
-                            zsys_socket_limit());
+             : gi_err_errno(
+                   "no socket left for an actor (CZMQ's cap is %zu; "
+                   "raise it with ZSYS_MAX_SOCKETS, or the file limit)",
+                   zsys_socket_limit());
 }
 
-static void s_free(gi_actor_t *actor)
-{
+static void s_free(gi_actor_t *actor) {
     gi_mailbox_destroy(&actor->mailbox);
     gi_lock_fini(&actor->lock);
     sem_destroy(&actor->started);
+    sem_destroy(&actor->ended);
     gi_error_fini(&actor->start_error);
     gi_mem_free(actor);
 }
 
-void gi_actor_stop(gi_actor_t *actor)
-{
+void gi_actor_stop(gi_actor_t *actor) {
     if (!actor || !actor->zactor)
         return;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     zactor_destroy(&actor->zactor);
+    while (sem_wait(&actor->ended) < 0) {
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
-                        size_t mailbox_max, gi_actor_t **out)
-{
+                        size_t mailbox_max, gi_actor_t **out) {
     gate_err_t e = s_can_be_had();
     if (e)
         return e;
@@ -248,6 +243,7 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     actor->self = self;
     gi_lock_init(&actor->lock);
     sem_init(&actor->started, 0, 0);
+    sem_init(&actor->ended, 0, 0);
     gi_error_init(&actor->start_error);
     actor->mailbox = gi_mailbox_new(mailbox_max);
     if (!actor->mailbox) {
@@ -276,8 +272,7 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     return e;
 }
 
-void gi_actor_destroy(gi_actor_t **actor_p)
-{
+void gi_actor_destroy(gi_actor_t **actor_p) {
     gi_actor_t *actor = *actor_p;
     if (!actor)
         return;
@@ -286,14 +281,11 @@ void gi_actor_destroy(gi_actor_t **actor_p)
     s_free(actor);
 }
 
-gi_mailbox_t *gi_actor_mailbox(gi_actor_t *actor)
-{
-    return actor->mailbox;
-}
+gi_mailbox_t *gi_actor_mailbox(gi_actor_t *actor) { return actor->mailbox; }
 
-/* ---- commands, from outside ------------------------------------------------ */
-static gate_err_t s_read_answer(void *raw, gi_buf_t *out)
-{
+/* ---- commands, from outside ------------------------------------------------
+ */
+static gate_err_t s_read_answer(void *raw, gi_buf_t *out) {
     bool more = false;
     zmq_msg_t part;
     if (!s_recv_part(raw, 0, &part, &more))
@@ -318,8 +310,7 @@ static gate_err_t s_read_answer(void *raw, gi_buf_t *out)
 }
 
 gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,
-                            const char *arg, gi_buf_t *out)
-{
+                            const char *arg, gi_buf_t *out) {
     if (gi_actor_thread())
         return gi_err(GATE_WOULDBLOCK,
                       "%s would block the %s actor's thread: run it on a pool",

@@ -9,6 +9,7 @@
 #include "broker_impl.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include "clock.h"
 #include "identity.h"
@@ -149,9 +150,20 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     return e;
 }
 
+/* libzmq leaves the file of an ipc socket behind. While we are bound it is
+ * ours, so it goes before the socket does. */
+static void s_remove_file(const gi_broker_endpoint_t *endpoint) {
+    const char *path = endpoint->bound + strlen("ipc://");
+    if (strncmp(endpoint->bound, "ipc://", strlen("ipc://")) == 0 &&
+        *path != '@')
+        unlink(path);
+}
+
 static void s_close(gate_broker_t *self) {
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++) {
         gi_broker_side_t *side = &self->sides[i];
+        for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+            s_remove_file(p);
         if (side->sock.raw) {
             s_option(&side->sock, ZMQ_LINGER, S_LINGER_MS);
             gi_sock_close(&side->sock);

@@ -10,7 +10,6 @@
 
 #include <string.h>
 #include "identity.h"
-#include "mdp.h"
 #include "mem.h"
 
 #define S_KEEP_MESSAGES 4096
@@ -58,7 +57,7 @@ gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
     self->ctx = ctx;
     memcpy(self->id, id, GI_ID_SIZE);
     self->internal = (gate_bytes_t){internal, strlen(internal)};
-    self->now_ms = now_ms;
+    self->now_ms = self->tick_ms = now_ms;
     self->beat_ms = gi_settings_heartbeat_ms(settings);
     self->silence_ms = self->beat_ms * settings->mdp_heartbeat_liveness;
     self->forget_ms = self->silence_ms * S_FORGET_SILENCES;
@@ -86,7 +85,7 @@ static void s_free_workers(gi_broker_core_t *self) {
         while (!gi_link_empty(&service->workers)) {
             gi_broker_worker_t *worker =
                 GI_OF(service->workers.next, gi_broker_worker_t, of_service);
-            gi_broker_worker_lose(self, worker, "");
+            gi_broker_worker_lose(self, worker, NULL);
             gi_broker_worker_settle(self, worker);
         }
     }
@@ -353,9 +352,13 @@ void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
     s_settle(self);
 }
 
+/* With a worker there is a timer at least every heartbeat; a longer gap means
+ * that this process stood still, and what the peers sent is still unread. */
 bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms) {
     bool any = false;
-    self->now_ms = now_ms;
+    if (now_ms - self->tick_ms > 2 * self->beat_ms)
+        self->awake_ms = now_ms;
+    self->now_ms = self->tick_ms = now_ms;
     for (;;) {
         gi_timer_t *timer = gi_wheel_expire(self->wheel, now_ms);
         if (timer == NULL)
@@ -416,7 +419,8 @@ void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms) {
             gi_broker_worker_t *worker =
                 GI_OF(service->workers.next, gi_broker_worker_t, of_service);
             gi_broker_peer_t *peer = worker->peer;
-            gi_broker_worker_lose(self, worker, "the broker stopped");
+            gi_broker_worker_lose(self, worker, NULL); /* no news to log */
+            worker->why = "the broker stopped";
             gi_broker_worker_disconnect(self, peer);
         }
     }

@@ -119,7 +119,7 @@ static gi_broker_peer_t *s_new(gi_broker_core_t *core, unsigned socket,
     gi_link_init(&peer->calls);
     peer->node.hash = hash;
     peer->idle.due = GI_DUE_PEER;
-    peer->scolded_ms = INT64_MIN;
+    peer->scolded_ms = core->now_ms;
     peer->srcfd = -1;
     peer->socket = (uint8_t)socket;
     peer->id_size = (uint8_t)id.size;

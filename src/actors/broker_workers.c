@@ -12,12 +12,12 @@
 #include <gaterpc/log.h>
 #include <stdio.h>
 #include <string.h>
-#include "mdp.h"
 #include "mem.h"
 
 #define S_PART "broker"
 #define S_READY_MAX 65536
 #define S_PROBE_MS 10
+#define S_SCOLD_MAX 4
 
 /* ---- messages to workers
  * ------------------------------------------------------------ */
@@ -55,11 +55,15 @@ static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_frames_close(&core->out);
 }
 
-/* Whoever is not registered is told so, at most once per heartbeat. */
+/* Whoever is not registered is told so, a few times per heartbeat. */
 static void s_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    if (peer->scolded_ms > core->now_ms - core->beat_ms)
+    if (core->now_ms - peer->scolded_ms >= core->beat_ms) {
+        peer->scolded_ms = core->now_ms;
+        peer->n_scolded = 0;
+    }
+    if (peer->n_scolded == S_SCOLD_MAX)
         return;
-    peer->scolded_ms = core->now_ms;
+    peer->n_scolded++;
     gi_broker_worker_disconnect(core, peer);
 }
 
@@ -160,8 +164,7 @@ static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
                          const gi_mdp_worker_t *at) {
     switch (at->command) {
     case GI_MDP_REPLY:
-        gi_broker_reply(core, worker, frames, 1 + at->client_id,
-                        1 + at->request_id, 1 + at->body);
+        gi_broker_reply(core, worker, frames, f, at);
         break;
     case GI_MDP_HEARTBEAT:
         if (at->n_body > 0)
@@ -195,6 +198,8 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
  */
 static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
+static int64_t s_max(int64_t a, int64_t b) { return a > b ? a : b; }
+
 /* Looks again and again, as a closed connection may still hold unread messages
  * and libzmq lets go of it a little later. */
 static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
@@ -208,7 +213,8 @@ static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
 
 void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
-    int64_t expiry = peer->seen_ms + core->silence_ms;
+    int64_t heard = s_max(peer->seen_ms, core->awake_ms);
+    int64_t expiry = heard + core->silence_ms;
     int64_t next = INT64_MAX;
     if (core->now_ms >= expiry) {
         core->count.workers_expired++;
@@ -257,7 +263,7 @@ static void s_take_back(gi_broker_core_t *core, gi_broker_worker_t *worker) {
 void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            const char *why) {
     gi_broker_peer_t *peer = worker->peer;
-    if (why && *why) {
+    if (why) {
         gate_log(GATE_WARN, S_PART, "a worker of %s is lost: %s",
                  worker->service->name, why);
         core->count.workers_lost++;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* client.c -- the caller's half: names, arguments and results are handled on the
- * caller's thread; the actor gets a packed request and gives back bytes.
+/* client.c -- the caller's half: names, arguments and results are handled on
+ * the caller's thread; the actor gets a packed request and gives back bytes.
  *
  *   caller: split name, pack -> registry? -> service's mailbox   (no socket)
  *                                    else -> client's mailbox -> broker */
@@ -15,9 +15,9 @@
 #include "mem.h"
 #include "scratch.h"
 
-/* ---- life -------------------------------------------------------------------- */
-static void s_set_text(gate_client_t *self, char **to, const char *text)
-{
+/* ---- life
+ * -------------------------------------------------------------------- */
+static void s_set_text(gate_client_t *self, char **to, const char *text) {
     char *copy = text ? gi_mem_strdup(text) : NULL;
     gate_err_t e = GATE_OK;
     if (text && !copy)
@@ -34,27 +34,23 @@ static void s_set_text(gate_client_t *self, char **to, const char *text)
     *to = copy;
 }
 
-void gate_client_identity(gate_client_t *self, const char *name)
-{
+void gate_client_identity(gate_client_t *self, const char *name) {
     s_set_text(self, &self->identity, name);
 }
 
 void gate_client_plain(gate_client_t *self, const char *user,
-                       const char *password)
-{
+                       const char *password) {
     s_set_text(self, &self->user, user);
     s_set_text(self, &self->password, password ? password : "");
 }
 
 void gate_client_curve(gate_client_t *self, const char *cert_file,
-                       const char *server_cert_file)
-{
+                       const char *server_cert_file) {
     s_set_text(self, &self->curve_cert, cert_file);
     s_set_text(self, &self->curve_server, server_cert_file);
 }
 
-gate_client_t *gate_client_new(gate_runtime_t *rt)
-{
+gate_client_t *gate_client_new(gate_runtime_t *rt) {
     gate_client_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self) {
         (void)gi_err(GATE_NOMEM, "no memory for a client");
@@ -76,14 +72,12 @@ gate_client_t *gate_client_new(gate_runtime_t *rt)
     return self;
 }
 
-gate_client_t *gi_client_share(gate_client_t *self)
-{
+gate_client_t *gi_client_share(gate_client_t *self) {
     gi_ref_take(&self->refs);
     return self;
 }
 
-void gi_client_release(void *arg)
-{
+void gi_client_release(void *arg) {
     gate_client_t *self = arg;
     if (!gi_ref_drop(&self->refs))
         return;
@@ -100,8 +94,7 @@ void gi_client_release(void *arg)
     gi_mem_free(self);
 }
 
-void gate_client_destroy(gate_client_t **self_p)
-{
+void gate_client_destroy(gate_client_t **self_p) {
     gate_client_t *self = self_p ? *self_p : NULL;
     if (!self)
         return;
@@ -110,8 +103,7 @@ void gate_client_destroy(gate_client_t **self_p)
     gi_client_release(self);
 }
 
-gate_err_t gate_client_connect(gate_client_t *self, const char *frontend)
-{
+gate_err_t gate_client_connect(gate_client_t *self, const char *frontend) {
     if (self->stuck.story.code)
         return gi_error_publish(&self->stuck);
     if (self->connected)
@@ -138,8 +130,7 @@ gate_err_t gate_client_connect(gate_client_t *self, const char *frontend)
     return e;
 }
 
-gate_err_t gate_client_ready(gate_client_t *self, int64_t timeout_ms)
-{
+gate_err_t gate_client_ready(gate_client_t *self, int64_t timeout_ms) {
     int64_t end = gi_clock_ms() + timeout_ms;
     if (self->connected && !self->actor)
         return GATE_OK;
@@ -151,14 +142,14 @@ gate_err_t gate_client_ready(gate_client_t *self, int64_t timeout_ms)
         if (e || yes)
             return e;
         if (timeout_ms >= 0 && gi_clock_ms() >= end)
-            return gi_err(GATE_TIMEOUT, "no broker answers at %s within %lld ms",
+            return gi_err(GATE_TIMEOUT,
+                          "no broker answers at %s within %lld ms",
                           self->endpoint, (long long)timeout_ms);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
 }
 
-gate_value_t *gate_client_stats(gate_client_t *self)
-{
+gate_value_t *gate_client_stats(gate_client_t *self) {
     gi_buf_t out = {0};
     gate_value_t *value = NULL;
     gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);
@@ -168,7 +159,8 @@ gate_value_t *gate_client_stats(gate_client_t *self)
     return e ? NULL : value;
 }
 
-/* ---- the caller's half of a call ---------------------------------------------- */
+/* ---- the caller's half of a call
+ * ---------------------------------------------- */
 typedef struct s_ask {
     gate_bytes_t service, func;
     gi_rpc_request_t request;
@@ -181,8 +173,7 @@ typedef struct s_ask {
 
 gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
                              const gi_rpc_request_t *request,
-                             const void *packed)
-{
+                             const void *packed) {
     size_t body =
         request->func_size + request->args_size + request->kwargs_size;
     gi_pending_t *p = gi_mem_alloc(sizeof *p + service.size + body);
@@ -198,15 +189,13 @@ gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
     return p;
 }
 
-void gi_pending_drop(gi_pending_t *p)
-{
+void gi_pending_drop(gi_pending_t *p) {
     if (gi_ref_drop(&p->refs))
         gi_mem_free(p);
 }
 
 static void s_control(gi_pending_t *p, gi_cmail_kind_t kind, size_t items,
-                      size_t bytes, int64_t timeout_ms)
-{
+                      size_t bytes, int64_t timeout_ms) {
     gi_ccontrol_t *control = gi_mem_alloc(sizeof *control);
     if (!control)
         return; /* the call's own deadline ends it */
@@ -218,27 +207,23 @@ static void s_control(gi_pending_t *p, gi_cmail_kind_t kind, size_t items,
     }
 }
 
-static void s_on_cancel(void *ctx, gate_future_t *future)
-{
+static void s_on_cancel(void *ctx, gate_future_t *future) {
     (void)future;
     s_control(ctx, GI_CMAIL_CANCEL, 0, 0, 0);
 }
 
-static void s_on_credit(void *ctx, size_t items, size_t bytes)
-{
+static void s_on_credit(void *ctx, size_t items, size_t bytes) {
     s_control(ctx, GI_CMAIL_CREDIT, items, bytes, 1000);
 }
 
-static void s_on_stop(void *ctx)
-{
+static void s_on_stop(void *ctx) {
     s_control(ctx, GI_CMAIL_CANCEL, 0, 0, 1000);
 }
 
 static const gi_stream_ops_t s_stream_ops = {s_on_credit, s_on_stop};
 
 /* The user's end of the answer, and ours in p. */
-static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask)
-{
+static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask) {
     if (ask->stream) {
         gi_stream_options_t options = {
             .timeout_ms = ask->timeout_ms,
@@ -262,13 +247,12 @@ static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask)
     return p->stream || p->future;
 }
 
-static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask)
-{
+static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     if (!gi_gauge_enter(&self->in_flight, self->settings->message_max))
         return gi_err(GATE_BUSY, "message_max (%lld) calls are in flight",
                       (long long)self->settings->message_max);
-    gi_pending_t *p = gi_pending_new(self, ask->service, &ask->request,
-                                     ask->packed->data);
+    gi_pending_t *p =
+        gi_pending_new(self, ask->service, &ask->request, ask->packed->data);
     if (!p || !s_open(self, p, ask)) {
         if (p)
             gi_pending_drop(p);
@@ -298,10 +282,9 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask)
 }
 
 /* GATE_NOSERVICE: not here; any other answer stands. */
-static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask)
-{
-    gate_service_t *service = gi_registry_find(
-        gi_runtime_registry(self->rt), ask->service, self->broker);
+static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask) {
+    gate_service_t *service = gi_registry_find(gi_runtime_registry(self->rt),
+                                               ask->service, self->broker);
     if (!service)
         return GATE_NOSERVICE;
     unsigned char *packed =
@@ -319,14 +302,12 @@ static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask)
     return e;
 }
 
-static gate_err_t s_no_service(const s_ask_t *ask)
-{
+static gate_err_t s_no_service(const s_ask_t *ask) {
     return gi_err(GATE_NOSERVICE, "The %.*s Service unavailable.",
                   (int)ask->service.size, (const char *)ask->service.data);
 }
 
-static gate_err_t s_send(gate_client_t *self, s_ask_t *ask)
-{
+static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
     gate_err_t e = GATE_NOSERVICE;
     if (self->route != GI_ROUTE_BROKER && self->broker != self)
         e = s_by_registry(self, ask);
@@ -339,8 +320,7 @@ static gate_err_t s_send(gate_client_t *self, s_ask_t *ask)
 }
 
 static gate_err_t s_start(gate_client_t *self, const char *method,
-                          const gate_arg_t *args, size_t n, s_ask_t *ask)
-{
+                          const gate_arg_t *args, size_t n, s_ask_t *ask) {
     const gate_settings_t *settings = self->settings;
     if (!self->connected)
         return gi_err(GATE_CLOSED, "client: not connected: call "
@@ -348,12 +328,11 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
     gi_buf_t *packed = gi_scratch();
     if (!packed)
         return gi_err(GATE_NOMEM, "no memory for a call");
-    gate_err_t e =
-        gi_rpc_split_name(method, settings->service_default_name,
-                          &ask->service, &ask->func);
+    gate_err_t e = gi_rpc_split_name(method, settings->service_default_name,
+                                     &ask->service, &ask->func);
     if (!e)
-        e = gi_rpc_pack_request(packed, ask->func.data, ask->func.size, args,
-                                n, settings, &ask->request);
+        e = gi_rpc_pack_request(packed, ask->func.data, ask->func.size, args, n,
+                                settings, &ask->request);
     if (e)
         return e;
     ask->packed = packed;
@@ -365,10 +344,10 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
     return s_send(self, ask);
 }
 
-/* ---- public calls ------------------------------------------------------------- */
+/* ---- public calls
+ * ------------------------------------------------------------- */
 gate_future_t *gate_client_start_(gate_client_t *self, const char *method,
-                                  const gate_arg_t *args, size_t n)
-{
+                                  const gate_arg_t *args, size_t n) {
     gate_future_t *future = NULL;
     s_ask_t ask = {.future = &future};
     if (s_start(self, method, args, n, &ask))
@@ -377,8 +356,7 @@ gate_future_t *gate_client_start_(gate_client_t *self, const char *method,
 }
 
 /* With no broker to turn to, a full service is waited for to the deadline. */
-static bool s_try_again(gate_client_t *self, const s_ask_t *ask, gate_err_t e)
-{
+static bool s_try_again(gate_client_t *self, const s_ask_t *ask, gate_err_t e) {
     if (e != GATE_BUSY || self->actor || gi_clock_ms() >= ask->deadline_ms)
         return false;
     nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
@@ -386,8 +364,8 @@ static bool s_try_again(gate_client_t *self, const s_ask_t *ask, gate_err_t e)
 }
 
 gate_err_t gate_client_call_(gate_client_t *self, const char *method,
-                             gate_slot_t out, const gate_arg_t *args, size_t n)
-{
+                             gate_slot_t out, const gate_arg_t *args,
+                             size_t n) {
     gate_future_t *future = NULL;
     s_ask_t ask = {.future = &future};
     if (gi_actor_thread())
@@ -403,27 +381,23 @@ gate_err_t gate_client_call_(gate_client_t *self, const char *method,
 
 gate_err_t gate_client_open_(gate_client_t *self, const char *method,
                              gate_stream_t **stream, const gate_arg_t *args,
-                             size_t n)
-{
+                             size_t n) {
     s_ask_t ask = {.stream = stream};
     *stream = NULL;
     return s_start(self, method, args, n, &ask);
 }
 
-static gate_err_t s_local_names(gate_client_t *self, gate_value_t **names)
-{
+static gate_err_t s_local_names(gate_client_t *self, gate_value_t **names) {
     const char *list[256];
     gate_arg_t items[256];
-    size_t n =
-        gi_registry_names(gi_runtime_registry(self->rt), list, 256);
+    size_t n = gi_registry_names(gi_runtime_registry(self->rt), list, 256);
     for (size_t i = 0; i < n; i++)
         items[i] = gate_str(list[i]);
     *names = gate_value_new_(gate_list_(items, n));
     return *names ? GATE_OK : gate_error()->code;
 }
 
-gate_err_t gate_client_services(gate_client_t *self, gate_value_t **names)
-{
+gate_err_t gate_client_services(gate_client_t *self, gate_value_t **names) {
     char method[300];
     if (!self->actor)
         return s_local_names(self, names);

@@ -12,16 +12,16 @@
 #include <string.h>
 #include "clock.h"
 #include "err.h"
-#include "gaterpc/log.h"
+#include <gaterpc/log.h>
 #include "identity.h"
 #include "mem.h"
 
 #define S_BLOCKED_POLL_MS 10
 
-/* ---- sending ----------------------------------------------------------------- */
+/* ---- sending
+ * ----------------------------------------------------------------- */
 gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
-                             size_t size)
-{
+                             size_t size) {
     gi_frames_t *out = &self->out;
     gi_frames_close(out);
     gi_frames_add(out, "", 0);
@@ -35,23 +35,22 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
     return out;
 }
 
-int gi_client_send(gate_client_t *self)
-{
-    int rc = self->sock.raw ? gi_frames_send(self->sock.raw, &self->out) : EAGAIN;
+int gi_client_send(gate_client_t *self) {
+    int rc =
+        self->sock.raw ? gi_frames_send(self->sock.raw, &self->out) : EAGAIN;
     self->blocked = rc == EAGAIN;
     if (!rc)
         self->sent_ms = self->now_ms;
     return rc;
 }
 
-/* ---- the connection ---------------------------------------------------------- */
-static int64_t s_heartbeat(const gate_client_t *self)
-{
+/* ---- the connection
+ * ---------------------------------------------------------- */
+static int64_t s_heartbeat(const gate_client_t *self) {
     return gi_settings_heartbeat_ms(self->settings);
 }
 
-static gate_err_t s_open(gate_client_t *self)
-{
+static gate_err_t s_open(gate_client_t *self) {
     unsigned char id[GI_ID_SIZE];
     char name[40];
     int one = 1;
@@ -75,23 +74,20 @@ static gate_err_t s_open(gate_client_t *self)
     return e;
 }
 
-static void s_arrived(gate_client_t *self)
-{
+static void s_arrived(gate_client_t *self) {
     self->up = true;
     self->heard_ms = self->now_ms;
     gi_pending_ask(self, GI_ASKS_SERVICES);
     gi_pending_ask(self, GI_ASKS_INFO);
 }
 
-static void s_departed(gate_client_t *self)
-{
+static void s_departed(gate_client_t *self) {
     self->up = self->ready = self->ext = false;
     self->stats.reconnects++;
     gi_pending_cut_all(self);
 }
 
-static void s_reopen(gate_client_t *self)
-{
+static void s_reopen(gate_client_t *self) {
     gate_log(GATE_WARN, "client", "broker %s fell silent: connecting anew",
              self->endpoint);
     s_departed(self);
@@ -105,8 +101,7 @@ static void s_reopen(gate_client_t *self)
         s_arrived(self);
 }
 
-static bool s_events(gate_client_t *self)
-{
+static bool s_events(gate_client_t *self) {
     int event, value;
     bool any = false;
     while (self->sock.monitor_raw &&
@@ -124,8 +119,7 @@ static bool s_events(gate_client_t *self)
 }
 
 /* Keepalive when nothing else was sent; silence means the broker is gone. */
-static bool s_liveness(gate_client_t *self)
-{
+static bool s_liveness(gate_client_t *self) {
     int64_t hb = s_heartbeat(self);
     if (!self->sock.raw) {
         if (self->now_ms - self->heard_ms < hb)
@@ -147,23 +141,21 @@ static bool s_liveness(gate_client_t *self)
     return true;
 }
 
-/* ---- commands ---------------------------------------------------------------- */
-static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out)
-{
+/* ---- commands
+ * ---------------------------------------------------------------- */
+static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     gate_client_t *self = arg;
     (void)unused;
     gi_buf_append(out, self->ready ? "1" : "0", 1);
     return GATE_OK;
 }
 
-static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n)
-{
+static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
     msgpack_pack_str_with_body(pk, name, strlen(name));
     msgpack_pack_uint64(pk, n);
 }
 
-static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out)
-{
+static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     gate_client_t *self = arg;
     const gi_cstats_t *s = &self->stats;
     msgpack_packer pk;
@@ -179,17 +171,16 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out)
     s_pack_count(&pk, "dropped", s->dropped);
     s_pack_count(&pk, "items", s->items);
     s_pack_count(&pk, "reconnects", s->reconnects);
-    s_pack_count(&pk, "in_flight",
-                 (uint64_t)gi_gauge_read(&self->in_flight));
+    s_pack_count(&pk, "in_flight", (uint64_t)gi_gauge_read(&self->in_flight));
     return GATE_OK;
 }
 
 static const gi_command_t s_commands[] = {
     {"READY", s_ready}, {"STATS", s_stats}, {NULL, NULL}};
 
-/* ---- the pass ---------------------------------------------------------------- */
-static void s_control(gi_ccontrol_t *control)
-{
+/* ---- the pass
+ * ---------------------------------------------------------------- */
+static void s_control(gi_ccontrol_t *control) {
     gi_pending_t *p = control->pending;
     if (control->mail.kind == GI_CMAIL_CANCEL)
         gi_pending_cancel(p);
@@ -199,8 +190,7 @@ static void s_control(gi_ccontrol_t *control)
     gi_mem_free(control);
 }
 
-static void s_mail(void *arg, void **items, size_t n, int64_t now_ms)
-{
+static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_client_t *self = arg;
     self->now_ms = now_ms;
     for (size_t i = 0; i < n; i++) {
@@ -212,8 +202,7 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms)
     }
 }
 
-static bool s_receive(gate_client_t *self)
-{
+static bool s_receive(gate_client_t *self) {
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && self->sock.raw; i++) {
         int rc = gi_frames_recv(self->sock.raw, &self->in,
@@ -230,8 +219,7 @@ static bool s_receive(gate_client_t *self)
     return any;
 }
 
-static bool s_work(void *arg, int64_t now_ms)
-{
+static bool s_work(void *arg, int64_t now_ms) {
     gate_client_t *self = arg;
     self->now_ms = now_ms;
     bool busy = s_receive(self);
@@ -242,8 +230,7 @@ static bool s_work(void *arg, int64_t now_ms)
     return busy;
 }
 
-static int64_t s_next(void *arg, int64_t now_ms)
-{
+static int64_t s_next(void *arg, int64_t now_ms) {
     gate_client_t *self = arg;
     int64_t next = gi_wheel_next(self->wheel), hb = s_heartbeat(self);
     if (self->unsent && self->up && now_ms + S_BLOCKED_POLL_MS < next)
@@ -255,8 +242,7 @@ static int64_t s_next(void *arg, int64_t now_ms)
     return next;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max)
-{
+static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
     gate_client_t *self = arg;
     size_t n = 0;
     (void)max;
@@ -267,8 +253,7 @@ static size_t s_fds(void *arg, struct pollfd *out, size_t max)
     return n;
 }
 
-static gate_err_t s_slots(gate_client_t *self)
-{
+static gate_err_t s_slots(gate_client_t *self) {
     /* the user's calls, and the few that the actor asks itself */
     self->n_slots = (unsigned)self->settings->message_max + 16;
     self->slots = gi_mem_calloc(self->n_slots, sizeof *self->slots);
@@ -279,8 +264,7 @@ static gate_err_t s_slots(gate_client_t *self)
     return GATE_OK;
 }
 
-static gate_err_t s_start(void *arg)
-{
+static gate_err_t s_start(void *arg) {
     gate_client_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
     self->now_ms = self->heard_ms = self->sent_ms = gi_clock_ms();
@@ -301,8 +285,7 @@ static gate_err_t s_start(void *arg)
     return GATE_OK;
 }
 
-static void s_stop(void *arg)
-{
+static void s_stop(void *arg) {
     gate_client_t *self = arg;
     gi_pending_fail_all(self, GATE_CLOSED, "the client was closed");
     gi_sock_close(&self->sock);

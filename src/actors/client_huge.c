@@ -15,8 +15,7 @@ struct gi_chuge {
     gi_buf_t value;
 };
 
-void gi_chuge_destroy(gi_chuge_t **self_p)
-{
+void gi_chuge_destroy(gi_chuge_t **self_p) {
     gi_chuge_t *self = *self_p;
     if (!self)
         return;
@@ -26,8 +25,7 @@ void gi_chuge_destroy(gi_chuge_t **self_p)
     gi_mem_free(self);
 }
 
-static gate_err_t s_begin(gi_pending_t *p)
-{
+static gate_err_t s_begin(gi_pending_t *p) {
     const gate_settings_t *settings = p->client->settings;
     gi_join_options_t options = {
         .codec = settings->huge_data_compress_module,
@@ -40,8 +38,7 @@ static gate_err_t s_begin(gi_pending_t *p)
 }
 
 /* Inflates what is in hand; end: no more input comes. */
-static gate_err_t s_inflate(gi_chuge_t *h, gate_bytes_t in, bool end)
-{
+static gate_err_t s_inflate(gi_chuge_t *h, gate_bytes_t in, bool end) {
     gate_err_t e;
     size_t room;
     do {
@@ -58,8 +55,7 @@ static gate_err_t s_inflate(gi_chuge_t *h, gate_bytes_t in, bool end)
     return e;
 }
 
-static void s_complete(gi_pending_t *p)
-{
+static void s_complete(gi_pending_t *p) {
     size_t size;
     void *data = gi_buf_take(&p->huge->value, &size);
     if (p->stream) {
@@ -75,8 +71,7 @@ static void s_complete(gi_pending_t *p)
     gi_pending_done(p);
 }
 
-void gi_pending_huge(gi_pending_t *p, const gate_bytes_t *body, size_t n)
-{
+void gi_pending_huge(gi_pending_t *p, const gate_bytes_t *body, size_t n) {
     gi_body_kind_t kind = gi_rpc_body_kind(body, n);
     gate_err_t e = GATE_OK;
     if (kind == GI_BODY_HUGE_EXCEPTION) {
@@ -86,8 +81,8 @@ void gi_pending_huge(gi_pending_t *p, const gate_bytes_t *body, size_t n)
     if (!p->huge)
         e = s_begin(p);
     if (!e)
-        e = s_inflate(p->huge, kind == GI_BODY_CHUNK ? body[1]
-                                                     : (gate_bytes_t){NULL, 0},
+        e = s_inflate(p->huge,
+                      kind == GI_BODY_CHUNK ? body[1] : (gate_bytes_t){NULL, 0},
                       kind == GI_BODY_HUGE_END);
     if (kind == GI_BODY_HUGE_END && e == GATE_EOS) {
         s_complete(p);

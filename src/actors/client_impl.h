@@ -60,15 +60,15 @@ typedef struct gi_pending {
     struct gi_pending *prev, *next; /* in the list of its state */
     gi_pending_state_t state;
     gi_asks_t asks;
-    bool cut;      /* the connection went away after it was sent */
+    bool cut; /* the connection went away after it was sent */
     bool deadline_travels;
     unsigned slot;
     unsigned char id[GI_ID_SIZE];
     int64_t deadline_ms; /* of a future; of a stream: next look */
     int64_t timeout_ms;
-    gate_future_t *future; /* the completer's reference */
-    gate_stream_t *stream; /* the producer's reference */
-    gi_chuge_t *huge; /* a huge reply that is coming in */
+    gate_future_t *future;         /* the completer's reference */
+    gate_stream_t *stream;         /* the producer's reference */
+    gi_chuge_t *huge;              /* a huge reply that is coming in */
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
@@ -107,12 +107,12 @@ struct gate_client {
     bool connected; /* gate_client_connect was called */
     /* the actor's own */
     gi_sock_t sock;
-    bool watched;    /* the transport reports connections */
-    bool up;         /* the transport is there */
-    bool ready;      /* the broker has answered on this connection */
-    bool ext;        /* it announced GX1 */
-    bool blocked;    /* the socket refused the last send */
-    bool fresh_id;   /* next connection under a fresh identity */
+    bool watched;  /* the transport reports connections */
+    bool up;       /* the transport is there */
+    bool ready;    /* the broker has answered on this connection */
+    bool ext;      /* it announced GX1 */
+    bool blocked;  /* the socket refused the last send */
+    bool fresh_id; /* next connection under a fresh identity */
     int64_t heard_ms, sent_ms, now_ms;
     unsigned char id_prefix[8];
     gi_cslot_t *slots;
@@ -124,7 +124,8 @@ struct gate_client {
     gi_cstats_t stats;
 };
 
-/* ---- client.c ---------------------------------------------------------------- */
+/* ---- client.c
+ * ---------------------------------------------------------------- */
 gate_client_t *gi_client_share(gate_client_t *self);
 void gi_client_release(void *self);
 /* A pending with room for its data; NULL: no memory. Any thread. */
@@ -133,7 +134,8 @@ gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
                              const void *packed);
 void gi_pending_drop(gi_pending_t *p); /* a reference; any thread */
 
-/* ---- client_actor.c ---------------------------------------------------------- */
+/* ---- client_actor.c
+ * ---------------------------------------------------------- */
 extern const gi_actor_ops_t gi_client_ops;
 /* Begins "" MDPC01 service {zap} in client->out. */
 gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
@@ -141,7 +143,8 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
 /* Sends client->out: 0 or errno; frames stay on an errno. */
 int gi_client_send(gate_client_t *self);
 
-/* ---- client_pending.c -------------------------------------------------------- */
+/* ---- client_pending.c
+ * -------------------------------------------------------- */
 void gi_pending_start(gi_pending_t *p);
 /* The broker's own functions, asked by the actor itself. */
 void gi_pending_ask(gate_client_t *self, gi_asks_t asks);

@@ -16,9 +16,9 @@
 
 #define S_COPY_MAX 1024 /* answers up to this are copied, larger ones kept */
 
-/* ---- tables ------------------------------------------------------------------ */
-static bool s_take_slot(gate_client_t *self, gi_pending_t *p)
-{
+/* ---- tables
+ * ------------------------------------------------------------------ */
+static bool s_take_slot(gate_client_t *self, gi_pending_t *p) {
     unsigned i = self->free_slot;
     if (i >= self->n_slots)
         return false;
@@ -34,8 +34,7 @@ static bool s_take_slot(gate_client_t *self, gi_pending_t *p)
     return true;
 }
 
-static gi_pending_t *s_find(gate_client_t *self, gate_bytes_t id)
-{
+static gi_pending_t *s_find(gate_client_t *self, gate_bytes_t id) {
     uint32_t i;
     if (id.size != GI_ID_SIZE || memcmp(id.data, self->id_prefix, 8) != 0)
         return NULL;
@@ -44,14 +43,12 @@ static gi_pending_t *s_find(gate_client_t *self, gate_bytes_t id)
     return p && memcmp(p->id, id.data, GI_ID_SIZE) == 0 ? p : NULL;
 }
 
-static gi_pending_t **s_list(gi_pending_t *p)
-{
+static gi_pending_t **s_list(gi_pending_t *p) {
     return p->state == GI_PENDING_UNSENT ? &p->client->unsent
                                          : &p->client->sent;
 }
 
-static void s_unlink(gi_pending_t *p)
-{
+static void s_unlink(gi_pending_t *p) {
     gate_client_t *self = p->client;
     if (p->state != GI_PENDING_UNSENT && p->state != GI_PENDING_SENT)
         return;
@@ -66,8 +63,7 @@ static void s_unlink(gi_pending_t *p)
     p->prev = p->next = NULL;
 }
 
-static void s_link(gi_pending_t *p, gi_pending_state_t state)
-{
+static void s_link(gi_pending_t *p, gi_pending_state_t state) {
     gate_client_t *self = p->client;
     p->state = state;
     if (state == GI_PENDING_UNSENT) { /* in order: at the end */
@@ -88,8 +84,7 @@ static void s_link(gi_pending_t *p, gi_pending_state_t state)
 }
 
 /* Out of every table, and gone; its answer has been given. */
-void gi_pending_done(gi_pending_t *p)
-{
+void gi_pending_done(gi_pending_t *p) {
     gate_client_t *self = p->client;
     gi_cslot_t *slot = &self->slots[p->slot];
     s_unlink(p);
@@ -106,8 +101,7 @@ void gi_pending_done(gi_pending_t *p)
     gi_pending_drop(p);
 }
 
-void gi_pending_fail(gi_pending_t *p, const gate_error_t *story)
-{
+void gi_pending_fail(gi_pending_t *p, const gate_error_t *story) {
     p->client->stats.errors++;
     if (p->future)
         gi_future_fail(p->future, story);
@@ -117,22 +111,20 @@ void gi_pending_fail(gi_pending_t *p, const gate_error_t *story)
     gi_pending_done(p);
 }
 
-static void s_fail_text(gi_pending_t *p, gate_err_t code, const char *text)
-{
+static void s_fail_text(gi_pending_t *p, gate_err_t code, const char *text) {
     gate_error_t story = {code, gi_err_class(code), text, ""};
     gi_pending_fail(p, &story);
 }
 
-/* ---- sending ----------------------------------------------------------------- */
-static void s_add_ext(gate_client_t *self, const gi_ext_t *ext)
-{
+/* ---- sending
+ * ----------------------------------------------------------------- */
+static void s_add_ext(gate_client_t *self, const gi_ext_t *ext) {
     gi_buf_reset(&self->scratch, 4096);
     if (!gi_ext_pack(&self->scratch, ext))
         gi_frames_add(&self->out, self->scratch.data, self->scratch.size);
 }
 
-static int s_transmit(gi_pending_t *p)
-{
+static int s_transmit(gi_pending_t *p) {
     gate_client_t *self = p->client;
     const unsigned char *at = p->data + p->service_size;
     gi_frames_t *out = gi_client_begin(self, p->data, p->service_size);
@@ -162,8 +154,7 @@ static int s_transmit(gi_pending_t *p)
 }
 
 /* True when it went out or failed for good. */
-static bool s_send(gi_pending_t *p)
-{
+static bool s_send(gi_pending_t *p) {
     int rc = s_transmit(p);
     if (rc == EAGAIN)
         return false;
@@ -172,16 +163,14 @@ static bool s_send(gi_pending_t *p)
     return true;
 }
 
-bool gi_pending_flush(gate_client_t *self)
-{
+bool gi_pending_flush(gate_client_t *self) {
     bool any = false;
     while (self->unsent && self->up && s_send(self->unsent))
         any = true;
     return any;
 }
 
-void gi_pending_start(gi_pending_t *p)
-{
+void gi_pending_start(gi_pending_t *p) {
     gate_client_t *self = p->client;
     self->stats.calls++;
     if (!self->slots || !s_take_slot(self, p)) { /* only while closing */
@@ -204,8 +193,7 @@ void gi_pending_start(gi_pending_t *p)
         s_send(p);
 }
 
-void gi_pending_ask(gate_client_t *self, gi_asks_t asks)
-{
+void gi_pending_ask(gate_client_t *self, gi_asks_t asks) {
     static const struct {
         const char *func;
         const char *arg; /* a bin; NULL: none */
@@ -223,8 +211,8 @@ void gi_pending_ask(gate_client_t *self, gi_asks_t asks)
                             what[asks].arg ? 1 : 0, self->settings, &request))
         return;
     gi_pending_t *p =
-        gi_pending_new(self, (gate_bytes_t){service, strlen(service)},
-                       &request, self->scratch.data);
+        gi_pending_new(self, (gate_bytes_t){service, strlen(service)}, &request,
+                       self->scratch.data);
     if (!p)
         return;
     p->asks = asks;
@@ -241,8 +229,7 @@ void gi_pending_ask(gate_client_t *self, gi_asks_t asks)
 }
 
 /* About a call under way, to a broker that knows GX1. */
-static void s_tell(gi_pending_t *p, const gi_ext_t *ext)
-{
+static void s_tell(gi_pending_t *p, const gi_ext_t *ext) {
     gate_client_t *self = p->client;
     if (!self->ext || p->state != GI_PENDING_SENT || p->cut)
         return;
@@ -255,24 +242,21 @@ static void s_tell(gi_pending_t *p, const gi_ext_t *ext)
     }
 }
 
-static void s_tell_cancel(gi_pending_t *p)
-{
+static void s_tell_cancel(gi_pending_t *p) {
     gi_ext_t ext;
     gi_ext_init(&ext);
     ext.cancel = true;
     s_tell(p, &ext);
 }
 
-void gi_pending_cancel(gi_pending_t *p)
-{
+void gi_pending_cancel(gi_pending_t *p) {
     if (p->state == GI_PENDING_DONE || p->state == GI_PENDING_NEW)
         return;
     s_tell_cancel(p);
     s_fail_text(p, GATE_CANCELLED, "cancelled by its caller");
 }
 
-void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes)
-{
+void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes) {
     gi_ext_t ext;
     if (p->state != GI_PENDING_SENT)
         return;
@@ -290,17 +274,16 @@ void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes)
     }
 }
 
-/* ---- answers ----------------------------------------------------------------- */
-static void s_free_frame(void *hint)
-{
+/* ---- answers
+ * ----------------------------------------------------------------- */
+static void s_free_frame(void *hint) {
     zmq_msg_close(hint);
     gi_mem_free(hint);
 }
 
 /* The bytes of a frame for somebody who outlives it. */
 static void *s_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
-                   void **hint)
-{
+                   void **hint) {
     *size = zmq_msg_size(frame);
     if (*size <= S_COPY_MAX) {
         *release = gi_mem_free;
@@ -317,8 +300,7 @@ static void *s_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
 }
 
 /* What Gate.info says: does it speak our extensions? */
-static void s_learn(gate_client_t *self, const msgpack_object *info)
-{
+static void s_learn(gate_client_t *self, const msgpack_object *info) {
     if (info->type != MSGPACK_OBJECT_MAP)
         return;
     for (uint32_t i = 0; i < info->via.map.size; i++) {
@@ -329,16 +311,15 @@ static void s_learn(gate_client_t *self, const msgpack_object *info)
             continue;
         for (uint32_t j = 0; j < kv->val.via.array.size; j++) {
             const msgpack_object *name = &kv->val.via.array.ptr[j];
-            if (name->type == MSGPACK_OBJECT_STR &&
-                name->via.str.size == 3 &&
+            if (name->type == MSGPACK_OBJECT_STR && name->via.str.size == 3 &&
                 memcmp(name->via.str.ptr, "GX1", 3) == 0)
                 self->ext = true;
         }
     }
 }
 
-static void s_own_answer(gate_client_t *self, gi_pending_t *p, zmq_msg_t *body)
-{
+static void s_own_answer(gate_client_t *self, gi_pending_t *p,
+                         zmq_msg_t *body) {
     gate_value_t *value = NULL;
     if (p->asks == GI_ASKS_INFO &&
         !gi_rpc_take_reply(zmq_msg_data(body), zmq_msg_size(body), NULL, NULL,
@@ -349,8 +330,7 @@ static void s_own_answer(gate_client_t *self, gi_pending_t *p, zmq_msg_t *body)
     gi_pending_done(p);
 }
 
-static void s_single(gi_pending_t *p, zmq_msg_t *body)
-{
+static void s_single(gi_pending_t *p, zmq_msg_t *body) {
     gate_client_t *self = p->client;
     gi_release_fn *release;
     void *hint;
@@ -373,15 +353,13 @@ static void s_single(gi_pending_t *p, zmq_msg_t *body)
     }
 }
 
-static void s_not_a_stream(gi_pending_t *p)
-{
+static void s_not_a_stream(gi_pending_t *p) {
     s_tell_cancel(p);
     s_fail_text(p, GATE_BADARG,
                 "the method streams: open it with gate_client_open");
 }
 
-static void s_item(gi_pending_t *p, zmq_msg_t *body)
-{
+static void s_item(gi_pending_t *p, zmq_msg_t *body) {
     gate_client_t *self = p->client;
     gi_release_fn *release;
     void *hint;
@@ -392,8 +370,9 @@ static void s_item(gi_pending_t *p, zmq_msg_t *body)
     }
     self->stats.items++;
     void *data = s_own(body, &size, &release, &hint);
-    gate_err_t e = data ? gi_stream_push(p->stream, data, size, release, hint, 0)
-                        : GATE_NOMEM;
+    gate_err_t e = data
+                       ? gi_stream_push(p->stream, data, size, release, hint, 0)
+                       : GATE_NOMEM;
     if (!e)
         return;
     s_tell_cancel(p);
@@ -408,15 +387,13 @@ static void s_item(gi_pending_t *p, zmq_msg_t *body)
     }
 }
 
-void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple)
-{
+void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple) {
     gate_err_t e = gi_rpc_publish_triple(triple, p->client->settings);
     (void)e;
     gi_pending_fail(p, gate_error());
 }
 
-static void s_end(gi_pending_t *p)
-{
+static void s_end(gi_pending_t *p) {
     if (!p->stream) {
         s_not_a_stream(p);
         return;
@@ -425,8 +402,7 @@ static void s_end(gi_pending_t *p)
     gi_pending_done(p);
 }
 
-void gi_pending_answer(gate_client_t *self)
-{
+void gi_pending_answer(gate_client_t *self) {
     gate_bytes_t view[GI_FRAMES_MAX];
     gi_mdp_reply_t m;
     gi_frames_view(&self->in, 0, view);
@@ -466,11 +442,11 @@ void gi_pending_answer(gate_client_t *self)
     }
 }
 
-/* ---- time and cuts ----------------------------------------------------------- */
+/* ---- time and cuts
+ * ----------------------------------------------------------- */
 /* A stream has no deadline of its own: its reader times each item. Here only
  * one that nobody reads is found. */
-static bool s_stream_goes_on(gi_pending_t *p)
-{
+static bool s_stream_goes_on(gi_pending_t *p) {
     gate_client_t *self = p->client;
     if (p->owed_items || p->owed_bytes) {
         gi_wheel_arm(self->wheel, &p->timer, self->now_ms + p->timeout_ms);
@@ -481,12 +457,12 @@ static bool s_stream_goes_on(gi_pending_t *p)
     if (p->cut || (p->timeout_ms >= 0 && idle >= p->timeout_ms))
         return false;
     gi_wheel_arm(self->wheel, &p->timer,
-                 self->now_ms + (p->timeout_ms > 10 ? p->timeout_ms - idle : 10));
+                 self->now_ms +
+                     (p->timeout_ms > 10 ? p->timeout_ms - idle : 10));
     return true;
 }
 
-static void s_expired(gi_pending_t *p)
-{
+static void s_expired(gi_pending_t *p) {
     gate_client_t *self = p->client;
     char text[400];
     int size = p->service_size < 200 ? (int)p->service_size : 200;
@@ -514,8 +490,7 @@ static void s_expired(gi_pending_t *p)
     s_fail_text(p, GATE_TIMEOUT, text);
 }
 
-bool gi_pending_expire(gate_client_t *self)
-{
+bool gi_pending_expire(gate_client_t *self) {
     gi_timer_t *timer;
     bool any = false;
     while ((timer = gi_wheel_expire(self->wheel, self->now_ms))) {
@@ -526,10 +501,8 @@ bool gi_pending_expire(gate_client_t *self)
     return any;
 }
 
-void gi_pending_cut_all(gate_client_t *self)
-{
-    int64_t end =
-        self->now_ms + 2 * gi_settings_heartbeat_ms(self->settings);
+void gi_pending_cut_all(gate_client_t *self) {
+    int64_t end = self->now_ms + 2 * gi_settings_heartbeat_ms(self->settings);
     gi_pending_t *next;
     for (gi_pending_t *p = self->sent; p; p = next) {
         next = p->next;
@@ -549,8 +522,7 @@ void gi_pending_cut_all(gate_client_t *self)
 }
 
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
-                         const char *text)
-{
+                         const char *text) {
     for (unsigned i = 0; i < self->n_slots; i++)
         if (self->slots[i].pending)
             s_fail_text(self->slots[i].pending, code, text);

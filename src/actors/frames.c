@@ -6,9 +6,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include "handover.h"
 
-static void s_drop_rest(void *socket)
-{
+#ifdef __SANITIZE_THREAD__
+char gi_handover_mark;
+#endif
+
+static void s_drop_rest(void *socket) {
     zmq_msg_t rest;
     int more = 1;
     while (more) {
@@ -21,8 +25,7 @@ static void s_drop_rest(void *socket)
     }
 }
 
-int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max)
-{
+int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max) {
     if (max > GI_FRAMES_MAX)
         max = GI_FRAMES_MAX;
     for (;;) {
@@ -34,8 +37,10 @@ int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max)
             return 0;
         }
         self->n++;
-        if (!zmq_msg_more(f))
+        if (!zmq_msg_more(f)) {
+            GI_HANDOVER_RECEIVED();
             return 1;
+        }
         if (self->n == max) {
             gi_frames_close(self);
             s_drop_rest(socket);
@@ -44,14 +49,13 @@ int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max)
     }
 }
 
-void gi_frames_close(gi_frames_t *self)
-{
+void gi_frames_close(gi_frames_t *self) {
     while (self->n)
         zmq_msg_close(&self->f[--self->n]);
 }
 
-void gi_frames_view(const gi_frames_t *self, unsigned first, gate_bytes_t *out)
-{
+void gi_frames_view(const gi_frames_t *self, unsigned first,
+                    gate_bytes_t *out) {
     for (unsigned i = first; i < self->n; i++) {
         /* libzmq's getters take a non-const pointer but change nothing */
         zmq_msg_t *f = (zmq_msg_t *)(uintptr_t)&self->f[i];
@@ -59,16 +63,14 @@ void gi_frames_view(const gi_frames_t *self, unsigned first, gate_bytes_t *out)
     }
 }
 
-size_t gi_frames_bytes(const gi_frames_t *self, unsigned first)
-{
+size_t gi_frames_bytes(const gi_frames_t *self, unsigned first) {
     size_t sum = 0;
     for (unsigned i = first; i < self->n; i++)
         sum += zmq_msg_size(&self->f[i]);
     return sum;
 }
 
-bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size)
-{
+bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size) {
     if (zmq_msg_init_size(frame, size) < 0)
         return false;
     if (size)
@@ -76,16 +78,14 @@ bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size)
     return true;
 }
 
-void gi_frames_move(gi_frames_t *self, zmq_msg_t *src)
-{
+void gi_frames_move(gi_frames_t *self, zmq_msg_t *src) {
     assert(self->n < GI_FRAMES_MAX);
     zmq_msg_t *f = &self->f[self->n++];
     zmq_msg_init(f);
     zmq_msg_move(f, src);
 }
 
-bool gi_frames_add(gi_frames_t *self, const void *data, size_t size)
-{
+bool gi_frames_add(gi_frames_t *self, const void *data, size_t size) {
     assert(self->n < GI_FRAMES_MAX);
     if (!gi_frame_init(&self->f[self->n], data, size))
         return false;
@@ -93,8 +93,8 @@ bool gi_frames_add(gi_frames_t *self, const void *data, size_t size)
     return true;
 }
 
-int gi_frames_send(void *socket, gi_frames_t *self)
-{
+int gi_frames_send(void *socket, gi_frames_t *self) {
+    GI_HANDOVER_SENDS();
     for (unsigned i = 0; i < self->n; i++) {
         int flags = ZMQ_DONTWAIT | (i + 1 < self->n ? ZMQ_SNDMORE : 0);
         int rc;

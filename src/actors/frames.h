@@ -19,8 +19,7 @@ typedef struct gi_frames {
 int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max);
 void gi_frames_close(gi_frames_t *self); /* closes what is left; n = 0 */
 /* Borrowed views of frames first..n-1, for the parsers. */
-void gi_frames_view(const gi_frames_t *self, unsigned first,
-                    gate_bytes_t *out);
+void gi_frames_view(const gi_frames_t *self, unsigned first, gate_bytes_t *out);
 size_t gi_frames_bytes(const gi_frames_t *self, unsigned first);
 /* A frame holding a copy; false: no memory. */
 bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size);

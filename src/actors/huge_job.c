@@ -3,12 +3,14 @@
  * side copies more than the bytes. */
 #include "huge_job.h"
 #include "clock.h"
+#include "buf.h"
 #include "mem.h"
+#include <gaterpc/call.h>
 
 /* In front of the result's bytes: CRC-32, nanoseconds. */
 #define S_RESULT_HEAD 12
 
-bool gi_huge_job_pack(gi_buf_t *out, const gi_block_t *block, int level) {
+static bool s_pack(gi_buf_t *out, const gi_block_t *block, int level) {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, gi_buf_write);
     msgpack_pack_array(&pk, 4);
@@ -34,7 +36,7 @@ static uint64_t s_get_le(const unsigned char *in, int n) {
     return v;
 }
 
-gate_err_t gi_huge_job(gate_call_t *call) {
+static gate_err_t s_job(gate_call_t *call) {
     gi_block_t block = {0};
     int64_t level, begun = gi_clock_ns();
     gate_err_t e = gate_args(call, &block.in, &block.dict, &level, &block.last);
@@ -55,6 +57,25 @@ gate_err_t gi_huge_job(gate_call_t *call) {
         e = gate_return(call, ((gate_bytes_t){out, S_RESULT_HEAD + size}));
     }
     gi_mem_free(out);
+    return e;
+}
+
+gate_err_t gi_huge_job_submit(gate_pool_t *pool, const gi_block_t *block,
+                              int level, const gi_sink_t *sink, void *ctx,
+                              gi_ticket_t *ticket) {
+    gi_buf_t args = {0};
+    gate_err_t e = GATE_NOMEM;
+    if (s_pack(&args, block, level)) {
+        gi_request_t request = {.fn = s_job,
+                                .name = "gate huge block",
+                                .args = {args.data, args.size},
+                                .options = {.idempotent = true},
+                                .deadline_ms = INT64_MAX,
+                                .sink = sink,
+                                .ctx = ctx};
+        e = gi_pool_submit(pool, &request, ticket);
+    }
+    gi_buf_fini(&args);
     return e;
 }
 

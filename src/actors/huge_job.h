@@ -5,13 +5,13 @@
 #ifndef GI_HUGE_JOB_H
 #define GI_HUGE_JOB_H
 
-#include "buf.h"
 #include "gather.h"
-#include <gaterpc/call.h>
+#include "pool.h"
 
-gate_fn gi_huge_job;
-/* Its arguments; false without memory. */
-bool gi_huge_job_pack(gi_buf_t *out, const gi_block_t *block, int level);
+/* Submits it; ticket and sink as gi_pool_submit's. Copies the block. */
+gate_err_t gi_huge_job_submit(gate_pool_t *pool, const gi_block_t *block,
+                              int level, const gi_sink_t *sink, void *ctx,
+                              gi_ticket_t *ticket) GATE_MUST;
 /* Reads its packed result: data, size and crc of piece (gi_mem memory), and how
  * long it took. GATE_BADDATA, GATE_NOMEM. */
 gate_err_t gi_huge_job_result(const void *packed, size_t size,

@@ -192,6 +192,7 @@ static void s_run(gi_job_t *gi_job) {
 }
 
 /* ---- worker processes -----------------------------------------------------*/
+/* A worker process has the block's result. */
 static void s_process_done(void *ctx, const void *data, size_t size,
                            const gate_error_t *err) {
     s_job_t *job = ctx;
@@ -206,24 +207,7 @@ static void s_process_done(void *ctx, const void *data, size_t size,
     s_job_free(job);
 }
 
-static gate_err_t s_submit_process(gi_huge_pack_t *self, s_slot_t *slot,
-                                   s_job_t *job) {
-    static const gi_sink_t sink = {NULL, s_process_done};
-    gi_buf_t args = {0};
-    gate_err_t e = GATE_NOMEM;
-    if (gi_huge_job_pack(&args, &slot->block, self->options.level)) {
-        gi_request_t request = {.fn = gi_huge_job,
-                                .name = "gate huge block",
-                                .args = {args.data, args.size},
-                                .options = {.idempotent = true},
-                                .deadline_ms = INT64_MAX,
-                                .sink = &sink,
-                                .ctx = job};
-        e = gi_pool_submit(self->pool, &request, &slot->ticket);
-    }
-    gi_buf_fini(&args);
-    return e;
-}
+static const gi_sink_t s_process_sink = {NULL, s_process_done};
 
 /* ---- handing out ----------------------------------------------------------*/
 /* Gives the block to the pool; what the pool does not take stays here. */
@@ -236,8 +220,11 @@ static void s_submit(gi_huge_pack_t *self, s_slot_t *slot) {
     if (!job)
         return;
     job->job.run = s_run;
-    gate_err_t e = self->procs ? s_submit_process(self, slot, job)
-                               : gi_pool_run(self->pool, &job->job);
+    gate_err_t e =
+        self->procs
+            ? gi_huge_job_submit(self->pool, &slot->block, self->options.level,
+                                 &s_process_sink, job, &slot->ticket)
+            : gi_pool_run(self->pool, &job->job);
     if (e == GATE_OK)
         return;
     s_job_free(job);

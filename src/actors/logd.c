@@ -29,7 +29,8 @@
 
 typedef struct s_logd {
     gi_actor_t *actor;
-    gate_settings_t *settings; /* a copy: outlives the runtime that brought it */
+    gate_settings_t
+        *settings; /* a copy: outlives the runtime that brought it */
     bool to_stderr, colour, to_journal;
     char path[1024]; /* of the log file; "" = none */
     int fd;          /* -1 = none */
@@ -41,16 +42,15 @@ typedef struct s_logd {
 static gi_lock_t s_lock = {PTHREAD_MUTEX_INITIALIZER};
 static s_logd_t *s_one;
 
-/* ---- the file ---------------------------------------------------------------- */
-static long s_local_day(time_t now)
-{
+/* ---- the file
+ * ---------------------------------------------------------------- */
+static long s_local_day(time_t now) {
     struct tm tm;
     localtime_r(&now, &tm);
     return (long)((now + tm.tm_gmtoff) / 86400);
 }
 
-static void s_mkdirs(const char *path)
-{
+static void s_mkdirs(const char *path) {
     char part[1024];
     snprintf(part, sizeof part, "%s", path);
     for (char *p = part + 1; (p = strchr(p, '/')); p++) {
@@ -60,8 +60,7 @@ static void s_mkdirs(const char *path)
     }
 }
 
-static void s_open_file(s_logd_t *self)
-{
+static void s_open_file(s_logd_t *self) {
     struct stat st;
     time_t now = time(NULL);
     s_mkdirs(self->path);
@@ -72,14 +71,12 @@ static void s_open_file(s_logd_t *self)
         open(self->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 }
 
-static int s_by_name(const void *a, const void *b)
-{
+static int s_by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* Removes the oldest rotated files beyond log_keep. */
-static void s_prune(s_logd_t *self)
-{
+static void s_prune(s_logd_t *self) {
     char dir[1024], *names[1024];
     size_t n = 0;
     snprintf(dir, sizeof dir, "%s", self->path);
@@ -93,8 +90,7 @@ static void s_prune(s_logd_t *self)
         return;
     for (struct dirent *e; n < 1024 && (e = readdir(d));)
         if (strncmp(e->d_name, base, base_len) == 0 &&
-            e->d_name[base_len] == '.' &&
-            (names[n] = gi_mem_strdup(e->d_name)))
+            e->d_name[base_len] == '.' && (names[n] = gi_mem_strdup(e->d_name)))
             n++;
     closedir(d);
     qsort(names, n, sizeof *names, s_by_name);
@@ -109,8 +105,7 @@ static void s_prune(s_logd_t *self)
 }
 
 /* file -> file.YYYY-MM-DD, the day it was written on. */
-static void s_rotate(s_logd_t *self)
-{
+static void s_rotate(s_logd_t *self) {
     char to[1100];
     struct tm tm;
     time_t day = self->day * 86400;
@@ -123,8 +118,7 @@ static void s_rotate(s_logd_t *self)
     s_open_file(self);
 }
 
-static void s_write_all(int fd, const char *text, size_t size)
-{
+static void s_write_all(int fd, const char *text, size_t size) {
     while (size) {
         ssize_t n = write(fd, text, size);
         if (n < 0 && errno == EINTR)
@@ -136,9 +130,9 @@ static void s_write_all(int fd, const char *text, size_t size)
     }
 }
 
-/* ---- one line ---------------------------------------------------------------- */
-static void s_journal(const gi_log_line_t *line)
-{
+/* ---- one line
+ * ---------------------------------------------------------------- */
+static void s_journal(const gi_log_line_t *line) {
 #ifdef GI_HAVE_JOURNAL
     static const int priority[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR,
                                    LOG_ERR};
@@ -150,8 +144,7 @@ static void s_journal(const gi_log_line_t *line)
 #endif
 }
 
-static void s_line(s_logd_t *self, const gi_log_line_t *line)
-{
+static void s_line(s_logd_t *self, const gi_log_line_t *line) {
     char text[S_LINE_MAX];
     if (self->to_stderr) {
         size_t n = gi_log_format(line, self->colour, text, sizeof text);
@@ -168,15 +161,14 @@ static void s_line(s_logd_t *self, const gi_log_line_t *line)
     gi_log_call_sink(line);
 }
 
-/* ---- the actor --------------------------------------------------------------- */
-static gate_err_t s_start(void *arg)
-{
+/* ---- the actor
+ * --------------------------------------------------------------- */
+static gate_err_t s_start(void *arg) {
     s_logd_t *self = arg;
     return gi_logring_attach(&self->ring_fd);
 }
 
-static bool s_drain(s_logd_t *self)
-{
+static bool s_drain(s_logd_t *self) {
     gi_log_line_t line;
     int n = 0;
     while (n < S_BATCH && gi_logring_pop(&line)) {
@@ -188,36 +180,31 @@ static bool s_drain(s_logd_t *self)
     return n > 0;
 }
 
-static bool s_work(void *arg, int64_t now_ms)
-{
+static bool s_work(void *arg, int64_t now_ms) {
     (void)now_ms;
     gi_logring_wake();
     return s_drain(arg);
 }
 
-static int64_t s_next(void *arg, int64_t now_ms)
-{
+static int64_t s_next(void *arg, int64_t now_ms) {
     (void)arg;
     return gi_logring_sleep() ? INT64_MAX : now_ms;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max)
-{
+static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
     s_logd_t *self = arg;
     (void)max;
     out[0] = (struct pollfd){self->ring_fd, POLLIN, 0};
     return 1;
 }
 
-static void s_stop(void *arg)
-{
+static void s_stop(void *arg) {
     gi_logring_detach();
     while (s_drain(arg)) {
     }
 }
 
-static void s_mail(void *arg, void **items, size_t n, int64_t now_ms)
-{
+static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     (void)arg;
     (void)items;
     (void)n;
@@ -228,17 +215,16 @@ static const gi_command_t s_commands[] = {{NULL, NULL}};
 static const gi_actor_ops_t s_ops = {"gate-log", s_commands, s_start, s_stop,
                                      s_mail,     s_work,     s_next,  s_fds};
 
-/* ---- life -------------------------------------------------------------------- */
-static gate_level_t s_level(const char *name)
-{
+/* ---- life
+ * -------------------------------------------------------------------- */
+static gate_level_t s_level(const char *name) {
     for (int i = GATE_DEBUG; i <= GATE_SILENT; i++)
         if (strcasecmp(gate_level_name((gate_level_t)i), name) == 0)
             return (gate_level_t)i;
     return GATE_INFO;
 }
 
-static void s_file_path(s_logd_t *self)
-{
+static void s_file_path(s_logd_t *self) {
     const gate_settings_t *s = self->settings;
     if (!s->log_file || !*s->log_file)
         return;
@@ -252,16 +238,14 @@ static void s_file_path(s_logd_t *self)
                  s->log_file);
 }
 
-static void s_free(s_logd_t *self)
-{
+static void s_free(s_logd_t *self) {
     if (self->fd >= 0)
         close(self->fd);
     gate_settings_destroy(&self->settings);
     gi_mem_free(self);
 }
 
-static gate_err_t s_begin(const gate_settings_t *settings)
-{
+static gate_err_t s_begin(const gate_settings_t *settings) {
     s_logd_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self || !(self->settings = gate_settings_dup(settings))) {
         gi_mem_free(self);
@@ -293,8 +277,7 @@ static gate_err_t s_begin(const gate_settings_t *settings)
     return e;
 }
 
-gate_err_t gi_logd_share(const gate_settings_t *settings)
-{
+gate_err_t gi_logd_share(const gate_settings_t *settings) {
     gi_lock(&s_lock);
     gate_err_t e = s_one ? GATE_OK : s_begin(settings);
     if (!e)
@@ -303,8 +286,7 @@ gate_err_t gi_logd_share(const gate_settings_t *settings)
     return e;
 }
 
-void gi_logd_release(void)
-{
+void gi_logd_release(void) {
     gi_lock(&s_lock);
     if (s_one && --s_one->users == 0) {
         gi_actor_destroy(&s_one->actor);

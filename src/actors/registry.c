@@ -27,16 +27,14 @@ struct gi_registry {
     s_entry_t *services; /* in order of registration */
 };
 
-gi_registry_t *gi_registry_new(void)
-{
+gi_registry_t *gi_registry_new(void) {
     gi_registry_t *self = gi_mem_calloc(1, sizeof *self);
     if (self)
         gi_lock_init(&self->lock);
     return self;
 }
 
-void gi_registry_destroy(gi_registry_t **self_p)
-{
+void gi_registry_destroy(gi_registry_t **self_p) {
     gi_registry_t *self = *self_p;
     if (!self)
         return;
@@ -56,8 +54,7 @@ void gi_registry_destroy(gi_registry_t **self_p)
 }
 
 gate_err_t gi_registry_endpoint(gi_registry_t *self, const char *endpoint,
-                                const void *owner)
-{
+                                const void *owner) {
     size_t size = strlen(endpoint) + 1;
     s_endpoint_t *e = gi_mem_alloc(sizeof *e + size);
     if (!e)
@@ -72,8 +69,7 @@ gate_err_t gi_registry_endpoint(gi_registry_t *self, const char *endpoint,
     return GATE_OK;
 }
 
-void gi_registry_endpoints_gone(gi_registry_t *self, const void *owner)
-{
+void gi_registry_endpoints_gone(gi_registry_t *self, const void *owner) {
     gi_lock(&self->lock);
     for (s_endpoint_t **p = &self->endpoints; *p;) {
         s_endpoint_t *e = *p;
@@ -88,8 +84,7 @@ void gi_registry_endpoints_gone(gi_registry_t *self, const void *owner)
     gi_unlock(&self->lock);
 }
 
-const void *gi_registry_owner(gi_registry_t *self, const char *endpoint)
-{
+const void *gi_registry_owner(gi_registry_t *self, const char *endpoint) {
     const void *owner = NULL;
     gi_lock(&self->lock);
     for (s_endpoint_t *e = self->endpoints; e && !owner; e = e->next)
@@ -99,8 +94,7 @@ const void *gi_registry_owner(gi_registry_t *self, const char *endpoint)
     return owner;
 }
 
-gate_err_t gi_registry_service(gi_registry_t *self, gate_service_t *service)
-{
+gate_err_t gi_registry_service(gi_registry_t *self, gate_service_t *service) {
     s_entry_t *e = gi_mem_alloc(sizeof *e);
     if (!e)
         return gi_err(GATE_NOMEM, "no memory to register a service");
@@ -115,8 +109,7 @@ gate_err_t gi_registry_service(gi_registry_t *self, gate_service_t *service)
     return GATE_OK;
 }
 
-void gi_registry_service_gone(gi_registry_t *self, gate_service_t *service)
-{
+void gi_registry_service_gone(gi_registry_t *self, gate_service_t *service) {
     gi_lock(&self->lock);
     for (s_entry_t **p = &self->services; *p; p = &(*p)->next) {
         s_entry_t *e = *p;
@@ -131,8 +124,7 @@ void gi_registry_service_gone(gi_registry_t *self, gate_service_t *service)
 }
 
 gate_service_t *gi_registry_find(gi_registry_t *self, gate_bytes_t name,
-                                 const void *broker)
-{
+                                 const void *broker) {
     gate_service_t *found = NULL;
     gi_lock(&self->lock);
     for (s_entry_t *e = self->services; e && !found; e = e->next)
@@ -143,8 +135,7 @@ gate_service_t *gi_registry_find(gi_registry_t *self, gate_bytes_t name,
     return found;
 }
 
-size_t gi_registry_names(gi_registry_t *self, const char **out, size_t max)
-{
+size_t gi_registry_names(gi_registry_t *self, const char **out, size_t max) {
     size_t n = 0;
     gi_lock(&self->lock);
     for (s_entry_t *e = self->services; e && n < max; e = e->next)
@@ -153,8 +144,7 @@ size_t gi_registry_names(gi_registry_t *self, const char **out, size_t max)
     return n;
 }
 
-uint64_t gi_registry_version(gi_registry_t *self)
-{
+uint64_t gi_registry_version(gi_registry_t *self) {
     gi_lock(&self->lock);
     uint64_t version = self->version;
     gi_unlock(&self->lock);

@@ -10,8 +10,8 @@
 #include <time.h>
 #include "clock.h"
 #include "err.h"
-#include "gaterpc/log.h"
-#include "gaterpc/queue.h"
+#include <gaterpc/log.h>
+#include <gaterpc/queue.h>
 #include "lock.h"
 #include "logd.h"
 #include "mem.h"
@@ -31,9 +31,9 @@ struct gate_runtime {
     gi_drainable_t *drainables;
 };
 
-/* ---- life -------------------------------------------------------------------- */
-static void s_free(gate_runtime_t *self)
-{
+/* ---- life
+ * -------------------------------------------------------------------- */
+static void s_free(gate_runtime_t *self) {
     gate_pool_destroy(&self->procs);
     gate_pool_destroy(&self->threads);
     gi_registry_destroy(&self->registry);
@@ -44,8 +44,7 @@ static void s_free(gate_runtime_t *self)
     gi_mem_free(self);
 }
 
-gate_runtime_t *gate_runtime_new(const gate_settings_t *settings)
-{
+gate_runtime_t *gate_runtime_new(const gate_settings_t *settings) {
     gate_runtime_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self)
         goto err;
@@ -62,21 +61,18 @@ err:
     return NULL;
 }
 
-gate_runtime_t *gi_runtime_share(gate_runtime_t *self)
-{
+gate_runtime_t *gi_runtime_share(gate_runtime_t *self) {
     gi_ref_take(&self->refs);
     return self;
 }
 
-void gi_runtime_release(gate_runtime_t *self)
-{
+void gi_runtime_release(gate_runtime_t *self) {
     if (gi_ref_drop(&self->refs))
         s_free(self);
 }
 
 /* The two pools are the runtime's own: they hold no reference to it. */
-void gate_runtime_destroy(gate_runtime_t **self_p)
-{
+void gate_runtime_destroy(gate_runtime_t **self_p) {
     gate_runtime_t *self = self_p ? *self_p : NULL;
     if (!self)
         return;
@@ -84,8 +80,7 @@ void gate_runtime_destroy(gate_runtime_t **self_p)
     gi_runtime_release(self);
 }
 
-gate_err_t gate_runtime_start(gate_runtime_t *self)
-{
+gate_err_t gate_runtime_start(gate_runtime_t *self) {
     gate_err_t e = gate_settings_check(self->settings);
     gi_lock(&self->lock);
     if (!e && !self->started) {
@@ -101,29 +96,21 @@ gate_err_t gate_runtime_start(gate_runtime_t *self)
     return e;
 }
 
-const gate_settings_t *gate_runtime_settings(const gate_runtime_t *self)
-{
+const gate_settings_t *gate_runtime_settings(const gate_runtime_t *self) {
     return self->settings;
 }
 
-const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self)
-{
+const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self) {
     return self->settings;
 }
 
-gi_registry_t *gi_runtime_registry(gate_runtime_t *rt)
-{
-    return rt->registry;
-}
+gi_registry_t *gi_runtime_registry(gate_runtime_t *rt) { return rt->registry; }
 
-/* ---- pools ------------------------------------------------------------------- */
-static void s_release(void *rt)
-{
-    gi_runtime_release(rt);
-}
+/* ---- pools
+ * ------------------------------------------------------------------- */
+static void s_release(void *rt) { gi_runtime_release(rt); }
 
-static gi_pool_base_t s_base(gate_runtime_t *rt)
-{
+static gi_pool_base_t s_base(gate_runtime_t *rt) {
     return (gi_pool_base_t){.settings = rt->settings,
                             .runtime = rt,
                             .release_owner = s_release,
@@ -131,46 +118,40 @@ static gi_pool_base_t s_base(gate_runtime_t *rt)
 }
 
 /* A maker that failed has not taken the reference. */
-static gate_pool_t *s_made(gate_runtime_t *rt, gate_pool_t *pool)
-{
+static gate_pool_t *s_made(gate_runtime_t *rt, gate_pool_t *pool) {
     if (!pool)
         gi_runtime_release(rt);
     return pool;
 }
 
 gate_pool_t *gate_threads_new(gate_runtime_t *rt,
-                              const gate_pool_options_t *options)
-{
+                              const gate_pool_options_t *options) {
     gi_pool_base_t base = s_base(rt);
     return s_made(rt, gi_pool_threads(&base, options));
 }
 
 gate_pool_t *gate_procs_new(gate_runtime_t *rt,
-                            const gate_pool_options_t *options)
-{
+                            const gate_pool_options_t *options) {
     gi_pool_base_t base = s_base(rt);
     return s_made(rt, gi_pool_procs(&base, options));
 }
 
 gate_pool_t *gate_pool_custom(gate_runtime_t *rt, gate_submit_fn *submit,
-                              void *ctx)
-{
+                              void *ctx) {
     gi_pool_base_t base = s_base(rt);
     return s_made(rt, gi_pool_custom(&base, submit, ctx));
 }
 
 gate_queue_t *gate_queue_new(gate_runtime_t *rt, size_t n_items,
-                             size_t size_bytes)
-{
+                             size_t size_bytes) {
     gi_pool_base_t base = {.settings = rt->settings, .runtime = rt};
     return gi_queue_new(&base, n_items, size_bytes);
 }
 
 /* A default pool is the runtime's own and holds no reference to it. */
-static gate_pool_t *s_default(gate_runtime_t *self, gate_pool_t **slot,
-                              gate_pool_t *(*make)(const gi_pool_base_t *,
-                                                   const gate_pool_options_t *))
-{
+static gate_pool_t *s_default(
+    gate_runtime_t *self, gate_pool_t **slot,
+    gate_pool_t *(*make)(const gi_pool_base_t *, const gate_pool_options_t *)) {
     gi_pool_base_t base = {.settings = self->settings, .runtime = self};
     gi_lock(&self->lock);
     if (!*slot)
@@ -180,27 +161,24 @@ static gate_pool_t *s_default(gate_runtime_t *self, gate_pool_t **slot,
     return pool;
 }
 
-gate_pool_t *gate_runtime_threads(gate_runtime_t *self)
-{
+gate_pool_t *gate_runtime_threads(gate_runtime_t *self) {
     return s_default(self, &self->threads, gi_pool_threads);
 }
 
-gate_pool_t *gate_runtime_procs(gate_runtime_t *self)
-{
+gate_pool_t *gate_runtime_procs(gate_runtime_t *self) {
     return s_default(self, &self->procs, gi_pool_procs);
 }
 
-/* ---- waiting for the end ----------------------------------------------------- */
-void gi_runtime_add(gate_runtime_t *self, gi_drainable_t *d)
-{
+/* ---- waiting for the end
+ * ----------------------------------------------------- */
+void gi_runtime_add(gate_runtime_t *self, gi_drainable_t *d) {
     gi_lock(&self->lock);
     d->next = self->drainables;
     self->drainables = d;
     gi_unlock(&self->lock);
 }
 
-void gi_runtime_remove(gate_runtime_t *self, gi_drainable_t *d)
-{
+void gi_runtime_remove(gate_runtime_t *self, gi_drainable_t *d) {
     gi_lock(&self->lock);
     gi_drainable_t **p = &self->drainables;
     while (*p && *p != d)
@@ -212,8 +190,7 @@ void gi_runtime_remove(gate_runtime_t *self, gi_drainable_t *d)
 
 #define S_DRAINABLES_MAX 1024
 
-static size_t s_drainables(gate_runtime_t *self, gi_drainable_t **out)
-{
+static size_t s_drainables(gate_runtime_t *self, gi_drainable_t **out) {
     size_t n = 0;
     gi_lock(&self->lock);
     for (gi_drainable_t *d = self->drainables; d && n < S_DRAINABLES_MAX;
@@ -223,8 +200,7 @@ static size_t s_drainables(gate_runtime_t *self, gi_drainable_t **out)
     return n;
 }
 
-static bool s_all_idle(gi_drainable_t **list, size_t n)
-{
+static bool s_all_idle(gi_drainable_t **list, size_t n) {
     bool idle = true;
     for (size_t i = 0; i < n; i++)
         idle &= list[i]->idle(list[i]->self);
@@ -233,14 +209,12 @@ static bool s_all_idle(gi_drainable_t **list, size_t n)
 
 static volatile sig_atomic_t s_signals; /* how many came inside wait */
 
-static void s_on_signal(int number)
-{
+static void s_on_signal(int number) {
     (void)number;
     s_signals++;
 }
 
-int gate_runtime_wait(gate_runtime_t *self)
-{
+int gate_runtime_wait(gate_runtime_t *self) {
     struct sigaction take = {.sa_handler = s_on_signal}, term, intr;
     gi_drainable_t *list[S_DRAINABLES_MAX];
     sigset_t both, before;

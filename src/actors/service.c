@@ -11,15 +11,14 @@
 #include "identity.h"
 #include "mem.h"
 
-/* ---- setters ----------------------------------------------------------------- */
-static void s_stick(gate_service_t *self, gate_err_t e)
-{
+/* ---- setters
+ * ----------------------------------------------------------------- */
+static void s_stick(gate_service_t *self, gate_err_t e) {
     if (e && !self->stuck.story.code)
         gi_error_set(&self->stuck, gate_error());
 }
 
-static void s_set_text(gate_service_t *self, char **to, const char *text)
-{
+static void s_set_text(gate_service_t *self, char **to, const char *text) {
     char *copy = text ? gi_mem_strdup(text) : NULL;
     if (text && !copy) {
         s_stick(self, gi_err(GATE_NOMEM, "service: no memory"));
@@ -29,34 +28,30 @@ static void s_set_text(gate_service_t *self, char **to, const char *text)
     *to = copy;
 }
 
-static bool s_stopped_only(gate_service_t *self, const char *what)
-{
+static bool s_stopped_only(gate_service_t *self, const char *what) {
     if (self->actor)
         s_stick(self, gi_err(GATE_BADARG, "service %s: %s after start",
                              self->name, what));
     return !self->actor;
 }
 
-void gate_service_describe(gate_service_t *self, const char *text)
-{
+void gate_service_describe(gate_service_t *self, const char *text) {
     if (!s_stopped_only(self, "describe"))
         return;
     if (text && strchr(text, ':'))
-        s_stick(self, gi_err(GATE_BADARG,
-                             "service %s: no ':' in a description: %s",
-                             self->name, text));
+        s_stick(self,
+                gi_err(GATE_BADARG, "service %s: no ':' in a description: %s",
+                       self->name, text));
     s_set_text(self, &self->description, text ? text : "");
 }
 
-void gate_service_identity(gate_service_t *self, const char *name)
-{
+void gate_service_identity(gate_service_t *self, const char *name) {
     if (s_stopped_only(self, "identity"))
         s_set_text(self, &self->identity, name);
 }
 
 void gate_service_plain(gate_service_t *self, const char *user,
-                        const char *password)
-{
+                        const char *password) {
     if (!s_stopped_only(self, "credentials"))
         return;
     s_set_text(self, &self->user, user);
@@ -64,16 +59,14 @@ void gate_service_plain(gate_service_t *self, const char *user,
 }
 
 void gate_service_curve(gate_service_t *self, const char *cert_file,
-                        const char *server_cert_file)
-{
+                        const char *server_cert_file) {
     if (!s_stopped_only(self, "certificates"))
         return;
     s_set_text(self, &self->curve_cert, cert_file);
     s_set_text(self, &self->curve_server, server_cert_file);
 }
 
-void gate_service_limit(gate_service_t *self, int max_calls)
-{
+void gate_service_limit(gate_service_t *self, int max_calls) {
     if (max_calls < 0)
         s_stick(self, gi_err(GATE_BADARG,
                              "service %s: a limit of %d calls: 0 or more",
@@ -82,8 +75,7 @@ void gate_service_limit(gate_service_t *self, int max_calls)
         self->limit = max_calls ? max_calls : self->settings->message_max;
 }
 
-void gate_service_workers(gate_service_t *self, int n)
-{
+void gate_service_workers(gate_service_t *self, int n) {
     if (n < 1 || n > 64)
         s_stick(self, gi_err(GATE_BADARG, "service %s: %d workers: 1 to 64",
                              self->name, n));
@@ -92,8 +84,7 @@ void gate_service_workers(gate_service_t *self, int n)
 }
 
 void gate_service_default_runs(gate_service_t *self, gate_runs_t runs,
-                               gate_pool_t *pool)
-{
+                               gate_pool_t *pool) {
     if (!s_stopped_only(self, "default_runs"))
         return;
     self->default_runs = runs == GATE_DEFAULT ? GATE_INLINE : runs;
@@ -101,8 +92,7 @@ void gate_service_default_runs(gate_service_t *self, gate_runs_t runs,
 }
 
 static gate_err_t s_add_method(gate_service_t *self, const gate_method_t *m,
-                               void *ctx)
-{
+                               void *ctx) {
     if (!m->fn)
         return gi_err(GATE_BADARG, "service %s: method %s has no function",
                       self->name, m->name);
@@ -125,17 +115,16 @@ static gate_err_t s_add_method(gate_service_t *self, const gate_method_t *m,
 }
 
 void gate_service_methods(gate_service_t *self, const gate_method_t *table,
-                          void *ctx)
-{
+                          void *ctx) {
     if (!s_stopped_only(self, "methods"))
         return;
     for (; table->name; table++)
         s_stick(self, s_add_method(self, table, ctx));
 }
 
-/* ---- method table ------------------------------------------------------------ */
-static uint32_t s_hash(const void *data, size_t size)
-{
+/* ---- method table
+ * ------------------------------------------------------------ */
+static uint32_t s_hash(const void *data, size_t size) {
     const unsigned char *p = data;
     uint32_t h = 2166136261u;
     for (size_t i = 0; i < size; i++)
@@ -143,8 +132,7 @@ static uint32_t s_hash(const void *data, size_t size)
     return h;
 }
 
-gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name)
-{
+gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name) {
     size_t mask = self->method_hash_size - 1;
     for (size_t i = s_hash(name.data, name.size) & mask; self->method_hash[i];
          i = (i + 1) & mask) {
@@ -156,8 +144,7 @@ gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name)
     return NULL;
 }
 
-static void s_resolve(gate_service_t *self, gi_smethod_t *method)
-{
+static void s_resolve(gate_service_t *self, gi_smethod_t *method) {
     const gate_method_t *m = method->m;
     method->runs = m->runs == GATE_DEFAULT ? self->default_runs : m->runs;
     method->pool = m->pool ? m->pool : NULL;
@@ -166,8 +153,7 @@ static void s_resolve(gate_service_t *self, gi_smethod_t *method)
 }
 
 /* Names the idempotent methods for the broker: "a,b". */
-static gate_err_t s_list_idempotent(gate_service_t *self)
-{
+static gate_err_t s_list_idempotent(gate_service_t *self) {
     gi_buf_t list = {0};
     for (size_t i = 0; i < self->n_methods; i++) {
         const gate_method_t *m = self->methods[i].m;
@@ -188,8 +174,7 @@ static gate_err_t s_list_idempotent(gate_service_t *self)
     return GATE_OK;
 }
 
-static gate_err_t s_build_table(gate_service_t *self)
-{
+static gate_err_t s_build_table(gate_service_t *self) {
     size_t size = 16;
     while (size < 2 * self->n_methods)
         size *= 2;
@@ -214,8 +199,7 @@ static gate_err_t s_build_table(gate_service_t *self)
 }
 
 gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
-                           gate_pool_t **out)
-{
+                           gate_pool_t **out) {
     if (!method->pool)
         method->pool = method->runs == GATE_PROCESS
                            ? gate_runtime_procs(self->rt)
@@ -224,11 +208,11 @@ gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
     return method->pool ? GATE_OK : gate_error()->code;
 }
 
-/* ---- life -------------------------------------------------------------------- */
+/* ---- life
+ * -------------------------------------------------------------------- */
 /* get_interfaces() -> {name: {"doc", "signature", "runs"}}, as the peers have
  * it; the order is the table's. */
-static gate_err_t s_get_interfaces(gate_call_t *call)
-{
+static gate_err_t s_get_interfaces(gate_call_t *call) {
     static const char *const runs[] = {"", "inline", "thread", "process",
                                        "custom"};
     gate_service_t *self = ((gi_scall_t *)call)->service;
@@ -267,8 +251,7 @@ static const gate_method_t s_builtin[] = {
      .doc = "The methods of this service."},
     GATE_END};
 
-static bool s_idle(void *arg)
-{
+static bool s_idle(void *arg) {
     gate_service_t *self = arg;
     gi_buf_t out = {0};
     bool idle = gi_actor_command(self->actor, "IDLE", NULL, &out) ||
@@ -277,15 +260,13 @@ static bool s_idle(void *arg)
     return idle;
 }
 
-static void s_begin_drain(void *arg)
-{
+static void s_begin_drain(void *arg) {
     gate_service_t *self = arg;
     gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
     (void)e; /* a stopped service is drained */
 }
 
-gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name)
-{
+gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     gate_service_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self) {
         (void)gi_err(GATE_NOMEM, "no memory for a service");
@@ -320,14 +301,12 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name)
     return self;
 }
 
-gate_service_t *gi_service_share(gate_service_t *self)
-{
+gate_service_t *gi_service_share(gate_service_t *self) {
     gi_ref_take(&self->refs);
     return self;
 }
 
-void gi_service_release(gate_service_t *self)
-{
+void gi_service_release(gate_service_t *self) {
     if (!gi_ref_drop(&self->refs))
         return;
     gi_actor_destroy(&self->actor);
@@ -348,8 +327,7 @@ void gi_service_release(gate_service_t *self)
     gi_mem_free(self);
 }
 
-void gate_service_destroy(gate_service_t **self_p)
-{
+void gate_service_destroy(gate_service_t **self_p) {
     gate_service_t *self = self_p ? *self_p : NULL;
     if (!self)
         return;
@@ -363,8 +341,7 @@ void gate_service_destroy(gate_service_t **self_p)
     gi_service_release(self);
 }
 
-gate_err_t gate_service_start(gate_service_t *self, const char *backend)
-{
+gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     gi_registry_t *registry = gi_runtime_registry(self->rt);
     if (self->stuck.story.code)
         return gi_error_publish(&self->stuck);
@@ -397,16 +374,14 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend)
     return GATE_OK;
 }
 
-gate_err_t gate_service_attach(gate_service_t *self, const char *backend)
-{
+gate_err_t gate_service_attach(gate_service_t *self, const char *backend) {
     return gi_actor_command(self->actor, "CONNECT", backend, NULL);
 }
 
 /* Asks the actor until it says '1'; an actor answers at once, what is waited
  * for comes from peers. */
 static gate_err_t s_until(gate_service_t *self, const char *command,
-                          int64_t timeout_ms, const char *what)
-{
+                          int64_t timeout_ms, const char *what) {
     int64_t end = gi_clock_ms() + timeout_ms;
     for (;;) {
         gi_buf_t out = {0};
@@ -422,24 +397,18 @@ static gate_err_t s_until(gate_service_t *self, const char *command,
     }
 }
 
-gate_err_t gate_service_ready(gate_service_t *self, int64_t timeout_ms)
-{
+gate_err_t gate_service_ready(gate_service_t *self, int64_t timeout_ms) {
     return s_until(self, "READY", timeout_ms, "no broker registered it");
 }
 
-gate_err_t gate_service_drain(gate_service_t *self, int64_t timeout_ms)
-{
+gate_err_t gate_service_drain(gate_service_t *self, int64_t timeout_ms) {
     gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
     return e ? e : s_until(self, "IDLE", timeout_ms, "calls did not end");
 }
 
-const char *gate_service_name(const gate_service_t *self)
-{
-    return self->name;
-}
+const char *gate_service_name(const gate_service_t *self) { return self->name; }
 
-gate_value_t *gate_service_stats(gate_service_t *self)
-{
+gate_value_t *gate_service_stats(gate_service_t *self) {
     gi_buf_t out = {0};
     gate_value_t *value = NULL;
     gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);
@@ -449,13 +418,11 @@ gate_value_t *gate_service_stats(gate_service_t *self)
     return e ? NULL : value;
 }
 
-bool gi_service_is(const gate_service_t *self, gate_bytes_t name)
-{
+bool gi_service_is(const gate_service_t *self, gate_bytes_t name) {
     return strlen(self->name) == name.size &&
            memcmp(self->name, name.data, name.size) == 0;
 }
 
-const void *gi_service_broker(const gate_service_t *self)
-{
+const void *gi_service_broker(const gate_service_t *self) {
     return self->broker;
 }

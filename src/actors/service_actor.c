@@ -9,9 +9,9 @@
 #include "err.h"
 #include "mem.h"
 
-/* ---- commands ---------------------------------------------------------------- */
-static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out)
-{
+/* ---- commands
+ * ---------------------------------------------------------------- */
+static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     gate_service_t *self = arg;
     (void)out;
     self->now_ms = gi_clock_ms();
@@ -23,14 +23,12 @@ static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out)
     return GATE_OK;
 }
 
-static gate_err_t s_say(gi_buf_t *out, bool yes)
-{
+static gate_err_t s_say(gi_buf_t *out, bool yes) {
     gi_buf_append(out, yes ? "1" : "0", 1);
     return GATE_OK;
 }
 
-static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out)
-{
+static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     gate_service_t *self = arg;
     bool up = true;
     (void)unused;
@@ -39,8 +37,7 @@ static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out)
     return s_say(out, up);
 }
 
-static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out)
-{
+static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out) {
     gate_service_t *self = arg;
     (void)unused;
     (void)out;
@@ -53,8 +50,7 @@ static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out)
 }
 
 /* Drained: nothing under way; then every broker is told. */
-static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out)
-{
+static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
     gate_service_t *self = arg;
     bool idle = self->n_live == 0 && self->n_waiting == 0;
     (void)unused;
@@ -66,14 +62,12 @@ static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out)
     return s_say(out, idle);
 }
 
-static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n)
-{
+static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
     msgpack_pack_str_with_body(pk, name, strlen(name));
     msgpack_pack_uint64(pk, n);
 }
 
-static void s_pack_methods(gate_service_t *self, msgpack_packer *pk)
-{
+static void s_pack_methods(gate_service_t *self, msgpack_packer *pk) {
     msgpack_pack_str_with_body(pk, "methods", 7);
     msgpack_pack_map(pk, self->n_methods);
     for (size_t i = 0; i < self->n_methods; i++) {
@@ -85,8 +79,7 @@ static void s_pack_methods(gate_service_t *self, msgpack_packer *pk)
     }
 }
 
-static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out)
-{
+static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     gate_service_t *self = arg;
     const gi_sstats_t *s = &self->stats;
     msgpack_packer pk;
@@ -110,12 +103,12 @@ static const gi_command_t s_commands[] = {
     {"CONNECT", s_connect}, {"READY", s_ready}, {"DRAIN", s_drain},
     {"IDLE", s_is_idle},    {"STATS", s_stats}, {NULL, NULL}};
 
-/* ---- mail -------------------------------------------------------------------- */
-#define S_OWNER(type, member, mail)                                            \
-    ((type *)(void *)((char *)(mail) - offsetof(type, member)))
+/* ---- mail
+ * -------------------------------------------------------------------- */
+#define S_OWNER(type, member, mail) \
+    ((type *)(void *)((char *)(mail)-offsetof(type, member)))
 
-static void s_control(gi_scontrol_t *control)
-{
+static void s_control(gi_scontrol_t *control) {
     gi_scall_t *c = control->call;
     if (control->mail.kind == GI_SMAIL_CANCEL)
         gi_scall_cancel(c);
@@ -125,8 +118,7 @@ static void s_control(gi_scontrol_t *control)
     gi_mem_free(control);
 }
 
-static void s_one(gi_smail_t *mail)
-{
+static void s_one(gi_smail_t *mail) {
     switch (mail->kind) {
     case GI_SMAIL_LOCAL:
         gi_scall_local(S_OWNER(gi_scall_t, mail, mail));
@@ -150,17 +142,16 @@ static void s_one(gi_smail_t *mail)
     }
 }
 
-static void s_mail(void *arg, void **items, size_t n, int64_t now_ms)
-{
+static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_service_t *self = arg;
     self->now_ms = now_ms;
     for (size_t i = 0; i < n; i++)
         s_one(items[i]);
 }
 
-/* ---- the pass ---------------------------------------------------------------- */
-static gate_err_t s_start(void *arg)
-{
+/* ---- the pass
+ * ---------------------------------------------------------------- */
+static gate_err_t s_start(void *arg) {
     gate_service_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
     self->now_ms = gi_clock_ms();
@@ -168,8 +159,7 @@ static gate_err_t s_start(void *arg)
     return self->wheel ? GATE_OK : gi_err(GATE_NOMEM, "no memory for timers");
 }
 
-static bool s_work(void *arg, int64_t now_ms)
-{
+static bool s_work(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
     bool busy = false;
     self->now_ms = now_ms;
@@ -181,8 +171,7 @@ static bool s_work(void *arg, int64_t now_ms)
     return busy;
 }
 
-static int64_t s_next(void *arg, int64_t now_ms)
-{
+static int64_t s_next(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
     int64_t next = gi_wheel_next(self->wheel);
     (void)now_ms;
@@ -193,8 +182,7 @@ static int64_t s_next(void *arg, int64_t now_ms)
     return next;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max)
-{
+static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
     gate_service_t *self = arg;
     size_t n = 0;
     for (gi_link_t *link = self->links; link && n + 2 <= max;
@@ -207,8 +195,7 @@ static size_t s_fds(void *arg, struct pollfd *out, size_t max)
     return n;
 }
 
-static void s_stop(void *arg)
-{
+static void s_stop(void *arg) {
     gate_service_t *self = arg;
     self->stopping = true;
     gi_scall_orphan_all(self, NULL);

@@ -4,8 +4,13 @@
  *   service.c         public face, life, method table
  *   service_actor.c   the shell: mail, sockets, timers
  *   service_link.c    one connection to one broker: READY, heartbeats, loss
- *   service_call.c    a call's way: accepted -> runs -> outcome -> answered
+ *   service_table.c   calls as objects; which are live
+ *   service_call.c    a call's way: request -> runs -> outcome
+ *   service_answer.c  its end: answered, refused, out of time
  *   service_stream.c  items: credit, yields, pulled generators
+ *   service_local.c   calls of this process
+ *   service_job.c     kept calls, continuing after a pool job
+ *   service_leave.c   callers that leave, the service's own end
  *
  * Who owns a call: the actor, until it runs elsewhere (a pool, a user who kept
  * it); whoever runs it gives it back by mail. When the mailbox is closed (the
@@ -33,7 +38,8 @@
 typedef struct gi_scall gi_scall_t;
 typedef struct gi_link gi_link_t;
 
-/* ---- methods ---------------------------------------------------------------- */
+/* ---- methods ----------------------------------------------------------------
+ */
 typedef struct gi_smethod {
     const gate_method_t *m;
     void *ctx;
@@ -42,13 +48,14 @@ typedef struct gi_smethod {
     uint64_t calls, errors;
 } gi_smethod_t;
 
-/* ---- a connection to a broker ------------------------------------------------ */
+/* ---- a connection to a broker
+ * ------------------------------------------------ */
 typedef enum gi_link_state {
     GI_LINK_CONNECTING, /* waits for the transport */
     GI_LINK_READY_SENT, /* waits for the first heartbeat */
     GI_LINK_UP,
-    GI_LINK_BACKOFF,    /* waits to try again */
-    GI_LINK_LEFT        /* said DISCONNECT for good */
+    GI_LINK_BACKOFF, /* waits to try again */
+    GI_LINK_LEFT     /* said DISCONNECT for good */
 } gi_link_state_t;
 
 typedef struct gi_outgoing {
@@ -75,10 +82,11 @@ struct gi_link {
     int64_t backoff_ms; /* the wait after the next failure */
     gi_outgoing_t *out_head, **out_tail; /* what the socket would not take */
     size_t out_n;
-    size_t live;        /* calls under way */
+    size_t live; /* calls under way */
 };
 
-/* ---- a call ------------------------------------------------------------------ */
+/* ---- a call
+ * ------------------------------------------------------------------ */
 typedef enum gi_scall_state {
     GI_SCALL_NEW,
     GI_SCALL_WAITING,    /* in flight limit reached */
@@ -106,25 +114,27 @@ typedef struct gi_smail {
 struct gi_scall {
     gate_call_t call; /* first: the handler's view */
     gi_job_t job;
-    gi_timer_t timer;       /* local: its deadline */
+    gi_timer_t timer; /* local: its deadline, or a look at its reader */
+    int64_t item_timeout_ms;
     gi_smail_t mail;        /* LOCAL, then RETURNED */
     gi_smail_t finish_mail; /* FINISHED */
     gate_service_t *service;
     gi_smethod_t *method;
     gi_scall_t *prev, *next; /* among live calls, or in the free list */
     gi_scall_t *hash_next;
-    gi_scall_t *queue_next;  /* WAITING */
+    gi_scall_t *queue_next; /* WAITING */
     gi_scall_t *gen_prev, *gen_next;
     gi_scall_state_t state;
     gate_err_t outcome;
-    bool live;      /* counted and linked */
-    bool returned;  /* the handler has come back */
-    bool finished;  /* a kept call's outcome arrived before that */
+    bool live;                /* counted and linked */
+    bool returned;            /* the handler has come back */
+    bool finished;            /* a kept call's outcome arrived before that */
     struct gi_sjob *job_done; /* its pool job ended before that */
-    bool orphan;    /* nobody waits for the answer */
+    bool orphan;              /* nobody waits for the answer */
+    bool streaming;  /* an item went out: only a stream's end may follow */
     bool generating; /* inside next on the actor */
     bool gen_active; /* in the list of generators to pull */
-    bool credited;  /* the reader gives credit; else the socket does */
+    bool credited;   /* the reader gives credit; else the socket does */
     /* where it came from: a link, or this process */
     gi_link_t *link;
     unsigned epoch;
@@ -135,7 +145,7 @@ struct gi_scall {
     gate_bytes_t local_func;
     gate_future_t *future; /* local; the completer's reference */
     gate_stream_t *stream; /* local; the producer's reference */
-    gi_ref_t refs;         /* the runner's, and one for each control mail */
+    gi_ref_t refs; /* the runner's, the tables', one for each control mail */
     /* streams */
     gi_credit_t credit;
     int64_t unsent_items, unsent_bytes; /* in the link's queue */
@@ -216,36 +226,61 @@ struct gate_service {
     gi_sstats_t stats;
 };
 
-/* ---- service.c --------------------------------------------------------------- */
+/* ---- service.c
+ * --------------------------------------------------------------- */
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
 gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
                            gate_pool_t **out) GATE_MUST;
 
-/* ---- service_actor.c --------------------------------------------------------- */
+/* ---- service_actor.c
+ * --------------------------------------------------------- */
 extern const gi_actor_ops_t gi_service_ops;
 
-/* ---- service_link.c ---------------------------------------------------------- */
+/* ---- service_link.c
+ * ---------------------------------------------------------- */
 gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
                        unsigned number) GATE_MUST;
 void gi_link_destroy(gi_link_t *link);
 /* Reads up to batch messages, follows the connection; true: did something. */
 bool gi_link_work(gi_link_t *link);
 int64_t gi_link_next(const gi_link_t *link);
-void gi_link_leave(gi_link_t *link); /* DISCONNECT */
+void gi_link_leave(gi_link_t *link);    /* DISCONNECT */
 void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */
 /* Begins "" MDPW01 command {zap} in service->out. */
 gi_frames_t *gi_link_begin(gi_link_t *link, int command);
 /* Sends or queues service->out; true: the socket has it. */
 bool gi_link_send(gi_link_t *link);
 
-/* ---- service_call.c ---------------------------------------------------------- */
+#define GI_SCALL_KEEP_BYTES 16384 /* larger buffers are not kept for reuse */
+
+/* ---- service_table.c
+ * --------------------------------------------------------- */
+gi_scall_t *
+gi_scall_alloc(gate_service_t *self);          /* any thread; NULL: no memory */
+gate_bytes_t gi_scall_bytes(zmq_msg_t *frame); /* borrows */
+/* Into and out of the tables of live calls, which hold a reference (whoever
+ * runs it may drop its own at any time once the mailbox is closed); both
+ * idempotent. The second may free c. */
+void gi_scall_enlist(gi_scall_t *c);
+void gi_scall_unlist(gi_scall_t *c);
 gi_scall_t *gi_scall_new(gate_service_t *self); /* NULL: no memory */
 void gi_scall_free(gi_scall_t *c); /* drops a reference; the actor only */
 void gi_scall_drop(gi_scall_t *c); /* the same, any thread */
+gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
+                          gate_bytes_t request);
+
+/* ---- service_call.c
+ * ---------------------------------------------------------- */
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body);
 void gi_scall_local(gi_scall_t *c);
+/* Finds the method and starts; the packed arguments are in place. */
+void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame);
+/* The handler has come back with e; the actor owns the call again. */
+void gi_scall_after(gi_scall_t *c, gate_err_t e);
+size_t gi_scall_window(int64_t credit); /* a pool's window: 0 = not limited */
+void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story);
 void gi_scall_returned(gi_scall_t *c);
 void gi_scall_finished(gi_scall_t *c);
 void gi_scall_jobdone(gi_sjob_t *job);
@@ -257,8 +292,6 @@ void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
                      const char *text);
 /* The outcome stands in call (out, error): answer, end. */
 void gi_scall_end(gi_scall_t *c, gate_err_t outcome);
-gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
-                          gate_bytes_t request);
 /* The answer's first frames in service->out; NULL: nobody to answer. */
 gi_frames_t *gi_scall_answer(gi_scall_t *c);
 /* A local caller gets what a remote one would: the code of the class. */
@@ -269,10 +302,11 @@ void gi_scall_next_waiting(gate_service_t *self);
 void gi_scall_orphan_all(gate_service_t *self, gi_link_t *link);
 extern const gi_call_ops_t gi_scall_ops;
 
-/* ---- service_stream.c -------------------------------------------------------- */
+/* ---- service_stream.c
+ * -------------------------------------------------------- */
 void gi_sstream_item(gi_sitem_t *item);
-/* END or the exception in call.error. */
-void gi_sstream_end(gi_scall_t *c, gate_err_t outcome);
+/* END, or the exception that story tells. */
+void gi_sstream_end(gi_scall_t *c, const gate_error_t *story);
 gate_err_t gi_sstream_yield(gate_call_t *call);
 gate_err_t gi_sstream_generate(gate_call_t *call,
                                gate_err_t (*next)(gate_call_t *, void *),

@@ -15,7 +15,7 @@
 #include <string.h>
 #include "clock.h"
 #include "err.h"
-#include "gaterpc/log.h"
+#include <gaterpc/log.h>
 #include "identity.h"
 #include "mdp.h"
 #include "mem.h"
@@ -23,9 +23,9 @@
 #define S_BACKOFF_MIN 20
 #define S_BLOCKED_POLL_MS 10
 
-/* ---- sending ----------------------------------------------------------------- */
-gi_frames_t *gi_link_begin(gi_link_t *link, int command)
-{
+/* ---- sending
+ * ----------------------------------------------------------------- */
+gi_frames_t *gi_link_begin(gi_link_t *link, int command) {
     gate_service_t *self = link->service;
     gi_frames_t *out = &self->out;
     unsigned char byte = (unsigned char)command;
@@ -41,8 +41,7 @@ gi_frames_t *gi_link_begin(gi_link_t *link, int command)
     return out;
 }
 
-static void s_queue(gi_link_t *link, gi_frames_t *frames)
-{
+static void s_queue(gi_link_t *link, gi_frames_t *frames) {
     gi_outgoing_t *o =
         gi_mem_alloc(sizeof *o + frames->n * sizeof frames->f[0]);
     if (!o) {
@@ -62,8 +61,7 @@ static void s_queue(gi_link_t *link, gi_frames_t *frames)
     link->out_n++;
 }
 
-bool gi_link_send(gi_link_t *link)
-{
+bool gi_link_send(gi_link_t *link) {
     gi_frames_t *out = &link->service->out;
     if (!link->sock.raw) {
         gi_frames_close(out);
@@ -77,8 +75,7 @@ bool gi_link_send(gi_link_t *link)
     return rc != EAGAIN;
 }
 
-static void s_drop_queue(gi_link_t *link)
-{
+static void s_drop_queue(gi_link_t *link) {
     while (link->out_head) {
         gi_outgoing_t *o = link->out_head;
         link->out_head = o->next;
@@ -91,8 +88,7 @@ static void s_drop_queue(gi_link_t *link)
 }
 
 /* Sends what waits; true when something went out. */
-static bool s_flush(gi_link_t *link)
-{
+static bool s_flush(gi_link_t *link) {
     bool any = false;
     gi_frames_t frames;
     while (link->out_head && link->sock.raw) {
@@ -119,9 +115,9 @@ static bool s_flush(gi_link_t *link)
     return any;
 }
 
-/* ---- the connection's life --------------------------------------------------- */
-static gate_err_t s_open(gi_link_t *link)
-{
+/* ---- the connection's life
+ * --------------------------------------------------- */
+static gate_err_t s_open(gi_link_t *link) {
     gate_service_t *self = link->service;
     unsigned char id[GI_ID_SIZE];
     gate_err_t e;
@@ -143,12 +139,11 @@ static gate_err_t s_open(gi_link_t *link)
     return e;
 }
 
-static void s_ready(gi_link_t *link)
-{
+static void s_ready(gi_link_t *link) {
     gate_service_t *self = link->service;
     char *line;
-    gate_err_t e = gi_mdp_compose_ready(self->name, self->description,
-                                        self->limit, &line);
+    gate_err_t e =
+        gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
     link->ext = link->ext_told = false;
     link->heard_ms = self->now_ms;
     link->state = GI_LINK_READY_SENT;
@@ -159,8 +154,7 @@ static void s_ready(gi_link_t *link)
     gi_mem_free(line);
 }
 
-static void s_connect(gi_link_t *link)
-{
+static void s_connect(gi_link_t *link) {
     gate_service_t *self = link->service;
     link->epoch++;
     link->heard_ms = self->now_ms;
@@ -178,8 +172,7 @@ static void s_connect(gi_link_t *link)
 }
 
 /* The connection is of no use any more: a new one after a while. */
-static void s_lose(gi_link_t *link, const char *why)
-{
+static void s_lose(gi_link_t *link, const char *why) {
     gate_service_t *self = link->service;
     gate_log(GATE_WARN, "service", "%s: broker %s: %s", self->name,
              link->endpoint, why);
@@ -197,8 +190,7 @@ static void s_lose(gi_link_t *link, const char *why)
 }
 
 gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
-                       unsigned number)
-{
+                       unsigned number) {
     gi_link_t *link = gi_mem_calloc(1, sizeof *link);
     if (!link || !(link->endpoint = gi_mem_strdup(endpoint))) {
         gi_mem_free(link);
@@ -224,8 +216,7 @@ gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
     return GATE_OK;
 }
 
-void gi_link_destroy(gi_link_t *link)
-{
+void gi_link_destroy(gi_link_t *link) {
     if (link->sock.raw) {
         int linger = 500; /* for the DISCONNECT and the last answers */
         zmq_setsockopt(link->sock.raw, ZMQ_LINGER, &linger, sizeof linger);
@@ -236,8 +227,7 @@ void gi_link_destroy(gi_link_t *link)
     gi_mem_free(link);
 }
 
-void gi_link_leave(gi_link_t *link)
-{
+void gi_link_leave(gi_link_t *link) {
     if (link->state != GI_LINK_UP && link->state != GI_LINK_READY_SENT) {
         if (link->state != GI_LINK_LEFT)
             gi_sock_close(&link->sock);
@@ -250,8 +240,7 @@ void gi_link_leave(gi_link_t *link)
     link->state = GI_LINK_LEFT;
 }
 
-void gi_link_announce(gi_link_t *link)
-{
+void gi_link_announce(gi_link_t *link) {
     gate_service_t *self = link->service;
     gi_frames_t *out = gi_link_begin(link, GI_MDP_HEARTBEAT);
     if (link->ext) {
@@ -272,10 +261,10 @@ void gi_link_announce(gi_link_t *link)
     gi_link_send(link);
 }
 
-/* ---- messages from the broker ------------------------------------------------ */
+/* ---- messages from the broker
+ * ------------------------------------------------ */
 static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
-                        const gi_mdp_worker_t *m)
-{
+                        const gi_mdp_worker_t *m) {
     gate_service_t *self = link->service;
     if (link->state == GI_LINK_READY_SENT) {
         link->state = GI_LINK_UP;
@@ -293,8 +282,7 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
     }
 }
 
-static void s_disconnect(gi_link_t *link)
-{
+static void s_disconnect(gi_link_t *link) {
     gate_service_t *self = link->service;
     bool registered = link->state == GI_LINK_UP;
     gi_scall_orphan_all(self, link);
@@ -313,8 +301,7 @@ static void s_disconnect(gi_link_t *link)
 }
 
 static void s_ext(gi_link_t *link, const gate_bytes_t *view,
-                  const gi_mdp_worker_t *m)
-{
+                  const gi_mdp_worker_t *m) {
     gi_ext_t ext;
     gi_scall_t *c =
         gi_scall_find(link, view[m->client_id], view[m->request_id]);
@@ -329,8 +316,7 @@ static void s_ext(gi_link_t *link, const gate_bytes_t *view,
         gi_sstream_credit(c, ext.credit_items, ext.credit_bytes);
 }
 
-static void s_message(gi_link_t *link)
-{
+static void s_message(gi_link_t *link) {
     gate_service_t *self = link->service;
     gate_bytes_t view[GI_FRAMES_MAX];
     gi_mdp_worker_t m;
@@ -359,9 +345,9 @@ static void s_message(gi_link_t *link)
     }
 }
 
-/* ---- the pass ---------------------------------------------------------------- */
-static bool s_events(gi_link_t *link)
-{
+/* ---- the pass
+ * ---------------------------------------------------------------- */
+static bool s_events(gi_link_t *link) {
     int event, value;
     bool any = false;
     while (link->sock.monitor_raw &&
@@ -378,8 +364,7 @@ static bool s_events(gi_link_t *link)
     return any;
 }
 
-static bool s_receive(gi_link_t *link)
-{
+static bool s_receive(gi_link_t *link) {
     gate_service_t *self = link->service;
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && link->sock.raw; i++) {
@@ -397,14 +382,12 @@ static bool s_receive(gi_link_t *link)
     return any;
 }
 
-static int64_t s_silence_ms(const gi_link_t *link)
-{
+static int64_t s_silence_ms(const gi_link_t *link) {
     const gate_settings_t *s = link->service->settings;
     return gi_settings_heartbeat_ms(s) * s->mdp_heartbeat_liveness;
 }
 
-bool gi_link_work(gi_link_t *link)
-{
+bool gi_link_work(gi_link_t *link) {
     int64_t now = link->service->now_ms;
     bool busy = false;
     if (link->state == GI_LINK_BACKOFF) {
@@ -424,8 +407,7 @@ bool gi_link_work(gi_link_t *link)
     return busy;
 }
 
-int64_t gi_link_next(const gi_link_t *link)
-{
+int64_t gi_link_next(const gi_link_t *link) {
     if (link->out_n)
         return link->service->now_ms + S_BLOCKED_POLL_MS;
     if (link->state == GI_LINK_BACKOFF)

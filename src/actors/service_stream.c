@@ -15,17 +15,16 @@
 
 #define S_PULL_MAX 64 /* items of one generator per pass */
 
-static void s_replenish(gi_scall_t *c, int64_t items, int64_t bytes)
-{
+static void s_replenish(gi_scall_t *c, int64_t items, int64_t bytes) {
     gi_credit_give(&c->credit, items, bytes);
     if (c->ticket)
         gi_pool_credit(c->pool, c->ticket, items > 0 ? (size_t)items : 0,
                        bytes > 0 ? (size_t)bytes : 0);
 }
 
-/* ---- sending ----------------------------------------------------------------- */
-static void s_send_wire(gi_scall_t *c, const void *data, size_t size)
-{
+/* ---- sending
+ * ----------------------------------------------------------------- */
+static void s_send_wire(gi_scall_t *c, const void *data, size_t size) {
     gi_frames_t *out = gi_scall_answer(c);
     if (!out)
         return;
@@ -42,12 +41,11 @@ static void s_send_wire(gi_scall_t *c, const void *data, size_t size)
     }
 }
 
-static void s_send_local(gi_scall_t *c, const void *data, size_t size)
-{
+static void s_send_local(gi_scall_t *c, const void *data, size_t size) {
     void *copy = gi_mem_dup(data, size);
-    gate_err_t e = copy ? gi_stream_push(c->stream, copy, size, gi_mem_free,
-                                         copy, 0)
-                        : GATE_NOMEM;
+    gate_err_t e =
+        copy ? gi_stream_push(c->stream, copy, size, gi_mem_free, copy, 0)
+             : GATE_NOMEM;
     if (e && !atomic_load(&c->call.cancel)) {
         gi_error_story(&c->call.error, e, NULL, gate_err_text(e), NULL);
         atomic_store(&c->call.cancel, true);
@@ -55,13 +53,12 @@ static void s_send_local(gi_scall_t *c, const void *data, size_t size)
     }
 }
 
-static void s_send(gi_scall_t *c, const void *data, size_t size)
-{
+static void s_send(gi_scall_t *c, const void *data, size_t size) {
     static const gate_error_t streams = {
         GATE_BADARG, "TypeError",
         "the method streams: open it with gate_client_open", ""};
     c->service->stats.items++;
-    c->call.streamed = true;
+    c->streaming = true;
     if (c->link) {
         s_send_wire(c, data, size);
     } else if (c->stream) {
@@ -75,8 +72,7 @@ static void s_send(gi_scall_t *c, const void *data, size_t size)
 }
 
 /* On a link that took everything again: what was owed is given back. */
-void gi_sstream_unblocked(gi_link_t *link)
-{
+void gi_sstream_unblocked(gi_link_t *link) {
     for (gi_scall_t *c = link->service->live; c; c = c->next) {
         if (c->link != link || !c->unsent_items)
             continue;
@@ -87,8 +83,7 @@ void gi_sstream_unblocked(gi_link_t *link)
     }
 }
 
-void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes)
-{
+void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes) {
     if (c->state == GI_SCALL_DONE)
         return;
     s_replenish(c, items, bytes);
@@ -96,9 +91,9 @@ void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes)
         gi_sstream_start(c);
 }
 
-/* ---- items from other threads ------------------------------------------------ */
-gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size)
-{
+/* ---- items from other threads
+ * ------------------------------------------------ */
+gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size) {
     gi_sitem_t *item = gi_mem_alloc(sizeof *item + size);
     if (!item)
         return gi_err(GATE_NOMEM, "no memory for an item of %zu bytes", size);
@@ -112,16 +107,14 @@ gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size)
     return e ? gi_err(GATE_CANCELLED, "the service is gone") : GATE_OK;
 }
 
-void gi_sstream_item(gi_sitem_t *item)
-{
+void gi_sstream_item(gi_sitem_t *item) {
     gi_scall_t *c = item->call;
     if (c->state != GI_SCALL_DONE && !atomic_load(&c->call.cancel))
         s_send(c, item->data, item->size);
     gi_mem_free(item);
 }
 
-gate_err_t gi_sstream_yield(gate_call_t *call)
-{
+gate_err_t gi_sstream_yield(gate_call_t *call) {
     gi_scall_t *c = (gi_scall_t *)call;
     const gi_buf_t *out = &call->out;
     if (c->generating) {
@@ -138,11 +131,11 @@ gate_err_t gi_sstream_yield(gate_call_t *call)
     return gi_sstream_push(c, out->data, out->size);
 }
 
-/* ---- pulled generators ------------------------------------------------------- */
+/* ---- pulled generators
+ * ------------------------------------------------------- */
 gate_err_t gi_sstream_generate(gate_call_t *call,
                                gate_err_t (*next)(gate_call_t *, void *),
-                               void *state, void (*done)(void *))
-{
+                               void *state, void (*done)(void *)) {
     gi_scall_t *c = (gi_scall_t *)call;
     if (c->gen_next_item) {
         if (done)
@@ -155,8 +148,7 @@ gate_err_t gi_sstream_generate(gate_call_t *call,
     return GATE_KEPT;
 }
 
-void gi_sstream_start(gi_scall_t *c)
-{
+void gi_sstream_start(gi_scall_t *c) {
     gate_service_t *self = c->service;
     if (c->gen_active)
         return;
@@ -168,8 +160,7 @@ void gi_sstream_start(gi_scall_t *c)
     self->generators = c;
 }
 
-static void s_pause(gi_scall_t *c)
-{
+static void s_pause(gi_scall_t *c) {
     if (!c->gen_active)
         return;
     c->gen_active = false;
@@ -181,8 +172,7 @@ static void s_pause(gi_scall_t *c)
         c->gen_next->gen_prev = c->gen_prev;
 }
 
-void gi_sstream_stop(gi_scall_t *c)
-{
+void gi_sstream_stop(gi_scall_t *c) {
     s_pause(c);
     if (c->gen_next_item && c->gen_done)
         c->gen_done(c->gen_state);
@@ -191,8 +181,7 @@ void gi_sstream_stop(gi_scall_t *c)
 }
 
 /* One item: true while there may be more at once. */
-static bool s_pull_one(gi_scall_t *c)
-{
+static bool s_pull_one(gi_scall_t *c) {
     bool before = c->call.cancel;
     c->generating = true;
     gate_err_t e = c->gen_next_item(&c->call, c->gen_state);
@@ -205,8 +194,7 @@ static bool s_pull_one(gi_scall_t *c)
     return false;
 }
 
-bool gi_sstream_pull(gate_service_t *self)
-{
+bool gi_sstream_pull(gate_service_t *self) {
     bool any = false;
     gi_scall_t *next;
     for (gi_scall_t *c = self->generators; c; c = next) {
@@ -228,9 +216,9 @@ bool gi_sstream_pull(gate_service_t *self)
     return any;
 }
 
-/* ---- the end ----------------------------------------------------------------- */
-static void s_end_wire(gi_scall_t *c, const gate_error_t *story)
-{
+/* ---- the end
+ * ----------------------------------------------------------------- */
+static void s_end_wire(gi_scall_t *c, const gate_error_t *story) {
     gate_service_t *self = c->service;
     gi_frames_t *out;
     gi_buf_reset(&self->scratch, 65536);
@@ -250,29 +238,19 @@ static void s_end_wire(gi_scall_t *c, const gate_error_t *story)
     gi_link_send(c->link);
 }
 
-void gi_sstream_end(gi_scall_t *c, gate_err_t outcome)
-{
-    bool ok = outcome == GATE_OK || outcome == GATE_EOS;
-    gate_error_t story = c->call.error.story;
-    if (!ok && !story.code)
-        story = (gate_error_t){outcome, gi_err_class(outcome),
-                               gate_err_text(outcome), ""};
-    if (c->service->settings->secure)
-        story.traceback = "";
+void gi_sstream_end(gi_scall_t *c, const gate_error_t *story) {
+    static const gate_error_t streams = {
+        GATE_BADARG, "TypeError",
+        "the method streams: open it with gate_client_open", ""};
     if (c->link) {
-        s_end_wire(c, ok ? NULL : &story);
+        s_end_wire(c, story);
+    } else if (c->stream && story) {
+        gate_error_t same = gi_scall_as_remote(story);
+        gi_stream_fail(c->stream, &same);
     } else if (c->stream) {
-        if (ok)
-            gi_stream_end(c->stream);
-        else {
-            story = gi_scall_as_remote(&story);
-            gi_stream_fail(c->stream, &story);
-        }
+        gi_stream_end(c->stream);
     } else if (c->future) {
-        story = (gate_error_t){
-            GATE_BADARG, "TypeError",
-            "the method streams: open it with gate_client_open", ""};
-        gi_future_fail(c->future, &story);
+        gi_future_fail(c->future, &streams);
         c->future = NULL;
     }
 }

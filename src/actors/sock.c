@@ -16,18 +16,17 @@
 
 #define S_BACKLOG 4096
 
-/* ---- context ---------------------------------------------------------------- */
+/* ---- context ----------------------------------------------------------------
+ */
 static gi_lock_t s_context_lock = {PTHREAD_MUTEX_INITIALIZER};
 static bool s_context_made;
 
-static void s_default_env(const char *name, const char *value)
-{
+static void s_default_env(const char *name, const char *value) {
     setenv(name, value, 0);
 }
 
 /* "io_threads=2,max_sockets=65536" -> CZMQ's environment. */
-static gate_err_t s_context_option(const char *name, const char *value)
-{
+static gate_err_t s_context_option(const char *name, const char *value) {
     if (strcmp(name, "io_threads") == 0)
         s_default_env("ZSYS_IO_THREADS", value);
     else if (strcmp(name, "max_sockets") == 0)
@@ -41,11 +40,9 @@ static gate_err_t s_context_option(const char *name, const char *value)
 }
 
 /* Calls fn for each name=value of a comma-separated list. */
-static gate_err_t s_each_option(const char *list,
-                                gate_err_t (*fn)(void *, const char *,
-                                                 const char *),
-                                void *ctx)
-{
+static gate_err_t
+s_each_option(const char *list,
+              gate_err_t (*fn)(void *, const char *, const char *), void *ctx) {
     char text[1024];
     char *save = NULL;
     if (!list || !*list)
@@ -66,14 +63,13 @@ static gate_err_t s_each_option(const char *list,
     return GATE_OK;
 }
 
-static gate_err_t s_context_each(void *ctx, const char *name, const char *value)
-{
+static gate_err_t s_context_each(void *ctx, const char *name,
+                                 const char *value) {
     (void)ctx;
     return s_context_option(name, value);
 }
 
-gate_err_t gi_sock_context(const gate_settings_t *settings)
-{
+gate_err_t gi_sock_context(const gate_settings_t *settings) {
     gi_lock(&s_context_lock);
     gate_err_t e = GATE_OK;
     if (!s_context_made) {
@@ -88,26 +84,33 @@ gate_err_t gi_sock_context(const gate_settings_t *settings)
     return e;
 }
 
-/* ---- options ---------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------
+ */
 static const struct {
     const char *name;
     int option;
 } s_options[] = {
-    {"affinity", ZMQ_AFFINITY},     {"backlog", ZMQ_BACKLOG},
+    {"affinity", ZMQ_AFFINITY},
+    {"backlog", ZMQ_BACKLOG},
     {"connect_timeout", ZMQ_CONNECT_TIMEOUT},
-    {"immediate", ZMQ_IMMEDIATE},   {"ipv6", ZMQ_IPV6},
-    {"linger", ZMQ_LINGER},         {"maxmsgsize", ZMQ_MAXMSGSIZE},
-    {"rcvbuf", ZMQ_RCVBUF},         {"rcvhwm", ZMQ_RCVHWM},
-    {"sndbuf", ZMQ_SNDBUF},         {"sndhwm", ZMQ_SNDHWM},
+    {"immediate", ZMQ_IMMEDIATE},
+    {"ipv6", ZMQ_IPV6},
+    {"linger", ZMQ_LINGER},
+    {"maxmsgsize", ZMQ_MAXMSGSIZE},
+    {"rcvbuf", ZMQ_RCVBUF},
+    {"rcvhwm", ZMQ_RCVHWM},
+    {"sndbuf", ZMQ_SNDBUF},
+    {"sndhwm", ZMQ_SNDHWM},
     {"tcp_keepalive", ZMQ_TCP_KEEPALIVE},
     {"tcp_keepalive_cnt", ZMQ_TCP_KEEPALIVE_CNT},
     {"tcp_keepalive_idle", ZMQ_TCP_KEEPALIVE_IDLE},
     {"tcp_keepalive_intvl", ZMQ_TCP_KEEPALIVE_INTVL},
-    {"tcp_maxrt", ZMQ_TCP_MAXRT},   {"tos", ZMQ_TOS},
+    {"tcp_maxrt", ZMQ_TCP_MAXRT},
+    {"tos", ZMQ_TOS},
 };
 
-static gate_err_t s_sock_option(void *raw, const char *name, const char *value)
-{
+static gate_err_t s_sock_option(void *raw, const char *name,
+                                const char *value) {
     char *end;
     long long number = strtoll(value, &end, 0);
     int option = (int)strtol(name, NULL, 10);
@@ -127,15 +130,13 @@ static gate_err_t s_sock_option(void *raw, const char *name, const char *value)
     return GATE_OK;
 }
 
-static void s_set_int(void *raw, int option, int64_t value)
-{
+static void s_set_int(void *raw, int option, int64_t value) {
     int v = (int)value;
     zmq_setsockopt(raw, option, &v, sizeof v);
 }
 
 static gate_err_t s_apply(gi_sock_t *self, gate_bytes_t identity,
-                          const gate_settings_t *settings)
-{
+                          const gate_settings_t *settings) {
     int64_t max = settings->message_bytes_max;
     s_set_int(self->raw, ZMQ_SNDHWM, settings->zmq_hwm);
     s_set_int(self->raw, ZMQ_RCVHWM, settings->zmq_hwm);
@@ -155,10 +156,16 @@ static gate_err_t s_apply(gi_sock_t *self, gate_bytes_t identity,
     return s_each_option(settings->zmq_sock, s_sock_option, self->raw);
 }
 
-/* ---- life ------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------
+ */
+static gate_err_t s_none_left(const char *what) {
+    return gi_err_errno("no socket left for %s (CZMQ's cap is %zu: raise it "
+                        "with ZSYS_MAX_SOCKETS)",
+                        what, zsys_socket_limit());
+}
+
 /* CZMQ asserts when its context has no socket left: ask libzmq first. */
-static bool s_socket_left(int type)
-{
+static bool s_socket_left(int type) {
     void *probe = zmq_socket(zsys_init(), type);
     if (probe)
         zmq_close(probe);
@@ -166,15 +173,13 @@ static bool s_socket_left(int type)
 }
 
 gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
-                        const gate_settings_t *settings)
-{
+                        const gate_settings_t *settings) {
     *self = (gi_sock_t){.fd = -1, .monitor_fd = -1};
     gate_err_t e = gi_sock_context(settings);
     if (e)
         return e;
     if (!s_socket_left(type) || !(self->zsock = zsock_new(type)))
-        return gi_err_errno("no socket left (CZMQ's cap is %zu)",
-                            zsys_socket_limit());
+        return s_none_left("a peer");
     self->raw = zsock_resolve(self->zsock);
     self->fd = zsock_fd(self->zsock);
     e = s_apply(self, identity, settings);
@@ -183,8 +188,7 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
     return e;
 }
 
-void gi_sock_close(gi_sock_t *self)
-{
+void gi_sock_close(gi_sock_t *self) {
     if (self->monitor) {
         zmq_socket_monitor(self->raw, NULL, 0);
         zsock_destroy(&self->monitor);
@@ -194,10 +198,10 @@ void gi_sock_close(gi_sock_t *self)
     self->fd = self->monitor_fd = -1;
 }
 
-/* ---- endpoints -------------------------------------------------------------- */
+/* ---- endpoints --------------------------------------------------------------
+ */
 /* A listening socket for "host:port" (either may be *). */
-static gate_err_t s_listen(const char *endpoint, int *out)
-{
+static gate_err_t s_listen(const char *endpoint, int *out) {
     char host[256], *port;
     const char *address = endpoint + strlen("tcp://");
     if (strlen(address) >= sizeof host)
@@ -221,7 +225,9 @@ static gate_err_t s_listen(const char *endpoint, int *out)
                          &hint, &list);
     if (rc)
         return gi_err(GATE_SYSTEM, "%s: %s", endpoint, gai_strerror(rc));
-    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                    0),
+        one = 1;
     gate_err_t e = GATE_OK;
     if (fd < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
@@ -237,12 +243,10 @@ static gate_err_t s_listen(const char *endpoint, int *out)
 }
 
 /* libzmq unlinks whatever is at the path: not under a living server. */
-static gate_err_t s_ipc_free(const char *endpoint)
-{
+static gate_err_t s_ipc_free(const char *endpoint) {
     const char *path = endpoint + strlen("ipc://");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (*path == '*' || *path == '@' ||
-        strlen(path) >= sizeof address.sun_path)
+    if (*path == '*' || *path == '@' || strlen(path) >= sizeof address.sun_path)
         return GATE_OK;
     strcpy(address.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -255,14 +259,12 @@ static gate_err_t s_ipc_free(const char *endpoint)
                  : GATE_OK;
 }
 
-static bool s_starts(const char *text, const char *with)
-{
+static bool s_starts(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
 }
 
 gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
-                        size_t room, int *listener_fd)
-{
+                        size_t room, int *listener_fd) {
     int fd = -1, none = -1;
     gate_err_t e = GATE_OK;
     *listener_fd = -1;
@@ -289,32 +291,30 @@ gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
     return e;
 }
 
-gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint)
-{
+gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) {
     if (zmq_connect(self->raw, endpoint) < 0)
         return gi_err_errno("%s: cannot connect", endpoint);
     return GATE_OK;
 }
 
-/* ---- events ----------------------------------------------------------------- */
-gate_err_t gi_sock_watch(gi_sock_t *self, int events)
-{
+/* ---- events -----------------------------------------------------------------
+ */
+gate_err_t gi_sock_watch(gi_sock_t *self, int events) {
     char name[64];
     snprintf(name, sizeof name, "inproc://gate-monitor-%p", self->raw);
     if (zmq_socket_monitor(self->raw, name, events) < 0)
-        return gi_err_errno("no socket monitor");
+        return s_none_left("a monitor");
     if (!s_socket_left(ZMQ_PAIR) || !(self->monitor = zsock_new(ZMQ_PAIR)))
-        return gi_err_errno("no socket left for a monitor");
+        return s_none_left("a monitor");
     self->monitor_raw = zsock_resolve(self->monitor);
     self->monitor_fd = zsock_fd(self->monitor);
     s_set_int(self->monitor_raw, ZMQ_LINGER, 0);
     if (zmq_connect(self->monitor_raw, name) < 0)
-        return gi_err_errno("no socket monitor");
+        return s_none_left("a monitor");
     return GATE_OK;
 }
 
-bool gi_sock_event(gi_sock_t *self, int *event, int *value)
-{
+bool gi_sock_event(gi_sock_t *self, int *event, int *value) {
     unsigned char data[6];
     uint16_t number;
     int32_t detail;
@@ -329,16 +329,14 @@ bool gi_sock_event(gi_sock_t *self, int *event, int *value)
     return true;
 }
 
-bool gi_sock_readable(const gi_sock_t *self)
-{
+bool gi_sock_readable(const gi_sock_t *self) {
     int events = 0;
     size_t size = sizeof events;
     return zmq_getsockopt(self->raw, ZMQ_EVENTS, &events, &size) == 0 &&
            (events & ZMQ_POLLIN);
 }
 
-int gi_frame_srcfd(zmq_msg_t *frame)
-{
+int gi_frame_srcfd(zmq_msg_t *frame) {
     int fd = zmq_msg_get(frame, ZMQ_SRCFD);
     return fd > 0 ? fd : -1;
 }

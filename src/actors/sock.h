@@ -15,8 +15,8 @@ gate_err_t gi_sock_context(const gate_settings_t *settings) GATE_MUST;
 
 typedef struct gi_sock {
     zsock_t *zsock;
-    void *raw;      /* for zmq_msg_*; NULL = closed */
-    int fd;         /* ZMQ_FD */
+    void *raw;        /* for zmq_msg_*; NULL = closed */
+    int fd;           /* ZMQ_FD */
     zsock_t *monitor; /* PAIR with the socket's events; NULL = none */
     void *monitor_raw;
     int monitor_fd;

@@ -65,8 +65,10 @@ int gi_peer_open(gi_peer_t *self) {
         gate_client_curve(self->client, self->auth.curve_cert,
                           self->auth.curve_server);
     gate_err_t e = gate_client_connect(self->client, self->broker);
-    if (e)
-        return gi_peer_fail(e, false);
+    if (e) {
+        gi_peer_fail(e, false); /* no endpoint at all: our input */
+        return GI_EXIT_USAGE;
+    }
     e = gate_client_ready(self->client, S_CONNECT_MS);
     if (e == GATE_TIMEOUT) {
         s_no_broker(self);

@@ -14,8 +14,7 @@
 #define S_ZONE_CHUNK 2048
 #define S_OUT_KEEP 65536
 
-/* ---- life ------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
                   gate_runtime_t *runtime, const gate_settings_t *settings) {
     memset(self, 0, sizeof *self);
@@ -48,8 +47,7 @@ void gi_call_fini(gate_call_t *self) {
     gi_error_fini(&self->error);
 }
 
-/* ---- arguments -------------------------------------------------------------
- */
+/* ---- arguments ----------------------------------------------------------- */
 static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
                                msgpack_object_type type, const char *what,
                                msgpack_object *out) {
@@ -101,8 +99,7 @@ const msgpack_object *gate_call_raw_kwargs(const gate_call_t *self) {
     return self->decoded ? &self->kwargs : NULL;
 }
 
-/* ---- the answer -------------------------------------------------------------
- */
+/* ---- the answer ---------------------------------------------------------- */
 static gate_err_t s_pack(gate_call_t *self, const gate_arg_t *v) {
     gate_err_t e;
 
@@ -187,8 +184,7 @@ gate_err_t gate_generate(gate_call_t *self,
                   self->method);
 }
 
-/* ---- answering later --------------------------------------------------------
- */
+/* ---- answering later ----------------------------------------------------- */
 gate_call_t *gate_call_keep(gate_call_t *self) {
     if (self->ops->keep)
         return self->ops->keep(self);
@@ -227,8 +223,7 @@ gate_err_t gate_call_run(gate_call_t *self, gate_pool_t *pool, gate_fn *job,
                   self->method);
 }
 
-/* ---- who, where, how long
- * ---------------------------------------------------- */
+/* ---- who, where, how long ------------------------------------------------ */
 void *gate_call_ctx(gate_call_t *self) { return self->ctx; }
 
 gate_runtime_t *gate_call_runtime(gate_call_t *self) { return self->runtime; }
@@ -264,8 +259,7 @@ int gate_call_attempt(const gate_call_t *self) {
     return self->attempt > 0 ? self->attempt : 1;
 }
 
-/* ---- running a handler
- * -------------------------------------------------------- */
+/* ---- running a handler --------------------------------------------------- */
 /* What the handler left behind is one packed value? Makes it so. */
 static gate_err_t s_check_result(gate_call_t *self) {
     gi_limits_t limits;

@@ -55,8 +55,7 @@ static bool s_same(gate_bytes_t a, const void *data, size_t size) {
     return a.size == size && (size == 0 || memcmp(a.data, data, size) == 0);
 }
 
-/* ---- life
- * -------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 gate_dict_t *gate_dict_new(size_t capacity, void (*free_value)(void *value)) {
     gate_dict_t *self = gi_mem_calloc(1, sizeof *self);
     size_t buckets = 16;
@@ -120,8 +119,7 @@ void gate_dict_destroy(gate_dict_t **self_p) {
     gi_mem_free(self);
 }
 
-/* ---- with the mutex held
- * -------------------------------------------------------- */
+/* ---- with the mutex held ------------------------------------------------- */
 static void s_leave(gate_dict_t *self) {
     if (--self->inside == 0 && self->closed)
         pthread_cond_broadcast(&self->left);
@@ -170,8 +168,7 @@ static gate_err_t s_await_room(gate_dict_t *self, gate_bytes_t key,
     }
 }
 
-/* ---- verbs
- * ------------------------------------------------------------------------ */
+/* ---- verbs --------------------------------------------------------------- */
 static gate_err_t s_set(gate_dict_t *self, s_entry_t **entry_p,
                         int64_t deadline_ns, void **old) {
     s_entry_t *entry = *entry_p, **at;

@@ -80,8 +80,7 @@ static void *s_me(void) {
     return &me;
 }
 
-/* ---- life -------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 gate_future_t *gi_future_new(const gate_settings_t *settings,
                              gi_release_fn *release_owner, void *owner) {
     gate_future_t *self = gi_mem_calloc(1, sizeof *self);
@@ -159,8 +158,7 @@ bool gi_future_forgotten(const gate_future_t *self) {
     return !atomic_load(&self->user);
 }
 
-/* ---- reading the result
- * ------------------------------------------------------ */
+/* ---- reading the result -------------------------------------------------- */
 /* After DONE. Turns raw bytes into value or error; the code. */
 static gate_err_t s_read(gate_future_t *self) {
     s_raw_t raw;
@@ -238,8 +236,7 @@ const gate_error_t *gate_future_error(const gate_future_t *self) {
     return &self->error.story;
 }
 
-/* ---- continuing
- * --------------------------------------------------------------- */
+/* ---- continuing ---------------------------------------------------------- */
 /* Runs the callback here and gives up the user's reference. */
 void gi_future_run_then(gate_future_t *self) {
     gate_err_t e = s_read(self);
@@ -287,8 +284,7 @@ void gate_future_then(gate_future_t **self_p, gate_cq_t *cq, gate_done_fn *done,
         s_continue(self);
 }
 
-/* ---- completing
- * ---------------------------------------------------------------- */
+/* ---- completing ---------------------------------------------------------- */
 /* The result is in place. */
 static void s_publish(gate_future_t *self) {
     unsigned old = atomic_fetch_or(&self->state, S_DONE);
@@ -353,8 +349,7 @@ void gi_future_fail(gate_future_t *self, const gate_error_t *story) {
     s_drop(self);
 }
 
-/* ---- cancelling
- * ----------------------------------------------------------------- */
+/* ---- cancelling ---------------------------------------------------------- */
 static void s_run_cancel(gate_future_t *self) {
     atomic_store_explicit(&self->canceller, s_me(), memory_order_relaxed);
     self->cancel(self->cancel_ctx, self);
@@ -379,8 +374,7 @@ void gate_future_cancel(gate_future_t *self) {
         gi_wait_word_wake(&self->state);
 }
 
-/* ---- synchronous calls
- * ------------------------------------------------------------ */
+/* ---- synchronous calls --------------------------------------------------- */
 static _Thread_local gate_future_t *s_last; /* its strings are still in use */
 static pthread_key_t s_key;
 static bool s_key_made;

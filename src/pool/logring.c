@@ -44,8 +44,7 @@ static struct {
 } s_ring = {.mutex = PTHREAD_MUTEX_INITIALIZER,
             .out = PTHREAD_COND_INITIALIZER};
 
-/* ---- levels
- * ------------------------------------------------------------------ */
+/* ---- levels -------------------------------------------------------------- */
 /* Rules are replaced as a whole under a mutex and read under it; the lowest
  * level of all is what the fast path asks first. */
 static struct {
@@ -131,8 +130,7 @@ bool gi_log_enabled(gate_level_t level, const char *part) {
     return level >= needed;
 }
 
-/* ---- a line
- * -------------------------------------------------------------------- */
+/* ---- a line -------------------------------------------------------------- */
 static void s_cut(char *to, size_t room, const char *from) {
     size_t size = strnlen(from, room - 1);
 
@@ -186,8 +184,7 @@ size_t gi_log_format(const gi_log_line_t *line, bool colour, char *out,
     return room ? room - 1 : 0;
 }
 
-/* ---- the user's sink
- * -------------------------------------------------------------- */
+/* ---- the user's sink ----------------------------------------------------- */
 static struct {
     pthread_mutex_t mutex;
     pthread_cond_t idle; /* the sink has returned */
@@ -228,8 +225,7 @@ void gi_log_call_sink(const gi_log_line_t *line) {
     pthread_mutex_unlock(&s_sink.mutex);
 }
 
-/* ---- producers
- * ---------------------------------------------------------------------- */
+/* ---- producers ----------------------------------------------------------- */
 static void s_write_stderr(const gi_log_line_t *line) {
     char text[1200];
     size_t size = gi_log_format(line, false, text, sizeof text);
@@ -299,8 +295,7 @@ bool gate_log_flush(int64_t timeout_ms) {
     return done;
 }
 
-/* ---- the consumer
- * --------------------------------------------------------------------- */
+/* ---- the consumer -------------------------------------------------------- */
 gate_err_t gi_logring_attach(int *fd) {
     gate_err_t e = GATE_OK;
 

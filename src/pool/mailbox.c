@@ -119,8 +119,7 @@ void gi_mailbox_destroy(gi_mailbox_t **self_p) {
     gi_mem_free(self);
 }
 
-/* ---- push -----------------------------------------------------------------
- */
+/* ---- push ---------------------------------------------------------------- */
 static void s_finish(gi_mailbox_t *self) {
     uint64_t bell = atomic_load_explicit(&self->bell, memory_order_relaxed);
 
@@ -205,8 +204,7 @@ void gi_mailbox_close(gi_mailbox_t *self) {
     s_tell_waiters(self);
 }
 
-/* ---- the owner ------------------------------------------------------------
- */
+/* ---- the owner ----------------------------------------------------------- */
 static bool s_has_item(const gi_mailbox_t *self) {
     const s_cell_t *cell = &self->cells[self->head & self->mask];
 

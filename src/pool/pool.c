@@ -19,8 +19,7 @@ struct gi_pool_shared {
     size_t inside;
 };
 
-/* ---- what outlives the pool
- * ---------------------------------------------------- */
+/* ---- what outlives the pool ---------------------------------------------- */
 static gi_pool_shared_t *s_shared_new(const gate_settings_t *from,
                                       gate_pool_t *pool) {
     gi_pool_shared_t *self = gi_mem_calloc(1, sizeof *self);
@@ -82,8 +81,7 @@ static void s_shut(gi_pool_shared_t *self) {
     pthread_mutex_unlock(&self->mutex);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------ */
+/* ---- life ---------------------------------------------------------------- */
 gate_pool_t *gi_pool_make(const gi_pool_base_t *base, const gi_pool_ops_t *ops,
                           void *impl) {
     gate_pool_t *self = gi_mem_calloc(1, sizeof *self);
@@ -118,8 +116,7 @@ void gate_pool_destroy(gate_pool_t **self_p) {
     gi_mem_free(self);
 }
 
-/* ---- by kind
- * ---------------------------------------------------------------------- */
+/* ---- by kind ------------------------------------------------------------- */
 gate_err_t gate_pool_drain(gate_pool_t *self, int64_t timeout_ms) {
     return self->ops->drain(self, timeout_ms);
 }
@@ -175,8 +172,7 @@ gate_value_t *gi_pool_numbers_value(const gi_pool_numbers_t *self) {
         gate_map_(entries, sizeof entries / sizeof *entries));
 }
 
-/* ---- names of functions
- * ------------------------------------------------------------ */
+/* ---- names of functions -------------------------------------------------- */
 /* Open addressing, only ever added to: readers need no lock. A slot's name is
  * stored before its function (release), so whoever sees the one has the other.
  */

@@ -79,7 +79,7 @@ static void s_cancel_sent(gi_procs_t *p, gi_pjob_t *job)
         return;
     }
     int64_t kill_ms = gi_clock_ms() + p->options.grace_ms;
-    atomic_store(&slot->shm.req[job->seq & (slot->shm.cells - 1)].cancel, 1);
+    atomic_store(&gi_shm_request(&slot->shm, job->seq)->cancel, 1);
     gi_shm_wake(&slot->shm);
     if (kill_ms < job->kill_ms) {
         job->kill_ms = kill_ms;
@@ -120,7 +120,7 @@ static void s_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
         job->credit_bytes += bytes;
     if (job && job->state == GI_J_SENT) {
         gi_shm_t *shm = &job->slot->shm;
-        gi_req_cell_t *c = &shm->req[job->seq & (shm->cells - 1)];
+        gi_req_cell_t *c = gi_shm_request(shm, job->seq);
         if (job->credit_items)
             atomic_store(&c->items, job->credit_items);
         if (job->credit_bytes)

@@ -189,7 +189,8 @@ bool gi_send_refresh(gi_slot_t *slot);
 void gi_send_fill(gi_procs_t *p);
 /* Work waits behind work while others idle: takes it back. */
 void gi_send_steal(gi_procs_t *p, int64_t now_ns);
-int gi_send_depth(const gi_procs_t *p);
+/* False: its worker has not claimed it. */
+bool gi_send_begun(const gi_slot_t *slot, const gi_pjob_t *job);
 
 /* ---- procs_slot.c: processes; dispatcher ---------------------------------- */
 gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out) GATE_MUST;

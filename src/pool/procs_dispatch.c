@@ -20,6 +20,7 @@
 #define STATUS_MS 100    /* how long a dead worker's exit status is waited for */
 #define TICK_BUSY_MS 1   /* somebody has more than one job */
 #define TICK_WARM_MS 10  /* something happened a moment ago */
+#define TICK_WORK_MS 1000 /* a worker may have lost its way to the doorbell */
 #define WARM_NS 50000000
 #define STOP_MS 3000     /* then the channel's end kills what is left */
 
@@ -59,7 +60,7 @@ static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec)
     if (rec->kind == GI_RSP_ITEM) {
         job->streamed = true;
         if (!job->sink->item) /* nobody asked for a stream */
-            atomic_store(&s->shm.req[job->seq & (s->shm.cells - 1)].cancel, 1);
+            atomic_store(&gi_shm_request(&s->shm, job->seq)->cancel, 1);
         return s_greedy(job, rec->size) ? NULL : job;
     }
     gi_send_leave(s, job, false);
@@ -150,6 +151,8 @@ static bool s_batch(gi_slot_t *s)
         lie = "a ring position that cannot be";
     if (lie && s->reason != GI_R_CORRUPT)
         s_condemn(s, lie);
+    if (p->options.max_jobs && s->n_done >= (uint64_t)p->options.max_jobs)
+        gi_slot_quit(s, GI_R_JOBS);
     gi_send_fill(p);
     pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < n; i++)
@@ -259,15 +262,21 @@ static bool s_funeral(gi_slot_t *s)
 static void s_spawned(gi_procs_t *p, const gi_zyg_msg_t *m, int pidfd)
 {
     gi_slot_t *s = p->slots[m->slot];
-    if (s->state != GI_S_STARTING || s->generation != m->generation) {
-        if (pidfd >= 0)
-            close(pidfd);
+    bool ours = s->state == GI_S_STARTING && s->generation == m->generation;
+    bool born = m->kind == GI_ZYG_SPAWNED;
+    if (ours && born && pidfd >= 0) {
+        gi_slot_spawned(s, m->pid, pidfd);
         return;
     }
-    if (m->kind == GI_ZYG_FAILED || pidfd < 0)
+    if (born) { /* we cannot watch it: no descriptor for its pidfd */
+        gi_zyg_msg_t end = *m;
+        end.kind = GI_ZYG_KILL;
+        gi_zyg_send(p->channel, &end, sizeof end, NULL, 0, MSG_DONTWAIT);
+    }
+    if (pidfd >= 0)
+        close(pidfd);
+    if (ours)
         gi_slot_failed(s, m->status ? m->status : EMFILE);
-    else
-        gi_slot_spawned(s, m->pid, pidfd);
 }
 
 static void s_message(gi_procs_t *p, const gi_zyg_msg_t *m, int pidfd)
@@ -360,23 +369,25 @@ static bool s_busy(gi_procs_t *p)
             return true;
         idle |= s->in_flight == 0 && !s->stuck && !s->quitting;
         gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
-        waiting |= front && atomic_load(&s->shm.req[front->seq &
-                                                    (s->shm.cells - 1)]
-                                             .claim) ==
-                                GI_CLAIM(front->id, GI_READY);
+        waiting |= front && !gi_send_begun(s, front);
     }
     return idle && waiting;
 }
 
 static int64_t s_tick(gi_procs_t *p, int64_t now_ns)
 {
+    bool working = false;
     if (s_busy(p))
         return TICK_BUSY_MS;
-    for (int i = 0; i < p->n_slots; i++)
-        if (p->slots[i]->state == GI_S_DYING ||
-            (p->slots[i]->stuck && gi_pjob_next(p)))
+    for (int i = 0; i < p->n_slots; i++) {
+        gi_slot_t *s = p->slots[i];
+        if (s->state == GI_S_DYING || (s->stuck && gi_pjob_next(p)))
             return TICK_WARM_MS;
-    return now_ns - p->active_ns < WARM_NS ? TICK_WARM_MS : INT64_MAX;
+        working |= s->in_flight > 0;
+    }
+    if (now_ns - p->active_ns < WARM_NS)
+        return TICK_WARM_MS;
+    return working ? TICK_WORK_MS : INT64_MAX;
 }
 
 /* The policy under the lock; how long to sleep, 0 when there is more to do. */
@@ -397,6 +408,8 @@ static int64_t s_decide(gi_procs_t *p)
     int64_t tick = s_tick(p, now_ns);
     if (tick < sleep_ms)
         sleep_ms = tick;
+    if (p->stopping && sleep_ms > TICK_WARM_MS)
+        sleep_ms = TICK_WARM_MS; /* the end is looked for when awake */
     if (p->ended.n || sleep_ms < 0)
         sleep_ms = 0;
     p->tick_ms = sleep_ms;
@@ -411,8 +424,8 @@ static bool s_answers_wait(gi_procs_t *p)
         gi_slot_t *s = p->slots[i];
         if (s->state != GI_S_UP || s->doomed || s->reader.lie)
             continue;
-        atomic_store(&s->shm.ctl->parent_sleeping, 1);
-        any |= atomic_load(&s->shm.ctl->rsp_tail) != s->reader.head;
+        atomic_store(&s->shm.own->parent_sleeping, 1);
+        any |= atomic_load(&s->shm.own->rsp_tail) != s->reader.head;
     }
     return any;
 }
@@ -421,7 +434,7 @@ static void s_awake(gi_procs_t *p)
 {
     for (int i = 0; i < p->n_slots; i++)
         if (p->slots[i]->state == GI_S_UP)
-            atomic_store(&p->slots[i]->shm.ctl->parent_sleeping, 0);
+            atomic_store(&p->slots[i]->shm.own->parent_sleeping, 0);
     gi_doorbell_wake(&p->bell);
     pthread_mutex_lock(&p->lock);
     p->tick_ms = 0;

@@ -20,11 +20,6 @@ static void s_sooner(int64_t *next, int64_t due)
         *next = due;
 }
 
-static gi_req_cell_t *s_cell(gi_slot_t *s, const gi_pjob_t *job)
-{
-    return &s->shm.req[job->seq & (s->shm.cells - 1)];
-}
-
 /* ---- kills ---------------------------------------------------------------- */
 
 static void s_doom(gi_slot_t *s, gi_pjob_t *job)
@@ -64,13 +59,14 @@ static void s_unbegun(gi_slot_t *s, gi_pjob_t *job)
 /* When to look again. */
 static int64_t s_kill_front(gi_slot_t *s, gi_pjob_t *job, int64_t now)
 {
-    uint64_t claim = atomic_load(&s_cell(s, job)->claim);
+    _Atomic uint64_t *word = gi_shm_claim(&s->shm, job->seq);
+    uint64_t claim = atomic_load(word);
     if (claim == GI_CLAIM(job->id, GI_READY)) {
         s_unbegun(s, job);
         return now;
     }
     if (claim == GI_CLAIM(job->id, GI_RUNNING)) {
-        if (atomic_compare_exchange_strong(&s_cell(s, job)->claim, &claim,
+        if (atomic_compare_exchange_strong(word, &claim,
                                            GI_CLAIM(job->id, GI_DOOMED)))
             s_doom(s, job);
         return now;
@@ -87,7 +83,7 @@ static int64_t s_kill_front(gi_slot_t *s, gi_pjob_t *job, int64_t now)
 static void s_soft(gi_slot_t *s, gi_pjob_t *job, int64_t now)
 {
     job->soft_passed = true;
-    atomic_store(&s_cell(s, job)->cancel, 1);
+    atomic_store(&gi_shm_request(&s->shm, job->seq)->cancel, 1);
     gi_shm_wake(&s->shm);
     if (now + s->pool->options.grace_ms < job->kill_ms) {
         job->kill_ms = now + s->pool->options.grace_ms;

@@ -128,7 +128,7 @@ static void s_end(gi_rsp_reader_t *self)
 bool gi_rsp_read(gi_rsp_reader_t *self)
 {
     gi_shm_ctl_t *ctl = self->shm->ctl;
-    uint32_t waiting = atomic_load(&ctl->rsp_tail) - self->head;
+    uint32_t waiting = atomic_load(&self->shm->own->rsp_tail) - self->head;
     s_begin(self);
     if (waiting == 0 || self->lie)
         return false;

@@ -16,17 +16,12 @@
 #define DEPTH_NS 200000
 #define STEAL_NS 500000
 
-static gi_req_cell_t *s_cell(gi_slot_t *slot, uint32_t seq)
-{
-    return &slot->shm.req[seq & (slot->shm.cells - 1)];
-}
-
 static gi_pjob_t **s_place(gi_slot_t *slot, uint32_t seq)
 {
     return &slot->jobs[seq & (slot->shm.cells - 1)];
 }
 
-int gi_send_depth(const gi_procs_t *p)
+static int s_depth(const gi_procs_t *p)
 {
     int64_t n = DEPTH_NS / (p->run_ns > 0 ? p->run_ns : 1);
     int64_t max = p->config.cells / 2;
@@ -36,13 +31,13 @@ int gi_send_depth(const gi_procs_t *p)
 gi_slot_t *gi_send_pick(gi_procs_t *p)
 {
     gi_slot_t *best = NULL;
-    int depth = gi_send_depth(p);
+    int depth = s_depth(p);
     for (int i = 0; i < p->n_slots; i++) {
         gi_slot_t *s = p->slots[i];
         if (s->state != GI_S_UP || s->quitting || s->doomed || s->stuck ||
             s->in_flight >= depth)
             continue;
-        if (p->options.max_jobs && s->in_flight > 0 &&
+        if (p->options.max_jobs &&
             s->n_done + (uint64_t)s->in_flight >=
                 (uint64_t)p->options.max_jobs)
             continue;
@@ -56,7 +51,7 @@ gi_slot_t *gi_send_pick(gi_procs_t *p)
 
 bool gi_send_refresh(gi_slot_t *slot)
 {
-    uint32_t head = atomic_load(&slot->shm.ctl->req_head);
+    uint32_t head = atomic_load(&slot->shm.own->req_head);
     if (head - slot->head > slot->tail - slot->head)
         return false;
     if (head != slot->head) {
@@ -144,7 +139,7 @@ static bool s_fill_payload(gi_slot_t *slot, gi_req_cell_t *c,
 bool gi_send(gi_slot_t *slot, gi_pjob_t *job)
 {
     gi_procs_t *p = slot->pool;
-    gi_req_cell_t *c = s_cell(slot, slot->tail);
+    gi_req_cell_t *c = gi_shm_request(&slot->shm, slot->tail);
     uint64_t id = p->next_id;
     if (!gi_send_refresh(slot) || slot->tail - slot->head >= slot->shm.cells ||
         !s_fill_payload(slot, c, job, id))
@@ -159,8 +154,8 @@ bool gi_send(gi_slot_t *slot, gi_pjob_t *job)
     slot->lane_end[slot->tail & (slot->shm.cells - 1)] = slot->lane_tail;
     if (slot->in_flight++ == 0)
         slot->front_ns = gi_clock_ns();
-    atomic_store_explicit(&c->claim, GI_CLAIM(id, GI_READY),
-                          memory_order_relaxed); /* published by the tail */
+    atomic_store_explicit(gi_shm_claim(&slot->shm, job->seq),
+                          GI_CLAIM(id, GI_READY), memory_order_relaxed); /* published by the tail */
     atomic_store(&slot->shm.ctl->req_tail, ++slot->tail);
     return true;
 }
@@ -198,10 +193,17 @@ void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died)
     slot->front_ns = gi_clock_ns();
 }
 
+bool gi_send_begun(const gi_slot_t *slot, const gi_pjob_t *job)
+{
+    return atomic_load(gi_shm_claim(&slot->shm, job->seq)) !=
+           GI_CLAIM(job->id, GI_READY);
+}
+
 bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job)
 {
     uint64_t ready = GI_CLAIM(job->id, GI_READY);
-    if (!atomic_compare_exchange_strong(&s_cell(slot, job->seq)->claim, &ready,
+    if (!atomic_compare_exchange_strong(gi_shm_claim(&slot->shm, job->seq),
+                                        &ready,
                                         GI_CLAIM(job->id, GI_REVOKED)))
         return false;
     s_take_out(slot, job);
@@ -261,8 +263,7 @@ void gi_send_steal(gi_procs_t *p, int64_t now_ns)
         gi_pjob_t *front = gi_send_front(s);
         if (!front || s->state != GI_S_UP || now_ns - s->front_ns < STEAL_NS)
             continue;
-        bool begun = atomic_load(&s_cell(s, front->seq)->claim) !=
-                     GI_CLAIM(front->id, GI_READY);
+        bool begun = gi_send_begun(s, front);
         if (s->in_flight > begun)
             s_steal_from(s, begun ? (s->in_flight + 1) / 2 : s->in_flight);
     }

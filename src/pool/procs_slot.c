@@ -259,23 +259,35 @@ static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how)
         p->worker_lost++;
 }
 
-static void s_requeue_rest(gi_slot_t *s)
+/* Of a dead worker's jobs only the front can have been begun. When its memory
+ * is not to be believed the front may be one whose answer was written over: then
+ * the others that were begun are those whose claim says so. */
+static bool s_ran(gi_slot_t *s, const gi_pjob_t *job, const gi_pjob_t *front)
 {
+    uint64_t claim = atomic_load(gi_shm_claim(&s->shm, job->seq));
+    if (s->reason != GI_R_CORRUPT)
+        return job == front && gi_send_begun(s, job);
+    return job == front || claim == GI_CLAIM(job->id, GI_RUNNING) ||
+           claim == GI_CLAIM(job->id, GI_DONE);
+}
+
+/* The last first, so that the queue gets them back in order. */
+static void s_settle(gi_slot_t *s, const char *how)
+{
+    gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
     uint32_t mask = s->shm.cells - 1;
-    for (uint32_t seq = s->tail; seq != s->front && s->in_flight > 0;) {
+    for (uint32_t seq = s->tail; s->in_flight > 0;) {
         gi_pjob_t *job = s->jobs[--seq & mask];
         if (!job)
             continue;
+        if (s_ran(s, job, front)) {
+            s_lose(s, job, how);
+            continue;
+        }
         s->jobs[seq & mask] = NULL;
         s->in_flight--;
         gi_pjob_queue(s->pool, job, true);
     }
-}
-
-static bool s_begun(gi_slot_t *s, const gi_pjob_t *job)
-{
-    return atomic_load(&s->shm.req[job->seq & (s->shm.cells - 1)].claim) !=
-           GI_CLAIM(job->id, GI_READY);
 }
 
 void gi_slot_bury(gi_slot_t *s)
@@ -291,10 +303,7 @@ void gi_slot_bury(gi_slot_t *s)
     if (!clean && s->reason != GI_R_CANCEL && s->reason != GI_R_RESIZE)
         gate_log(GATE_WARN, "pool", "%s: worker %d %s", p->name, (int)s->pid,
                  how);
-    gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
-    if (front && (s->reason == GI_R_CORRUPT || s_begun(s, front)))
-        s_lose(s, front, how);
-    s_requeue_rest(s);
+    s_settle(s, how);
     memset(s->jobs, 0, s->shm.cells * sizeof *s->jobs);
     s->in_flight = 0;
     s_close(&s->pidfd);

@@ -62,8 +62,7 @@ static void *s_me(void) {
     return &me;
 }
 
-/* ---- life ------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 gate_stream_t *gi_stream_new(const gate_settings_t *settings,
                              const gi_stream_options_t *options) {
     gate_stream_t *self = gi_mem_calloc(1, sizeof *self);
@@ -117,8 +116,7 @@ static void s_drop(gate_stream_t *self) {
     gi_mem_free(self);
 }
 
-/* ---- with the mutex held
- * ----------------------------------------------------- */
+/* ---- with the mutex held ------------------------------------------------- */
 /* Something changed for the reader: the descriptor follows, a waiter looks. */
 static void s_tell_reader(gate_stream_t *self) {
     bool readable = self->count || self->ended;
@@ -200,8 +198,7 @@ static void s_stop_producer(gate_stream_t *self) {
     s_call_producer(self, true, 0, 0);
 }
 
-/* ---- the producer
- * -------------------------------------------------------------- */
+/* ---- the producer -------------------------------------------------------- */
 static gate_err_t s_push(gate_stream_t *self, const s_item_t *item) {
     gate_err_t e;
 
@@ -287,8 +284,7 @@ bool gi_stream_abandoned(const gate_stream_t *self) {
     return gone;
 }
 
-/* ---- the reader
- * ------------------------------------------------------------------ */
+/* ---- the reader ---------------------------------------------------------- */
 void gate_stream_destroy(gate_stream_t **self_p) {
     gate_stream_t *self = *self_p;
 
@@ -374,33 +370,32 @@ static gate_err_t s_decode(gate_stream_t *self, const s_item_t *item) {
     return e;
 }
 
-static gate_err_t s_tell(const gate_stream_t *self, gate_err_t e,
-                         int64_t timeout_ms) {
+/* Why nothing was waited for: our own story, not the producer's. */
+static gate_err_t s_tell_wait(gate_err_t e, int64_t timeout_ms) {
     if (e == GATE_TIMEOUT)
         return gi_err(e, "no item of the stream within %lld ms",
                       (long long)timeout_ms);
     if (e == GATE_WOULDBLOCK)
         return gi_err(e, "waiting for a stream on the thread of actor %s",
                       gi_actor_thread());
-    if (e == GATE_EOS || e == GATE_BUSY)
-        return e; /* not a failure: no story */
-    return gi_error_publish(&self->error);
+    return e; /* GATE_BUSY: not a failure, no story */
 }
 
 static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
                          gate_slot_t out) {
     s_item_t item;
-    gate_err_t e;
+    gate_err_t waited, e;
 
     gate_value_destroy(&self->value);
     gi_arena_fini(&self->arena);
     pthread_mutex_lock(&self->mutex);
-    e = s_await(self, timeout_ms);
-    if (e == GATE_OK)
-        e = s_take(self, &item);
+    waited = s_await(self, timeout_ms);
+    e = waited == GATE_OK ? s_take(self, &item) : waited;
     pthread_mutex_unlock(&self->mutex);
+    if (waited != GATE_OK)
+        return s_tell_wait(waited, timeout_ms);
     if (e != GATE_OK)
-        return s_tell(self, e, timeout_ms);
+        return e == GATE_EOS ? e : gi_error_publish(&self->error);
     e = s_decode(self, &item);
     if (e != GATE_OK)
         return e;

@@ -14,8 +14,7 @@
 #include "rpc.h"
 #include "stream.h"
 
-/* ---- arguments
- * ------------------------------------------------------------------ */
+/* ---- arguments ----------------------------------------------------------- */
 /* Queues among the arguments become references to the request's queues. */
 static gate_err_t s_refer_queues(gi_submit_t *self, gate_arg_t *args, size_t n,
                                  gi_buf_t *refs) {
@@ -104,8 +103,7 @@ gate_err_t gi_submit_init(gi_submit_t *self, gate_pool_t *pool, gate_fn *fn,
 
 void gi_submit_fini(gi_submit_t *self) { gi_buf_fini(&self->packed); }
 
-/* ---- one result
- * --------------------------------------------------------------------- */
+/* ---- one result ---------------------------------------------------------- */
 /* References: the submitting thread's (until the ticket is stored) and the
  * sink's. */
 typedef struct s_one {
@@ -214,8 +212,7 @@ gate_future_t *gate_submit_(gate_pool_t *self, gate_fn *fn,
     return gate_submit_with_(self, fn, NULL, args, n);
 }
 
-/* ---- a stream
- * -------------------------------------------------------------------------- */
+/* ---- a stream ------------------------------------------------------------ */
 typedef struct s_many {
     gi_ref_t ref; /* as s_one_t */
     gate_pool_t *pool;

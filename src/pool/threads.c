@@ -63,8 +63,7 @@ struct gi_threads {
     char name[12];
 };
 
-/* ---- under the mutex ------------------------------------------------------
- */
+/* ---- under the mutex ----------------------------------------------------- */
 /* Decides to wake a worker if one is idle; true: signal after the unlock. */
 static bool s_wants_wake(gi_threads_t *self) {
     if (!self->idle || self->waking)
@@ -156,8 +155,7 @@ static bool s_leaves_work(const gi_threads_t *self) {
     return false;
 }
 
-/* ---- a worker --------------------------------------------------------------
- */
+/* ---- a worker ------------------------------------------------------------ */
 /* Waits for work; false: leave. */
 static bool s_get_work(s_worker_t *worker) {
     gi_threads_t *self = worker->pool;
@@ -256,8 +254,7 @@ static gate_err_t s_start_worker(gi_threads_t *self) {
                   strerror(error));
 }
 
-/* ---- life ------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 gate_err_t gi_threads_new(const char *name, int workers, size_t queue_max,
                           gi_threads_t **out) {
     gi_threads_t *self = gi_mem_calloc(1, sizeof *self);
@@ -357,8 +354,7 @@ gate_err_t gi_threads_drain(gi_threads_t *self, int64_t timeout_ms) {
                 : GATE_OK;
 }
 
-/* ---- submit ----------------------------------------------------------------
- */
+/* ---- submit -------------------------------------------------------------- */
 static bool s_grow(gi_threads_t *self) {
     gi_job_t **ring = gi_mem_alloc(2 * self->room * sizeof *ring);
     size_t i;

@@ -79,14 +79,12 @@ static bool s_work(const gi_worker_t *self)
 
 static void s_loop(gi_worker_t *self)
 {
-    gi_shm_ctl_t *c = self->shm.ctl;
     for (;;) {
         gi_worker_wait(self, s_work);
-        if (atomic_load(&c->req_tail) == self->req_head)
+        if (atomic_load(&self->shm.ctl->req_tail) == self->req_head)
             return; /* told to quit, and nothing left */
-        gi_worker_job(self,
-                      &self->shm.req[self->req_head & (self->shm.cells - 1)]);
-        atomic_store(&c->req_head, ++self->req_head);
+        gi_worker_job(self);
+        atomic_store(&self->shm.own->req_head, ++self->req_head);
     }
 }
 

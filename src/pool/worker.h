@@ -33,8 +33,8 @@ typedef struct gi_worker {
  * socket that descriptors come by. */
 void gi_worker_main(int shm_fd, int bell_fd, int out_fd, int ctl_fd)
     __attribute__((noreturn));
-/* worker_job.c: runs the job in the cell at req_head, unless it was revoked. */
-void gi_worker_job(gi_worker_t *self, gi_req_cell_t *cell);
+/* worker_job.c: runs the job at req_head, unless it was revoked. */
+void gi_worker_job(gi_worker_t *self);
 /* worker_out.c: waits until ready(self); the parent knows all we said. */
 typedef bool gi_worker_ready_fn(const gi_worker_t *self);
 void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready);

@@ -2,6 +2,7 @@
 /* worker_job.c -- one job: claim it, run it, answer. The claim decides every
  * race with the parent: a job that was revoked is not run, one that was doomed
  * does not answer. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -150,6 +151,15 @@ static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
     return gi_call_invoke(call, address.fn);
 }
 
+/* What a job has overwritten cannot be trusted by those behind it: the parent
+ * gives them to another worker. */
+static void s_corrupt(void) __attribute__((noreturn));
+static void s_corrupt(void)
+{
+    fprintf(stderr, "a job wrote over its worker's memory\n");
+    _exit(126);
+}
+
 static void s_answer_error(gi_worker_t *self, const gate_error_t *story)
 {
     unsigned char out[16384];
@@ -175,14 +185,39 @@ static void s_answer(gi_worker_t *self, gate_err_t e)
         s_answer_error(self, &call->error.story);
 }
 
-void gi_worker_job(gi_worker_t *self, gi_req_cell_t *cell)
+/* From READY to RUNNING; false: it was revoked. Any other claim means that an
+ * earlier job wrote where it should not have. */
+static bool s_claim(gi_worker_t *self, _Atomic uint64_t *word)
 {
-    uint64_t claim = atomic_load(&cell->claim);
+    uint64_t claim = atomic_load(word);
     self->id = claim >> 3;
-    if (claim != GI_CLAIM(self->id, GI_READY) ||
-        !atomic_compare_exchange_strong(&cell->claim, &claim,
-                                        GI_CLAIM(self->id, GI_RUNNING)))
-        return; /* revoked */
+    if (claim == GI_CLAIM(self->id, GI_READY) &&
+        atomic_compare_exchange_strong(word, &claim,
+                                       GI_CLAIM(self->id, GI_RUNNING)))
+        return true;
+    if (claim != GI_CLAIM(self->id, GI_REVOKED))
+        s_corrupt();
+    return false;
+}
+
+static void s_done(gi_worker_t *self, _Atomic uint64_t *word)
+{
+    uint64_t claim = GI_CLAIM(self->id, GI_RUNNING);
+    if (atomic_compare_exchange_strong(word, &claim,
+                                       GI_CLAIM(self->id, GI_DONE)))
+        return;
+    if (claim != GI_CLAIM(self->id, GI_DOOMED))
+        s_corrupt();
+    for (;;) /* the kill is on its way */
+        pause();
+}
+
+void gi_worker_job(gi_worker_t *self)
+{
+    gi_req_cell_t *cell = gi_shm_request(&self->shm, self->req_head);
+    _Atomic uint64_t *word = gi_shm_claim(&self->shm, self->req_head);
+    if (!s_claim(self, word))
+        return;
     void *mapped = NULL;
     gate_err_t e;
     self->cell = cell;
@@ -197,11 +232,7 @@ void gi_worker_job(gi_worker_t *self, gi_req_cell_t *cell)
         e = gi_err(GATE_NOMEM, "no memory for the arguments");
         gi_error_set(&self->call.error, gate_error());
     }
-    claim = GI_CLAIM(self->id, GI_RUNNING);
-    if (!atomic_compare_exchange_strong(&cell->claim, &claim,
-                                        GI_CLAIM(self->id, GI_DONE)))
-        for (;;) /* doomed: the kill is on its way */
-            pause();
+    s_done(self, word);
     s_answer(self, e);
     s_close_queues(self);
     if (mapped && mapped != MAP_FAILED)

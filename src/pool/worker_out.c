@@ -26,8 +26,8 @@ void gi_worker_ring(gi_worker_t *self)
     if (self->unreported == 0)
         return;
     self->unreported = 0;
-    if (atomic_load(&self->shm.ctl->parent_sleeping) &&
-        atomic_exchange(&self->shm.ctl->parent_sleeping, 0))
+    if (atomic_load(&self->shm.own->parent_sleeping) &&
+        atomic_exchange(&self->shm.own->parent_sleeping, 0))
         if (write(self->bell_fd, &one, sizeof one) < 0)
             return; /* the parent looks again at its next tick */
 }
@@ -35,6 +35,7 @@ void gi_worker_ring(gi_worker_t *self)
 void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready)
 {
     gi_shm_ctl_t *c = self->shm.ctl;
+    gi_shm_own_t *own = self->shm.own;
     if (ready(self))
         return;
     gi_worker_ring(self);
@@ -48,10 +49,10 @@ void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready)
     }
     while (!ready(self)) {
         uint32_t seen = atomic_load(&c->bell);
-        atomic_store(&c->sleeping, 1);
+        atomic_store(&own->sleeping, 1);
         if (!ready(self))
             gi_futex_wait(&c->bell, seen, -1);
-        atomic_store(&c->sleeping, 0);
+        atomic_store(&own->sleeping, 0);
     }
 }
 
@@ -73,7 +74,7 @@ static bool s_lane_free(const gi_worker_t *self)
 static void s_publish(gi_worker_t *self)
 {
     self->rsp_tail++;
-    atomic_store(&self->shm.ctl->rsp_tail, self->rsp_tail);
+    atomic_store(&self->shm.own->rsp_tail, self->rsp_tail);
     if (self->unreported++ == 0)
         self->unreported_ns = gi_clock_ns();
 }

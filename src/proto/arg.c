@@ -4,8 +4,7 @@
 #include "mp.h"
 #include "value.h"
 
-/* ---- making ---------------------------------------------------------------
- */
+/* ---- making ------------------------------------------------------------- */
 gate_arg_t gate_null(const void *ignored) {
     (void)ignored;
     return (gate_arg_t){.type = GATE_A_NIL};
@@ -86,8 +85,7 @@ gate_arg_t gate_timeout_ms(int64_t ms) {
     return (gate_arg_t){.type = GATE_A_TIMEOUT, .as.i = ms};
 }
 
-/* ---- packing --------------------------------------------------------------
- */
+/* ---- packing ------------------------------------------------------------ */
 /* Deeper than this no peer of ours decodes; it also ends a list that holds
  * itself. */
 enum { S_DEPTH_MAX = GI_DEPTH_MAX };

@@ -62,8 +62,7 @@ gate_err_t gi_err_of_class(const char *cls) {
     return GATE_RAISED;
 }
 
-/* ---- three strings in one block -------------------------------------------
- */
+/* ---- three strings in one block ----------------------------------------- */
 static size_t s_block_size(const gate_error_t *story) {
     return strlen(story->cls) + strlen(story->text) + strlen(story->traceback) +
            3;
@@ -94,8 +93,7 @@ static gate_error_t s_story(gate_err_t code, const char *cls, const char *text,
                           text ? text : "", traceback ? traceback : ""};
 }
 
-/* ---- the thread's story
- * ----------------------------------------------------*/
+/* ---- the thread's story -------------------------------------------------- */
 enum { S_ROOM = 1000 };
 
 static _Thread_local struct {
@@ -183,8 +181,7 @@ int gate_perror(const char *what) {
     return gate_exit_code(e->code);
 }
 
-/* ---- errors with strings of their own -------------------------------------
- */
+/* ---- errors with strings of their own ----------------------------------- */
 void gi_error_init(gi_error_t *self) {
     *self = (gi_error_t){.story = {GATE_OK, "", "", ""}};
 }

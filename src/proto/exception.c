@@ -12,8 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- writing --------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------ */
 static void s_text(gi_buf_t *out, const char *s) {
     gi_buf_append(out, s, strlen(s));
 }
@@ -110,8 +109,7 @@ gate_err_t gi_rpc_pack_exception(gi_buf_t *out, const char *cls,
     return e;
 }
 
-/* ---- reading --------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------ */
 typedef struct s_literal {
     const char *at, *end; /* between the quotes */
 } s_literal_t;

@@ -81,8 +81,7 @@ static gate_err_t s_id_and_body(s_cursor_t *c, unsigned *request_id,
     return e;
 }
 
-/* ---- client and broker ----------------------------------------------------
- */
+/* ---- client and broker -------------------------------------------------- */
 gate_err_t gi_mdp_parse_request(const gate_bytes_t *f, size_t n, bool zap,
                                 gi_mdp_request_t *out) {
     s_cursor_t c;
@@ -113,8 +112,7 @@ gate_err_t gi_mdp_parse_reply(const gate_bytes_t *f, size_t n,
     return e;
 }
 
-/* ---- broker and worker ----------------------------------------------------
- */
+/* ---- broker and worker -------------------------------------------------- */
 static gate_err_t s_command(s_cursor_t *c, int *out) {
     gate_bytes_t frame = c->f[c->at];
     int command = frame.size == 1 ? *(const unsigned char *)frame.data : 0;
@@ -191,8 +189,7 @@ gate_err_t gi_mdp_parse_broker(const gate_bytes_t *f, size_t n,
     return e;
 }
 
-/* ---- READY's line ---------------------------------------------------------
- */
+/* ---- READY's line ------------------------------------------------------- */
 static gate_err_t s_parse_max(gate_bytes_t digits, int64_t *out) {
     const char *p = digits.data;
     int64_t max = 0;

@@ -8,8 +8,7 @@
 
 #include <string.h>
 
-/* ---- reading --------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------ */
 typedef enum gi_mp_kind {
     GI_MP_NIL,
     GI_MP_BOOL,
@@ -96,8 +95,7 @@ static inline size_t gi_mp_head(const unsigned char *p, size_t left,
     return size;
 }
 
-/* ---- writing: failures stay in buf->failed --------------------------------
- */
+/* ---- writing: failures stay in buf->failed ------------------------------ */
 static inline void gi_mp_put_be(gi_buf_t *to, unsigned first, uint64_t v,
                                 unsigned width) {
     if (!gi_buf_reserve(to, 9))

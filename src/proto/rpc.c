@@ -13,8 +13,7 @@ const unsigned char gi_rpc_ok_prefix[8] = "\x82\xa6"
 const unsigned char gi_rpc_ok_suffix[11] = "\xa9"
                                            "exception\xc0";
 
-/* ---- requests -------------------------------------------------------------
- */
+/* ---- requests ----------------------------------------------------------- */
 static gate_err_t s_pack_positional(gi_buf_t *out, const gate_arg_t *args,
                                     size_t n, size_t n_positional,
                                     const gate_settings_t *settings) {
@@ -101,8 +100,7 @@ gate_err_t gi_rpc_parse_func(gate_bytes_t frame, gate_bytes_t *func) {
     return GATE_OK;
 }
 
-/* ---- single replies -------------------------------------------------------
- */
+/* ---- single replies ----------------------------------------------------- */
 typedef struct s_reply {
     gate_bytes_t result, exception; /* packed; size 0 = absent */
 } s_reply_t;
@@ -202,8 +200,7 @@ gate_err_t gi_rpc_take_reply(const void *data, size_t size,
     return e;
 }
 
-/* ---- which kind of message ------------------------------------------------
- */
+/* ---- which kind of message ---------------------------------------------- */
 static bool s_is(gate_bytes_t frame, const char *tag) {
     size_t size = strlen(tag);
     return frame.size == size && !memcmp(frame.data, tag, size);

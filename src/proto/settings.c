@@ -1,112 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* settings.c -- one table made of settings.def; every way in (file,
- * environment, code) ends in s_put, which knows bounds and lists.
+/* settings.c -- life and every way in: file, environment and code end in s_put,
+ * which knows bounds and lists.
  * Law: origin[i] == S_DEFAULT means the field holds the table's default, and
  * then a string is a literal; otherwise it is this object's own. */
-#include "settings.h"
+#include "settings_table.h"
 #include "mem.h"
 #include "settings_text.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <locale.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 typedef enum s_origin { S_DEFAULT, S_FILE, S_ENV, S_CODE } s_origin_t;
-typedef enum s_type { S_INT, S_F64, S_BOOL, S_STR } s_type_t;
 
-typedef struct s_row {
-    const char *name, *unit, *doc, *str;
-    s_type_t type;
-    size_t offset;
-    int64_t i, i_min, i_max; /* default and bounds; also of a bool */
-    double d, d_min, d_max;
-} s_row_t;
-
-#define S_AT(name) offsetof(gate_settings_t, name)
-static const s_row_t s_rows[] = {
-#define GI_S_INT(name, unit, dflt, min, max, doc) \
-    {#name, unit, doc, NULL, S_INT, S_AT(name), dflt, min, max, 0, 0, 0},
-#define GI_S_F64(name, unit, dflt, min, max, doc) \
-    {#name, unit, doc, NULL, S_F64, S_AT(name), 0, 0, 0, dflt, min, max},
-#define GI_S_BOOL(name, dflt, doc) \
-    {#name, "", doc, NULL, S_BOOL, S_AT(name), dflt, 0, 1, 0, 0, 0},
-#define GI_S_STR(name, dflt, doc) \
-    {#name, "", doc, dflt, S_STR, S_AT(name), 0, 0, 0, 0, 0, 0},
-#include "settings.def"
-#undef GI_S_INT
-#undef GI_S_F64
-#undef GI_S_BOOL
-#undef GI_S_STR
-};
-enum { S_COUNT = sizeof s_rows / sizeof *s_rows };
-
-/* The place of a setting in the table. */
-enum {
-#define GI_S_INT(name, ...) S_IS_##name,
-#define GI_S_F64 GI_S_INT
-#define GI_S_BOOL GI_S_INT
-#define GI_S_STR GI_S_INT
-#include "settings.def"
-#undef GI_S_INT
-#undef GI_S_F64
-#undef GI_S_BOOL
-#undef GI_S_STR
-};
-
-static unsigned char s_no_origin[S_COUNT];
-/* The one object whose strings are all literals; the field is not const. */
-#define S_LITERAL(s) ((char *)(uintptr_t)(s))
-static const gate_settings_t s_defaults = {
-#define GI_S_INT(name, unit, dflt, min, max, doc) .name = (dflt),
-#define GI_S_F64(name, unit, dflt, min, max, doc) .name = (dflt),
-#define GI_S_BOOL(name, dflt, doc) .name = (dflt),
-#define GI_S_STR(name, dflt, doc) .name = S_LITERAL(dflt),
-#include "settings.def"
-#undef GI_S_INT
-#undef GI_S_F64
-#undef GI_S_BOOL
-#undef GI_S_STR
-    .origin = s_no_origin,
-    .stuck = {.story = {GATE_OK, "", "", ""}},
-};
-
-const gate_settings_t *gi_settings_defaults(void) { return &s_defaults; }
-
-/* ---- the fields -----------------------------------------------------------
- */
-static void *s_field(gate_settings_t *self, const s_row_t *row) {
+static void *s_field(gate_settings_t *self, const gi_setting_t *row) {
     return (char *)self + row->offset;
 }
 
-static const void *s_field_of(const gate_settings_t *self, const s_row_t *row) {
-    return (const char *)self + row->offset;
-}
-
-static char *const *s_str(const gate_settings_t *self, const s_row_t *row) {
-    return s_field_of(self, row);
-}
-
-static const s_row_t *s_find(const char *name) {
-    for (size_t i = 0; i < S_COUNT; i++)
-        if (!strcmp(s_rows[i].name, name))
-            return &s_rows[i];
-    return NULL;
-}
-
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life --------------------------------------------------------------- */
 static gate_settings_t *s_new(void) {
     gate_settings_t *self = gi_mem_alloc(sizeof *self);
     if (!self)
         return NULL;
-    *self = s_defaults;
-    self->origin = gi_mem_calloc(S_COUNT, 1);
+    *self = *gi_settings_defaults();
+    self->origin = gi_mem_calloc(GI_SETTINGS_COUNT, 1);
     if (!self->origin) {
         gi_mem_free(self);
         return NULL;
@@ -119,33 +38,34 @@ void gate_settings_destroy(gate_settings_t **self_p) {
     if (!self)
         return;
     *self_p = NULL;
-    for (size_t i = 0; i < S_COUNT; i++)
-        if (s_rows[i].type == S_STR && self->origin[i])
-            gi_mem_free(*s_str(self, &s_rows[i]));
+    for (size_t i = 0; i < GI_SETTINGS_COUNT; i++)
+        if (gi_settings_table[i].type == GI_SETTING_STR && self->origin[i])
+            gi_mem_free(*(char **)s_field(self, &gi_settings_table[i]));
     gi_mem_free(self->origin);
     gi_mem_free(self->warning);
     gi_error_fini(&self->stuck);
     gi_mem_free(self);
 }
 
-static bool s_dup_string(char *const *from, char **to) {
-    *to = *from ? gi_mem_strdup(*from) : NULL;
-    return *to || !*from;
+static bool s_dup_string(const char *from, char **to) {
+    *to = from ? gi_mem_strdup(from) : NULL;
+    return *to || !from;
 }
 
 gate_settings_t *gate_settings_dup(const gate_settings_t *from) {
     gate_settings_t *self = s_new();
     if (!self)
         return NULL;
-    bool ok = s_dup_string(&from->warning, &self->warning);
-    for (size_t i = 0; i < S_COUNT && ok; i++) {
-        const s_row_t *row = &s_rows[i];
+    bool ok = s_dup_string(from->warning, &self->warning);
+    for (size_t i = 0; i < GI_SETTINGS_COUNT && ok; i++) {
+        const gi_setting_t *row = &gi_settings_table[i];
         static const size_t sizes[] = {sizeof(int64_t), sizeof(double),
                                        sizeof(bool)};
-        if (row->type != S_STR)
-            memcpy(s_field(self, row), s_field_of(from, row), sizes[row->type]);
+        if (row->type != GI_SETTING_STR)
+            memcpy(s_field(self, row), gi_settings_field(from, row),
+                   sizes[row->type]);
         else if (from->origin[i])
-            ok = s_dup_string(s_str(from, row), s_field(self, row));
+            ok = s_dup_string(gi_settings_str(from, row), s_field(self, row));
         self->origin[i] = from->origin[i];
     }
     self->hooks = from->hooks;
@@ -156,8 +76,7 @@ gate_settings_t *gate_settings_dup(const gate_settings_t *from) {
     return self;
 }
 
-/* ---- warnings -------------------------------------------------------------
- */
+/* ---- warnings ----------------------------------------------------------- */
 static bool s_warn(gate_settings_t *self, const char *name, const char *what) {
     char text[300];
     snprintf(text, sizeof text, "%.200s: %s", name, what);
@@ -176,31 +95,30 @@ const char *gi_settings_warning(const gate_settings_t *self) {
     return self->warning ? self->warning : "";
 }
 
-/* ---- one value: bounds, lists, storing ------------------------------------
- */
+/* ---- one value: bounds, lists, storing ---------------------------------- */
 typedef struct s_value {
-    s_type_t type;
+    gi_setting_type_t type;
     int64_t i;
     double d;
     const char *s; /* NULL: none */
 } s_value_t;
 
 /* Words that a setting must be one of, and the others that need a look. */
-static gate_err_t s_check_text(const s_row_t *row, const char *s) {
-    switch ((int)(row - s_rows)) {
-    case S_IS_route:
+static gate_err_t s_check_text(const gi_setting_t *row, const char *s) {
+    switch ((int)(row - gi_settings_table)) {
+    case GI_IS_route:
         return gi_settings_one_of(row->name, s, "auto", "broker", "local",
                                   NULL);
-    case S_IS_huge_policy:
+    case GI_IS_huge_policy:
         return gi_settings_one_of(row->name, s, "adaptive", "compress", "store",
                                   NULL);
-    case S_IS_log_level:
+    case GI_IS_log_level:
         return gi_settings_check_level(row->name, s, strlen(s));
-    case S_IS_log_levels:
+    case GI_IS_log_levels:
         return gi_settings_check_levels(row->name, s);
-    case S_IS_mdp_internal_service:
-    case S_IS_service_default_name:
-    case S_IS_huge_data_compress_module:
+    case GI_IS_mdp_internal_service:
+    case GI_IS_service_default_name:
+    case GI_IS_huge_data_compress_module:
         if (!*s)
             return gi_err(GATE_BADARG, "%s: empty: must be a name", row->name);
         return GATE_OK;
@@ -209,10 +127,10 @@ static gate_err_t s_check_text(const s_row_t *row, const char *s) {
     }
 }
 
-static gate_err_t s_check(const s_row_t *row, const s_value_t *v) {
-    if (row->type == S_STR)
+static gate_err_t s_check(const gi_setting_t *row, const s_value_t *v) {
+    if (row->type == GI_SETTING_STR)
         return v->s ? s_check_text(row, v->s) : GATE_OK;
-    if (row->type == S_F64) {
+    if (row->type == GI_SETTING_F64) {
         if (v->d >= row->d_min && v->d <= row->d_max)
             return GATE_OK;
         return gi_err(GATE_BADARG,
@@ -226,89 +144,84 @@ static gate_err_t s_check(const s_row_t *row, const s_value_t *v) {
                   "%s: %" PRId64 " is out of bounds: must be %s from %" PRId64
                   " to %" PRId64 "%s%s",
                   row->name, v->i,
-                  row->type == S_BOOL ? "a bool," : "an integer", row->i_min,
-                  row->i_max, *row->unit ? " " : "", row->unit);
+                  row->type == GI_SETTING_BOOL ? "a bool," : "an integer",
+                  row->i_min, row->i_max, *row->unit ? " " : "", row->unit);
 }
 
 /* huge_data_sizeof sets the chunk size too, unless it or the threshold was set
  * by its own name. The threshold: gi_settings_huge_threshold. */
 static void s_derive(gate_settings_t *self) {
-    if (self->origin[S_IS_huge_chunk_bytes])
+    if (self->origin[GI_IS_huge_chunk_bytes])
         return;
-    const s_row_t *row = &s_rows[S_IS_huge_chunk_bytes];
-    bool seed = self->origin[S_IS_huge_data_sizeof] &&
-                !self->origin[S_IS_huge_threshold];
+    const gi_setting_t *row = &gi_settings_table[GI_IS_huge_chunk_bytes];
+    bool seed = self->origin[GI_IS_huge_data_sizeof] &&
+                !self->origin[GI_IS_huge_threshold];
     self->huge_chunk_bytes = !seed ? row->i
                              : self->huge_data_sizeof < row->i_min
                                  ? row->i_min
                                  : self->huge_data_sizeof;
 }
 
-static gate_err_t s_put_string(gate_settings_t *self, const s_row_t *row,
+static gate_err_t s_put_string(gate_settings_t *self, const gi_setting_t *row,
                                const char *s) {
     char **field = s_field(self, row);
     char *copy = s ? gi_mem_strdup(s) : NULL;
     if (s && !copy)
         return gi_err(GATE_NOMEM, "%s", row->name);
-    if (row == &s_rows[S_IS_mdp_internal_service_prefix] && copy) {
+    if (row == &gi_settings_table[GI_IS_mdp_internal_service_prefix] && copy) {
         size_t size = strlen(copy);
         if (size && copy[size - 1] == '.')
             copy[size - 1] = '\0';
     }
-    if (self->origin[row - s_rows])
+    if (self->origin[row - gi_settings_table])
         gi_mem_free(*field);
     *field = copy;
     return GATE_OK;
 }
 
 /* Stores a checked value, unless a stronger origin was there before. */
-static gate_err_t s_put(gate_settings_t *self, const s_row_t *row,
+static gate_err_t s_put(gate_settings_t *self, const gi_setting_t *row,
                         const s_value_t *v, s_origin_t origin) {
     gate_err_t e = s_check(row, v);
-    if (e || self->origin[row - s_rows] > origin)
+    if (e || self->origin[row - gi_settings_table] > origin)
         return e;
     if (!strncmp(row->name, "gate_", 5) &&
         !s_warn(self, row->name, "Gate clusters are not available"))
         return gi_err(GATE_NOMEM, "%s", row->name);
     switch (row->type) {
-    case S_INT:
+    case GI_SETTING_INT:
         *(int64_t *)s_field(self, row) = v->i;
         break;
-    case S_BOOL:
+    case GI_SETTING_BOOL:
         *(bool *)s_field(self, row) = v->i != 0;
         break;
-    case S_F64:
+    case GI_SETTING_F64:
         *(double *)s_field(self, row) = v->d;
         break;
-    case S_STR:
+    case GI_SETTING_STR:
         e = s_put_string(self, row, v->s);
         break;
     }
     if (!e)
-        self->origin[row - s_rows] = (unsigned char)origin;
+        self->origin[row - gi_settings_table] = (unsigned char)origin;
     s_derive(self);
     return e;
 }
 
-/* ---- from text ------------------------------------------------------------
- */
-static gate_err_t s_put_text(gate_settings_t *self, const s_row_t *row,
+/* ---- from text ---------------------------------------------------------- */
+static gate_err_t s_put_text(gate_settings_t *self, const gi_setting_t *row,
                              const char *text, s_origin_t origin) {
     s_value_t v = {.type = row->type, .s = text};
-    if (row->type == S_INT && !gi_settings_read_int(text, &v.i))
+    if (row->type == GI_SETTING_INT && !gi_settings_read_int(text, &v.i))
         return gi_err(GATE_BADARG, "%s: '%.100s' must be an integer, %s",
                       row->name, text, row->unit);
-    if (row->type == S_F64 && !gi_settings_read_f64(text, &v.d))
+    if (row->type == GI_SETTING_F64 && !gi_settings_read_f64(text, &v.d))
         return gi_err(GATE_BADARG, "%s: '%.100s' must be a number, %s",
                       row->name, text, row->unit);
-    if (row->type == S_BOOL && !gi_settings_read_bool(text, &v.i))
+    if (row->type == GI_SETTING_BOOL && !gi_settings_read_bool(text, &v.i))
         return gi_err(GATE_BADARG, "%s: '%.100s' must be true or false",
                       row->name, text);
     return s_put(self, row, &v, origin);
-}
-
-static gate_err_t s_unknown(const char *name) {
-    return gi_err(GATE_BADARG, "%.100s: no such setting", name);
 }
 
 static void s_stick(gate_settings_t *self, gate_err_t e) {
@@ -318,14 +231,14 @@ static void s_stick(gate_settings_t *self, gate_err_t e) {
 
 void gate_settings_parse(gate_settings_t *self, const char *name,
                          const char *text) {
-    const s_row_t *row = s_find(name);
-    s_stick(self, row ? s_put_text(self, row, text, S_CODE) : s_unknown(name));
+    const gi_setting_t *row = gi_settings_find(name);
+    s_stick(self, row ? s_put_text(self, row, text, S_CODE)
+                      : gi_settings_unknown(name));
 }
 
-/* ---- from the environment -------------------------------------------------
- */
+/* ---- from the environment ----------------------------------------------- */
 /* GATE_X names x, or gate_x where there is such a setting. */
-static const s_row_t *s_find_env(const char *var, size_t size) {
+static const gi_setting_t *s_find_env(const char *var, size_t size) {
     char name[64];
     if (size >= sizeof name)
         return NULL;
@@ -335,8 +248,8 @@ static const s_row_t *s_find_env(const char *var, size_t size) {
         name[i] = (char)tolower((unsigned char)var[i]);
     }
     name[size] = '\0';
-    const s_row_t *row = s_find(name);
-    return row ? row : s_find(name + sizeof "GATE_" - 1);
+    const gi_setting_t *row = gi_settings_find(name);
+    return row ? row : gi_settings_find(name + sizeof "GATE_" - 1);
 }
 
 /* False only without memory. */
@@ -345,7 +258,7 @@ static bool s_read_variable(gate_settings_t *self, const char *var) {
     if (strncmp(var, "GATE_", 5) || !equals)
         return true;
     size_t size = (size_t)(equals - var);
-    const s_row_t *row = s_find_env(var, size);
+    const gi_setting_t *row = s_find_env(var, size);
     if (!row) {
         char name[128];
         snprintf(name, sizeof name, "%.*s", (int)(size < 100 ? size : 100),
@@ -365,11 +278,11 @@ gate_settings_t *gate_settings_new(void) {
     return self;
 }
 
-/* ---- from a file ----------------------------------------------------------
- */
+/* ---- from a file -------------------------------------------------------- */
 static gate_err_t s_load_line(void *ctx, const char *name, const char *value) {
-    const s_row_t *row = s_find(name);
-    return row ? s_put_text(ctx, row, value, S_FILE) : s_unknown(name);
+    const gi_setting_t *row = gi_settings_find(name);
+    return row ? s_put_text(ctx, row, value, S_FILE)
+               : gi_settings_unknown(name);
 }
 
 gate_err_t gate_settings_load(gate_settings_t *self, const char *zpl_file) {
@@ -386,8 +299,7 @@ gate_err_t gate_settings_load(gate_settings_t *self, const char *zpl_file) {
     return e;
 }
 
-/* ---- from code ------------------------------------------------------------
- */
+/* ---- from code ---------------------------------------------------------- */
 static const char *s_kind_of(gate_arg_type_t type) {
     static const char *const names[] = {"nil", "bool", "int",  "int", "float",
                                         "str", "bin",  "list", "map", "object"};
@@ -395,24 +307,24 @@ static const char *s_kind_of(gate_arg_type_t type) {
 }
 
 /* True when arg fits row; the bounds come later. */
-static bool s_value_of(const s_row_t *row, const gate_arg_t *arg,
+static bool s_value_of(const gi_setting_t *row, const gate_arg_t *arg,
                        s_value_t *v) {
     bool is_int = arg->type == GATE_A_INT || arg->type == GATE_A_UINT;
     int64_t i = arg->type == GATE_A_UINT && arg->as.u > INT64_MAX ? INT64_MAX
                                                                   : arg->as.i;
     switch (row->type) {
-    case S_BOOL:
+    case GI_SETTING_BOOL:
         v->i = arg->type == GATE_A_BOOL ? arg->as.b : i;
         return arg->type == GATE_A_BOOL || is_int;
-    case S_INT:
+    case GI_SETTING_INT:
         v->i = i;
         return is_int;
-    case S_F64:
+    case GI_SETTING_F64:
         v->d = arg->type == GATE_A_F64    ? arg->as.d
                : arg->type == GATE_A_UINT ? (double)arg->as.u
                                           : (double)i;
         return arg->type == GATE_A_F64 || is_int;
-    case S_STR:
+    case GI_SETTING_STR:
         v->s = arg->type == GATE_A_STR ? arg->as.p : NULL;
         return arg->type == GATE_A_STR ||
                (arg->type == GATE_A_NIL && !row->str);
@@ -423,14 +335,14 @@ static bool s_value_of(const s_row_t *row, const gate_arg_t *arg,
 static gate_err_t s_put_arg(gate_settings_t *self, const char *name,
                             const gate_arg_t *arg) {
     static const char *const wanted[] = {"int", "number", "bool", "str"};
-    const s_row_t *row = s_find(name);
+    const gi_setting_t *row = gi_settings_find(name);
     s_value_t v = {0};
     if (!row)
-        return s_unknown(name);
+        return gi_settings_unknown(name);
     if (!s_value_of(row, arg, &v))
         return gi_err(GATE_BADARG, "%s: must be %s, not %s", name,
                       wanted[row->type], s_kind_of(arg->type));
-    if (row->type != S_STR || !v.s)
+    if (row->type != GI_SETTING_STR || !v.s)
         return s_put(self, row, &v, S_CODE);
     if (memchr(v.s, '\0', arg->n))
         return gi_err(GATE_BADARG, "%s: a NUL inside", name);
@@ -453,133 +365,4 @@ void gate_settings_hooks(gate_settings_t *self, gate_hooks_t hooks) {
 
 gate_err_t gate_settings_check(const gate_settings_t *self) {
     return self->stuck.story.code ? gi_error_publish(&self->stuck) : GATE_OK;
-}
-
-/* ---- reading --------------------------------------------------------------
- */
-static gate_err_t s_get_int(int64_t i, const gate_slot_t *to, bool *fits) {
-    *fits = true;
-    switch ((int)to->type) {
-    case GATE_S_I64:
-        *(int64_t *)to->to = i;
-        return GATE_OK;
-    case GATE_S_U64: /* no setting is negative */
-        *(uint64_t *)to->to = (uint64_t)i;
-        return GATE_OK;
-    case GATE_S_INT:
-        if (i > INT32_MAX)
-            return gi_err(GATE_BADARG, "%" PRId64 " does not fit an int", i);
-        *(int *)to->to = (int)i;
-        return GATE_OK;
-    case GATE_S_F64:
-        *(double *)to->to = (double)i;
-        return GATE_OK;
-    default:
-        *fits = false;
-        return GATE_OK;
-    }
-}
-
-static gate_err_t s_get(const gate_settings_t *self, const s_row_t *row,
-                        const gate_slot_t *to, bool *fits) {
-    const void *field = s_field_of(self, row);
-    *fits = true;
-    if (row->type == S_INT)
-        return s_get_int(*(const int64_t *)field, to, fits);
-    if (row->type == S_F64 && to->type == GATE_S_F64)
-        *(double *)to->to = *(const double *)field;
-    else if (row->type == S_BOOL && to->type == GATE_S_BOOL)
-        *(bool *)to->to = *(const bool *)field;
-    else if (row->type == S_STR && to->type == GATE_S_STR)
-        *(const char **)to->to = *s_str(self, row);
-    else if (row->type == S_STR && to->type == GATE_S_DUP) {
-        const char *s = *s_str(self, row);
-        char *copy = s ? strdup(s) : NULL; /* malloc: the user frees it */
-        if (s && !copy)
-            return gi_err(GATE_NOMEM, "%s", row->name);
-        *(char **)to->to = copy;
-    } else
-        *fits = false;
-    return GATE_OK;
-}
-
-gate_err_t gate_settings_get_(const gate_settings_t *self, const char *name,
-                              gate_slot_t to) {
-    static const char *const types[] = {"int64_t", "double", "bool",
-                                        "const char *"};
-    const s_row_t *row = s_find(name);
-    bool fits;
-    if (!row)
-        return s_unknown(name);
-    gate_err_t e = s_get(self, row, &to, &fits);
-    return fits ? e
-                : gi_err(GATE_BADARG, "%s: is read into a %s", name,
-                         types[row->type]);
-}
-
-void gate_settings_each(const gate_settings_t *self,
-                        void (*fn)(void *ctx, const char *name,
-                                   const char *type, const char *value,
-                                   const char *doc),
-                        void *ctx) {
-    for (size_t i = 0; i < S_COUNT; i++) {
-        const s_row_t *row = &s_rows[i];
-        const void *field = s_field_of(self, row);
-        char type[120] = "string", number[64];
-        const char *value = number;
-        switch (row->type) {
-        case S_INT:
-            snprintf(type, sizeof type, "integer, %s, %" PRId64 " to %" PRId64,
-                     row->unit, row->i_min, row->i_max);
-            snprintf(number, sizeof number, "%" PRId64,
-                     *(const int64_t *)field);
-            break;
-        case S_F64:
-            snprintf(type, sizeof type, "number, %s, %g to %g", row->unit,
-                     row->d_min, row->d_max);
-            snprintf(number, sizeof number, "%g", *(const double *)field);
-            break;
-        case S_BOOL:
-            snprintf(type, sizeof type, "bool");
-            value = *(const bool *)field ? "true" : "false";
-            break;
-        case S_STR:
-            value = *s_str(self, row) ? *s_str(self, row) : "";
-            break;
-        }
-        fn(ctx, row->name, type, value, row->doc);
-    }
-}
-
-/* ---- settings whose default is another's ----------------------------------
- */
-int64_t gi_settings_ms(double seconds) {
-    double ms = ceil(seconds * 1000.0 - 1e-6);
-    if (!(ms > 0))
-        return 0;
-    return ms < 9e15 ? (int64_t)ms : (int64_t)9e15;
-}
-
-int64_t gi_settings_heartbeat_ms(const gate_settings_t *self) {
-    return self->mdp_heartbeat_interval ? self->mdp_heartbeat_interval
-                                        : self->heartbeat;
-}
-
-int64_t gi_settings_reply_timeout_ms(const gate_settings_t *self) {
-    int64_t ms = gi_settings_ms(self->reply_timeout > 0 ? self->reply_timeout
-                                                        : 2 * self->timeout);
-    return ms > 0 ? ms : 1;
-}
-
-const char *gi_settings_internal(const gate_settings_t *self) {
-    const char *older = self->mdp_internal_service_prefix;
-    if (!self->origin[S_IS_mdp_internal_service] && older && *older)
-        return older;
-    return self->mdp_internal_service;
-}
-
-int64_t gi_settings_huge_threshold(const gate_settings_t *self) {
-    if (self->origin[S_IS_huge_threshold])
-        return self->huge_threshold;
-    return self->origin[S_IS_huge_data_sizeof] ? self->huge_data_sizeof : 0;
 }

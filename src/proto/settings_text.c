@@ -17,8 +17,7 @@
 
 enum { S_FILE_MAX = 1 << 20 };
 
-/* ---- numbers and words ----------------------------------------------------
- */
+/* ---- numbers and words -------------------------------------------------- */
 bool gi_settings_read_int(const char *text, int64_t *out) {
     char *end;
     if (!isdigit((unsigned char)*text) && *text != '-')
@@ -98,8 +97,7 @@ gate_err_t gi_settings_check_levels(const char *name, const char *text) {
     return GATE_OK;
 }
 
-/* ---- lines ----------------------------------------------------------------
- */
+/* ---- lines -------------------------------------------------------------- */
 static char *s_skip(char *s) { return s + strspn(s, " \t"); }
 
 static void s_trim(char *s) {

@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- making ---------------------------------------------------------------
- */
+/* ---- making ------------------------------------------------------------- */
 static gate_slot_t s_slot(gate_slot_type_t type, void *to) {
     return (gate_slot_t){.type = type, .to = to};
 }
@@ -45,8 +44,7 @@ gate_slot_t gate_kwslot_(const char *name, gate_slot_t v) {
     return v;
 }
 
-/* ---- checking -------------------------------------------------------------
- */
+/* ---- checking ----------------------------------------------------------- */
 static const char *s_type_of(const msgpack_object *o) {
     switch (o->type) {
     case MSGPACK_OBJECT_NIL:
@@ -143,8 +141,7 @@ static gate_err_t s_check(const gate_slot_t *slot, const msgpack_object *o,
                   (int)slot->type);
 }
 
-/* ---- storing: what was checked; only memory can fail -----------------------
- */
+/* ---- storing: what was checked; only memory can fail -------------------- */
 static double s_number(const msgpack_object *o) {
     if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
         return (double)o->via.u64;
@@ -245,8 +242,7 @@ gate_err_t gi_slot_store(const gate_slot_t *slot, const msgpack_object *object,
     return e ? e : s_assign(slot, object, owner, arena);
 }
 
-/* ---- a call's arguments ---------------------------------------------------
- */
+/* ---- a call's arguments ------------------------------------------------- */
 typedef struct s_bind {
     const gate_slot_t *slots;
     size_t n;
@@ -315,22 +311,28 @@ static void s_name(const gate_slot_t *slot, size_t i, char out[80]) {
         snprintf(out, 80, "argument %zu", i + 1);
 }
 
+/* What fails is named; what fits costs no name. */
+static gate_err_t s_bind_check_one(const s_bind_t *self, size_t i) {
+    const gate_slot_t *slot = &self->slots[i];
+    char name[80];
+    if (self->found[i] && !s_check(slot, self->found[i], "argument"))
+        return GATE_OK;
+    s_name(slot, i, name);
+    if (self->found[i])
+        return s_check(slot, self->found[i], name);
+    return gi_err(GATE_BADARG, "takes %zu argument%s, %s is missing", self->n,
+                  self->n == 1 ? "" : "s", name);
+}
+
 /* Everything that must come came, and fits. */
 static gate_err_t s_bind_check(const s_bind_t *self, gi_slot_queue_fn *queue) {
-    for (size_t i = 0; i < self->n; i++) {
-        const gate_slot_t *slot = &self->slots[i];
-        char name[80];
-        s_name(slot, i, name);
-        if (!self->found[i] && !slot->optional)
-            return gi_err(GATE_BADARG, "takes %zu argument%s, %s is missing",
-                          self->n, self->n == 1 ? "" : "s", name);
-        if (!self->found[i] || (slot->type == GATE_S_QUEUE && queue))
-            continue;
-        gate_err_t e = s_check(slot, self->found[i], name);
-        if (e)
-            return e;
+    gate_err_t e = GATE_OK;
+    for (size_t i = 0; i < self->n && !e; i++) {
+        bool later = self->slots[i].type == GATE_S_QUEUE && queue;
+        if (self->found[i] ? !later : !self->slots[i].optional)
+            e = s_bind_check_one(self, i);
     }
-    return GATE_OK;
+    return e;
 }
 
 static gate_err_t s_bind_store(const s_bind_t *self, gi_arena_t *arena) {

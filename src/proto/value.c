@@ -33,8 +33,7 @@ typedef struct s_packed {
     unsigned char data[];
 } s_packed_t;
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life --------------------------------------------------------------- */
 static gate_value_t *s_new(size_t n_objects, size_t n_bytes) {
     if (n_objects > (SIZE_MAX / 2) / sizeof(msgpack_object))
         return NULL;
@@ -74,8 +73,7 @@ gate_value_t *gate_value_share(gate_value_t *self) {
     return self;
 }
 
-/* ---- decoding -------------------------------------------------------------
- */
+/* ---- decoding ----------------------------------------------------------- */
 static gate_err_t s_no_memory(void) { return gi_err(GATE_NOMEM, "a value"); }
 
 /* Scans; *n_objects is what the value needs. */
@@ -205,8 +203,7 @@ gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part) {
     return self;
 }
 
-/* ---- reading --------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------ */
 const msgpack_object *gate_value_object(const gate_value_t *self) {
     return &self->object;
 }
@@ -271,8 +268,7 @@ static const msgpack_object *s_in_map(const msgpack_object_map *map,
     return NULL;
 }
 
-static const msgpack_object *s_at(const msgpack_object *o, const char *path)
-{
+static const msgpack_object *s_at(const msgpack_object *o, const char *path) {
     bool more = *path;
     while (o && more) {
         size_t size = strcspn(path, ".");

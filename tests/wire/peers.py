@@ -327,7 +327,11 @@ class Worker:
         self._run(request, *values)
 
     def _run(self, request, func, args=(), kwargs=None):
-        method = self.methods.get(func)
+        try:
+            method = self.methods.get(func)
+        except TypeError as e:  # func is an array or a map
+            self._answer(request, failure("TypeError", str(e)))
+            return
         if method is None:
             if self.secure:
                 return  # and the slot is lost

@@ -71,7 +71,9 @@ Test(codec, round_trips_of_all_sizes_and_kinds) {
     for (size_t c = 0; c < S_NAMES; c++)
         for (int kind = 0; kind < T_KINDS; kind++)
             for (size_t i = 0; i < sizeof s_sizes / sizeof *s_sizes; i++)
-                s_roundtrip(s_names[c], kind, s_sizes[i], 100000, 65536);
+                if (c == 0 || c > 2 || i < 7 ||
+                    kind == T_JSON) /* bz2, lzma: slow */
+                    s_roundtrip(s_names[c], kind, s_sizes[i], 100000, 65536);
 }
 
 Test(codec, any_step_size_does) {
@@ -84,20 +86,20 @@ Test(codec, any_step_size_does) {
 }
 
 Test(codec, compressed_by_levels) {
-    unsigned char *data = t_data(T_JSON, 400000, 1);
+    unsigned char *data = t_data(T_JSON, 100000, 1);
     for (size_t c = 0; c < S_NAMES; c++)
         for (int level = 0; level < 30; level += 3) {
             void *packed, *back;
             size_t n, m;
             cr_assert_eq(gi_codec_compress(s_names[c], level,
-                                           (gate_bytes_t){data, 400000},
+                                           (gate_bytes_t){data, 100000},
                                            &packed, &n),
                          GATE_OK);
-            cr_assert_lt(n, 300000);
+            cr_assert_lt(n, 75000);
             cr_assert_eq(gate_decompress(s_names[c], (gate_bytes_t){packed, n},
-                                         400000, &back, &m),
+                                         100000, &back, &m),
                          GATE_OK);
-            cr_assert(m == 400000 && !memcmp(back, data, m));
+            cr_assert(m == 100000 && !memcmp(back, data, m));
             free(packed);
             free(back);
         }
@@ -176,8 +178,8 @@ Test(codec, truncated_corrupted_and_followed_streams_are_errors) {
 }
 
 Test(codec, no_memory_is_an_error_everywhere) {
-    unsigned char *data = t_data(T_JSON, 300000, 1);
-    gate_bytes_t in = {data, 300000};
+    unsigned char *data = t_data(T_JSON, 140000, 1);
+    gate_bytes_t in = {data, 140000};
     for (size_t c = 0; c < S_NAMES; c++)
         for (int way = 0; way < 2; way++) {
             t_bytes_t good = {0};

@@ -279,8 +279,7 @@ Test(settings, each_shows_all) {
     cr_assert_gt(n, 70);
 }
 
-/* ---- faults ---------------------------------------------------------------
- */
+/* ---- faults ------------------------------------------------------------- */
 static gate_err_t s_make(void *ctx) {
     (void)ctx;
     gate_settings_t *s = gate_settings_new();

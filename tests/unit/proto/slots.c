@@ -186,8 +186,7 @@ Test(slots, more_than_sixteen) {
     s_end(&c);
 }
 
-/* ---- queues: resolved by the call
- * ------------------------------------------*/
+/* ---- queues: resolved by the call ---------------------------------------- */
 static int s_queue_object;
 
 static gate_err_t s_resolve(void *ctx, const msgpack_object *o,
@@ -220,8 +219,7 @@ Test(slots, queues_come_from_the_call_and_last) {
     s_end(&c);
 }
 
-/* ---- arena ----------------------------------------------------------------
- */
+/* ---- arena -------------------------------------------------------------- */
 Test(arena, pieces_are_aligned_and_apart) {
     gi_arena_t arena = {0};
     for (size_t i = 1; i < 3000; i += 7) {
@@ -234,8 +232,7 @@ Test(arena, pieces_are_aligned_and_apart) {
     cr_assert_null(arena.blocks);
 }
 
-/* ---- faults ---------------------------------------------------------------
- */
+/* ---- faults ------------------------------------------------------------- */
 static gate_err_t s_store_all(void *ctx) {
     s_call_t *call = ctx;
     gi_arena_t arena = {0};

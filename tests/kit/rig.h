@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rig.h -- a broker, a service and a client in one runtime, over the transport
+ * that a test asks for; and the four ways that every suite runs over. */
+#ifndef RIG_H
+#define RIG_H
+
+#include <gaterpc.h>
+
+typedef enum rig_way {
+    RIG_INPROC,
+    RIG_IPC,
+    RIG_TCP,
+    RIG_REGISTRY,
+    RIG_WAYS
+} rig_way_t;
+
+typedef struct rig {
+    gate_runtime_t *rt;
+    gate_broker_t *broker; /* NULL over the registry */
+    gate_service_t *service;
+    gate_client_t *client;
+    char dir[64]; /* of ipc sockets; removed at the end */
+} rig_t;
+
+/* Name for messages: "inproc", "ipc", "tcp", "registry". */
+const char *rig_name(rig_way_t way);
+/* Settings in which a test's clock is fast: heartbeats of 100 ms. Gives. */
+gate_settings_t *rig_settings(void);
+/* Brings everything up; table is the service "Test"'s. settings may be NULL
+ * (rig_settings). Aborts the test when something fails. */
+void rig_up(rig_t *self, rig_way_t way, const gate_settings_t *settings,
+            const gate_method_t *table, void *ctx);
+void rig_down(rig_t *self);
+/* Open descriptors of this process. */
+int rig_fds(void);
+
+#endif

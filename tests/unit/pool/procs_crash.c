@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Workers that die, lie, hang or stop: what each costs, and whom. */
+#include "procs_kit.h"
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "clock.h"
+#include "shm.h"
+
+static gate_err_t add(gate_call_t *call)
+{
+    long a, b;
+    gate_err_t e = gate_args(call, &a, &b);
+    return e ? e : gate_return(call, a + b);
+}
+
+static gate_err_t die(gate_call_t *call)
+{
+    int sig = SIGKILL;
+    gate_err_t e = gate_args(call, gate_opt(&sig));
+    if (e)
+        return e;
+    signal(sig, SIG_DFL); /* a sanitizer's handler */
+    raise(sig);
+    return gate_return(call, 0);
+}
+
+static gate_err_t leave(gate_call_t *call)
+{
+    (void)call;
+    _exit(3);
+}
+
+static gate_err_t pid(gate_call_t *call)
+{
+    return gate_return(call, (int)getpid());
+}
+
+static gate_err_t nap(gate_call_t *call)
+{
+    int ms;
+    gate_err_t e = gate_args(call, &ms);
+    if (e)
+        return e;
+    usleep((useconds_t)ms * 1000);
+    return gate_return(call, (int)getpid());
+}
+
+/* Dies on its first runs: how often is argument 2. */
+static gate_err_t die_until(gate_call_t *call)
+{
+    int n;
+    gate_err_t e = gate_args(call, &n);
+    if (e)
+        return e;
+    if (gate_call_attempt(call) <= n)
+        kill(getpid(), SIGKILL);
+    return gate_return(call, gate_call_attempt(call));
+}
+
+static long s_stat(gate_pool_t *pool, const char *path)
+{
+    GATE_OWN(gate_value) v = gate_pool_stats(pool);
+    long n = -1;
+    if (gate_value_read(v, path, &n) != GATE_OK)
+        return 0;
+    return n;
+}
+
+Test(crash, killed_job_is_lost_and_says_how)
+{
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    GATE_OWN(gate_future) f = gate_submit(pool, die, SIGSEGV);
+    GATE_OWN(gate_future) g = gate_submit(pool, add, 1, 2);
+    long x;
+    fails(gate_future_wait(f, 5000, &x), GATE_WORKERLOST);
+    cr_assert(strstr(gate_error()->text, "signal 11"), "%s",
+              gate_error()->text);
+    ok(gate_future_wait(g, 5000, &x));
+    cr_assert_eq(x, 3);
+    cr_assert_eq(s_stat(pool, "lost"), 1);
+    cr_assert_eq(s_stat(pool, "restarts.crash"), 1);
+}
+
+Test(crash, exit_is_a_death_too)
+{
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    GATE_OWN(gate_future) f = gate_submit(pool, leave);
+    long x;
+    fails(gate_future_wait(f, 5000, &x), GATE_WORKERLOST);
+    cr_assert(strstr(gate_error()->text, "status 3"), "%s",
+              gate_error()->text);
+}
+
+Test(crash, idempotent_runs_again_and_knows_it)
+{
+    GATE_OWN(gate_pool) pool = s_pool(2);
+    gate_job_options_t o = {.idempotent = true};
+    GATE_OWN(gate_future) f = gate_submit_with(pool, die_until, &o, 2);
+    long x;
+    ok(gate_future_wait(f, 5000, &x));
+    cr_assert_eq(x, 3);
+}
+
+Test(crash, three_kills_are_quarantine)
+{
+    GATE_OWN(gate_pool) pool = s_pool(2);
+    gate_job_options_t o = {.idempotent = true, .max_attempts = 10};
+    GATE_OWN(gate_future) f = gate_submit_with(pool, die_until, &o, 9);
+    long x;
+    fails(gate_future_wait(f, 5000, &x), GATE_WORKERLOST);
+    cr_assert(strstr(gate_error()->text, "quarantined"), "%s",
+              gate_error()->text);
+    cr_assert_eq(s_stat(pool, "restarts.crash"), 3);
+}
+
+Test(crash, jobs_behind_a_killed_one_are_run)
+{
+    enum { N = 200 };
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    gate_future_t *f[N], *dead;
+    for (int i = 0; i < 100; i++) { /* let it prefetch */
+        GATE_OWN(gate_future) w = gate_submit(pool, add, 1, 1);
+        long x;
+        ok(gate_future_wait(w, 5000, &x));
+    }
+    dead = gate_submit(pool, die);
+    for (int i = 0; i < N; i++)
+        f[i] = gate_submit(pool, add, i, i);
+    long x;
+    fails(gate_future_wait(dead, 5000, &x), GATE_WORKERLOST);
+    gate_future_destroy(&dead);
+    for (int i = 0; i < N; i++) {
+        ok(gate_future_wait(f[i], 5000, &x));
+        cr_assert_eq(x, 2 * i);
+        gate_future_destroy(&f[i]);
+    }
+}
+
+Test(crash, cancel_kills_after_grace_and_nothing_else)
+{
+    gate_pool_options_t o = {.name = "t", .workers = 1, .grace_ms = 50};
+    GATE_OWN(gate_pool) pool = s_pool_with(&o);
+    GATE_OWN(gate_future) f = gate_submit(pool, nap, 5000);
+    long x;
+    fails(gate_future_wait(f, 100, &x), GATE_TIMEOUT);
+    int64_t began = gi_clock_ms();
+    gate_future_cancel(f);
+    fails(gate_future_wait(f, 3000, &x), GATE_CANCELLED);
+    GATE_OWN(gate_future) g = gate_submit(pool, add, 2, 2);
+    ok(gate_future_wait(g, 3000, &x));
+    cr_assert_lt(gi_clock_ms() - began, 2500);
+    cr_assert_eq(s_stat(pool, "restarts.cancel"), 1);
+}
+
+static gate_err_t until_cancelled(gate_call_t *call)
+{
+    for (int i = 0; i < 5000 && !gate_call_cancelled(call); i++)
+        usleep(1000);
+    return gate_return(call, (int)getpid());
+}
+
+Test(crash, soft_limit_is_a_flag)
+{
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    gate_job_options_t o = {.soft_ms = 50};
+    GATE_OWN(gate_future) p = gate_submit(pool, pid);
+    GATE_OWN(gate_future) f = gate_submit_with(pool, until_cancelled, &o);
+    long before, after;
+    ok(gate_future_wait(p, 3000, &before));
+    ok(gate_future_wait(f, 3000, &after));
+    cr_assert_eq(before, after);
+}
+
+Test(crash, hard_limit_kills)
+{
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    gate_job_options_t o = {.hard_ms = 50};
+    GATE_OWN(gate_future) f = gate_submit_with(pool, nap, &o, 5000);
+    GATE_OWN(gate_future) g = gate_submit(pool, add, 2, 2);
+    long x;
+    fails(gate_future_wait(f, 3000, &x), GATE_TIMEOUT);
+    ok(gate_future_wait(g, 3000, &x));
+    cr_assert_eq(s_stat(pool, "restarts.limit"), 1);
+}
+
+/* Stopped before it took its job: another takes it. */
+Test(crash, stopped_worker_keeps_nobody)
+{
+    GATE_OWN(gate_pool) pool = s_pool(2);
+    GATE_OWN(gate_future) p = gate_submit(pool, pid);
+    int stopped = 0;
+    ok(gate_future_wait(p, 3000, &stopped));
+    kill(stopped, SIGSTOP);
+    for (int i = 0; i < 20; i++) {
+        GATE_OWN(gate_future) f = gate_submit(pool, add, i, 1);
+        long x;
+        ok(gate_future_wait(f, 3000, &x));
+        cr_assert_eq(x, i + 1);
+    }
+    kill(stopped, SIGCONT);
+    GATE_OWN(gate_future) a = gate_submit(pool, nap, 100);
+    GATE_OWN(gate_future) b = gate_submit(pool, nap, 100);
+    long x, y;
+    ok(gate_future_wait(a, 3000, &x));
+    ok(gate_future_wait(b, 3000, &y));
+    cr_assert_neq(x, y, "the stopped worker is used again");
+}
+
+/* ---- liars ---------------------------------------------------------------- */
+
+/* What the worker may write of its shared memory. */
+static unsigned char *s_memory(size_t *size)
+{
+    char line[512];
+    unsigned long from = 0, to = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && fgets(line, sizeof line, maps))
+        if (strstr(line, "memfd:gate-worker") && strstr(line, " rw") &&
+            sscanf(line, "%lx-%lx", &from, &to) == 2)
+            break;
+    if (maps)
+        fclose(maps);
+    *size = to - from;
+    return (unsigned char *)from;
+}
+
+static gate_err_t scribble(gate_call_t *call)
+{
+    size_t size;
+    int how;
+    unsigned char *m = s_memory(&size);
+    gi_shm_own_t *own = (void *)m;
+    gate_err_t e = gate_args(call, &how);
+    if (e)
+        return e;
+    switch (how) {
+    case 0: /* everything */
+        memset(m, 0xff, size);
+        break;
+    case 1:
+        memset(m, 0, size);
+        break;
+    case 2:
+        atomic_store(&own->rsp_tail, atomic_load(&own->rsp_tail) + 100000);
+        break;
+    case 3:
+        atomic_store(&own->req_head, atomic_load(&own->req_head) + 77);
+        break;
+    case 4: /* a response of garbage */
+        memset(m + 4096, 0x55, size - 4096);
+        atomic_fetch_add(&own->rsp_tail, 1);
+        break;
+    case 5: /* holes in its memory */
+        madvise(m, size, MADV_REMOVE);
+        break;
+    default: /* what is the parent's */
+        signal(SIGSEGV, SIG_DFL);
+        m[-1] = 1;
+        break;
+    }
+    usleep(50000);
+    return gate_return(call, how);
+}
+
+Test(crash, scribbling_costs_its_own_job)
+{
+    GATE_OWN(gate_pool) pool = s_pool(2);
+    for (int how = 0; how < 7; how++) {
+        gate_future_t *f[40];
+        gate_job_options_t o = {.hard_ms = 1500};
+        GATE_OWN(gate_future) liar = gate_submit_with(pool, scribble, &o, how);
+        for (int i = 0; i < 40; i++)
+            f[i] = gate_submit(pool, add, i, how);
+        long x;
+        for (int i = 0; i < 40; i++) {
+            ok(gate_future_wait(f[i], 5000, &x));
+            cr_assert_eq(x, i + how);
+            gate_future_destroy(&f[i]);
+        }
+        gate_err_t e = gate_future_wait(liar, 15000, &x);
+        cr_assert(e == GATE_OK || e == GATE_WORKERLOST, "%d: %s", how,
+                  gate_err_name(e));
+    }
+    GATE_OWN(gate_future) g = gate_submit(pool, add, 2, 2);
+    long x;
+    ok(gate_future_wait(g, 3000, &x));
+}
+
+/* ---- restarts ------------------------------------------------------------- */
+
+Test(crash, too_many_deaths_degrade)
+{
+    gate_pool_options_t o = {
+        .name = "t", .workers = 1, .restart_max = 3, .restart_period_ms = 500};
+    GATE_OWN(gate_pool) pool = s_pool_with(&o);
+    long x;
+    for (int i = 0; i < 4; i++) {
+        GATE_OWN(gate_future) f = gate_submit(pool, die);
+        fails(gate_future_wait(f, 3000, &x), GATE_WORKERLOST);
+    }
+    GATE_OWN(gate_value) v = gate_pool_stats(pool);
+    const char *state;
+    ok(gate_value_read(v, "state", &state));
+    cr_assert_str_eq(state, "degraded");
+    GATE_OWN(gate_future) g = gate_submit(pool, add, 2, 2); /* waits */
+    ok(gate_future_wait(g, 5000, &x));
+    for (int i = 0; i < 300; i++) {
+        GATE_OWN(gate_value) w = gate_pool_stats(pool);
+        ok(gate_value_read(w, "state", &state));
+        if (strcmp(state, "running") == 0)
+            return;
+        usleep(10000);
+    }
+    cr_assert_fail("it does not recover");
+}
+
+Test(crash, recycled_by_jobs)
+{
+    gate_pool_options_t o = {.name = "t", .workers = 1, .max_jobs = 10};
+    GATE_OWN(gate_pool) pool = s_pool_with(&o);
+    gate_future_t *f[100];
+    for (int i = 0; i < 100; i++)
+        f[i] = gate_submit(pool, pid);
+    int runs = 0, last = 0, same = 0;
+    for (int i = 0; i < 100; i++) {
+        int p;
+        ok(gate_future_wait(f[i], 5000, &p));
+        gate_future_destroy(&f[i]);
+        same = p == last ? same + 1 : 1;
+        runs += p != last;
+        last = p;
+        cr_assert_leq(same, 10);
+    }
+    cr_assert_eq(runs, 10);
+    cr_assert_geq(s_stat(pool, "restarts.jobs"), 9);
+}
+
+Test(crash, recycled_by_age)
+{
+    gate_pool_options_t o = {.name = "t", .workers = 1, .max_age_ms = 100};
+    GATE_OWN(gate_pool) pool = s_pool_with(&o);
+    GATE_OWN(gate_future) a = gate_submit(pool, pid);
+    int x, y;
+    ok(gate_future_wait(a, 3000, &x));
+    usleep(300000);
+    GATE_OWN(gate_future) b = gate_submit(pool, pid);
+    ok(gate_future_wait(b, 3000, &y));
+    cr_assert_neq(x, y);
+}
+
+static gate_err_t hoard(gate_call_t *call)
+{
+    char *p = malloc(64 << 20);
+    memset(p, 1, 64 << 20); /* kept: a leak */
+    __asm__ volatile("" : : "r"(p) : "memory");
+    return gate_return(call, (int)getpid());
+}
+
+Test(crash, recycled_by_memory)
+{
+    gate_pool_options_t o = {
+        .name = "t", .workers = 1, .max_rss_bytes = 200 << 20};
+    GATE_OWN(gate_pool) pool = s_pool_with(&o);
+    int64_t until = gi_clock_ms() + 20000;
+    while (s_stat(pool, "restarts.rss") == 0 && gi_clock_ms() < until) {
+        GATE_OWN(gate_future) f = gate_submit(pool, hoard);
+        int x;
+        ok(gate_future_wait(f, 5000, &x));
+        usleep(100000);
+    }
+    cr_assert_gt(s_stat(pool, "restarts.rss"), 0);
+}
