@@ -75,11 +75,13 @@ typedef enum gi_slot_state {
 } gi_slot_state_t;
 
 /* Why a worker ended: names in the statistics. */
-#define GI_REASONS(X)                                                     \
-    X(CRASH, "crash")                                                     \
-    X(EXIT, "exit") X(LIMIT, "limit") X(CANCEL, "cancel")                 \
-        X(CORRUPT, "corrupt") X(JOBS, "jobs") X(AGE, "age") X(RSS, "rss") \
-            X(RESIZE, "resize") X(SPAWN, "spawn") X(ZYGOTE, "zygote")
+#define GI_REASONS(X)                                                       \
+    X(CRASH, "crash")                                                       \
+    X(EXIT, "exit")                                                         \
+    X(LIMIT, "limit")                                                       \
+    X(CANCEL, "cancel") X(CORRUPT, "corrupt") X(JOBS, "jobs") X(AGE, "age") \
+        X(RSS, "rss") X(RESIZE, "resize") X(SPAWN, "spawn")                 \
+            X(ZYGOTE, "zygote")
 typedef enum gi_reason {
 #define GI_X(code, name) GI_R_##code,
     GI_REASONS(GI_X)
