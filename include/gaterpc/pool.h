@@ -46,7 +46,9 @@ GATE_API gate_pool_t *gate_procs_new(gate_runtime_t *rt,
 typedef gate_err_t gate_submit_fn(void *ctx, void (*run)(void *arg), void *arg);
 GATE_API gate_pool_t *gate_pool_custom(gate_runtime_t *rt,
                                        gate_submit_fn *submit, void *ctx);
-/* Refuses new jobs, waits for those under way, frees. */
+/* Refuses new jobs, waits for those under way, frees. A job of this process that
+ * would wait for its stream's reader is cancelled. Futures and streams may live
+ * on. Not from one of its own jobs. */
 GATE_API void gate_pool_destroy(gate_pool_t **self_p);
 /* Refuses new jobs and waits up to timeout_ms until none is left. */
 GATE_API gate_err_t gate_pool_drain(gate_pool_t *self,

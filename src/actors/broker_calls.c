@@ -304,30 +304,29 @@ static void s_overflow(gi_broker_core_t *core, gi_broker_call_t *call,
 }
 
 /* worker's frames -> core->out for the client; nothing of the body is copied.
- */
-static bool s_compose_reply(gi_broker_core_t *core, gi_broker_call_t *call,
-                            gi_frames_t *frames, unsigned client_id,
-                            unsigned request_id, unsigned body) {
+ * Positions count from frame 1. */
+static bool s_compose_reply(gi_broker_core_t *core,
+                            const gi_broker_service_t *service,
+                            gi_frames_t *frames, const gi_mdp_worker_t *at) {
     gi_frames_t *out = &core->out;
-    const gi_broker_service_t *service = call->service;
     gi_frames_close(out);
-    gi_frames_move(out, &frames->f[client_id]);
-    gi_frames_move(out, &frames->f[1]); /* "" */
-    if (!gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE) ||
-        !gi_frames_add(out, service->name, service->name_size))
+    gi_frames_pass(out, frames, 1 + at->client_id);
+    gi_frames_pass(out, frames, 1); /* "" */
+    gi_frames_add_const(out, GI_FRAME_CLIENT_TAG);
+    if (!gi_frames_add(out, service->name, service->name_size))
         return false;
-    gi_frames_move(out, &frames->f[request_id]);
-    for (unsigned i = body; i < frames->n; i++)
-        gi_frames_move(out, &frames->f[i]);
+    gi_frames_pass(out, frames, 1 + at->request_id);
+    for (unsigned i = 1 + at->body; i < frames->n; i++)
+        gi_frames_pass(out, frames, i);
     return true;
 }
 
 static void s_forward(gi_broker_core_t *core, gi_broker_call_t *call,
-                      gi_frames_t *frames, unsigned client_id,
-                      unsigned request_id, unsigned body, bool final) {
+                      gi_frames_t *frames, const gi_mdp_worker_t *at,
+                      bool final) {
     bool last = final && (call->streaming || call->huge);
     core->count.replies++;
-    if (!s_compose_reply(core, call, frames, client_id, request_id, body)) {
+    if (!s_compose_reply(core, call->service, frames, at)) {
         core->count.no_memory++;
         s_overflow(core, call, final);
         return;
@@ -347,17 +346,15 @@ static void s_note_kind(gi_broker_call_t *call, gi_body_kind_t kind) {
 }
 
 void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
-                     gi_frames_t *frames, unsigned client_id,
-                     unsigned request_id, unsigned body) {
-    gate_bytes_t f[GI_FRAMES_MAX];
-    gi_frames_view(frames, 0, f);
+                     gi_frames_t *frames, const gate_bytes_t *f,
+                     const gi_mdp_worker_t *at) {
     gi_broker_call_t *call =
-        gi_broker_call_find(core, f[client_id], f[request_id]);
+        gi_broker_call_find(core, f[at->client_id], f[at->request_id]);
     if (call == NULL || call->worker != worker) {
         core->count.replies_unknown++;
         return;
     }
-    gi_body_kind_t kind = gi_rpc_body_kind(&f[body], frames->n - body);
+    gi_body_kind_t kind = gi_rpc_body_kind(&f[at->body], at->n_body);
     if (kind == GI_BODY_BAD) {
         gi_broker_call_fail(core, call, "ValueError",
                             "The worker's reply is malformed.");
@@ -368,7 +365,7 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
     if (call->muted)
         core->count.replies_late++;
     else
-        s_forward(core, call, frames, client_id, request_id, body, final);
+        s_forward(core, call, frames, at, final);
     if (!final)
         return;
     core->count.finished++;

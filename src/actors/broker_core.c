@@ -10,7 +10,6 @@
 
 #include <string.h>
 #include "identity.h"
-#include "mdp.h"
 #include "mem.h"
 
 #define S_KEEP_MESSAGES 4096
@@ -58,7 +57,7 @@ gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
     self->ctx = ctx;
     memcpy(self->id, id, GI_ID_SIZE);
     self->internal = (gate_bytes_t){internal, strlen(internal)};
-    self->now_ms = now_ms;
+    self->now_ms = self->tick_ms = now_ms;
     self->beat_ms = gi_settings_heartbeat_ms(settings);
     self->silence_ms = self->beat_ms * settings->mdp_heartbeat_liveness;
     self->forget_ms = self->silence_ms * S_FORGET_SILENCES;
@@ -180,9 +179,15 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
 
 /* ---- settling
  * --------------------------------------------------------------------- */
-/* The request never left, so it may go to another worker. */
+/* The request never left, so it may go to another worker; unless the one it was
+ * meant for has "answered" it all the same. */
 static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
     gi_link_remove(&call->of_owner);
+    if (call->muted || call->streaming || call->huge) {
+        gi_broker_call_fail(self, call, "WorkerLostError",
+                            "The worker is lost.");
+        return;
+    }
     gi_broker_message_t *request = call->request;
     call->request = NULL;
     gi_broker_message_restore(self, request);
@@ -229,11 +234,11 @@ static bool s_compose_request(gi_broker_core_t *self, gi_frames_t *frames,
     gi_frames_t *out = &self->out;
     if (!gi_broker_to_worker(self, (gate_bytes_t){"", 0}, GI_MDP_REQUEST))
         return false;
-    gi_frames_move(out, &frames->f[0]);
-    gi_frames_move(out, &frames->f[1]);
-    gi_frames_move(out, &frames->f[1 + at->request_id]);
+    gi_frames_pass(out, frames, 0);
+    gi_frames_pass(out, frames, 1);
+    gi_frames_pass(out, frames, 1 + at->request_id);
     for (unsigned i = 0; i < at->n_body; i++)
-        gi_frames_move(out, &frames->f[1 + at->body + i]);
+        gi_frames_pass(out, frames, 1 + at->body + i);
     return true;
 }
 
@@ -353,9 +358,13 @@ void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
     s_settle(self);
 }
 
+/* With a worker there is a timer at least every heartbeat; a longer gap means
+ * that this process stood still, and what the peers sent is still unread. */
 bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms) {
     bool any = false;
-    self->now_ms = now_ms;
+    if (now_ms - self->tick_ms > 2 * self->beat_ms)
+        self->awake_ms = now_ms;
+    self->now_ms = self->tick_ms = now_ms;
     for (;;) {
         gi_timer_t *timer = gi_wheel_expire(self->wheel, now_ms);
         if (timer == NULL)

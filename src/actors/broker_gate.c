@@ -80,16 +80,22 @@ static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
         s_pack_str(pk, core->internal.data);
 }
 
-/* The first positional argument; NULL when there is none or it is no msgpack.
- */
-static const msgpack_object *s_first(const s_gate_t *gate, msgpack_zone *zone,
-                                     msgpack_object *args) {
-    if (gate->n_body < 2 ||
-        gi_value_decode_into(gate->body[1].data, gate->body[1].size, zone,
-                             gate->core->settings, args) != GATE_OK ||
-        args->type != MSGPACK_OBJECT_ARRAY || args->via.array.size == 0)
-        return NULL;
-    return &args->via.array.ptr[0];
+/* The positional arguments: n of them; *out is the only one. */
+static gate_err_t s_take(const s_gate_t *gate, const char *name, uint32_t n,
+                         msgpack_zone *zone, msgpack_object *args,
+                         const msgpack_object **out) {
+    gate_err_t e = GATE_OK;
+    *args = (msgpack_object){.type = MSGPACK_OBJECT_ARRAY};
+    if (gate->n_body > 1)
+        e = gi_value_decode_into(gate->body[1].data, gate->body[1].size, zone,
+                                 gate->core->settings, args);
+    if (e != GATE_OK)
+        return e;
+    if (args->type != MSGPACK_OBJECT_ARRAY || args->via.array.size != n)
+        return gi_err(GATE_BADARG, "%s takes %s argument", name,
+                      n ? "one" : "no");
+    *out = n ? &args->via.array.ptr[0] : NULL;
+    return GATE_OK;
 }
 
 static gate_err_t s_get_services(const s_gate_t *gate,
@@ -105,7 +111,7 @@ static gate_err_t s_query_service(const s_gate_t *gate,
                                   const msgpack_object *arg,
                                   msgpack_packer *pk) {
     gi_broker_service_t *service = NULL;
-    if (arg && arg->type == MSGPACK_OBJECT_STR)
+    if (arg->type == MSGPACK_OBJECT_STR)
         service = gi_broker_service_find(
             gate->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
     if (service)
@@ -134,7 +140,7 @@ static gate_err_t s_keepalive(const s_gate_t *gate, const msgpack_object *arg,
                               msgpack_packer *pk) {
     static const char beat[] = "heartbeat";
     (void)gate;
-    bool right = arg && arg->type == MSGPACK_OBJECT_BIN &&
+    bool right = arg->type == MSGPACK_OBJECT_BIN &&
                  arg->via.bin.size == sizeof beat - 1 &&
                  memcmp(arg->via.bin.ptr, beat, sizeof beat - 1) == 0;
     msgpack_pack_bin(pk, 3);
@@ -165,20 +171,24 @@ static void s_run_own(const s_gate_t *gate, size_t i) {
     msgpack_object args;
     msgpack_packer pk;
     msgpack_zone zone;
+    gate_err_t e = GATE_OK;
     if (!msgpack_zone_init(&zone, 1024)) {
         s_no_memory(gate);
         return;
     }
-    if (s_functions[i].takes_one)
-        arg = s_first(gate, &zone, &args);
     gi_buf_reset(out, 65536);
     msgpack_packer_init(&pk, out, gi_buf_write);
-    gate_err_t e = s_functions[i].run(gate, arg, &pk);
+    e = s_take(gate, s_functions[i].name, s_functions[i].takes_one, &zone,
+               &args, &arg);
+    if (e == GATE_OK)
+        e = s_functions[i].run(gate, arg, &pk);
     msgpack_zone_destroy(&zone);
-    if (e == GATE_OK && !out->failed)
-        s_answer(gate, (gate_bytes_t){out->data, out->size});
-    else
+    if (out->failed)
         s_no_memory(gate);
+    else if (e != GATE_OK)
+        s_error(gate, gi_err_class(e), gate_error()->text);
+    else
+        s_answer(gate, (gate_bytes_t){out->data, out->size});
 }
 
 /* ---- the program's functions

@@ -119,7 +119,7 @@ static gi_broker_peer_t *s_new(gi_broker_core_t *core, unsigned socket,
     gi_link_init(&peer->calls);
     peer->node.hash = hash;
     peer->idle.due = GI_DUE_PEER;
-    peer->scolded_ms = INT64_MIN;
+    peer->scolded_ms = core->now_ms;
     peer->srcfd = -1;
     peer->socket = (uint8_t)socket;
     peer->id_size = (uint8_t)id.size;
@@ -246,6 +246,8 @@ static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
     peer->queued_bytes += message->bytes;
     if (peer->n_queued++ == 0)
         gi_link_append(&core->blocked, &peer->ring);
+    if (peer->worker && !gi_broker_peer_has_room(core, peer))
+        gi_broker_worker_place(core, peer->worker); /* nowhere, for now */
     return GI_QUEUED;
 }
 

@@ -13,6 +13,7 @@
 #include "broker_core.h"
 #include "broker_table.h"
 #include "call.h"
+#include "mdp.h"
 #include "rpc.h"
 #include "settings.h"
 #include "wheel.h"
@@ -64,9 +65,10 @@ struct gi_broker_peer {
     gi_broker_worker_t *worker; /* NULL: a client, or not registered */
     size_t n_queued, queued_bytes, n_calls;
     int64_t seen_ms;    /* last message from it */
-    int64_t scolded_ms; /* last DISCONNECT for not being registered */
+    int64_t scolded_ms; /* since when n_scolded DISCONNECTs went to it for
+                           not being registered */
     int srcfd;          /* its connection; -1 not known */
-    uint8_t socket, id_size;
+    uint8_t socket, id_size, n_scolded;
     bool gone; /* EHOSTUNREACH; true until it speaks again */
     unsigned char id[GI_ID_MAX];
 };
@@ -150,6 +152,9 @@ struct gi_broker_core {
     unsigned char id[GI_ID_SIZE];
     gate_bytes_t internal; /* the internal service's name */
     int64_t now_ms, beat_ms, silence_ms, forget_ms, timeout_ms;
+    int64_t tick_ms;  /* the last look at the clock */
+    int64_t awake_ms; /* the end of the last time that we were stopped: nobody's
+                         silence counts from before it */
     uint64_t seed;
     gi_broker_socket_t sockets[GI_BROKER_SOCKETS_MAX];
     unsigned n_sockets;
@@ -283,10 +288,10 @@ void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
 /* Nobody reads the answer any more: takes it out of the queue, or tells an
  * extended worker and waits for the final message. */
 void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call);
-/* A worker's REPLY. */
+/* A worker's REPLY; f views its frames from the second on. */
 void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
-                     gi_frames_t *frames, unsigned client_id,
-                     unsigned request_id, unsigned body);
+                     gi_frames_t *frames, const gate_bytes_t *f,
+                     const gi_mdp_worker_t *at);
 /* A client's control message. */
 void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
                        gate_bytes_t id, gate_bytes_t ext);

@@ -89,7 +89,7 @@ uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
         return self->count.n;
 #include "broker_counters.def"
 #undef GI_C
-    assert(!"a counter's name");
+    assert(false && "a counter's name");
     return 0;
 }
 

@@ -12,23 +12,24 @@
 #include <gaterpc/log.h>
 #include <stdio.h>
 #include <string.h>
-#include "mdp.h"
 #include "mem.h"
 
 #define S_PART "broker"
 #define S_READY_MAX 65536
 #define S_PROBE_MS 10
+#define S_SCOLD_MAX 4
 
 /* ---- messages to workers
  * ------------------------------------------------------------ */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command) {
     gi_frames_t *out = &core->out;
-    unsigned char c = (unsigned char)command;
     gi_frames_close(out);
-    return gi_frames_add(out, id.data, id.size) &&
-           gi_frames_add(out, NULL, 0) &&
-           gi_frames_add(out, GI_MDP_WORKER, GI_MDP_TAG_SIZE) &&
-           gi_frames_add(out, &c, 1);
+    if (!gi_frames_add(out, id.data, id.size))
+        return false;
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
+    gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
+    return true;
 }
 
 void gi_broker_worker_disconnect(gi_broker_core_t *core,
@@ -55,11 +56,15 @@ static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_frames_close(&core->out);
 }
 
-/* Whoever is not registered is told so, at most once per heartbeat. */
+/* Whoever is not registered is told so, a few times per heartbeat. */
 static void s_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    if (peer->scolded_ms > core->now_ms - core->beat_ms)
+    if (core->now_ms - peer->scolded_ms >= core->beat_ms) {
+        peer->scolded_ms = core->now_ms;
+        peer->n_scolded = 0;
+    }
+    if (peer->n_scolded == S_SCOLD_MAX)
         return;
-    peer->scolded_ms = core->now_ms;
+    peer->n_scolded++;
     gi_broker_worker_disconnect(core, peer);
 }
 
@@ -160,8 +165,7 @@ static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
                          const gi_mdp_worker_t *at) {
     switch (at->command) {
     case GI_MDP_REPLY:
-        gi_broker_reply(core, worker, frames, 1 + at->client_id,
-                        1 + at->request_id, 1 + at->body);
+        gi_broker_reply(core, worker, frames, f, at);
         break;
     case GI_MDP_HEARTBEAT:
         if (at->n_body > 0)
@@ -195,6 +199,8 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
  */
 static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
+static int64_t s_max(int64_t a, int64_t b) { return a > b ? a : b; }
+
 /* Looks again and again, as a closed connection may still hold unread messages
  * and libzmq lets go of it a little later. */
 static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
@@ -208,7 +214,8 @@ static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
 
 void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
-    int64_t expiry = peer->seen_ms + core->silence_ms;
+    int64_t heard = s_max(peer->seen_ms, core->awake_ms);
+    int64_t expiry = heard + core->silence_ms;
     int64_t next = INT64_MAX;
     if (core->now_ms >= expiry) {
         core->count.workers_expired++;

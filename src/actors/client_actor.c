@@ -12,8 +12,9 @@
 #include <string.h>
 #include "clock.h"
 #include "codec.h"
+#include "curve.h"
 #include "err.h"
-#include "gaterpc/log.h"
+#include <gaterpc/log.h>
 #include "identity.h"
 #include "mem.h"
 
@@ -25,8 +26,8 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
                              size_t size) {
     gi_frames_t *out = &self->out;
     gi_frames_close(out);
-    gi_frames_add(out, "", 0);
-    gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_CLIENT_TAG);
     gi_frames_add(out, service, size);
     if (self->user) {
         gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN));
@@ -63,7 +64,8 @@ static gate_err_t s_open(gate_client_t *self) {
     if (e)
         return e;
     self->watched = strncmp(self->endpoint, "inproc:", 7) != 0;
-    if (self->watched) {
+    e = gi_curve_client(&self->sock, self->curve_cert, self->curve_server);
+    if (!e && self->watched) {
         zmq_setsockopt(self->sock.raw, ZMQ_IMMEDIATE, &one, sizeof one);
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
                                            ZMQ_EVENT_DISCONNECTED);

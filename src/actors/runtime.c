@@ -11,8 +11,8 @@
 #include <unistd.h>
 #include "clock.h"
 #include "err.h"
-#include "gaterpc/log.h"
-#include "gaterpc/queue.h"
+#include <gaterpc/log.h>
+#include <gaterpc/queue.h>
 #include "lock.h"
 #include "logd.h"
 #include "mem.h"

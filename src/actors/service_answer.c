@@ -17,7 +17,7 @@ gi_frames_t *gi_scall_answer(gi_scall_t *c) {
     gi_frames_t *out = gi_link_begin(link, GI_MDP_REPLY);
     zmq_msg_init(&out->f[out->n]);
     zmq_msg_copy(&out->f[out->n++], &c->client_id);
-    gi_frames_add(out, "", 0);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
     zmq_msg_init(&out->f[out->n]);
     zmq_msg_copy(&out->f[out->n++], &c->request_id);
     return out;
@@ -170,7 +170,7 @@ bool gi_scall_expire(gate_service_t *self) {
     return any;
 }
 
-/* Out of all tables; the reference of whoever ran it goes. */
+/* Out of all tables; the runner's reference goes as well. */
 static void s_finish(gi_scall_t *c) {
     gate_service_t *self = c->service;
     gi_sstream_stop(c);
@@ -181,36 +181,44 @@ static void s_finish(gi_scall_t *c) {
     gi_scall_free(c);
 }
 
-void gi_scall_close(gi_scall_t *c, gate_err_t outcome) {
+/* Before its answer goes out: who has that may ask for the numbers. */
+static void s_count(gi_scall_t *c, bool failed) {
     gate_service_t *self = c->service;
-    bool failed = outcome && outcome != GATE_EOS;
     self->stats.calls++;
     self->stats.errors += failed;
     if (c->method) {
         c->method->calls++;
         c->method->errors += failed;
     }
+}
+
+void gi_scall_close(gi_scall_t *c, gate_err_t outcome) {
+    s_count(c, outcome != GATE_OK);
     s_finish(c);
 }
 
 void gi_scall_end(gi_scall_t *c, gate_err_t outcome) {
     bool streams =
         c->streaming || c->call.streamed || c->state == GI_SCALL_GENERATING;
+    if (outcome == GATE_EOS)
+        outcome = GATE_OK;
     if (c->huge || (!outcome && !streams && gi_shuge_wants(c))) {
         gi_shuge_go_on(c, outcome);
         return;
     }
-    if (streams) {
-        gi_sstream_end(c, outcome);
-    } else if (outcome) {
-        gate_error_t story = gi_scall_story(c, outcome);
+    gate_error_t story = {0};
+    if (outcome)
+        story = gi_scall_story(c, outcome);
+    s_count(c, outcome != GATE_OK);
+    if (streams)
+        gi_sstream_end(c, outcome ? &story : NULL);
+    else if (outcome)
         gi_scall_answer_error(c, &story);
-    } else if (c->link) {
+    else if (c->link)
         s_reply_wire(c, NULL, 0);
-    } else {
+    else
         s_reply_local(c);
-    }
-    gi_scall_close(c, outcome);
+    s_finish(c);
 }
 
 void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,

@@ -424,7 +424,7 @@ void gi_shuge_go_on(gi_scall_t *c, gate_err_t outcome) {
         return;
     }
     c->state = GI_SCALL_HUGE;
-    if (outcome && outcome != GATE_EOS) {
+    if (outcome) {
         gate_error_t story = gi_scall_story(c, outcome);
         gi_shuge_fail(h, &story);
     } else if (!h->ended) {

@@ -158,7 +158,7 @@ struct gi_scall {
     gate_bytes_t local_func;
     gate_future_t *future; /* local; the completer's reference */
     gate_stream_t *stream; /* local; the producer's reference */
-    gi_ref_t refs;         /* the runner's, and one for each control mail */
+    gi_ref_t refs; /* the runner's, the tables', one for each control mail */
     /* streams */
     gi_credit_t credit;
     int64_t unsent_items, unsent_bytes; /* in the link's queue */
@@ -311,7 +311,9 @@ bool gi_link_send(gi_link_t *link);
 gi_scall_t *
 gi_scall_alloc(gate_service_t *self);          /* any thread; NULL: no memory */
 gate_bytes_t gi_scall_bytes(zmq_msg_t *frame); /* borrows */
-/* Into and out of the tables of live calls; both idempotent. */
+/* Into and out of the tables of live calls, which hold a reference (whoever
+ * runs it may drop its own at any time once the mailbox is closed); both
+ * idempotent. The second may free c. */
 void gi_scall_enlist(gi_scall_t *c);
 void gi_scall_unlist(gi_scall_t *c);
 gi_scall_t *gi_scall_new(gate_service_t *self); /* NULL: no memory */
@@ -360,8 +362,8 @@ extern const gi_call_ops_t gi_scall_ops;
 /* ---- service_stream.c
  * -------------------------------------------------------- */
 void gi_sstream_item(gi_sitem_t *item);
-/* END or the exception in call.error. */
-void gi_sstream_end(gi_scall_t *c, gate_err_t outcome);
+/* END, or the exception that story tells. */
+void gi_sstream_end(gi_scall_t *c, const gate_error_t *story);
 gate_err_t gi_sstream_yield(gate_call_t *call);
 gate_err_t gi_sstream_generate(gate_call_t *call,
                                gate_err_t (*next)(gate_call_t *, void *),

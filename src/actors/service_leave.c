@@ -43,13 +43,13 @@ static void s_abandon(gi_scall_t *c) {
     static const gate_error_t stopped = {GATE_WORKERLOST, "WorkerLostError",
                                          "the service was stopped", ""};
     if (c->streaming)
-        gi_sstream_end(c, GATE_WORKERLOST);
+        gi_sstream_end(c, &stopped);
     else if (!c->huge) /* else it was told */
         gi_scall_answer_error(c, &stopped);
     c->orphan = true;
-    gi_scall_unlist(c);
     if (!c->link)
         gi_gauge_leave(&c->service->local);
+    gi_scall_unlist(c);
 }
 
 void gi_scall_orphan_all(gate_service_t *self, gi_link_t *link) {

@@ -14,8 +14,9 @@
 #include <errno.h>
 #include <string.h>
 #include "clock.h"
+#include "curve.h"
 #include "err.h"
-#include "gaterpc/log.h"
+#include <gaterpc/log.h>
 #include "identity.h"
 #include "mdp.h"
 #include "mem.h"
@@ -28,11 +29,10 @@
 gi_frames_t *gi_link_begin(gi_link_t *link, int command) {
     gate_service_t *self = link->service;
     gi_frames_t *out = &self->out;
-    unsigned char byte = (unsigned char)command;
     gi_frames_close(out);
-    gi_frames_add(out, "", 0);
-    gi_frames_add(out, GI_MDP_WORKER, GI_MDP_TAG_SIZE);
-    gi_frames_add(out, &byte, 1);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
+    gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
     if (self->user) {
         gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN));
         gi_frames_add(out, self->user, strlen(self->user));
@@ -128,6 +128,9 @@ static gate_err_t s_open(gi_link_t *link) {
     gi_identity_of(link->identity, id);
     e = gi_sock_open(&link->sock, ZMQ_DEALER, (gate_bytes_t){id, sizeof id},
                      self->settings);
+    if (e)
+        return e;
+    e = gi_curve_client(&link->sock, self->curve_cert, self->curve_server);
     link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
     if (!e && link->watched)
         e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |

@@ -246,28 +246,19 @@ static void s_end_wire(gi_scall_t *c, const gate_error_t *story) {
     gi_link_send(c->link);
 }
 
-void gi_sstream_end(gi_scall_t *c, gate_err_t outcome) {
-    bool ok = outcome == GATE_OK || outcome == GATE_EOS;
-    gate_error_t story = c->call.error.story;
-    if (!ok && !story.code)
-        story = (gate_error_t){outcome, gi_err_class(outcome),
-                               gate_err_text(outcome), ""};
-    if (c->service->settings->secure)
-        story.traceback = "";
+void gi_sstream_end(gi_scall_t *c, const gate_error_t *story) {
+    static const gate_error_t streams = {
+        GATE_BADARG, "TypeError",
+        "the method streams: open it with gate_client_open", ""};
     if (c->link) {
-        s_end_wire(c, ok ? NULL : &story);
+        s_end_wire(c, story);
+    } else if (c->stream && story) {
+        gate_error_t same = gi_scall_as_remote(story);
+        gi_stream_fail(c->stream, &same);
     } else if (c->stream) {
-        if (ok)
-            gi_stream_end(c->stream);
-        else {
-            story = gi_scall_as_remote(&story);
-            gi_stream_fail(c->stream, &story);
-        }
+        gi_stream_end(c->stream);
     } else if (c->future) {
-        story = (gate_error_t){
-            GATE_BADARG, "TypeError",
-            "the method streams: open it with gate_client_open", ""};
-        gi_future_fail(c->future, &story);
+        gi_future_fail(c->future, &streams);
         c->future = NULL;
     }
 }

@@ -138,6 +138,7 @@ void gi_scall_enlist(gi_scall_t *c) {
     gate_service_t *self = c->service;
     if (c->live)
         return;
+    gi_ref_take(&c->refs);
     c->live = true;
     c->prev = NULL;
     c->next = self->live;
@@ -177,4 +178,5 @@ void gi_scall_unlist(gi_scall_t *c) {
         *p = c->hash_next;
         c->link->live--;
     }
+    gi_scall_free(c);
 }

@@ -27,6 +27,8 @@ typedef struct gi_call_ops {
     bool (*cancelled)(gate_call_t *self);
     gi_slot_queue_fn *queue; /* resolves queue arguments; ctx = the call */
     const struct gi_huge_ops *huge; /* huge results (huge_feed.h) */
+    /* Where gate_raise was called; out is "" before. */
+    void (*traceback)(gate_call_t *self, char *out, size_t room);
 } gi_call_ops_t;
 
 struct gate_call {

@@ -7,8 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct gi_gauge {
-    _Alignas(64) atomic_llong n;
+typedef struct gi_gauge { /* a cache line of its own, wherever it lies */
+    char before[56];
+    atomic_llong n;
+    char behind[56];
 } gi_gauge_t;
 
 static inline void gi_gauge_init(gi_gauge_t *self)

@@ -1,55 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* local.c -- pools whose jobs run in this process: our threads, or an executor
- * of the user's. A job is one block of memory holding all it copied; the call
- * that its function sees belongs to the thread and is used again and again.
+ * of the user's.
  *
  * Tickets are slot + 1 and the slot's generation: the slot is given up before
  * the request's `done` is called, so a ticket kept longer finds another
  * generation and does nothing. */
-#include "pool.h"
+#include "local.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "call.h"
-#include "clock.h"
-#include "credit.h"
-#include "huge_feed.h"
 #include "mem.h"
 #include "wait.h"
 
-typedef struct s_local s_local_t;
-
-typedef struct s_job {
-    gi_job_t job; /* first: what the pool runs */
-    s_local_t *local;
-    gate_fn *fn;
-    const char *name, *user; /* in bytes, or NULL */
-    gate_bytes_t args, kwargs;
-    int64_t deadline_ms;
-    int64_t soft_ms;       /* 0 = none */
-    int64_t soft_until_ns; /* set when it starts; INT64_MAX = none */
-    int attempt;
-    void *fn_ctx;
-    gate_runtime_t *runtime;
-    const gi_sink_t *sink;
-    void *ctx;
-    atomic_bool cancel;
-    bool windowed; /* credit is in use */
-    gi_credit_t credit;
-    size_t slot;
-    char bytes[]; /* args, kwargs, name, user */
-} s_job_t;
-
 typedef struct s_slot {
-    s_job_t *job; /* NULL: free */
+    gi_local_job_t *job; /* NULL: free */
     uint32_t generation;
     size_t next_free;
 } s_slot_t;
 
-struct s_local {
+struct gi_local {
     gate_pool_t *pool;
     gi_threads_t *threads;  /* or: */
     gate_submit_fn *submit; /* the user's executor */
@@ -66,14 +37,8 @@ struct s_local {
     size_t n_slots, first_free; /* n_slots = none free */
 };
 
-/* A thread's call, and the job it is used for. */
-typedef struct s_holder {
-    gate_call_t call; /* first */
-    s_job_t *job;     /* NULL: not in use */
-} s_holder_t;
-
 /* ---- tickets, with the mutex held ---------------------------------------- */
-static bool s_more_slots(s_local_t *self) {
+static bool s_more_slots(gi_local_t *self) {
     size_t n = self->n_slots ? 2 * self->n_slots : 64, i;
     s_slot_t *slots = gi_mem_realloc(self->slots, n * sizeof *slots);
 
@@ -87,7 +52,8 @@ static bool s_more_slots(s_local_t *self) {
     return true;
 }
 
-static bool s_take_slot(s_local_t *self, s_job_t *job, gi_ticket_t *ticket) {
+static bool s_take_slot(gi_local_t *self, gi_local_job_t *job,
+                        gi_ticket_t *ticket) {
     s_slot_t *slot;
 
     if (self->first_free == self->n_slots && !s_more_slots(self))
@@ -100,7 +66,7 @@ static bool s_take_slot(s_local_t *self, s_job_t *job, gi_ticket_t *ticket) {
     return true;
 }
 
-static void s_free_slot(s_local_t *self, s_job_t *job) {
+static void s_free_slot(gi_local_t *self, gi_local_job_t *job) {
     s_slot_t *slot = &self->slots[job->slot];
 
     slot->job = NULL;
@@ -109,7 +75,7 @@ static void s_free_slot(s_local_t *self, s_job_t *job) {
     self->first_free = job->slot;
 }
 
-static s_job_t *s_find(s_local_t *self, gi_ticket_t ticket) {
+static gi_local_job_t *s_find(gi_local_t *self, gi_ticket_t ticket) {
     size_t i = (uint32_t)ticket;
 
     if (i == 0 || i > self->n_slots ||
@@ -118,136 +84,9 @@ static s_job_t *s_find(s_local_t *self, gi_ticket_t ticket) {
     return self->slots[i - 1].job;
 }
 
-/* ---- what a job can do (gi_call_ops) ------------------------------------- */
-static s_job_t *s_job_of(gate_call_t *call) {
-    return ((s_holder_t *)call)->job;
-}
-
-static bool s_is_cancelled(const s_job_t *job) {
-    return atomic_load_explicit(&job->cancel, memory_order_acquire);
-}
-
-static bool s_cancelled(gate_call_t *call) {
-    const s_job_t *job = s_job_of(call);
-
-    return s_is_cancelled(job) || (job->soft_until_ns != INT64_MAX &&
-                                   gi_clock_ns() >= job->soft_until_ns);
-}
-
-static gate_err_t s_yield(gate_call_t *call) {
-    s_job_t *job = s_job_of(call);
-
-    if (!job->sink->item)
-        return gi_err(GATE_BADARG, "%s: its caller wants one result, no stream",
-                      gate_call_method(call));
-    if (s_is_cancelled(job) ||
-        (job->windowed &&
-         gi_credit_take(&job->credit, call->out.size) != GATE_OK))
-        return gi_err(GATE_CANCELLED, "%s: the reader has left",
-                      gate_call_method(call));
-    job->sink->item(job->ctx, call->out.data, call->out.size);
-    return GATE_OK;
-}
-
-/* On a thread of its own a pulled stream is simply pulled. */
-static gate_err_t s_generate(gate_call_t *call,
-                             gate_err_t (*next)(gate_call_t *, void *),
-                             void *state, void (*done)(void *)) {
-    gate_err_t e = GATE_OK;
-
-    while (e == GATE_OK && !s_is_cancelled(s_job_of(call)))
-        e = next(call, state);
-    if (e == GATE_OK)
-        e = gi_err(GATE_CANCELLED, "%s: the reader has left",
-                   gate_call_method(call));
-    if (done)
-        done(state);
-    return e;
-}
-
-static const gi_call_ops_t s_call_ops = {
-    .yield = s_yield,
-    .generate = s_generate,
-    .cancelled = s_cancelled,
-};
-
-/* Of a job whose caller takes parts of a huge result. */
-static const gi_call_ops_t s_huge_ops = {
-    .yield = s_yield,
-    .generate = s_generate,
-    .cancelled = s_cancelled,
-    .huge = &gi_huge_by_items,
-};
-
-/* ---- a thread's call ----------------------------------------------------- */
-static pthread_key_t s_key;
-static bool s_key_made;
-static pthread_once_t s_key_once = PTHREAD_ONCE_INIT;
-
-static void s_free_holder(void *holder) {
-    gi_call_fini(&((s_holder_t *)holder)->call);
-    gi_mem_free(holder);
-}
-
-static void s_make_key(void) {
-    s_key_made = pthread_key_create(&s_key, s_free_holder) == 0;
-}
-
-/* This thread's holder; NULL when it is in use further up the stack or cannot
- * be had. */
-static s_holder_t *s_thread_holder(void) {
-    s_holder_t *holder;
-
-    pthread_once(&s_key_once, s_make_key);
-    if (!s_key_made)
-        return NULL;
-    holder = pthread_getspecific(s_key);
-    if (holder)
-        return holder->job ? NULL : holder;
-    holder = gi_mem_calloc(1, sizeof *holder);
-    if (!holder)
-        return NULL;
-    gi_call_init(&holder->call, &s_call_ops, NULL, NULL);
-    if (pthread_setspecific(s_key, holder) == 0)
-        return holder;
-    gi_mem_free(holder);
-    return NULL;
-}
-
-/* ---- running ------------------------------------------------------------- */
-static void s_lend(s_holder_t *holder, s_job_t *job) {
-    gate_call_t *call = &holder->call;
-
-    holder->job = job;
-    call->ops = job->sink->huge ? &s_huge_ops : &s_call_ops;
-    call->settings = job->local->pool->settings;
-    call->runtime = job->runtime;
-    call->args_packed = job->args;
-    call->kwargs_packed = job->kwargs;
-    call->method = job->name ? job->name : "job";
-    call->user = job->user;
-    call->ctx = job->fn_ctx;
-    call->deadline_ms = job->deadline_ms;
-    call->attempt = job->attempt;
-}
-
-/* GATE_OK: it may start. */
-static gate_err_t s_may_start(const s_job_t *job, gi_error_t *error) {
-    if (s_is_cancelled(job)) {
-        gi_error_story(error, GATE_CANCELLED, NULL, "cancelled while queued",
-                       NULL);
-        return GATE_CANCELLED;
-    }
-    if (job->deadline_ms != INT64_MAX && gi_clock_ms() >= job->deadline_ms) {
-        gi_error_story(error, GATE_TIMEOUT, NULL,
-                       "no thread was free before the deadline", NULL);
-        return GATE_TIMEOUT;
-    }
-    return GATE_OK;
-}
-
-static void s_end(s_job_t *job, gate_err_t e) {
-    s_local_t *self = job->local;
+/* ---- jobs end ------------------------------------------------------------ */
+void gi_local_end(gi_local_job_t *job, gate_err_t e) {
+    gi_local_t *self = job->local;
 
     pthread_mutex_lock(&self->mutex);
     s_free_slot(self, job);
@@ -259,68 +98,16 @@ static void s_end(s_job_t *job, gate_err_t e) {
     pthread_mutex_unlock(&self->mutex);
 }
 
-static void s_deliver(s_job_t *job, const gate_call_t *call, gate_err_t e) {
-    static const gate_error_t eos = {GATE_EOS, "StopIteration", "", ""};
-
-    if (e != GATE_OK)
-        job->sink->done(job->ctx, NULL, 0, &call->error.story);
-    else if (call->streamed)
-        job->sink->done(job->ctx, NULL, 0, &eos);
-    else
-        job->sink->done(job->ctx, call->out.data, call->out.size, NULL);
-}
-
-static void s_free_job(s_job_t *job) {
-    if (job->windowed)
-        gi_credit_fini(&job->credit);
-    gi_mem_free(job);
-}
-
-static void s_run_with(s_holder_t *holder, s_job_t *job) {
-    gate_call_t *call = &holder->call;
-    gate_err_t e;
-
-    s_lend(holder, job);
-    if (job->soft_ms)
-        job->soft_until_ns = gi_clock_ns() + job->soft_ms * 1000000;
-    e = s_may_start(job, &call->error);
-    if (e == GATE_OK)
-        e = gi_call_invoke(call, job->fn);
-    if (e == GATE_KEPT) { /* it kept nothing: there is no way to */
-        gi_error_story(&call->error, GATE_BADARG, NULL,
-                       "a job returned GATE_KEPT", NULL);
-        e = GATE_BADARG;
-    }
-    s_end(job, e);
-    s_deliver(job, call, e);
-    holder->job = NULL;
-    gi_call_reset(call);
-    s_free_job(job);
-}
-
-static void s_run(gi_job_t *base) {
-    s_job_t *job = (s_job_t *)base;
-    s_holder_t *holder = s_thread_holder(), local;
-
-    if (holder) {
-        s_run_with(holder, job);
-        return;
-    }
-    gi_call_init(&local.call, &s_call_ops, NULL, NULL);
-    s_run_with(&local, job);
-    gi_call_fini(&local.call);
-}
-
 /* ---- the user's executor ------------------------------------------------- */
 typedef struct s_ticket_job { /* one run(arg) that we owe */
-    s_local_t *local;
+    gi_local_t *local;
     gi_job_t *job;
-    bool request; /* an s_job_t: counted elsewhere */
+    bool request; /* an gi_local_job_t: counted elsewhere */
 } s_ticket_job_t;
 
 static void s_custom_run(void *arg) {
     s_ticket_job_t *owed = arg;
-    s_local_t *self = owed->local;
+    gi_local_t *self = owed->local;
 
     pthread_mutex_lock(&self->mutex);
     self->running++;
@@ -335,7 +122,8 @@ static void s_custom_run(void *arg) {
     gi_mem_free(owed);
 }
 
-static gate_err_t s_custom_start(s_local_t *self, gi_job_t *job, bool request) {
+static gate_err_t s_custom_start(gi_local_t *self, gi_job_t *job,
+                                 bool request) {
     s_ticket_job_t *owed = gi_mem_alloc(sizeof *owed);
     gate_err_t e;
 
@@ -359,62 +147,13 @@ static gate_err_t s_custom_start(s_local_t *self, gi_job_t *job, bool request) {
     return e;
 }
 
-static gate_err_t s_start(s_local_t *self, gi_job_t *job, bool request) {
+static gate_err_t s_start(gi_local_t *self, gi_job_t *job, bool request) {
     return self->threads ? gi_threads_submit(self->threads, job)
                          : s_custom_start(self, job, request);
 }
 
 /* ---- submit -------------------------------------------------------------- */
-static const char *s_copy(char **at, const void *data, size_t size) {
-    char *copy = *at;
-
-    if (size)
-        memcpy(copy, data, size);
-    *at += size;
-    return copy;
-}
-
-static size_t s_text_size(const char *text) {
-    return text ? strlen(text) + 1 : 0;
-}
-
-static s_job_t *s_job_new(s_local_t *self, const gi_request_t *r) {
-    size_t name = s_text_size(r->name), user = s_text_size(r->user);
-    s_job_t *job =
-        gi_mem_alloc(sizeof *job + r->args.size + r->kwargs.size + name + user);
-    char *at;
-
-    if (!job)
-        return NULL;
-    at = job->bytes;
-    job->job.run = s_run;
-    job->local = self;
-    job->fn = r->fn;
-    job->args.data = s_copy(&at, r->args.data, r->args.size);
-    job->args.size = r->args.size;
-    job->kwargs.data = s_copy(&at, r->kwargs.data, r->kwargs.size);
-    job->kwargs.size = r->kwargs.size;
-    job->name = name ? s_copy(&at, r->name, name) : gi_pool_fn_name(r->fn);
-    job->user = user ? s_copy(&at, r->user, user) : NULL;
-    job->deadline_ms = r->deadline_ms;
-    job->soft_ms = r->options.soft_ms ? r->options.soft_ms : self->soft_ms;
-    job->soft_until_ns = INT64_MAX;
-    job->attempt = r->attempt ? r->attempt : 1;
-    job->fn_ctx = r->fn_ctx;
-    job->runtime = r->runtime ? r->runtime : self->pool->runtime;
-    job->sink = r->sink;
-    job->ctx = r->ctx;
-    atomic_init(&job->cancel, false);
-    job->windowed = r->credit_items || r->credit_bytes;
-    if (job->windowed)
-        gi_credit_init(
-            &job->credit,
-            r->credit_items ? (int64_t)r->credit_items : GI_CREDIT_FREE,
-            r->credit_bytes ? (int64_t)r->credit_bytes : GI_CREDIT_FREE);
-    return job;
-}
-
-static gate_err_t s_refused(const s_local_t *self, gate_err_t e) {
+static gate_err_t s_refused(const gi_local_t *self, gate_err_t e) {
     const char *kind = self->pool->ops->kind;
 
     if (e == GATE_BUSY)
@@ -426,8 +165,8 @@ static gate_err_t s_refused(const s_local_t *self, gate_err_t e) {
 
 static gate_err_t s_submit(gate_pool_t *pool, const gi_request_t *request,
                            gi_ticket_t *ticket) {
-    s_local_t *self = pool->impl;
-    s_job_t *job = s_job_new(self, request);
+    gi_local_t *self = pool->impl;
+    gi_local_job_t *job = gi_local_job_new(self, pool, self->soft_ms, request);
     gi_ticket_t made = 0;
     gate_err_t e;
 
@@ -442,7 +181,7 @@ static gate_err_t s_submit(gate_pool_t *pool, const gi_request_t *request,
         pthread_mutex_unlock(&self->mutex);
     }
     if (e != GATE_OK) {
-        s_free_job(job);
+        gi_local_job_free(job);
         return s_refused(self, e);
     }
     if (ticket)
@@ -455,8 +194,8 @@ static gate_err_t s_run_job(gate_pool_t *pool, gi_job_t *job) {
 }
 
 static void s_cancel(gate_pool_t *pool, gi_ticket_t ticket) {
-    s_local_t *self = pool->impl;
-    s_job_t *job;
+    gi_local_t *self = pool->impl;
+    gi_local_job_t *job;
 
     pthread_mutex_lock(&self->mutex);
     job = s_find(self, ticket);
@@ -470,8 +209,8 @@ static void s_cancel(gate_pool_t *pool, gi_ticket_t ticket) {
 
 static void s_credit(gate_pool_t *pool, gi_ticket_t ticket, size_t items,
                      size_t bytes) {
-    s_local_t *self = pool->impl;
-    s_job_t *job;
+    gi_local_t *self = pool->impl;
+    gi_local_job_t *job;
 
     pthread_mutex_lock(&self->mutex);
     job = s_find(self, ticket);
@@ -482,7 +221,7 @@ static void s_credit(gate_pool_t *pool, gi_ticket_t ticket, size_t items,
 
 /* ---- life ---------------------------------------------------------------- */
 static gate_err_t s_drain(gate_pool_t *pool, int64_t timeout_ms) {
-    s_local_t *self = pool->impl;
+    gi_local_t *self = pool->impl;
     int64_t deadline_ns = gi_wait_deadline(timeout_ms);
     bool in_time = true;
     size_t left;
@@ -500,7 +239,7 @@ static gate_err_t s_drain(gate_pool_t *pool, int64_t timeout_ms) {
 }
 
 /* Jobs that wait for a reader would never end. */
-static void s_cancel_credit(s_local_t *self) {
+static void s_cancel_credit(gi_local_t *self) {
     size_t i;
 
     pthread_mutex_lock(&self->mutex);
@@ -510,7 +249,7 @@ static void s_cancel_credit(s_local_t *self) {
     pthread_mutex_unlock(&self->mutex);
 }
 
-static void s_free_local(s_local_t *self) {
+static void s_free_local(gi_local_t *self) {
     pthread_cond_destroy(&self->quiet);
     pthread_mutex_destroy(&self->mutex);
     gi_mem_free(self->slots);
@@ -518,7 +257,7 @@ static void s_free_local(s_local_t *self) {
 }
 
 static void s_destroy(gate_pool_t *pool) {
-    s_local_t *self = pool->impl;
+    gi_local_t *self = pool->impl;
 
     s_cancel_credit(self);
     if (self->threads)
@@ -529,7 +268,7 @@ static void s_destroy(gate_pool_t *pool) {
 }
 
 static gate_err_t s_resize(gate_pool_t *pool, int workers) {
-    s_local_t *self = pool->impl;
+    gi_local_t *self = pool->impl;
 
     if (self->threads)
         return gi_threads_resize(self->threads, workers);
@@ -537,7 +276,7 @@ static gate_err_t s_resize(gate_pool_t *pool, int workers) {
 }
 
 static gate_value_t *s_stats(gate_pool_t *pool) {
-    s_local_t *self = pool->impl;
+    gi_local_t *self = pool->impl;
     gi_pool_numbers_t n = {.kind = pool->ops->kind, .state = "running"};
     gi_threads_stats_t threads = {0};
     uint64_t all;
@@ -573,9 +312,9 @@ static gate_value_t *s_stats(gate_pool_t *pool) {
 static const gi_pool_ops_t s_threads_ops = S_OPS("threads");
 static const gi_pool_ops_t s_custom_ops = S_OPS("custom");
 
-static s_local_t *s_local_new(const gi_pool_base_t *base,
-                              const gi_pool_ops_t *ops) {
-    s_local_t *self = gi_mem_calloc(1, sizeof *self);
+static gi_local_t *s_local_new(const gi_pool_base_t *base,
+                               const gi_pool_ops_t *ops) {
+    gi_local_t *self = gi_mem_calloc(1, sizeof *self);
 
     if (!self) {
         gi_err(GATE_NOMEM, "a pool");
@@ -603,7 +342,7 @@ gate_pool_t *gi_pool_threads(const gi_pool_base_t *base,
                              const gate_pool_options_t *options) {
     static const gate_pool_options_t defaults;
     const gate_pool_options_t *o = options ? options : &defaults;
-    s_local_t *self = s_local_new(base, &s_threads_ops);
+    gi_local_t *self = s_local_new(base, &s_threads_ops);
     const gate_settings_t *settings;
     gate_pool_t *pool;
 
@@ -626,7 +365,7 @@ gate_pool_t *gi_pool_threads(const gi_pool_base_t *base,
 
 gate_pool_t *gi_pool_custom(const gi_pool_base_t *base, gate_submit_fn *submit,
                             void *ctx) {
-    s_local_t *self;
+    gi_local_t *self;
 
     if (!submit) {
         gi_err(GATE_BADARG, "a custom pool without a submit function");

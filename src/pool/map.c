@@ -272,16 +272,19 @@ static gate_err_t s_submit(s_map_t *self, s_try_t *try, gi_ticket_t *ticket) {
     return e;
 }
 
-/* A refused submit. A full queue is tried again when one of ours has ended. */
-static void s_refused(s_map_t *self, s_try_t *try, gate_err_t e) {
+/* A refused submit. A queue that some of ours were in is tried again: when one
+ * of them ends, or at once if all have ended meanwhile. */
+static void s_refused(s_map_t *self, s_try_t *try, gate_err_t e, bool alone) {
     bool stopping;
 
     pthread_mutex_lock(&self->mutex);
     self->under_way--;
     s_unlink(try);
     self->submitted--; /* only the one who pumps counts it up: it is the last */
-    if (e != GATE_BUSY || !self->under_way)
+    if (e != GATE_BUSY || alone)
         s_failed(self, try->index, gate_error());
+    else if (!self->under_way)
+        self->again = true;
     if (self->ordered)
         s_push_in_order(self);
     stopping = self->stopping;
@@ -315,6 +318,7 @@ static bool s_next(s_map_t *self) {
     gi_ticket_t ticket = 0;
     gate_err_t e;
     size_t index;
+    bool alone;
 
     pthread_mutex_lock(&self->mutex);
     if (!try) {
@@ -331,14 +335,14 @@ static bool s_next(s_map_t *self) {
     try->prev = self->tries.prev;
     self->tries.prev->next = try;
     self->tries.prev = try;
-    self->under_way++;
+    alone = self->under_way++ == 0;
     gi_ref_take(&self->ref);
     pthread_mutex_unlock(&self->mutex);
     e = s_submit(self, try, &ticket);
     if (e == GATE_OK)
         s_note_ticket(self, index, ticket);
     else
-        s_refused(self, try, e);
+        s_refused(self, try, e, alone);
     return e == GATE_OK;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* shm.c -- one memfd for one worker. Reused by the worker's successor, so that a
- * replacement costs a fork and not 8 MiB of fresh pages. */
+/* shm.c -- one memfd for one worker. Reused by the worker's successor, so that
+ * a replacement costs a fork and not 8 MiB of fresh pages. */
 #include "shm.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -14,13 +15,30 @@
 
 #define PAGE 4096u
 
-static size_t s_pages(uint64_t n)
-{
+static size_t s_pages(uint64_t n) {
     return (size_t)((n + PAGE - 1) & ~(uint64_t)(PAGE - 1));
 }
 
-gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base)
-{
+/* tmpfs hands out pages until the machine is out of them and the OOM killer
+ * comes: ask first. UINT64_MAX: not known. */
+static uint64_t s_available(void) {
+    char line[128];
+    unsigned long long kib = 0;
+    FILE *f = fopen("/proc/meminfo", "re");
+    while (f && kib == 0 && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kib ? kib * 1024 : UINT64_MAX;
+}
+
+gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base) {
+    if (size > s_available())
+        return gi_err(GATE_NOMEM,
+                      "%zu bytes of shared memory for %s: the machine has "
+                      "fewer left",
+                      size, name);
     int f = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (f < 0)
         return gi_err_errno("memfd_create for %s", name);
@@ -41,47 +59,48 @@ gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base)
     return GATE_OK;
 }
 
-static size_t s_layout(gi_shm_t *self, unsigned char *base)
-{
-    size_t at = s_pages(sizeof(gi_shm_ctl_t));
-    self->req = (gi_req_cell_t *)(void *)(base + at);
-    at += s_pages(self->cells * sizeof(gi_req_cell_t));
-    self->rsp = (gi_rsp_cell_t *)(void *)(base + at);
-    at += s_pages(self->cells * sizeof(gi_rsp_cell_t));
-    self->req_lane = base + at;
-    self->rsp_lane = base + at + self->lane_bytes;
-    self->base = base;
-    self->ctl = (gi_shm_ctl_t *)(void *)base;
-    return at + 2 * self->lane_bytes;
+/* Computes the addresses (when there is a base) and gives the whole size;
+ * *own_from is where what the worker writes begins. */
+static size_t s_layout(gi_shm_t *self, unsigned char *base, size_t *own_from) {
+    size_t req = s_pages(sizeof(gi_shm_ctl_t));
+    size_t req_lane = req + s_pages(self->cells * sizeof(gi_req_cell_t));
+    size_t own = req_lane + self->lane_bytes;
+    size_t claims = own + s_pages(sizeof(gi_shm_own_t));
+    size_t rsp = claims + s_pages(self->cells * sizeof(gi_claim_cell_t));
+    size_t rsp_lane = rsp + s_pages(self->cells * sizeof(gi_rsp_cell_t));
+    *own_from = own;
+    if (base) {
+        self->base = base;
+        self->ctl = (gi_shm_ctl_t *)(void *)base;
+        self->req = (gi_req_cell_t *)(void *)(base + req);
+        self->req_lane = base + req_lane;
+        self->own = (gi_shm_own_t *)(void *)(base + own);
+        self->claims = (gi_claim_cell_t *)(void *)(base + claims);
+        self->rsp = (gi_rsp_cell_t *)(void *)(base + rsp);
+        self->rsp_lane = base + rsp_lane;
+    }
+    return rsp_lane + self->lane_bytes;
 }
 
-static size_t s_size(uint32_t cells, uint64_t lane_bytes)
-{
-    return s_pages(sizeof(gi_shm_ctl_t)) +
-           s_pages(cells * sizeof(gi_req_cell_t)) +
-           s_pages(cells * sizeof(gi_rsp_cell_t)) + 2 * lane_bytes;
-}
-
-gate_err_t gi_shm_new(gi_shm_t *self, uint32_t cells, uint64_t lane_bytes)
-{
+gate_err_t gi_shm_new(gi_shm_t *self, uint32_t cells, uint64_t lane_bytes) {
     memset(self, 0, sizeof *self);
     self->fd = -1;
     self->cells = 1;
     while (self->cells < cells && self->cells < 1u << 16)
         self->cells *= 2;
     self->lane_bytes = lane_bytes & ~(uint64_t)(PAGE - 1);
-    size_t size = s_size(self->cells, self->lane_bytes);
     void *base;
-    gate_err_t e = gi_shm_memfd("gate-worker", size, &self->fd, &base);
+    size_t own_from;
+    self->size = s_layout(self, NULL, &own_from);
+    gate_err_t e = gi_shm_memfd("gate-worker", self->size, &self->fd, &base);
     if (e)
         return e;
-    self->size = s_layout(self, base);
+    s_layout(self, base, &own_from);
     gi_shm_reset(self);
     return GATE_OK;
 }
 
-gate_err_t gi_shm_map(gi_shm_t *self, int fd)
-{
+gate_err_t gi_shm_map(gi_shm_t *self, int fd) {
     struct stat st;
     memset(self, 0, sizeof *self);
     self->fd = -1;
@@ -95,12 +114,14 @@ gate_err_t gi_shm_map(gi_shm_t *self, int fd)
     const gi_shm_ctl_t *ctl = base;
     self->cells = ctl->config.cells;
     self->lane_bytes = ctl->config.lane_bytes;
-    self->size = s_layout(self, base);
+    size_t own_from;
+    self->size = s_layout(self, base, &own_from);
+    if (mprotect(base, own_from, PROT_READ) != 0)
+        return gi_err_errno("mprotect of the worker's memory");
     return GATE_OK;
 }
 
-void gi_shm_fini(gi_shm_t *self)
-{
+void gi_shm_fini(gi_shm_t *self) {
     if (self->base)
         munmap(self->base, self->size);
     if (self->base && self->fd >= 0)
@@ -109,33 +130,33 @@ void gi_shm_fini(gi_shm_t *self)
     self->fd = -1;
 }
 
-void gi_shm_reset(gi_shm_t *self)
-{
+void gi_shm_reset(gi_shm_t *self) {
     gi_shm_ctl_t *c = self->ctl;
+    gi_shm_own_t *own = self->own;
     atomic_store(&c->req_tail, 0);
     atomic_store(&c->rsp_head, 0);
     atomic_store(&c->bell, 0);
     atomic_store(&c->quit, 0);
     atomic_store(&c->rsp_free, 0);
-    atomic_store(&c->req_head, 0);
-    atomic_store(&c->rsp_tail, 0);
-    atomic_store(&c->sleeping, 0);
-    atomic_store(&c->parent_sleeping, 0);
+    atomic_store(&own->req_head, 0);
+    atomic_store(&own->rsp_tail, 0);
+    atomic_store(&own->sleeping, 0);
+    atomic_store(&own->parent_sleeping, 0);
 }
 
-void gi_shm_wake(gi_shm_t *self)
-{
-    if (atomic_load(&self->ctl->sleeping) == 0)
+void gi_shm_wake(gi_shm_t *self, gi_sleep_t what) {
+    if (!(atomic_load(&self->own->sleeping) & (uint32_t)what) ||
+        atomic_exchange(&self->own->sleeping, 0) == 0)
         return;
     atomic_fetch_add(&self->ctl->bell, 1);
     gi_futex_wake(&self->ctl->bell);
 }
 
-/* ---- errors --------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------
+ */
 
 size_t gi_shm_error_pack(const gate_error_t *story, unsigned char *out,
-                         size_t room)
-{
+                         size_t room) {
     const char *parts[3] = {story->cls, story->text, story->traceback};
     uint32_t head[4] = {(uint32_t)story->code, 0, 0, 0};
     size_t at = sizeof head;
@@ -154,8 +175,7 @@ size_t gi_shm_error_pack(const gate_error_t *story, unsigned char *out,
     return at;
 }
 
-bool gi_shm_error_read(const void *data, size_t size, gate_error_t *story)
-{
+bool gi_shm_error_read(const void *data, size_t size, gate_error_t *story) {
     uint32_t head[4];
     const char *parts[3], *p = data;
     if (size < sizeof head + 3)

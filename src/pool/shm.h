@@ -2,20 +2,26 @@
 /* shm.h -- the memory that one worker process shares with its parent: one memfd
  * with a ring of requests, a ring of responses and a lane of payload for each.
  *
- *   gi_shm_ctl_t | request cells | response cells | request lane | response lane
+ *   the parent writes:  gi_shm_ctl_t | request cells | request lane
+ *   the worker writes:  gi_shm_own_t | claims | response cells | response lane
  *
  * Made, sized, prefaulted and sealed by the parent; mapped by that worker
- * alone. The parent computes every address from its own numbers and believes
- * nothing that the worker writes.
+ * alone, the first half for reading only: a job with a wild pointer dies of it
+ * instead of changing the arguments of the jobs behind it. The parent computes
+ * every address from its own numbers and believes nothing that the worker
+ * writes.
  *
  * Memory orders. A ring's tail is stored seq_cst after its cells were written
  * and loaded acquire before they are read: that publishes the cells. A head is
  * stored release after the cells were read, loaded acquire before they are
  * written again. `sleeping` words pair with the tail as Dekker's algorithm
- * does: the sleeper stores sleeping, then looks at the tail; the producer stores
- * the tail, then looks at sleeping; all four seq_cst, so at least one sees the
- * other and no wake-up is lost. A claim word changes by compare-and-swap only
- * (acq_rel): whoever moves it owns what follows. */
+ * does: the sleeper stores sleeping, then looks at the tail; the producer
+ * stores the tail, then looks at sleeping; all four seq_cst, so at least one
+ * sees the other and no wake-up is lost. (A waker that takes the word to 0
+ * saves the next ones theirs: the sleeper, once awake, stores sleeping anew and
+ * looks again before it sleeps, and those stores and looks are ordered as
+ * before.) A claim word changes by compare-and-swap only (acq_rel): whoever
+ * moves it owns what follows. */
 #ifndef GI_SHM_H
 #define GI_SHM_H
 
@@ -33,9 +39,10 @@ enum gi_claim { GI_READY = 1, GI_RUNNING, GI_DONE, GI_DOOMED, GI_REVOKED };
 
 #define GI_REQ_INLINE 112
 typedef struct gi_req_cell {
-    _Alignas(64) _Atomic uint64_t claim; /* see above */
-    _Atomic uint64_t items, bytes; /* credit in all; UINT64_MAX = unlimited */
-    _Atomic uint32_t cancel;       /* the handler is asked to stop */
+    /* credit in all, UINT64_MAX = unlimited; grows while the job runs */
+    _Alignas(64) _Atomic uint64_t items;
+    _Atomic uint64_t bytes;
+    _Atomic uint32_t cancel; /* the handler is asked to stop */
     uint32_t attempt;
     int64_t deadline_ms;
     uint32_t args_len, kwargs_len;
@@ -44,6 +51,7 @@ typedef struct gi_req_cell {
     uint16_t n_queues; /* descriptors on the control socket */
     uint16_t where;    /* gi_where_t of the payload */
     uint32_t takes_huge; /* items may be parts of a huge result */
+    uint32_t reserved[2];
     uint64_t fn; /* address, or offset in object */
     uint64_t at; /* offset in the lane, or size of the descriptor */
     unsigned char data[GI_REQ_INLINE];
@@ -95,21 +103,28 @@ typedef struct gi_worker_config {
     uint64_t hooks_ctx;
 } gi_worker_config_t;
 
+/* The worker reads it. */
 typedef struct gi_shm_ctl {
-    /* the parent writes */
     _Alignas(64) _Atomic uint32_t req_tail;
     _Atomic uint32_t rsp_head;
     _Atomic uint32_t bell; /* the worker's futex */
     _Atomic uint32_t quit;
     _Atomic uint64_t rsp_free; /* response lane: free below this position */
-    /* the worker writes */
-    _Alignas(64) _Atomic uint32_t req_head;
-    _Atomic uint32_t rsp_tail;
-    _Atomic uint32_t sleeping;
-    /* set by the parent before it sleeps, cleared by whoever wakes it */
-    _Alignas(64) _Atomic uint32_t parent_sleeping;
     _Alignas(64) gi_worker_config_t config;
 } gi_shm_ctl_t;
+
+typedef struct gi_shm_own {
+    _Alignas(64) _Atomic uint32_t req_head;
+    _Atomic uint32_t rsp_tail;
+    _Atomic uint32_t sleeping; /* gi_sleep_t; 0 = awake or being woken */
+    /* set by the parent before it sleeps, cleared by whoever wakes it */
+    _Alignas(64) _Atomic uint32_t parent_sleeping;
+} gi_shm_own_t;
+
+/* One a request cell, each in a cache line of its own. */
+typedef struct gi_claim_cell {
+    _Alignas(64) _Atomic uint64_t word;
+} gi_claim_cell_t;
 
 /* One side's view; plain numbers of its own. */
 typedef struct gi_shm {
@@ -117,6 +132,8 @@ typedef struct gi_shm {
     unsigned char *base;
     size_t size;
     gi_shm_ctl_t *ctl;
+    gi_shm_own_t *own;
+    gi_claim_cell_t *claims;
     gi_req_cell_t *req;
     gi_rsp_cell_t *rsp;
     unsigned char *req_lane, *rsp_lane;
@@ -124,6 +141,15 @@ typedef struct gi_shm {
     uint64_t lane_bytes;
 } gi_shm_t;
 
+/* The claim word of the request with number seq. */
+static inline _Atomic uint64_t *gi_shm_claim(const gi_shm_t *self,
+                                             uint32_t seq) {
+    return &self->claims[seq & (self->cells - 1)].word;
+}
+static inline gi_req_cell_t *gi_shm_request(const gi_shm_t *self,
+                                            uint32_t seq) {
+    return &self->req[seq & (self->cells - 1)];
+}
 /* Parent: makes one; every page is there afterwards, so that a full machine is
  * GATE_NOMEM or GATE_SYSTEM now and not a SIGBUS later. cells is rounded up,
  * lane_bytes down. */
@@ -134,8 +160,16 @@ gate_err_t gi_shm_map(gi_shm_t *self, int fd) GATE_MUST;
 void gi_shm_fini(gi_shm_t *self);
 /* Parent: as new, for the next worker; the last one must be dead. */
 void gi_shm_reset(gi_shm_t *self);
-/* Parent: wakes the worker if it sleeps. After storing a tail or a head. */
-void gi_shm_wake(gi_shm_t *self);
+/* What a worker sleeps for. */
+typedef enum gi_sleep {
+    GI_SLEEP_WORK = 1, /* a request, or to quit */
+    GI_SLEEP_ROOM = 2, /* in the response ring or lane */
+    GI_SLEEP_CREDIT = 4
+} gi_sleep_t;
+/* Parent: wakes the worker if it sleeps for that; after storing it. Whoever
+ * takes the word pays for the system call: a worker that has been woken and
+ * does not run yet costs later ones nothing. */
+void gi_shm_wake(gi_shm_t *self, gi_sleep_t what);
 
 /* A sealed memfd of size bytes, all pages there, mapped. */
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd,

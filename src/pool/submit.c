@@ -14,9 +14,6 @@
 #include "rpc.h"
 #include "stream.h"
 
-/* Only requests of process pools get here, and those come with procs.c. */
-#pragma weak gi_queue_pack_ref
-
 /* ---- arguments ----------------------------------------------------------- */
 /* Queues among the arguments become references to the request's queues. */
 static gate_err_t s_refer_queues(gi_submit_t *self, gate_arg_t *args, size_t n,

@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,12 +161,15 @@ static void s_release(void *hint) {
 
 static void s_on_cancel(void *ctx, gate_future_t *f) {
     (void)f;
+    for (int i = 0; i < 20; i++) /* the completion comes meanwhile */
+        sched_yield();
     ++*(int *)ctx; /* plain: TSan sees it if the completion does not wait */
 }
 
 typedef struct s_race {
     gate_future_t *future;
     int cancels;
+    atomic_bool begun;
 } s_race_t;
 
 static void *s_complete(void *arg) {
@@ -173,6 +177,7 @@ static void *s_complete(void *arg) {
     char *bytes = malloc(1);
 
     *bytes = 5;
+    race->begun = true;
     gi_future_complete_packed(race->future, bytes, 1, s_release, bytes);
     race->cancels += 100; /* never beside the callback */
     return NULL;
@@ -190,7 +195,7 @@ static void s_futures(void) {
 
     for (int round = 0; round < 3000; round++) {
         gate_future_t *f = gi_future_new(NULL, NULL, NULL);
-        s_race_t race = {f, 0};
+        s_race_t race = {f, 0, false};
         pthread_t thread;
         gate_err_t e;
 
@@ -198,6 +203,8 @@ static void s_futures(void) {
         CHECK(pthread_create(&thread, NULL, s_complete, &race) == 0);
         switch (round % 5) {
         case 0:
+            while (round % 2 && !race.begun)
+                sched_yield();
             gate_future_cancel(f);
             e = gate_future_wait_(f, -1, gate_onone(NULL));
             CHECK(e == GATE_OK || e == GATE_CANCELLED);

@@ -43,7 +43,8 @@ class Workers(kit.Case):
             times.append(time.monotonic() - begin)
         self.between(times[0], 0, 0.2, "at once")
         for a, b in zip(times[1:], times[2:]):
-            self.between(b - a, 0.6 * HB, 1.5 * HB, times)
+            self.between(b - a, 0.6 * HB, 2.5 * HB, times)
+        self.between(times[4] / 4, 0.9 * HB, 1.5 * HB, times)
 
     def test_heartbeat_frames(self):
         """A Python worker takes extra frames on 04; the three are as ever."""

@@ -53,7 +53,9 @@ Test(gate, query_service_gives_the_description_or_nil) {
     CALL(&k, "\xadquery_service", "\x91\xc4\x08\xa7GateRPC", "\x80");
     got_result(&k, "\xc0"); /* call_query_service_double_packed.json */
     CALL(&k, "\xadquery_service", "\x90", "\x80");
-    got_result(&k, "\xc0");
+    got_error(&k, "c", "id", "TypeError", "one argument");
+    CALL(&k, "\xadquery_service", "\xc1", "\x80");
+    got_error(&k, "c", "id", "ValueError", "");
     kit_end(&k);
 }
 
@@ -80,8 +82,7 @@ Test(gate, keepalive_is_bin_200_and_else_400) {
     got_result(&k, "\xc4\x03"
                    "400");
     CALL(&k, "\xa9keepalive");
-    got_result(&k, "\xc4\x03"
-                   "400");
+    got_error(&k, "c", "id", "TypeError", "one argument");
     kit_end(&k);
 }
 

@@ -179,20 +179,22 @@ Test(life, unsolicited_heartbeats_prolong_and_replies_too) {
     kit_end(&k);
 }
 
-Test(life, unknown_workers_are_told_once_per_heartbeat) {
+Test(life, unknown_workers_are_told_a_few_times_per_heartbeat) {
     kit_t k;
     kit_begin(&k);
-    beat(&k, "w");
-    got_bye(&k, "w");
-    beat(&k, "w");
-    reply(&k, "w", "c", "id", "body");
-    got_nothing(&k, "w");
-    kit_wait(&k, HB);
-    reply(&k, "w", "c", "id", "body");
-    got_bye(&k, "w");
+    for (int i = 0; i < 2; i++) {
+        beat(&k, "w");
+        got_bye(&k, "w");
+        reply(&k, "w", "c", "id", "body");
+        got_bye(&k, "w");
+        for (int j = 0; j < 20; j++)
+            beat(&k, "w");
+        got_bye(&k, "w");
+        got_bye(&k, "w");
+        got_nothing(&k, "w");
+        kit_wait(&k, HB);
+    }
     bye(&k, "w"); /* no answer to a goodbye */
-    kit_wait(&k, HB);
-    bye(&k, "w");
     got_nothing(&k, "w");
     kit_end(&k);
 }
@@ -368,5 +370,20 @@ Test(life, idle_clients_are_forgotten_and_busy_ones_are_not) {
     cr_expect(memmem(out.data, out.size, "\xa5peers\x02", 7) ||
               memmem(out.data, out.size, peers, sizeof peers - 1));
     gi_buf_fini(&out);
+    kit_end(&k);
+}
+
+Test(life, our_own_standstill_is_nobodys_silence) {
+    kit_t k;
+    kit_begin(&k);
+    kit_worker(&k, "w", "S:d:1");
+    kit_wait(&k, HB / 2);
+    k.now += 20 * HB; /* stopped and continued */
+    gi_broker_core_tick(k.core, k.now);
+    kit_check(&k);
+    counted(&k, "workers_expired", 0);
+    got_beat(&k, "w");
+    kit_wait(&k, 3 * HB + 100);
+    counted(&k, "workers_expired", 1);
     kit_end(&k);
 }

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fuzz_broker_core.c -- sequences of events at the broker's core: each byte
+ * pair is one. After each the core's law must hold; at the end, when all
+ * workers have fallen silent and all queues are drained, every request that was
+ * taken must have had exactly one final message, unless its client cancelled or
+ * vanished. */
+#include <errno.h>
+#include <gaterpc/log.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker_core.h"
+#include "logring.h"
+#include "rpc.h"
+#include "settings.h"
+
+enum { FRONT, BACK, CLIENTS = 3, WORKERS = 4, IDS = 6, PEERS = 7 };
+
+/* What is owed for one (client, id). */
+typedef struct s_account {
+    unsigned taken, final, excused;
+} s_account_t;
+
+typedef struct s_world {
+    gi_broker_core_t *core;
+    int64_t now;
+    s_account_t accounts[CLIENTS][IDS];
+    unsigned char mood[PEERS]; /* 0 fine, 1 full, 2 gone */
+    const uint8_t *data;
+    size_t size;
+} s_world_t;
+
+static void s_must(bool fact) {
+    if (!fact)
+        abort();
+}
+
+static unsigned s_byte(s_world_t *w) {
+    if (w->size == 0)
+        return 0;
+    w->size--;
+    return *w->data++;
+}
+
+/* ---- what the core sends ----------------------------------------------------
+ */
+static void s_excuse(s_world_t *w, unsigned client) {
+    for (unsigned i = 0; i < IDS; i++) {
+        s_account_t *a = &w->accounts[client][i];
+        a->excused = a->taken - a->final;
+    }
+}
+
+static void s_book(s_world_t *w, unsigned client, const gate_bytes_t *f,
+                   unsigned n) {
+    s_must(n >= 6);
+    unsigned id =
+        f[4].size == 1 ? *(const unsigned char *)f[4].data - 'A' : IDS;
+    if (id >= IDS)
+        return;
+    s_account_t *a = &w->accounts[client][id];
+    if (gi_body_is_final(gi_rpc_body_kind(f + 5, n - 5)))
+        a->final++;
+    s_must(a->final <= a->taken);
+}
+
+static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
+    s_world_t *w = ctx;
+    gate_bytes_t f[GI_FRAMES_MAX];
+    gi_frames_view(frames, 0, f);
+    unsigned peer = *(const unsigned char *)f[0].data - 'a';
+    s_must(peer < PEERS && (socket == BACK) == (peer >= CLIENTS));
+    if (w->mood[peer] == 1)
+        return EAGAIN;
+    if (w->mood[peer] == 2) {
+        if (socket == FRONT)
+            s_excuse(w, peer);
+        return EHOSTUNREACH;
+    }
+    if (socket == FRONT)
+        s_book(w, peer, f, frames->n);
+    gi_frames_close(frames);
+    return 0;
+}
+
+static const gi_broker_effects_t s_effects = {s_send};
+
+/* ---- what peers say
+ * ----------------------------------------------------------- */
+#define ADD(m, text) gi_frames_add(m, text, sizeof text - 1)
+
+static void s_start(gi_frames_t *m, unsigned peer, const char *tag) {
+    char id = (char)('a' + peer);
+    m->n = 0;
+    gi_frames_add(m, &id, 1);
+    gi_frames_add(m, NULL, 0);
+    gi_frames_add(m, tag, 6);
+}
+
+static void s_hear(s_world_t *w, unsigned socket, gi_frames_t *m, unsigned fd) {
+    gi_broker_core_message(w->core, socket, m, fd ? (int)fd : -1, w->now);
+    s_must(m->n == 0);
+}
+
+static uint64_t s_count(const s_world_t *w, const char *name) {
+    return gi_broker_core_count(w->core, name);
+}
+
+static void s_add_ext(s_world_t *w, gi_frames_t *m) {
+    switch (s_byte(w) % 5) {
+    case 0:
+        ADD(m, GI_EXT_MAGIC "\x80");
+        break;
+    case 1:
+        ADD(m, GI_EXT_MAGIC "\x81\xa2"
+                            "ci\x05");
+        break;
+    case 2:
+        ADD(m, GI_EXT_MAGIC "\x81\xa1x\xc3");
+        break;
+    case 3:
+        ADD(m, GI_EXT_MAGIC "\x82\xa1t\x30\xa1u\xa4root");
+        break;
+    default:
+        ADD(m, GI_EXT_MAGIC "\x81");
+    }
+}
+
+static void s_request(s_world_t *w, unsigned how) {
+    static const char *const names[] = {"S", "T", "Gate", "X"};
+    gi_frames_t m;
+    unsigned client = how % CLIENTS, b = s_byte(w), n = b / 64;
+    char id = (char)('A' + b % IDS);
+    const char *name = names[how / 4 % 4];
+    s_start(&m, client, GI_MDP_CLIENT);
+    gi_frames_add(&m, name, strlen(name));
+    gi_frames_add(&m, &id, 1);
+    if (how & 128) { /* a control message */
+        uint64_t cancelled = s_count(w, "cancelled");
+        s_add_ext(w, &m);
+        s_hear(w, FRONT, &m, 0);
+        w->accounts[client][b % IDS].excused +=
+            (unsigned)(s_count(w, "cancelled") - cancelled);
+        return;
+    }
+    uint64_t before = s_count(w, "duplicate_ids");
+    ADD(&m, "\xa4info");
+    if (n > 0)
+        ADD(&m, "\x90");
+    if (n > 1)
+        ADD(&m, "\x80");
+    if (n > 2)
+        s_add_ext(w, &m);
+    w->accounts[client][b % IDS].taken++; /* the answer may come at once */
+    s_hear(w, FRONT, &m, 0);
+    w->accounts[client][b % IDS].taken -=
+        (unsigned)(s_count(w, "duplicate_ids") - before);
+}
+
+static void s_worker(s_world_t *w, unsigned how) {
+    static const char *const lines[] = {"S:d:1",    "S:d:3", "T:d:0", "T",
+                                        "Gate:d:1", "S:x",   "T:d:9", ""};
+    gi_frames_t m;
+    unsigned b = s_byte(w), worker = CLIENTS + how % WORKERS;
+    const char *line = lines[b % 8];
+    s_start(&m, worker, GI_MDP_WORKER);
+    switch (how / 4 % 4) {
+    case 0:
+        ADD(&m, "\1");
+        gi_frames_add(&m, line, strlen(line));
+        break;
+    case 1:
+        ADD(&m, "\5");
+        break;
+    default:
+        ADD(&m, "\4");
+        if (b & 1)
+            s_add_ext(w, &m);
+    }
+    s_hear(w, BACK, &m, b / 64);
+}
+
+static void s_reply(s_world_t *w, unsigned how) {
+    gi_frames_t m;
+    unsigned b = s_byte(w);
+    char client = (char)('a' + b % 4), id = (char)('A' + b / 4 % 8);
+    s_start(&m, CLIENTS + how % WORKERS, GI_MDP_WORKER);
+    ADD(&m, "\3");
+    gi_frames_add(&m, &client, 1);
+    gi_frames_add(&m, NULL, 0);
+    gi_frames_add(&m, &id, 1);
+    switch (how / 4 % 8) {
+    case 0:
+        ADD(&m, GI_STREAM_TAG);
+        ADD(&m, GI_STREAM_END);
+        break;
+    case 1:
+        ADD(&m, GI_STREAM_TAG);
+        ADD(&m, GI_STREAM_EXCEPTION);
+        ADD(&m, "\xc0");
+        break;
+    case 2:
+    case 3:
+        ADD(&m, GI_STREAM_TAG);
+        ADD(&m, "\x01");
+        break;
+    case 4:
+        ADD(&m, GI_HUGE_TAG);
+        ADD(&m, "chunk");
+        break;
+    case 5:
+        ADD(&m, "no");
+        ADD(&m, "tag");
+        break;
+    case 6:
+        break;
+    default:
+        ADD(&m, "\xc0");
+    }
+    s_hear(w, BACK, &m, 0);
+}
+
+/* Frames of the fuzzer's own choice. */
+static void s_anything(s_world_t *w, unsigned how) {
+    gi_frames_t m;
+    unsigned back = how & 1, n = how / 2 % 16;
+    s_start(&m, back ? CLIENTS : 0, back ? GI_MDP_WORKER : GI_MDP_CLIENT);
+    while (n-- > 0) {
+        size_t size = s_byte(w) % 9;
+        if (size > w->size)
+            size = w->size;
+        gi_frames_add(&m, w->data, size);
+        w->data += size;
+        w->size -= size;
+    }
+    /* it may be a request: what is owed for it is not followed */
+    memset(w->accounts[0], 0, sizeof w->accounts[0]);
+    for (unsigned i = 0; i < IDS; i++)
+        w->accounts[0][i].taken = w->accounts[0][i].excused = 1000000;
+    s_hear(w, back ? BACK : FRONT, &m, 0);
+}
+
+static void s_step(s_world_t *w) {
+    unsigned op = s_byte(w), how = s_byte(w);
+    switch (op % 10) {
+    case 0:
+    case 1:
+        s_request(w, how);
+        break;
+    case 2:
+        s_worker(w, how);
+        break;
+    case 3:
+    case 4:
+        s_reply(w, how);
+        break;
+    case 5:
+        w->mood[how % PEERS] = (unsigned char)(how / PEERS % 3);
+        break;
+    case 6:
+        w->now += how * how;
+        gi_broker_core_tick(w->core, w->now);
+        break;
+    case 7:
+        gi_broker_core_retry(w->core, how % 4, w->now);
+        break;
+    case 8:
+        gi_broker_core_closed(w->core, how & 1, how / 2 % 4, w->now);
+        break;
+    default:
+        s_anything(w, how);
+    }
+    s_must(gi_broker_core_valid(w->core));
+}
+
+static void s_end(s_world_t *w) {
+    memset(w->mood, 0, sizeof w->mood);
+    for (int i = 0; i < 1000; i++) {
+        w->now += 50;
+        gi_broker_core_tick(w->core, w->now);
+        gi_broker_core_retry(w->core, 64, w->now);
+    }
+    s_must(gi_broker_core_valid(w->core) && gi_broker_core_idle(w->core));
+    if (s_count(w, "dropped_full") || s_count(w, "no_memory"))
+        return;
+    for (unsigned c = 0; c < CLIENTS; c++)
+        for (unsigned i = 0; i < IDS; i++) {
+            s_account_t *a = &w->accounts[c][i];
+            s_must(a->taken - a->final <= a->excused);
+        }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static gate_settings_t *settings;
+    s_world_t w = {.now = 1000000, .data = data, .size = size};
+    unsigned number;
+    if (settings == NULL) {
+        gi_log_levels(GATE_SILENT, "");
+        settings = gate_settings_new();
+        settings->mdp_heartbeat_interval = 1000;
+        settings->timeout = 5;
+        settings->queue_max = 4;
+        settings->peer_queue_max = 8;
+    }
+    w.core =
+        gi_broker_core_new(settings, (const unsigned char *)"0123456789abcdef",
+                           &s_effects, &w, w.now);
+    s_must(w.core && !gi_broker_core_socket(w.core, false, &number) &&
+           !gi_broker_core_socket(w.core, true, &number));
+    while (w.size)
+        s_step(&w);
+    s_end(&w);
+    gi_broker_core_destroy(&w.core);
+    return 0;
+}
