@@ -119,7 +119,8 @@ static void s_open_window(gi_shuge_t *h) {
     c->credit.items = GI_CREDIT_FREE;
     c->credit.bytes = c->link->ext ? (int64_t)GI_HUGE_FIRST : GI_CREDIT_FREE;
     c->credited = c->link->ext;
-    h->probing = c->credited && !gi_readers_codecs(c);
+    h->probing = c->credited && !c->early && !gi_readers_codecs(c);
+    gi_credit_give(&c->credit, 0, c->early);
 }
 
 void gi_shuge_attach(gi_shuge_t *h) {
