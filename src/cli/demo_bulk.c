@@ -91,8 +91,8 @@ static gate_err_t s_small(gate_call_t *call, const s_kind_t *kind, size_t n) {
     if (!data)
         return GATE_NOMEM;
     kind->fill(&text, data, n);
-    gate_err_t e = gate_return_(call, kind->str ? gate_strn(data, n)
-                                                : gate_bin(data, n));
+    gate_err_t e =
+        gate_return_(call, kind->str ? gate_strn(data, n) : gate_bin(data, n));
     free(data);
     return e;
 }
