@@ -50,6 +50,8 @@ static void s_abandon(gi_scall_t *c) {
     if (!c->link)
         gi_gauge_leave(&c->service->local);
     gi_scall_unlist(c);
+    if (c->huge && c->state == GI_SCALL_KEPT)
+        gi_scall_drop(c); /* whoever feeds it has a reference of its own */
 }
 
 void gi_scall_orphan_all(gate_service_t *self, gi_link_t *link) {

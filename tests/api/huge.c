@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,34 +13,66 @@
 
 #define MIB ((size_t)1 << 20)
 
-/* ---- data that is known at every offset ------------------------------------
+/* ---- data that is known at every offset: a pattern, again and again --------
  */
-static unsigned char s_byte(size_t i, const char *kind) {
-    uint64_t r = i / 8 * 0x9e3779b97f4a7c15u;
+#define PERIOD (MIB - 3)
+
+static unsigned char s_letter(size_t i, const char *kind) {
+    uint64_t r = (i / 8 + 1) * 0x9e3779b97f4a7c15u;
     r ^= r >> 29;
     r *= 0xbf58476d1ce4e5b9u;
-    if (strcmp(kind, "zeros") == 0)
+    r ^= r >> 32;
+    if (*kind == 'z')
         return 0;
-    if (strcmp(kind, "hex") == 0)
-        return (unsigned char)"0123456789abcdef"[(r >> 7 * (i % 8)) & 15];
-    if (strcmp(kind, "random") == 0)
+    if (*kind == 'h')
+        return (unsigned char)"0123456789abcdef"[r >> 8 * (i % 8) & 15];
+    if (*kind == 'r')
         return (unsigned char)(r >> 8 * (i % 8));
     return (unsigned char)"{\"name\": \"value\", \"n\": 12}\n"[i % 27];
 }
 
+/* Made before there are threads. */
+static unsigned char *s_patterns['z' + 1];
+
+__attribute__((constructor)) static void s_make_patterns(void) {
+    static const char *const kinds[] = {"json", "hex", "random", "zeros"};
+    for (size_t k = 0; k < 4; k++) {
+        unsigned char *p = malloc(PERIOD);
+        for (size_t i = 0; i < PERIOD; i++)
+            p[i] = s_letter(i, kinds[k]);
+        s_patterns[(unsigned char)*kinds[k]] = p;
+    }
+}
+
+/* As much as the pattern has from offset at on; at most n. */
+static size_t s_part(size_t at, size_t n, const char *kind,
+                     const unsigned char **out) {
+    size_t left = PERIOD - at % PERIOD;
+    *out = s_patterns[(unsigned char)*kind] + at % PERIOD;
+    return n < left ? n : left;
+}
+
+static void s_fill(unsigned char *out, size_t n, size_t at, const char *kind) {
+    const unsigned char *part;
+    for (size_t size; n; out += size, at += size, n -= size) {
+        size = s_part(at, n, kind, &part);
+        memcpy(out, part, size);
+    }
+}
+
 static unsigned char *s_make(size_t n, const char *kind) {
     unsigned char *data = malloc(n + 1);
-    for (size_t i = 0; i < n; i++)
-        data[i] = s_byte(i, kind);
+    s_fill(data, n, 0, kind);
     return data;
 }
 
-static bool s_right(const void *data, size_t size, size_t at,
-                    const char *kind) {
-    const unsigned char *p = data;
-    for (size_t i = 0; i < size; i++)
-        if (p[i] != s_byte(at + i, kind))
+static bool s_right(const void *data, size_t n, size_t at, const char *kind) {
+    const unsigned char *p = data, *part;
+    for (size_t size; n; p += size, at += size, n -= size) {
+        size = s_part(at, n, kind, &part);
+        if (memcmp(p, part, size) != 0)
             return false;
+    }
     return true;
 }
 
@@ -115,8 +148,7 @@ static gate_err_t s_feed(s_feed_t *self) {
     for (size_t at = 0; at < self->n && !e; step = step * 3 % 400009 + 1) {
         size_t size = self->n - at < step ? self->n - at : step;
         unsigned char *data = malloc(size);
-        for (size_t i = 0; i < size; i++)
-            data[i] = s_byte(at + i, self->kind);
+        s_fill(data, size, at, self->kind);
         e = gate_huge_put(self->huge, data, size);
         free(data);
         at += size;
@@ -157,11 +189,14 @@ static gate_err_t fed(gate_call_t *call) {
     return e ? e : s_feed(&feed);
 }
 
+static atomic_int s_n_threads; /* that feed */
+
 static void *s_feed_thread(void *arg) {
     if (s_feed(arg)) {
         /* the reader left: the call was told */
     }
     free(arg);
+    s_n_threads--;
     return NULL;
 }
 
@@ -173,6 +208,7 @@ static gate_err_t elsewhere(gate_call_t *call) {
         free(feed);
         return e;
     }
+    s_n_threads++;
     if (pthread_create(&thread, NULL, s_feed_thread, feed))
         return gate_raise(call, "RuntimeError", "no thread");
     pthread_detach(thread);
@@ -305,6 +341,14 @@ static void s_up(rig_t *rig, rig_way_t way) {
     rig_up(rig, way, settings, table, NULL);
 }
 
+/* Whoever feeds has a reference to its service. */
+static void s_down(rig_t *rig) {
+    rig_down(rig);
+    for (int i = 0; i < 2000 && s_n_threads; i++)
+        s_nap(5);
+    cr_assert_eq(s_n_threads, 0, "%d feeders are left", s_n_threads);
+}
+
 /* Every test's body runs once for each way. */
 #define OVER_ALL(name)                                 \
     static void s_##name(rig_t *rig, const char *way); \
@@ -313,7 +357,7 @@ static void s_up(rig_t *rig, rig_way_t way) {
             rig_t rig;                                 \
             s_up(&rig, (rig_way_t)w);                  \
             s_##name(&rig, rig_name((rig_way_t)w));    \
-            rig_down(&rig);                            \
+            s_down(&rig);                              \
         }                                              \
     }                                                  \
     static void s_##name(rig_t *rig, const char *way)
@@ -681,7 +725,7 @@ Test(huge, given_whole_it_is_capped_read_it_is_not, .timeout = 60) {
         OK(gate_client_open(rig.client, "Test.kept", &stream, 5 * MIB));
         FAILS(GATE_TOOBIG, "ValueError", gate_stream_next(stream, NULL));
         s_settles(&rig, way);
-        rig_down(&rig);
+        s_down(&rig);
     }
 }
 
@@ -698,7 +742,7 @@ Test(huge, threshold_of_the_setting, .timeout = 60) {
     GATE_OWN(gate_value) stats = gate_service_stats(rig.service);
     OK(gate_value_read(stats, "huge", &huge));
     cr_assert_eq(huge, 1);
-    rig_down(&rig);
+    s_down(&rig);
 }
 
 Test(huge, default_threshold_between_our_own_peers, .timeout = 60) {
@@ -711,5 +755,5 @@ Test(huge, default_threshold_between_our_own_peers, .timeout = 60) {
     GATE_OWN(gate_value) stats = gate_service_stats(rig.service);
     OK(gate_value_read(stats, "huge", &huge));
     cr_assert_eq(huge, 1);
-    rig_down(&rig);
+    s_down(&rig);
 }
