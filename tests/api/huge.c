@@ -299,12 +299,14 @@ static gate_err_t add(gate_call_t *call) {
 }
 
 static gate_err_t s_item(gate_call_t *call, void *state) {
-    (void)state;
-    return gate_yield(call, 1);
+    int *left = state;
+    return (*left)-- ? gate_yield(call, 1) : GATE_EOS;
 }
 
 static gate_err_t items(gate_call_t *call) {
-    return gate_generate(call, s_item, NULL, NULL);
+    int *left = malloc(sizeof *left);
+    *left = 3;
+    return gate_generate(call, s_item, left, free);
 }
 
 static const gate_method_t table[] = {
