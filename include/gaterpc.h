@@ -29,5 +29,6 @@
 #include <gaterpc/broker.h>
 #include <gaterpc/client.h>
 #include <gaterpc/zap.h>
+#include <gaterpc/curve.h>
 
 #endif

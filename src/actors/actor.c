@@ -11,6 +11,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include "actor_thread.h"
 #include "clock.h"
 #include "err.h"
@@ -185,8 +186,11 @@ static void s_main(zsock_t *pipe, void *args) {
  */
 static void *s_nothing(void *arg) { return arg; }
 
-/* CZMQ aborts where a thread or a pipe cannot be had: ask before. */
-static gate_err_t s_can_be_had(void) {
+#define S_PROBES 4            /* sockets that must be free for one zactor */
+#define S_SMALL_CAP 4096      /* CZMQ's cap is so low that it may be near */
+#define S_REAP_NS 5000000     /* libzmq's reaper needs microseconds */
+
+static gate_err_t s_thread_left(void) {
     pthread_t thread;
     int rc = pthread_create(&thread, NULL, s_nothing, NULL);
     if (rc) {
@@ -194,20 +198,28 @@ static gate_err_t s_can_be_had(void) {
         return gi_err_errno("no thread can be had for an actor");
     }
     pthread_join(thread, NULL);
-    void *context = zsys_init();
-    void *a = context ? zmq_socket(context, ZMQ_PAIR) : NULL;
-    void *b = a ? zmq_socket(context, ZMQ_PAIR) : NULL;
-    int saved = errno;
-    if (a)
-        zmq_close(a);
-    if (b)
-        zmq_close(b);
-    errno = saved;
-    return b ? GATE_OK
-             : gi_err_errno(
-                   "no socket left for an actor (CZMQ's cap is %zu; "
-                   "raise it with ZSYS_MAX_SOCKETS, or the file limit)",
-                   zsys_socket_limit());
+    return GATE_OK;
+}
+
+/* CZMQ aborts where a thread or a pipe cannot be had: ask before. A closed
+ * probe counts until libzmq's reaper has run, so near the cap it is waited for. */
+static gate_err_t s_can_be_had(void) {
+    void *probe[S_PROBES], *context = zsys_init();
+    int n = 0;
+    gate_err_t e = s_thread_left();
+    if (e)
+        return e;
+    while (n < S_PROBES && (probe[n] = zmq_socket(context, ZMQ_PAIR)))
+        n++;
+    if (n < S_PROBES)
+        e = gi_err_errno("no socket left for an actor (CZMQ's cap is %zu: raise "
+                         "it with ZSYS_MAX_SOCKETS, or the file limit)",
+                         zsys_socket_limit());
+    while (n)
+        zmq_close(probe[--n]);
+    if (!e && zsys_socket_limit() < S_SMALL_CAP)
+        nanosleep(&(struct timespec){.tv_nsec = S_REAP_NS}, NULL);
+    return e;
 }
 
 static void s_free(gi_actor_t *actor) {

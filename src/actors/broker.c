@@ -69,6 +69,9 @@ gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
     gi_lock_init(&self->lock);
     snprintf(self->inside, sizeof self->inside, "inproc://gate-broker-%p",
              (void *)self);
+    if (self->settings->broker_curve_cert)
+        gate_broker_curve(self, self->settings->broker_curve_cert,
+                          self->settings->broker_curve_allow);
     return self;
 }
 
@@ -105,11 +108,20 @@ void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
                                        "available in this build"));
 }
 
+static void s_set_text(gate_broker_t *self, char **to, const char *text) {
+    char *copy = text ? gi_mem_strdup(text) : NULL;
+    if (text && copy == NULL)
+        s_stick(self, gi_err(GATE_NOMEM, "broker: no memory"));
+    gi_mem_free(*to);
+    *to = copy;
+}
+
 void gate_broker_curve(gate_broker_t *self, const char *cert_file,
                        const char *allowed_dir) {
-    (void)cert_file, (void)allowed_dir;
-    s_stick(self, gi_err(GATE_NOTIMPL,
-                         "broker: CURVE is not available in this build"));
+    if (!s_building(self, "curve"))
+        return;
+    s_set_text(self, &self->curve_cert, cert_file);
+    s_set_text(self, &self->curve_allowed, allowed_dir ? allowed_dir : "*");
 }
 
 /* ---- life
@@ -186,6 +198,8 @@ void gate_broker_destroy(gate_broker_t **self_p) {
     if (self->actor)
         s_halt(self);
     s_free_lists(self);
+    gi_mem_free(self->curve_cert);
+    gi_mem_free(self->curve_allowed);
     gi_error_fini(&self->stuck);
     gi_lock_fini(&self->lock);
     gi_runtime_release(self->rt);

@@ -27,7 +27,17 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     return gi_frames_send(self->sides[socket].sock.raw, frames);
 }
 
-static const gi_broker_effects_t s_effects = {s_send};
+/* Only what zauth said is believed: with CURVE it says something about every
+ * connection, an empty id where any key will do. */
+static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
+    gate_broker_t *self = ctx;
+    if (gi_frame_srcfd(frame) < 0)
+        return self->settings->local_user; /* inproc: this process */
+    const char *key = self->names ? zmq_msg_gets(frame, "User-Id") : NULL;
+    return key ? gi_curve_name(self->names, key, now_ms) : "";
+}
+
+static const gi_broker_effects_t s_effects = {.send = s_send, .user = s_user};
 
 /* ---- passes
  * --------------------------------------------------------------------- */
@@ -123,6 +133,8 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
                          bool backend) {
     gate_err_t e = gi_sock_open(&side->sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
                                 self->settings);
+    if (!e && self->curve_cert)
+        e = gi_curve_server(&side->sock, self->curve_cert, self->inside);
     if (!e)
         e = gi_broker_core_socket(self->core, backend, &side->number);
     if (e)
@@ -165,6 +177,10 @@ static void s_close(gate_broker_t *self) {
         for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
             s_remove_file(p);
         if (side->sock.raw) {
+            /* libzmq frees an inproc name only some time after the close */
+            for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+                if (strncmp(p->bound, "inproc:", 7) == 0)
+                    zmq_unbind(side->sock.raw, p->bound);
             s_option(&side->sock, ZMQ_LINGER, S_LINGER_MS);
             gi_sock_close(&side->sock);
         }
@@ -176,11 +192,27 @@ static void s_close(gate_broker_t *self) {
     }
     gi_frames_close(&self->in);
     gi_broker_core_destroy(&self->core);
+    gi_curve_names_destroy(&self->names);
+    if (self->authority)
+        gi_curve_authority_release();
+    self->authority = false;
+}
+
+static gate_err_t s_trust(gate_broker_t *self) {
+    if (!self->curve_cert)
+        return GATE_OK;
+    gate_err_t e = gi_curve_authority(self->curve_allowed);
+    self->authority = !e;
+    if (!e && !(self->names = gi_curve_names_new(self->curve_allowed)))
+        e = gi_err(GATE_NOMEM, "no memory for a broker");
+    return e;
 }
 
 static gate_err_t s_start(void *ctx) {
     gate_broker_t *self = ctx;
-    gate_err_t e = s_make_core(self);
+    gate_err_t e = s_trust(self);
+    if (!e)
+        e = s_make_core(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES && !e; i++)
         e = s_open(self, &self->sides[i], i == GI_BACK);
     if (e)

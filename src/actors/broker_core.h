@@ -22,6 +22,9 @@ typedef struct gi_broker_effects {
      * frames is empty; EAGAIN: that peer is full; anything else: it is gone;
      * frames is unchanged then. */
     int (*send)(void *ctx, unsigned socket, gi_frames_t *frames);
+    /* Borrows until the next call: whom the transport took the sender of this
+     * frame for, "" nobody. May be NULL. */
+    const char *(*user)(void *ctx, zmq_msg_t *frame, int64_t now_ms);
 } gi_broker_effects_t;
 
 #define GI_BROKER_SOCKETS_MAX 16

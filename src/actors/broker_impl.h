@@ -7,6 +7,7 @@
 
 #include "actor.h"
 #include "broker_core.h"
+#include "curve.h"
 #include "err.h"
 #include "lock.h"
 #include "runtime.h"
@@ -52,6 +53,9 @@ struct gate_broker {
     gi_drainable_t drainable;
     gi_lock_t lock;        /* of client alone */
     gate_client_t *client; /* made on first use */
+    char *curve_cert, *curve_allowed; /* NULL: no CURVE */
+    bool authority;                   /* we share the process's zauth */
+    gi_curve_names_t *names;          /* behind the keys */
     char inside[64];       /* its endpoint */
     bool inside_bound;     /* the actor's thread only */
 };

@@ -69,6 +69,8 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
     if (self->settings->zap_plain_default_user)
         gate_client_plain(self, self->settings->zap_plain_default_user,
                           self->settings->zap_plain_default_password);
+    gate_client_curve(self, self->settings->curve_cert,
+                      self->settings->curve_server);
     return self;
 }
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include "clock.h"
+#include "curve.h"
 #include "err.h"
 #include <gaterpc/log.h>
 #include "identity.h"
@@ -62,7 +63,8 @@ static gate_err_t s_open(gate_client_t *self) {
     if (e)
         return e;
     self->watched = strncmp(self->endpoint, "inproc:", 7) != 0;
-    if (self->watched) {
+    e = gi_curve_client(&self->sock, self->curve_cert, self->curve_server);
+    if (!e && self->watched) {
         zmq_setsockopt(self->sock.raw, ZMQ_IMMEDIATE, &one, sizeof one);
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
                                            ZMQ_EVENT_DISCONNECTED);

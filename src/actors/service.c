@@ -288,6 +288,8 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     if (self->settings->zap_plain_default_user)
         gate_service_plain(self, self->settings->zap_plain_default_user,
                            self->settings->zap_plain_default_password);
+    gate_service_curve(self, self->settings->curve_cert,
+                       self->settings->curve_server);
     if (!self->name) {
         gi_service_release(self);
         return NULL;

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <string.h>
 #include "clock.h"
+#include "curve.h"
 #include "err.h"
 #include <gaterpc/log.h>
 #include "identity.h"
@@ -128,6 +129,9 @@ static gate_err_t s_open(gi_link_t *link) {
     gi_identity_of(link->identity, id);
     e = gi_sock_open(&link->sock, ZMQ_DEALER, (gate_bytes_t){id, sizeof id},
                      self->settings);
+    if (e)
+        return e;
+    e = gi_curve_client(&link->sock, self->curve_cert, self->curve_server);
     link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
     if (!e && link->watched)
         e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |

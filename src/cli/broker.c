@@ -74,11 +74,13 @@ int gi_broker_main(int argc, char **argv) {
          "about this domain (setting zap_default_domain)"},
         {"curve-cert", GI_OPT_TEXT, &args.curve_cert, "FILE",
          "be a CURVE server with this certificate"},
-        {"curve-allowed", GI_OPT_TEXT, &args.curve_allowed, "DIR",
-         "directory of allowed keys (any)"},
+        {"curve-allow", GI_OPT_TEXT, &args.curve_allowed, "DIR|*",
+         "directory of the certificates let in (*: any)"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
+    if (code < 0 && args.curve_allowed && !args.curve_cert)
+        code = gi_opts_fail(&s_usage, "--curve-allow goes with --curve-cert");
     if (code < 0)
         code = s_run(&args);
     gi_words_fini(&args.frontends);

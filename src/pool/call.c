@@ -141,7 +141,11 @@ gate_err_t gate_raise(gate_call_t *self, const char *cls, const char *fmt,
         vsnprintf(text, (size_t)n + 1, fmt, args);
         va_end(args);
     }
-    gi_error_story(&self->error, GATE_RAISED, cls, text ? text : brief, NULL);
+    char traceback[2048] = "";
+    if (self->ops->traceback)
+        self->ops->traceback(self, traceback, sizeof traceback);
+    gi_error_story(&self->error, GATE_RAISED, cls, text ? text : brief,
+                   traceback);
     if (text != brief)
         gi_mem_free(text);
     return GATE_RAISED;

@@ -26,6 +26,8 @@ typedef struct gi_call_ops {
                       gate_arg_t args, gate_then_fn *then);
     bool (*cancelled)(gate_call_t *self);
     gi_slot_queue_fn *queue; /* resolves queue arguments; ctx = the call */
+    /* Where gate_raise was called; out is "" before. */
+    void (*traceback)(gate_call_t *self, char *out, size_t room);
 } gi_call_ops_t;
 
 struct gate_call {

@@ -20,8 +20,7 @@ typedef struct s_object {
 static s_object_t *s_objects;
 static size_t s_n_objects;
 
-static void s_range(const struct dl_phdr_info *info, s_object_t *out)
-{
+static void s_range(const struct dl_phdr_info *info, s_object_t *out) {
     out->base = info->dlpi_addr;
     out->low = UINTPTR_MAX;
     out->high = 0;
@@ -37,8 +36,7 @@ static void s_range(const struct dl_phdr_info *info, s_object_t *out)
     }
 }
 
-static int s_note(struct dl_phdr_info *info, size_t size, void *ctx)
-{
+static int s_note(struct dl_phdr_info *info, size_t size, void *ctx) {
     (void)size;
     gate_err_t *e = ctx;
     s_object_t *grown =
@@ -55,8 +53,7 @@ static int s_note(struct dl_phdr_info *info, size_t size, void *ctx)
     return 0;
 }
 
-gate_err_t gi_fn_snapshot(void)
-{
+gate_err_t gi_fn_snapshot(void) {
     gate_err_t e = GATE_OK;
     for (size_t i = 0; i < s_n_objects; i++)
         gi_mem_free(s_objects[i].path);
@@ -72,8 +69,7 @@ typedef struct s_search {
     bool known;
 } s_search_t;
 
-static int s_look(struct dl_phdr_info *info, size_t size, void *ctx)
-{
+static int s_look(struct dl_phdr_info *info, size_t size, void *ctx) {
     (void)size;
     s_search_t *s = ctx;
     s_range(info, &s->found);
@@ -84,8 +80,7 @@ static int s_look(struct dl_phdr_info *info, size_t size, void *ctx)
     return 1;
 }
 
-static bool s_in_snapshot(const s_search_t *s)
-{
+static bool s_in_snapshot(const s_search_t *s) {
     for (size_t i = 0; i < s_n_objects; i++)
         if (s_objects[i].base == s->found.base &&
             s_objects[i].low == s->found.low &&
@@ -94,8 +89,7 @@ static bool s_in_snapshot(const s_search_t *s)
     return false;
 }
 
-gate_err_t gi_fn_refer(uintptr_t fn, const char *what, gi_fn_ref_t *out)
-{
+gate_err_t gi_fn_refer(uintptr_t fn, const char *what, gi_fn_ref_t *out) {
     s_search_t s = {.fn = fn};
     memset(out, 0, sizeof *out);
     if (!fn)
@@ -121,7 +115,8 @@ gate_err_t gi_fn_refer(uintptr_t fn, const char *what, gi_fn_ref_t *out)
     return GATE_OK;
 }
 
-/* ---- in the worker -------------------------------------------------------- */
+/* ---- in the worker --------------------------------------------------------
+ */
 
 typedef struct s_loaded {
     char *path;
@@ -129,8 +124,7 @@ typedef struct s_loaded {
     struct s_loaded *next;
 } s_loaded_t;
 
-static s_loaded_t *s_load(const char *path)
-{
+static s_loaded_t *s_load(const char *path) {
     struct link_map *map;
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
@@ -149,8 +143,7 @@ static s_loaded_t *s_load(const char *path)
     return self;
 }
 
-gate_err_t gi_fn_resolve(const char *object, uint64_t at, uintptr_t *out)
-{
+gate_err_t gi_fn_resolve(const char *object, uint64_t at, uintptr_t *out) {
     static s_loaded_t *loaded; /* a worker has one thread of ours */
     uintptr_t base = 0;
     if (object[0]) {
