@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bench/instructions.c -- so many whole calls in one process and nothing else,
- * for callgrind to count: tests/bench/test_instruction_count.py takes the difference
- * of two numbers of calls, so that coming up and going down drop out.
- *   bench_instructions CALLS [registry | inproc | reference]
- * reference: as many raw ZeroMQ frames as a call has, sent and received on one
- * thread; it scales the others to the machine's libzmq and libc. */
+ * for callgrind to count: tests/bench/test_instruction_count.py takes the
+ * difference of two numbers of calls, so that coming up and going down drop
+ * out. bench_instructions CALLS [registry | inproc | reference] reference: as
+ * many raw ZeroMQ frames as a call has, sent and received on one thread; it
+ * scales the others to the machine's libzmq and libc. */
 #include <gaterpc.h>
 
 #include <stdio.h>
