@@ -104,6 +104,13 @@ def plain(part):
                   "p50 us", "p99", "CPU s / 100 k"], rows)
 
 
+def memory(one, references):
+    """The broker's KiB for each idle client, ours and zmq_proxy's."""
+    both = [r and r.get("broker_kib_per_client")
+            for r in (one, kin(one, references, "zmq_proxy"))]
+    return "%.1f, %.1f" % tuple(both) if all(both) else "-"
+
+
 def scale(part):
     rows = []
     for one in part["results"]:
@@ -113,11 +120,11 @@ def scale(part):
                      one.get("to_reference", {}).get("system", "-"),
                      ratio(one), ratio(one, "broker_cpu"),
                      "%.2f" % one["broker_cpu_s_per_100k"],
-                     "%.1f" % one.get("broker_kib_per_client", 0) or "-",
+                     memory(one, part["references"]),
                      one["errors"]])
     return table(["many", "how many", "transport", "calls/s (min..max)",
                   "held against", "rate", "broker's CPU a call",
-                  "CPU s / 100 k, broker", "KiB a client", "errors"], rows)
+                  "CPU s / 100 k, broker", "KiB a client, zmq_proxy's", "errors"], rows)
 
 
 def machine(parts):
