@@ -25,8 +25,8 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
                              size_t size) {
     gi_frames_t *out = &self->out;
     gi_frames_close(out);
-    gi_frames_add(out, "", 0);
-    gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_CLIENT_TAG);
     gi_frames_add(out, service, size);
     if (self->user) {
         gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN));

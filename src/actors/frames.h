@@ -33,6 +33,16 @@ void gi_frames_pass(gi_frames_t *self, gi_frames_t *from, unsigned i);
  * before. */
 void gi_frames_take(gi_frames_t *self, unsigned i, zmq_msg_t *to);
 bool gi_frames_add(gi_frames_t *self, const void *data, size_t size);
+/* Frames that most messages begin with, ready made; worker commands follow
+ * GI_FRAME_COMMAND. */
+enum {
+    GI_FRAME_EMPTY,
+    GI_FRAME_CLIENT_TAG,
+    GI_FRAME_WORKER_TAG,
+    GI_FRAME_COMMAND,
+    GI_FRAME_CONSTANTS = GI_FRAME_COMMAND + 7
+};
+void gi_frames_add_const(gi_frames_t *self, unsigned which);
 /* Sends all frames and empties self (a sent frame needs no close). 0: sent. Else errno (EAGAIN,
  * EHOSTUNREACH, ...) and self is as it was: with a ROUTER that is MANDATORY
  * both come on the first frame only. */

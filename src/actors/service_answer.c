@@ -17,7 +17,7 @@ gi_frames_t *gi_scall_answer(gi_scall_t *c) {
     gi_frames_t *out = gi_link_begin(link, GI_MDP_REPLY);
     zmq_msg_init(&out->f[out->n]);
     zmq_msg_copy(&out->f[out->n++], &c->client_id);
-    gi_frames_add(out, "", 0);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
     zmq_msg_init(&out->f[out->n]);
     zmq_msg_copy(&out->f[out->n++], &c->request_id);
     return out;

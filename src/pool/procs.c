@@ -183,11 +183,13 @@ static gate_err_t s_resize(gate_pool_t *self, int workers) {
     return e;
 }
 
-static const char *const s_reasons[] = {
-#define GI_X(code, name) name,
-    GI_REASONS(GI_X)
-#undef GI_X
-};
+static const char *const s_reasons[GI_R_COUNT] = {
+    [GI_R_CRASH] = "crash",     [GI_R_EXIT] = "exit",
+    [GI_R_LIMIT] = "limit",     [GI_R_CANCEL] = "cancel",
+    [GI_R_CORRUPT] = "corrupt", [GI_R_JOBS] = "jobs",
+    [GI_R_AGE] = "age",         [GI_R_RSS] = "rss",
+    [GI_R_RESIZE] = "resize",   [GI_R_SPAWN] = "spawn",
+    [GI_R_ZYGOTE] = "zygote"};
 
 static int64_t s_oldest_ms(gi_procs_t *p) {
     int64_t oldest = INT64_MAX;

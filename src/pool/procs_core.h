@@ -74,17 +74,20 @@ typedef enum gi_slot_state {
     GI_S_WAITING /* until retry_ms */
 } gi_slot_state_t;
 
-/* Why a worker ended: names in the statistics. */
-#define GI_REASONS(X)                                                     \
-    X(CRASH, "crash")                                                     \
-    X(EXIT, "exit") X(LIMIT, "limit") X(CANCEL, "cancel")                 \
-        X(CORRUPT, "corrupt") X(JOBS, "jobs") X(AGE, "age") X(RSS, "rss") \
-            X(RESIZE, "resize") X(SPAWN, "spawn") X(ZYGOTE, "zygote")
+/* Why a worker ended; s_reasons in procs.c has their names. */
 typedef enum gi_reason {
-#define GI_X(code, name) GI_R_##code,
-    GI_REASONS(GI_X)
-#undef GI_X
-        GI_R_COUNT,
+    GI_R_CRASH,
+    GI_R_EXIT,
+    GI_R_LIMIT,
+    GI_R_CANCEL,
+    GI_R_CORRUPT,
+    GI_R_JOBS,
+    GI_R_AGE,
+    GI_R_RSS,
+    GI_R_RESIZE,
+    GI_R_SPAWN,
+    GI_R_ZYGOTE,
+    GI_R_COUNT,
     GI_R_NONE = GI_R_COUNT
 } gi_reason_t;
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* procs_fn.c -- the snapshot is a list of (base, range, path) of every loaded
- * object. It is written once, before the fork, and read only afterwards. An
- * object that was closed since and another one loaded in its place differ in
- * path, which is compared. */
+ * object, written right before the fork: once, or again when a lost zygote is
+ * replaced, hence the lock. An object that was closed since and another one
+ * loaded in its place differ in path, which is compared. */
 #include "procs_fn.h"
 #include <dlfcn.h>
 #include <link.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include "err.h"
@@ -17,6 +18,7 @@ typedef struct s_object {
     char *path;                /* "" = the program itself */
 } s_object_t;
 
+static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER; /* over these */
 static s_object_t *s_objects;
 static size_t s_n_objects;
 
@@ -55,10 +57,12 @@ static int s_note(struct dl_phdr_info *info, size_t size, void *ctx) {
 
 gate_err_t gi_fn_snapshot(void) {
     gate_err_t e = GATE_OK;
+    pthread_mutex_lock(&s_lock);
     for (size_t i = 0; i < s_n_objects; i++)
         gi_mem_free(s_objects[i].path);
     s_n_objects = 0;
     dl_iterate_phdr(s_note, &e);
+    pthread_mutex_unlock(&s_lock);
     return e ? gi_err(e, "no memory for the list of loaded objects") : GATE_OK;
 }
 
@@ -81,12 +85,14 @@ static int s_look(struct dl_phdr_info *info, size_t size, void *ctx) {
 }
 
 static bool s_in_snapshot(const s_search_t *s) {
-    for (size_t i = 0; i < s_n_objects; i++)
-        if (s_objects[i].base == s->found.base &&
-            s_objects[i].low == s->found.low &&
-            strcmp(s_objects[i].path, s->path) == 0)
-            return true;
-    return false;
+    bool found = false;
+    pthread_mutex_lock(&s_lock);
+    for (size_t i = 0; i < s_n_objects && !found; i++)
+        found = s_objects[i].base == s->found.base &&
+                s_objects[i].low == s->found.low &&
+                strcmp(s_objects[i].path, s->path) == 0;
+    pthread_mutex_unlock(&s_lock);
+    return found;
 }
 
 gate_err_t gi_fn_refer(uintptr_t fn, const char *what, gi_fn_ref_t *out) {

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "clock.h"
 #include "logring.h"
 #include "mem.h"
 #include "procs_fn.h"
@@ -164,7 +165,8 @@ Test(host, a_function_loaded_after_the_fork) {
     /* a worker that does not know it yet */
     ok(gate_pool_resize(pool, 2));
     gate_err_t e = GATE_REFUSED;
-    for (int i = 0; i < 1000 && e == GATE_REFUSED; i++) {
+    int64_t until = gi_clock_ms() + 20000;
+    while (e == GATE_REFUSED && gi_clock_ms() < until) {
         gate_future_t *f[4];
         int x;
         for (int k = 0; k < 4; k++)
@@ -178,6 +180,10 @@ Test(host, a_function_loaded_after_the_fork) {
     }
     cr_assert_eq(e, GATE_BADARG);
     dlclose(handle);
+}
+
+static gate_err_t use_pid(gate_call_t *call) {
+    return gate_return(call, (int)getpid());
 }
 
 /* ---- refusals -------------------------------------------------------------
@@ -208,6 +214,29 @@ static int s_late_init(const char *allowed) {
 Test(host, too_late_is_an_error_that_names_the_cure) {
     cr_assert_eq(s_late_init(NULL), 1);
     cr_assert_eq(s_late_init("1"), 0);
+}
+
+Test(host, a_lost_zygote_is_replaced_where_that_is_allowed) {
+    gate_settings_t *s = gate_settings_new();
+    gate_settings_set(s, "process_late_fork", true);
+    gi_pool_base_t base = {.settings = s};
+    gate_pool_t *pool =
+        gi_pool_procs(&base, &(gate_pool_options_t){.workers = 2});
+    cr_assert(pool);
+    pid_t before = gi_zygote_pid();
+    for (int round = 0; round < 3; round++) {
+        int x = 0;
+        kill(gi_zygote_pid(), SIGKILL);
+        gate_err_t e = GATE_WORKERLOST;
+        for (int i = 0; i < 50 && e == GATE_WORKERLOST; i++) {
+            GATE_OWN(gate_future) f = gate_submit(pool, use_pid);
+            e = gate_future_wait(f, 5000, &x);
+        }
+        ok(e);
+    }
+    cr_assert_neq(gi_zygote_pid(), before);
+    gate_pool_destroy(&pool);
+    gate_settings_destroy(&s);
 }
 
 Test(host, more_memory_than_there_is) {
