@@ -67,6 +67,7 @@ static gate_err_t s_open(gate_client_t *self) {
     if (!e && self->watched) {
         zmq_setsockopt(self->sock.raw, ZMQ_IMMEDIATE, &one, sizeof one);
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                                           ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
                                            ZMQ_EVENT_DISCONNECTED);
     }
     if (!e)
@@ -111,6 +112,9 @@ static bool s_events(gate_client_t *self) {
         any = true;
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             s_arrived(self);
+        } else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
+            gi_error_story(&self->refused, GATE_REFUSED, NULL,
+                           "the broker does not accept our certificate", "");
         } else if (event == ZMQ_EVENT_DISCONNECTED && self->up) {
             gate_log(GATE_WARN, "client", "connection to %s closed",
                      self->endpoint);
@@ -149,7 +153,7 @@ static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     gate_client_t *self = arg;
     (void)unused;
     gi_buf_append(out, self->ready ? "1" : "0", 1);
-    return GATE_OK;
+    return self->ready ? GATE_OK : gi_error_publish(&self->refused);
 }
 
 static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {

@@ -110,6 +110,7 @@ struct gate_client {
     bool watched;  /* the transport reports connections */
     bool up;       /* the transport is there */
     bool ready;    /* the broker has answered on this connection */
+    gi_error_t refused; /* why it does not let us in; empty: it does */
     bool ext;      /* it announced GX1 */
     bool blocked;  /* the socket refused the last send */
     bool fresh_id; /* next connection under a fresh identity */
