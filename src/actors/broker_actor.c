@@ -179,8 +179,7 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
         return e;
     s_option(&side->sock, ZMQ_ROUTER_MANDATORY, 1);
     s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
-    e = gi_sock_watch(&side->sock,
-                      ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED);
+    e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED);
     for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
         e = s_bind(side, p);
     return e;
@@ -208,12 +207,11 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     gate_err_t e = GATE_OK;
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
-    self->core =
-        gi_broker_core_new(self->settings, id,
-                           self->names || *self->settings->local_user
-                               ? &s_effects_users
-                               : &s_effects,
-                           self, gi_clock_ms());
+    self->core = gi_broker_core_new(self->settings, id,
+                                    self->names || *self->settings->local_user
+                                        ? &s_effects_users
+                                        : &s_effects,
+                                    self, gi_clock_ms());
     if (self->core == NULL)
         return gi_err(GATE_NOMEM, "no memory for a broker");
     gi_broker_core_access(self->core, gi_runtime_access(self->rt));

@@ -11,8 +11,8 @@
  * unnoticed; a no and an outage are never kept. Wrong credentials cost the peer
  * tokens; without one it is refused unasked, so guessing is slow.
  *
- * Law: core->asks holds exactly the trusts that are asking, each with its timer;
- * a trust with messages that wait is asking or in core->judged. */
+ * Law: core->asks holds exactly the trusts that are asking, each with its
+ * timer; a trust with messages that wait is asking or in core->judged. */
 #include "broker_state.h"
 
 #include <gaterpc/log.h>
@@ -237,8 +237,8 @@ static bool s_add_key(s_trust_t *trust, gi_frames_t *frames, bool worker,
                       gi_frames_t *out) {
     unsigned char key[8 + GI_ID_MAX + S_KEY];
     unsigned at = worker ? 3 : S_CREDENTIALS + 3;
-    gate_bytes_t part = frames->n > at ? s_frame(frames, at)
-                                       : (gate_bytes_t){"", 0};
+    gate_bytes_t part =
+        frames->n > at ? s_frame(frames, at) : (gate_bytes_t){"", 0};
     size_t n = 0;
     if (worker) {
         memcpy(key, "worker_", 7);
@@ -288,8 +288,8 @@ static bool s_ask(gi_broker_core_t *core, s_trust_t *trust,
     trust->ask.hash = gi_table_hash(core->seed, trust->key, S_KEY);
     gi_table_insert(&core->asks, &trust->ask);
     gi_broker_arm(core, &trust->due,
-                  core->now_ms + gi_settings_ms(
-                                     core->settings->zap_reply_timeout));
+                  core->now_ms +
+                      gi_settings_ms(core->settings->zap_reply_timeout));
     return true;
 }
 
@@ -345,9 +345,9 @@ static bool s_judge(gi_broker_core_t *core, s_trust_t *trust,
 
 static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
                    gi_frames_t *frames, bool first) {
-    if (!first && (trust->n_waiting >= S_WAIT_MAX ||
-                   core->n_waiting >= S_WAIT_ALL ||
-                   core->waiting_bytes >= S_WAIT_BYTES))
+    if (!first &&
+        (trust->n_waiting >= S_WAIT_MAX || core->n_waiting >= S_WAIT_ALL ||
+         core->waiting_bytes >= S_WAIT_BYTES))
         return false;
     gi_frames_close(&core->out);
     for (unsigned i = 0; i < frames->n; i++)

@@ -53,8 +53,7 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     return self->wheel && gi_table_init(&self->calls, 1024) &&
            gi_table_init(&self->services, 64) &&
            gi_table_init(&self->users, 64) && gi_table_init(&self->asks, 64) &&
-           s_local_user(self) &&
-           gi_ext_pack(&self->hello, &ext) == GATE_OK;
+           s_local_user(self) && gi_ext_pack(&self->hello, &ext) == GATE_OK;
 }
 
 gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
@@ -304,8 +303,7 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
 static void s_gate(gi_broker_core_t *self, gi_broker_peer_t *client,
                    const gate_bytes_t *f, const gi_mdp_request_t *at) {
     gate_bytes_t name = f[at->service], id = f[at->request_id];
-    if (!self->gate_ruled ||
-        gi_broker_may(self, client, name, id, f[at->body]))
+    if (!self->gate_ruled || gi_broker_may(self, client, name, id, f[at->body]))
         gi_broker_gate(self, client, name, id, &f[at->body], at->n_body);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* broker_rules.c -- users by name, and what they may do: access rules and rates.
- * A user is remembered for a while after the last mention, so that reconnecting
- * does not fill up its bucket. */
+/* broker_rules.c -- users by name, and what they may do: access rules and
+ * rates. A user is remembered for a while after the last mention, so that
+ * reconnecting does not fill up its bucket. */
 #include "broker_state.h"
 
 #include <stdio.h>
@@ -78,16 +78,15 @@ void gi_broker_users_fini(gi_broker_core_t *core) {
 gi_broker_user_t *gi_broker_transport_user(gi_broker_core_t *core,
                                            gi_broker_peer_t *peer,
                                            zmq_msg_t *frame) {
-    const char *name =
-        core->effects->user
-            ? core->effects->user(core->ctx, frame, core->now_ms)
-            : "";
+    const char *name = core->effects->user
+                           ? core->effects->user(core->ctx, frame, core->now_ms)
+                           : "";
     if (peer->user ? strcmp(peer->user->name, name) == 0 : *name == 0)
         return peer->user;
     gi_broker_user_drop(core, peer->user);
-    peer->user = *name ? gi_broker_user_of(
-                             core, (gate_bytes_t){name, strlen(name)})
-                       : NULL;
+    peer->user =
+        *name ? gi_broker_user_of(core, (gate_bytes_t){name, strlen(name)})
+              : NULL;
     return peer->user;
 }
 
@@ -129,8 +128,8 @@ bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
         snprintf(text, sizeof text,
                  "More than rate_limit_peer = %lld calls/s of one client.",
                  (long long)s->rate_limit_peer);
-    } else if (core->user && !s_take(&core->user->bucket, s->rate_limit_user,
-                                     core->now_ms)) {
+    } else if (core->user &&
+               !s_take(&core->user->bucket, s->rate_limit_user, core->now_ms)) {
         core->count.user_rates++;
         snprintf(text, sizeof text,
                  "More than rate_limit_user = %lld calls/s of user %s.",

@@ -152,8 +152,8 @@ static gi_broker_worker_t *s_pick(gi_broker_service_t *service) {
 /* Packs ext with the call's user in the place of whatever the client said. */
 static bool s_pack_ext(gi_broker_core_t *core, gi_ext_t *ext,
                        const gi_broker_user_t *user, zmq_msg_t *frame) {
-    ext->user = user ? (gate_bytes_t){user->name, user->size}
-                     : (gate_bytes_t){NULL, 0};
+    ext->user =
+        user ? (gate_bytes_t){user->name, user->size} : (gate_bytes_t){NULL, 0};
     gi_buf_reset(&core->body, 65536);
     return gi_ext_pack(&core->body, ext) == GATE_OK &&
            gi_frame_init(frame, core->body.data, core->body.size);

@@ -94,10 +94,10 @@ struct gi_broker_worker {
     gi_broker_peer_t *peer; /* NULL once lost */
     gi_broker_service_t *service;
     gi_broker_user_t *user; /* who registered it; NULL = nobody */
-    gi_link_t place;      /* in a bucket of service, if placed */
-    gi_link_t of_service; /* in service->workers */
-    gi_link_t calls;      /* what it runs */
-    gi_link_t lost;       /* in core->lost once it is lost */
+    gi_link_t place;        /* in a bucket of service, if placed */
+    gi_link_t of_service;   /* in service->workers */
+    gi_link_t calls;        /* what it runs */
+    gi_link_t lost;         /* in core->lost once it is lost */
     gi_broker_timer_t beat;
     int64_t in_flight, max;
     int64_t sent_ms;    /* last message to it */
@@ -119,7 +119,7 @@ struct gi_broker_service {
     uint64_t n_calls, n_errors;
     char *name, *description; /* one block; NUL-terminated */
     size_t name_size, description_size;
-    bool ruled; /* some access rule is about it */
+    bool ruled;                     /* some access rule is about it */
     uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
     gi_link_t buckets[GI_BUCKETS];  /* workers with credit, by load */
 };

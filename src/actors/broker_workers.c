@@ -182,8 +182,7 @@ static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
 /* A worker's identity belongs to whoever registered it. */
 static void s_other_user(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     core->count.users_differ++;
-    gi_broker_worker_lose(core, peer->worker,
-                          "another user took its identity");
+    gi_broker_worker_lose(core, peer->worker, "another user took its identity");
     gi_broker_worker_disconnect(core, peer);
 }
 

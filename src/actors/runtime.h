@@ -15,7 +15,8 @@ const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self);
  * until it says true. */
 /* Borrows: the rules of setting access; NULL: none. After start. */
 const gi_access_t *gi_runtime_access(const gate_runtime_t *self);
-/* A call that came without a socket: false (GATE_BUSY) above rate_limit_user. */
+/* A call that came without a socket: false (GATE_BUSY) above rate_limit_user.
+ */
 bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms);
 typedef struct gi_drainable {
     struct gi_drainable *next;

@@ -353,9 +353,9 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     gate_err_t e = gate_runtime_start(self->rt);
     if (!e)
         e = s_build_table(self);
-    self->ruled = gi_access_concerns(
-        gi_runtime_access(self->rt),
-        (gate_bytes_t){self->name, strlen(self->name)});
+    self->ruled =
+        gi_access_concerns(gi_runtime_access(self->rt),
+                           (gate_bytes_t){self->name, strlen(self->name)});
     if (!e && backend)
         self->broker = gi_registry_owner(registry, backend);
     if (!e && backend && !self->broker)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* zap.c -- the in-band authentication service (docs/wire.md, ZAP): a ROUTER that
- * answers every well-formed question once and drops the rest.
+/* zap.c -- the in-band authentication service (docs/wire.md, ZAP): a ROUTER
+ * that answers every well-formed question once and drops the rest.
  *   "" version key domain address identity mechanism user password
  *   -> "" version key 200|400|500 text user metadata */
 #include "zap_impl.h"
@@ -165,8 +165,7 @@ gate_err_t gate_zap_hash(const char *password, char *out, size_t room) {
 /* ---- one question
  * ------------------------------------------------------------------- */
 static bool s_is(gate_bytes_t frame, const char *text) {
-    return frame.size == strlen(text) &&
-           !memcmp(frame.data, text, frame.size);
+    return frame.size == strlen(text) && !memcmp(frame.data, text, frame.size);
 }
 
 /* A copy with a NUL; false: too long, or a NUL inside. */
@@ -180,8 +179,7 @@ static bool s_text(gate_bytes_t frame, char out[S_TEXT_MAX + 1]) {
 
 static const char *s_judge(gate_zap_t *self, const gate_bytes_t *f,
                            const char **why) {
-    char domain[S_TEXT_MAX + 1], user[S_TEXT_MAX + 1],
-        password[S_TEXT_MAX + 1];
+    char domain[S_TEXT_MAX + 1], user[S_TEXT_MAX + 1], password[S_TEXT_MAX + 1];
     if (!s_text(f[4], domain) || !s_text(f[8], user) ||
         !s_text(f[9], password)) {
         *why = "Malformed";
@@ -233,7 +231,7 @@ static void s_question(gate_zap_t *self) {
     }
     if (self->in.n != S_FRAMES || !s_is(f[7], GI_ZAP_PLAIN)) {
         static const gate_bytes_t nobody = {"", 0};
-        gate_bytes_t g[S_FRAMES] = {f[0], f[1], f[2], f[3], nobody,
+        gate_bytes_t g[S_FRAMES] = {f[0],   f[1],   f[2],   f[3],   nobody,
                                     nobody, nobody, nobody, nobody, nobody};
         s_count(self, "400");
         s_answer(self, g, "400", "Mechanism not supported");

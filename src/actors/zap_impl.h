@@ -26,10 +26,10 @@ typedef struct gi_zap_entry {
 } gi_zap_entry_t;
 
 typedef struct gi_zap_judge {
-    gi_zap_user_t *users;    /* set by code */
-    gi_zap_user_t *of_file;  /* read from file */
-    char *file;              /* NULL: none */
-    struct stat read;        /* what it was when it was read */
+    gi_zap_user_t *users;   /* set by code */
+    gi_zap_user_t *of_file; /* read from file */
+    char *file;             /* NULL: none */
+    struct stat read;       /* what it was when it was read */
     gi_zap_entry_t *allowed, *denied;
     gate_zap_check_fn *check;
     void *ctx;
@@ -38,8 +38,7 @@ typedef struct gi_zap_judge {
 void gi_zap_judge_fini(gi_zap_judge_t *self);
 gate_err_t gi_zap_judge_user(gi_zap_judge_t *self, const char *domain,
                              const char *name, const char *password) GATE_MUST;
-gate_err_t gi_zap_judge_list(gi_zap_entry_t **list,
-                             const char *text) GATE_MUST;
+gate_err_t gi_zap_judge_list(gi_zap_entry_t **list, const char *text) GATE_MUST;
 /* Reads the file if it has changed. An error leaves what was read before. */
 gate_err_t gi_zap_judge_read(gi_zap_judge_t *self) GATE_MUST;
 /* "200", "400" or "500"; *why gets the status text, static. */

@@ -6,11 +6,11 @@
  * are hashed, so names cannot be found out by the clock. */
 #include "zap_impl.h"
 
+#include <gaterpc/log.h>
 #include <crypt.h>
 #include <stdio.h>
 #include <string.h>
 #include "err.h"
-#include "gaterpc/log.h"
 #include "mem.h"
 
 #define S_LINE_MAX 2048
