@@ -58,7 +58,7 @@ if(NOT GATE_SANITIZE STREQUAL "thread") # Criterion does not run under TSan
     target_compile_options(api_${name} PRIVATE
       "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
     target_link_libraries(api_${name} PRIVATE gate_options gaterpc
-      gate_msgpack Threads::Threads PkgConfig::CRITERION)
+      gate_msgpack gate_zeromq Threads::Threads PkgConfig::CRITERION)
     gate_test(api_${name} unit 300 api_${name} --short-filename -j1)
   endforeach()
 endif()

@@ -11,9 +11,11 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include "actor_thread.h"
 #include "clock.h"
 #include "err.h"
+#include "handover.h"
 #include "lock.h"
 #include "mem.h"
 
@@ -27,6 +29,7 @@ struct gi_actor {
     zactor_t *zactor;
     gi_lock_t lock; /* one command at a time on the pipe */
     sem_t started;  /* posted once start_error stands */
+    sem_t ended; /* posted as the last act of the thread */
     gi_error_t start_error;
     bool terminated; /* $TERM was read; the actor's thread only */
 };
@@ -35,6 +38,7 @@ struct gi_actor {
  */
 static bool s_send_part(void *raw, const void *data, size_t size, int more) {
     int rc;
+    GI_HANDOVER_SENDS();
     do
         rc = zmq_send(raw, data, size, more);
     while (rc < 0 && errno == EINTR);
@@ -52,6 +56,7 @@ static bool s_recv_part(void *raw, int flags, zmq_msg_t *part, bool *more) {
         zmq_msg_close(part);
         return false;
     }
+    GI_HANDOVER_RECEIVED();
     *more = zmq_msg_more(part);
     return true;
 }
@@ -174,14 +179,18 @@ static void s_main(zsock_t *pipe, void *args) {
         actor->ops->stop(actor->self);
     }
     gi_actor_thread_mark(NULL);
+    sem_post(&actor->ended);
 }
 
 /* ---- life ------------------------------------------------------------------
  */
 static void *s_nothing(void *arg) { return arg; }
 
-/* CZMQ aborts where a thread or a pipe cannot be had: ask before. */
-static gate_err_t s_can_be_had(void) {
+#define S_PROBES 4            /* sockets that must be free for one zactor */
+#define S_SMALL_CAP 4096      /* CZMQ's cap is so low that it may be near */
+#define S_REAP_NS 5000000     /* libzmq's reaper needs microseconds */
+
+static gate_err_t s_thread_left(void) {
     pthread_t thread;
     int rc = pthread_create(&thread, NULL, s_nothing, NULL);
     if (rc) {
@@ -189,26 +198,35 @@ static gate_err_t s_can_be_had(void) {
         return gi_err_errno("no thread can be had for an actor");
     }
     pthread_join(thread, NULL);
-    void *context = zsys_init();
-    void *a = context ? zmq_socket(context, ZMQ_PAIR) : NULL;
-    void *b = a ? zmq_socket(context, ZMQ_PAIR) : NULL;
-    int saved = errno;
-    if (a)
-        zmq_close(a);
-    if (b)
-        zmq_close(b);
-    errno = saved;
-    return b ? GATE_OK
-             : gi_err_errno(
-                   "no socket left for an actor (CZMQ's cap is %zu; "
-                   "raise it with ZSYS_MAX_SOCKETS, or the file limit)",
-                   zsys_socket_limit());
+    return GATE_OK;
+}
+
+/* CZMQ aborts where a thread or a pipe cannot be had: ask before. A closed
+ * probe counts until libzmq's reaper has run, so near the cap it is waited for. */
+static gate_err_t s_can_be_had(void) {
+    void *probe[S_PROBES], *context = zsys_init();
+    int n = 0;
+    gate_err_t e = s_thread_left();
+    if (e)
+        return e;
+    while (n < S_PROBES && (probe[n] = zmq_socket(context, ZMQ_PAIR)))
+        n++;
+    if (n < S_PROBES)
+        e = gi_err_errno("no socket left for an actor (CZMQ's cap is %zu: raise "
+                         "it with ZSYS_MAX_SOCKETS, or the file limit)",
+                         zsys_socket_limit());
+    while (n)
+        zmq_close(probe[--n]);
+    if (!e && zsys_socket_limit() < S_SMALL_CAP)
+        nanosleep(&(struct timespec){.tv_nsec = S_REAP_NS}, NULL);
+    return e;
 }
 
 static void s_free(gi_actor_t *actor) {
     gi_mailbox_destroy(&actor->mailbox);
     gi_lock_fini(&actor->lock);
     sem_destroy(&actor->started);
+    sem_destroy(&actor->ended);
     gi_error_fini(&actor->start_error);
     gi_mem_free(actor);
 }
@@ -220,6 +238,8 @@ void gi_actor_stop(gi_actor_t *actor) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     zactor_destroy(&actor->zactor);
+    while (sem_wait(&actor->ended) < 0) {
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -235,6 +255,7 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     actor->self = self;
     gi_lock_init(&actor->lock);
     sem_init(&actor->started, 0, 0);
+    sem_init(&actor->ended, 0, 0);
     gi_error_init(&actor->start_error);
     actor->mailbox = gi_mailbox_new(mailbox_max);
     if (!actor->mailbox) {

@@ -237,6 +237,10 @@ static void s_close(gate_broker_t *self) {
         for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
             s_remove_file(p);
         if (side->sock.raw) {
+            /* libzmq frees an inproc name only some time after the close */
+            for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+                if (strncmp(p->bound, "inproc:", 7) == 0)
+                    zmq_unbind(side->sock.raw, p->bound);
             s_option(&side->sock, ZMQ_LINGER, S_LINGER_MS);
             gi_sock_close(&side->sock);
         }

@@ -312,14 +312,14 @@ static bool s_compose_reply(gi_broker_core_t *core,
                             gi_frames_t *frames, const gi_mdp_worker_t *at) {
     gi_frames_t *out = &core->out;
     gi_frames_close(out);
-    gi_frames_move(out, &frames->f[1 + at->client_id]);
-    gi_frames_move(out, &frames->f[1]); /* "" */
+    gi_frames_pass(out, frames, 1 + at->client_id);
+    gi_frames_pass(out, frames, 1); /* "" */
     if (!gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE) ||
         !gi_frames_add(out, service->name, service->name_size))
         return false;
-    gi_frames_move(out, &frames->f[1 + at->request_id]);
+    gi_frames_pass(out, frames, 1 + at->request_id);
     for (unsigned i = 1 + at->body; i < frames->n; i++)
-        gi_frames_move(out, &frames->f[i]);
+        gi_frames_pass(out, frames, i);
     return true;
 }
 

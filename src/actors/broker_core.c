@@ -201,9 +201,15 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
 
 /* ---- settling
  * --------------------------------------------------------------------- */
-/* The request never left, so it may go to another worker. */
+/* The request never left, so it may go to another worker; unless the one it was
+ * meant for has "answered" it all the same. */
 static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
     gi_link_remove(&call->of_owner);
+    if (call->muted || call->streaming || call->huge) {
+        gi_broker_call_fail(self, call, "WorkerLostError",
+                            "The worker is lost.");
+        return;
+    }
     gi_broker_message_t *request = call->request;
     call->request = NULL;
     gi_broker_message_restore(self, request);
@@ -252,11 +258,11 @@ static bool s_compose_request(gi_broker_core_t *self, gi_frames_t *frames,
     gi_frames_t *out = &self->out;
     if (!gi_broker_to_worker(self, (gate_bytes_t){"", 0}, GI_MDP_REQUEST))
         return false;
-    gi_frames_move(out, &frames->f[0]);
-    gi_frames_move(out, &frames->f[1]);
-    gi_frames_move(out, &frames->f[1 + at->request_id]);
+    gi_frames_pass(out, frames, 0);
+    gi_frames_pass(out, frames, 1);
+    gi_frames_pass(out, frames, 1 + at->request_id);
     for (unsigned i = 0; i < at->n_body; i++)
-        gi_frames_move(out, &frames->f[1 + at->body + i]);
+        gi_frames_pass(out, frames, 1 + at->body + i);
     return true;
 }
 

@@ -80,8 +80,8 @@ static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
         s_pack_str(pk, core->internal.data);
 }
 
-/* The only positional argument. */
-static gate_err_t s_only(const s_gate_t *gate, const char *name,
+/* The positional arguments: n of them; *out is the only one. */
+static gate_err_t s_take(const s_gate_t *gate, const char *name, uint32_t n,
                          msgpack_zone *zone, msgpack_object *args,
                          const msgpack_object **out) {
     gate_err_t e = GATE_OK;
@@ -91,9 +91,10 @@ static gate_err_t s_only(const s_gate_t *gate, const char *name,
                                  gate->core->settings, args);
     if (e != GATE_OK)
         return e;
-    if (args->type != MSGPACK_OBJECT_ARRAY || args->via.array.size != 1)
-        return gi_err(GATE_BADARG, "%s takes one argument", name);
-    *out = &args->via.array.ptr[0];
+    if (args->type != MSGPACK_OBJECT_ARRAY || args->via.array.size != n)
+        return gi_err(GATE_BADARG, "%s takes %s argument", name,
+                      n ? "one" : "no");
+    *out = n ? &args->via.array.ptr[0] : NULL;
     return GATE_OK;
 }
 
@@ -177,8 +178,8 @@ static void s_run_own(const s_gate_t *gate, size_t i) {
     }
     gi_buf_reset(out, 65536);
     msgpack_packer_init(&pk, out, gi_buf_write);
-    if (s_functions[i].takes_one)
-        e = s_only(gate, s_functions[i].name, &zone, &args, &arg);
+    e = s_take(gate, s_functions[i].name, s_functions[i].takes_one, &zone,
+               &args, &arg);
     if (e == GATE_OK)
         e = s_functions[i].run(gate, arg, &pk);
     msgpack_zone_destroy(&zone);

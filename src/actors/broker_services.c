@@ -204,6 +204,7 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
         return s_no_memory(core, call);
     zmq_msg_move(&core->out.f[0], &id);
     zmq_msg_close(&id);
+    core->out.size[0] = peer->id_size;
     s_fit_ext(core, worker, call->user);
     switch (gi_broker_peer_send(core, peer, true, call)) {
     case GI_SENT:

@@ -5,7 +5,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include "handover.h"
+
+#ifdef __SANITIZE_THREAD__
+char gi_handover_mark;
+#endif
 
 static void s_drop_rest(void *socket) {
     zmq_msg_t rest;
@@ -23,17 +29,22 @@ static void s_drop_rest(void *socket) {
 int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max) {
     if (max > GI_FRAMES_MAX)
         max = GI_FRAMES_MAX;
+    self->passed = 0;
     for (;;) {
         zmq_msg_t *f = &self->f[self->n];
         zmq_msg_init(f);
-        if (zmq_msg_recv(f, socket, ZMQ_DONTWAIT) < 0) {
+        int size = zmq_msg_recv(f, socket, ZMQ_DONTWAIT);
+        if (size < 0) {
             zmq_msg_close(f);
             gi_frames_close(self);
             return 0;
         }
-        self->n++;
-        if (!zmq_msg_more(f))
+        /* the result is an int: a frame of 2 GiB and more says INT_MAX */
+        self->size[self->n++] = size < INT_MAX ? (size_t)size : SIZE_MAX;
+        if (!zmq_msg_more(f)) {
+            GI_HANDOVER_RECEIVED();
             return 1;
+        }
         if (self->n == max) {
             gi_frames_close(self);
             s_drop_rest(socket);
@@ -43,8 +54,17 @@ int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max) {
 }
 
 void gi_frames_close(gi_frames_t *self) {
-    while (self->n)
-        zmq_msg_close(&self->f[--self->n]);
+    while (self->n) {
+        self->n--;
+        if (!(self->passed >> self->n & 1))
+            zmq_msg_close(&self->f[self->n]);
+    }
+    self->passed = 0;
+}
+
+static size_t s_size(const gi_frames_t *self, unsigned i) {
+    zmq_msg_t *f = (zmq_msg_t *)(uintptr_t)&self->f[i];
+    return self->size[i] != SIZE_MAX ? self->size[i] : zmq_msg_size(f);
 }
 
 void gi_frames_view(const gi_frames_t *self, unsigned first,
@@ -52,14 +72,14 @@ void gi_frames_view(const gi_frames_t *self, unsigned first,
     for (unsigned i = first; i < self->n; i++) {
         /* libzmq's getters take a non-const pointer but change nothing */
         zmq_msg_t *f = (zmq_msg_t *)(uintptr_t)&self->f[i];
-        out[i - first] = (gate_bytes_t){zmq_msg_data(f), zmq_msg_size(f)};
+        out[i - first] = (gate_bytes_t){zmq_msg_data(f), s_size(self, i)};
     }
 }
 
 size_t gi_frames_bytes(const gi_frames_t *self, unsigned first) {
     size_t sum = 0;
     for (unsigned i = first; i < self->n; i++)
-        sum += zmq_msg_size(&self->f[i]);
+        sum += s_size(self, i);
     return sum;
 }
 
@@ -71,22 +91,42 @@ bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size) {
     return true;
 }
 
+static void s_begin(gi_frames_t *self) {
+    if (!self->n)
+        self->passed = 0;
+}
+
 void gi_frames_move(gi_frames_t *self, zmq_msg_t *src) {
     assert(self->n < GI_FRAMES_MAX);
+    s_begin(self);
+    self->size[self->n] = SIZE_MAX;
     zmq_msg_t *f = &self->f[self->n++];
     zmq_msg_init(f);
     zmq_msg_move(f, src);
 }
 
+void gi_frames_pass(gi_frames_t *self, gi_frames_t *from, unsigned i) {
+    gi_frames_move(self, &from->f[i]);
+    self->size[self->n - 1] = from->size[i];
+    from->passed |= (uint64_t)1 << i;
+}
+
+void gi_frames_take(gi_frames_t *self, unsigned i, zmq_msg_t *to) {
+    zmq_msg_move(to, &self->f[i]);
+    self->passed |= (uint64_t)1 << i;
+}
+
 bool gi_frames_add(gi_frames_t *self, const void *data, size_t size) {
     assert(self->n < GI_FRAMES_MAX);
+    s_begin(self);
     if (!gi_frame_init(&self->f[self->n], data, size))
         return false;
-    self->n++;
+    self->size[self->n++] = size;
     return true;
 }
 
 int gi_frames_send(void *socket, gi_frames_t *self) {
+    GI_HANDOVER_SENDS();
     for (unsigned i = 0; i < self->n; i++) {
         int flags = ZMQ_DONTWAIT | (i + 1 < self->n ? ZMQ_SNDMORE : 0);
         int rc;
@@ -97,7 +137,9 @@ int gi_frames_send(void *socket, gi_frames_t *self) {
             return errno;
         /* past the first frame libzmq neither refuses nor blocks; what a
          * vanished peer leaves is dropped there, as for a sent message */
+        if (rc < 0)
+            zmq_msg_close(&self->f[i]);
     }
-    gi_frames_close(self);
+    self->n = 0; /* libzmq has emptied each of them */
     return 0;
 }

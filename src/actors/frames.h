@@ -11,6 +11,8 @@
 
 typedef struct gi_frames {
     unsigned n;
+    uint64_t passed; /* a bit a frame: it was passed on, nothing to close */
+    size_t size[GI_FRAMES_MAX]; /* as received or added; SIZE_MAX: ask libzmq */
     zmq_msg_t f[GI_FRAMES_MAX]; /* the first n are initialised */
 } gi_frames_t;
 
@@ -25,8 +27,12 @@ size_t gi_frames_bytes(const gi_frames_t *self, unsigned first);
 bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size);
 /* Appends; moves src (which is empty afterwards). */
 void gi_frames_move(gi_frames_t *self, zmq_msg_t *src);
+/* The same for frame i of another message, which need not be closed then. */
+void gi_frames_pass(gi_frames_t *self, gi_frames_t *from, unsigned i);
+/* Frame i moved out to where it outlives the message. */
+void gi_frames_take(gi_frames_t *self, unsigned i, zmq_msg_t *to);
 bool gi_frames_add(gi_frames_t *self, const void *data, size_t size);
-/* Sends all frames and empties self. 0: sent. Else errno (EAGAIN,
+/* Sends all frames and empties self (a sent frame needs no close). 0: sent. Else errno (EAGAIN,
  * EHOSTUNREACH, ...) and self is as it was: with a ROUTER that is MANDATORY
  * both come on the first frame only. */
 int gi_frames_send(void *socket, gi_frames_t *self);

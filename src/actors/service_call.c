@@ -306,8 +306,8 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
     c->has_frames = true;
     c->credit.items = self->settings->stream_reply_maxsize;
     c->credit.bytes = self->settings->stream_max_bytes;
-    zmq_msg_move(&c->client_id, &in->f[client_id]);
-    zmq_msg_move(&c->request_id, &in->f[request_id]);
+    gi_frames_take(in, client_id, &c->client_id);
+    gi_frames_take(in, request_id, &c->request_id);
     c->call.client = gi_scall_bytes(&c->client_id);
     if (n_body && gi_ext_is(view[body + n_body - 1])) {
         s_take_ext(c, view[body + n_body - 1]);
@@ -319,11 +319,11 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
         return;
     }
     if (n_body > 1) {
-        zmq_msg_move(&c->args, &in->f[body + 1]);
+        gi_frames_take(in, body + 1, &c->args);
         c->call.args_packed = gi_scall_bytes(&c->args);
     }
     if (n_body > 2) {
-        zmq_msg_move(&c->kwargs, &in->f[body + 2]);
+        gi_frames_take(in, body + 2, &c->kwargs);
         c->call.kwargs_packed = gi_scall_bytes(&c->kwargs);
     }
     gi_scall_dispatch(c, gi_scall_bytes(&in->f[body]));

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 #include "err.h"
 #include "lock.h"
@@ -158,12 +159,17 @@ static gate_err_t s_apply(gi_sock_t *self, gate_bytes_t identity,
 
 /* ---- life -------------------------------------------------------------------
  */
-/* CZMQ asserts when its context has no socket left: ask libzmq first. */
-static bool s_socket_left(int type) {
-    void *probe = zmq_socket(zsys_init(), type);
-    if (probe)
-        zmq_close(probe);
-    return probe;
+static gate_err_t s_none_left(const char *what) {
+    return gi_err_errno("no socket left for %s (CZMQ's cap is %zu: raise it "
+                        "with ZSYS_MAX_SOCKETS)",
+                        what, zsys_socket_limit());
+}
+
+static int s_fd(void *raw) {
+    int fd = -1;
+    size_t size = sizeof fd;
+    zmq_getsockopt(raw, ZMQ_FD, &fd, &size);
+    return fd;
 }
 
 gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
@@ -172,11 +178,10 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
     gate_err_t e = gi_sock_context(settings);
     if (e)
         return e;
-    if (!s_socket_left(type) || !(self->zsock = zsock_new(type)))
-        return gi_err_errno("no socket left (CZMQ's cap is %zu)",
-                            zsys_socket_limit());
-    self->raw = zsock_resolve(self->zsock);
-    self->fd = zsock_fd(self->zsock);
+    self->raw = zmq_socket(zsys_init(), type);
+    if (!self->raw)
+        return s_none_left("a peer");
+    self->fd = s_fd(self->raw);
     e = s_apply(self, identity, settings);
     if (e)
         gi_sock_close(self);
@@ -184,17 +189,28 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
 }
 
 void gi_sock_close(gi_sock_t *self) {
-    if (self->monitor) {
+    if (self->monitor_raw) {
         zmq_socket_monitor(self->raw, NULL, 0);
-        zsock_destroy(&self->monitor);
+        zmq_close(self->monitor_raw);
     }
-    zsock_destroy(&self->zsock);
+    if (self->raw)
+        zmq_close(self->raw);
     self->raw = self->monitor_raw = NULL;
     self->fd = self->monitor_fd = -1;
 }
 
 /* ---- endpoints --------------------------------------------------------------
  */
+/* libzmq closes a listener some time after its socket: a port that this process
+ * has just left is waited for, briefly. */
+static int s_bind_soon(int fd, const struct addrinfo *at) {
+    int rc, tries = 50;
+    while ((rc = bind(fd, at->ai_addr, at->ai_addrlen)) < 0 &&
+           errno == EADDRINUSE && --tries)
+        nanosleep(&(struct timespec){.tv_nsec = 4000000}, NULL);
+    return rc;
+}
+
 /* A listening socket for "host:port" (either may be *). */
 static gate_err_t s_listen(const char *endpoint, int *out) {
     char host[256], *port;
@@ -226,7 +242,7 @@ static gate_err_t s_listen(const char *endpoint, int *out) {
     gate_err_t e = GATE_OK;
     if (fd < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
-        bind(fd, list->ai_addr, list->ai_addrlen) < 0 ||
+        s_bind_soon(fd, list) < 0 ||
         listen(fd, S_BACKLOG) < 0) {
         e = gi_err_errno("%s: cannot listen", endpoint);
         if (fd >= 0)
@@ -298,14 +314,14 @@ gate_err_t gi_sock_watch(gi_sock_t *self, int events) {
     char name[64];
     snprintf(name, sizeof name, "inproc://gate-monitor-%p", self->raw);
     if (zmq_socket_monitor(self->raw, name, events) < 0)
-        return gi_err_errno("no socket monitor");
-    if (!s_socket_left(ZMQ_PAIR) || !(self->monitor = zsock_new(ZMQ_PAIR)))
-        return gi_err_errno("no socket left for a monitor");
-    self->monitor_raw = zsock_resolve(self->monitor);
-    self->monitor_fd = zsock_fd(self->monitor);
+        return s_none_left("a monitor");
+    self->monitor_raw = zmq_socket(zsys_init(), ZMQ_PAIR);
+    if (!self->monitor_raw)
+        return s_none_left("a monitor");
+    self->monitor_fd = s_fd(self->monitor_raw);
     s_set_int(self->monitor_raw, ZMQ_LINGER, 0);
     if (zmq_connect(self->monitor_raw, name) < 0)
-        return gi_err_errno("no socket monitor");
+        return s_none_left("a monitor");
     return GATE_OK;
 }
 

@@ -14,11 +14,9 @@
 gate_err_t gi_sock_context(const gate_settings_t *settings) GATE_MUST;
 
 typedef struct gi_sock {
-    zsock_t *zsock;
-    void *raw;        /* for zmq_msg_*; NULL = closed */
-    int fd;           /* ZMQ_FD */
-    zsock_t *monitor; /* PAIR with the socket's events; NULL = none */
-    void *monitor_raw;
+    void *raw;         /* NULL = closed. No zsock: that aborts at CZMQ's cap */
+    int fd;            /* ZMQ_FD */
+    void *monitor_raw; /* PAIR with the socket's events; NULL = none */
     int monitor_fd;
 } gi_sock_t;
 

@@ -82,6 +82,8 @@ static gate_err_t s_relay(gate_call_t *call, gate_queue_t *queue) {
     for (;;) {
         int64_t item;
         gate_err_t e = gate_queue_get(queue, &item, S_ITEM_MS);
+        if (e == GATE_CLOSED) /* before either end was used: n is 0 */
+            return GATE_EOS;
         if (!e)
             e = gate_yield(call, item);
         if (e)

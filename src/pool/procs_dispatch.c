@@ -262,15 +262,21 @@ static bool s_funeral(gi_slot_t *s)
 static void s_spawned(gi_procs_t *p, const gi_zyg_msg_t *m, int pidfd)
 {
     gi_slot_t *s = p->slots[m->slot];
-    if (s->state != GI_S_STARTING || s->generation != m->generation) {
-        if (pidfd >= 0)
-            close(pidfd);
+    bool ours = s->state == GI_S_STARTING && s->generation == m->generation;
+    bool born = m->kind == GI_ZYG_SPAWNED;
+    if (ours && born && pidfd >= 0) {
+        gi_slot_spawned(s, m->pid, pidfd);
         return;
     }
-    if (m->kind == GI_ZYG_FAILED || pidfd < 0)
+    if (born) { /* we cannot watch it: no descriptor for its pidfd */
+        gi_zyg_msg_t end = *m;
+        end.kind = GI_ZYG_KILL;
+        gi_zyg_send(p->channel, &end, sizeof end, NULL, 0, MSG_DONTWAIT);
+    }
+    if (pidfd >= 0)
+        close(pidfd);
+    if (ours)
         gi_slot_failed(s, m->status ? m->status : EMFILE);
-    else
-        gi_slot_spawned(s, m->pid, pidfd);
 }
 
 static void s_message(gi_procs_t *p, const gi_zyg_msg_t *m, int pidfd)
@@ -402,6 +408,8 @@ static int64_t s_decide(gi_procs_t *p)
     int64_t tick = s_tick(p, now_ns);
     if (tick < sleep_ms)
         sleep_ms = tick;
+    if (p->stopping && sleep_ms > TICK_WARM_MS)
+        sleep_ms = TICK_WARM_MS; /* the end is looked for when awake */
     if (p->ended.n || sleep_ms < 0)
         sleep_ms = 0;
     p->tick_ms = sleep_ms;

@@ -217,8 +217,8 @@ static gate_err_t s_admit(gi_procs_t *p, const gi_request_t *r,
 
 gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out)
 {
-    gi_fn_known_t known;
-    gi_pjob_t *job;
+    gi_fn_known_t known = {0};
+    gi_pjob_t *job = NULL;
     uintptr_t fn;
     memcpy(&fn, &r->fn, sizeof fn);
     if (r->n_queues > GI_WORKER_FDS - 1)

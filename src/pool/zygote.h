@@ -4,7 +4,7 @@
  * safe whatever the parent has become.
  *
  *   parent --socket--> zygote --fork--> workers
- *      +---- channel (one a pool): SPAWN ->, <- SPAWNED, <- FAILED, <- EXITED
+ *      +---- channel (one a pool): SPAWN, KILL ->, <- SPAWNED, <- FAILED, <- EXITED
  *
  * A channel's end kills the workers forked through it; the parent's end (seen
  * on its pidfd, or as the last end of the socket) ends the zygote; the zygote's
@@ -27,6 +27,7 @@ pid_t gi_zygote_pid(void);
 typedef enum gi_zyg_kind {
     GI_ZYG_ATTACH = 1, /* main socket, with the channel */
     GI_ZYG_SPAWN,      /* with the worker's descriptors */
+    GI_ZYG_KILL,       /* a worker that the parent cannot watch */
     GI_ZYG_SPAWNED,    /* with its pidfd */
     GI_ZYG_FAILED,     /* status = errno */
     GI_ZYG_EXITED      /* status = as wait() gives it */

@@ -190,6 +190,16 @@ static bool s_add_fd(int fd)
     return true;
 }
 
+static void s_kill(int channel, const gi_zyg_msg_t *m)
+{
+    for (size_t i = 0; i < s_n_children; i++) {
+        s_child_t *c = &s_children[i];
+        if (c->pid && !c->exited && c->channel == channel &&
+            c->generation == m->generation)
+            kill(c->pid, SIGKILL);
+    }
+}
+
 /* False: the other end is gone. */
 static bool s_serve(int channel)
 {
@@ -201,6 +211,8 @@ static bool s_serve(int channel)
         return errno == EAGAIN;
     if (rc == sizeof m && m.kind == GI_ZYG_SPAWN)
         s_spawn(channel, &m, fds, n);
+    if (rc == sizeof m && m.kind == GI_ZYG_KILL)
+        s_kill(channel, &m);
     for (int i = 0; i < n; i++)
         close(fds[i]);
     return rc == sizeof m;

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from cli import Session, kit
+from cli import CALM, Session, kit
 
 VERBS = ("broker", "serve", "call", "services", "inspect")
 
@@ -77,7 +77,7 @@ class Serve(kit.Case):
         service = self.keep(kit.OurService(self.ipc("b"), ready=False))
         self.until(lambda: any("waiting for a broker at" in x
                                for x in service.err), 10, "the word")
-        self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b")))
+        self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM))
         service.ready()
 
     def test_ends_while_waiting(self):
@@ -89,8 +89,8 @@ class Serve(kit.Case):
 
     def test_threads_option(self):
         """With one thread, two sleeps take twice as long."""
-        broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b")))
-        self.keep(kit.OurService(broker.back, "--threads", "1"))
+        broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM))
+        self.keep(kit.OurService(broker.back, "--threads", "1", **CALM))
         calls = [self.keep(kit.Command("call", "--broker", broker.front,
                                        "Demo.sleep", "600"))
                  for _ in range(2)]
@@ -101,8 +101,8 @@ class Serve(kit.Case):
 
     def test_drains(self):
         """SIGTERM: the call under way is answered first, then exit 0."""
-        broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b")))
-        service = self.keep(kit.OurService(broker.back))
+        broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM))
+        service = self.keep(kit.OurService(broker.back, **CALM))
         call = self.keep(kit.Command("call", "--broker", broker.front,
                                      "Demo.slow_gen", "8", "200"))
         self.assertEqual(call.line(), "0")

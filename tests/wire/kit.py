@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Starts the command under test and ends it again: by pid, never by name."""
+import ctypes
 import os
 import queue
 import re
@@ -20,6 +21,15 @@ GATE = os.environ.get("GATE_COMMAND",
 # Sanitizers and loaded machines: upper time bounds are stretched by this.
 SLOW = float(os.environ.get("GATE_SLOW", "1"))
 BAD = re.compile(r"Sanitizer|runtime error:|Assertion|assertion")
+
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_the_test():
+    """In the child: nothing outlives a test that ctest kills."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port():
@@ -52,7 +62,7 @@ class Command:
         self.process = subprocess.Popen(
             [GATE, *args], env=environment(**settings), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE)
+            stderr=subprocess.PIPE, preexec_fn=die_with_the_test)
         self.pid = self.process.pid
         self._readers = [
             threading.Thread(target=self._read, daemon=True,

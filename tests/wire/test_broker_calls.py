@@ -169,7 +169,10 @@ class Calls(kit.Shared):
     def test_gate_answers_misuse_at_once(self):
         begin = time.monotonic()
         self.refused("AttributeError", "Gate", "nosuch")
-        self.refused("TypeError", "Gate", "keepalive")
+        for call in (("keepalive",), ("query_service",), ("info", 1)):
+            self.refused("TypeError", "Gate", *call)
+        rid = self.raw.request("Gate", "query_service", (5,))
+        self.assertIsNotNone(self.raw.reply(rid, 2))
         for frames in ([b"\xc1"], [b"\xa4info"[:3]], [pack(["info"])],
                        [pack("info") + b"x"],
                        [pack("info"), pack([]), pack({}), b"x"]):

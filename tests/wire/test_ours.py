@@ -160,6 +160,65 @@ class Session(kit.Shared):
                                   % len(items))
 
 
+class Limits(kit.Case):
+    """A service that takes two calls at once gets its room back."""
+
+    def setUp(self):
+        super().setUp()
+        self.broker = self.keep(kit.OurBroker(timeout=5))
+        self.service = self.keep(kit.OurService(self.broker.back,
+                                                message_max=2))
+        self.other = self.keep(peers.RawClient(self.broker.front))
+
+    def served(self):
+        begin = time.monotonic()
+        for _ in range(10):
+            self.assertEqual(self.other.call("Demo", "add", 1, 2), 3)
+        self.between(time.monotonic() - begin, 0, 3)
+
+    def test_python_client_that_leaves_its_streams(self):
+        """No cancel exists on its wire, but its connection is gone."""
+        for _ in range(4):
+            client = peers.RawClient(self.broker.front)
+            rid = client.request("Demo", "gen", [1000000000])
+            self.assertIsNotNone(client.reply(rid, 3))
+            client.close()
+        self.served()
+
+    def test_our_client_killed_in_a_stream(self):
+        for _ in range(3):
+            call = self.keep(kit.Command("call", "--broker", self.broker.front,
+                                         "Demo.slow_gen", "1000000", "1"))
+            call.line(5)
+            call.kill()
+        self.served()
+
+    def test_callers_that_gave_up(self):
+        """Calls past their deadline leave no room taken for ever."""
+        for _ in range(3):
+            done = kit.run("call", "--broker", self.broker.front, "--timeout",
+                           "200", "Demo.sleep", "1000")
+            self.assertEqual(done.code, 3)
+        time.sleep(1)
+        self.served()
+
+    def test_argument_above_the_limit(self):
+        """33 MiB in one str: an error, where Python is silent."""
+        rid = self.other.request("Demo", "blob", ["x" * (33 << 20)])
+        reply = self.other.reply(rid, 20 * kit.SLOW)
+        self.assertIsNotNone(reply, "no answer")
+        self.assertEqual(unpack(reply[0])["exception"][0], "ValueError")
+        self.served()
+
+    def test_message_above_the_brokers_limit(self):
+        """libzmq closes that connection; nobody else notices."""
+        big = peers.RawClient(self.broker.front)
+        big.request("Demo", "blob", [b"x" * (65 << 20)])
+        time.sleep(1)
+        self.served()
+        big.close()
+
+
 class Life(kit.Case):
     def test_several_endpoints(self):
         broker = self.keep(kit.Command(
@@ -191,6 +250,15 @@ class Life(kit.Case):
             self.assertEqual(service.wait(), 0)
             broker.signal(number)
             self.assertEqual(broker.wait(), 0)
+
+    def test_signal_right_after_ready(self):
+        """Ready means that SIGTERM drains, from the first moment on."""
+        for _ in range(15):
+            broker = self.keep(kit.OurBroker())
+            service = self.keep(kit.OurService(broker.back))
+            service.signal(signal.SIGTERM)
+            broker.signal(signal.SIGTERM)
+            self.assertEqual((service.wait(), broker.wait()), (0, 0))
 
     def test_settings(self):
         """A file sets, the environment overrides, nonsense is refused."""
