@@ -5,6 +5,7 @@
 #define GI_RUNTIME_H
 
 #include <gaterpc/runtime.h>
+#include "access.h"
 #include "pool.h"
 
 gate_runtime_t *gi_runtime_share(gate_runtime_t *self);
@@ -12,6 +13,11 @@ void gi_runtime_release(gate_runtime_t *self);
 const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self);
 /* Brokers and services that gate_runtime_wait drains: begin is asked once, idle
  * until it says true. */
+/* Borrows: the rules of setting access; NULL: none. After start. */
+const gi_access_t *gi_runtime_access(const gate_runtime_t *self);
+/* A call that came without a socket: false (GATE_BUSY) above rate_limit_user.
+ */
+bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms);
 typedef struct gi_drainable {
     struct gi_drainable *next;
     void *self;

@@ -10,6 +10,7 @@ static const gi_verb_t s_verbs[] = {
     {"call", gi_call_main, "call a method and print its result as JSON"},
     {"services", gi_services_main, "list the services of a broker"},
     {"keygen", gi_keygen_main, "make a CURVE certificate"},
+    {"zap", gi_zap_main, "tell brokers who may come in"},
     {"inspect", gi_inspect_main, "list the methods of a service"},
 #ifdef GATE_HAVE_BENCH
     {"bench", gi_bench_main, "measure throughput and latency"},
