@@ -93,6 +93,7 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
                           job->credit_bytes ? job->credit_bytes : UINT64_MAX,
                           memory_order_relaxed);
     atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
+    c->takes_huge = job->sink->huge;
     c->attempt = (uint32_t)(job->attempt + job->kills);
     c->deadline_ms = job->deadline_ms;
     c->args_len = job->args_len;

@@ -50,7 +50,8 @@ typedef struct gi_req_cell {
     uint16_t name_len, user_len, client_len, object_len;
     uint16_t n_queues; /* descriptors on the control socket */
     uint16_t where;    /* gi_where_t of the payload */
-    uint32_t reserved[3];
+    uint32_t reserved[2];
+    uint32_t takes_huge; /* items may be parts of a huge result */
     uint64_t fn; /* address, or offset in object */
     uint64_t at; /* offset in the lane, or size of the descriptor */
     unsigned char data[GI_REQ_INLINE];

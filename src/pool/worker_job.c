@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "clock.h"
+#include "huge_feed.h"
 #include "procs_fn.h"
 #include "queue.h"
 #include "worker.h"
@@ -88,6 +89,12 @@ static const gi_call_ops_t s_ops = {.yield = s_yield,
                                     .cancelled = s_cancelled,
                                     .queue = s_queue,
                                     .traceback = s_traceback};
+/* Of a job whose caller takes parts of a huge result. */
+static const gi_call_ops_t s_huge_ops = {.yield = s_yield,
+                                         .cancelled = s_cancelled,
+                                         .queue = s_queue,
+                                         .traceback = s_traceback,
+                                         .huge = &gi_huge_by_items};
 
 /* ---- descriptors ----------------------------------------------------------
  */
@@ -244,7 +251,7 @@ void gi_worker_job(gi_worker_t *self) {
     self->items = self->bytes = 0;
     self->began_ns = self->ended_ns ? self->ended_ns : gi_clock_ns();
     gi_call_reset(&self->call);
-    self->call.ops = &s_ops;
+    self->call.ops = cell->takes_huge ? &s_huge_ops : &s_ops;
     const unsigned char *payload = s_payload(self, cell, &mapped);
     if (payload)
         e = s_invoke(self, cell, payload);
