@@ -155,6 +155,7 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
     }
     worker->ext = true;
     worker->draining = ext.drain;
+    gi_broker_again_learn(core, worker, ext.idempotent);
     gi_broker_worker_place(core, worker);
     gi_broker_service_wake(core, worker->service);
 }
@@ -287,11 +288,14 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
     gi_link_remove(&worker->lost);
     snprintf(text, sizeof text, "The worker of service %s is lost: %s.",
              service->name, worker->why);
-    while (!gi_link_empty(&worker->calls))
-        gi_broker_call_fail(
-            core, GI_OF(worker->calls.next, gi_broker_call_t, of_owner),
-            "WorkerLostError", text);
+    while (!gi_link_empty(&worker->calls)) {
+        gi_broker_call_t *call =
+            GI_OF(worker->calls.next, gi_broker_call_t, of_owner);
+        if (!gi_broker_again(core, call))
+            gi_broker_call_fail(core, call, "WorkerLostError", text);
+    }
     if (service->n_workers == 0)
         gi_broker_service_abandon(core, service);
+    gi_mem_free(worker->idempotent);
     gi_mem_free(worker);
 }
