@@ -173,9 +173,10 @@ struct gi_broker_core {
     gi_link_t redo;    /* calls whose request never left; settled too */
     gi_wheel_t *wheel;
     gi_free_t free_calls, free_peers, free_small, free_large;
-    gi_frames_t out; /* the message being made */
-    gi_buf_t body;   /* a body being packed */
-    gi_buf_t hello;  /* the extension frame of our heartbeats */
+    gi_frames_t out;   /* the message being made */
+    gi_buf_t body;     /* a body being packed */
+    gi_buf_t hello;    /* the extension frame of our heartbeats */
+    gi_buf_t farewell; /* the same to a draining worker: nothing new comes */
     gi_broker_counters_t count;
     gi_broker_function_t *functions; /* user's, of the internal service */
     void *host; /* broker_gate.c: their call; made with the first */
@@ -270,6 +271,8 @@ void gi_broker_worker_suspect(gi_broker_core_t *core,
 /* Takes it out of service at once; the rest is settled after the event. */
 void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            const char *why);
+/* It gets nothing new, and is told so. False: it would not understand. */
+bool gi_broker_worker_drain(gi_broker_core_t *core, gi_broker_worker_t *worker);
 void gi_broker_worker_settle(gi_broker_core_t *core,
                              gi_broker_worker_t *worker);
 void gi_broker_worker_disconnect(gi_broker_core_t *core,

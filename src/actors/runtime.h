@@ -10,13 +10,14 @@
 gate_runtime_t *gi_runtime_share(gate_runtime_t *self);
 void gi_runtime_release(gate_runtime_t *self);
 const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self);
-/* Brokers and services that gate_runtime_wait drains: begin is asked once, idle
- * until it says true. */
+/* Brokers and services that gate_runtime_wait drains, at a signal or once all
+ * were told to: begin is asked once, idle until it says true. */
 typedef struct gi_drainable {
     struct gi_drainable *next;
     void *self;
     void (*begin)(void *self);
     bool (*idle)(void *self);
+    bool (*told)(void *self); /* its peers told it to end; NULL: they do not */
 } gi_drainable_t;
 void gi_runtime_add(gate_runtime_t *self, gi_drainable_t *d);
 void gi_runtime_remove(gate_runtime_t *self, gi_drainable_t *d);

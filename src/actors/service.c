@@ -260,6 +260,10 @@ static bool s_idle(void *arg) {
     return idle;
 }
 
+static bool s_told(void *arg) {
+    return gi_gauge_read(&((gate_service_t *)arg)->told) > 0;
+}
+
 static void s_begin_drain(void *arg) {
     gate_service_t *self = arg;
     gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
@@ -276,6 +280,7 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     gi_error_init(&self->stuck);
     gi_latch_init(&self->away);
     gi_gauge_init(&self->local);
+    gi_gauge_init(&self->told);
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
     self->limit = self->settings->message_max;
@@ -370,8 +375,8 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
         gi_actor_destroy(&self->actor);
         return e;
     }
-    self->drainable =
-        (gi_drainable_t){.self = self, .begin = s_begin_drain, .idle = s_idle};
+    self->drainable = (gi_drainable_t){
+        .self = self, .begin = s_begin_drain, .idle = s_idle, .told = s_told};
     gi_runtime_add(self->rt, &self->drainable);
     return GATE_OK;
 }
