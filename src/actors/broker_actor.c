@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "clock.h"
 #include "identity.h"
@@ -37,7 +38,16 @@ static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     return key ? gi_curve_name(self->names, key, now_ms) : "";
 }
 
-static const gi_broker_effects_t s_effects = {.send = s_send, .user = s_user};
+static int s_ask(void *ctx, gi_frames_t *frames) {
+    gate_broker_t *self = ctx;
+    return gi_frames_send(self->zap_sock.raw, frames);
+}
+
+/* Without a transport that knows users nobody is asked per message. */
+static const gi_broker_effects_t s_effects = {.send = s_send, .ask = s_ask},
+                                 s_effects_users = {.send = s_send,
+                                                    .ask = s_ask,
+                                                    .user = s_user};
 
 /* ---- passes
  * --------------------------------------------------------------------- */
@@ -63,18 +73,31 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
     return n > 0;
 }
 
-static void s_read_events(gi_broker_side_t *side) {
+/* One too many is shut down: libzmq sees an end and closes it. */
+static void s_accepted(gate_broker_t *self, int fd) {
+    int64_t max = self->settings->connections_max;
+    if (++self->n_connections <= max || max == 0)
+        return;
+    shutdown(fd, SHUT_RDWR);
+    gi_broker_core_connection_refused(self->core);
+}
+
+static void s_read_events(gate_broker_t *self, gi_broker_side_t *side) {
     int event, value;
     while (side->n_closed < GI_BROKER_CLOSED_MAX &&
            gi_sock_event(&side->sock, &event, &value))
-        if (event == ZMQ_EVENT_DISCONNECTED)
+        if (event == ZMQ_EVENT_ACCEPTED) {
+            s_accepted(self, value);
+        } else if (event == ZMQ_EVENT_DISCONNECTED) {
             side->closed[side->n_closed++] = value;
+            self->n_connections -= self->n_connections > 0;
+        }
 }
 
 static bool s_side(gate_broker_t *self, gi_broker_side_t *side,
                    int64_t now_ms) {
     bool empty;
-    s_read_events(side);
+    s_read_events(self, side);
     bool any = s_drain_side(self, side, now_ms, &empty);
     if (!empty || side->n_closed == 0)
         return any;
@@ -84,10 +107,23 @@ static bool s_side(gate_broker_t *self, gi_broker_side_t *side,
     return true;
 }
 
+static bool s_verdicts(gate_broker_t *self, int64_t now_ms) {
+    int64_t n = 0;
+    for (; self->zap_sock.raw && n < self->settings->batch_max; n++) {
+        int rc = gi_frames_recv(self->zap_sock.raw, &self->in, S_FRAMES_MAX);
+        if (rc == 0)
+            break;
+        if (rc > 0)
+            gi_broker_core_verdict(self->core, &self->in, now_ms);
+    }
+    return n > 0;
+}
+
 static bool s_work(void *ctx, int64_t now_ms) {
     gate_broker_t *self = ctx;
     bool any = gi_broker_core_retry(self->core, S_RETRY_MAX, now_ms);
     any |= gi_broker_core_tick(self->core, now_ms);
+    any |= s_verdicts(self, now_ms);
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         any |= s_side(self, &self->sides[i], now_ms);
     return any;
@@ -108,6 +144,8 @@ static size_t s_fds(void *ctx, struct pollfd *out, size_t max) {
         out[n++] = (struct pollfd){self->sides[i].sock.fd, POLLIN, 0};
         out[n++] = (struct pollfd){self->sides[i].sock.monitor_fd, POLLIN, 0};
     }
+    if (self->zap_sock.raw && n < max)
+        out[n++] = (struct pollfd){self->zap_sock.fd, POLLIN, 0};
     return n;
 }
 
@@ -141,10 +179,26 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
         return e;
     s_option(&side->sock, ZMQ_ROUTER_MANDATORY, 1);
     s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
-    e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED);
+    e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED);
     for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
         e = s_bind(side, p);
     return e;
+}
+
+/* The questions wait in the socket while the service is away: it may come back
+ * within zap_reply_timeout. */
+static gate_err_t s_open_zap(gate_broker_t *self) {
+    unsigned char random[16];
+    gi_random(random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(self->password + 2 * i, 3, "%02x", random[i]);
+    gate_err_t e = gi_sock_open(&self->zap_sock, ZMQ_DEALER,
+                                (gate_bytes_t){"", 0}, self->settings);
+    if (!e)
+        e = gi_sock_connect(&self->zap_sock, self->zap);
+    return e ? e
+             : gi_broker_core_zap(self->core, self->zap_domain, GI_BROKER_SELF,
+                                  self->password);
 }
 
 static gate_err_t s_make_core(gate_broker_t *self) {
@@ -153,10 +207,16 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     gate_err_t e = GATE_OK;
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
-    self->core =
-        gi_broker_core_new(self->settings, id, &s_effects, self, gi_clock_ms());
+    self->core = gi_broker_core_new(self->settings, id,
+                                    self->names || *self->settings->local_user
+                                        ? &s_effects_users
+                                        : &s_effects,
+                                    self, gi_clock_ms());
     if (self->core == NULL)
         return gi_err(GATE_NOMEM, "no memory for a broker");
+    gi_broker_core_access(self->core, gi_runtime_access(self->rt));
+    if (self->zap)
+        e = s_open_zap(self);
     for (gi_broker_methods_t *m = self->methods; m && !e; m = m->next)
         e = gi_broker_core_methods(self->core, m->table, m->ctx, self->rt);
     return e;
@@ -193,6 +253,7 @@ static void s_close(gate_broker_t *self) {
     gi_frames_close(&self->in);
     gi_broker_core_destroy(&self->core);
     gi_curve_names_destroy(&self->names);
+    gi_sock_close(&self->zap_sock);
     if (self->authority)
         gi_curve_authority_release();
     self->authority = false;

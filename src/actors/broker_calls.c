@@ -70,6 +70,7 @@ gi_broker_call_t *gi_broker_call_new(gi_broker_core_t *core,
     call->service = service;
     call->ext_ms = core->now_ms;
     call->attempt = 1;
+    call->user = gi_broker_user_share(core->user);
     call->deadline.due = GI_DUE_CALL;
     gi_link_init(&call->of_owner);
     gi_link_init(&call->of_client);
@@ -105,6 +106,7 @@ void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_link_remove(&call->of_owner);
     gi_link_remove(&call->of_client);
     call->client->n_calls--;
+    gi_broker_user_drop(core, call->user);
     gi_table_remove(&core->calls, &call->node);
     core->n_calls--;
     if (call->id != call->id_inline)

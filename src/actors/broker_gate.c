@@ -296,7 +296,7 @@ static void s_run_user(const s_gate_t *gate, const gi_broker_function_t *f) {
     call->runtime = f->runtime;
     call->ctx = f->ctx;
     call->method = f->method->name;
-    call->user = "";
+    call->user = gate->core->user ? gate->core->user->name : "";
     call->deadline_ms = INT64_MAX;
     call->attempt = 1;
     call->client = (gate_bytes_t){gate->client->id, gate->client->id_size};

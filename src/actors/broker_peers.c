@@ -205,6 +205,8 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     s_forget_fd(core, peer);
     gi_link_remove(&peer->doomed);
     gi_broker_disarm(core, &peer->idle);
+    gi_broker_auth_forget(core, peer);
+    gi_broker_user_drop(core, peer->user);
     gi_table_remove(&s->peers, &peer->node);
     if (s->last == peer)
         s->last = NULL;

@@ -10,8 +10,10 @@
 #ifndef GI_BROKER_STATE_H
 #define GI_BROKER_STATE_H
 
+#include "access.h"
 #include "broker_core.h"
 #include "broker_table.h"
+#include "bucket.h"
 #include "call.h"
 #include "mdp.h"
 #include "rpc.h"
@@ -33,6 +35,7 @@ typedef enum gi_broker_due {
     GI_DUE_CALL,   /* a queued call's deadline */
     GI_DUE_BEAT,   /* a worker's heartbeat or expiry */
     GI_DUE_PEER,   /* nobody heard of this peer for long */
+    GI_DUE_ASK,    /* the authentication service has not answered */
     GI_DUE_SERVICE /* a service without workers for long */
 } gi_broker_due_t;
 
@@ -45,6 +48,17 @@ typedef struct gi_broker_peer gi_broker_peer_t;
 typedef struct gi_broker_worker gi_broker_worker_t;
 typedef struct gi_broker_service gi_broker_service_t;
 typedef struct gi_broker_call gi_broker_call_t;
+typedef struct gi_broker_trust gi_broker_trust_t; /* broker_auth.c's own */
+
+/* Somebody authenticated. Counted; kept for a while when nobody is. */
+typedef struct gi_broker_user {
+    gi_node_t node; /* in core->users */
+    gi_link_t idle; /* in core->idle_users while refs is 0 */
+    unsigned refs;
+    gi_bucket_t bucket; /* rate_limit_user */
+    size_t size;
+    char name[]; /* NUL-terminated */
+} gi_broker_user_t;
 
 /* A message that waits for its peer, or a request for a worker. */
 typedef struct gi_broker_message {
@@ -63,6 +77,9 @@ struct gi_broker_peer {
     gi_link_t calls;            /* a client's calls */
     gi_broker_timer_t idle;     /* forgets it */
     gi_broker_worker_t *worker; /* NULL: a client, or not registered */
+    gi_broker_user_t *user;     /* by the transport; NULL = nobody */
+    gi_broker_trust_t *trust;   /* in-band credentials; NULL = none yet */
+    gi_bucket_t rate;           /* rate_limit_peer */
     size_t n_queued, queued_bytes, n_calls;
     int64_t seen_ms;    /* last message from it */
     int64_t scolded_ms; /* since when n_scolded DISCONNECTs went to it for
@@ -76,10 +93,11 @@ struct gi_broker_peer {
 struct gi_broker_worker {
     gi_broker_peer_t *peer; /* NULL once lost */
     gi_broker_service_t *service;
-    gi_link_t place;      /* in a bucket of service, if placed */
-    gi_link_t of_service; /* in service->workers */
-    gi_link_t calls;      /* what it runs */
-    gi_link_t lost;       /* in core->lost once it is lost */
+    gi_broker_user_t *user; /* who registered it; NULL = nobody */
+    gi_link_t place;        /* in a bucket of service, if placed */
+    gi_link_t of_service;   /* in service->workers */
+    gi_link_t calls;        /* what it runs */
+    gi_link_t lost;         /* in core->lost once it is lost */
     gi_broker_timer_t beat;
     int64_t in_flight, max;
     int64_t sent_ms;    /* last message to it */
@@ -102,6 +120,7 @@ struct gi_broker_service {
     uint64_t n_calls, n_errors;
     char *name, *description; /* one block; NUL-terminated */
     size_t name_size, description_size;
+    bool ruled;                     /* some access rule is about it */
     uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
     gi_link_t buckets[GI_BUCKETS];  /* workers with credit, by load */
 };
@@ -113,6 +132,7 @@ struct gi_broker_call {
     gi_broker_timer_t deadline; /* armed while it is queued */
     gi_broker_peer_t *client;
     gi_broker_service_t *service;
+    gi_broker_user_t *user;       /* whose call it is; NULL = nobody's */
     gi_broker_worker_t *worker;   /* NULL: queued */
     gi_broker_message_t *request; /* queued: owned; else in the worker's peer's
                                      queue, not sent yet; else NULL */
@@ -150,6 +170,12 @@ typedef struct gi_broker_function {
     gate_runtime_t *runtime;
 } gi_broker_function_t;
 
+/* user, NUL, password; wiped when forgotten. */
+typedef struct gi_broker_secret {
+    size_t size, user_size;
+    unsigned char *data; /* NULL: none */
+} gi_broker_secret_t;
+
 struct gi_broker_core {
     const gate_settings_t *settings;
     const gi_broker_effects_t *effects;
@@ -181,13 +207,65 @@ struct gi_broker_core {
     gi_broker_function_t *functions; /* user's, of the internal service */
     void *host; /* broker_gate.c: their call; made with the first */
     bool zap, draining;
+    /* who is who */
+    gi_broker_user_t *user;       /* of the message that is handled */
+    gi_broker_user_t *local_user; /* of the broker's own client */
+    gi_table_t users;
+    gi_link_t idle_users; /* longest idle first */
+    size_t n_idle_users;
+    const gi_access_t *access; /* NULL: no rules */
+    bool gate_ruled;           /* some rule is about the internal service */
+    const char *zap_domain;
+    gi_broker_secret_t inside; /* what our own client says */
+    gi_table_t asks;           /* questions under way, by key */
+    gi_link_t believed;        /* verdicts that are, oldest first */
+    gi_link_t judged;          /* whose messages may go on; settled too */
+    size_t n_believed, n_waiting, waiting_bytes;
+    gi_frames_t late; /* the message that goes on */
 };
+
+/* ---- broker_auth.c: in-band credentials
+ * --------------------------------------------- */
+/* Admits the message, refuses it, or keeps it until there is a verdict. */
+void gi_broker_auth_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                            gi_frames_t *frames);
+void gi_broker_auth_verdict(gi_broker_core_t *core, gi_frames_t *frames);
+void gi_broker_auth_due(gi_broker_core_t *core, gi_broker_timer_t *timer);
+void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust);
+/* The first in core->judged. */
+gi_broker_trust_t *gi_broker_auth_judged(gi_broker_core_t *core);
+void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer);
+void gi_broker_auth_fini(gi_broker_core_t *core);
+/* The peer's part of the law; adds to the sums. */
+bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
+                          size_t *n_believed, size_t *n_asking);
+
+/* ---- broker_rules.c: users, what they may do, how often
+ * ----------------------------- */
+/* Gives a reference; NULL: no memory. */
+gi_broker_user_t *gi_broker_user_of(gi_broker_core_t *core, gate_bytes_t name);
+gi_broker_user_t *gi_broker_user_share(gi_broker_user_t *user); /* or NULL */
+void gi_broker_user_drop(gi_broker_core_t *core, gi_broker_user_t *user);
+void gi_broker_users_fini(gi_broker_core_t *core);
+/* Borrows: whom the transport takes the peer for; NULL = nobody. */
+gi_broker_user_t *gi_broker_transport_user(gi_broker_core_t *core,
+                                           gi_broker_peer_t *peer,
+                                           zmq_msg_t *frame);
+/* False: core->user may not call func there; the client has been told. */
+bool gi_broker_may(gi_broker_core_t *core, gi_broker_peer_t *client,
+                   gate_bytes_t service, gate_bytes_t id, gate_bytes_t func);
+/* False: too many calls; the client has been told. */
+bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
+                    gate_bytes_t service, gate_bytes_t id);
 
 /* ---- broker_core.c
  * ------------------------------------------------------------ */
 void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,
                    int64_t due_ms);
 void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer);
+/* Handles a message of core->user. */
+void gi_broker_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                     gi_frames_t *frames);
 
 /* ---- broker_peers.c: who is there, and what waits for them
  * ---------------------- */
@@ -277,6 +355,8 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
                              gi_broker_worker_t *worker);
 void gi_broker_worker_disconnect(gi_broker_core_t *core,
                                  gi_broker_peer_t *peer);
+/* The same, a few times per heartbeat: it is not registered. */
+void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* Begins a message to a worker in core->out: id "" MDPW01 command. */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
 

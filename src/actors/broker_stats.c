@@ -97,7 +97,7 @@ uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
  * ------------------------------------------------------------------------- */
 /* What a walk has counted. */
 typedef struct s_sum {
-    size_t calls, peers, workers, queued, blocked;
+    size_t calls, peers, workers, queued, blocked, waiting, believed, asking;
 } s_sum_t;
 
 static bool s_peer_valid(const gi_broker_core_t *self,
@@ -118,7 +118,9 @@ static bool s_peer_valid(const gi_broker_core_t *self,
     }
     sum->peers++;
     sum->blocked += n > 0;
-    return n == peer->n_queued && bytes == peer->queued_bytes &&
+    return gi_broker_auth_valid(peer, &sum->waiting, &sum->believed,
+                                &sum->asking) &&
+           n == peer->n_queued && bytes == peer->queued_bytes &&
            calls == peer->n_calls && gi_link_empty(&peer->doomed) &&
            (n > 0) != gi_link_empty(&peer->ring) &&
            gi_timer_armed(&peer->idle.timer) &&
@@ -178,7 +180,8 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
     size_t services = 0;
     if (self->out.n || !gi_link_empty(&self->redo) ||
         !gi_link_empty(&self->lost) || !gi_link_empty(&self->doomed) ||
-        !gi_link_empty(&self->pumps))
+        !gi_link_empty(&self->pumps) || !gi_link_empty(&self->judged) ||
+        self->user || self->late.n)
         return false;
     for (unsigned i = 0; i < self->n_sockets; i++) {
         const gi_table_t *t = &self->sockets[i].peers;
@@ -195,5 +198,6 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
     return sum.peers == self->n_peers && sum.calls == self->n_calls &&
            self->calls.n == self->n_calls && sum.workers == self->n_workers &&
            sum.queued == self->n_queued && services == self->n_services &&
-           sum.blocked == s_blocked(self);
+           sum.blocked == s_blocked(self) && sum.waiting == self->n_waiting &&
+           sum.believed == self->n_believed && sum.asking == self->asks.n;
 }

@@ -63,7 +63,7 @@ static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
 }
 
 /* Whoever is not registered is told so, a few times per heartbeat. */
-static void s_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     if (core->now_ms - peer->scolded_ms >= core->beat_ms) {
         peer->scolded_ms = core->now_ms;
         peer->n_scolded = 0;
@@ -89,6 +89,7 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     }
     worker->peer = peer;
     worker->service = service;
+    worker->user = gi_broker_user_share(core->user);
     worker->max = ready->max;
     worker->beat.due = GI_DUE_BEAT;
     gi_link_init(&worker->place);
@@ -189,6 +190,13 @@ static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
     }
 }
 
+/* A worker's identity belongs to whoever registered it. */
+static void s_other_user(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    core->count.users_differ++;
+    gi_broker_worker_lose(core, peer->worker, "another user took its identity");
+    gi_broker_worker_disconnect(core, peer);
+}
+
 void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames) {
     gate_bytes_t f[GI_FRAMES_MAX];
@@ -196,12 +204,14 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
     gi_frames_view(frames, 1, f);
     if (gi_mdp_parse_worker(f, frames->n - 1, core->zap, &at) != GATE_OK)
         core->count.malformed++;
+    else if (peer->worker && peer->worker->user != core->user)
+        s_other_user(core, peer);
     else if (at.command == GI_MDP_READY)
         s_ready(core, peer, f[at.body]);
     else if (peer->worker)
         s_registered(core, peer->worker, frames, f, &at);
     else if (at.command != GI_MDP_DISCONNECT)
-        s_scold(core, peer);
+        gi_broker_worker_scold(core, peer);
 }
 
 /* ---- liveness
@@ -320,5 +330,6 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
     if (service->n_workers == 0)
         gi_broker_service_abandon(core, service);
     gi_mem_free(worker->idempotent);
+    gi_broker_user_drop(core, worker->user);
     gi_mem_free(worker);
 }

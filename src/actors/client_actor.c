@@ -67,6 +67,8 @@ static gate_err_t s_open(gate_client_t *self) {
     if (!e && self->watched) {
         zmq_setsockopt(self->sock.raw, ZMQ_IMMEDIATE, &one, sizeof one);
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                                           ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                                           ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                                            ZMQ_EVENT_DISCONNECTED);
     }
     if (!e)
@@ -90,17 +92,32 @@ static void s_departed(gate_client_t *self) {
 }
 
 static void s_reopen(gate_client_t *self) {
-    gate_log(GATE_WARN, "client", "broker %s fell silent: connecting anew",
-             self->endpoint);
+    gate_log(GATE_WARN, "client", "broker %s %s: connecting anew",
+             self->endpoint, self->up ? "fell silent" : "is not to be had");
+    self->fresh_id |= self->up;
     s_departed(self);
     gi_sock_close(&self->sock);
-    self->fresh_id = true;
     self->heard_ms = self->now_ms;
     if (s_open(self))
         gate_log(GATE_ERROR, "client", "%s: %s", self->endpoint,
                  gate_error()->text);
     else if (!self->watched)
         s_arrived(self);
+}
+
+/* libzmq does not try again after that; we do, an interval later, with a new
+ * socket. */
+static void s_rejected(gate_client_t *self, int event) {
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+        gi_error_story(&self->refused, GATE_REFUSED, NULL,
+                       "the broker does not accept our certificate", "");
+    gate_log(GATE_WARN, "client", "%s: the handshake failed: %s",
+             self->endpoint,
+             event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
+                 ? "our certificate is not accepted"
+                 : "another security mechanism, or no ZeroMQ");
+    gi_sock_close(&self->sock);
+    self->heard_ms = self->now_ms;
 }
 
 static bool s_events(gate_client_t *self) {
@@ -111,6 +128,10 @@ static bool s_events(gate_client_t *self) {
         any = true;
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             s_arrived(self);
+        } else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH ||
+                   event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) {
+            s_rejected(self, event);
+            break;
         } else if (event == ZMQ_EVENT_DISCONNECTED && self->up) {
             gate_log(GATE_WARN, "client", "connection to %s closed",
                      self->endpoint);
@@ -149,7 +170,7 @@ static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     gate_client_t *self = arg;
     (void)unused;
     gi_buf_append(out, self->ready ? "1" : "0", 1);
-    return GATE_OK;
+    return self->ready ? GATE_OK : gi_error_publish(&self->refused);
 }
 
 static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {

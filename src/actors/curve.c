@@ -19,7 +19,7 @@
 #include "lock.h"
 #include "mem.h"
 
-#define S_KEY 40 /* characters of a Z85 key */
+#define S_KEY 40         /* characters of a Z85 key */
 #define S_FREE_TRIES 500 /* of 2 ms */
 #define S_BELIEVED_MS 1000
 #define S_KNOWN_MAX 4096
@@ -118,10 +118,9 @@ gate_err_t gi_curve_server(gi_sock_t *sock, const char *cert_file,
     if (!e)
         e = s_own(sock, cert);
     zcert_destroy(&cert);
-    if (!e && (zmq_setsockopt(sock->raw, ZMQ_CURVE_SERVER, &one, sizeof one) <
-                   0 ||
-               zmq_setsockopt(sock->raw, ZMQ_ZAP_DOMAIN, domain,
-                              strlen(domain)) < 0))
+    if (!e &&
+        (zmq_setsockopt(sock->raw, ZMQ_CURVE_SERVER, &one, sizeof one) < 0 ||
+         zmq_setsockopt(sock->raw, ZMQ_ZAP_DOMAIN, domain, strlen(domain)) < 0))
         e = gi_err_errno("CURVE server");
     return e;
 }
@@ -141,10 +140,10 @@ static gate_err_t s_check_allowed(const char *allowed) {
         return GATE_OK;
     if (stat(allowed, &st) < 0)
         return gi_err_errno("directory of allowed keys %s", allowed);
-    return S_ISDIR(st.st_mode) ? GATE_OK
-                               : gi_err(GATE_BADARG,
-                                        "%s is no directory of allowed keys",
-                                        allowed);
+    return S_ISDIR(st.st_mode)
+               ? GATE_OK
+               : gi_err(GATE_BADARG, "%s is no directory of allowed keys",
+                        allowed);
 }
 
 /* zauth asserts that the endpoint is free: look first. A zauth that was

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include "bucket.h"
 #include "clock.h"
 #include "err.h"
 #include <gaterpc/log.h>
@@ -29,6 +30,8 @@ struct gate_runtime {
     bool started;
     gate_pool_t *threads, *procs;
     gi_drainable_t *drainables;
+    gi_access_t *access; /* does not change once started */
+    gi_bucket_t rate;    /* of local_user */
 };
 
 /* ---- life
@@ -39,6 +42,7 @@ static void s_free(gate_runtime_t *self) {
     gi_registry_destroy(&self->registry);
     if (self->started)
         gi_logd_release();
+    gi_access_destroy(&self->access);
     gate_settings_destroy(&self->settings);
     gi_lock_fini(&self->lock);
     gi_mem_free(self);
@@ -85,6 +89,8 @@ gate_err_t gate_runtime_start(gate_runtime_t *self) {
     gi_lock(&self->lock);
     if (!e && !self->started) {
         e = gi_sock_context(self->settings);
+        if (!e && !self->access)
+            e = gi_access_parse(self->settings->access, &self->access);
         if (!e)
             e = gi_logd_share(self->settings);
         self->started = !e;
@@ -102,6 +108,20 @@ const gate_settings_t *gate_runtime_settings(const gate_runtime_t *self) {
 
 const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self) {
     return self->settings;
+}
+
+const gi_access_t *gi_runtime_access(const gate_runtime_t *self) {
+    return self->access;
+}
+
+bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms) {
+    double per_s = (double)self->settings->rate_limit_user;
+    if (per_s == 0 || !*self->settings->local_user)
+        return true;
+    gi_lock(&self->lock);
+    bool take = gi_bucket_take(&self->rate, per_s, per_s, now_ms);
+    gi_unlock(&self->lock);
+    return take;
 }
 
 gi_registry_t *gi_runtime_registry(gate_runtime_t *rt) { return rt->registry; }

@@ -5,11 +5,17 @@
 #define GI_RUNTIME_H
 
 #include <gaterpc/runtime.h>
+#include "access.h"
 #include "pool.h"
 
 gate_runtime_t *gi_runtime_share(gate_runtime_t *self);
 void gi_runtime_release(gate_runtime_t *self);
 const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self);
+/* Borrows: the rules of setting access; NULL: none. After start. */
+const gi_access_t *gi_runtime_access(const gate_runtime_t *self);
+/* A call that came without a socket: false (GATE_BUSY) above rate_limit_user.
+ */
+bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms);
 /* Brokers and services that gate_runtime_wait drains, at a signal or once all
  * were told to: begin is asked once, idle until it says true. */
 typedef struct gi_drainable {

@@ -281,6 +281,7 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     gi_latch_init(&self->away);
     gi_gauge_init(&self->local);
     gi_gauge_init(&self->told);
+    gi_gauge_init(&self->local_refused);
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
     self->limit = self->settings->message_max;
@@ -357,6 +358,9 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     gate_err_t e = gate_runtime_start(self->rt);
     if (!e)
         e = s_build_table(self);
+    self->ruled =
+        gi_access_concerns(gi_runtime_access(self->rt),
+                           (gate_bytes_t){self->name, strlen(self->name)});
     if (!e && backend)
         self->broker = gi_registry_owner(registry, backend);
     if (!e && backend && !self->broker)

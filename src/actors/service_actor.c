@@ -95,7 +95,8 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     msgpack_pack_map(&pk, 10);
     s_pack_count(&pk, "calls", s->calls);
     s_pack_count(&pk, "errors", s->errors);
-    s_pack_count(&pk, "refused", s->refused);
+    s_pack_count(&pk, "refused",
+                 s->refused + (uint64_t)gi_gauge_read(&self->local_refused));
     s_pack_count(&pk, "cancelled", s->cancelled);
     s_pack_count(&pk, "items", s->items);
     s_pack_count(&pk, "dropped", s->dropped);

@@ -206,9 +206,11 @@ struct gate_service {
     char *idempotent; /* names, comma separated; "" */
     gi_actor_t *actor;
     gi_mailbox_t *mailbox;
-    gi_gauge_t local; /* local calls in flight */
-    gi_gauge_t told;  /* brokers that told it to drain */
-    gi_latch_t away;  /* calls running on pools */
+    bool ruled;               /* some access rule is about it */
+    gi_gauge_t local_refused; /* local calls refused; only grows */
+    gi_gauge_t local;         /* local calls in flight */
+    gi_gauge_t told;          /* brokers that told it to drain */
+    gi_latch_t away;          /* calls running on pools */
     gi_drainable_t drainable;
     bool registered;
     const void *broker; /* of this runtime that the first link belongs to */

@@ -135,6 +135,8 @@ static gate_err_t s_open(gi_link_t *link) {
     link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
     if (!e && link->watched)
         e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                                           ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                                           ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                                            ZMQ_EVENT_DISCONNECTED);
     if (!e)
         e = gi_sock_connect(&link->sock, link->endpoint);
@@ -384,6 +386,10 @@ static bool s_events(gi_link_t *link) {
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED &&
             link->state == GI_LINK_CONNECTING)
             s_ready(link);
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+            s_lose(link, "does not accept our certificate");
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+            s_lose(link, "speaks another security mechanism, or no ZeroMQ");
         else if (event == ZMQ_EVENT_DISCONNECTED &&
                  (link->state == GI_LINK_UP ||
                   link->state == GI_LINK_READY_SENT))
