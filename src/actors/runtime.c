@@ -238,6 +238,15 @@ static size_t s_drainables(gate_runtime_t *self, gi_drainable_t **out) {
     return n;
 }
 
+static bool s_all_told(gate_runtime_t *self) {
+    gi_lock(&self->lock);
+    bool told = self->drainables != NULL;
+    for (gi_drainable_t *d = self->drainables; d; d = d->next)
+        told = told && d->told && d->told(d->self);
+    gi_unlock(&self->lock);
+    return told;
+}
+
 static bool s_all_idle(gi_drainable_t **list, size_t n) {
     bool idle = true;
     for (size_t i = 0; i < n; i++)
@@ -267,7 +276,7 @@ int gate_runtime_wait(gate_runtime_t *self) {
     sigset_t open = before;
     sigdelset(&open, SIGTERM);
     sigdelset(&open, SIGINT);
-    while (!s_signals)
+    while (!s_signals && !s_all_told(self))
         ppoll(NULL, 0, &(struct timespec){.tv_nsec = 100000000}, &open);
     size_t n = s_drainables(self, list);
     gate_log(GATE_INFO, "runtime", "draining");

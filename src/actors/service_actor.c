@@ -37,29 +37,36 @@ static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     return s_say(out, up);
 }
 
-static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out) {
-    gate_service_t *self = arg;
-    (void)unused;
-    (void)out;
+void gi_service_drain(gate_service_t *self) {
     if (self->draining)
-        return GATE_OK;
+        return;
     self->draining = true;
     for (gi_link_t *link = self->links; link; link = link->next)
         gi_link_announce(link);
+}
+
+static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out) {
+    (void)unused;
+    (void)out;
+    gi_service_drain(arg);
     return GATE_OK;
 }
 
-/* Drained: nothing under way; then every broker is told. */
-static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
-    gate_service_t *self = arg;
+/* Drained: nothing under way, nothing to come; then every broker is told. */
+static bool s_try_leave(gate_service_t *self) {
     bool idle = self->n_live == 0 && self->n_waiting == 0;
-    (void)unused;
     for (gi_link_t *link = self->links; link; link = link->next)
-        idle &= link->out_n == 0;
+        idle &=
+            link->out_n == 0 && (!self->draining || gi_link_may_leave(link));
     if (idle && self->draining)
         for (gi_link_t *link = self->links; link; link = link->next)
             gi_link_leave(link);
-    return s_say(out, idle);
+    return idle;
+}
+
+static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
+    (void)unused;
+    return s_say(out, s_try_leave(arg));
 }
 
 static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
@@ -192,6 +199,8 @@ static bool s_work(void *arg, int64_t now_ms) {
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);
     gi_scall_next_waiting(self);
+    if (self->draining)
+        s_try_leave(self);
     return busy;
 }
 
