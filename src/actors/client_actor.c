@@ -38,8 +38,7 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
 }
 
 int gi_client_send(gate_client_t *self) {
-    int rc =
-        self->sock.raw ? gi_frames_send(self->sock.raw, &self->out) : EAGAIN;
+    int rc = self->sock.raw ? gi_sock_send(&self->sock, &self->out) : EAGAIN;
     self->blocked = rc == EAGAIN;
     if (!rc)
         self->sent_ms = self->now_ms;
@@ -232,8 +231,8 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
 static bool s_receive(gate_client_t *self) {
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && self->sock.raw; i++) {
-        int rc = gi_frames_recv(self->sock.raw, &self->in,
-                                (unsigned)self->settings->frames_max);
+        int rc = gi_sock_recv(&self->sock, &self->in,
+                              (unsigned)self->settings->frames_max);
         if (!rc)
             break;
         any = true;
@@ -269,15 +268,8 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     return next;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
-    gate_client_t *self = arg;
-    size_t n = 0;
-    (void)max;
-    if (self->sock.raw)
-        out[n++] = (struct pollfd){self->sock.fd, POLLIN, 0};
-    if (self->sock.monitor_raw)
-        out[n++] = (struct pollfd){self->sock.monitor_fd, POLLIN, 0};
-    return n;
+static void s_fds(void *arg, gi_polled_t *polled) {
+    gi_sock_poll(&((gate_client_t *)arg)->sock, polled);
 }
 
 static gate_err_t s_slots(gate_client_t *self) {

@@ -110,7 +110,7 @@ struct gate_client {
     gi_gauge_t in_flight;
     gi_gauge_t local_calls;
     gi_latch_t inflating; /* jobs that inflate for us */
-    bool connected; /* gate_client_connect was called */
+    bool connected;       /* gate_client_connect was called */
     /* the actor's own */
     gi_sock_t sock;
     bool watched;       /* the transport reports connections */
@@ -126,9 +126,9 @@ struct gate_client {
     unsigned n_slots, free_slot; /* n_slots = none */
     gi_pending_t *unsent, *unsent_last, *sent;
     gi_wheel_t *wheel;
-    char codecs[256];     /* that it reads: what it announces */
-    unsigned n_requests;  /* since ext was learnt: who is told when */
-    unsigned n_huge;      /* huge answers coming in to futures */
+    char codecs[256];    /* that it reads: what it announces */
+    unsigned n_requests; /* since ext was learnt: who is told when */
+    unsigned n_huge;     /* huge answers coming in to futures */
     gi_frames_t in, out;
     gi_buf_t scratch;
     gi_cstats_t stats;

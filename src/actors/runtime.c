@@ -171,10 +171,10 @@ gate_queue_t *gate_queue_new(gate_runtime_t *rt, size_t n_items,
 }
 
 /* A default pool is the runtime's own and holds no reference to it. */
-static gate_pool_t *s_default(
-    gate_runtime_t *self, gate_pool_t **slot,
-    gate_pool_t *(*make)(const gi_pool_base_t *, const gate_pool_options_t *),
-    const gate_pool_options_t *options) {
+static gate_pool_t *s_default(gate_runtime_t *self, gate_pool_t **slot,
+                              gate_pool_t *(*make)(const gi_pool_base_t *,
+                                                   const gate_pool_options_t *),
+                              const gate_pool_options_t *options) {
     gi_pool_base_t base = {.settings = self->settings, .runtime = self};
     gi_lock(&self->lock);
     if (!*slot)

@@ -9,12 +9,20 @@
 #include "err.h"
 #include "mem.h"
 
+/* Each takes two of the descriptors that an actor sleeps on. */
+#define S_LINKS_MAX ((GI_ACTOR_FDS_MAX - 2) / 2)
+
 /* ---- commands
  * ---------------------------------------------------------------- */
 static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     gate_service_t *self = arg;
     (void)out;
     self->now_ms = gi_clock_ms();
+    if (self->n_links + self->n_workers > S_LINKS_MAX)
+        return gi_err(GATE_TOOBIG,
+                      "service %s: %zu connections and %u more: at most %d",
+                      self->name, self->n_links, self->n_workers, S_LINKS_MAX);
+    self->n_links += self->n_workers;
     for (unsigned i = 0; i < self->n_workers; i++) {
         gate_err_t e = gi_link_new(self, endpoint, i);
         if (e)
@@ -216,17 +224,10 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     return next;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
+static void s_fds(void *arg, gi_polled_t *polled) {
     gate_service_t *self = arg;
-    size_t n = 0;
-    for (gi_link_t *link = self->links; link && n + 2 <= max;
-         link = link->next) {
-        if (link->sock.raw)
-            out[n++] = (struct pollfd){link->sock.fd, POLLIN, 0};
-        if (link->sock.monitor_raw)
-            out[n++] = (struct pollfd){link->sock.monitor_fd, POLLIN, 0};
-    }
-    return n;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        gi_sock_poll(&link->sock, polled);
 }
 
 static void s_stop(void *arg) {

@@ -263,6 +263,7 @@ struct gate_service {
     const void *broker; /* of this runtime that the first link belongs to */
     /* the actor's own */
     gi_link_t *links;
+    size_t n_links;
     gi_scall_t *live, *free_calls;
     size_t n_live, n_free;
     gi_scall_t *waiting_head, **waiting_tail;

@@ -67,7 +67,7 @@ bool gi_link_send(gi_link_t *link) {
         gi_frames_close(out);
         return true; /* the broker that asked is gone */
     }
-    int rc = link->out_n ? EAGAIN : gi_frames_send(link->sock.raw, out);
+    int rc = link->out_n ? EAGAIN : gi_sock_send(&link->sock, out);
     if (rc == EAGAIN)
         s_queue(link, out);
     else
@@ -96,7 +96,7 @@ static bool s_flush(gi_link_t *link) {
         frames.n = 0;
         for (unsigned i = 0; i < o->n; i++)
             gi_frames_move(&frames, &o->f[i]);
-        if (gi_frames_send(link->sock.raw, &frames) == EAGAIN) {
+        if (gi_sock_send(&link->sock, &frames) == EAGAIN) {
             for (unsigned i = 0; i < o->n; i++)
                 zmq_msg_move(&o->f[i], &frames.f[i]);
             gi_frames_close(&frames);
@@ -401,8 +401,8 @@ static bool s_receive(gi_link_t *link) {
     gate_service_t *self = link->service;
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && link->sock.raw; i++) {
-        int rc = gi_frames_recv(link->sock.raw, &self->in,
-                                (unsigned)self->settings->frames_max);
+        int rc = gi_sock_recv(&link->sock, &self->in,
+                              (unsigned)self->settings->frames_max);
         if (!rc)
             break;
         any = true;

@@ -17,7 +17,8 @@ gate_future_t *gi_future_new(const gate_settings_t *settings,
 /* One that has failed already; never NULL (a static one for no memory). */
 gate_future_t *gi_future_failed(const gate_error_t *story);
 /* What cancel asks for; runs at most once, on the cancelling thread, never
- * after the completion has returned. Must not block. Set before it is shared. */
+ * after the completion has returned. Must not block. Set before it is shared.
+ */
 void gi_future_on_cancel(gate_future_t *self,
                          void (*cancel)(void *ctx, gate_future_t *f),
                          void *ctx);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* stream.h (private) -- the producing side of streams: an ordered queue with one
- * producer and one reader. Two references: the reader's and the producer's. */
+/* stream.h (private) -- the producing side of streams: an ordered queue with
+ * one producer and one reader. Two references: the reader's and the producer's.
+ */
 #ifndef GI_STREAM_H
 #define GI_STREAM_H
 
@@ -18,10 +19,10 @@ typedef struct gi_stream_ops {
 } gi_stream_ops_t;
 
 typedef struct gi_stream_options {
-    int64_t timeout_ms;     /* for each next; -1 = for ever */
-    size_t max_items, max_bytes; /* window or bound of the queue */
+    int64_t timeout_ms;                /* for each next; -1 = for ever */
+    size_t max_items, max_bytes;       /* window or bound of the queue */
     size_t report_items, report_bytes; /* when to report; 0 = a quarter */
-    const gi_stream_ops_t *ops; /* may be NULL */
+    const gi_stream_ops_t *ops;        /* may be NULL */
     void *ctx;
     gi_release_fn *release_owner; /* as for futures */
     void *owner;
@@ -49,8 +50,8 @@ void gi_stream_begin_huge(gate_stream_t *self, const gi_inflate_t *ops,
  * left. index as for gate_stream_index. */
 gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint, size_t index);
-/* Takes the msgpack bytes of a huge answer that is here as a whole: an only item,
- * then the end. */
+/* Takes the msgpack bytes of a huge answer that is here as a whole: an only
+ * item, then the end. */
 void gi_stream_push_huge(gate_stream_t *self, const void *data, size_t size,
                          gi_release_fn *release, void *hint);
 /* Takes a single reply's bytes: an only item, then the end. */

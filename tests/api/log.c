@@ -14,8 +14,7 @@
 #include "rig.h"
 
 /* The tests' own variables are no settings: each would be a line of the log. */
-__attribute__((constructor)) static void s_clean_environment(void)
-{
+__attribute__((constructor)) static void s_clean_environment(void) {
     unsetenv("GATE_SCALE");
     unsetenv("GATE_LONG");
     unsetenv("GATE_SLOW");
@@ -28,8 +27,7 @@ typedef struct s_seen {
 } s_seen_t;
 
 static void s_sink(void *ctx, gate_level_t level, const char *part,
-                   const char *text)
-{
+                   const char *text) {
     s_seen_t *seen = ctx;
     seen->n++;
     seen->level = level;
@@ -37,8 +35,7 @@ static void s_sink(void *ctx, gate_level_t level, const char *part,
     snprintf(seen->text, sizeof seen->text, "%s", text);
 }
 
-static gate_runtime_t *s_runtime(const char *name, const char *value)
-{
+static gate_runtime_t *s_runtime(const char *name, const char *value) {
     GATE_OWN(gate_settings) settings = gate_settings_new();
     gate_settings_set(settings, "log_stderr", gate_bool(false));
     if (name)
@@ -48,8 +45,7 @@ static gate_runtime_t *s_runtime(const char *name, const char *value)
     return rt;
 }
 
-Test(log, sink_gets_what_passes_its_level, .timeout = 30)
-{
+Test(log, sink_gets_what_passes_its_level, .timeout = 30) {
     s_seen_t seen = {0};
     gate_runtime_t *rt = s_runtime("log_levels", "loud=debug,quiet=error");
     gate_log_sink(s_sink, &seen);
@@ -72,15 +68,13 @@ Test(log, sink_gets_what_passes_its_level, .timeout = 30)
 }
 
 static void s_slow(void *ctx, gate_level_t level, const char *part,
-                   const char *text)
-{
+                   const char *text) {
     (void)ctx, (void)level, (void)part, (void)text;
     nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 }
 
 /* Callers never wait: a ring that is full drops, and counts. */
-Test(log, full_ring_drops_and_counts, .timeout = 60)
-{
+Test(log, full_ring_drops_and_counts, .timeout = 60) {
     gate_runtime_t *rt = s_runtime(NULL, NULL);
     uint64_t before = gate_log_dropped();
     gate_log_sink(s_slow, NULL);
@@ -91,8 +85,7 @@ Test(log, full_ring_drops_and_counts, .timeout = 60)
     gate_runtime_destroy(&rt);
 }
 
-static int s_files(const char *dir, const char *prefix)
-{
+static int s_files(const char *dir, const char *prefix) {
     int n = 0;
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));)
@@ -102,8 +95,7 @@ static int s_files(const char *dir, const char *prefix)
     return n;
 }
 
-static void s_old_file(const char *path, int days)
-{
+static void s_old_file(const char *path, int days) {
     int fd = open(path, O_CREAT | O_WRONLY, 0644);
     cr_assert_eq(write(fd, "old\n", 4), 4);
     close(fd);
@@ -113,8 +105,7 @@ static void s_old_file(const char *path, int days)
 }
 
 /* A file of an earlier day is put aside under that day's date; ten are kept. */
-Test(log, file_is_rotated_by_day, .timeout = 30)
-{
+Test(log, file_is_rotated_by_day, .timeout = 30) {
     char dir[] = "/tmp/gate-log-XXXXXX", path[300], command[80];
     cr_assert_not_null(mkdtemp(dir));
     for (int i = 2; i < 16; i++) {
@@ -143,8 +134,7 @@ Test(log, file_is_rotated_by_day, .timeout = 30)
     cr_assert_eq(system(command), 0);
 }
 
-Test(log, unwritable_file_is_an_error)
-{
+Test(log, unwritable_file_is_an_error) {
     GATE_OWN(gate_settings) settings = gate_settings_new();
     gate_settings_set(settings, "log_file", "/proc/no/such/file");
     gate_runtime_t *rt = gate_runtime_new(settings);
@@ -154,8 +144,7 @@ Test(log, unwritable_file_is_an_error)
 }
 
 /* stderr is a file here: no colour. */
-Test(log, stderr_without_a_terminal_has_no_colour, .timeout = 30)
-{
+Test(log, stderr_without_a_terminal_has_no_colour, .timeout = 30) {
     char path[] = "/tmp/gate-stderr-XXXXXX", text[400] = "";
     int fd = mkstemp(path), saved = dup(2);
     dup2(fd, 2);

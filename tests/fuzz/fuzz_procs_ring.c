@@ -50,9 +50,9 @@ static const uint8_t *s_cell(const uint8_t *p, const uint8_t *end,
     if (p[0] & 0x80) {
         cell->kind = (uint8_t)(1 + cell->kind % 4);
         cell->flags &= 3;
-        cell->size %= (uint32_t)(cell->flags & GI_RSP_IN_LANE
-                                     ? LANE / 4 + 1
-                                     : GI_RSP_INLINE + 1);
+        cell->size %=
+            (uint32_t)(cell->flags & GI_RSP_IN_LANE ? LANE / 4 + 1
+                                                    : GI_RSP_INLINE + 1);
     }
     if ((p[0] & 0x80) && (cell->flags & GI_RSP_IN_LANE)) {
         uint64_t at = gi_lane_place(LANE, *lane_tail, cell->size);
