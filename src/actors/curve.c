@@ -37,15 +37,16 @@ static bool s_is_zero(const byte *key) {
 
 /* Not zcert_load, which leaks when the file is none of its kind. */
 static zcert_t *s_read(const char *file) {
-    static const char none[] = "0000000000000000000000000000000000000000";
+    byte keys[2][32] = {{0}, {0}};
     zcert_t *cert = NULL;
     zchunk_t *text = zchunk_slurp(file, S_FILE_MAX);
     zconfig_t *root = text ? zconfig_chunk_load(text) : NULL;
     const char *open = root ? zconfig_get(root, "curve/public-key", "") : "";
     const char *secret = root ? zconfig_get(root, "curve/secret-key", "") : "";
-    if (strlen(open) == S_KEY)
-        cert =
-            zcert_new_from_txt(open, strlen(secret) == S_KEY ? secret : none);
+    if (strlen(open) == S_KEY && zmq_z85_decode(keys[0], open) &&
+        (strlen(secret) != S_KEY || zmq_z85_decode(keys[1], secret)))
+        cert = zcert_new_from(keys[0], keys[1]);
+    explicit_bzero(keys, sizeof keys);
     zconfig_destroy(&root);
     zchunk_destroy(&text);
     return cert;
