@@ -21,6 +21,13 @@
 
 /* ---- life
  * --------------------------------------------------------------------- */
+static bool s_farewell(gi_broker_core_t *self) {
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    ext.drain = true;
+    return gi_ext_pack(&self->farewell, &ext) == GATE_OK;
+}
+
 static bool s_local_user(gi_broker_core_t *self) {
     const char *name = self->settings->local_user;
     if (*name)
@@ -53,7 +60,8 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     return self->wheel && gi_table_init(&self->calls, 1024) &&
            gi_table_init(&self->services, 64) &&
            gi_table_init(&self->users, 64) && gi_table_init(&self->asks, 64) &&
-           s_local_user(self) && gi_ext_pack(&self->hello, &ext) == GATE_OK;
+           s_local_user(self) && gi_ext_pack(&self->hello, &ext) == GATE_OK &&
+           s_farewell(self);
 }
 
 gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
@@ -137,6 +145,7 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
     gi_free_fini(&self->free_large);
     gi_buf_fini(&self->body);
     gi_buf_fini(&self->hello);
+    gi_buf_fini(&self->farewell);
     gi_wheel_destroy(&self->wheel);
     gi_mem_free(self);
     *self_p = NULL;

@@ -49,6 +49,21 @@ gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core) {
     return message;
 }
 
+gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core) {
+    gi_frames_t *out = &core->out;
+    gi_broker_message_t *message = s_message_take(core, out->n);
+    if (message == NULL) {
+        core->count.no_memory++;
+        return NULL;
+    }
+    message->bytes = gi_frames_bytes(out, 0);
+    for (; message->n < out->n; message->n++) {
+        zmq_msg_init(&message->f[message->n]);
+        zmq_msg_copy(&message->f[message->n], &out->f[message->n]);
+    }
+    return message;
+}
+
 void gi_broker_message_free(gi_broker_core_t *core,
                             gi_broker_message_t *message) {
     for (unsigned i = 0; i < message->n; i++)

@@ -206,6 +206,7 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     zmq_msg_close(&id);
     core->out.size[0] = peer->id_size;
     s_fit_ext(core, worker, call->user);
+    gi_broker_again_prepare(core, call, worker);
     switch (gi_broker_peer_send(core, peer, true, call)) {
     case GI_SENT:
     case GI_QUEUED:
@@ -241,7 +242,8 @@ static int64_t s_deadline(gi_broker_core_t *core) {
 static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_service_t *service = call->service;
     char text[GI_ID_MAX + 64];
-    if (service->n_queued >= (size_t)core->settings->queue_max) {
+    bool first = call->attempt == 1;
+    if (first && service->n_queued >= (size_t)core->settings->queue_max) {
         core->count.queue_full++;
         snprintf(text, sizeof text, "The queue of service %.*s is full.",
                  (int)service->name_size, service->name);
@@ -252,13 +254,17 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
         call->queued_ms = core->now_ms;
         call->deadline_ms = s_deadline(core);
     }
+    gi_broker_again_forget(core, call);
     call->request = gi_broker_message_keep(core);
     if (call->request == NULL) {
         s_no_memory(core, call);
         return;
     }
     call->queued = true;
-    gi_link_append(&service->queue, &call->of_owner);
+    if (first)
+        gi_link_append(&service->queue, &call->of_owner);
+    else
+        gi_link_prepend(&service->queue, &call->of_owner);
     service->n_queued++;
     core->n_queued++;
     gi_broker_arm(core, &call->deadline, call->deadline_ms);
@@ -267,6 +273,12 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
 void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_service_t *service = call->service;
     gi_broker_worker_t *worker;
+    if (gi_broker_expired(core, call)) {
+        core->count.expired++;
+        gi_broker_call_fail(core, call, "TimeoutError",
+                            "The deadline passed before it could run.");
+        return;
+    }
     while ((worker = s_pick(service)) != NULL)
         if (s_give(core, call, worker))
             return;

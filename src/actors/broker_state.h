@@ -104,6 +104,7 @@ struct gi_broker_worker {
     int64_t suspect_ms; /* its connection closed: probed until then; 0 = no */
     int64_t probe_ms;   /* wait before the next probe */
     const char *why;    /* lost: the reason, a static text */
+    char *idempotent;   /* its methods that may run again: "a,b"; may be NULL */
     unsigned bucket;    /* valid while placed */
     bool placed, ext, draining;
 };
@@ -135,6 +136,10 @@ struct gi_broker_call {
     gi_broker_worker_t *worker;   /* NULL: queued */
     gi_broker_message_t *request; /* queued: owned; else in the worker's peer's
                                      queue, not sent yet; else NULL */
+    gi_broker_message_t *again;   /* what was sent, to be sent once more; NULL:
+                                     it does not run again */
+    int64_t ext_ms;               /* when its extension frame's "t" was true */
+    int attempt;                  /* which run it is: 1, 2, ... */
     int64_t queued_ms, deadline_ms; /* 0: it never waited */
     bool queued;                    /* in service->queue */
     bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
@@ -194,9 +199,10 @@ struct gi_broker_core {
     gi_link_t redo;    /* calls whose request never left; settled too */
     gi_wheel_t *wheel;
     gi_free_t free_calls, free_peers, free_small, free_large;
-    gi_frames_t out; /* the message being made */
-    gi_buf_t body;   /* a body being packed */
-    gi_buf_t hello;  /* the extension frame of our heartbeats */
+    gi_frames_t out;   /* the message being made */
+    gi_buf_t body;     /* a body being packed */
+    gi_buf_t hello;    /* the extension frame of our heartbeats */
+    gi_buf_t farewell; /* the same to a draining worker: nothing new comes */
     gi_broker_counters_t count;
     gi_broker_function_t *functions; /* user's, of the internal service */
     void *host; /* broker_gate.c: their call; made with the first */
@@ -296,6 +302,8 @@ gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core);
 /* Moves it back into core->out and frees it. */
 void gi_broker_message_restore(gi_broker_core_t *core,
                                gi_broker_message_t *message);
+/* core->out once more, its bodies shared; NULL: no memory. */
+gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core);
 void gi_broker_message_free(gi_broker_core_t *core,
                             gi_broker_message_t *message);
 /* Takes it out of the queue of peer. */
@@ -341,6 +349,8 @@ void gi_broker_worker_suspect(gi_broker_core_t *core,
 /* Takes it out of service at once; the rest is settled after the event. */
 void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            const char *why);
+/* It gets nothing new, and is told so. False: it would not understand. */
+bool gi_broker_worker_drain(gi_broker_core_t *core, gi_broker_worker_t *worker);
 void gi_broker_worker_settle(gi_broker_core_t *core,
                              gi_broker_worker_t *worker);
 void gi_broker_worker_disconnect(gi_broker_core_t *core,
@@ -385,6 +395,20 @@ void gi_broker_text(char to[GI_ID_MAX + 1], gate_bytes_t name);
 void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
                       gate_bytes_t service, gate_bytes_t id, const char *cls,
                       const char *text);
+
+/* ---- broker_again.c: calls that run again
+ * -------------------------------------------- */
+void gi_broker_again_learn(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           gate_bytes_t names);
+/* core->out is call's REQUEST for worker: says which run it is and what time is
+ * left, and keeps a copy if it may run again. */
+void gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
+                             gi_broker_worker_t *worker);
+void gi_broker_again_forget(gi_broker_core_t *core, gi_broker_call_t *call);
+/* Its worker is lost: gives it to another one. False: it must not. */
+bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call);
+/* core->out is call's REQUEST: its caller has given up. */
+bool gi_broker_expired(gi_broker_core_t *core, const gi_broker_call_t *call);
 
 /* ---- broker_gate.c: the internal service
  * -------------------------------------------------- */

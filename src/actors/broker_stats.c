@@ -128,12 +128,18 @@ static bool s_peer_valid(const gi_broker_core_t *self,
                               self->sockets[peer->socket].backend));
 }
 
+static bool s_running_valid(const gi_broker_call_t *call,
+                            const gi_broker_worker_t *worker) {
+    bool begun = call->streaming || call->huge;
+    return call->worker == worker && !(call->again && (begun || call->muted));
+}
+
 static bool s_worker_valid(const gi_broker_core_t *self,
                            const gi_broker_worker_t *worker, s_sum_t *sum) {
     int64_t n = 0;
     gi_link_t *l = worker->calls.next;
     for (; l != &worker->calls; l = l->next, n++)
-        if (GI_OF(l, gi_broker_call_t, of_owner)->worker != worker)
+        if (!s_running_valid(GI_OF(l, gi_broker_call_t, of_owner), worker))
             return false;
     sum->workers++;
     sum->calls += (size_t)n;
@@ -158,7 +164,7 @@ static bool s_service_valid(const gi_broker_core_t *self,
     for (l = service->queue.next; l != &service->queue; l = l->next) {
         gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
         if (!call->queued || call->worker || !call->request || call->muted ||
-            !gi_timer_armed(&call->deadline.timer))
+            call->again || !gi_timer_armed(&call->deadline.timer))
             return false;
         queued++;
     }

@@ -23,12 +23,13 @@
  * ------------------------------------------------------------ */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command) {
     gi_frames_t *out = &core->out;
-    unsigned char c = (unsigned char)command;
     gi_frames_close(out);
-    return gi_frames_add(out, id.data, id.size) &&
-           gi_frames_add(out, NULL, 0) &&
-           gi_frames_add(out, GI_MDP_WORKER, GI_MDP_TAG_SIZE) &&
-           gi_frames_add(out, &c, 1);
+    if (!gi_frames_add(out, id.data, id.size))
+        return false;
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
+    gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
+    return true;
 }
 
 void gi_broker_worker_disconnect(gi_broker_core_t *core,
@@ -41,18 +42,25 @@ void gi_broker_worker_disconnect(gi_broker_core_t *core,
 }
 
 /* With the extension frame that says what we are; Python workers ignore it. */
-static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+static void s_send_heartbeat(gi_broker_core_t *core,
+                             gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
+    const gi_buf_t *ext = worker->draining ? &core->farewell : &core->hello;
     worker->sent_ms = core->now_ms;
-    if (peer->n_queued > 0) {
-        gi_broker_peer_flush(core, peer);
-        return;
-    }
     if (gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
                             GI_MDP_HEARTBEAT) &&
-        gi_frames_add(&core->out, core->hello.data, core->hello.size))
+        gi_frames_add(&core->out, ext->data, ext->size))
         gi_broker_peer_send(core, peer, true, NULL);
     gi_frames_close(&core->out);
+}
+
+static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    if (worker->peer->n_queued == 0) {
+        s_send_heartbeat(core, worker);
+        return;
+    }
+    worker->sent_ms = core->now_ms;
+    gi_broker_peer_flush(core, worker->peer);
 }
 
 /* Whoever is not registered is told so, a few times per heartbeat. */
@@ -155,7 +163,11 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
         return;
     }
     worker->ext = true;
-    worker->draining = ext.drain;
+    if (ext.drain)
+        gi_broker_worker_drain(core, worker);
+    if (worker->peer == NULL)
+        return;
+    gi_broker_again_learn(core, worker, ext.idempotent);
     gi_broker_worker_place(core, worker);
     gi_broker_service_wake(core, worker->service);
 }
@@ -269,6 +281,19 @@ static void s_take_back(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     }
 }
 
+/* Behind this heartbeat no request follows, so the worker knows when it may
+ * leave. */
+bool gi_broker_worker_drain(gi_broker_core_t *core,
+                            gi_broker_worker_t *worker) {
+    if (!worker->ext || worker->draining)
+        return worker->draining;
+    worker->draining = true;
+    s_take_back(core, worker);
+    gi_broker_worker_place(core, worker); /* nowhere */
+    s_send_heartbeat(core, worker);
+    return true;
+}
+
 /* why NULL: it said goodbye. */
 void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            const char *why) {
@@ -297,12 +322,15 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
     gi_link_remove(&worker->lost);
     snprintf(text, sizeof text, "The worker of service %s is lost: %s.",
              service->name, worker->why);
-    while (!gi_link_empty(&worker->calls))
-        gi_broker_call_fail(
-            core, GI_OF(worker->calls.next, gi_broker_call_t, of_owner),
-            "WorkerLostError", text);
+    while (!gi_link_empty(&worker->calls)) {
+        gi_broker_call_t *call =
+            GI_OF(worker->calls.next, gi_broker_call_t, of_owner);
+        if (!gi_broker_again(core, call))
+            gi_broker_call_fail(core, call, "WorkerLostError", text);
+    }
     if (service->n_workers == 0)
         gi_broker_service_abandon(core, service);
+    gi_mem_free(worker->idempotent);
     gi_broker_user_drop(core, worker->user);
     gi_mem_free(worker);
 }

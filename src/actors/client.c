@@ -61,6 +61,7 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
     gi_error_init(&self->refused);
     gi_gauge_init(&self->in_flight);
     gi_gauge_init(&self->local_calls);
+    gi_latch_init(&self->inflating);
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
     self->route = strcmp(self->settings->route, "local") == 0 ? GI_ROUTE_LOCAL
@@ -85,6 +86,7 @@ void gi_client_release(void *arg) {
     if (!gi_ref_drop(&self->refs))
         return;
     gi_actor_destroy(&self->actor);
+    gi_latch_fini(&self->inflating);
     gi_error_fini(&self->stuck);
     gi_error_fini(&self->refused);
     gi_buf_fini(&self->scratch);
@@ -104,6 +106,7 @@ void gate_client_destroy(gate_client_t **self_p) {
         return;
     *self_p = NULL;
     gi_actor_stop(self->actor);
+    gi_latch_wait(&self->inflating);
     gi_client_release(self);
 }
 

@@ -37,29 +37,36 @@ static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     return s_say(out, up);
 }
 
-static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out) {
-    gate_service_t *self = arg;
-    (void)unused;
-    (void)out;
+void gi_service_drain(gate_service_t *self) {
     if (self->draining)
-        return GATE_OK;
+        return;
     self->draining = true;
     for (gi_link_t *link = self->links; link; link = link->next)
         gi_link_announce(link);
+}
+
+static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out) {
+    (void)unused;
+    (void)out;
+    gi_service_drain(arg);
     return GATE_OK;
 }
 
-/* Drained: nothing under way; then every broker is told. */
-static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
-    gate_service_t *self = arg;
+/* Drained: nothing under way, nothing to come; then every broker is told. */
+static bool s_try_leave(gate_service_t *self) {
     bool idle = self->n_live == 0 && self->n_waiting == 0;
-    (void)unused;
     for (gi_link_t *link = self->links; link; link = link->next)
-        idle &= link->out_n == 0;
+        idle &=
+            link->out_n == 0 && (!self->draining || gi_link_may_leave(link));
     if (idle && self->draining)
         for (gi_link_t *link = self->links; link; link = link->next)
             gi_link_leave(link);
-    return s_say(out, idle);
+    return idle;
+}
+
+static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
+    (void)unused;
+    return s_say(out, s_try_leave(arg));
 }
 
 static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
@@ -85,13 +92,15 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     msgpack_packer pk;
     (void)unused;
     msgpack_packer_init(&pk, out, gi_buf_write);
-    msgpack_pack_map(&pk, 10);
+    msgpack_pack_map(&pk, 12);
     s_pack_count(&pk, "calls", s->calls);
     s_pack_count(&pk, "errors", s->errors);
     s_pack_count(&pk, "refused",
                  s->refused + (uint64_t)gi_gauge_read(&self->local_refused));
     s_pack_count(&pk, "cancelled", s->cancelled);
     s_pack_count(&pk, "items", s->items);
+    s_pack_count(&pk, "huge", s->huge);
+    s_pack_count(&pk, "chunks", s->chunks);
     s_pack_count(&pk, "dropped", s->dropped);
     s_pack_count(&pk, "in_flight", self->n_live);
     s_pack_count(&pk, "waiting", self->n_waiting);
@@ -119,6 +128,13 @@ static void s_control(gi_scontrol_t *control) {
     gi_mem_free(control);
 }
 
+/* Only to be awake: what is ready is pulled in this pass. */
+static void s_ready_again(gate_service_t *self) {
+    gi_lock(&self->ready_lock);
+    self->ready = false;
+    gi_unlock(&self->ready_lock);
+}
+
 static void s_one(gi_smail_t *mail) {
     switch (mail->kind) {
     case GI_SMAIL_LOCAL:
@@ -135,6 +151,18 @@ static void s_one(gi_smail_t *mail) {
         break;
     case GI_SMAIL_ITEM:
         gi_sstream_item(S_OWNER(gi_sitem_t, mail, mail));
+        break;
+    case GI_SMAIL_BEGIN:
+        gi_sfeed_begin(S_OWNER(gi_shuge_t, begin_mail, mail));
+        break;
+    case GI_SMAIL_PIECE:
+        gi_sfeed_piece(S_OWNER(gi_sitem_t, mail, mail));
+        break;
+    case GI_SMAIL_END:
+        gi_sfeed_end(S_OWNER(gi_shuge_t, end_mail, mail));
+        break;
+    case GI_SMAIL_READY:
+        s_ready_again(S_OWNER(gate_service_t, ready_mail, mail));
         break;
     case GI_SMAIL_CREDIT:
     case GI_SMAIL_CANCEL:
@@ -155,6 +183,7 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
 static gate_err_t s_start(void *arg) {
     gate_service_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
+    self->thread = pthread_self();
     self->now_ms = gi_clock_ms();
     self->wheel = gi_wheel_new(self->now_ms);
     return self->wheel ? GATE_OK : gi_err(GATE_NOMEM, "no memory for timers");
@@ -167,15 +196,19 @@ static bool s_work(void *arg, int64_t now_ms) {
     for (gi_link_t *link = self->links; link; link = link->next)
         busy |= gi_link_work(link);
     busy |= gi_sstream_pull(self);
+    busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);
     gi_scall_next_waiting(self);
+    if (self->draining)
+        s_try_leave(self);
     return busy;
 }
 
 static int64_t s_next(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
-    int64_t next = gi_wheel_next(self->wheel);
+    int64_t next = gi_wheel_next(self->wheel), look = gi_shuge_next(self);
     (void)now_ms;
+    next = look < next ? look : next;
     for (gi_link_t *link = self->links; link; link = link->next) {
         int64_t due = gi_link_next(link);
         next = due < next ? due : next;
@@ -214,6 +247,7 @@ static void s_stop(void *arg) {
         gi_credit_fini(&c->credit);
         gi_mem_free(c);
     }
+    gi_readers_free(self);
     gi_wheel_destroy(&self->wheel);
 }
 

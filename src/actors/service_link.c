@@ -29,11 +29,10 @@
 gi_frames_t *gi_link_begin(gi_link_t *link, int command) {
     gate_service_t *self = link->service;
     gi_frames_t *out = &self->out;
-    unsigned char byte = (unsigned char)command;
     gi_frames_close(out);
-    gi_frames_add(out, "", 0);
-    gi_frames_add(out, GI_MDP_WORKER, GI_MDP_TAG_SIZE);
-    gi_frames_add(out, &byte, 1);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
+    gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
     if (self->user) {
         gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN));
         gi_frames_add(out, self->user, strlen(self->user));
@@ -150,7 +149,7 @@ static void s_ready(gi_link_t *link) {
     char *line;
     gate_err_t e =
         gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
-    link->ext = link->ext_told = false;
+    link->ext = link->ext_told = link->released = false;
     link->heard_ms = self->now_ms;
     link->state = GI_LINK_READY_SENT;
     if (e)
@@ -233,10 +232,17 @@ void gi_link_destroy(gi_link_t *link) {
     gi_mem_free(link);
 }
 
+/* A broker that knows no extensions does not say when. */
+bool gi_link_may_leave(const gi_link_t *link) {
+    return link->state == GI_LINK_UP ? link->released || !link->ext
+                                     : link->state != GI_LINK_READY_SENT;
+}
+
 void gi_link_leave(gi_link_t *link) {
+    if (link->state == GI_LINK_LEFT)
+        return;
     if (link->state != GI_LINK_UP && link->state != GI_LINK_READY_SENT) {
-        if (link->state != GI_LINK_LEFT)
-            gi_sock_close(&link->sock);
+        gi_sock_close(&link->sock);
         link->state = GI_LINK_LEFT;
         return;
     }
@@ -269,6 +275,23 @@ void gi_link_announce(gi_link_t *link) {
 
 /* ---- messages from the broker
  * ------------------------------------------------ */
+/* The broker speaks GX1; with "d" it sends nothing new any more, either because
+ * we said so or because it wants us to leave. */
+static void s_hello(gi_link_t *link, gate_bytes_t frame) {
+    gate_service_t *self = link->service;
+    gi_ext_t ext;
+    link->ext = true;
+    if (gi_ext_parse(frame, &ext) || !ext.drain)
+        return;
+    link->released = true;
+    if (self->draining)
+        return;
+    gate_log(GATE_INFO, "service", "%s: told to drain by %s", self->name,
+             link->endpoint);
+    (void)gi_gauge_enter(&self->told, INT64_MAX);
+    gi_service_drain(self);
+}
+
 static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
                         const gi_mdp_worker_t *m) {
     gate_service_t *self = link->service;
@@ -279,7 +302,7 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
                  link->endpoint);
     }
     if (m->n_body == 1 && gi_ext_is(view[m->body]))
-        link->ext = true;
+        s_hello(link, view[m->body]);
     if (link->ext && !link->ext_told) {
         gi_link_announce(link);
     } else {
@@ -400,6 +423,8 @@ static int64_t s_silence_ms(const gi_link_t *link) {
 bool gi_link_work(gi_link_t *link) {
     int64_t now = link->service->now_ms;
     bool busy = false;
+    if (link->state == GI_LINK_BACKOFF && link->service->draining)
+        link->state = GI_LINK_LEFT; /* nothing to come back for */
     if (link->state == GI_LINK_BACKOFF) {
         if (now < link->retry_ms)
             return false;

@@ -26,6 +26,9 @@ typedef struct gi_call_ops {
                       gate_arg_t args, gate_then_fn *then);
     bool (*cancelled)(gate_call_t *self);
     gi_slot_queue_fn *queue; /* resolves queue arguments; ctx = the call */
+    /* Where gate_raise was called; out is "" before. */
+    void (*traceback)(gate_call_t *self, char *out, size_t room);
+    const struct gi_huge_ops *huge; /* huge results (huge_feed.h) */
 } gi_call_ops_t;
 
 struct gate_call {
@@ -46,6 +49,7 @@ struct gate_call {
     bool packed;        /* the user has a packer onto out */
     bool answered;      /* gate_return stored a result */
     bool streamed;      /* gate_yield was called */
+    bool huge;          /* its result is a huge one that was begun */
     msgpack_zone *zone; /* of args and kwargs; reused */
     msgpack_object args, kwargs;
     gi_arena_t arena;

@@ -17,6 +17,8 @@ typedef struct gi_sink {
      * GATE_EOS after yields; else the error. */
     void (*done)(void *ctx, const void *data, size_t size,
                  const gate_error_t *err);
+    /* Items may be parts of a huge result (huge_feed.h). */
+    bool huge;
 } gi_sink_t;
 
 typedef struct gi_request {

@@ -29,11 +29,30 @@ typedef struct gi_stream_options {
 /* NULL: no memory. */
 gate_stream_t *gi_stream_new(const gate_settings_t *settings,
                              const gi_stream_options_t *options);
+/* How chunks become the msgpack bytes of a huge answer; called on the reader's
+ * thread, one at a time. */
+typedef struct gi_inflate {
+    /* One step: consumes *in, writes at most *out_size bytes. end: no more
+     * input comes. GATE_OK: again while *in is not empty or the room was filled
+     * (with end: in any case); GATE_EOS: complete; else why not. */
+    gate_err_t (*step)(void *self, gate_bytes_t *in, bool end, void *out,
+                       size_t *out_size);
+    void (*destroy)(void *self);
+} gi_inflate_t;
+/* From now on what is pushed are chunks of one huge answer; before the first of
+ * them. Takes self. ops NULL: the chunks are the bytes. size: how many msgpack
+ * bytes it has, UINT64_MAX when that is not known. */
+void gi_stream_begin_huge(gate_stream_t *self, const gi_inflate_t *ops,
+                          void *inflater, uint64_t size);
 /* Takes an item's packed bytes in every case. GATE_BUSY: the queue is over its
  * bound (the item is dropped: fail the stream); GATE_CANCELLED: the reader
  * left. index as for gate_stream_index. */
 gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint, size_t index);
+/* Takes the msgpack bytes of a huge answer that is here as a whole: an only item,
+ * then the end. */
+void gi_stream_push_huge(gate_stream_t *self, const void *data, size_t size,
+                         gi_release_fn *release, void *hint);
 /* Takes a single reply's bytes: an only item, then the end. */
 void gi_stream_push_reply(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint);

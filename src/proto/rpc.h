@@ -57,7 +57,8 @@ typedef enum gi_body_kind {
     GI_BODY_ITEM,       /* frame 1: one packed item */
     GI_BODY_END,
     GI_BODY_EXCEPTION,  /* frame 2: packed triple */
-    GI_BODY_CHUNK,      /* frame 1: bytes of a huge value, may be empty */
+    GI_BODY_CHUNK,      /* frame 1: bytes of a huge value, may be empty; frame
+                         * 2, if n > 2: an extension frame */
     GI_BODY_HUGE_END,
     GI_BODY_HUGE_EXCEPTION, /* frame 2 holds the triple, if n > 2 */
     GI_BODY_BAD
@@ -71,6 +72,8 @@ bool gi_body_is_final(gi_body_kind_t kind);
  * msgpack map behind the magic GI_EXT_MAGIC. Absent members keep -1 / 0. */
 #define GI_EXT_MAGIC "\xc1GX1" /* 0xc1 is never valid msgpack */
 #define GI_EXT_MAGIC_SIZE 4
+/* Bytes of a huge answer that go to a reader who has given no credit yet. */
+#define GI_HUGE_FIRST ((size_t)1 << 20)
 typedef struct gi_ext {
     int64_t credit_items; /* "ci": more items the reader can take; -1 absent */
     int64_t credit_bytes; /* "cb" */
@@ -80,6 +83,7 @@ typedef struct gi_ext {
     bool drain;           /* "d": worker takes nothing new */
     bool huge;            /* "h": the caller reads huge replies */
     gate_bytes_t codecs;  /* "hc": codec names, comma separated */
+    int64_t huge_size;    /* "hs": original bytes of a huge value; -1 absent */
     gate_bytes_t idempotent; /* "im": method names, comma separated */
     gate_bytes_t user;    /* "u": the authenticated user */
     gate_bytes_t meta;    /* "m": a packed map: trace context and the like */

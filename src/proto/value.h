@@ -17,6 +17,12 @@ typedef void gi_release_fn(void *hint);
 gate_err_t gi_value_take(const void *data, size_t size, gi_release_fn *release,
                          void *hint, const gate_settings_t *settings,
                          gate_value_t **out) GATE_MUST;
+/* The same for a value that came as a huge one: a single str or bin may be as
+ * long as huge_max_bytes. */
+gate_err_t gi_value_take_huge(const void *data, size_t size,
+                              gi_release_fn *release, void *hint,
+                              const gate_settings_t *settings,
+                              gate_value_t **out) GATE_MUST;
 /* From now on release(hint) runs when the value dies. */
 void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint);
 /* Scans and decodes into zone (which the caller reuses), hooks applied; strings

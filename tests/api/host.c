@@ -80,8 +80,14 @@ Test(host, socket_cap, .timeout = 60)
     for (int i = 0; i < MAX; i++)
         gate_client_destroy(&clients[i]);
     gate_client_t *again = gate_client_new(rt);
-    cr_assert_eq(gate_client_connect(again, "tcp://127.0.0.1:1"), GATE_OK, "%s",
-                 gate_error()->text);
+    /* libzmq gives closed sockets back some time later */
+    for (int i = 0; i < 400; i++) {
+        e = gate_client_connect(again, "tcp://127.0.0.1:1");
+        if (!e)
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    cr_assert_eq(e, GATE_OK, "%s", gate_error()->text);
     gate_client_destroy(&again);
     gate_runtime_destroy(&rt);
     gate_settings_destroy(&settings);
