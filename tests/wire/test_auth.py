@@ -164,6 +164,19 @@ class Vectors(Auth):
         raw.send(*asked[0])
         self.assertEqual(raw.recv(5)[3], b"200", "junk is not answered")
 
+    def test_lists_of_our_service(self):
+        one, two = b"1" * 16, b"2" * 16
+        for option, fine in (("--allow", [one]), ("--deny", [two])):
+            zap = self.keep(kit.Command(
+                "zap", "--bind", "tcp://127.0.0.1:*", "--user", "user1",
+                "--password", "pass1", option, one.hex()))
+            raw = self.keep(peers.Raw(zmq.DEALER, zap.line().split("=")[1]))
+            question = vector("broker->zap")[0]
+            for ident in (one, two):
+                raw.send(*question[:4], ident, ident, *question[6:])
+                self.assertEqual(raw.recv(5 * kit.SLOW)[3],
+                                 b"200" if ident in fine else b"400")
+
     def test_our_client_says_what_gate_rpc_says(self):
         front = self.keep(peers.Raw(zmq.ROUTER, "tcp://127.0.0.1:*",
                                     bind=True))
@@ -382,6 +395,18 @@ class Curve(kit.Case):
         self.assertEqual(self.call("eve", "server"), 4, "a rule says no")
         done = kit.run("call", "--broker", self.broker.front, "Demo.none")
         self.assertEqual(done.code, 3, done.err)
+
+    def test_both_layers(self):
+        zap = self.keep(RawZap())
+        broker = self.keep(AuthBroker(zap.endpoint, (
+            "--curve-cert", self.path("server")), access="allow user1 *"))
+        curve = ("--curve-cert", self.path("ann"), "--curve-server",
+                 self.path("server"), "--user", "user1", "--password")
+        self.keep(kit.OurService(broker.back, *curve, "pass1"))
+        for password, code in (("pass1", 0), ("wrong", 4)):
+            done = kit.run("call", "--broker", broker.front, *curve, password,
+                           "Demo.none")
+            self.assertEqual(done.code, code, done.err)
 
     def call(self, cert, server):
         return kit.run("call", "--broker", self.broker.front, "--curve-cert",
