@@ -181,30 +181,35 @@ static void s_finish(gi_scall_t *c) {
     gi_scall_free(c);
 }
 
-void gi_scall_close(gi_scall_t *c, gate_err_t outcome) {
+/* Before its answer goes out: who has that may ask for the numbers. */
+static void s_count(gi_scall_t *c, bool failed) {
     gate_service_t *self = c->service;
-    bool failed = outcome && outcome != GATE_EOS;
     self->stats.calls++;
     self->stats.errors += failed;
     if (c->method) {
         c->method->calls++;
         c->method->errors += failed;
     }
+}
+
+void gi_scall_close(gi_scall_t *c, gate_err_t outcome) {
+    s_count(c, outcome != GATE_OK);
     s_finish(c);
 }
 
 void gi_scall_end(gi_scall_t *c, gate_err_t outcome) {
     bool streams =
         c->streaming || c->call.streamed || c->state == GI_SCALL_GENERATING;
-    gate_error_t story = {0};
+    if (outcome == GATE_EOS)
+        outcome = GATE_OK;
     if (c->huge || (!outcome && !streams && gi_shuge_wants(c))) {
         gi_shuge_go_on(c, outcome);
         return;
     }
-    if (outcome == GATE_EOS)
-        outcome = GATE_OK;
+    gate_error_t story = {0};
     if (outcome)
         story = gi_scall_story(c, outcome);
+    s_count(c, outcome != GATE_OK);
     if (streams)
         gi_sstream_end(c, outcome ? &story : NULL);
     else if (outcome)
@@ -213,7 +218,7 @@ void gi_scall_end(gi_scall_t *c, gate_err_t outcome) {
         s_reply_wire(c, NULL, 0);
     else
         s_reply_local(c);
-    gi_scall_close(c, outcome);
+    s_finish(c);
 }
 
 void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,

@@ -119,7 +119,8 @@ static void s_open_window(gi_shuge_t *h) {
     c->credit.items = GI_CREDIT_FREE;
     c->credit.bytes = c->link->ext ? (int64_t)GI_HUGE_FIRST : GI_CREDIT_FREE;
     c->credited = c->link->ext;
-    h->probing = c->credited && !gi_readers_codecs(c);
+    h->probing = c->credited && !c->early && !gi_readers_codecs(c);
+    gi_credit_give(&c->credit, 0, c->early);
 }
 
 void gi_shuge_attach(gi_shuge_t *h) {
@@ -424,7 +425,7 @@ void gi_shuge_go_on(gi_scall_t *c, gate_err_t outcome) {
         return;
     }
     c->state = GI_SCALL_HUGE;
-    if (outcome && outcome != GATE_EOS) {
+    if (outcome) {
         gate_error_t story = gi_scall_story(c, outcome);
         gi_shuge_fail(h, &story);
     } else if (!h->ended) {

@@ -167,6 +167,7 @@ struct gi_scall {
     void *gen_state;
     void (*gen_done)(void *);
     /* huge results */
+    int64_t early;       /* bytes of credit that came before any item */
     gi_shuge_t *huge;    /* the actor's */
     gi_shuge_t *feeding; /* the same, as whoever feeds it knows it */
     bool kept;           /* has a reference to the service */

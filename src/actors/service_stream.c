@@ -90,6 +90,8 @@ void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes) {
         gi_shuge_credit(c, items, bytes);
         return;
     }
+    if (!c->credited && bytes > 0)
+        c->early += bytes; /* it may still become a huge result */
     s_replenish(c, items, bytes);
     if (c->state == GI_SCALL_GENERATING)
         gi_sstream_start(c);

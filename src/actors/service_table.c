@@ -36,6 +36,7 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->gen_next_item = NULL;
     c->gen_state = NULL;
     c->gen_done = NULL;
+    c->early = 0;
     c->huge = c->feeding = NULL;
     c->kept = false;
     c->pool = NULL;

@@ -89,6 +89,7 @@ static const gi_call_ops_t s_ops = {.yield = s_yield,
                                     .cancelled = s_cancelled,
                                     .queue = s_queue,
                                     .traceback = s_traceback};
+
 /* Of a job whose caller takes parts of a huge result. */
 static const gi_call_ops_t s_huge_ops = {.yield = s_yield,
                                          .cancelled = s_cancelled,
