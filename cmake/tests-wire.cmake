@@ -25,7 +25,7 @@ endforeach()
 if(TARGET gate)
   set(fault ${CMAKE_CURRENT_SOURCE_DIR}/tests/fault)
   add_library(gate_fault STATIC ${fault}/child.c ${fault}/ledger.c
-    ${fault}/lanes.c)
+    ${fault}/lanes.c ${fault}/chaos.c)
   target_compile_options(gate_fault PUBLIC -iquote ${fault})
   target_link_libraries(gate_fault PUBLIC gate_options gaterpc gate_msgpack
     Threads::Threads)
