@@ -64,11 +64,13 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
             *empty = true;
             break;
         }
-        if (rc < 0)
+        if (rc < 0) {
             gi_broker_core_oversized(self->core);
-        else
-            gi_broker_core_message(self->core, side->number, &self->in,
-                                   gi_frame_srcfd(&self->in.f[0]), now_ms);
+            continue;
+        }
+        int fd = gi_frame_srcfd(&self->in.f[0]);
+        gi_guard_delivered(&self->guard, &self->in, fd);
+        gi_broker_core_message(self->core, side->number, &self->in, fd, now_ms);
     }
     return n > 0;
 }
@@ -82,24 +84,30 @@ static void s_accepted(gate_broker_t *self, int fd) {
     gi_broker_core_connection_refused(self->core);
 }
 
-static void s_read_events(gate_broker_t *self, gi_broker_side_t *side) {
+static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
+                          int64_t now_ms) {
     int event, value;
     while (side->n_closed < GI_BROKER_CLOSED_MAX &&
            gi_sock_event(&side->sock, &event, &value))
         if (event == ZMQ_EVENT_ACCEPTED) {
+            gi_guard_accepted(&self->guard, side->number, value, now_ms);
             s_accepted(self, value);
+        } else if (event == ZMQ_EVENT_ACCEPT_FAILED) {
+            gi_guard_exhausted(&self->guard);
         } else if (event == ZMQ_EVENT_DISCONNECTED) {
+            gi_guard_closed(&self->guard, side->number, value);
             side->closed[side->n_closed++] = value;
             side->sock.maybe = true; /* its last messages come first */
             self->n_connections -= self->n_connections > 0;
         }
 }
 
-static bool s_side(gate_broker_t *self, gi_broker_side_t *side,
-                   int64_t now_ms) {
+static bool s_side(gate_broker_t *self, gi_broker_side_t *side, int64_t now_ms,
+                   bool *all_read) {
     bool empty;
-    s_read_events(self, side);
+    s_read_events(self, side, now_ms);
     bool any = s_drain_side(self, side, now_ms, &empty);
+    *all_read &= empty;
     if (!empty || side->n_closed == 0)
         return any;
     while (side->n_closed > 0)
@@ -125,8 +133,11 @@ static bool s_work(void *ctx, int64_t now_ms) {
     bool any = gi_broker_core_retry(self->core, S_RETRY_MAX, now_ms);
     any |= gi_broker_core_tick(self->core, now_ms);
     any |= s_verdicts(self, now_ms);
+    bool all_read = true;
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
-        any |= s_side(self, &self->sides[i], now_ms);
+        any |= s_side(self, &self->sides[i], now_ms, &all_read);
+    gi_guard_look(&self->guard, all_read, now_ms);
+    gi_broker_core_guarded(self->core, self->guard.n_cut, self->guard.n_shut);
     return any;
 }
 
@@ -135,7 +146,8 @@ static int64_t s_next(void *ctx, int64_t now_ms) {
     int64_t next = gi_broker_core_next(self->core);
     if (gi_broker_core_blocked(self->core) && next > now_ms + S_RETRY_MS)
         next = now_ms + S_RETRY_MS;
-    return next;
+    int64_t look = gi_guard_next(&self->guard);
+    return look < next ? look : next;
 }
 
 static void s_fds(void *ctx, gi_polled_t *polled) {
@@ -155,10 +167,12 @@ static void s_option(gi_sock_t *sock, int option, int value) {
     zmq_setsockopt(sock->raw, option, &value, sizeof value);
 }
 
-static gate_err_t s_bind(gi_broker_side_t *side,
+static gate_err_t s_bind(gate_broker_t *self, gi_broker_side_t *side,
                          gi_broker_endpoint_t *endpoint) {
-    return gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
-                        sizeof endpoint->bound, &endpoint->listener_fd);
+    gate_err_t e = gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
+                                sizeof endpoint->bound, &endpoint->listener_fd);
+    gi_guard_listener(&self->guard, endpoint->listener_fd);
+    return e;
 }
 
 /* ROUTER_HANDOVER lets a worker come back under its identity; at the frontend
@@ -175,9 +189,10 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
         return e;
     s_option(&side->sock, ZMQ_ROUTER_MANDATORY, 1);
     s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
-    e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED);
+    e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED |
+                                       ZMQ_EVENT_ACCEPT_FAILED);
     for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
-        e = s_bind(side, p);
+        e = s_bind(self, side, p);
     return e;
 }
 
@@ -246,6 +261,7 @@ static void s_close(gate_broker_t *self) {
             p->listener_fd = -1;
         }
     }
+    gi_guard_fini(&self->guard);
     gi_frames_close(&self->in);
     gi_broker_core_destroy(&self->core);
     gi_curve_names_destroy(&self->names);
@@ -268,6 +284,8 @@ static gate_err_t s_trust(gate_broker_t *self) {
 static gate_err_t s_start(void *ctx) {
     gate_broker_t *self = ctx;
     gate_err_t e = s_trust(self);
+    gi_guard_init(&self->guard, self->settings, self->curve_cert != NULL,
+                  gi_clock_ms());
     if (!e)
         e = s_make_core(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES && !e; i++)

@@ -119,7 +119,7 @@ void gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
     if (call->attempt > 1 || call->ext_ms != core->now_ms)
         s_fit(core, call);
     if (worker->idempotent && call->attempt < S_ATTEMPTS_MAX &&
-        s_idempotent(core, worker))
+        gi_broker_has_room(core) && s_idempotent(core, worker))
         call->again = gi_broker_message_copy(core);
 }
 

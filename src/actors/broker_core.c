@@ -400,6 +400,12 @@ void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
     s_settle(self);
 }
 
+void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
+                            uint64_t shut) {
+    self->count.peers_cut = cut;
+    self->count.listeners_shut = shut;
+}
+
 void gi_broker_core_connection_refused(gi_broker_core_t *self) {
     self->count.connections_refused++;
 }

@@ -55,6 +55,9 @@ void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
 /* Rules about calls; keeps. Before the first message. */
 void gi_broker_core_access(gi_broker_core_t *self, const gi_access_t *access);
 /* One connection too many was closed. */
+/* What the shell's guard has done so far. */
+void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
+                            uint64_t shut);
 void gi_broker_core_connection_refused(gi_broker_core_t *self);
 /* Adds a ROUTER; *socket is its number in all that follows. */
 gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,

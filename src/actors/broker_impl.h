@@ -7,6 +7,7 @@
 
 #include "actor.h"
 #include "broker_core.h"
+#include "broker_guard.h"
 #include "curve.h"
 #include "err.h"
 #include "lock.h"
@@ -59,6 +60,7 @@ struct gate_broker {
     char password[33];                /* what our own client says in band */
     gi_sock_t zap_sock;
     unsigned n_connections;
+    gi_guard_t guard;
     bool authority;          /* we share the process's zauth */
     gi_curve_names_t *names; /* behind the keys */
     char inside[64];         /* its endpoint */

@@ -195,6 +195,14 @@ static bool s_no_memory(gi_broker_core_t *core, gi_broker_call_t *call) {
     return true;
 }
 
+static bool s_full(gi_broker_core_t *core, gi_broker_call_t *call) {
+    core->count.queue_full++;
+    gi_broker_call_fail(core, call, "BusyWorkerError",
+                        "The broker's queues are full: "
+                        "broker_queue_max_bytes.");
+    return true;
+}
+
 /* Sends core->out to this worker. False: it is lost, try another. */
 static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
                    gi_broker_worker_t *worker) {
@@ -212,7 +220,7 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     case GI_QUEUED:
         break;
     case GI_OVERFLOW: /* a placed worker's queue has room */
-        return s_no_memory(core, call);
+        return s_full(core, call);
     case GI_GONE:
         return false;
     }
@@ -248,6 +256,10 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
         snprintf(text, sizeof text, "The queue of service %.*s is full.",
                  (int)service->name_size, service->name);
         gi_broker_call_fail(core, call, "BusyWorkerError", text);
+        return;
+    }
+    if (first && !gi_broker_has_room(core)) {
+        s_full(core, call);
         return;
     }
     if (call->deadline_ms == 0) { /* else it was queued before */

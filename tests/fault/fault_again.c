@@ -45,15 +45,6 @@ static void s_serve(child_t *child, const char *back) {
     child_start(child, args);
 }
 
-static int64_t s_count(gate_client_t *client, const char *name) {
-    int64_t n = -1;
-    GATE_OWN(gate_value) stats = NULL;
-    if (gate_client_call(client, "Gate.stats", &stats) ||
-        gate_value_read(stats, name, &n))
-        child_fail("no %s in Gate.stats", name);
-    return n;
-}
-
 static void s_kill_some(child_t *service, const char *back) {
     for (int i = 0; i < (child_long() ? 120 : 12); i++) {
         child_t *victim = &service[rand() % SERVICES];
@@ -91,7 +82,7 @@ int main(int argc, char **argv) {
         pthread_join(thread[i], NULL);
     child_check(ledger_close(adds), "the ledger of add");
     child_check(ledger_close(spin.ledger), "the ledger of fib");
-    int64_t again = s_count(client, "ran_again");
+    int64_t again = lanes_count(client, "ran_again");
     printf("%lld calls ran again\n", (long long)again);
     child_check(again > 0, "some call ran again");
     ledger_destroy(&adds);
