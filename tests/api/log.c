@@ -4,11 +4,14 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include "rig.h"
@@ -162,4 +165,59 @@ Test(log, stderr_without_a_terminal_has_no_colour, .timeout = 30) {
     cr_assert(strstr(text, "ERROR"), "%s", text);
     cr_assert(strstr(text, "test: plain\n"), "%s", text);
     cr_assert_null(strchr(text, '\x1b'));
+}
+
+/* stderr is a terminal: colour. */
+Test(log, stderr_on_a_terminal_has_colour, .timeout = 30) {
+    int master, slave, saved = dup(2);
+    char text[400] = "";
+    cr_assert_eq(openpty(&master, &slave, NULL, NULL, NULL), 0);
+    dup2(slave, 2);
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    gate_runtime_t *rt = gate_runtime_new(settings);
+    gate_err_t e = gate_runtime_start(rt);
+    gate_log(GATE_ERROR, "test", "in red");
+    gate_log_flush(2000);
+    gate_runtime_destroy(&rt);
+    dup2(saved, 2);
+    cr_assert_eq(e, GATE_OK);
+    cr_assert_gt(read(master, text, sizeof text - 1), 0);
+    cr_assert(strstr(text, "in red") && strstr(text, "\x1b["), "%s", text);
+    close(master);
+    close(slave);
+}
+
+/* Where no journald runs, the test takes its place for a moment. */
+Test(log, journal, .timeout = 30) {
+    static const char path[] = "/run/systemd/journal/socket";
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char text[2000] = "";
+    strcpy(at.sun_path, path);
+    bool made_outer = mkdir("/run/systemd", 0755) == 0;
+    bool made_inner = mkdir("/run/systemd/journal", 0755) == 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    if (access(path, F_OK) == 0 ||
+        bind(fd, (struct sockaddr *)&at, sizeof at) < 0) {
+        close(fd);
+        cr_skip_test("a journald runs here, or %s cannot be made", path);
+    }
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    gate_settings_set(settings, "log_stderr", gate_bool(false));
+    gate_settings_set(settings, "log_journal", gate_bool(true));
+    gate_runtime_t *rt = gate_runtime_new(settings);
+    gate_err_t e = gate_runtime_start(rt);
+    gate_log(GATE_WARN, "test", "for the journal");
+    gate_log_flush(2000);
+    ssize_t n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+    gate_runtime_destroy(&rt);
+    close(fd);
+    unlink(path);
+    if (made_inner)
+        rmdir("/run/systemd/journal");
+    if (made_outer)
+        rmdir("/run/systemd");
+    cr_assert_eq(e, GATE_OK);
+    cr_assert_gt(n, 0, "no datagram came");
+    cr_assert(strstr(text, "MESSAGE=test: for the journal"), "%s", text);
+    cr_assert(strstr(text, "PRIORITY=4"), "%s", text);
 }
