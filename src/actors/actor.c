@@ -20,6 +20,7 @@
 #include "mem.h"
 
 #define S_MAIL_BATCH 256
+#define S_NAME_MAX 32   /* of a command */
 #define S_PIPE_EVERY 64 /* passes between looks at the pipe while busy */
 
 struct gi_actor {
@@ -29,7 +30,7 @@ struct gi_actor {
     zactor_t *zactor;
     gi_lock_t lock; /* one command at a time on the pipe */
     sem_t started;  /* posted once start_error stands */
-    sem_t ended; /* posted as the last act of the thread */
+    sem_t ended;    /* posted as the last act of the thread */
     gi_error_t start_error;
     bool terminated; /* $TERM was read; the actor's thread only */
 };
@@ -103,20 +104,41 @@ static void s_dispatch(gi_actor_t *actor, void *raw, const char *name,
     gi_buf_fini(&out);
 }
 
+/* Not allocated: a command is answered whatever memory there is, and $TERM is
+ * never missed. */
+static bool s_recv_name(void *raw, char name[S_NAME_MAX], bool *more) {
+    zmq_msg_t part;
+    if (!s_recv_part(raw, ZMQ_DONTWAIT, &part, more))
+        return false;
+    size_t n =
+        zmq_msg_size(&part) < S_NAME_MAX ? zmq_msg_size(&part) : S_NAME_MAX - 1;
+    memcpy(name, zmq_msg_data(&part), n);
+    name[n] = 0;
+    zmq_msg_close(&part);
+    return true;
+}
+
+static void s_one(gi_actor_t *actor, void *raw, const char *name, bool more) {
+    gi_buf_t none = {0};
+    if (strcmp(name, "$TERM") == 0) {
+        actor->terminated = true;
+        return;
+    }
+    char *arg = more ? s_part_text(raw, 0, &more) : gi_mem_strdup("");
+    if (arg)
+        s_dispatch(actor, raw, name, arg);
+    else
+        s_answer(raw, gi_err(GATE_NOMEM, "no memory for %s", name), &none);
+    gi_mem_free(arg);
+}
+
 /* All commands that wait; true when there was one. */
 static bool s_commands(gi_actor_t *actor, void *raw) {
+    char name[S_NAME_MAX];
     bool any = false, more = false;
-    char *name;
-    while (!actor->terminated &&
-           (name = s_part_text(raw, ZMQ_DONTWAIT, &more))) {
-        char *arg = more ? s_part_text(raw, 0, &more) : NULL;
+    while (!actor->terminated && s_recv_name(raw, name, &more)) {
         any = true;
-        if (strcmp(name, "$TERM") == 0)
-            actor->terminated = true;
-        else
-            s_dispatch(actor, raw, name, arg ? arg : "");
-        gi_mem_free(name);
-        gi_mem_free(arg);
+        s_one(actor, raw, name, more);
     }
     return any;
 }
@@ -186,9 +208,9 @@ static void s_main(zsock_t *pipe, void *args) {
  */
 static void *s_nothing(void *arg) { return arg; }
 
-#define S_PROBES 4            /* sockets that must be free for one zactor */
-#define S_SMALL_CAP 4096      /* CZMQ's cap is so low that it may be near */
-#define S_REAP_NS 5000000     /* libzmq's reaper needs microseconds */
+#define S_PROBES 4        /* sockets that must be free for one zactor */
+#define S_SMALL_CAP 4096  /* CZMQ's cap is so low that it may be near */
+#define S_REAP_NS 5000000 /* libzmq's reaper needs microseconds */
 
 static gate_err_t s_thread_left(void) {
     pthread_t thread;
@@ -202,7 +224,8 @@ static gate_err_t s_thread_left(void) {
 }
 
 /* CZMQ aborts where a thread or a pipe cannot be had: ask before. A closed
- * probe counts until libzmq's reaper has run, so near the cap it is waited for. */
+ * probe counts until libzmq's reaper has run, so near the cap it is waited for.
+ */
 static gate_err_t s_can_be_had(void) {
     void *probe[S_PROBES], *context = zsys_init();
     int n = 0;
@@ -212,9 +235,10 @@ static gate_err_t s_can_be_had(void) {
     while (n < S_PROBES && (probe[n] = zmq_socket(context, ZMQ_PAIR)))
         n++;
     if (n < S_PROBES)
-        e = gi_err_errno("no socket left for an actor (CZMQ's cap is %zu: raise "
-                         "it with ZSYS_MAX_SOCKETS, or the file limit)",
-                         zsys_socket_limit());
+        e = gi_err_errno(
+            "no socket left for an actor (CZMQ's cap is %zu: raise "
+            "it with ZSYS_MAX_SOCKETS, or the file limit)",
+            zsys_socket_limit());
     while (n)
         zmq_close(probe[--n]);
     if (!e && zsys_socket_limit() < S_SMALL_CAP)
