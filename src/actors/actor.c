@@ -20,6 +20,7 @@
 #include "mem.h"
 
 #define S_MAIL_BATCH 256
+#define S_NAME_MAX 32     /* of a command */
 #define S_LOOK_EVERY 64   /* busy passes between two looks at all descriptors */
 #define S_SLEEP_MAX 60000 /* ms */
 
@@ -105,23 +106,44 @@ static void s_dispatch(gi_actor_t *actor, void *raw, const char *name,
     gi_buf_fini(&out);
 }
 
+/* Not allocated: a command is answered whatever memory there is, and $TERM is
+ * never missed. */
+static bool s_recv_name(void *raw, char name[S_NAME_MAX], bool *more) {
+    zmq_msg_t part;
+    if (!s_recv_part(raw, ZMQ_DONTWAIT, &part, more))
+        return false;
+    size_t n =
+        zmq_msg_size(&part) < S_NAME_MAX ? zmq_msg_size(&part) : S_NAME_MAX - 1;
+    memcpy(name, zmq_msg_data(&part), n);
+    name[n] = 0;
+    zmq_msg_close(&part);
+    return true;
+}
+
+static void s_one(gi_actor_t *actor, void *raw, const char *name, bool more) {
+    gi_buf_t none = {0};
+    if (strcmp(name, "$TERM") == 0) {
+        actor->terminated = true;
+        return;
+    }
+    char *arg = more ? s_part_text(raw, 0, &more) : gi_mem_strdup("");
+    if (arg)
+        s_dispatch(actor, raw, name, arg);
+    else
+        s_answer(raw, gi_err(GATE_NOMEM, "no memory for %s", name), &none);
+    gi_mem_free(arg);
+}
+
 /* All commands that wait; true when there was one. */
 static bool s_commands(gi_actor_t *actor, void *raw) {
+    char name[S_NAME_MAX];
     bool any = false, more = false;
-    char *name;
     if (!actor->pipe_maybe)
         return false;
     actor->pipe_maybe = false; /* this goes on until none is left */
-    while (!actor->terminated &&
-           (name = s_part_text(raw, ZMQ_DONTWAIT, &more))) {
-        char *arg = more ? s_part_text(raw, 0, &more) : NULL;
+    while (!actor->terminated && s_recv_name(raw, name, &more)) {
         any = true;
-        if (strcmp(name, "$TERM") == 0)
-            actor->terminated = true;
-        else
-            s_dispatch(actor, raw, name, arg ? arg : "");
-        gi_mem_free(name);
-        gi_mem_free(arg);
+        s_one(actor, raw, name, more);
     }
     return any;
 }
