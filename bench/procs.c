@@ -3,8 +3,8 @@
  * services use it (submit and sink), as users do (gate_submit and futures), and
  * a prefork pool over pipes, in one run; and what a worker's birth takes, also
  * from a parent with 1 GiB resident. bench_procs [size]   about size * 20 ms
- * for each figure, default 50; a second argument picks one load. JSON on
- * stdout; procs_peers.py adds Python's pools. */
+ * for each figure, default 50; a second argument picks one load, a third one
+ * kind of pool. JSON on stdout; procs_peers.py adds Python's pools. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -123,6 +123,36 @@ static double s_futures(gate_pool_t *pool, size_t size, size_t window) {
             abort();
         gate_future_destroy(&f[i]);
     }
+    free(data);
+    return (double)n * 1e9 / (double)(gi_clock_ns() - began);
+}
+
+/* As a program with an event loop does: callbacks on its own thread. */
+static size_t s_back;
+
+static void s_came(void *ctx, gate_err_t e, const gate_value_t *value) {
+    (void)ctx;
+    if (e || !value)
+        abort();
+    s_back++;
+}
+
+static double s_queue(gate_pool_t *pool, size_t size, size_t window) {
+    gate_cq_t *cq = gate_cq_new();
+    char *data = calloc(1, size);
+    int64_t began = gi_clock_ns();
+    size_t n = 0;
+    s_back = 0;
+    while (gi_clock_ns() - began < s_span_ns || s_back < n) {
+        bool more = gi_clock_ns() - began < s_span_ns;
+        for (; more && n - s_back < window; n++) {
+            gate_future_t *f =
+                gate_submit(pool, echo, ((gate_bytes_t){data, size}));
+            gate_future_then(&f, cq, s_came, NULL);
+        }
+        gate_cq_wait(cq, window, 1000);
+    }
+    gate_cq_destroy(&cq);
     free(data);
     return (double)n * 1e9 / (double)(gi_clock_ns() - began);
 }
@@ -322,42 +352,86 @@ static void s_births(void) {
     free(big);
 }
 
+/* ---- the table ----------------------------------------------------------- */
+typedef struct s_load {
+    const char *name;
+    size_t size;
+    unsigned window;
+} s_load_t;
+
+static gate_pool_t *s_ours;
+
+static double s_run_sink(const s_load_t *l) {
+    return s_sink(s_ours, l->size, l->window);
+}
+static double s_run_future(const s_load_t *l) {
+    return s_futures(s_ours, l->size, l->window);
+}
+static double s_run_queue(const s_load_t *l) {
+    return s_queue(s_ours, l->size, l->window);
+}
+static double s_run_pipes(const s_load_t *l) {
+    return s_pipes(l->size, (int)l->window, false);
+}
+static double s_run_batched(const s_load_t *l) {
+    return s_pipes(l->size, (int)l->window, true);
+}
+
+static const struct {
+    const char *name;
+    double (*run)(const s_load_t *load);
+} s_kinds[] = {{"sink", s_run_sink},
+               {"future", s_run_future},
+               {"queue", s_run_queue},
+               {"pipes", s_run_pipes},
+               {"pipes_batched", s_run_batched}};
+#define N_KINDS (sizeof s_kinds / sizeof *s_kinds)
+
+static void s_row(const s_load_t *load, const char *kind) {
+    fprintf(stderr, "%-10s", load->name);
+    printf(" \"%s\": {", load->name);
+    const char *comma = "";
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if (kind && strcmp(kind, s_kinds[i].name) != 0)
+            continue;
+        double rate = s_kinds[i].run(load);
+        fprintf(stderr, " %14.0f", rate);
+        printf("%s\"%s\": %.0f", comma, s_kinds[i].name, rate);
+        comma = ", ";
+    }
+    fprintf(stderr, "\n");
+    printf("},\n");
+}
+
 int main(int argc, char **argv) {
-    static const struct {
-        const char *name;
-        size_t size;
-        unsigned window;
-    } loads[] = {{"64x1", 64, 1},
-                 {"64x16", 64, 16},
-                 {"64x256", 64, 256},
-                 {"4096x256", 4096, 256},
-                 {"1Mx16", 1 << 20, 16}};
+    static const s_load_t loads[] = {{"64x1", 64, 1},
+                                     {"64x16", 64, 16},
+                                     {"64x256", 64, 256},
+                                     {"4096x256", 4096, 256},
+                                     {"1Mx16", 1 << 20, 16}};
     int size = argc > 1 ? atoi(argv[1]) : 50;
+    const char *kind = argc > 3 ? argv[3] : NULL;
     s_span_ns = (int64_t)(size > 0 ? size : 50) * 20000000;
     if (gate_process_init() != GATE_OK) {
         fprintf(stderr, "%s\n", gate_error()->text);
         return 1;
     }
-    gate_pool_t *pool = s_pool(WORKERS);
-    fprintf(stderr, "%-10s %12s %12s %12s %12s\n", "echoes/s", "sink", "future",
-            "pipes", "batched");
+    s_ours = s_pool(WORKERS);
+    fprintf(stderr, "%-10s", "echoes/s");
+    for (size_t i = 0; i < N_KINDS; i++)
+        if (!kind || strcmp(kind, s_kinds[i].name) == 0)
+            fprintf(stderr, " %14s", s_kinds[i].name);
+    fprintf(stderr, "\n");
     printf("{\n");
-    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
-        if (argc > 2 && strcmp(argv[2], loads[i].name) != 0)
-            continue;
-        double sink = s_sink(pool, loads[i].size, loads[i].window);
-        double future = s_futures(pool, loads[i].size, loads[i].window);
-        double pipes = s_pipes(loads[i].size, (int)loads[i].window, false);
-        double batched = s_pipes(loads[i].size, (int)loads[i].window, true);
-        fprintf(stderr, "%-10s %12.0f %12.0f %12.0f %12.0f\n", loads[i].name,
-                sink, future, pipes, batched);
-        printf(" \"%s\": {\"sink\": %.0f, \"future\": %.0f, \"pipes\": %.0f, "
-               "\"pipes_batched\": %.0f},\n",
-               loads[i].name, sink, future, pipes, batched);
-    }
-    gate_pool_destroy(&pool);
+    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++)
+        if (argc <= 2 || strcmp(argv[2], "all") == 0 ||
+            strcmp(argv[2], loads[i].name) == 0)
+            s_row(&loads[i], kind);
+    gate_pool_destroy(&s_ours);
     if (argc <= 2)
         s_births();
+    else
+        printf(" \"birth_us\": null\n");
     printf("}\n");
     return 0;
 }

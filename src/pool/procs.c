@@ -51,19 +51,19 @@ static gate_err_t s_submit(gate_pool_t *self, const gi_request_t *request,
                            gi_ticket_t *ticket) {
     gi_procs_t *p = s_of(self);
     gi_pjob_t *job;
-    gate_err_t e = gi_pjob_new(p, request, &job);
-    if (e)
-        return e;
+    s_wake_t wake = {NULL, false};
     pthread_mutex_lock(&p->lock);
-    if (ticket)
+    gate_err_t e = gi_pjob_new(p, request, &job);
+    if (!e && ticket)
         *ticket = gi_pjob_ticket(job);
-    s_wake_t wake = s_place(p, job);
+    if (!e)
+        wake = s_place(p, job);
     pthread_mutex_unlock(&p->lock);
     if (wake.slot)
         gi_shm_wake(&wake.slot->shm, GI_SLEEP_WORK);
     if (wake.dispatcher)
         gi_doorbell_ring(&p->bell);
-    return GATE_OK;
+    return e;
 }
 
 static void s_cancel_sent(gi_procs_t *p, gi_pjob_t *job) {
@@ -357,7 +357,7 @@ static gate_err_t s_config(gi_procs_t *p) {
     gi_worker_config_t *c = &p->config;
     c->cells = (uint32_t)s->process_ring;
     c->lane_bytes = (uint64_t)s->process_slab_bytes / 2;
-    c->spin_ns = o->workers < s_cores() ? SPIN_NS : 0;
+    c->spin_ns = SPIN_NS;
     c->result_max = p->result_max;
     c->str_max = s->msgpack_str_max;
     c->bin_max = s->msgpack_bin_max;

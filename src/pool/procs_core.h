@@ -169,7 +169,7 @@ typedef struct gi_procs {
 
 /* ---- procs_job.c: jobs; lock held unless said otherwise -------------------
  */
-/* Copies the request; no lock. */
+/* Copies the request; lets the lock go while it copies a large one. */
 gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r,
                        gi_pjob_t **out) GATE_MUST;
 gi_pjob_t *gi_pjob_find(gi_procs_t *p, gi_ticket_t ticket); /* NULL: stale */
@@ -191,7 +191,8 @@ gi_slot_t *gi_send_pick(gi_procs_t *p);
 bool gi_send(gi_slot_t *slot, gi_pjob_t *job);
 gi_pjob_t *gi_send_front(gi_slot_t *slot);
 /* Takes the front job out of the slot: it was answered, or its end is known. */
-void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died);
+void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died,
+                   int64_t now_ns);
 /* Takes a job that was not begun out of the slot; false: it has begun. */
 bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job);
 /* False: the worker's head is a lie. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <gaterpc/log.h>
 #include "clock.h"
+#include "future.h"
 #include "procs_core.h"
 #include "scan.h"
 
@@ -56,7 +57,8 @@ static void s_note_time(gi_procs_t *p, int64_t run_ns) {
 }
 
 /* The job that rec answers; NULL: a lie. */
-static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec) {
+static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec,
+                          int64_t now_ns) {
     gi_procs_t *p = s->pool;
     gi_pjob_t *job = gi_send_front(s);
     if (!job || job->id != rec->id)
@@ -69,10 +71,11 @@ static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec) {
         }
         return s_greedy(job, rec->size) ? NULL : job;
     }
-    gi_send_leave(s, job, false);
+    gi_send_leave(s, job, false, now_ns);
     job->state = GI_J_ENDED;
     s->n_done++;
-    s_note_time(p, rec->run_ns);
+    if (rec->run_ns) /* 0: not measured */
+        s_note_time(p, rec->run_ns);
     if (rec->kind == GI_RSP_ERROR)
         p->failed++;
     else
@@ -137,9 +140,10 @@ static bool s_batch(gi_slot_t *s) {
             lie = "a result that is not msgpack";
             s->reader.n = i;
         }
+    int64_t now_ns = gi_clock_ns();
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < s->reader.n; i++) {
-        gi_pjob_t *job = s_apply(s, &s->reader.recs[i]);
+        gi_pjob_t *job = s_apply(s, &s->reader.recs[i], now_ns);
         if (!job) {
             lie = "an answer to a job it does not have";
             break;
@@ -156,8 +160,11 @@ static bool s_batch(gi_slot_t *s) {
         gi_slot_quit(s, GI_R_JOBS);
     gi_send_fill(p);
     pthread_mutex_unlock(&p->lock);
+    gi_future_batch_t batch;
+    gi_future_batch_begin(&batch);
     for (size_t i = 0; i < n; i++)
         s_tell(&events[i]);
+    gi_future_batch_end(&batch);
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < n; i++)
         if (events[i].job->state == GI_J_ENDED &&

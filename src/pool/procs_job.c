@@ -9,6 +9,8 @@
 #include "procs_core.h"
 #include "queue.h"
 
+#define LOCKED_MAX 1024
+
 gi_ticket_t gi_pjob_ticket(const gi_pjob_t *job) {
     return (uint64_t)job->generation << 32 | (job->index + 1u);
 }
@@ -208,6 +210,22 @@ static gate_err_t s_admit(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
     return GATE_OK;
 }
 
+/* Large payloads are copied without the lock. */
+static gate_err_t s_copy(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r,
+                         const gi_fn_known_t *known) {
+    bool small = r->args.size + r->kwargs.size <= LOCKED_MAX;
+    job->fn_at = known->ref ? known->ref->at : known->fn;
+    if (small)
+        return s_payload(job, r, known->ref);
+    gi_fn_ref_t ref = {0};
+    if (known->ref)
+        ref = *known->ref; /* the cache may change once we let go */
+    pthread_mutex_unlock(&p->lock);
+    gate_err_t e = s_payload(job, r, known->ref ? &ref : NULL);
+    pthread_mutex_lock(&p->lock);
+    return e;
+}
+
 gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out) {
     gi_fn_known_t known = {0};
     gi_pjob_t *job = NULL;
@@ -216,23 +234,15 @@ gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out) {
     if (r->n_queues > GI_WORKER_FDS - 1)
         return gi_err(GATE_BADARG, "a job takes at most %d queues",
                       GI_WORKER_FDS - 1);
-    pthread_mutex_lock(&p->lock);
     gate_err_t e = s_admit(p, r, fn, &job, &known);
-    gi_fn_ref_t ref = {0};
-    if (!e && known.ref)
-        ref = *known.ref; /* the cache may change once we let go */
-    pthread_mutex_unlock(&p->lock);
-    if (e)
-        return e;
-    e = s_payload(job, r, known.ref ? &ref : NULL);
+    if (!e)
+        e = s_copy(p, job, r, &known);
     if (e) {
-        pthread_mutex_lock(&p->lock);
-        gi_pjob_free(p, job);
-        pthread_mutex_unlock(&p->lock);
+        if (job)
+            gi_pjob_free(p, job);
         return e;
     }
     job->fn_here = fn;
-    job->fn_at = known.ref ? ref.at : fn;
     s_fields(p, job, r);
     *out = job;
     return GATE_OK;

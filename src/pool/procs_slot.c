@@ -227,7 +227,7 @@ static void s_describe(const gi_slot_t *s, char *out, size_t room) {
 static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how) {
     gi_procs_t *p = s->pool;
     bool queues = job->n_queues > 0; /* nobody could make fresh ones */
-    gi_send_leave(s, job, true);
+    gi_send_leave(s, job, true, gi_clock_ns());
     job->kills++;
     int ran = job->attempt - 1 + job->kills;
     if (job->cancel_asked)

@@ -12,6 +12,7 @@
 #include "procs.h"
 #include "ref.h"
 #include "rpc.h"
+#include "scratch.h"
 #include "stream.h"
 
 /* ---- arguments ----------------------------------------------------------- */
@@ -49,15 +50,18 @@ static gate_err_t s_refer_queues(gi_submit_t *self, gate_arg_t *args, size_t n,
 static gate_err_t s_pack(gi_submit_t *self, gate_pool_t *pool,
                          const gate_arg_t *args, size_t n) {
     gi_rpc_request_t sizes;
-    gate_err_t e = gi_rpc_pack_request(&self->packed, "", 0, args, n,
-                                       pool->settings, &sizes);
+    gi_buf_t *packed = gi_scratch();
+    gate_err_t e;
 
+    if (!packed)
+        return gi_err(GATE_NOMEM, "the arguments of a job");
+    e = gi_rpc_pack_request(packed, "", 0, args, n, pool->settings, &sizes);
     if (e != GATE_OK)
         return e;
-    self->request.args.data = self->packed.data + sizes.func_size;
+    self->request.args.data = packed->data + sizes.func_size;
     self->request.args.size = sizes.args_size;
     self->request.kwargs.data =
-        self->packed.data + sizes.func_size + sizes.args_size;
+        packed->data + sizes.func_size + sizes.args_size;
     self->request.kwargs.size = sizes.kwargs_size;
     self->timeout_ms = sizes.timeout_ms;
     return GATE_OK;
@@ -101,22 +105,14 @@ gate_err_t gi_submit_init(gi_submit_t *self, gate_pool_t *pool, gate_fn *fn,
     return s_pack(self, pool, args, n);
 }
 
-void gi_submit_fini(gi_submit_t *self) { gi_buf_fini(&self->packed); }
-
 /* ---- one result ---------------------------------------------------------- */
-/* References: the submitting thread's (until the ticket is stored) and the
- * sink's. */
+/* In its future's own block: the sink has the completer's reference, the
+ * submitting thread the user's until it gives the future away. */
 typedef struct s_one {
-    gi_ref_t ref;
     gate_pool_t *pool;
     gate_future_t *future;
     _Atomic gi_ticket_t ticket;
 } s_one_t;
-
-static void s_one_drop(s_one_t *self) {
-    if (gi_ref_drop(&self->ref))
-        gi_mem_free(self);
-}
 
 static const gate_error_t s_nomem = {GATE_NOMEM, "MemoryError",
                                      "no memory for a job's result", ""};
@@ -127,15 +123,11 @@ static void s_one_done(void *ctx, const void *data, size_t size,
         GATE_BADARG, "TypeError",
         "the job yields a stream; use gate_submit_stream", ""};
     s_one_t *self = ctx;
-    char *copy;
 
     if (err)
         gi_future_fail(self->future, err->code == GATE_EOS ? &a_stream : err);
-    else if ((copy = gi_mem_dup(data, size)))
-        gi_future_complete_packed(self->future, copy, size, gi_mem_free, copy);
     else
-        gi_future_fail(self->future, &s_nomem);
-    s_one_drop(self);
+        gi_future_complete_copy(self->future, data, size);
 }
 
 static void s_one_cancel(void *ctx, gate_future_t *future) {
@@ -146,24 +138,19 @@ static void s_one_cancel(void *ctx, gate_future_t *future) {
 }
 
 static s_one_t *s_one_new(gate_pool_t *pool) {
-    s_one_t *self = gi_mem_alloc(sizeof *self);
-    gi_pool_shared_t *shared;
+    gi_pool_shared_t *shared = gi_pool_share(pool);
+    gate_future_t *future = gi_future_new_with(
+        pool->settings, gi_pool_shared_release, shared, sizeof(s_one_t));
+    s_one_t *self;
 
-    if (!self)
-        return NULL;
-    shared = gi_pool_share(pool);
-    self->future =
-        gi_future_new(pool->settings, gi_pool_shared_release, shared);
-    if (!self->future) {
+    if (!future) {
         gi_pool_shared_release(shared);
-        gi_mem_free(self);
         return NULL;
     }
+    self = gi_future_extra(future);
+    self->future = future;
     self->pool = pool;
-    atomic_init(&self->ticket, 0);
-    gi_ref_init(&self->ref);
-    gi_ref_take(&self->ref);
-    gi_future_on_cancel(self->future, s_one_cancel, self);
+    gi_future_on_cancel(future, s_one_cancel, self);
     return self;
 }
 
@@ -184,9 +171,7 @@ static gate_future_t *s_start_one(gate_pool_t *pool, gi_submit_t *submit) {
         atomic_store(&self->ticket, ticket);
     } else {
         gi_future_fail(future, gate_error());
-        s_one_drop(self); /* the sink's */
     }
-    s_one_drop(self);
     return future;
 }
 
@@ -203,7 +188,6 @@ gate_future_t *gate_submit_with_(gate_pool_t *self, gate_fn *fn,
     } else {
         future = gi_future_failed(gate_error());
     }
-    gi_submit_fini(&submit);
     return future;
 }
 
@@ -353,6 +337,5 @@ gate_err_t gate_submit_stream_(gate_pool_t *self, gate_fn *fn,
 
     if (e == GATE_OK)
         e = s_start_many(self, &submit, stream);
-    gi_submit_fini(&submit);
     return e;
 }

@@ -21,7 +21,11 @@ typedef struct gi_worker {
     uint32_t unreported;   /* responses the parent was not woken for */
     int64_t unreported_ns; /* since when */
     int64_t began_ns;      /* of the job that runs */
-    int64_t ended_ns;      /* of the job before it; 0 = we waited since */
+    int64_t ended_ns;   /* when the clock was last read; 0 = we waited since */
+    bool brief;         /* the last mean of run times */
+    uint32_t unclocked; /* jobs that ended since */
+    uint32_t spin_misses; /* in a row */
+    uint32_t spin_skip;   /* waits that do not spin */
     /* the job that runs */
     gi_req_cell_t *cell;
     uint64_t id;
