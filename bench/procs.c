@@ -157,6 +157,50 @@ static double s_queue(gate_pool_t *pool, size_t size, size_t window) {
     return (double)n * 1e9 / (double)(gi_clock_ns() - began);
 }
 
+/* Built in place, read in place, both ways: what is touched is a stamp at both
+ * ends. */
+static gate_err_t turn(gate_call_t *call) {
+    gate_bytes_t b;
+    void *out;
+    gate_err_t e = gate_args(call, &b);
+    if (!e)
+        e = gate_return_shared(call, b.size, &out);
+    if (e)
+        return e;
+    memcpy(out, b.data, 8);
+    memcpy((char *)out + b.size - 8, (const char *)b.data + b.size - 8, 8);
+    return GATE_OK;
+}
+
+static void s_turned(gate_future_t **f, size_t size, size_t number) {
+    gate_bytes_t b;
+    if (gate_future_wait(*f, 10000, &b) || b.size != size ||
+        memcmp(b.data, &number, sizeof number) != 0)
+        abort();
+    gate_future_destroy(f);
+}
+
+static double s_zero(gate_pool_t *pool, size_t size, size_t window) {
+    gate_future_t *f[256] = {0};
+    int64_t began = gi_clock_ns();
+    size_t n = 0;
+    for (; gi_clock_ns() - began < s_span_ns; n++) {
+        if (f[n % window])
+            s_turned(&f[n % window], size, n - window);
+        gate_shared_t *s = gate_shared_new(pool, size);
+        if (!s)
+            abort();
+        char *data = gate_shared_data(s);
+        memcpy(data, &n, sizeof n);
+        memcpy(data + size - sizeof n, &n, sizeof n);
+        f[n % window] = gate_submit(pool, turn, gate_shared_arg(s));
+        gate_shared_destroy(&s);
+    }
+    for (size_t i = n < window ? 0 : n - window; i < n; i++)
+        s_turned(&f[i % window], size, i);
+    return (double)n * 1e9 / (double)(gi_clock_ns() - began);
+}
+
 /* ---- pipes --------------------------------------------------------------- */
 typedef struct s_peer {
     int in, out;
@@ -370,6 +414,9 @@ static double s_run_future(const s_load_t *l) {
 static double s_run_queue(const s_load_t *l) {
     return s_queue(s_ours, l->size, l->window);
 }
+static double s_run_zero(const s_load_t *l) {
+    return s_zero(s_ours, l->size, l->window);
+}
 static double s_run_pipes(const s_load_t *l) {
     return s_pipes(l->size, (int)l->window, false);
 }
@@ -380,11 +427,9 @@ static double s_run_batched(const s_load_t *l) {
 static const struct {
     const char *name;
     double (*run)(const s_load_t *load);
-} s_kinds[] = {{"sink", s_run_sink},
-               {"future", s_run_future},
-               {"queue", s_run_queue},
-               {"pipes", s_run_pipes},
-               {"pipes_batched", s_run_batched}};
+} s_kinds[] = {{"sink", s_run_sink},   {"future", s_run_future},
+               {"queue", s_run_queue}, {"zero_copy", s_run_zero},
+               {"pipes", s_run_pipes}, {"pipes_batched", s_run_batched}};
 #define N_KINDS (sizeof s_kinds / sizeof *s_kinds)
 
 static void s_row(const s_load_t *load, const char *kind) {

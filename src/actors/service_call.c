@@ -125,7 +125,7 @@ static void s_proc_done(void *ctx, const void *data, size_t size,
     s_bring_back(c, e);
 }
 
-static const gi_sink_t s_proc_sink = {s_proc_item, s_proc_done};
+static const gi_sink_t s_proc_sink = {.item = s_proc_item, .done = s_proc_done};
 
 /* A pool's window: 0 = not limited. */
 size_t gi_scall_window(int64_t credit) {

@@ -64,7 +64,7 @@ static void s_sub_done(void *ctx, const void *data, size_t size,
     gi_latch_done(&self->away);
 }
 
-static const gi_sink_t s_sub_sink = {s_sub_item, s_sub_done};
+static const gi_sink_t s_sub_sink = {.item = s_sub_item, .done = s_sub_done};
 
 /* An array of the arguments; queues become references, in order. */
 static gate_err_t s_pack_args(gi_buf_t *out, const gate_arg_t *args, size_t n,

@@ -123,6 +123,18 @@ static void s_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
     pthread_mutex_unlock(&p->lock);
 }
 
+gate_err_t gi_procs_take(gate_pool_t *pool, size_t size, gi_run_t **out) {
+    return gi_exchange_take(s_of(pool)->inbox, size, out);
+}
+
+bool gi_procs_in_inbox(gate_pool_t *pool, const void *data) {
+    return gi_exchange_has(s_of(pool)->inbox, data);
+}
+
+gi_run_t *gi_procs_run(gate_pool_t *pool, const void *data, size_t size) {
+    return gi_exchange_find(s_of(pool)->inbox, data, size);
+}
+
 /* ---- the pool -------------------------------------------------------------
  */
 
@@ -240,6 +252,8 @@ static void s_free(gi_procs_t *p) {
     for (int i = 0; i < p->n_slots; i++)
         gi_slot_free(p->slots[i]);
     gi_mem_free(p->slots);
+    gi_exchange_release(&p->inbox);
+    gi_buf_fini(&p->packed);
     if (p->channel >= 0)
         close(p->channel);
     if (p->epoll_fd >= 0)
@@ -400,6 +414,9 @@ static gate_err_t s_open(gi_procs_t *p) {
         e = gi_doorbell_init(&p->bell);
     if (e)
         return e;
+    p->inbox = gi_exchange_new("gate-inbox", GI_INBOX_UNITS);
+    if (!p->inbox)
+        return gate_error()->code;
     p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     p->slots = gi_mem_calloc(WORKERS_MAX, sizeof *p->slots);
     p->deaths =

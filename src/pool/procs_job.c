@@ -63,6 +63,8 @@ void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job) {
     for (size_t i = 0; i < job->n_queues; i++)
         gi_queue_detach(job->queues[i], 0, false); /* it never ran */
     job->n_queues = 0;
+    while (job->n_runs > 0)
+        gi_run_release(job->runs[--job->n_runs]);
     if (job->error.story.code)
         gi_error_fini(&job->error);
     job->generation++;
@@ -86,7 +88,8 @@ void gi_pjob_fini_all(gi_procs_t *p) {
 static gate_err_t s_refer(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
                           gi_fn_known_t *out) {
     gi_fn_known_t *known = &p->known[(fn >> 4) % 64];
-    if (known->fn != fn) {
+    if (known->fn != fn ||
+        (!known->stays && known->unloads != gi_fn_unloads())) {
         gi_fn_ref_t ref;
         gate_err_t e =
             gi_fn_refer(fn, r->name ? r->name : "the function", &ref);
@@ -100,7 +103,7 @@ static gate_err_t s_refer(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
             *kept = ref;
         }
         gi_mem_free(known->ref);
-        *known = (gi_fn_known_t){fn, kept};
+        *known = (gi_fn_known_t){fn, kept, ref.stays, gi_fn_unloads()};
     }
     *out = *known;
     return GATE_OK;
@@ -130,7 +133,8 @@ static gate_err_t s_lengths(gi_pjob_t *job, const gi_request_t *r,
     job->client_len = 0;
     job->args_len = (uint32_t)r->args.size;
     job->kwargs_len = (uint32_t)r->kwargs.size;
-    job->size = name + user + object + r->args.size + r->kwargs.size;
+    job->size = name + user + object + r->args.size + r->kwargs.size +
+                r->n_runs * sizeof *r->run_refs;
     return GATE_OK;
 }
 
@@ -152,7 +156,8 @@ static gate_err_t s_payload(gi_pjob_t *job, const gi_request_t *r,
     to = s_put(to, r->user, job->user_len);
     to = s_put(to, ref ? ref->object : NULL, job->object_len);
     to = s_put(to, r->args.data, r->args.size);
-    s_put(to, r->kwargs.data, r->kwargs.size);
+    to = s_put(to, r->kwargs.data, r->kwargs.size);
+    s_put(to, r->run_refs, r->n_runs * sizeof *r->run_refs);
     return GATE_OK;
 }
 
@@ -177,6 +182,9 @@ static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r) {
     job->credit_bytes = r->credit_bytes;
     job->sink = r->sink;
     job->ctx = r->ctx;
+    job->n_runs = r->n_runs;
+    for (size_t i = 0; i < r->n_runs; i++)
+        job->runs[i] = gi_run_share(r->runs[i]);
     job->n_queues = r->n_queues;
     for (size_t i = 0; i < r->n_queues; i++) {
         job->queues[i] = r->queues[i];

@@ -111,6 +111,7 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
     c->client_len = job->client_len;
     c->object_len = job->object_len;
     c->n_queues = (uint16_t)job->n_queues;
+    c->n_runs = (uint16_t)job->n_runs;
     c->fn = job->fn_at;
 }
 

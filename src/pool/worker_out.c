@@ -13,8 +13,9 @@
 #define UNREPORTED_MAX 16
 #define UNREPORTED_NS 50000
 #define SPIN_MISSES_MAX 6
-#define UNCLOCKED_MAX 7 /* of short jobs; reading the clock is a tenth of one \
-                         */
+#define UNCLOCKED_MAX                                       \
+    7 /* of short jobs; reading the clock is a tenth of one \
+       */
 #define UNCLOCKED_NS 2000
 
 static void s_relax(void) {
@@ -146,6 +147,28 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
     s_publish(self);
 }
 
+static void s_told(gi_worker_t *self) {
+    if (!s_more(self) || self->unreported >= UNREPORTED_MAX ||
+        self->ended_ns - self->unreported_ns > UNREPORTED_NS)
+        gi_worker_ring(self);
+}
+
+void gi_worker_respond_lent(gi_worker_t *self, size_t size) {
+    gi_worker_wait(self, s_cell_free, GI_SLEEP_ROOM);
+    gi_rsp_cell_t *cell =
+        &self->shm.rsp[self->rsp_tail & (self->shm.cells - 1)];
+    for (uint32_t i = 0; i < self->lent_units; i++)
+        self->given[self->lent_at + i]++;
+    cell->id = self->id;
+    cell->kind = GI_RSP_DONE;
+    cell->flags = GI_RSP_LENT;
+    cell->size = (uint32_t)size;
+    cell->at = self->lent_at;
+    cell->run_ns = s_run_ns(self);
+    s_publish(self);
+    s_told(self);
+}
+
 void gi_worker_respond(gi_worker_t *self, gi_rsp_kind_t kind, const void *data,
                        size_t size) {
     const unsigned char *p = data;
@@ -157,7 +180,5 @@ void gi_worker_respond(gi_worker_t *self, gi_rsp_kind_t kind, const void *data,
         size -= max;
     }
     s_chunk(self, kind, 0, p, size);
-    if (!s_more(self) || self->unreported >= UNREPORTED_MAX ||
-        self->ended_ns - self->unreported_ns > UNREPORTED_NS)
-        gi_worker_ring(self);
+    s_told(self);
 }
