@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <gaterpc.h>
 #include "clock.h"
@@ -396,6 +397,68 @@ static void s_births(void) {
     free(big);
 }
 
+/* ---- what spinning costs ------------------------------------------------- */
+/* Works for so long on its CPU clock, gives all that its process has used. */
+static gate_err_t burn(gate_call_t *call) {
+    struct timespec t;
+    int64_t until = 0, now = 0, ns;
+    gate_err_t e = gate_args(call, &ns);
+    if (e)
+        return e;
+    do {
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+        now = t.tv_sec * 1000000000LL + t.tv_nsec;
+        until = until ? until : now + ns;
+    } while (now < until);
+    return gate_return(call, now);
+}
+
+/* The CPU time of workers for each job of 60 us. As many workers as cores, each
+ * waits after each job. */
+static double s_burn_us(int spin_us) {
+    enum { MAX = 64 };
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    gate_pool_t *pools[MAX];
+    gate_future_t *f[MAX];
+    int64_t used[MAX] = {0}, sum = 0;
+    long n = 0, workers = sysconf(_SC_NPROCESSORS_ONLN);
+    workers = workers > MAX ? MAX : workers;
+    gate_settings_set(settings, "process_spin_us", spin_us);
+    for (long i = 0; i < workers; i++) {
+        gi_pool_base_t base = {.settings = settings};
+        gate_pool_options_t o = {.name = "burn", .workers = 1};
+        if (!(pools[i] = gi_pool_procs(&base, &o)))
+            abort();
+    }
+    for (int64_t began = gi_clock_ns(); gi_clock_ns() - began < s_span_ns;) {
+        for (long i = 0; i < workers; i++)
+            f[i] = gate_submit(pools[i], burn, 60000L);
+        for (long i = 0; i < workers; i++, n++) {
+            if (gate_future_wait(f[i], 10000, &used[i]))
+                abort();
+            gate_future_destroy(&f[i]);
+        }
+    }
+    for (long i = 0; i < workers; i++) {
+        sum += used[i];
+        gate_pool_destroy(&pools[i]);
+    }
+    return (double)sum / 1e3 / (double)n;
+}
+
+static void s_spin_cost(void) {
+    double without = s_burn_us(0), with = s_burn_us(12);
+    double again = s_burn_us(0), with_again = s_burn_us(12);
+    double percent =
+        100 * (with + with_again - without - again) / (without + again);
+    printf(" \"spin\": {\"without_us\": %.2f, \"with_us\": %.2f, "
+           "\"percent\": %.2f},\n",
+           (without + again) / 2, (with + with_again) / 2, percent);
+    fprintf(stderr,
+            "CPU of a 60 us job: %.2f us without spin, %.2f with: %+.2f %%\n",
+            (without + again) / 2, (with + with_again) / 2, percent);
+}
+
 /* ---- the table ----------------------------------------------------------- */
 typedef struct s_load {
     const char *name;
@@ -473,6 +536,8 @@ int main(int argc, char **argv) {
             strcmp(argv[2], loads[i].name) == 0)
             s_row(&loads[i], kind);
     gate_pool_destroy(&s_ours);
+    if (argc <= 2 || strcmp(argv[2], "spin") == 0)
+        s_spin_cost();
     if (argc <= 2)
         s_births();
     else

@@ -97,7 +97,8 @@ def main():
     for kind in OURS:
         show(kind + " /", PEERS, [(name, row["ratios_" + kind])
                                   for name, row in table.items()])
-    print(json.dumps({"loads": table, "birth_us": ours["birth_us"]}))
+    print(json.dumps({"loads": table, "birth_us": ours["birth_us"],
+                      "spin": ours["spin"]}))
 
 
 if __name__ == "__main__":

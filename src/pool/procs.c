@@ -17,7 +17,6 @@
 #include "wait.h"
 
 #define DIRECT_MAX 65536 /* larger payloads are copied by the dispatcher */
-#define SPIN_NS 12000
 #define WORKERS_MAX 1024
 
 static gi_procs_t *s_of(gate_pool_t *pool) { return pool->impl; }
@@ -371,7 +370,7 @@ static gate_err_t s_config(gi_procs_t *p) {
     gi_worker_config_t *c = &p->config;
     c->cells = (uint32_t)s->process_ring;
     c->lane_bytes = (uint64_t)s->process_slab_bytes / 2;
-    c->spin_ns = SPIN_NS;
+    c->spin_ns = (uint32_t)s->process_spin_us * 1000;
     c->result_max = p->result_max;
     c->str_max = s->msgpack_str_max;
     c->bin_max = s->msgpack_bin_max;
