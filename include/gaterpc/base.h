@@ -41,6 +41,7 @@ typedef struct gate_stream gate_stream_t;     /* stream.h */
 typedef struct gate_dict gate_dict_t;         /* dict.h */
 typedef struct gate_queue gate_queue_t;       /* queue.h */
 typedef struct gate_pool gate_pool_t;         /* pool.h */
+typedef struct gate_shared gate_shared_t;     /* shared.h */
 typedef struct gate_call gate_call_t;         /* call.h */
 typedef struct gate_huge gate_huge_t;         /* huge.h */
 typedef struct gate_service gate_service_t;   /* service.h */

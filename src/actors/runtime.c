@@ -166,8 +166,11 @@ gate_pool_t *gate_pool_custom(gate_runtime_t *rt, gate_submit_fn *submit,
 
 gate_queue_t *gate_queue_new(gate_runtime_t *rt, size_t n_items,
                              size_t size_bytes) {
-    gi_pool_base_t base = {.settings = rt->settings, .runtime = rt};
-    return gi_queue_new(&base, n_items, size_bytes);
+    gi_pool_base_t base = s_base(rt);
+    gate_queue_t *queue = gi_queue_new(&base, n_items, size_bytes);
+    if (!queue) /* it has not taken the reference */
+        gi_runtime_release(rt);
+    return queue;
 }
 
 /* A default pool is the runtime's own and holds no reference to it. */

@@ -26,6 +26,11 @@ typedef struct gi_call_ops {
                       gate_arg_t args, gate_then_fn *then);
     bool (*cancelled)(gate_call_t *self);
     gi_slot_queue_fn *queue; /* resolves queue arguments; ctx = the call */
+    /* Puts bytes in the place of references among the decoded arguments. */
+    gate_err_t (*refer)(gate_call_t *self);
+    /* Memory for a result of so many bytes that is read where it is; NULL: it
+     * must be copied. */
+    void *(*lend)(gate_call_t *self, size_t size);
     /* Where gate_raise was called; out is "" before. */
     void (*traceback)(gate_call_t *self, char *out, size_t room);
     const struct gi_huge_ops *huge; /* huge results (huge_feed.h) */
@@ -48,6 +53,7 @@ struct gate_call {
     bool decoded;       /* args, kwargs are valid */
     bool packed;        /* the user has a packer onto out */
     bool answered;      /* gate_return stored a result */
+    bool lent;          /* it lies in what ops->lend gave */
     bool streamed;      /* gate_yield was called */
     bool huge;          /* its result is a huge one that was begun */
     msgpack_zone *zone; /* of args and kwargs; reused */

@@ -5,6 +5,7 @@
 #define GI_POOL_H
 
 #include <gaterpc/pool.h>
+#include "shm.h"
 #include "threads.h"
 #include "value.h"
 
@@ -19,6 +20,9 @@ typedef struct gi_sink {
                  const gate_error_t *err);
     /* Items may be parts of a huge result (huge_feed.h). */
     bool huge;
+    /* Instead of done: a result that is a bin and lies in shared memory;
+     * shared: release it. NULL member: done gets a packed copy. */
+    void (*lent)(void *ctx, gi_run_t *run);
 } gi_sink_t;
 
 typedef struct gi_request {
@@ -34,6 +38,9 @@ typedef struct gi_request {
     const char *user;                  /* gate_call_user; copied */
     struct gate_queue *const *queues;  /* that args refer to (procs.h) */
     size_t n_queues;
+    gi_run_t *const *runs; /* that args refer to, and where in them */
+    const gi_run_ref_t *run_refs;
+    size_t n_runs;
     const gi_sink_t *sink;
     void *ctx;
 } gi_request_t;

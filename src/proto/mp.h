@@ -164,13 +164,17 @@ static inline void gi_mp_put_str(gi_buf_t *to, const void *data, size_t n) {
     gi_buf_append(to, data, n);
 }
 
-static inline void gi_mp_put_bin(gi_buf_t *to, const void *data, size_t n) {
+static inline void gi_mp_put_bin_head(gi_buf_t *to, size_t n) {
     if (n <= UINT8_MAX)
         gi_mp_put_be(to, 0xc4, n, 1);
     else if (n <= UINT16_MAX)
         gi_mp_put_be(to, 0xc5, n, 2);
     else
         gi_mp_put_be(to, 0xc6, n, 4);
+}
+
+static inline void gi_mp_put_bin(gi_buf_t *to, const void *data, size_t n) {
+    gi_mp_put_bin_head(to, n);
     gi_buf_append(to, data, n);
 }
 

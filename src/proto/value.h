@@ -23,6 +23,10 @@ gate_err_t gi_value_take_huge(const void *data, size_t size,
                               gi_release_fn *release, void *hint,
                               const gate_settings_t *settings,
                               gate_value_t **out) GATE_MUST;
+/* A bin of bytes that are borrowed until release(hint); never NULL data. NULL:
+ * no memory, nothing was taken. */
+gate_value_t *gi_value_bin(const void *data, size_t size,
+                           gi_release_fn *release, void *hint);
 /* From now on release(hint) runs when the value dies. */
 void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint);
 /* Scans and decodes into zone (which the caller reuses), hooks applied; strings

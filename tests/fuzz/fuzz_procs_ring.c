@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint64_t lane_tail = 0;
     uint32_t tail = 0;
     memset(&reader, 0, sizeof reader);
-    gi_rsp_reset(&reader, &shm, RESULT_MAX);
+    gi_rsp_reset(&reader, &shm, NULL, RESULT_MAX);
     while (p < end && !reader.lie) {
         unsigned step = 1 + (unsigned)(*p & 7);
         for (unsigned i = 0; i < step && p < end; i++)
