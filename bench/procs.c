@@ -3,8 +3,8 @@
  * services use it (submit and sink), as users do (gate_submit and futures), and
  * a prefork pool over pipes, in one run; and what a worker's birth takes, also
  * from a parent with 1 GiB resident. bench_procs [size]   about size * 20 ms
- * for each figure, default 50; a second argument picks one load. JSON on
- * stdout; procs_peers.py adds Python's pools. */
+ * for each figure, default 50; a second argument picks one load, a third one
+ * kind of pool. JSON on stdout; procs_peers.py adds Python's pools. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <gaterpc.h>
 #include "clock.h"
@@ -124,6 +125,80 @@ static double s_futures(gate_pool_t *pool, size_t size, size_t window) {
         gate_future_destroy(&f[i]);
     }
     free(data);
+    return (double)n * 1e9 / (double)(gi_clock_ns() - began);
+}
+
+/* As a program with an event loop does: callbacks on its own thread. */
+static size_t s_back;
+
+static void s_came(void *ctx, gate_err_t e, const gate_value_t *value) {
+    (void)ctx;
+    if (e || !value)
+        abort();
+    s_back++;
+}
+
+static double s_queue(gate_pool_t *pool, size_t size, size_t window) {
+    gate_cq_t *cq = gate_cq_new();
+    char *data = calloc(1, size);
+    int64_t began = gi_clock_ns();
+    size_t n = 0;
+    s_back = 0;
+    while (gi_clock_ns() - began < s_span_ns || s_back < n) {
+        bool more = gi_clock_ns() - began < s_span_ns;
+        for (; more && n - s_back < window; n++) {
+            gate_future_t *f =
+                gate_submit(pool, echo, ((gate_bytes_t){data, size}));
+            gate_future_then(&f, cq, s_came, NULL);
+        }
+        gate_cq_wait(cq, window, 1000);
+    }
+    gate_cq_destroy(&cq);
+    free(data);
+    return (double)n * 1e9 / (double)(gi_clock_ns() - began);
+}
+
+/* Built in place, read in place, both ways: what is touched is a stamp at both
+ * ends. */
+static gate_err_t turn(gate_call_t *call) {
+    gate_bytes_t b;
+    void *out;
+    gate_err_t e = gate_args(call, &b);
+    if (!e)
+        e = gate_return_shared(call, b.size, &out);
+    if (e)
+        return e;
+    memcpy(out, b.data, 8);
+    memcpy((char *)out + b.size - 8, (const char *)b.data + b.size - 8, 8);
+    return GATE_OK;
+}
+
+static void s_turned(gate_future_t **f, size_t size, size_t number) {
+    gate_bytes_t b;
+    if (gate_future_wait(*f, 10000, &b) || b.size != size ||
+        memcmp(b.data, &number, sizeof number) != 0)
+        abort();
+    gate_future_destroy(f);
+}
+
+static double s_zero(gate_pool_t *pool, size_t size, size_t window) {
+    gate_future_t *f[256] = {0};
+    int64_t began = gi_clock_ns();
+    size_t n = 0;
+    for (; gi_clock_ns() - began < s_span_ns; n++) {
+        if (f[n % window])
+            s_turned(&f[n % window], size, n - window);
+        gate_shared_t *s = gate_shared_new(pool, size);
+        if (!s)
+            abort();
+        char *data = gate_shared_data(s);
+        memcpy(data, &n, sizeof n);
+        memcpy(data + size - sizeof n, &n, sizeof n);
+        f[n % window] = gate_submit(pool, turn, gate_shared_arg(s));
+        gate_shared_destroy(&s);
+    }
+    for (size_t i = n < window ? 0 : n - window; i < n; i++)
+        s_turned(&f[i % window], size, i);
     return (double)n * 1e9 / (double)(gi_clock_ns() - began);
 }
 
@@ -322,42 +397,151 @@ static void s_births(void) {
     free(big);
 }
 
+/* ---- what spinning costs ------------------------------------------------- */
+/* Works for so long on its CPU clock, gives all that its process has used. */
+static gate_err_t burn(gate_call_t *call) {
+    struct timespec t;
+    int64_t until = 0, now = 0, ns;
+    gate_err_t e = gate_args(call, &ns);
+    if (e)
+        return e;
+    do {
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+        now = t.tv_sec * 1000000000LL + t.tv_nsec;
+        until = until ? until : now + ns;
+    } while (now < until);
+    return gate_return(call, now);
+}
+
+/* The CPU time of workers for each job of 60 us. As many workers as cores, each
+ * waits after each job. */
+static double s_burn_us(int spin_us) {
+    enum { MAX = 64 };
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    gate_pool_t *pools[MAX];
+    gate_future_t *f[MAX];
+    int64_t used[MAX] = {0}, sum = 0;
+    long n = 0, workers = sysconf(_SC_NPROCESSORS_ONLN);
+    workers = workers > MAX ? MAX : workers;
+    gate_settings_set(settings, "process_spin_us", spin_us);
+    for (long i = 0; i < workers; i++) {
+        gi_pool_base_t base = {.settings = settings};
+        gate_pool_options_t o = {.name = "burn", .workers = 1};
+        if (!(pools[i] = gi_pool_procs(&base, &o)))
+            abort();
+    }
+    for (int64_t began = gi_clock_ns(); gi_clock_ns() - began < s_span_ns;) {
+        for (long i = 0; i < workers; i++)
+            f[i] = gate_submit(pools[i], burn, 60000L);
+        for (long i = 0; i < workers; i++, n++) {
+            if (gate_future_wait(f[i], 10000, &used[i]))
+                abort();
+            gate_future_destroy(&f[i]);
+        }
+    }
+    for (long i = 0; i < workers; i++) {
+        sum += used[i];
+        gate_pool_destroy(&pools[i]);
+    }
+    return (double)sum / 1e3 / (double)n;
+}
+
+static void s_spin_cost(void) {
+    double without = s_burn_us(0), with = s_burn_us(12);
+    double again = s_burn_us(0), with_again = s_burn_us(12);
+    double percent =
+        100 * (with + with_again - without - again) / (without + again);
+    printf(" \"spin\": {\"without_us\": %.2f, \"with_us\": %.2f, "
+           "\"percent\": %.2f},\n",
+           (without + again) / 2, (with + with_again) / 2, percent);
+    fprintf(stderr,
+            "CPU of a 60 us job: %.2f us without spin, %.2f with: %+.2f %%\n",
+            (without + again) / 2, (with + with_again) / 2, percent);
+}
+
+/* ---- the table ----------------------------------------------------------- */
+typedef struct s_load {
+    const char *name;
+    size_t size;
+    unsigned window;
+} s_load_t;
+
+static gate_pool_t *s_ours;
+
+static double s_run_sink(const s_load_t *l) {
+    return s_sink(s_ours, l->size, l->window);
+}
+static double s_run_future(const s_load_t *l) {
+    return s_futures(s_ours, l->size, l->window);
+}
+static double s_run_queue(const s_load_t *l) {
+    return s_queue(s_ours, l->size, l->window);
+}
+static double s_run_zero(const s_load_t *l) {
+    return s_zero(s_ours, l->size, l->window);
+}
+static double s_run_pipes(const s_load_t *l) {
+    return s_pipes(l->size, (int)l->window, false);
+}
+static double s_run_batched(const s_load_t *l) {
+    return s_pipes(l->size, (int)l->window, true);
+}
+
+static const struct {
+    const char *name;
+    double (*run)(const s_load_t *load);
+} s_kinds[] = {{"sink", s_run_sink},   {"future", s_run_future},
+               {"queue", s_run_queue}, {"zero_copy", s_run_zero},
+               {"pipes", s_run_pipes}, {"pipes_batched", s_run_batched}};
+#define N_KINDS (sizeof s_kinds / sizeof *s_kinds)
+
+static void s_row(const s_load_t *load, const char *kind) {
+    fprintf(stderr, "%-10s", load->name);
+    printf(" \"%s\": {", load->name);
+    const char *comma = "";
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if (kind && strcmp(kind, s_kinds[i].name) != 0)
+            continue;
+        double rate = s_kinds[i].run(load);
+        fprintf(stderr, " %14.0f", rate);
+        printf("%s\"%s\": %.0f", comma, s_kinds[i].name, rate);
+        comma = ", ";
+    }
+    fprintf(stderr, "\n");
+    printf("},\n");
+}
+
 int main(int argc, char **argv) {
-    static const struct {
-        const char *name;
-        size_t size;
-        unsigned window;
-    } loads[] = {{"64x1", 64, 1},
-                 {"64x16", 64, 16},
-                 {"64x256", 64, 256},
-                 {"4096x256", 4096, 256},
-                 {"1Mx16", 1 << 20, 16}};
+    static const s_load_t loads[] = {{"64x1", 64, 1},
+                                     {"64x16", 64, 16},
+                                     {"64x256", 64, 256},
+                                     {"4096x256", 4096, 256},
+                                     {"1Mx16", 1 << 20, 16}};
     int size = argc > 1 ? atoi(argv[1]) : 50;
+    const char *kind = argc > 3 ? argv[3] : NULL;
     s_span_ns = (int64_t)(size > 0 ? size : 50) * 20000000;
     if (gate_process_init() != GATE_OK) {
         fprintf(stderr, "%s\n", gate_error()->text);
         return 1;
     }
-    gate_pool_t *pool = s_pool(WORKERS);
-    fprintf(stderr, "%-10s %12s %12s %12s %12s\n", "echoes/s", "sink", "future",
-            "pipes", "batched");
+    s_ours = s_pool(WORKERS);
+    fprintf(stderr, "%-10s", "echoes/s");
+    for (size_t i = 0; i < N_KINDS; i++)
+        if (!kind || strcmp(kind, s_kinds[i].name) == 0)
+            fprintf(stderr, " %14s", s_kinds[i].name);
+    fprintf(stderr, "\n");
     printf("{\n");
-    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
-        if (argc > 2 && strcmp(argv[2], loads[i].name) != 0)
-            continue;
-        double sink = s_sink(pool, loads[i].size, loads[i].window);
-        double future = s_futures(pool, loads[i].size, loads[i].window);
-        double pipes = s_pipes(loads[i].size, (int)loads[i].window, false);
-        double batched = s_pipes(loads[i].size, (int)loads[i].window, true);
-        fprintf(stderr, "%-10s %12.0f %12.0f %12.0f %12.0f\n", loads[i].name,
-                sink, future, pipes, batched);
-        printf(" \"%s\": {\"sink\": %.0f, \"future\": %.0f, \"pipes\": %.0f, "
-               "\"pipes_batched\": %.0f},\n",
-               loads[i].name, sink, future, pipes, batched);
-    }
-    gate_pool_destroy(&pool);
+    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++)
+        if (argc <= 2 || strcmp(argv[2], "all") == 0 ||
+            strcmp(argv[2], loads[i].name) == 0)
+            s_row(&loads[i], kind);
+    gate_pool_destroy(&s_ours);
+    if (argc <= 2 || strcmp(argv[2], "spin") == 0)
+        s_spin_cost();
     if (argc <= 2)
         s_births();
+    else
+        printf(" \"birth_us\": null\n");
     printf("}\n");
     return 0;
 }

@@ -25,16 +25,18 @@ endforeach()
 if(TARGET gate)
   set(fault ${CMAKE_CURRENT_SOURCE_DIR}/tests/fault)
   add_library(gate_fault STATIC ${fault}/child.c ${fault}/ledger.c
-    ${fault}/lanes.c)
+    ${fault}/lanes.c ${fault}/chaos.c)
   target_compile_options(gate_fault PUBLIC -iquote ${fault})
   target_link_libraries(gate_fault PUBLIC gate_options gaterpc gate_msgpack
     Threads::Threads)
+  add_library(gate_clock MODULE ${fault}/clock_shim.c) # preloaded
+  set(preload_fault_clock $<TARGET_FILE:gate_clock>)
   file(GLOB tests CONFIGURE_DEPENDS tests/fault/fault_*.c)
   foreach(source ${tests})
     get_filename_component(name ${source} NAME_WE)
     add_executable(${name} ${source})
     target_link_libraries(${name} PRIVATE gate_fault)
     gate_test(${name} fault 300 ${CMAKE_COMMAND} -E env GATE_SLOW=${slow}
-      $<TARGET_FILE:${name}> $<TARGET_FILE:gate>)
+      $<TARGET_FILE:${name}> $<TARGET_FILE:gate> ${preload_${name}})
   endforeach()
 endif()

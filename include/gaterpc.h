@@ -23,6 +23,7 @@
 #include <gaterpc/dict.h>
 #include <gaterpc/queue.h>
 #include <gaterpc/pool.h>
+#include <gaterpc/shared.h>
 #include <gaterpc/call.h>
 #include <gaterpc/huge.h>
 #include <gaterpc/service.h>

@@ -41,6 +41,7 @@ typedef struct gate_stream gate_stream_t;     /* stream.h */
 typedef struct gate_dict gate_dict_t;         /* dict.h */
 typedef struct gate_queue gate_queue_t;       /* queue.h */
 typedef struct gate_pool gate_pool_t;         /* pool.h */
+typedef struct gate_shared gate_shared_t;     /* shared.h */
 typedef struct gate_call gate_call_t;         /* call.h */
 typedef struct gate_huge gate_huge_t;         /* huge.h */
 typedef struct gate_service gate_service_t;   /* service.h */
@@ -59,7 +60,8 @@ GATE_API const char *gate_version(void);
 
 GATE_END_DECLS
 
-/* ---- macro plumbing: lists of 1..10 items (more: the function below it) --- */
+/* ---- macro plumbing: lists of 1..10 items (more: the function below it) ---
+ */
 #define GATE_CAT_(a, b) a##b
 #define GATE_CAT(a, b) GATE_CAT_(a, b)
 #define GATE_N_(a, b, c, d, e, f, g, h, i, j, k, n, ...) n
@@ -79,13 +81,13 @@ GATE_END_DECLS
 #define GATE_T1 gate_slot_t
 #define GATE_NIL0 gate_null(NULL)
 #define GATE_NIL1 gate_onone(NULL)
-#define GATE_ARR(m, k, ...)                                                    \
-    ((const GATE_CAT(GATE_T, k)[]){                                            \
-        GATE_CAT(GATE_NIL, k),                                                 \
+#define GATE_ARR(m, k, ...)         \
+    ((const GATE_CAT(GATE_T, k)[]){ \
+        GATE_CAT(GATE_NIL, k),      \
         GATE_CAT(GATE_M, GATE_N(__VA_ARGS__))(m, __VA_ARGS__)})
 /* The arguments after the first, as "array, count". */
 #define GATE_R1(a) ((const gate_arg_t[]){gate_null(NULL)}), 0
-#define GATE_R(a, ...)                                                         \
+#define GATE_R(a, ...) \
     GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__)
 #define GATE_R2 GATE_R
 #define GATE_R3 GATE_R

@@ -24,7 +24,8 @@ GATE_API void gate_runtime_destroy(gate_runtime_t **self_p);
 /* Reports what stuck in the settings, starts the log actor, checks limits.
  * Children start it by themselves when you have not. */
 GATE_API gate_err_t gate_runtime_start(gate_runtime_t *self) GATE_MUST;
-/* Waits for SIGTERM or SIGINT (taken only inside this call), then drains every
+/* Waits for SIGTERM or SIGINT (taken only inside this call), or until each of
+ * its services was told to drain (gate drain), then drains every
  * broker and service of the runtime; a second signal stops at once. Returns
  * the exit code, 0. Call it from main, with no other signal handling. */
 GATE_API int gate_runtime_wait(gate_runtime_t *self);
@@ -33,7 +34,8 @@ GATE_API int gate_runtime_wait(gate_runtime_t *self);
 GATE_API gate_pool_t *gate_runtime_threads(gate_runtime_t *self);
 GATE_API gate_pool_t *gate_runtime_procs(gate_runtime_t *self);
 /* Borrows: the runtime's own copy. */
-GATE_API const gate_settings_t *gate_runtime_settings(const gate_runtime_t *self);
+GATE_API const gate_settings_t *
+gate_runtime_settings(const gate_runtime_t *self);
 
 GATE_END_DECLS
 

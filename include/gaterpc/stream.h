@@ -22,7 +22,8 @@ GATE_API gate_err_t gate_stream_try_(gate_stream_t *self,
 /* Borrows: readable while an item, the end or an error waits. Made on first
  * use; -1 when no descriptor can be had. */
 GATE_API int gate_stream_fd(gate_stream_t *self);
-/* After GATE_OK: which input of a map the item answers; else items before it. */
+/* After GATE_OK: which input of a map the item answers; else items before it.
+ */
 GATE_API size_t gate_stream_index(const gate_stream_t *self);
 /* True when the answer was one plain result, given as the only item. Known
  * after the first next. */
@@ -37,7 +38,8 @@ GATE_API bool gate_stream_single(const gate_stream_t *self);
  * trusted). A room of 0 waits until it is known what comes. */
 GATE_API gate_err_t gate_stream_read(gate_stream_t *self, void *buf,
                                      size_t *size) GATE_MUST;
-/* All of them to fn, whose error ends it and is returned. GATE_OK at the end. */
+/* All of them to fn, whose error ends it and is returned. GATE_OK at the end.
+ */
 typedef gate_err_t gate_piece_fn(void *ctx, const void *data, size_t size);
 GATE_API gate_err_t gate_stream_to_fn(gate_stream_t *self, gate_piece_fn *fn,
                                       void *ctx) GATE_MUST;

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "registry.h"
+#include "zap_impl.h"
 
 #define S_PART "broker"
 #define S_MAILBOX 64 /* nobody posts here; commands come by the pipe */
@@ -69,6 +70,8 @@ gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
     gi_lock_init(&self->lock);
     snprintf(self->inside, sizeof self->inside, "inproc://gate-broker-%p",
              (void *)self);
+    if (self->settings->broker_zap)
+        gate_broker_use_zap(self, self->settings->broker_zap, NULL);
     if (self->settings->broker_curve_cert)
         gate_broker_curve(self, self->settings->broker_curve_cert,
                           self->settings->broker_curve_allow);
@@ -101,19 +104,26 @@ void gate_broker_methods(gate_broker_t *self, const gate_method_t *table,
     *at = m;
 }
 
-void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
-                         const char *domain) {
-    (void)zap_endpoint, (void)domain;
-    s_stick(self, gi_err(GATE_NOTIMPL, "broker: in-band authentication is not "
-                                       "available in this build"));
-}
-
 static void s_set_text(gate_broker_t *self, char **to, const char *text) {
     char *copy = text ? gi_mem_strdup(text) : NULL;
     if (text && copy == NULL)
         s_stick(self, gi_err(GATE_NOMEM, "broker: no memory"));
     gi_mem_free(*to);
     *to = copy;
+}
+
+void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
+                         const char *domain) {
+    char standard[GI_BROKER_ENDPOINT_MAX];
+    if (!s_building(self, "use_zap"))
+        return;
+    if (zap_endpoint == NULL) {
+        gi_zap_endpoint(self->settings, standard, sizeof standard);
+        zap_endpoint = standard;
+    }
+    s_set_text(self, &self->zap, zap_endpoint);
+    s_set_text(self, &self->zap_domain,
+               domain ? domain : self->settings->zap_default_domain);
 }
 
 void gate_broker_curve(gate_broker_t *self, const char *cert_file,
@@ -198,6 +208,8 @@ void gate_broker_destroy(gate_broker_t **self_p) {
     if (self->actor)
         s_halt(self);
     s_free_lists(self);
+    gi_mem_free(self->zap);
+    gi_mem_free(self->zap_domain);
     gi_mem_free(self->curve_cert);
     gi_mem_free(self->curve_allowed);
     gi_error_fini(&self->stuck);
@@ -229,6 +241,8 @@ static gate_client_t *s_new_client(gate_broker_t *self) {
     if (gi_actor_command(self->actor, "INSIDE", NULL, NULL) != GATE_OK)
         return NULL;
     gate_client_t *client = gate_client_new(self->rt);
+    if (client && self->zap)
+        gate_client_plain(client, GI_BROKER_SELF, self->password);
     if (client && gate_client_connect(client, self->inside) != GATE_OK)
         gate_client_destroy(&client);
     return client;

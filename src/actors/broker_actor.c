@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "clock.h"
 #include "identity.h"
@@ -24,7 +25,7 @@
  * ------------------------------------------------------------------- */
 static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     gate_broker_t *self = ctx;
-    return gi_frames_send(self->sides[socket].sock.raw, frames);
+    return gi_sock_send(&self->sides[socket].sock, frames);
 }
 
 /* Only what zauth said is believed: with CURVE it says something about every
@@ -37,7 +38,16 @@ static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     return key ? gi_curve_name(self->names, key, now_ms) : "";
 }
 
-static const gi_broker_effects_t s_effects = {.send = s_send, .user = s_user};
+static int s_ask(void *ctx, gi_frames_t *frames) {
+    gate_broker_t *self = ctx;
+    return gi_sock_send(&self->zap_sock, frames);
+}
+
+/* Without a transport that knows users nobody is asked per message. */
+static const gi_broker_effects_t s_effects = {.send = s_send, .ask = s_ask},
+                                 s_effects_users = {.send = s_send,
+                                                    .ask = s_ask,
+                                                    .user = s_user};
 
 /* ---- passes
  * --------------------------------------------------------------------- */
@@ -48,34 +58,56 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
     int64_t n = 0;
     *empty = false;
     for (; n < self->settings->batch_max; n++) {
-        int rc = gi_frames_recv(side->sock.raw, &self->in,
-                                max < S_FRAMES_MAX ? max : S_FRAMES_MAX);
+        int rc = gi_sock_recv(&side->sock, &self->in,
+                              max < S_FRAMES_MAX ? max : S_FRAMES_MAX);
         if (rc == 0) {
             *empty = true;
             break;
         }
-        if (rc < 0)
+        if (rc < 0) {
             gi_broker_core_oversized(self->core);
-        else
-            gi_broker_core_message(self->core, side->number, &self->in,
-                                   gi_frame_srcfd(&self->in.f[0]), now_ms);
+            continue;
+        }
+        int fd = gi_frame_srcfd(&self->in.f[0]);
+        gi_guard_delivered(&self->guard, &self->in, fd);
+        gi_broker_core_message(self->core, side->number, &self->in, fd, now_ms);
     }
     return n > 0;
 }
 
-static void s_read_events(gi_broker_side_t *side) {
+/* One too many is shut down: libzmq sees an end and closes it. */
+static void s_accepted(gate_broker_t *self, int fd) {
+    int64_t max = self->settings->connections_max;
+    if (++self->n_connections <= max || max == 0)
+        return;
+    shutdown(fd, SHUT_RDWR);
+    gi_broker_core_connection_refused(self->core);
+}
+
+static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
+                          int64_t now_ms) {
     int event, value;
     while (side->n_closed < GI_BROKER_CLOSED_MAX &&
            gi_sock_event(&side->sock, &event, &value))
-        if (event == ZMQ_EVENT_DISCONNECTED)
+        if (event == ZMQ_EVENT_ACCEPTED) {
+            gi_guard_accepted(&self->guard, side->number, value, now_ms);
+            s_accepted(self, value);
+        } else if (event == ZMQ_EVENT_ACCEPT_FAILED) {
+            gi_guard_exhausted(&self->guard);
+        } else if (event == ZMQ_EVENT_DISCONNECTED) {
+            gi_guard_closed(&self->guard, side->number, value);
             side->closed[side->n_closed++] = value;
+            side->sock.maybe = true; /* its last messages come first */
+            self->n_connections -= self->n_connections > 0;
+        }
 }
 
-static bool s_side(gate_broker_t *self, gi_broker_side_t *side,
-                   int64_t now_ms) {
+static bool s_side(gate_broker_t *self, gi_broker_side_t *side, int64_t now_ms,
+                   bool *all_read) {
     bool empty;
-    s_read_events(side);
+    s_read_events(self, side, now_ms);
     bool any = s_drain_side(self, side, now_ms, &empty);
+    *all_read &= empty;
     if (!empty || side->n_closed == 0)
         return any;
     while (side->n_closed > 0)
@@ -84,12 +116,28 @@ static bool s_side(gate_broker_t *self, gi_broker_side_t *side,
     return true;
 }
 
+static bool s_verdicts(gate_broker_t *self, int64_t now_ms) {
+    int64_t n = 0;
+    for (; self->zap_sock.raw && n < self->settings->batch_max; n++) {
+        int rc = gi_sock_recv(&self->zap_sock, &self->in, S_FRAMES_MAX);
+        if (rc == 0)
+            break;
+        if (rc > 0)
+            gi_broker_core_verdict(self->core, &self->in, now_ms);
+    }
+    return n > 0;
+}
+
 static bool s_work(void *ctx, int64_t now_ms) {
     gate_broker_t *self = ctx;
     bool any = gi_broker_core_retry(self->core, S_RETRY_MAX, now_ms);
     any |= gi_broker_core_tick(self->core, now_ms);
+    any |= s_verdicts(self, now_ms);
+    bool all_read = true;
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
-        any |= s_side(self, &self->sides[i], now_ms);
+        any |= s_side(self, &self->sides[i], now_ms, &all_read);
+    gi_guard_look(&self->guard, all_read, now_ms);
+    gi_broker_core_guarded(self->core, self->guard.n_cut, self->guard.n_shut);
     return any;
 }
 
@@ -98,17 +146,15 @@ static int64_t s_next(void *ctx, int64_t now_ms) {
     int64_t next = gi_broker_core_next(self->core);
     if (gi_broker_core_blocked(self->core) && next > now_ms + S_RETRY_MS)
         next = now_ms + S_RETRY_MS;
-    return next;
+    int64_t look = gi_guard_next(&self->guard);
+    return look < next ? look : next;
 }
 
-static size_t s_fds(void *ctx, struct pollfd *out, size_t max) {
+static void s_fds(void *ctx, gi_polled_t *polled) {
     gate_broker_t *self = ctx;
-    size_t n = 0;
-    for (unsigned i = 0; i < GI_BROKER_SIDES && n + 2 <= max; i++) {
-        out[n++] = (struct pollfd){self->sides[i].sock.fd, POLLIN, 0};
-        out[n++] = (struct pollfd){self->sides[i].sock.monitor_fd, POLLIN, 0};
-    }
-    return n;
+    for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
+        gi_sock_poll(&self->sides[i].sock, polled);
+    gi_sock_poll(&self->zap_sock, polled);
 }
 
 static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {
@@ -121,10 +167,12 @@ static void s_option(gi_sock_t *sock, int option, int value) {
     zmq_setsockopt(sock->raw, option, &value, sizeof value);
 }
 
-static gate_err_t s_bind(gi_broker_side_t *side,
+static gate_err_t s_bind(gate_broker_t *self, gi_broker_side_t *side,
                          gi_broker_endpoint_t *endpoint) {
-    return gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
-                        sizeof endpoint->bound, &endpoint->listener_fd);
+    gate_err_t e = gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
+                                sizeof endpoint->bound, &endpoint->listener_fd);
+    gi_guard_listener(&self->guard, endpoint->listener_fd);
+    return e;
 }
 
 /* ROUTER_HANDOVER lets a worker come back under its identity; at the frontend
@@ -141,10 +189,27 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
         return e;
     s_option(&side->sock, ZMQ_ROUTER_MANDATORY, 1);
     s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
-    e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED);
+    e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED |
+                                       ZMQ_EVENT_ACCEPT_FAILED);
     for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
-        e = s_bind(side, p);
+        e = s_bind(self, side, p);
     return e;
+}
+
+/* The questions wait in the socket while the service is away: it may come back
+ * within zap_reply_timeout. */
+static gate_err_t s_open_zap(gate_broker_t *self) {
+    unsigned char random[16];
+    gi_random(random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(self->password + 2 * i, 3, "%02x", random[i]);
+    gate_err_t e = gi_sock_open(&self->zap_sock, ZMQ_DEALER,
+                                (gate_bytes_t){"", 0}, self->settings);
+    if (!e)
+        e = gi_sock_connect(&self->zap_sock, self->zap);
+    return e ? e
+             : gi_broker_core_zap(self->core, self->zap_domain, GI_BROKER_SELF,
+                                  self->password);
 }
 
 static gate_err_t s_make_core(gate_broker_t *self) {
@@ -153,10 +218,16 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     gate_err_t e = GATE_OK;
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
-    self->core =
-        gi_broker_core_new(self->settings, id, &s_effects, self, gi_clock_ms());
+    self->core = gi_broker_core_new(self->settings, id,
+                                    self->names || *self->settings->local_user
+                                        ? &s_effects_users
+                                        : &s_effects,
+                                    self, gi_clock_ms());
     if (self->core == NULL)
         return gi_err(GATE_NOMEM, "no memory for a broker");
+    gi_broker_core_access(self->core, gi_runtime_access(self->rt));
+    if (self->zap)
+        e = s_open_zap(self);
     for (gi_broker_methods_t *m = self->methods; m && !e; m = m->next)
         e = gi_broker_core_methods(self->core, m->table, m->ctx, self->rt);
     return e;
@@ -190,9 +261,11 @@ static void s_close(gate_broker_t *self) {
             p->listener_fd = -1;
         }
     }
+    gi_guard_fini(&self->guard);
     gi_frames_close(&self->in);
     gi_broker_core_destroy(&self->core);
     gi_curve_names_destroy(&self->names);
+    gi_sock_close(&self->zap_sock);
     if (self->authority)
         gi_curve_authority_release();
     self->authority = false;
@@ -211,6 +284,8 @@ static gate_err_t s_trust(gate_broker_t *self) {
 static gate_err_t s_start(void *ctx) {
     gate_broker_t *self = ctx;
     gate_err_t e = s_trust(self);
+    gi_guard_init(&self->guard, self->settings, self->curve_cert != NULL,
+                  gi_clock_ms());
     if (!e)
         e = s_make_core(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES && !e; i++)

@@ -68,6 +68,9 @@ gi_broker_call_t *gi_broker_call_new(gi_broker_core_t *core,
     }
     call->client = client;
     call->service = service;
+    call->ext_ms = core->now_ms;
+    call->attempt = 1;
+    call->user = gi_broker_user_share(core->user);
     call->deadline.due = GI_DUE_CALL;
     gi_link_init(&call->of_owner);
     gi_link_init(&call->of_client);
@@ -97,11 +100,13 @@ void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call) {
         gi_broker_message_unqueue(core, call->worker->peer, call->request);
     if (call->request)
         gi_broker_message_free(core, call->request);
+    gi_broker_again_forget(core, call);
     if (call->worker)
         s_release(core, call);
     gi_link_remove(&call->of_owner);
     gi_link_remove(&call->of_client);
     call->client->n_calls--;
+    gi_broker_user_drop(core, call->user);
     gi_table_remove(&core->calls, &call->node);
     core->n_calls--;
     if (call->id != call->id_inline)
@@ -256,6 +261,7 @@ static void s_cancel_at_worker(gi_broker_core_t *core, gi_broker_call_t *call) {
 
 void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call) {
     call->muted = true;
+    gi_broker_again_forget(core, call);
     if (call->worker && call->request == NULL)
         s_cancel_at_worker(core, call);
     else
@@ -362,6 +368,8 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
     }
     bool final = gi_body_is_final(kind);
     s_note_kind(call, kind);
+    if (!final)
+        gi_broker_again_forget(core, call); /* a stream has begun */
     if (call->muted)
         core->count.replies_late++;
     else

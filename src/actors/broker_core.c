@@ -21,6 +21,21 @@
 
 /* ---- life
  * --------------------------------------------------------------------- */
+static bool s_farewell(gi_broker_core_t *self) {
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    ext.drain = true;
+    return gi_ext_pack(&self->farewell, &ext) == GATE_OK;
+}
+
+static bool s_local_user(gi_broker_core_t *self) {
+    const char *name = self->settings->local_user;
+    if (*name)
+        self->local_user =
+            gi_broker_user_of(self, (gate_bytes_t){name, strlen(name)});
+    return !*name || self->local_user;
+}
+
 static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     gi_free_init(&self->free_calls, sizeof(gi_broker_call_t), S_KEEP_CALLS);
     gi_free_init(&self->free_peers, sizeof(gi_broker_peer_t), S_KEEP_PEERS);
@@ -36,12 +51,17 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     gi_link_init(&self->lost);
     gi_link_init(&self->redo);
     gi_link_init(&self->pumps);
+    gi_link_init(&self->idle_users);
+    gi_link_init(&self->believed);
+    gi_link_init(&self->judged);
     gi_ext_t ext;
     gi_ext_init(&ext);
     self->wheel = gi_wheel_new(now_ms);
     return self->wheel && gi_table_init(&self->calls, 1024) &&
            gi_table_init(&self->services, 64) &&
-           gi_ext_pack(&self->hello, &ext) == GATE_OK;
+           gi_table_init(&self->users, 64) && gi_table_init(&self->asks, 64) &&
+           s_local_user(self) && gi_ext_pack(&self->hello, &ext) == GATE_OK &&
+           s_farewell(self);
 }
 
 gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
@@ -112,6 +132,10 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
         gi_broker_service_free(
             self, GI_OF(self->order.next, gi_broker_service_t, order));
     gi_broker_gate_fini(self);
+    gi_broker_auth_fini(self);
+    gi_broker_users_fini(self);
+    gi_table_fini(&self->asks);
+    gi_frames_close(&self->late);
     gi_frames_close(&self->out);
     gi_table_fini(&self->calls);
     gi_table_fini(&self->services);
@@ -121,12 +145,16 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
     gi_free_fini(&self->free_large);
     gi_buf_fini(&self->body);
     gi_buf_fini(&self->hello);
+    gi_buf_fini(&self->farewell);
     gi_wheel_destroy(&self->wheel);
     gi_mem_free(self);
     *self_p = NULL;
 }
 
-void gi_broker_core_zap(gi_broker_core_t *self, bool on) { self->zap = on; }
+void gi_broker_core_access(gi_broker_core_t *self, const gi_access_t *access) {
+    self->access = access;
+    self->gate_ruled = gi_access_concerns(access, self->internal);
+}
 
 gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,
                                  unsigned *socket) {
@@ -171,6 +199,9 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
     case GI_DUE_PEER:
         gi_broker_peer_idle(self, GI_OF(timer, gi_broker_peer_t, idle));
         break;
+    case GI_DUE_ASK:
+        gi_broker_auth_due(self, timer);
+        break;
     case GI_DUE_SERVICE:
         gi_broker_service_idle(self, GI_OF(timer, gi_broker_service_t, idle));
         break;
@@ -208,6 +239,8 @@ static void s_settle(gi_broker_core_t *self) {
         else if (!gi_link_empty(&self->doomed))
             gi_broker_peer_settle(
                 self, GI_OF(self->doomed.next, gi_broker_peer_t, doomed));
+        else if (!gi_link_empty(&self->judged))
+            gi_broker_auth_go(self, gi_broker_auth_judged(self));
         else
             return;
     }
@@ -264,6 +297,10 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
         gi_broker_refuse(self, client, name, id, NULL, NULL);
         return;
     }
+    if ((service->ruled &&
+         !gi_broker_may(self, client, name, id, f[at->body])) ||
+        !gi_broker_rate(self, client, name, id))
+        return;
     gi_broker_call_t *call = gi_broker_call_new(self, client, service, id);
     if (call && s_compose_request(self, frames, at)) {
         gi_broker_dispatch(self, call);
@@ -276,6 +313,13 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
     else
         gi_broker_refuse(self, client, name, id, "MemoryError",
                          "The broker has no memory.");
+}
+
+static void s_gate(gi_broker_core_t *self, gi_broker_peer_t *client,
+                   const gate_bytes_t *f, const gi_mdp_request_t *at) {
+    gate_bytes_t name = f[at->service], id = f[at->request_id];
+    if (!self->gate_ruled || gi_broker_may(self, client, name, id, f[at->body]))
+        gi_broker_gate(self, client, name, id, &f[at->body], at->n_body);
 }
 
 static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
@@ -294,10 +338,17 @@ static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
     else if (f[at.service].size == self->internal.size &&
              memcmp(f[at.service].data, self->internal.data,
                     self->internal.size) == 0)
-        gi_broker_gate(self, client, f[at.service], f[at.request_id], body,
-                       at.n_body);
+        s_gate(self, client, f, &at);
     else
         s_request(self, client, frames, f, &at);
+}
+
+void gi_broker_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                     gi_frames_t *frames) {
+    if (core->sockets[peer->socket].backend)
+        gi_broker_worker_message(core, peer, frames);
+    else
+        s_client_message(core, peer, frames);
 }
 
 /* ---- events
@@ -316,10 +367,23 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
     if (moved && peer->worker)
         gi_broker_worker_lose(self, peer->worker,
                               "its connection was replaced");
-    if (self->sockets[socket].backend)
-        gi_broker_worker_message(self, peer, frames);
-    else
-        s_client_message(self, peer, frames);
+    if (self->zap) {
+        gi_broker_auth_message(self, peer, frames);
+        return;
+    }
+    self->user = gi_broker_user_share(
+        gi_broker_transport_user(self, peer, &frames->f[0]));
+    gi_broker_admit(self, peer, frames);
+    gi_broker_user_drop(self, self->user);
+    self->user = NULL;
+}
+
+void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
+                            int64_t now_ms) {
+    self->now_ms = now_ms;
+    gi_broker_auth_verdict(self, frames);
+    gi_frames_close(frames);
+    s_settle(self);
 }
 
 void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
@@ -334,6 +398,16 @@ void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
     gi_frames_close(frames);
     gi_frames_close(&self->out);
     s_settle(self);
+}
+
+void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
+                            uint64_t shut) {
+    self->count.peers_cut = cut;
+    self->count.listeners_shut = shut;
+}
+
+void gi_broker_core_connection_refused(gi_broker_core_t *self) {
+    self->count.connections_refused++;
 }
 
 void gi_broker_core_oversized(gi_broker_core_t *self) {
@@ -412,7 +486,8 @@ int64_t gi_broker_core_next(const gi_broker_core_t *self) {
 void gi_broker_core_drain(gi_broker_core_t *self) { self->draining = true; }
 
 bool gi_broker_core_idle(const gi_broker_core_t *self) {
-    return self->n_calls == 0 && gi_link_empty(&self->blocked);
+    return self->n_calls == 0 && self->n_waiting == 0 &&
+           gi_link_empty(&self->blocked);
 }
 
 void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms) {

@@ -11,6 +11,7 @@
 #define GI_BROKER_CORE_H
 
 #include <gaterpc/broker.h>
+#include "access.h"
 #include "buf.h"
 #include "frames.h"
 #include "tags.h"
@@ -25,6 +26,9 @@ typedef struct gi_broker_effects {
     /* Borrows until the next call: whom the transport took the sender of this
      * frame for, "" nobody. May be NULL. */
     const char *(*user)(void *ctx, zmq_msg_t *frame, int64_t now_ms);
+    /* Sends a question to the authentication service; 0 or an errno. Needed
+     * only with gi_broker_core_zap. */
+    int (*ask)(void *ctx, gi_frames_t *frames);
 } gi_broker_effects_t;
 
 #define GI_BROKER_SOCKETS_MAX 16
@@ -40,8 +44,21 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p);
 gate_err_t gi_broker_core_methods(gi_broker_core_t *self,
                                   const gate_method_t *table, void *ctx,
                                   gate_runtime_t *runtime) GATE_MUST;
-/* In-band credentials are expected in every envelope. */
-void gi_broker_core_zap(gi_broker_core_t *self, bool on);
+/* In-band credentials are expected in every envelope and asked about in domain
+ * (keeps). With user and password a peer is taken for ourselves, unasked. */
+gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
+                              const char *user, const char *password) GATE_MUST;
+/* An answer of the authentication service: "" version key status text user
+ * metadata. Takes the frames. */
+void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
+                            int64_t now_ms);
+/* Rules about calls; keeps. Before the first message. */
+void gi_broker_core_access(gi_broker_core_t *self, const gi_access_t *access);
+/* One connection too many was closed. */
+/* What the shell's guard has done so far. */
+void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
+                            uint64_t shut);
+void gi_broker_core_connection_refused(gi_broker_core_t *self);
 /* Adds a ROUTER; *socket is its number in all that follows. */
 gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,
                                  unsigned *socket) GATE_MUST;

@@ -154,6 +154,27 @@ static gate_err_t s_stats(const s_gate_t *gate, const msgpack_object *arg,
     return gi_broker_core_stats(gate->core, pk->data);
 }
 
+/* How many workers of that service were told to finish and leave; those that
+ * know no extensions cannot be. */
+static gate_err_t s_drain(const s_gate_t *gate, const msgpack_object *arg,
+                          msgpack_packer *pk) {
+    gi_broker_service_t *service = NULL;
+    uint64_t n = 0;
+    if (arg->type == MSGPACK_OBJECT_STR)
+        service = gi_broker_service_find(
+            gate->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
+    if (service == NULL || service->n_workers == 0)
+        return gi_err(GATE_NOSERVICE, "no worker serves that name");
+    for (gi_link_t *l = service->workers.next, *next; l != &service->workers;
+         l = next) {
+        next = l->next; /* one that turns out to be gone leaves the list */
+        n += gi_broker_worker_drain(gate->core,
+                                    GI_OF(l, gi_broker_worker_t, of_service));
+    }
+    msgpack_pack_uint64(pk, n);
+    return GATE_OK;
+}
+
 static const struct {
     const char *name;
     gate_err_t (*run)(const s_gate_t *gate, const msgpack_object *arg,
@@ -162,7 +183,7 @@ static const struct {
 } s_functions[] = {
     {"keepalive", s_keepalive, true}, {"get_services", s_get_services, false},
     {"info", s_info, false},          {"query_service", s_query_service, true},
-    {"stats", s_stats, false},
+    {"stats", s_stats, false},        {"drain", s_drain, true},
 };
 
 static void s_run_own(const s_gate_t *gate, size_t i) {
@@ -275,7 +296,7 @@ static void s_run_user(const s_gate_t *gate, const gi_broker_function_t *f) {
     call->runtime = f->runtime;
     call->ctx = f->ctx;
     call->method = f->method->name;
-    call->user = "";
+    call->user = gate->core->user ? gate->core->user->name : "";
     call->deadline_ms = INT64_MAX;
     call->attempt = 1;
     call->client = (gate_bytes_t){gate->client->id, gate->client->id_size};

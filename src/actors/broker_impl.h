@@ -7,12 +7,14 @@
 
 #include "actor.h"
 #include "broker_core.h"
+#include "broker_guard.h"
 #include "curve.h"
 #include "err.h"
 #include "lock.h"
 #include "runtime.h"
 #include "sock.h"
 
+#define GI_BROKER_SELF "gate-broker" /* our own client in band */
 #define GI_BROKER_SIDES 2
 #define GI_BROKER_ENDPOINT_MAX 256
 #define GI_BROKER_CLOSED_MAX 256
@@ -51,13 +53,18 @@ struct gate_broker {
     gi_broker_core_t *core;
     gi_frames_t in; /* the message being received */
     gi_drainable_t drainable;
-    gi_lock_t lock;        /* of client alone */
-    gate_client_t *client; /* made on first use */
+    gi_lock_t lock;                   /* of client alone */
+    gate_client_t *client;            /* made on first use */
     char *curve_cert, *curve_allowed; /* NULL: no CURVE */
-    bool authority;                   /* we share the process's zauth */
-    gi_curve_names_t *names;          /* behind the keys */
-    char inside[64];       /* its endpoint */
-    bool inside_bound;     /* the actor's thread only */
+    char *zap, *zap_domain;           /* NULL: nobody is asked */
+    char password[33];                /* what our own client says in band */
+    gi_sock_t zap_sock;
+    unsigned n_connections;
+    gi_guard_t guard;
+    bool authority;          /* we share the process's zauth */
+    gi_curve_names_t *names; /* behind the keys */
+    char inside[64];         /* its endpoint */
+    bool inside_bound;       /* the actor's thread only */
 };
 
 extern const gi_actor_ops_t gi_broker_actor_ops;

@@ -35,12 +35,21 @@ static gi_broker_message_t *s_message_take(gi_broker_core_t *core, unsigned n) {
     return message;
 }
 
+static void s_weigh(gi_broker_core_t *core, gi_broker_message_t *message) {
+    message->bytes = gi_frames_bytes(&core->out, 0);
+    core->queued_bytes += message->bytes;
+}
+
+bool gi_broker_has_room(const gi_broker_core_t *core) {
+    return core->queued_bytes < (size_t)core->settings->broker_queue_max_bytes;
+}
+
 gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core) {
     gi_frames_t *out = &core->out;
     gi_broker_message_t *message = s_message_take(core, out->n);
     if (message == NULL)
         return NULL;
-    message->bytes = gi_frames_bytes(out, 0);
+    s_weigh(core, message);
     for (; message->n < out->n; message->n++) {
         zmq_msg_init(&message->f[message->n]);
         zmq_msg_move(&message->f[message->n], &out->f[message->n]);
@@ -49,8 +58,24 @@ gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core) {
     return message;
 }
 
+gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core) {
+    gi_frames_t *out = &core->out;
+    gi_broker_message_t *message = s_message_take(core, out->n);
+    if (message == NULL) {
+        core->count.no_memory++;
+        return NULL;
+    }
+    s_weigh(core, message);
+    for (; message->n < out->n; message->n++) {
+        zmq_msg_init(&message->f[message->n]);
+        zmq_msg_copy(&message->f[message->n], &out->f[message->n]);
+    }
+    return message;
+}
+
 void gi_broker_message_free(gi_broker_core_t *core,
                             gi_broker_message_t *message) {
+    core->queued_bytes -= message->bytes;
     for (unsigned i = 0; i < message->n; i++)
         zmq_msg_close(&message->f[i]);
     if (message->room == S_SMALL)
@@ -190,6 +215,8 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     s_forget_fd(core, peer);
     gi_link_remove(&peer->doomed);
     gi_broker_disarm(core, &peer->idle);
+    gi_broker_auth_forget(core, peer);
+    gi_broker_user_drop(core, peer->user);
     gi_table_remove(&s->peers, &peer->node);
     if (s->last == peer)
         s->last = NULL;
@@ -230,8 +257,9 @@ static bool s_reserve(const gi_broker_core_t *core,
 
 static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
                                 bool reserve, gi_broker_call_t *call) {
-    if (!gi_broker_peer_has_room(core, peer) &&
-        !(reserve && s_reserve(core, peer)))
+    bool room = gi_broker_peer_has_room(core, peer) ||
+                (reserve && s_reserve(core, peer));
+    if (!room || (!gi_broker_has_room(core) && (call || !reserve)))
         return GI_OVERFLOW;
     gi_broker_message_t *message = gi_broker_message_keep(core);
     if (message == NULL) {

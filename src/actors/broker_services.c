@@ -14,6 +14,7 @@
 #include <string.h>
 #include "mem.h"
 
+#define S_FUNC_AT 7
 #define S_EXT_AT 10 /* id "" MDPW01 02 client "" id func args kwargs ext */
 
 /* ---- the table
@@ -65,6 +66,7 @@ gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
         return NULL;
     }
     service->node.hash = hash;
+    service->ruled = gi_access_concerns(core->access, name);
     service->idle.due = GI_DUE_SERVICE;
     gi_link_init(&service->queue);
     gi_link_init(&service->workers);
@@ -147,33 +149,41 @@ static gi_broker_worker_t *s_pick(gi_broker_service_t *service) {
 
 /* ---- dispatch
  * ------------------------------------------------------------------------ */
-/* docs/extensions.md: the fourth body frame goes to extended workers alone, and
- * what a client says about the user is not believed. */
-static void s_fit_ext(gi_broker_core_t *core,
-                      const gi_broker_worker_t *worker) {
-    gi_frames_t *out = &core->out;
-    if (out->n != S_EXT_AT + 1)
-        return;
-    zmq_msg_t *frame = &out->f[S_EXT_AT];
-    gate_bytes_t view = {zmq_msg_data(frame), zmq_msg_size(frame)};
-    gi_ext_t ext;
-    if (!gi_ext_is(view))
-        return;
-    bool keep = worker->ext;
-    if (keep && gi_ext_parse(view, &ext) != GATE_OK) {
-        core->count.bad_ext++;
-        keep = false;
-    }
-    if (keep && ext.user.size == 0)
-        return;
+/* Packs ext with the call's user in the place of whatever the client said. */
+static bool s_pack_ext(gi_broker_core_t *core, gi_ext_t *ext,
+                       const gi_broker_user_t *user, zmq_msg_t *frame) {
+    ext->user =
+        user ? (gate_bytes_t){user->name, user->size} : (gate_bytes_t){NULL, 0};
     gi_buf_reset(&core->body, 65536);
-    ext.user = (gate_bytes_t){NULL, 0};
-    zmq_msg_t fresh;
+    return gi_ext_pack(&core->body, ext) == GATE_OK &&
+           gi_frame_init(frame, core->body.data, core->body.size);
+}
+
+/* docs/extensions.md: the last body frame goes to extended workers alone, and
+ * what a client says about the user is not believed. */
+static void s_fit_ext(gi_broker_core_t *core, const gi_broker_worker_t *worker,
+                      const gi_broker_user_t *user) {
+    gi_frames_t *out = &core->out;
+    zmq_msg_t *frame = &out->f[out->n - 1], fresh;
+    gate_bytes_t view = {zmq_msg_data(frame), zmq_msg_size(frame)};
+    bool has = out->n > S_FUNC_AT + 1 && gi_ext_is(view), keep = worker->ext;
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    if (keep && has && gi_ext_parse(view, &ext) != GATE_OK) {
+        core->count.bad_ext++;
+        gi_ext_init(&ext);
+        keep = user != NULL;
+    }
+    if (!has && (!keep || user == NULL))
+        return;
+    if (has && keep && ext.user.size == 0 && user == NULL)
+        return;
     zmq_msg_init(&fresh);
-    keep = keep && gi_ext_pack(&core->body, &ext) == GATE_OK &&
-           gi_frame_init(&fresh, core->body.data, core->body.size);
-    zmq_msg_close(frame);
-    out->n--;
+    keep = keep && s_pack_ext(core, &ext, user, &fresh);
+    if (has) {
+        zmq_msg_close(frame);
+        out->n--;
+    }
     if (keep)
         gi_frames_move(out, &fresh);
     zmq_msg_close(&fresh);
@@ -182,6 +192,14 @@ static void s_fit_ext(gi_broker_core_t *core,
 static bool s_no_memory(gi_broker_core_t *core, gi_broker_call_t *call) {
     core->count.no_memory++;
     gi_broker_call_fail(core, call, "MemoryError", "The broker has no memory.");
+    return true;
+}
+
+static bool s_full(gi_broker_core_t *core, gi_broker_call_t *call) {
+    core->count.queue_full++;
+    gi_broker_call_fail(core, call, "BusyWorkerError",
+                        "The broker's queues are full: "
+                        "broker_queue_max_bytes.");
     return true;
 }
 
@@ -195,13 +213,14 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     zmq_msg_move(&core->out.f[0], &id);
     zmq_msg_close(&id);
     core->out.size[0] = peer->id_size;
-    s_fit_ext(core, worker);
+    s_fit_ext(core, worker, call->user);
+    gi_broker_again_prepare(core, call, worker);
     switch (gi_broker_peer_send(core, peer, true, call)) {
     case GI_SENT:
     case GI_QUEUED:
         break;
     case GI_OVERFLOW: /* a placed worker's queue has room */
-        return s_no_memory(core, call);
+        return s_full(core, call);
     case GI_GONE:
         return false;
     }
@@ -231,24 +250,33 @@ static int64_t s_deadline(gi_broker_core_t *core) {
 static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_service_t *service = call->service;
     char text[GI_ID_MAX + 64];
-    if (service->n_queued >= (size_t)core->settings->queue_max) {
+    bool first = call->attempt == 1;
+    if (first && service->n_queued >= (size_t)core->settings->queue_max) {
         core->count.queue_full++;
         snprintf(text, sizeof text, "The queue of service %.*s is full.",
                  (int)service->name_size, service->name);
         gi_broker_call_fail(core, call, "BusyWorkerError", text);
         return;
     }
+    if (first && !gi_broker_has_room(core)) {
+        s_full(core, call);
+        return;
+    }
     if (call->deadline_ms == 0) { /* else it was queued before */
         call->queued_ms = core->now_ms;
         call->deadline_ms = s_deadline(core);
     }
+    gi_broker_again_forget(core, call);
     call->request = gi_broker_message_keep(core);
     if (call->request == NULL) {
         s_no_memory(core, call);
         return;
     }
     call->queued = true;
-    gi_link_append(&service->queue, &call->of_owner);
+    if (first)
+        gi_link_append(&service->queue, &call->of_owner);
+    else
+        gi_link_prepend(&service->queue, &call->of_owner);
     service->n_queued++;
     core->n_queued++;
     gi_broker_arm(core, &call->deadline, call->deadline_ms);
@@ -257,6 +285,12 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
 void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_service_t *service = call->service;
     gi_broker_worker_t *worker;
+    if (gi_broker_expired(core, call)) {
+        core->count.expired++;
+        gi_broker_call_fail(core, call, "TimeoutError",
+                            "The deadline passed before it could run.");
+        return;
+    }
     while ((worker = s_pick(service)) != NULL)
         if (s_give(core, call, worker))
             return;

@@ -10,8 +10,10 @@
 #ifndef GI_BROKER_STATE_H
 #define GI_BROKER_STATE_H
 
+#include "access.h"
 #include "broker_core.h"
 #include "broker_table.h"
+#include "bucket.h"
 #include "call.h"
 #include "mdp.h"
 #include "rpc.h"
@@ -33,6 +35,7 @@ typedef enum gi_broker_due {
     GI_DUE_CALL,   /* a queued call's deadline */
     GI_DUE_BEAT,   /* a worker's heartbeat or expiry */
     GI_DUE_PEER,   /* nobody heard of this peer for long */
+    GI_DUE_ASK,    /* the authentication service has not answered */
     GI_DUE_SERVICE /* a service without workers for long */
 } gi_broker_due_t;
 
@@ -45,6 +48,17 @@ typedef struct gi_broker_peer gi_broker_peer_t;
 typedef struct gi_broker_worker gi_broker_worker_t;
 typedef struct gi_broker_service gi_broker_service_t;
 typedef struct gi_broker_call gi_broker_call_t;
+typedef struct gi_broker_trust gi_broker_trust_t; /* broker_auth.c's own */
+
+/* Somebody authenticated. Counted; kept for a while when nobody is. */
+typedef struct gi_broker_user {
+    gi_node_t node; /* in core->users */
+    gi_link_t idle; /* in core->idle_users while refs is 0 */
+    unsigned refs;
+    gi_bucket_t bucket; /* rate_limit_user */
+    size_t size;
+    char name[]; /* NUL-terminated */
+} gi_broker_user_t;
 
 /* A message that waits for its peer, or a request for a worker. */
 typedef struct gi_broker_message {
@@ -63,6 +77,9 @@ struct gi_broker_peer {
     gi_link_t calls;            /* a client's calls */
     gi_broker_timer_t idle;     /* forgets it */
     gi_broker_worker_t *worker; /* NULL: a client, or not registered */
+    gi_broker_user_t *user;     /* by the transport; NULL = nobody */
+    gi_broker_trust_t *trust;   /* in-band credentials; NULL = none yet */
+    gi_bucket_t rate;           /* rate_limit_peer */
     size_t n_queued, queued_bytes, n_calls;
     int64_t seen_ms;    /* last message from it */
     int64_t scolded_ms; /* since when n_scolded DISCONNECTs went to it for
@@ -76,16 +93,18 @@ struct gi_broker_peer {
 struct gi_broker_worker {
     gi_broker_peer_t *peer; /* NULL once lost */
     gi_broker_service_t *service;
-    gi_link_t place;      /* in a bucket of service, if placed */
-    gi_link_t of_service; /* in service->workers */
-    gi_link_t calls;      /* what it runs */
-    gi_link_t lost;       /* in core->lost once it is lost */
+    gi_broker_user_t *user; /* who registered it; NULL = nobody */
+    gi_link_t place;        /* in a bucket of service, if placed */
+    gi_link_t of_service;   /* in service->workers */
+    gi_link_t calls;        /* what it runs */
+    gi_link_t lost;         /* in core->lost once it is lost */
     gi_broker_timer_t beat;
     int64_t in_flight, max;
     int64_t sent_ms;    /* last message to it */
     int64_t suspect_ms; /* its connection closed: probed until then; 0 = no */
     int64_t probe_ms;   /* wait before the next probe */
     const char *why;    /* lost: the reason, a static text */
+    char *idempotent;   /* its methods that may run again: "a,b"; may be NULL */
     unsigned bucket;    /* valid while placed */
     bool placed, ext, draining;
 };
@@ -101,6 +120,7 @@ struct gi_broker_service {
     uint64_t n_calls, n_errors;
     char *name, *description; /* one block; NUL-terminated */
     size_t name_size, description_size;
+    bool ruled;                     /* some access rule is about it */
     uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
     gi_link_t buckets[GI_BUCKETS];  /* workers with credit, by load */
 };
@@ -112,9 +132,14 @@ struct gi_broker_call {
     gi_broker_timer_t deadline; /* armed while it is queued */
     gi_broker_peer_t *client;
     gi_broker_service_t *service;
+    gi_broker_user_t *user;       /* whose call it is; NULL = nobody's */
     gi_broker_worker_t *worker;   /* NULL: queued */
     gi_broker_message_t *request; /* queued: owned; else in the worker's peer's
                                      queue, not sent yet; else NULL */
+    gi_broker_message_t *again;   /* what was sent, to be sent once more; NULL:
+                                     it does not run again */
+    int64_t ext_ms;               /* when its extension frame's "t" was true */
+    int attempt;                  /* which run it is: 1, 2, ... */
     int64_t queued_ms, deadline_ms; /* 0: it never waited */
     bool queued;                    /* in service->queue */
     bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
@@ -145,6 +170,12 @@ typedef struct gi_broker_function {
     gate_runtime_t *runtime;
 } gi_broker_function_t;
 
+/* user, NUL, password; wiped when forgotten. */
+typedef struct gi_broker_secret {
+    size_t size, user_size;
+    unsigned char *data; /* NULL: none */
+} gi_broker_secret_t;
+
 struct gi_broker_core {
     const gate_settings_t *settings;
     const gi_broker_effects_t *effects;
@@ -158,6 +189,7 @@ struct gi_broker_core {
     uint64_t seed;
     gi_broker_socket_t sockets[GI_BROKER_SOCKETS_MAX];
     unsigned n_sockets;
+    size_t queued_bytes; /* of all messages that wait or are kept */
     size_t n_peers, n_calls, n_workers, n_services, n_queued;
     gi_table_t calls, services;
     gi_link_t order;   /* services */
@@ -168,20 +200,84 @@ struct gi_broker_core {
     gi_link_t redo;    /* calls whose request never left; settled too */
     gi_wheel_t *wheel;
     gi_free_t free_calls, free_peers, free_small, free_large;
-    gi_frames_t out; /* the message being made */
-    gi_buf_t body;   /* a body being packed */
-    gi_buf_t hello;  /* the extension frame of our heartbeats */
+    gi_frames_t out;   /* the message being made */
+    gi_buf_t body;     /* a body being packed */
+    gi_buf_t hello;    /* the extension frame of our heartbeats */
+    gi_buf_t farewell; /* the same to a draining worker: nothing new comes */
     gi_broker_counters_t count;
     gi_broker_function_t *functions; /* user's, of the internal service */
     void *host; /* broker_gate.c: their call; made with the first */
     bool zap, draining;
+    /* who is who */
+    gi_broker_user_t *user;       /* of the message that is handled */
+    gi_broker_user_t *local_user; /* of the broker's own client */
+    gi_table_t users;
+    gi_link_t idle_users; /* longest idle first */
+    size_t n_idle_users;
+    const gi_access_t *access; /* NULL: no rules */
+    bool gate_ruled;           /* some rule is about the internal service */
+    const char *zap_domain;
+    gi_broker_secret_t inside; /* what our own client says */
+    gi_table_t asks;           /* questions under way, by key */
+    gi_link_t believed;        /* verdicts that are, oldest first */
+    gi_link_t judged;          /* whose messages may go on; settled too */
+    size_t n_believed, n_waiting, waiting_bytes;
+    gi_frames_t late; /* the message that goes on */
 };
+
+/* ---- broker_auth.c: in-band credentials
+ * --------------------------------------------- */
+/* Admits the message, refuses it, or keeps it until there is a verdict. */
+void gi_broker_auth_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                            gi_frames_t *frames);
+void gi_broker_auth_verdict(gi_broker_core_t *core, gi_frames_t *frames);
+void gi_broker_auth_due(gi_broker_core_t *core, gi_broker_timer_t *timer);
+void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust);
+/* The first in core->judged. */
+gi_broker_trust_t *gi_broker_auth_judged(gi_broker_core_t *core);
+void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer);
+void gi_broker_auth_fini(gi_broker_core_t *core);
+/* The peer's part of the law; adds to the sums. */
+bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
+                          size_t *n_believed, size_t *n_asking);
+
+/* ---- broker_secret.c
+ * ---------------------------------------------------------------- */
+bool gi_broker_secret_is(const gi_broker_secret_t *self, gate_bytes_t user,
+                         gate_bytes_t password);
+bool gi_broker_secret_equal(const gi_broker_secret_t *a,
+                            const gi_broker_secret_t *b);
+/* Replaces what was there; false: no memory, it is empty. */
+bool gi_broker_secret_set(gi_broker_secret_t *self, gate_bytes_t user,
+                          gate_bytes_t password);
+void gi_broker_secret_forget(gi_broker_secret_t *self);
+
+/* ---- broker_rules.c: users, what they may do, how often
+ * ----------------------------- */
+/* Gives a reference; NULL: no memory. */
+gi_broker_user_t *gi_broker_user_of(gi_broker_core_t *core, gate_bytes_t name);
+gi_broker_user_t *gi_broker_user_share(gi_broker_user_t *user); /* or NULL */
+void gi_broker_user_drop(gi_broker_core_t *core, gi_broker_user_t *user);
+void gi_broker_users_fini(gi_broker_core_t *core);
+/* Borrows: whom the transport takes the peer for; NULL = nobody. */
+gi_broker_user_t *gi_broker_transport_user(gi_broker_core_t *core,
+                                           gi_broker_peer_t *peer,
+                                           zmq_msg_t *frame);
+/* False: core->user may not call func there; the client has been told. */
+bool gi_broker_may(gi_broker_core_t *core, gi_broker_peer_t *client,
+                   gate_bytes_t service, gate_bytes_t id, gate_bytes_t func);
+/* False: too many calls; the client has been told. */
+bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
+                    gate_bytes_t service, gate_bytes_t id);
 
 /* ---- broker_core.c
  * ------------------------------------------------------------ */
 void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,
                    int64_t due_ms);
 void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer);
+/* Handles a message of core->user. */
+void gi_broker_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                     gi_frames_t *frames);
 
 /* ---- broker_peers.c: who is there, and what waits for them
  * ---------------------- */
@@ -213,11 +309,15 @@ void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* The queues of all together are not at their bound. */
+bool gi_broker_has_room(const gi_broker_core_t *core);
 /* Moves core->out into a message; NULL: no memory, core->out unchanged. */
 gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core);
 /* Moves it back into core->out and frees it. */
 void gi_broker_message_restore(gi_broker_core_t *core,
                                gi_broker_message_t *message);
+/* core->out once more, its bodies shared; NULL: no memory. */
+gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core);
 void gi_broker_message_free(gi_broker_core_t *core,
                             gi_broker_message_t *message);
 /* Takes it out of the queue of peer. */
@@ -263,10 +363,14 @@ void gi_broker_worker_suspect(gi_broker_core_t *core,
 /* Takes it out of service at once; the rest is settled after the event. */
 void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            const char *why);
+/* It gets nothing new, and is told so. False: it would not understand. */
+bool gi_broker_worker_drain(gi_broker_core_t *core, gi_broker_worker_t *worker);
 void gi_broker_worker_settle(gi_broker_core_t *core,
                              gi_broker_worker_t *worker);
 void gi_broker_worker_disconnect(gi_broker_core_t *core,
                                  gi_broker_peer_t *peer);
+/* The same, a few times per heartbeat: it is not registered. */
+void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* Begins a message to a worker in core->out: id "" MDPW01 command. */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
 
@@ -305,6 +409,20 @@ void gi_broker_text(char to[GI_ID_MAX + 1], gate_bytes_t name);
 void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
                       gate_bytes_t service, gate_bytes_t id, const char *cls,
                       const char *text);
+
+/* ---- broker_again.c: calls that run again
+ * -------------------------------------------- */
+void gi_broker_again_learn(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           gate_bytes_t names);
+/* core->out is call's REQUEST for worker: says which run it is and what time is
+ * left, and keeps a copy if it may run again. */
+void gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
+                             gi_broker_worker_t *worker);
+void gi_broker_again_forget(gi_broker_core_t *core, gi_broker_call_t *call);
+/* Its worker is lost: gives it to another one. False: it must not. */
+bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call);
+/* core->out is call's REQUEST: its caller has given up. */
+bool gi_broker_expired(gi_broker_core_t *core, const gi_broker_call_t *call);
 
 /* ---- broker_gate.c: the internal service
  * -------------------------------------------------- */

@@ -66,7 +66,7 @@ gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
     const gi_broker_counters_t *c = &self->count;
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, gi_buf_write);
-    msgpack_pack_map(&pk, 1 + 5 + S_COUNTERS);
+    msgpack_pack_map(&pk, 1 + 6 + S_COUNTERS);
     s_key(&pk, "services");
     msgpack_pack_map(&pk, self->n_services);
     for (gi_link_t *l = self->order.next; l != &self->order; l = l->next)
@@ -75,6 +75,7 @@ gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
     s_number(&pk, "workers", self->n_workers);
     s_number(&pk, "in_flight", self->n_calls - self->n_queued);
     s_number(&pk, "queued", self->n_queued);
+    s_number(&pk, "queued_bytes", self->queued_bytes);
     s_number(&pk, "blocked_peers", s_blocked(self));
 #define GI_C(name, doc) s_number(&pk, #name, c->name);
 #include "broker_counters.def"
@@ -97,7 +98,8 @@ uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
  * ------------------------------------------------------------------------- */
 /* What a walk has counted. */
 typedef struct s_sum {
-    size_t calls, peers, workers, queued, blocked;
+    size_t calls, peers, workers, queued, bytes, blocked, waiting, believed,
+        asking;
 } s_sum_t;
 
 static bool s_peer_valid(const gi_broker_core_t *self,
@@ -117,8 +119,11 @@ static bool s_peer_valid(const gi_broker_core_t *self,
         calls++;
     }
     sum->peers++;
+    sum->bytes += bytes;
     sum->blocked += n > 0;
-    return n == peer->n_queued && bytes == peer->queued_bytes &&
+    return gi_broker_auth_valid(peer, &sum->waiting, &sum->believed,
+                                &sum->asking) &&
+           n == peer->n_queued && bytes == peer->queued_bytes &&
            calls == peer->n_calls && gi_link_empty(&peer->doomed) &&
            (n > 0) != gi_link_empty(&peer->ring) &&
            gi_timer_armed(&peer->idle.timer) &&
@@ -126,13 +131,22 @@ static bool s_peer_valid(const gi_broker_core_t *self,
                               self->sockets[peer->socket].backend));
 }
 
+static bool s_running_valid(const gi_broker_call_t *call,
+                            const gi_broker_worker_t *worker) {
+    bool begun = call->streaming || call->huge;
+    return call->worker == worker && !(call->again && (begun || call->muted));
+}
+
 static bool s_worker_valid(const gi_broker_core_t *self,
                            const gi_broker_worker_t *worker, s_sum_t *sum) {
     int64_t n = 0;
     gi_link_t *l = worker->calls.next;
-    for (; l != &worker->calls; l = l->next, n++)
-        if (GI_OF(l, gi_broker_call_t, of_owner)->worker != worker)
+    for (; l != &worker->calls; l = l->next, n++) {
+        const gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
+        if (!s_running_valid(call, worker))
             return false;
+        sum->bytes += call->again ? call->again->bytes : 0;
+    }
     sum->workers++;
     sum->calls += (size_t)n;
     bool has_credit = worker->in_flight < worker->max && !worker->draining &&
@@ -156,8 +170,9 @@ static bool s_service_valid(const gi_broker_core_t *self,
     for (l = service->queue.next; l != &service->queue; l = l->next) {
         gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
         if (!call->queued || call->worker || !call->request || call->muted ||
-            !gi_timer_armed(&call->deadline.timer))
+            call->again || !gi_timer_armed(&call->deadline.timer))
             return false;
+        sum->bytes += call->request->bytes;
         queued++;
     }
     sum->queued += queued;
@@ -172,7 +187,8 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
     size_t services = 0;
     if (self->out.n || !gi_link_empty(&self->redo) ||
         !gi_link_empty(&self->lost) || !gi_link_empty(&self->doomed) ||
-        !gi_link_empty(&self->pumps))
+        !gi_link_empty(&self->pumps) || !gi_link_empty(&self->judged) ||
+        self->user || self->late.n)
         return false;
     for (unsigned i = 0; i < self->n_sockets; i++) {
         const gi_table_t *t = &self->sockets[i].peers;
@@ -189,5 +205,7 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
     return sum.peers == self->n_peers && sum.calls == self->n_calls &&
            self->calls.n == self->n_calls && sum.workers == self->n_workers &&
            sum.queued == self->n_queued && services == self->n_services &&
-           sum.blocked == s_blocked(self);
+           sum.bytes + self->waiting_bytes == self->queued_bytes &&
+           sum.blocked == s_blocked(self) && sum.waiting == self->n_waiting &&
+           sum.believed == self->n_believed && sum.asking == self->asks.n;
 }

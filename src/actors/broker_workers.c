@@ -42,22 +42,29 @@ void gi_broker_worker_disconnect(gi_broker_core_t *core,
 }
 
 /* With the extension frame that says what we are; Python workers ignore it. */
-static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+static void s_send_heartbeat(gi_broker_core_t *core,
+                             gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
+    const gi_buf_t *ext = worker->draining ? &core->farewell : &core->hello;
     worker->sent_ms = core->now_ms;
-    if (peer->n_queued > 0) {
-        gi_broker_peer_flush(core, peer);
-        return;
-    }
     if (gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
                             GI_MDP_HEARTBEAT) &&
-        gi_frames_add(&core->out, core->hello.data, core->hello.size))
+        gi_frames_add(&core->out, ext->data, ext->size))
         gi_broker_peer_send(core, peer, true, NULL);
     gi_frames_close(&core->out);
 }
 
+static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    if (worker->peer->n_queued == 0) {
+        s_send_heartbeat(core, worker);
+        return;
+    }
+    worker->sent_ms = core->now_ms;
+    gi_broker_peer_flush(core, worker->peer);
+}
+
 /* Whoever is not registered is told so, a few times per heartbeat. */
-static void s_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     if (core->now_ms - peer->scolded_ms >= core->beat_ms) {
         peer->scolded_ms = core->now_ms;
         peer->n_scolded = 0;
@@ -83,6 +90,7 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     }
     worker->peer = peer;
     worker->service = service;
+    worker->user = gi_broker_user_share(core->user);
     worker->max = ready->max;
     worker->beat.due = GI_DUE_BEAT;
     gi_link_init(&worker->place);
@@ -155,7 +163,11 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
         return;
     }
     worker->ext = true;
-    worker->draining = ext.drain;
+    if (ext.drain)
+        gi_broker_worker_drain(core, worker);
+    if (worker->peer == NULL)
+        return;
+    gi_broker_again_learn(core, worker, ext.idempotent);
     gi_broker_worker_place(core, worker);
     gi_broker_service_wake(core, worker->service);
 }
@@ -179,6 +191,13 @@ static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
     }
 }
 
+/* A worker's identity belongs to whoever registered it. */
+static void s_other_user(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    core->count.users_differ++;
+    gi_broker_worker_lose(core, peer->worker, "another user took its identity");
+    gi_broker_worker_disconnect(core, peer);
+}
+
 void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames) {
     gate_bytes_t f[GI_FRAMES_MAX];
@@ -186,12 +205,14 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
     gi_frames_view(frames, 1, f);
     if (gi_mdp_parse_worker(f, frames->n - 1, core->zap, &at) != GATE_OK)
         core->count.malformed++;
+    else if (peer->worker && peer->worker->user != core->user)
+        s_other_user(core, peer);
     else if (at.command == GI_MDP_READY)
         s_ready(core, peer, f[at.body]);
     else if (peer->worker)
         s_registered(core, peer->worker, frames, f, &at);
     else if (at.command != GI_MDP_DISCONNECT)
-        s_scold(core, peer);
+        gi_broker_worker_scold(core, peer);
 }
 
 /* ---- liveness
@@ -260,6 +281,19 @@ static void s_take_back(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     }
 }
 
+/* Behind this heartbeat no request follows, so the worker knows when it may
+ * leave. */
+bool gi_broker_worker_drain(gi_broker_core_t *core,
+                            gi_broker_worker_t *worker) {
+    if (!worker->ext || worker->draining)
+        return worker->draining;
+    worker->draining = true;
+    s_take_back(core, worker);
+    gi_broker_worker_place(core, worker); /* nowhere */
+    s_send_heartbeat(core, worker);
+    return true;
+}
+
 /* why NULL: it said goodbye. */
 void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            const char *why) {
@@ -288,11 +322,15 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
     gi_link_remove(&worker->lost);
     snprintf(text, sizeof text, "The worker of service %s is lost: %s.",
              service->name, worker->why);
-    while (!gi_link_empty(&worker->calls))
-        gi_broker_call_fail(
-            core, GI_OF(worker->calls.next, gi_broker_call_t, of_owner),
-            "WorkerLostError", text);
+    while (!gi_link_empty(&worker->calls)) {
+        gi_broker_call_t *call =
+            GI_OF(worker->calls.next, gi_broker_call_t, of_owner);
+        if (!gi_broker_again(core, call))
+            gi_broker_call_fail(core, call, "WorkerLostError", text);
+    }
     if (service->n_workers == 0)
         gi_broker_service_abandon(core, service);
+    gi_mem_free(worker->idempotent);
+    gi_broker_user_drop(core, worker->user);
     gi_mem_free(worker);
 }

@@ -58,6 +58,7 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
     }
     gi_ref_init(&self->refs);
     gi_error_init(&self->stuck);
+    gi_error_init(&self->refused);
     gi_gauge_init(&self->in_flight);
     gi_gauge_init(&self->local_calls);
     gi_latch_init(&self->inflating);
@@ -87,6 +88,7 @@ void gi_client_release(void *arg) {
     gi_actor_destroy(&self->actor);
     gi_latch_fini(&self->inflating);
     gi_error_fini(&self->stuck);
+    gi_error_fini(&self->refused);
     gi_buf_fini(&self->scratch);
     gi_mem_free(self->identity);
     gi_mem_free(self->user);

@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <string.h>
 #include "clock.h"
-#include "codec.h"
 #include "curve.h"
+#include "codec.h"
 #include "err.h"
 #include <gaterpc/log.h>
 #include "identity.h"
@@ -38,8 +38,7 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
 }
 
 int gi_client_send(gate_client_t *self) {
-    int rc =
-        self->sock.raw ? gi_frames_send(self->sock.raw, &self->out) : EAGAIN;
+    int rc = self->sock.raw ? gi_sock_send(&self->sock, &self->out) : EAGAIN;
     self->blocked = rc == EAGAIN;
     if (!rc)
         self->sent_ms = self->now_ms;
@@ -68,6 +67,8 @@ static gate_err_t s_open(gate_client_t *self) {
     if (!e && self->watched) {
         zmq_setsockopt(self->sock.raw, ZMQ_IMMEDIATE, &one, sizeof one);
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                                           ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                                           ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                                            ZMQ_EVENT_DISCONNECTED);
     }
     if (!e)
@@ -92,17 +93,32 @@ static void s_departed(gate_client_t *self) {
 }
 
 static void s_reopen(gate_client_t *self) {
-    gate_log(GATE_WARN, "client", "broker %s fell silent: connecting anew",
-             self->endpoint);
+    gate_log(GATE_WARN, "client", "broker %s %s: connecting anew",
+             self->endpoint, self->up ? "fell silent" : "is not to be had");
+    self->fresh_id |= self->up;
     s_departed(self);
     gi_sock_close(&self->sock);
-    self->fresh_id = true;
     self->heard_ms = self->now_ms;
     if (s_open(self))
         gate_log(GATE_ERROR, "client", "%s: %s", self->endpoint,
                  gate_error()->text);
     else if (!self->watched)
         s_arrived(self);
+}
+
+/* libzmq does not try again after that; we do, an interval later, with a new
+ * socket. */
+static void s_rejected(gate_client_t *self, int event) {
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+        gi_error_story(&self->refused, GATE_REFUSED, NULL,
+                       "the broker does not accept our certificate", "");
+    gate_log(GATE_WARN, "client", "%s: the handshake failed: %s",
+             self->endpoint,
+             event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
+                 ? "our certificate is not accepted"
+                 : "another security mechanism, or no ZeroMQ");
+    gi_sock_close(&self->sock);
+    self->heard_ms = self->now_ms;
 }
 
 static bool s_events(gate_client_t *self) {
@@ -113,6 +129,10 @@ static bool s_events(gate_client_t *self) {
         any = true;
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             s_arrived(self);
+        } else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH ||
+                   event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) {
+            s_rejected(self, event);
+            break;
         } else if (event == ZMQ_EVENT_DISCONNECTED && self->up) {
             gate_log(GATE_WARN, "client", "connection to %s closed",
                      self->endpoint);
@@ -151,7 +171,7 @@ static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     gate_client_t *self = arg;
     (void)unused;
     gi_buf_append(out, self->ready ? "1" : "0", 1);
-    return GATE_OK;
+    return self->ready ? GATE_OK : gi_error_publish(&self->refused);
 }
 
 static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
@@ -211,8 +231,8 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
 static bool s_receive(gate_client_t *self) {
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && self->sock.raw; i++) {
-        int rc = gi_frames_recv(self->sock.raw, &self->in,
-                                (unsigned)self->settings->frames_max);
+        int rc = gi_sock_recv(&self->sock, &self->in,
+                              (unsigned)self->settings->frames_max);
         if (!rc)
             break;
         any = true;
@@ -248,15 +268,8 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     return next;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
-    gate_client_t *self = arg;
-    size_t n = 0;
-    (void)max;
-    if (self->sock.raw)
-        out[n++] = (struct pollfd){self->sock.fd, POLLIN, 0};
-    if (self->sock.monitor_raw)
-        out[n++] = (struct pollfd){self->sock.monitor_fd, POLLIN, 0};
-    return n;
+static void s_fds(void *arg, gi_polled_t *polled) {
+    gi_sock_poll(&((gate_client_t *)arg)->sock, polled);
 }
 
 static gate_err_t s_slots(gate_client_t *self) {

@@ -113,12 +113,13 @@ struct gate_client {
     bool connected;       /* gate_client_connect was called */
     /* the actor's own */
     gi_sock_t sock;
-    bool watched;  /* the transport reports connections */
-    bool up;       /* the transport is there */
-    bool ready;    /* the broker has answered on this connection */
-    bool ext;      /* it announced GX1 */
-    bool blocked;  /* the socket refused the last send */
-    bool fresh_id; /* next connection under a fresh identity */
+    bool watched;       /* the transport reports connections */
+    bool up;            /* the transport is there */
+    bool ready;         /* the broker has answered on this connection */
+    gi_error_t refused; /* why it does not let us in; empty: it does */
+    bool ext;           /* it announced GX1 */
+    bool blocked;       /* the socket refused the last send */
+    bool fresh_id;      /* next connection under a fresh identity */
     int64_t heard_ms, sent_ms, now_ms;
     unsigned char id_prefix[8];
     gi_cslot_t *slots;

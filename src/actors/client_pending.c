@@ -333,12 +333,15 @@ static void s_learn(gate_client_t *self, const msgpack_object *info) {
 static void s_own_answer(gate_client_t *self, gi_pending_t *p,
                          zmq_msg_t *body) {
     gate_value_t *value = NULL;
-    if (p->asks == GI_ASKS_INFO &&
-        !gi_rpc_take_reply(zmq_msg_data(body), zmq_msg_size(body), NULL, NULL,
-                           self->settings, &value)) {
+    gate_err_t e = gi_rpc_take_reply(zmq_msg_data(body), zmq_msg_size(body),
+                                     NULL, NULL, self->settings, &value);
+    if (e == GATE_REFUSED)
+        gi_error_set(&self->refused, gate_error());
+    else
+        self->ready = true;
+    if (!e && p->asks == GI_ASKS_INFO)
         s_learn(self, gate_value_object(value));
-        gate_value_destroy(&value);
-    }
+    gate_value_destroy(&value);
     gi_pending_done(p);
 }
 
@@ -436,8 +439,6 @@ void gi_pending_answer(gate_client_t *self) {
         self->stats.late++;
         return;
     }
-    if (p->asks != GI_ASKS_USER)
-        self->ready = true;
     zmq_msg_t *f = &self->in.f[m.body];
     switch (gi_rpc_body_kind(view + m.body, m.n_body)) {
     case GI_BODY_SINGLE:

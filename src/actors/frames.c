@@ -92,8 +92,8 @@ bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size) {
     return true;
 }
 
-/* At most 6 bytes each: libzmq keeps such a message inside zmq_msg_t, so a copy of
- * the struct is a message of its own (10 of a call's frames; worth 1,000
+/* At most 6 bytes each: libzmq keeps such a message inside zmq_msg_t, so a copy
+ * of the struct is a message of its own (10 of a call's frames; worth 1,000
  * instructions of it). */
 static zmq_msg_t s_constants[GI_FRAME_CONSTANTS];
 static size_t s_constant_size[GI_FRAME_CONSTANTS];
@@ -127,8 +127,8 @@ void gi_frames_move(gi_frames_t *self, zmq_msg_t *src) {
 }
 
 /* A whole zmq_msg_t is copied and its source forgotten: what zmq_msg_move does
- * inside, less three calls. 15 frames of a call go this way; it is worth 1,000 of
- * its 38,000 instructions (callgrind, inproc). */
+ * inside, less three calls. 15 frames of a call go this way; it is worth 1,000
+ * of its 38,000 instructions (callgrind, inproc). */
 void gi_frames_pass(gi_frames_t *self, gi_frames_t *from, unsigned i) {
     assert(self->n < GI_FRAMES_MAX);
     s_begin(self);

@@ -43,9 +43,9 @@ enum {
     GI_FRAME_CONSTANTS = GI_FRAME_COMMAND + 7
 };
 void gi_frames_add_const(gi_frames_t *self, unsigned which);
-/* Sends all frames and empties self (a sent frame needs no close). 0: sent. Else errno (EAGAIN,
- * EHOSTUNREACH, ...) and self is as it was: with a ROUTER that is MANDATORY
- * both come on the first frame only. */
+/* Sends all frames and empties self (a sent frame needs no close). 0: sent.
+ * Else errno (EAGAIN, EHOSTUNREACH, ...) and self is as it was: with a ROUTER
+ * that is MANDATORY both come on the first frame only. */
 int gi_frames_send(void *socket, gi_frames_t *self);
 
 #endif

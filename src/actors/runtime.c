@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include "bucket.h"
 #include <unistd.h>
 #include "clock.h"
 #include "err.h"
@@ -30,6 +31,8 @@ struct gate_runtime {
     bool started;
     gate_pool_t *threads, *procs, *helpers;
     gi_drainable_t *drainables;
+    gi_access_t *access; /* does not change once started */
+    gi_bucket_t rate;    /* of local_user */
 };
 
 /* ---- life
@@ -41,6 +44,7 @@ static void s_free(gate_runtime_t *self) {
     gi_registry_destroy(&self->registry);
     if (self->started)
         gi_logd_release();
+    gi_access_destroy(&self->access);
     gate_settings_destroy(&self->settings);
     gi_lock_fini(&self->lock);
     gi_mem_free(self);
@@ -87,6 +91,8 @@ gate_err_t gate_runtime_start(gate_runtime_t *self) {
     gi_lock(&self->lock);
     if (!e && !self->started) {
         e = gi_sock_context(self->settings);
+        if (!e && !self->access)
+            e = gi_access_parse(self->settings->access, &self->access);
         if (!e)
             e = gi_logd_share(self->settings);
         self->started = !e;
@@ -104,6 +110,20 @@ const gate_settings_t *gate_runtime_settings(const gate_runtime_t *self) {
 
 const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self) {
     return self->settings;
+}
+
+const gi_access_t *gi_runtime_access(const gate_runtime_t *self) {
+    return self->access;
+}
+
+bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms) {
+    double per_s = (double)self->settings->rate_limit_user;
+    if (per_s == 0 || !*self->settings->local_user)
+        return true;
+    gi_lock(&self->lock);
+    bool take = gi_bucket_take(&self->rate, per_s, per_s, now_ms);
+    gi_unlock(&self->lock);
+    return take;
 }
 
 gi_registry_t *gi_runtime_registry(gate_runtime_t *rt) { return rt->registry; }
@@ -146,15 +166,18 @@ gate_pool_t *gate_pool_custom(gate_runtime_t *rt, gate_submit_fn *submit,
 
 gate_queue_t *gate_queue_new(gate_runtime_t *rt, size_t n_items,
                              size_t size_bytes) {
-    gi_pool_base_t base = {.settings = rt->settings, .runtime = rt};
-    return gi_queue_new(&base, n_items, size_bytes);
+    gi_pool_base_t base = s_base(rt);
+    gate_queue_t *queue = gi_queue_new(&base, n_items, size_bytes);
+    if (!queue) /* it has not taken the reference */
+        gi_runtime_release(rt);
+    return queue;
 }
 
 /* A default pool is the runtime's own and holds no reference to it. */
-static gate_pool_t *s_default(
-    gate_runtime_t *self, gate_pool_t **slot,
-    gate_pool_t *(*make)(const gi_pool_base_t *, const gate_pool_options_t *),
-    const gate_pool_options_t *options) {
+static gate_pool_t *s_default(gate_runtime_t *self, gate_pool_t **slot,
+                              gate_pool_t *(*make)(const gi_pool_base_t *,
+                                                   const gate_pool_options_t *),
+                              const gate_pool_options_t *options) {
     gi_pool_base_t base = {.settings = self->settings, .runtime = self};
     gi_lock(&self->lock);
     if (!*slot)
@@ -218,6 +241,15 @@ static size_t s_drainables(gate_runtime_t *self, gi_drainable_t **out) {
     return n;
 }
 
+static bool s_all_told(gate_runtime_t *self) {
+    gi_lock(&self->lock);
+    bool told = self->drainables != NULL;
+    for (gi_drainable_t *d = self->drainables; d; d = d->next)
+        told = told && d->told && d->told(d->self);
+    gi_unlock(&self->lock);
+    return told;
+}
+
 static bool s_all_idle(gi_drainable_t **list, size_t n) {
     bool idle = true;
     for (size_t i = 0; i < n; i++)
@@ -247,7 +279,7 @@ int gate_runtime_wait(gate_runtime_t *self) {
     sigset_t open = before;
     sigdelset(&open, SIGTERM);
     sigdelset(&open, SIGINT);
-    while (!s_signals)
+    while (!s_signals && !s_all_told(self))
         ppoll(NULL, 0, &(struct timespec){.tv_nsec = 100000000}, &open);
     size_t n = s_drainables(self, list);
     gate_log(GATE_INFO, "runtime", "draining");

@@ -5,6 +5,7 @@
 #define GI_RUNTIME_H
 
 #include <gaterpc/runtime.h>
+#include "access.h"
 #include "pool.h"
 
 gate_runtime_t *gi_runtime_share(gate_runtime_t *self);
@@ -15,13 +16,19 @@ gate_pool_t *gi_runtime_helpers(gate_runtime_t *rt);
 /* The default process pool if somebody made it, else NULL. */
 gate_pool_t *gi_runtime_has_procs(gate_runtime_t *rt);
 const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self);
-/* Brokers and services that gate_runtime_wait drains: begin is asked once, idle
- * until it says true. */
+/* Borrows: the rules of setting access; NULL: none. After start. */
+const gi_access_t *gi_runtime_access(const gate_runtime_t *self);
+/* A call that came without a socket: false (GATE_BUSY) above rate_limit_user.
+ */
+bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms);
+/* Brokers and services that gate_runtime_wait drains, at a signal or once all
+ * were told to: begin is asked once, idle until it says true. */
 typedef struct gi_drainable {
     struct gi_drainable *next;
     void *self;
     void (*begin)(void *self);
     bool (*idle)(void *self);
+    bool (*told)(void *self); /* its peers told it to end; NULL: they do not */
 } gi_drainable_t;
 void gi_runtime_add(gate_runtime_t *self, gi_drainable_t *d);
 void gi_runtime_remove(gate_runtime_t *self, gi_drainable_t *d);

@@ -260,6 +260,10 @@ static bool s_idle(void *arg) {
     return idle;
 }
 
+static bool s_told(void *arg) {
+    return gi_gauge_read(&((gate_service_t *)arg)->told) > 0;
+}
+
 static void s_begin_drain(void *arg) {
     gate_service_t *self = arg;
     gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
@@ -278,6 +282,8 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     gi_lock_init(&self->ready_lock);
     self->ready_mail.kind = GI_SMAIL_READY;
     gi_gauge_init(&self->local);
+    gi_gauge_init(&self->told);
+    gi_gauge_init(&self->local_refused);
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
     self->limit = self->settings->message_max;
@@ -355,6 +361,9 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     gate_err_t e = gate_runtime_start(self->rt);
     if (!e)
         e = s_build_table(self);
+    self->ruled =
+        gi_access_concerns(gi_runtime_access(self->rt),
+                           (gate_bytes_t){self->name, strlen(self->name)});
     if (!e && backend)
         self->broker = gi_registry_owner(registry, backend);
     if (!e && backend && !self->broker)
@@ -373,8 +382,8 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
         gi_actor_destroy(&self->actor);
         return e;
     }
-    self->drainable =
-        (gi_drainable_t){.self = self, .begin = s_begin_drain, .idle = s_idle};
+    self->drainable = (gi_drainable_t){
+        .self = self, .begin = s_begin_drain, .idle = s_idle, .told = s_told};
     gi_runtime_add(self->rt, &self->drainable);
     return GATE_OK;
 }

@@ -9,12 +9,20 @@
 #include "err.h"
 #include "mem.h"
 
+/* Each takes two of the descriptors that an actor sleeps on. */
+#define S_LINKS_MAX ((GI_ACTOR_FDS_MAX - 2) / 2)
+
 /* ---- commands
  * ---------------------------------------------------------------- */
 static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     gate_service_t *self = arg;
     (void)out;
     self->now_ms = gi_clock_ms();
+    if (self->n_links + self->n_workers > S_LINKS_MAX)
+        return gi_err(GATE_TOOBIG,
+                      "service %s: %zu connections and %u more: at most %d",
+                      self->name, self->n_links, self->n_workers, S_LINKS_MAX);
+    self->n_links += self->n_workers;
     for (unsigned i = 0; i < self->n_workers; i++) {
         gate_err_t e = gi_link_new(self, endpoint, i);
         if (e)
@@ -37,29 +45,36 @@ static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     return s_say(out, up);
 }
 
-static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out) {
-    gate_service_t *self = arg;
-    (void)unused;
-    (void)out;
+void gi_service_drain(gate_service_t *self) {
     if (self->draining)
-        return GATE_OK;
+        return;
     self->draining = true;
     for (gi_link_t *link = self->links; link; link = link->next)
         gi_link_announce(link);
+}
+
+static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out) {
+    (void)unused;
+    (void)out;
+    gi_service_drain(arg);
     return GATE_OK;
 }
 
-/* Drained: nothing under way; then every broker is told. */
-static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
-    gate_service_t *self = arg;
+/* Drained: nothing under way, nothing to come; then every broker is told. */
+static bool s_try_leave(gate_service_t *self) {
     bool idle = self->n_live == 0 && self->n_waiting == 0;
-    (void)unused;
     for (gi_link_t *link = self->links; link; link = link->next)
-        idle &= link->out_n == 0;
+        idle &=
+            link->out_n == 0 && (!self->draining || gi_link_may_leave(link));
     if (idle && self->draining)
         for (gi_link_t *link = self->links; link; link = link->next)
             gi_link_leave(link);
-    return s_say(out, idle);
+    return idle;
+}
+
+static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
+    (void)unused;
+    return s_say(out, s_try_leave(arg));
 }
 
 static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
@@ -88,7 +103,8 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     msgpack_pack_map(&pk, 12);
     s_pack_count(&pk, "calls", s->calls);
     s_pack_count(&pk, "errors", s->errors);
-    s_pack_count(&pk, "refused", s->refused);
+    s_pack_count(&pk, "refused",
+                 s->refused + (uint64_t)gi_gauge_read(&self->local_refused));
     s_pack_count(&pk, "cancelled", s->cancelled);
     s_pack_count(&pk, "items", s->items);
     s_pack_count(&pk, "huge", s->huge);
@@ -191,6 +207,8 @@ static bool s_work(void *arg, int64_t now_ms) {
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);
     gi_scall_next_waiting(self);
+    if (self->draining)
+        s_try_leave(self);
     return busy;
 }
 
@@ -206,17 +224,10 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     return next;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
+static void s_fds(void *arg, gi_polled_t *polled) {
     gate_service_t *self = arg;
-    size_t n = 0;
-    for (gi_link_t *link = self->links; link && n + 2 <= max;
-         link = link->next) {
-        if (link->sock.raw)
-            out[n++] = (struct pollfd){link->sock.fd, POLLIN, 0};
-        if (link->sock.monitor_raw)
-            out[n++] = (struct pollfd){link->sock.monitor_fd, POLLIN, 0};
-    }
-    return n;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        gi_sock_poll(&link->sock, polled);
 }
 
 static void s_stop(void *arg) {

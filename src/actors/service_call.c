@@ -275,7 +275,7 @@ static void s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
         c->call.deadline_ms = c->service->now_ms + ext.timeout_ms;
     if (ext.attempt)
         c->call.attempt = ext.attempt;
-    if (ext.user.size) {
+    if (ext.user.size && c->link->ext) { /* else it may be anybody's word */
         char *user = gi_arena_alloc(&c->call.arena, ext.user.size + 1);
         if (user) {
             memcpy(user, ext.user.data, ext.user.size);

@@ -84,6 +84,7 @@ struct gi_link {
     bool watched;       /* the transport reports connections */
     bool ext;           /* the broker announced GX1 on this connection */
     bool ext_told;      /* and we answered */
+    bool released;      /* it will send no more requests */
     unsigned epoch;     /* +1 for each new connection: stale answers differ */
     int64_t heard_ms;   /* last message from the broker */
     int64_t retry_ms;   /* BACKOFF: when to try */
@@ -253,13 +254,17 @@ struct gate_service {
     char *idempotent; /* names, comma separated; "" */
     gi_actor_t *actor;
     gi_mailbox_t *mailbox;
-    gi_gauge_t local; /* local calls in flight */
-    gi_latch_t away;  /* calls running on pools */
+    bool ruled;               /* some access rule is about it */
+    gi_gauge_t local_refused; /* local calls refused; only grows */
+    gi_gauge_t local;         /* local calls in flight */
+    gi_gauge_t told;          /* brokers that told it to drain */
+    gi_latch_t away;          /* calls running on pools */
     gi_drainable_t drainable;
     bool registered;
     const void *broker; /* of this runtime that the first link belongs to */
     /* the actor's own */
     gi_link_t *links;
+    size_t n_links;
     gi_scall_t *live, *free_calls;
     size_t n_live, n_free;
     gi_scall_t *waiting_head, **waiting_tail;
@@ -290,6 +295,8 @@ gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
  * --------------------------------------------------------- */
 extern const gi_actor_ops_t gi_service_ops;
 
+void gi_service_drain(gate_service_t *self); /* takes nothing new */
+
 /* ---- service_link.c
  * ---------------------------------------------------------- */
 gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
@@ -297,6 +304,8 @@ gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
 void gi_link_destroy(gi_link_t *link);
 /* Reads up to batch messages, follows the connection; true: did something. */
 bool gi_link_work(gi_link_t *link);
+/* Nothing more can come from that broker. */
+bool gi_link_may_leave(const gi_link_t *link);
 int64_t gi_link_next(const gi_link_t *link);
 void gi_link_leave(gi_link_t *link);    /* DISCONNECT */
 void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */

@@ -67,7 +67,7 @@ bool gi_link_send(gi_link_t *link) {
         gi_frames_close(out);
         return true; /* the broker that asked is gone */
     }
-    int rc = link->out_n ? EAGAIN : gi_frames_send(link->sock.raw, out);
+    int rc = link->out_n ? EAGAIN : gi_sock_send(&link->sock, out);
     if (rc == EAGAIN)
         s_queue(link, out);
     else
@@ -96,7 +96,7 @@ static bool s_flush(gi_link_t *link) {
         frames.n = 0;
         for (unsigned i = 0; i < o->n; i++)
             gi_frames_move(&frames, &o->f[i]);
-        if (gi_frames_send(link->sock.raw, &frames) == EAGAIN) {
+        if (gi_sock_send(&link->sock, &frames) == EAGAIN) {
             for (unsigned i = 0; i < o->n; i++)
                 zmq_msg_move(&o->f[i], &frames.f[i]);
             gi_frames_close(&frames);
@@ -134,6 +134,8 @@ static gate_err_t s_open(gi_link_t *link) {
     link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
     if (!e && link->watched)
         e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                                           ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                                           ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                                            ZMQ_EVENT_DISCONNECTED);
     if (!e)
         e = gi_sock_connect(&link->sock, link->endpoint);
@@ -147,7 +149,7 @@ static void s_ready(gi_link_t *link) {
     char *line;
     gate_err_t e =
         gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
-    link->ext = link->ext_told = false;
+    link->ext = link->ext_told = link->released = false;
     link->heard_ms = self->now_ms;
     link->state = GI_LINK_READY_SENT;
     if (e)
@@ -230,10 +232,17 @@ void gi_link_destroy(gi_link_t *link) {
     gi_mem_free(link);
 }
 
+/* A broker that knows no extensions does not say when. */
+bool gi_link_may_leave(const gi_link_t *link) {
+    return link->state == GI_LINK_UP ? link->released || !link->ext
+                                     : link->state != GI_LINK_READY_SENT;
+}
+
 void gi_link_leave(gi_link_t *link) {
+    if (link->state == GI_LINK_LEFT)
+        return;
     if (link->state != GI_LINK_UP && link->state != GI_LINK_READY_SENT) {
-        if (link->state != GI_LINK_LEFT)
-            gi_sock_close(&link->sock);
+        gi_sock_close(&link->sock);
         link->state = GI_LINK_LEFT;
         return;
     }
@@ -266,6 +275,23 @@ void gi_link_announce(gi_link_t *link) {
 
 /* ---- messages from the broker
  * ------------------------------------------------ */
+/* The broker speaks GX1; with "d" it sends nothing new any more, either because
+ * we said so or because it wants us to leave. */
+static void s_hello(gi_link_t *link, gate_bytes_t frame) {
+    gate_service_t *self = link->service;
+    gi_ext_t ext;
+    link->ext = true;
+    if (gi_ext_parse(frame, &ext) || !ext.drain)
+        return;
+    link->released = true;
+    if (self->draining)
+        return;
+    gate_log(GATE_INFO, "service", "%s: told to drain by %s", self->name,
+             link->endpoint);
+    (void)gi_gauge_enter(&self->told, INT64_MAX);
+    gi_service_drain(self);
+}
+
 static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
                         const gi_mdp_worker_t *m) {
     gate_service_t *self = link->service;
@@ -276,7 +302,7 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
                  link->endpoint);
     }
     if (m->n_body == 1 && gi_ext_is(view[m->body]))
-        link->ext = true;
+        s_hello(link, view[m->body]);
     if (link->ext && !link->ext_told) {
         gi_link_announce(link);
     } else {
@@ -359,6 +385,10 @@ static bool s_events(gi_link_t *link) {
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED &&
             link->state == GI_LINK_CONNECTING)
             s_ready(link);
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+            s_lose(link, "does not accept our certificate");
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+            s_lose(link, "speaks another security mechanism, or no ZeroMQ");
         else if (event == ZMQ_EVENT_DISCONNECTED &&
                  (link->state == GI_LINK_UP ||
                   link->state == GI_LINK_READY_SENT))
@@ -371,8 +401,8 @@ static bool s_receive(gi_link_t *link) {
     gate_service_t *self = link->service;
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && link->sock.raw; i++) {
-        int rc = gi_frames_recv(link->sock.raw, &self->in,
-                                (unsigned)self->settings->frames_max);
+        int rc = gi_sock_recv(&link->sock, &self->in,
+                              (unsigned)self->settings->frames_max);
         if (!rc)
             break;
         any = true;
@@ -393,6 +423,8 @@ static int64_t s_silence_ms(const gi_link_t *link) {
 bool gi_link_work(gi_link_t *link) {
     int64_t now = link->service->now_ms;
     bool busy = false;
+    if (link->state == GI_LINK_BACKOFF && link->service->draining)
+        link->state = GI_LINK_LEFT; /* nothing to come back for */
     if (link->state == GI_LINK_BACKOFF) {
         if (now < link->retry_ms)
             return false;

@@ -3,6 +3,8 @@
  * thread into the mailbox, the answer straight into its future or stream. */
 #include "service_impl.h"
 
+#include <string.h>
+#include "clock.h"
 #include "err.h"
 #include "mem.h"
 
@@ -67,11 +69,44 @@ static bool s_open_local(gi_scall_t *c, int64_t item_timeout_ms,
     return c->stream || c->future;
 }
 
+/* The code is not GATE_BUSY, or the caller would try the sockets. */
+static gate_err_t s_too_many(const gate_settings_t *s) {
+    char text[128];
+    snprintf(text, sizeof text,
+             "More than rate_limit_user = %lld calls/s of the local user.",
+             (long long)s->rate_limit_user);
+    return gi_err_story(GATE_REFUSED, "BusyWorkerError", text, "");
+}
+
+/* The rules that hold at a broker hold here too (architecture: same process).
+ */
+static gate_err_t s_permit(gate_service_t *self, gate_bytes_t func_frame) {
+    const char *user = self->settings->local_user;
+    gate_bytes_t func, name = {self->name, strlen(self->name)};
+    gate_err_t e = GATE_OK;
+    if (self->ruled) {
+        e = gi_rpc_parse_func(func_frame, &func);
+        if (!e &&
+            !gi_access_allows(gi_runtime_access(self->rt), user, name, func))
+            e = gi_err(GATE_REFUSED, "%s%s may not call %s.%.*s.",
+                       *user ? "User " : "Who is not authenticated", user,
+                       self->name, (int)func.size, (const char *)func.data);
+    }
+    if (!e && !gi_runtime_rate(self->rt, gi_clock_ms()))
+        e = s_too_many(self->settings);
+    if (e)
+        gi_gauge_enter(&self->local_refused, INT64_MAX);
+    return e;
+}
+
 gate_err_t gi_service_call_local(gate_service_t *self, unsigned char *packed,
                                  const gi_rpc_request_t *request,
                                  int64_t deadline_ms, int64_t item_timeout_ms,
                                  gate_future_t **future,
                                  gate_stream_t **stream) {
+    gate_err_t no = s_permit(self, (gate_bytes_t){packed, request->func_size});
+    if (no)
+        return no;
     if (!gi_gauge_enter(&self->local, self->settings->local_max))
         return gi_err(GATE_BUSY, "service %s: local_max calls are in flight",
                       self->name);

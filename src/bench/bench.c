@@ -82,6 +82,8 @@ static bool s_valid(const gi_bench_args_t *args) {
         args->services > 1000 || args->workers < 1 || args->workers > 1000)
         return s_fail("number of", "clients (1..64), services or workers "
                                    "(1..1000)");
+    if ((args->user || args->curve_cert) && !args->broker)
+        return s_fail("without --broker", "authentication");
     if (args->rounds > GI_ROUNDS_MAX)
         return s_fail("--rounds", "1..99");
     return true;

@@ -79,6 +79,8 @@ int gi_broker_main(int argc, char **argv) {
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
+    if (code < 0 && args.zap_domain && !args.zap)
+        code = gi_opts_fail(&s_usage, "--zap-domain goes with --zap");
     if (code < 0 && args.curve_allowed && !args.curve_cert)
         code = gi_opts_fail(&s_usage, "--curve-allow goes with --curve-cert");
     if (code < 0)

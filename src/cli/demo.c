@@ -9,11 +9,17 @@
         .name = #f, .fn = gi_demo_##f, .runs = where, .signature = sig, \
         .doc = text                                                     \
     }
+/* One that may run again when its worker dies. */
+#define S_PURE(f, where, sig, text)                                       \
+    {                                                                     \
+        .name = #f, .fn = gi_demo_##f, .runs = where, .idempotent = true, \
+        .signature = sig, .doc = text                                     \
+    }
 
 static const gate_method_t s_methods[] = {
     S_METHOD(echo, GATE_INLINE, "(*args, **kwargs)",
              "its arguments, as {args, kwargs}"),
-    S_METHOD(add, GATE_INLINE, "(a, b)", "a + b, integers or floats"),
+    S_PURE(add, GATE_INLINE, "(a, b)", "a + b, integers or floats"),
     S_METHOD(none, GATE_INLINE, "()", "nil"),
     S_METHOD(boom, GATE_INLINE, "(text='boom!')", "raises ValueError(text)"),
     S_METHOD(upper, GATE_THREAD, "(text)", "ASCII letters in upper case"),
@@ -28,8 +34,8 @@ static const gate_method_t s_methods[] = {
     S_METHOD(file, GATE_THREAD, "(path)", "content of a regular file, as bin"),
     S_METHOD(wc, GATE_THREAD, "(path)",
              "[lines, words, bytes] of a regular file"),
-    S_METHOD(fib, GATE_PROCESS, "(n)", "the slow recursive way"),
-    S_METHOD(sha256, GATE_PROCESS, "(path)", "hex digest of a file"),
+    S_PURE(fib, GATE_PROCESS, "(n)", "the slow recursive way"),
+    S_PURE(sha256, GATE_PROCESS, "(path)", "hex digest of a file"),
     S_METHOD(spin, GATE_PROCESS, "(ms)", "ms, after using so much CPU"),
     S_METHOD(crash, GATE_PROCESS, "(signal=9)", "kills its own worker"),
     S_METHOD(pid, GATE_PROCESS, "()", "the worker's process id"),

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "clock.h"
+#include <gaterpc/shared.h>
 #include "mem.h"
+#include "mp.h"
 #include "scan.h"
 
 #define S_ZONE_CHUNK 2048
@@ -30,6 +32,7 @@ void gi_call_reset(gate_call_t *self) {
     self->args_packed = self->kwargs_packed = (gate_bytes_t){NULL, 0};
     self->decoded = self->packed = self->answered = self->streamed = false;
     self->huge = false;
+    self->lent = false;
     atomic_store_explicit(&self->cancel, false, memory_order_relaxed);
     if (self->zone)
         msgpack_zone_clear(self->zone);
@@ -79,6 +82,8 @@ static gate_err_t s_decode(gate_call_t *self) {
     if (e == GATE_OK)
         e = s_decode_one(self, self->kwargs_packed, MSGPACK_OBJECT_MAP,
                          "kwargs", &self->kwargs);
+    if (e == GATE_OK && self->ops->refer)
+        e = self->ops->refer(self);
     self->decoded = e == GATE_OK;
     return e;
 }
@@ -105,7 +110,7 @@ static gate_err_t s_pack(gate_call_t *self, const gate_arg_t *v) {
     gate_err_t e;
 
     gi_buf_reset(&self->out, S_OUT_KEEP);
-    self->packed = self->answered = false;
+    self->packed = self->answered = self->lent = false;
     e = gi_arg_pack(&self->out, v, self->settings);
     if (e == GATE_OK && self->out.failed)
         e = gi_err(GATE_NOMEM, "%s: the result", self->method);
@@ -126,6 +131,29 @@ gate_err_t gate_return_(gate_call_t *self, gate_arg_t v) {
         gi_error_fini(&self->error);
     }
     return e;
+}
+
+/* Where nothing can be lent the result is packed as any other. */
+gate_err_t gate_return_shared(gate_call_t *self, size_t size, void **data) {
+    if (self->streamed)
+        return gi_err(GATE_BADARG, "%s: a result after yielded items",
+                      self->method);
+    gi_buf_reset(&self->out, S_OUT_KEEP);
+    self->packed = self->answered = false;
+    *data = self->ops->lend ? self->ops->lend(self, size) : NULL;
+    self->lent = *data != NULL;
+    if (!self->lent) {
+        if (size > UINT32_MAX || !gi_buf_reserve(&self->out, size + 8)) {
+            gi_buf_reset(&self->out, S_OUT_KEEP);
+            return gi_err(GATE_NOMEM, "%s: the result", self->method);
+        }
+        gi_mp_put_bin_head(&self->out, size);
+        *data = self->out.data + self->out.size;
+        self->out.size += size;
+    }
+    self->answered = true;
+    gi_error_fini(&self->error);
+    return GATE_OK;
 }
 
 gate_err_t gate_raise(gate_call_t *self, const char *cls, const char *fmt,
@@ -154,7 +182,7 @@ gate_err_t gate_raise(gate_call_t *self, const char *cls, const char *fmt,
 
 msgpack_packer *gate_call_packer(gate_call_t *self) {
     gi_buf_reset(&self->out, S_OUT_KEEP);
-    self->answered = false;
+    self->answered = self->lent = false;
     self->packed = true;
     msgpack_packer_init(&self->packer, &self->out, gi_buf_write);
     return &self->packer;

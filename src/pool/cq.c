@@ -13,6 +13,9 @@
 #include "clock.h"
 #include "wait.h"
 
+/* Taken at once: others that dispatch get some too. */
+#define TAKE_MAX 64
+
 struct gate_cq {
     pthread_mutex_t mutex;
     gi_ref_t ref; /* the user's and one for each future under way */
@@ -36,8 +39,8 @@ gate_cq_t *gate_cq_new(void) {
     return self;
 }
 
-static void s_drop(gate_cq_t *self) {
-    if (!gi_ref_drop(&self->ref))
+static void s_drop(gate_cq_t *self, unsigned n) {
+    if (!gi_ref_drop_n(&self->ref, n))
         return;
     close(self->fd);
     pthread_mutex_destroy(&self->mutex);
@@ -46,41 +49,64 @@ static void s_drop(gate_cq_t *self) {
 
 void gi_cq_share(gate_cq_t *self) { gi_ref_take(&self->ref); }
 
-void gi_cq_push(gate_cq_t *self, gate_future_t *future) {
+/* Runs or drops each future of a chain; how many. */
+static size_t s_each(gate_future_t *chain,
+                     void (*verb)(gate_future_t *future)) {
+    size_t n = 0;
+
+    while (chain) {
+        gate_future_t *future = chain;
+
+        chain = *gi_future_link(future);
+        verb(future);
+        n++;
+    }
+    return n;
+}
+
+void gi_cq_push(gate_cq_t *self, gate_future_t *first, gate_future_t *last,
+                size_t n) {
     bool closed;
 
-    *gi_future_link(future) = NULL;
+    *gi_future_link(last) = NULL;
     pthread_mutex_lock(&self->mutex);
     closed = self->closed;
     if (!closed) {
         if (self->first)
-            *gi_future_link(self->last) = future;
-        else
-            self->first = future;
-        if (self->first == future)
+            *gi_future_link(self->last) = first;
+        else {
+            self->first = first;
             gi_wait_ring(self->fd);
-        self->last = future;
+        }
+        self->last = last;
     }
     pthread_mutex_unlock(&self->mutex);
     if (closed)
-        gi_future_drop_then(future);
-    s_drop(self);
+        s_each(first, gi_future_drop_then);
+    s_drop(self, (unsigned)n);
 }
 
-static gate_future_t *s_pop(gate_cq_t *self) {
-    gate_future_t *future;
+/* At most max futures, linked. */
+static gate_future_t *s_take(gate_cq_t *self, size_t max) {
+    gate_future_t *chain, *last;
 
     pthread_mutex_lock(&self->mutex);
-    future = self->first;
-    if (future && !(self->first = *gi_future_link(future)))
-        gi_wait_hush(self->fd);
+    chain = last = self->first;
+    while (last && --max && *gi_future_link(last))
+        last = *gi_future_link(last);
+    if (chain) {
+        self->first = *gi_future_link(last);
+        *gi_future_link(last) = NULL;
+        if (!self->first)
+            gi_wait_hush(self->fd);
+    }
     pthread_mutex_unlock(&self->mutex);
-    return future;
+    return chain;
 }
 
 void gate_cq_destroy(gate_cq_t **self_p) {
     gate_cq_t *self = *self_p;
-    gate_future_t *future;
+    gate_future_t *chain;
 
     if (!self)
         return;
@@ -88,21 +114,20 @@ void gate_cq_destroy(gate_cq_t **self_p) {
     pthread_mutex_lock(&self->mutex);
     self->closed = true;
     pthread_mutex_unlock(&self->mutex);
-    while ((future = s_pop(self)))
-        gi_future_drop_then(future);
-    s_drop(self);
+    while ((chain = s_take(self, TAKE_MAX)))
+        s_each(chain, gi_future_drop_then);
+    s_drop(self, 1);
 }
 
 int gate_cq_fd(const gate_cq_t *self) { return self->fd; }
 
 size_t gate_cq_dispatch(gate_cq_t *self, size_t max) {
-    gate_future_t *future;
+    gate_future_t *chain;
     size_t n = 0;
 
-    while (n < max && (future = s_pop(self))) {
-        gi_future_run_then(future);
-        n++;
-    }
+    while (n < max &&
+           (chain = s_take(self, max - n < TAKE_MAX ? max - n : TAKE_MAX)))
+        n += s_each(chain, gi_future_run_then);
     return n;
 }
 

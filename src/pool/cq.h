@@ -8,8 +8,10 @@
 
 /* For a future that will be pushed; gi_cq_push gives the reference up. */
 void gi_cq_share(gate_cq_t *self);
-/* Takes a completed future; drops it when the queue was destroyed. */
-void gi_cq_push(gate_cq_t *self, gate_future_t *future);
+/* Takes n completed futures, linked from first to last; drops them when the
+ * queue was destroyed. */
+void gi_cq_push(gate_cq_t *self, gate_future_t *first, gate_future_t *last,
+                size_t n);
 
 /* What the queue needs of a future (future.c). */
 gate_future_t **gi_future_link(gate_future_t *self);

@@ -18,6 +18,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "actor_thread.h"
 #include "cq.h"
@@ -36,7 +38,15 @@ enum {
     S_CLAIMED = 64     /* somebody writes the result */
 };
 
-typedef enum s_raw { S_NOT_RAW, S_REPLY, S_PACKED, S_HUGE } s_raw_t;
+typedef enum s_raw {
+    S_NOT_RAW,
+    S_REPLY,
+    S_PACKED,
+    S_HUGE,
+    S_SMALL /* packed, in small: the value copies it */
+} s_raw_t;
+
+#define SMALL_BYTES 120
 
 struct gate_future {
     atomic_uint state; /* bits above; futex word */
@@ -61,8 +71,13 @@ struct gate_future {
     gate_done_fn *done;
     void *done_ctx;
     gate_cq_t *cq;
-    gate_future_t *next; /* in the completion queue */
+    gate_future_t *next;        /* in the completion queue */
+    gate_future_t *next_waited; /* in a batch */
+    unsigned char small[SMALL_BYTES];
+    max_align_t extra[]; /* the completer's */
 };
+
+static _Thread_local gi_future_batch_t *s_batch; /* under way, or NULL */
 
 static gate_future_t s_no_memory = {
     .state = S_DONE | S_CLAIMED | S_COMPLETING | S_ASKED,
@@ -83,10 +98,20 @@ static void *s_me(void) {
 /* ---- life ---------------------------------------------------------------- */
 gate_future_t *gi_future_new(const gate_settings_t *settings,
                              gi_release_fn *release_owner, void *owner) {
-    gate_future_t *self = gi_mem_calloc(1, sizeof *self);
+    return gi_future_new_with(settings, release_owner, owner, 0);
+}
+
+void *gi_future_extra(gate_future_t *self) { return self->extra; }
+
+gate_future_t *gi_future_new_with(const gate_settings_t *settings,
+                                  gi_release_fn *release_owner, void *owner,
+                                  size_t extra) {
+    gate_future_t *self = gi_mem_alloc(sizeof *self + extra);
 
     if (!self)
         return NULL;
+    memset(self, 0, offsetof(gate_future_t, small));
+    memset(self->extra, 0, extra);
     atomic_init(&self->state, 0);
     atomic_init(&self->user, true);
     atomic_init(&self->canceller, NULL);
@@ -159,13 +184,22 @@ bool gi_future_forgotten(const gate_future_t *self) {
 }
 
 /* ---- reading the result -------------------------------------------------- */
+static gate_err_t s_decode(gate_future_t *self, s_raw_t raw) {
+    if (raw == S_REPLY)
+        return gi_rpc_take_reply(self->data, self->size, self->release,
+                                 self->hint, self->settings, &self->value);
+    if (raw == S_HUGE)
+        return gi_value_take_huge(self->data, self->size, self->release,
+                                  self->hint, self->settings, &self->value);
+    if (raw == S_SMALL)
+        return gate_value_decode(self->small, self->size, self->settings,
+                                 &self->value);
+    return gi_value_take(self->data, self->size, self->release, self->hint,
+                         self->settings, &self->value);
+}
+
 /* After DONE. Turns raw bytes into value or error; the code. */
 static gate_err_t s_read(gate_future_t *self) {
-    static gate_err_t (*const take[])(
-        const void *, size_t, gi_release_fn *, void *, const gate_settings_t *,
-        gate_value_t **) = {[S_REPLY] = gi_rpc_take_reply,
-                            [S_PACKED] = gi_value_take,
-                            [S_HUGE] = gi_value_take_huge};
     s_raw_t raw;
     gate_err_t e;
 
@@ -173,8 +207,7 @@ static gate_err_t s_read(gate_future_t *self) {
     raw = self->raw;
     if (raw != S_NOT_RAW) {
         self->raw = S_NOT_RAW; /* the bytes are taken in every case */
-        e = take[raw](self->data, self->size, self->release, self->hint,
-                      self->settings, &self->value);
+        e = s_decode(self, raw);
         if (e != GATE_OK)
             gi_error_set(&self->error, gate_error());
     }
@@ -258,13 +291,62 @@ void gi_future_drop_then(gate_future_t *self) {
 
 gate_future_t **gi_future_link(gate_future_t *self) { return &self->next; }
 
+static void s_flush(gi_future_batch_t *b) {
+    if (b->first)
+        gi_cq_push(b->cq, b->first, b->last, b->n);
+    b->first = b->last = NULL;
+    b->n = 0;
+}
+
+static void s_chain(gi_future_batch_t *b, gate_future_t *self) {
+    if (b->cq != self->cq)
+        s_flush(b);
+    b->cq = self->cq;
+    self->next = NULL;
+    if (b->first)
+        b->last->next = self;
+    else
+        b->first = self;
+    b->last = self;
+    b->n++;
+}
+
+void gi_future_batch_begin(gi_future_batch_t *b) {
+    *b = (gi_future_batch_t){0};
+    s_batch = b;
+}
+
+void gi_future_batch_end(gi_future_batch_t *b) {
+    s_batch = NULL;
+    s_flush(b);
+    while (b->waited) {
+        gate_future_t *f = b->waited;
+
+        b->waited = f->next_waited;
+        gi_wait_word_wake(&f->state);
+        s_drop(f);
+    }
+}
+
+static void s_wake(gate_future_t *self) {
+    if (!s_batch || self->fixed) {
+        gi_wait_word_wake(&self->state);
+        return;
+    }
+    gi_ref_take(&self->ref); /* it may be read and destroyed before the end */
+    self->next_waited = s_batch->waited;
+    s_batch->waited = self;
+}
+
 static void s_continue(gate_future_t *self) {
     gate_cq_t *cq = self->cq;
 
     if (!cq)
         gi_future_run_then(self);
+    else if (s_batch)
+        s_chain(s_batch, self);
     else
-        gi_cq_push(cq, self);
+        gi_cq_push(cq, self, self, 1);
 }
 
 void gate_future_then(gate_future_t **self_p, gate_cq_t *cq, gate_done_fn *done,
@@ -292,7 +374,7 @@ static void s_publish(gate_future_t *self) {
     unsigned old = atomic_fetch_or(&self->state, S_DONE);
 
     if (old & S_WAITED)
-        gi_wait_word_wake(&self->state);
+        s_wake(self);
     if (old & S_THEN)
         s_continue(self);
 }
@@ -346,6 +428,26 @@ void gi_future_complete_packed(gate_future_t *self, const void *data,
 void gi_future_complete_huge(gate_future_t *self, const void *data, size_t size,
                              gi_release_fn *release, void *hint) {
     s_complete_raw(self, S_HUGE, data, size, release, hint);
+}
+
+void gi_future_complete_copy(gate_future_t *self, const void *data,
+                             size_t size) {
+    static const gate_error_t no_memory = {GATE_NOMEM, "MemoryError",
+                                           "no memory for a result", ""};
+    void *copy = size <= SMALL_BYTES ? NULL : gi_mem_dup(data, size);
+
+    if (copy)
+        s_complete_raw(self, S_PACKED, copy, size, gi_mem_free, copy);
+    else if (size > SMALL_BYTES)
+        gi_future_fail(self, &no_memory);
+    else if (s_claim(self)) {
+        memcpy(self->small, data, size);
+        self->raw = S_SMALL;
+        self->size = size;
+        s_publish(self);
+        s_drop(self);
+    } else
+        s_drop(self);
 }
 
 void gi_future_fail(gate_future_t *self, const gate_error_t *story) {

@@ -5,6 +5,7 @@
 #define GI_POOL_H
 
 #include <gaterpc/pool.h>
+#include "shm.h"
 #include "threads.h"
 #include "value.h"
 
@@ -19,6 +20,9 @@ typedef struct gi_sink {
                  const gate_error_t *err);
     /* Items may be parts of a huge result (huge_feed.h). */
     bool huge;
+    /* Instead of done: a result that is a bin and lies in shared memory;
+     * shared: release it. NULL member: done gets a packed copy. */
+    void (*lent)(void *ctx, gi_run_t *run);
 } gi_sink_t;
 
 typedef struct gi_request {
@@ -29,11 +33,14 @@ typedef struct gi_request {
     int64_t deadline_ms;        /* on gi_clock_ms; INT64_MAX = none */
     int attempt;                /* 0 = 1 */
     size_t credit_items, credit_bytes; /* window for yields; 0 = unlimited */
-    void *fn_ctx;               /* gate_call_ctx on threads */
-    gate_runtime_t *runtime;    /* gate_call_runtime on threads */
-    const char *user;           /* gate_call_user; copied */
-    struct gate_queue *const *queues; /* that args refer to (procs.h) */
+    void *fn_ctx;                      /* gate_call_ctx on threads */
+    gate_runtime_t *runtime;           /* gate_call_runtime on threads */
+    const char *user;                  /* gate_call_user; copied */
+    struct gate_queue *const *queues;  /* that args refer to (procs.h) */
     size_t n_queues;
+    gi_run_t *const *runs; /* that args refer to, and where in them */
+    const gi_run_ref_t *run_refs;
+    size_t n_runs;
     const gi_sink_t *sink;
     void *ctx;
 } gi_request_t;
@@ -42,7 +49,7 @@ typedef struct gi_request {
 typedef uint64_t gi_ticket_t;
 
 typedef struct gi_pool_ops {
-    const char *kind; /* "threads", "processes", "custom" */
+    const char *kind;                   /* "threads", "processes", "custom" */
     void (*destroy)(gate_pool_t *self); /* waits; frees impl */
     gate_err_t (*drain)(gate_pool_t *self, int64_t timeout_ms);
     gate_err_t (*resize)(gate_pool_t *self, int workers);

@@ -17,7 +17,6 @@
 #include "wait.h"
 
 #define DIRECT_MAX 65536 /* larger payloads are copied by the dispatcher */
-#define SPIN_NS 12000
 #define WORKERS_MAX 1024
 
 static gi_procs_t *s_of(gate_pool_t *pool) { return pool->impl; }
@@ -51,19 +50,19 @@ static gate_err_t s_submit(gate_pool_t *self, const gi_request_t *request,
                            gi_ticket_t *ticket) {
     gi_procs_t *p = s_of(self);
     gi_pjob_t *job;
-    gate_err_t e = gi_pjob_new(p, request, &job);
-    if (e)
-        return e;
+    s_wake_t wake = {NULL, false};
     pthread_mutex_lock(&p->lock);
-    if (ticket)
+    gate_err_t e = gi_pjob_new(p, request, &job);
+    if (!e && ticket)
         *ticket = gi_pjob_ticket(job);
-    s_wake_t wake = s_place(p, job);
+    if (!e)
+        wake = s_place(p, job);
     pthread_mutex_unlock(&p->lock);
     if (wake.slot)
         gi_shm_wake(&wake.slot->shm, GI_SLEEP_WORK);
     if (wake.dispatcher)
         gi_doorbell_ring(&p->bell);
-    return GATE_OK;
+    return e;
 }
 
 static void s_cancel_sent(gi_procs_t *p, gi_pjob_t *job) {
@@ -121,6 +120,18 @@ static void s_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
         gi_shm_wake(shm, GI_SLEEP_CREDIT);
     }
     pthread_mutex_unlock(&p->lock);
+}
+
+gate_err_t gi_procs_take(gate_pool_t *pool, size_t size, gi_run_t **out) {
+    return gi_exchange_take(s_of(pool)->inbox, size, out);
+}
+
+bool gi_procs_in_inbox(gate_pool_t *pool, const void *data) {
+    return gi_exchange_has(s_of(pool)->inbox, data);
+}
+
+gi_run_t *gi_procs_run(gate_pool_t *pool, const void *data, size_t size) {
+    return gi_exchange_find(s_of(pool)->inbox, data, size);
 }
 
 /* ---- the pool -------------------------------------------------------------
@@ -240,6 +251,8 @@ static void s_free(gi_procs_t *p) {
     for (int i = 0; i < p->n_slots; i++)
         gi_slot_free(p->slots[i]);
     gi_mem_free(p->slots);
+    gi_exchange_release(&p->inbox);
+    gi_buf_fini(&p->packed);
     if (p->channel >= 0)
         close(p->channel);
     if (p->epoll_fd >= 0)
@@ -357,7 +370,7 @@ static gate_err_t s_config(gi_procs_t *p) {
     gi_worker_config_t *c = &p->config;
     c->cells = (uint32_t)s->process_ring;
     c->lane_bytes = (uint64_t)s->process_slab_bytes / 2;
-    c->spin_ns = o->workers < s_cores() ? SPIN_NS : 0;
+    c->spin_ns = (uint32_t)s->process_spin_us * 1000;
     c->result_max = p->result_max;
     c->str_max = s->msgpack_str_max;
     c->bin_max = s->msgpack_bin_max;
@@ -400,6 +413,9 @@ static gate_err_t s_open(gi_procs_t *p) {
         e = gi_doorbell_init(&p->bell);
     if (e)
         return e;
+    p->inbox = gi_exchange_new("gate-inbox", GI_INBOX_UNITS);
+    if (!p->inbox)
+        return gate_error()->code;
     p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     p->slots = gi_mem_calloc(WORKERS_MAX, sizeof *p->slots);
     p->deaths =

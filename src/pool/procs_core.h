@@ -61,6 +61,8 @@ typedef struct gi_pjob {
     size_t items, bytes;               /* given */
     gate_queue_t *queues[GI_WORKER_FDS - 1];
     size_t n_queues;
+    gi_run_t *runs[GI_JOB_RUNS];
+    size_t n_runs;
     const gi_sink_t *sink;
     void *ctx;
     gi_error_t error; /* when ENDED */
@@ -103,6 +105,8 @@ typedef struct gi_slot {
     gi_reason_t reason; /* of an end that we caused */
     gi_shm_t shm;
     gi_rsp_reader_t reader; /* the dispatcher's */
+    gi_exchange_t *outbox;
+    bool outbox_stuck; /* it cannot grow */
     int bell_fd, pidfd, out_fd, ctl_fd;
     pid_t pid;
     int status; /* as wait() gives it, -1 = not known */
@@ -127,6 +131,8 @@ typedef struct gi_jobq {
 typedef struct gi_fn_known {
     uintptr_t fn;
     gi_fn_ref_t *ref; /* NULL = an address */
+    bool stays;
+    unsigned long long unloads; /* when it was looked up */
 } gi_fn_known_t;
 
 typedef struct gi_procs {
@@ -139,6 +145,8 @@ typedef struct gi_procs {
     pthread_t thread;
     gi_doorbell_t bell;
     int epoll_fd, channel;
+    gi_exchange_t *inbox;
+    gi_buf_t packed; /* a lent result for a sink that takes none */
 
     pthread_mutex_t resizing; /* one at a time; before lock */
     pthread_mutex_t lock;     /* over the rest */
@@ -169,7 +177,7 @@ typedef struct gi_procs {
 
 /* ---- procs_job.c: jobs; lock held unless said otherwise -------------------
  */
-/* Copies the request; no lock. */
+/* Copies the request; lets the lock go while it copies a large one. */
 gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r,
                        gi_pjob_t **out) GATE_MUST;
 gi_pjob_t *gi_pjob_find(gi_procs_t *p, gi_ticket_t ticket); /* NULL: stale */
@@ -191,7 +199,8 @@ gi_slot_t *gi_send_pick(gi_procs_t *p);
 bool gi_send(gi_slot_t *slot, gi_pjob_t *job);
 gi_pjob_t *gi_send_front(gi_slot_t *slot);
 /* Takes the front job out of the slot: it was answered, or its end is known. */
-void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died);
+void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died,
+                   int64_t now_ns);
 /* Takes a job that was not begun out of the slot; false: it has begun. */
 bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job);
 /* False: the worker's head is a lie. */

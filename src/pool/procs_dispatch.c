@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include <gaterpc/log.h>
 #include "clock.h"
+#include "future.h"
+#include "mp.h"
 #include "procs_core.h"
 #include "scan.h"
 
@@ -56,7 +58,8 @@ static void s_note_time(gi_procs_t *p, int64_t run_ns) {
 }
 
 /* The job that rec answers; NULL: a lie. */
-static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec) {
+static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec,
+                          int64_t now_ns) {
     gi_procs_t *p = s->pool;
     gi_pjob_t *job = gi_send_front(s);
     if (!job || job->id != rec->id)
@@ -69,10 +72,11 @@ static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec) {
         }
         return s_greedy(job, rec->size) ? NULL : job;
     }
-    gi_send_leave(s, job, false);
+    gi_send_leave(s, job, false, now_ns);
     job->state = GI_J_ENDED;
     s->n_done++;
-    s_note_time(p, rec->run_ns);
+    if (rec->run_ns) /* 0: not measured */
+        s_note_time(p, rec->run_ns);
     if (rec->kind == GI_RSP_ERROR)
         p->failed++;
     else
@@ -91,15 +95,38 @@ static void s_tell_error(gi_pjob_t *job, gate_err_t code, const char *text) {
     job->sink->done(job->ctx, NULL, 0, &story);
 }
 
-static void s_tell(const s_event_t *e) {
+static void s_tell_lent(gi_procs_t *p, gi_pjob_t *job, gi_run_t *run) {
+    gi_buf_t *packed = &p->packed;
+    if (job->sink->lent) {
+        job->sink->lent(job->ctx, run);
+        return;
+    }
+    gi_buf_reset(packed, GI_RSP_BATCH_BYTES);
+    gi_mp_put_bin(packed, gi_run_data(run), gi_run_size(run));
+    gi_run_release(run);
+    if (packed->failed)
+        s_tell_error(job, GATE_NOMEM, "no memory for the result");
+    else
+        job->sink->done(job->ctx, packed->data, packed->size, NULL);
+}
+
+static void s_tell(gi_procs_t *p, const s_event_t *e) {
     gi_pjob_t *job = e->job;
     const gi_rsp_rec_t *rec = e->rec;
     gate_error_t story;
+    if (rec->run && job->items == 0) {
+        s_tell_lent(p, job, rec->run);
+        return;
+    }
+    if (rec->run)
+        gi_run_release(rec->run);
     if (rec->kind != GI_RSP_ITEM && job->items > 0 && !job->sink->item)
         s_tell_error(job, GATE_NOTIMPL,
                      "it yields: submit it with gate_submit_stream");
     else if (rec->no_memory && rec->kind != GI_RSP_ITEM)
         s_tell_error(job, GATE_NOMEM, "no memory for the result");
+    else if (rec->kind == GI_RSP_DONE && rec->run)
+        s_tell_error(job, GATE_BADDATA, "a result after yielded items");
     else if (rec->kind == GI_RSP_DONE)
         job->sink->done(job->ctx, rec->data, rec->size, NULL);
     else if (rec->kind == GI_RSP_EOS)
@@ -116,9 +143,21 @@ static void s_tell(const s_event_t *e) {
 
 /* Packed bytes go on to others as they are: they must be one whole value. */
 static bool s_whole(const gi_procs_t *p, const gi_rsp_rec_t *rec) {
-    if (rec->no_memory || rec->kind == GI_RSP_ERROR || rec->kind == GI_RSP_EOS)
+    if (rec->no_memory || rec->run || rec->kind == GI_RSP_ERROR ||
+        rec->kind == GI_RSP_EOS)
         return true;
     return gi_scan(rec->data, rec->size, &p->limits) == GATE_OK;
+}
+
+/* Pages for results in place, once the worker has one to put there. */
+static void s_feed_outbox(gi_slot_t *s) {
+    uint32_t wanted = atomic_load(&s->shm.own->out_wanted);
+    uint32_t has = atomic_load(&s->shm.ctl->out_units);
+    if (wanted <= has || s->outbox_stuck)
+        return;
+    uint32_t got = gi_exchange_grow(s->outbox, wanted);
+    s->outbox_stuck = got == has;
+    atomic_store(&s->shm.ctl->out_units, got);
 }
 
 /* One batch of a slot; true when there was something. */
@@ -132,14 +171,16 @@ static bool s_batch(gi_slot_t *s) {
     gi_rsp_read(&s->reader);
     if (s->reader.n == 0 && !s->reader.lie)
         return false;
+    size_t n_read = s->reader.n;
     for (size_t i = 0; i < s->reader.n && !lie; i++)
         if (!s_whole(p, &s->reader.recs[i])) {
             lie = "a result that is not msgpack";
             s->reader.n = i;
         }
+    int64_t now_ns = gi_clock_ns();
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < s->reader.n; i++) {
-        gi_pjob_t *job = s_apply(s, &s->reader.recs[i]);
+        gi_pjob_t *job = s_apply(s, &s->reader.recs[i], now_ns);
         if (!job) {
             lie = "an answer to a job it does not have";
             break;
@@ -156,8 +197,15 @@ static bool s_batch(gi_slot_t *s) {
         gi_slot_quit(s, GI_R_JOBS);
     gi_send_fill(p);
     pthread_mutex_unlock(&p->lock);
+    for (size_t i = n; i < n_read; i++)
+        if (s->reader.recs[i].run)
+            gi_run_release(s->reader.recs[i].run);
+    s_feed_outbox(s);
+    gi_future_batch_t batch;
+    gi_future_batch_begin(&batch);
     for (size_t i = 0; i < n; i++)
-        s_tell(&events[i]);
+        s_tell(p, &events[i]);
+    gi_future_batch_end(&batch);
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < n; i++)
         if (events[i].job->state == GI_J_ENDED &&

@@ -66,6 +66,18 @@ gate_err_t gi_fn_snapshot(void) {
     return e ? gi_err(e, "no memory for the list of loaded objects") : GATE_OK;
 }
 
+static int s_unloads(struct dl_phdr_info *info, size_t size, void *ctx) {
+    (void)size;
+    *(unsigned long long *)ctx = info->dlpi_subs;
+    return 1; /* the first one knows */
+}
+
+unsigned long long gi_fn_unloads(void) {
+    unsigned long long n = 0;
+    dl_iterate_phdr(s_unloads, &n);
+    return n;
+}
+
 typedef struct s_search {
     uintptr_t fn;
     s_object_t found;
@@ -107,6 +119,7 @@ gate_err_t gi_fn_refer(uintptr_t fn, const char *what, gi_fn_ref_t *out) {
                       "worker process",
                       what, (void *)fn);
     out->at = fn;
+    out->stays = !s.path[0];
     if (s_in_snapshot(&s))
         return GATE_OK;
     char whole[PATH_MAX]; /* workers may stand in another directory */

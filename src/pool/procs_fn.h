@@ -14,6 +14,9 @@ gate_err_t gi_fn_snapshot(void) GATE_MUST;
  * gives an empty reference. */
 gate_err_t gi_fn_refer(uintptr_t fn, const char *what,
                        gi_fn_ref_t *out) GATE_MUST;
+/* How many objects were unloaded so far: what is known of addresses outside the
+ * program itself holds while this does. */
+unsigned long long gi_fn_unloads(void);
 /* Worker: the address here; loads the object when it must. */
 gate_err_t gi_fn_resolve(const char *object, uint64_t at,
                          uintptr_t *out) GATE_MUST;

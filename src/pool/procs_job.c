@@ -9,6 +9,8 @@
 #include "procs_core.h"
 #include "queue.h"
 
+#define LOCKED_MAX 1024
+
 gi_ticket_t gi_pjob_ticket(const gi_pjob_t *job) {
     return (uint64_t)job->generation << 32 | (job->index + 1u);
 }
@@ -61,6 +63,8 @@ void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job) {
     for (size_t i = 0; i < job->n_queues; i++)
         gi_queue_detach(job->queues[i], 0, false); /* it never ran */
     job->n_queues = 0;
+    while (job->n_runs > 0)
+        gi_run_release(job->runs[--job->n_runs]);
     if (job->error.story.code)
         gi_error_fini(&job->error);
     job->generation++;
@@ -84,7 +88,8 @@ void gi_pjob_fini_all(gi_procs_t *p) {
 static gate_err_t s_refer(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
                           gi_fn_known_t *out) {
     gi_fn_known_t *known = &p->known[(fn >> 4) % 64];
-    if (known->fn != fn) {
+    if (known->fn != fn ||
+        (!known->stays && known->unloads != gi_fn_unloads())) {
         gi_fn_ref_t ref;
         gate_err_t e =
             gi_fn_refer(fn, r->name ? r->name : "the function", &ref);
@@ -98,7 +103,7 @@ static gate_err_t s_refer(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
             *kept = ref;
         }
         gi_mem_free(known->ref);
-        *known = (gi_fn_known_t){fn, kept};
+        *known = (gi_fn_known_t){fn, kept, ref.stays, gi_fn_unloads()};
     }
     *out = *known;
     return GATE_OK;
@@ -128,7 +133,8 @@ static gate_err_t s_lengths(gi_pjob_t *job, const gi_request_t *r,
     job->client_len = 0;
     job->args_len = (uint32_t)r->args.size;
     job->kwargs_len = (uint32_t)r->kwargs.size;
-    job->size = name + user + object + r->args.size + r->kwargs.size;
+    job->size = name + user + object + r->args.size + r->kwargs.size +
+                r->n_runs * sizeof *r->run_refs;
     return GATE_OK;
 }
 
@@ -150,7 +156,8 @@ static gate_err_t s_payload(gi_pjob_t *job, const gi_request_t *r,
     to = s_put(to, r->user, job->user_len);
     to = s_put(to, ref ? ref->object : NULL, job->object_len);
     to = s_put(to, r->args.data, r->args.size);
-    s_put(to, r->kwargs.data, r->kwargs.size);
+    to = s_put(to, r->kwargs.data, r->kwargs.size);
+    s_put(to, r->run_refs, r->n_runs * sizeof *r->run_refs);
     return GATE_OK;
 }
 
@@ -175,6 +182,9 @@ static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r) {
     job->credit_bytes = r->credit_bytes;
     job->sink = r->sink;
     job->ctx = r->ctx;
+    job->n_runs = r->n_runs;
+    for (size_t i = 0; i < r->n_runs; i++)
+        job->runs[i] = gi_run_share(r->runs[i]);
     job->n_queues = r->n_queues;
     for (size_t i = 0; i < r->n_queues; i++) {
         job->queues[i] = r->queues[i];
@@ -208,6 +218,22 @@ static gate_err_t s_admit(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
     return GATE_OK;
 }
 
+/* Large payloads are copied without the lock. */
+static gate_err_t s_copy(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r,
+                         const gi_fn_known_t *known) {
+    bool small = r->args.size + r->kwargs.size <= LOCKED_MAX;
+    job->fn_at = known->ref ? known->ref->at : known->fn;
+    if (small)
+        return s_payload(job, r, known->ref);
+    gi_fn_ref_t ref = {0};
+    if (known->ref)
+        ref = *known->ref; /* the cache may change once we let go */
+    pthread_mutex_unlock(&p->lock);
+    gate_err_t e = s_payload(job, r, known->ref ? &ref : NULL);
+    pthread_mutex_lock(&p->lock);
+    return e;
+}
+
 gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out) {
     gi_fn_known_t known = {0};
     gi_pjob_t *job = NULL;
@@ -216,23 +242,15 @@ gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out) {
     if (r->n_queues > GI_WORKER_FDS - 1)
         return gi_err(GATE_BADARG, "a job takes at most %d queues",
                       GI_WORKER_FDS - 1);
-    pthread_mutex_lock(&p->lock);
     gate_err_t e = s_admit(p, r, fn, &job, &known);
-    gi_fn_ref_t ref = {0};
-    if (!e && known.ref)
-        ref = *known.ref; /* the cache may change once we let go */
-    pthread_mutex_unlock(&p->lock);
-    if (e)
-        return e;
-    e = s_payload(job, r, known.ref ? &ref : NULL);
+    if (!e)
+        e = s_copy(p, job, r, &known);
     if (e) {
-        pthread_mutex_lock(&p->lock);
-        gi_pjob_free(p, job);
-        pthread_mutex_unlock(&p->lock);
+        if (job)
+            gi_pjob_free(p, job);
         return e;
     }
     job->fn_here = fn;
-    job->fn_at = known.ref ? ref.at : fn;
     s_fields(p, job, r);
     *out = job;
     return GATE_OK;

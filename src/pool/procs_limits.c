@@ -25,7 +25,7 @@ static void s_sooner(int64_t *next, int64_t due) {
 static void s_doom(gi_slot_t *s, gi_pjob_t *job) {
     gi_procs_t *p = s->pool;
     bool limit = job->kill_code == GATE_TIMEOUT;
-    gi_send_leave(s, job, true);
+    gi_send_leave(s, job, true, gi_clock_ns());
     s->doomed = true;
     gi_slot_kill(s, limit ? GI_R_LIMIT : GI_R_CANCEL);
     if (limit)

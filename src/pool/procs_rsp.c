@@ -6,8 +6,10 @@
 #include <string.h>
 #include "lane.h"
 
-void gi_rsp_reset(gi_rsp_reader_t *self, gi_shm_t *shm, size_t result_max) {
+void gi_rsp_reset(gi_rsp_reader_t *self, gi_shm_t *shm, gi_exchange_t *outbox,
+                  size_t result_max) {
     self->shm = shm;
+    self->outbox = outbox;
     self->head = 0;
     self->lane_tail = 0;
     self->result_max = result_max;
@@ -28,6 +30,10 @@ static const char *s_check(const gi_rsp_reader_t *self,
                            const gi_rsp_cell_t *c) {
     if (c->kind < GI_RSP_DONE || c->kind > GI_RSP_ITEM)
         return "a response of no known kind";
+    if (c->flags == GI_RSP_LENT && c->kind == GI_RSP_DONE &&
+        !self->partial_kind && self->outbox)
+        return c->size > self->result_max ? "a lent result that is too large"
+                                          : NULL;
     if (c->flags & ~(GI_RSP_IN_LANE | GI_RSP_MORE))
         return "a response with unknown flags";
     if (self->partial_kind &&
@@ -63,9 +69,21 @@ static void s_emit(gi_rsp_reader_t *self, const gi_rsp_cell_t *c, size_t at,
     rec->kind = (gi_rsp_kind_t)c->kind;
     rec->run_ns = c->run_ns;
     rec->no_memory = no_memory;
+    rec->run = NULL;
     rec->size = size;
     /* buffers may still move: an offset until the batch is complete */
     rec->data = (const unsigned char *)(uintptr_t)at;
+}
+
+static bool s_lent(gi_rsp_reader_t *self, const gi_rsp_cell_t *c) {
+    gi_run_t *run = gi_exchange_lend(self->outbox, c->at, c->size);
+    if (!run) {
+        self->lie = "a result in memory that it does not have";
+        return false;
+    }
+    s_emit(self, c, 0, c->size, false);
+    self->recs[self->n - 1].run = run;
+    return true;
 }
 
 /* One cell; false after a lie. */
@@ -73,6 +91,8 @@ static bool s_take(gi_rsp_reader_t *self, const gi_rsp_cell_t *c) {
     self->lie = s_check(self, c);
     if (self->lie)
         return false;
+    if (c->flags & GI_RSP_LENT)
+        return s_lent(self, c);
     const unsigned char *from = s_source(self, c);
     if (!self->partial_kind && !(c->flags & GI_RSP_MORE)) {
         size_t at = self->batch.size;

@@ -17,6 +17,7 @@ typedef struct gi_rsp_rec {
     gi_rsp_kind_t kind;
     uint32_t run_ns;
     bool no_memory; /* the payload could not be copied */
+    gi_run_t *run;  /* a lent result: whoever takes rec releases it */
     const unsigned char *data;
     size_t size;
 } gi_rsp_rec_t;
@@ -24,7 +25,8 @@ typedef struct gi_rsp_rec {
 typedef struct gi_rsp_reader {
     gi_shm_t *shm;
     uint32_t head;
-    uint64_t lane_tail; /* where the worker's next run must lie */
+    uint64_t lane_tail;    /* where the worker's next run must lie */
+    gi_exchange_t *outbox; /* NULL: nothing can be lent */
     size_t result_max;
     gi_buf_t batch;   /* payloads of recs */
     gi_buf_t partial; /* chunks of a payload under way */
@@ -37,7 +39,8 @@ typedef struct gi_rsp_reader {
 } gi_rsp_reader_t;
 
 /* For a new worker on the same memory; keeps buffers. */
-void gi_rsp_reset(gi_rsp_reader_t *self, gi_shm_t *shm, size_t result_max);
+void gi_rsp_reset(gi_rsp_reader_t *self, gi_shm_t *shm, gi_exchange_t *outbox,
+                  size_t result_max);
 void gi_rsp_fini(gi_rsp_reader_t *self);
 /* Reads a batch into recs; true when there may be more. After a lie (lie is
  * set) recs hold what came before it. */

@@ -15,6 +15,7 @@
 
 #define DEPTH_NS 200000
 #define STEAL_NS 500000
+#define PILE_NS 10000
 
 static gi_pjob_t **s_place(gi_slot_t *slot, uint32_t seq) {
     return &slot->jobs[seq & (slot->shm.cells - 1)];
@@ -26,9 +27,15 @@ static int s_depth(const gi_procs_t *p) {
     return (int)(n < 1 ? 1 : n > max ? max : n);
 }
 
+/* Of short jobs one worker that is awake gets so many before another one is
+ * woken: a wake-up costs more than they do. */
+static int s_pile(const gi_procs_t *p) {
+    return p->run_ns > PILE_NS ? 0 : (int)(PILE_NS / (p->run_ns + 1));
+}
+
 gi_slot_t *gi_send_pick(gi_procs_t *p) {
     gi_slot_t *best = NULL;
-    int depth = s_depth(p);
+    int depth = s_depth(p), pile = s_pile(p);
     for (int i = 0; i < p->n_slots; i++) {
         gi_slot_t *s = p->slots[i];
         if (s->state != GI_S_UP || s->quitting || s->doomed || s->stuck ||
@@ -37,9 +44,11 @@ gi_slot_t *gi_send_pick(gi_procs_t *p) {
         if (p->options.max_jobs &&
             s->n_done + (uint64_t)s->in_flight >= (uint64_t)p->options.max_jobs)
             continue;
+        if (s->in_flight > 0 && s->in_flight < pile)
+            return s;
         if (!best || s->in_flight < best->in_flight)
             best = s;
-        if (s->in_flight == 0)
+        if (s->in_flight == 0 && pile == 0)
             break;
     }
     return best;
@@ -103,6 +112,7 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
     c->client_len = job->client_len;
     c->object_len = job->object_len;
     c->n_queues = (uint16_t)job->n_queues;
+    c->n_runs = (uint16_t)job->n_runs;
     c->fn = job->fn_at;
 }
 
@@ -181,10 +191,11 @@ static void s_take_out(gi_slot_t *slot, gi_pjob_t *job) {
         slot->front = slot->tail;
 }
 
-void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died) {
+void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died,
+                   int64_t now_ns) {
     s_detach_queues(slot, job, worker_died);
     s_take_out(slot, job);
-    slot->front_ns = gi_clock_ns();
+    slot->front_ns = now_ns;
 }
 
 bool gi_send_begun(const gi_slot_t *slot, const gi_pjob_t *job) {

@@ -36,6 +36,11 @@ gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out) {
         gi_mem_free(s);
         return e;
     }
+    s->outbox = gi_exchange_new("gate-outbox", GI_OUTBOX_UNITS);
+    if (!s->outbox) {
+        gi_slot_free(s);
+        return gate_error()->code;
+    }
     s->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->jobs = gi_mem_calloc(s->shm.cells, sizeof *s->jobs);
     s->lane_end = gi_mem_calloc(s->shm.cells, sizeof *s->lane_end);
@@ -63,6 +68,7 @@ void gi_slot_free(gi_slot_t *s) {
     s_close(&s->out_fd);
     s_close(&s->ctl_fd);
     s_close(&s->bell_fd);
+    gi_exchange_release(&s->outbox); /* before the counts go */
     gi_rsp_fini(&s->reader);
     gi_shm_fini(&s->shm);
     gi_mem_free(s->jobs);
@@ -79,7 +85,10 @@ static void s_reset(gi_slot_t *s) {
     s->shm.ctl->config = p->config; /* the last worker may have changed it */
     s->shm.ctl->config.cells = s->shm.cells;
     s->shm.ctl->config.lane_bytes = s->shm.lane_bytes;
-    gi_rsp_reset(&s->reader, &s->shm, p->result_max);
+    gi_exchange_count(s->outbox, s->shm.ctl->returned, s->shm.ctl->given);
+    atomic_store(&s->shm.ctl->out_units, gi_exchange_grow(s->outbox, 0));
+    s->outbox_stuck = false;
+    gi_rsp_reset(&s->reader, &s->shm, s->outbox, p->result_max);
     s->head = s->front = s->tail = 0;
     s->lane_tail = s->lane_free = 0;
     s->in_flight = 0;
@@ -98,7 +107,12 @@ static bool s_ask(gi_slot_t *s) {
     bool ok = pipe2(out, O_CLOEXEC) == 0 &&
               fcntl(out[0], F_SETFL, O_NONBLOCK) == 0 &&
               socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) == 0;
-    int fds[GI_WFD_COUNT] = {s->shm.fd, s->bell_fd, out[1], ctl[1]};
+    int fds[GI_WFD_COUNT] = {s->shm.fd,
+                             s->bell_fd,
+                             out[1],
+                             ctl[1],
+                             gi_exchange_fd(s->pool->inbox),
+                             gi_exchange_fd(s->outbox)};
     ok = ok && gi_zyg_send(s->pool->channel, &m, sizeof m, fds, GI_WFD_COUNT,
                            MSG_DONTWAIT);
     int error = errno;
@@ -227,7 +241,7 @@ static void s_describe(const gi_slot_t *s, char *out, size_t room) {
 static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how) {
     gi_procs_t *p = s->pool;
     bool queues = job->n_queues > 0; /* nobody could make fresh ones */
-    gi_send_leave(s, job, true);
+    gi_send_leave(s, job, true, gi_clock_ns());
     job->kills++;
     int ran = job->attempt - 1 + job->kills;
     if (job->cancel_asked)

@@ -19,8 +19,7 @@ static size_t s_pages(uint64_t n) {
     return (size_t)((n + PAGE - 1) & ~(uint64_t)(PAGE - 1));
 }
 
-/* tmpfs hands out pages until the machine is out of them and the OOM killer
- * comes: ask first. UINT64_MAX: not known. */
+/* UINT64_MAX: not known. */
 static uint64_t s_available(void) {
     char line[128];
     unsigned long long kib = 0;
@@ -33,8 +32,10 @@ static uint64_t s_available(void) {
     return kib ? kib * 1024 : UINT64_MAX;
 }
 
+bool gi_shm_fits(size_t size) { return size <= s_available(); }
+
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base) {
-    if (size > s_available())
+    if (!gi_shm_fits(size))
         return gi_err(GATE_NOMEM,
                       "%zu bytes of shared memory for %s: the machine has "
                       "fewer left",
@@ -141,6 +142,7 @@ void gi_shm_reset(gi_shm_t *self) {
     atomic_store(&own->req_head, 0);
     atomic_store(&own->rsp_tail, 0);
     atomic_store(&own->sleeping, 0);
+    atomic_store(&own->out_wanted, 0);
     atomic_store(&own->parent_sleeping, 0);
 }
 

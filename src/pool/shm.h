@@ -28,6 +28,7 @@
 #include <gaterpc/error.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include "exchange.h"
 #include "settings.h"
 
 /* ---- a job's claim word: id << 3 | state --------------------------------- */
@@ -48,15 +49,22 @@ typedef struct gi_req_cell {
     uint32_t args_len, kwargs_len;
     /* the payload is these, in this order, name, user and object with NUL */
     uint16_t name_len, user_len, client_len, object_len;
-    uint16_t n_queues; /* descriptors on the control socket */
-    uint16_t where;    /* gi_where_t of the payload */
-    uint32_t takes_huge; /* items may be parts of a huge result */
-    uint32_t reserved[2];
+    uint16_t n_queues;   /* descriptors on the control socket */
+    uint16_t where;      /* gi_where_t of the payload */
+    uint16_t n_runs;     /* payload ends with so many gi_run_ref_t */
+    uint16_t takes_huge; /* items may be parts of a huge result */
+    uint16_t reserved[4];
     uint64_t fn; /* address, or offset in object */
     uint64_t at; /* offset in the lane, or size of the descriptor */
     unsigned char data[GI_REQ_INLINE];
 } gi_req_cell_t;
 _Static_assert(sizeof(gi_req_cell_t) == 192, "64 of control, 128 of payload");
+
+/* An argument that lies in the pool's inbox; unaligned. */
+typedef struct gi_run_ref {
+    uint64_t at, size;
+} gi_run_ref_t;
+#define GI_JOB_RUNS 8
 
 typedef enum gi_where { GI_INLINE, GI_LANE, GI_FD } gi_where_t;
 
@@ -69,13 +77,14 @@ typedef enum gi_rsp_kind {
 } gi_rsp_kind_t;
 #define GI_RSP_IN_LANE 1u
 #define GI_RSP_MORE 2u /* a chunk: goes on in the next cell */
+#define GI_RSP_LENT 4u /* size bytes in the outbox, from unit `at` on */
 typedef struct gi_rsp_cell {
     uint64_t id;
     uint8_t kind, flags;
     uint16_t reserved;
     uint32_t size;
     uint32_t run_ns; /* how long the job ran; advice only */
-    uint32_t at;     /* offset in the lane, in GI_LANE_ALIGN */
+    uint32_t at;     /* offset in the lane, in GI_LANE_ALIGN, or a unit */
     unsigned char data[GI_RSP_INLINE];
 } gi_rsp_cell_t;
 _Static_assert(sizeof(gi_rsp_cell_t) == 128, "two cache lines");
@@ -84,7 +93,8 @@ _Static_assert(sizeof(gi_rsp_cell_t) == 128, "two cache lines");
  * or an offset in an object that the worker loads. */
 typedef struct gi_fn_ref {
     uint64_t at;      /* 0 = none */
-    char object[504]; /* "" = at is an address */
+    bool stays;       /* of the program itself, which is never unloaded */
+    char object[503]; /* "" = at is an address */
 } gi_fn_ref_t;
 
 /* What a worker needs to know; written before it is forked. */
@@ -109,14 +119,20 @@ typedef struct gi_shm_ctl {
     _Atomic uint32_t rsp_head;
     _Atomic uint32_t bell; /* the worker's futex */
     _Atomic uint32_t quit;
-    _Atomic uint64_t rsp_free; /* response lane: free below this position */
+    _Atomic uint64_t rsp_free;  /* response lane: free below this position */
+    _Atomic uint32_t out_units; /* of the outbox that have pages */
     _Alignas(64) gi_worker_config_t config;
+    /* outbox (exchange.h): how often each unit came back, and at the start how
+     * often it had been given */
+    _Alignas(64) _Atomic uint32_t returned[GI_OUTBOX_UNITS];
+    uint32_t given[GI_OUTBOX_UNITS];
 } gi_shm_ctl_t;
 
 typedef struct gi_shm_own {
     _Alignas(64) _Atomic uint32_t req_head;
     _Atomic uint32_t rsp_tail;
-    _Atomic uint32_t sleeping; /* gi_sleep_t; 0 = awake or being woken */
+    _Atomic uint32_t sleeping;   /* gi_sleep_t; 0 = awake or being woken */
+    _Atomic uint32_t out_wanted; /* units that the outbox should have */
     /* set by the parent before it sleeps, cleared by whoever wakes it */
     _Alignas(64) _Atomic uint32_t parent_sleeping;
 } gi_shm_own_t;
@@ -171,6 +187,9 @@ typedef enum gi_sleep {
  * does not run yet costs later ones nothing. */
 void gi_shm_wake(gi_shm_t *self, gi_sleep_t what);
 
+/* tmpfs hands out pages until the machine is out of them and the OOM killer
+ * comes: false when the machine has fewer left. */
+bool gi_shm_fits(size_t size);
 /* A sealed memfd of size bytes, all pages there, mapped. */
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd,
                         void **base) GATE_MUST;

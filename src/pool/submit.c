@@ -12,59 +12,92 @@
 #include "procs.h"
 #include "ref.h"
 #include "rpc.h"
+#include "scratch.h"
 #include "stream.h"
 
 /* ---- arguments ----------------------------------------------------------- */
-/* Queues among the arguments become references to the request's queues. */
-static gate_err_t s_refer_queues(gi_submit_t *self, gate_arg_t *args, size_t n,
-                                 gi_buf_t *refs) {
-    gi_request_t *request = &self->request;
-    size_t i, at;
+/* What an argument packs as in its place. */
+static void s_replace(gate_arg_t *arg, const gi_buf_t *refs, size_t at) {
+    arg->type = GATE_A_RAW;
+    arg->as.p = refs->data + at;
+    arg->n = refs->size - at;
+}
 
-    request->queues = self->queues;
+static gate_err_t s_refer_queue(gi_submit_t *self, gate_arg_t *arg,
+                                gi_buf_t *refs) {
+    gi_request_t *request = &self->request;
+    size_t at = refs->size;
+    gate_err_t e;
+
+    if (request->n_queues == GI_SUBMIT_QUEUES_MAX)
+        return gi_err(GATE_BADARG, "more than %d queues for one job",
+                      GI_SUBMIT_QUEUES_MAX);
+    e = gi_queue_pack_ref(refs, request->n_queues);
+    if (e != GATE_OK)
+        return e;
+    self->queues[request->n_queues++] = (gate_queue_t *)(uintptr_t)arg->as.p;
+    s_replace(arg, refs, at);
+    return GATE_OK;
+}
+
+/* Bytes that lie in the pool's inbox; what is too much for one job is copied.
+ */
+static void s_refer_run(gi_submit_t *self, gate_pool_t *pool, gate_arg_t *arg,
+                        gi_buf_t *refs) {
+    size_t at = refs->size, i = self->request.n_runs;
+    unsigned char ref[3] = {0xd4, GI_EXT_RUN, (unsigned char)i};
+
+    if (i == GI_JOB_RUNS ||
+        !(self->runs[i] = gi_procs_run(pool, arg->as.p, arg->n)))
+        return;
+    self->run_refs[i] =
+        (gi_run_ref_t){gi_run_at(self->runs[i], arg->as.p), arg->n};
+    self->request.n_runs++;
+    gi_buf_append(refs, ref, sizeof ref);
+    s_replace(arg, refs, at);
+}
+
+static gate_err_t s_refer(gi_submit_t *self, gate_pool_t *pool,
+                          gate_arg_t *args, size_t n, gi_buf_t *refs) {
+    gate_err_t e = GATE_OK;
+    size_t i;
+
+    self->request.queues = self->queues;
+    self->request.runs = self->runs;
+    self->request.run_refs = self->run_refs;
     /* The most that all references take, so that none moves while packing. */
     if (!gi_buf_reserve(refs, n * 16))
         return gi_err(GATE_NOMEM, "the arguments of a job");
-    for (i = 0; i < n; i++) {
-        gate_err_t e;
-
-        if (args[i].type != GATE_A_QUEUE)
-            continue;
-        if (request->n_queues == GI_SUBMIT_QUEUES_MAX)
-            return gi_err(GATE_BADARG, "more than %d queues for one job",
-                          GI_SUBMIT_QUEUES_MAX);
-        at = refs->size;
-        e = gi_queue_pack_ref(refs, request->n_queues);
-        if (e != GATE_OK)
-            return e;
-        self->queues[request->n_queues++] =
-            (gate_queue_t *)(uintptr_t)args[i].as.p;
-        args[i].type = GATE_A_RAW;
-        args[i].as.p = refs->data + at;
-        args[i].n = refs->size - at;
-    }
-    return GATE_OK;
+    for (i = 0; i < n && e == GATE_OK; i++)
+        if (args[i].type == GATE_A_QUEUE)
+            e = s_refer_queue(self, &args[i], refs);
+        else if (args[i].type == GATE_A_BIN)
+            s_refer_run(self, pool, &args[i], refs);
+    return e;
 }
 
 static gate_err_t s_pack(gi_submit_t *self, gate_pool_t *pool,
                          const gate_arg_t *args, size_t n) {
     gi_rpc_request_t sizes;
-    gate_err_t e = gi_rpc_pack_request(&self->packed, "", 0, args, n,
-                                       pool->settings, &sizes);
+    gi_buf_t *packed = gi_scratch();
+    gate_err_t e;
 
+    if (!packed)
+        return gi_err(GATE_NOMEM, "the arguments of a job");
+    e = gi_rpc_pack_request(packed, "", 0, args, n, pool->settings, &sizes);
     if (e != GATE_OK)
         return e;
-    self->request.args.data = self->packed.data + sizes.func_size;
+    self->request.args.data = packed->data + sizes.func_size;
     self->request.args.size = sizes.args_size;
     self->request.kwargs.data =
-        self->packed.data + sizes.func_size + sizes.args_size;
+        packed->data + sizes.func_size + sizes.args_size;
     self->request.kwargs.size = sizes.kwargs_size;
     self->timeout_ms = sizes.timeout_ms;
     return GATE_OK;
 }
 
-static gate_err_t s_pack_with_queues(gi_submit_t *self, gate_pool_t *pool,
-                                     const gate_arg_t *args, size_t n) {
+static gate_err_t s_pack_with_refs(gi_submit_t *self, gate_pool_t *pool,
+                                   const gate_arg_t *args, size_t n) {
     gate_arg_t *copy = gi_mem_alloc(n * sizeof *copy);
     gi_buf_t refs = {0};
     gate_err_t e;
@@ -72,7 +105,7 @@ static gate_err_t s_pack_with_queues(gi_submit_t *self, gate_pool_t *pool,
     if (!copy)
         return gi_err(GATE_NOMEM, "the arguments of a job");
     memcpy(copy, args, n * sizeof *copy);
-    e = s_refer_queues(self, copy, n, &refs);
+    e = s_refer(self, pool, copy, n, &refs);
     if (e == GATE_OK)
         e = s_pack(self, pool, copy, n);
     gi_buf_fini(&refs);
@@ -80,11 +113,13 @@ static gate_err_t s_pack_with_queues(gi_submit_t *self, gate_pool_t *pool,
     return e;
 }
 
-static bool s_has_queue(const gate_arg_t *args, size_t n) {
+static bool s_has_refs(gate_pool_t *pool, const gate_arg_t *args, size_t n) {
     size_t i;
 
     for (i = 0; i < n; i++)
-        if (args[i].type == GATE_A_QUEUE)
+        if (args[i].type == GATE_A_QUEUE ||
+            (args[i].type == GATE_A_BIN &&
+             gi_procs_in_inbox(pool, args[i].as.p)))
             return true;
     return false;
 }
@@ -96,27 +131,24 @@ gate_err_t gi_submit_init(gi_submit_t *self, gate_pool_t *pool, gate_fn *fn,
     self->request.fn = fn;
     self->request.name = gi_pool_fn_name(fn);
     self->request.deadline_ms = INT64_MAX;
-    if (gi_pool_is_procs(pool) && s_has_queue(args, n))
-        return s_pack_with_queues(self, pool, args, n);
+    if (gi_pool_is_procs(pool) && s_has_refs(pool, args, n))
+        return s_pack_with_refs(self, pool, args, n);
     return s_pack(self, pool, args, n);
 }
 
-void gi_submit_fini(gi_submit_t *self) { gi_buf_fini(&self->packed); }
+void gi_submit_fini(gi_submit_t *self) {
+    while (self->request.n_runs > 0)
+        gi_run_release(self->runs[--self->request.n_runs]);
+}
 
 /* ---- one result ---------------------------------------------------------- */
-/* References: the submitting thread's (until the ticket is stored) and the
- * sink's. */
+/* In its future's own block: the sink has the completer's reference, the
+ * submitting thread the user's until it gives the future away. */
 typedef struct s_one {
-    gi_ref_t ref;
     gate_pool_t *pool;
     gate_future_t *future;
     _Atomic gi_ticket_t ticket;
 } s_one_t;
-
-static void s_one_drop(s_one_t *self) {
-    if (gi_ref_drop(&self->ref))
-        gi_mem_free(self);
-}
 
 static const gate_error_t s_nomem = {GATE_NOMEM, "MemoryError",
                                      "no memory for a job's result", ""};
@@ -127,15 +159,24 @@ static void s_one_done(void *ctx, const void *data, size_t size,
         GATE_BADARG, "TypeError",
         "the job yields a stream; use gate_submit_stream", ""};
     s_one_t *self = ctx;
-    char *copy;
 
     if (err)
         gi_future_fail(self->future, err->code == GATE_EOS ? &a_stream : err);
-    else if ((copy = gi_mem_dup(data, size)))
-        gi_future_complete_packed(self->future, copy, size, gi_mem_free, copy);
     else
-        gi_future_fail(self->future, &s_nomem);
-    s_one_drop(self);
+        gi_future_complete_copy(self->future, data, size);
+}
+
+static void s_one_lent(void *ctx, gi_run_t *run) {
+    s_one_t *self = ctx;
+    gate_value_t *value =
+        gi_value_bin(gi_run_data(run), gi_run_size(run), gi_run_release, run);
+
+    if (value) {
+        gi_future_complete(self->future, value);
+        return;
+    }
+    gi_run_release(run);
+    gi_future_fail(self->future, &s_nomem);
 }
 
 static void s_one_cancel(void *ctx, gate_future_t *future) {
@@ -146,29 +187,24 @@ static void s_one_cancel(void *ctx, gate_future_t *future) {
 }
 
 static s_one_t *s_one_new(gate_pool_t *pool) {
-    s_one_t *self = gi_mem_alloc(sizeof *self);
-    gi_pool_shared_t *shared;
+    gi_pool_shared_t *shared = gi_pool_share(pool);
+    gate_future_t *future = gi_future_new_with(
+        pool->settings, gi_pool_shared_release, shared, sizeof(s_one_t));
+    s_one_t *self;
 
-    if (!self)
-        return NULL;
-    shared = gi_pool_share(pool);
-    self->future =
-        gi_future_new(pool->settings, gi_pool_shared_release, shared);
-    if (!self->future) {
+    if (!future) {
         gi_pool_shared_release(shared);
-        gi_mem_free(self);
         return NULL;
     }
+    self = gi_future_extra(future);
+    self->future = future;
     self->pool = pool;
-    atomic_init(&self->ticket, 0);
-    gi_ref_init(&self->ref);
-    gi_ref_take(&self->ref);
-    gi_future_on_cancel(self->future, s_one_cancel, self);
+    gi_future_on_cancel(future, s_one_cancel, self);
     return self;
 }
 
 static gate_future_t *s_start_one(gate_pool_t *pool, gi_submit_t *submit) {
-    static const gi_sink_t sink = {.done = s_one_done};
+    static const gi_sink_t sink = {.done = s_one_done, .lent = s_one_lent};
     s_one_t *self = s_one_new(pool);
     gate_future_t *future;
     gi_ticket_t ticket = 0;
@@ -184,9 +220,7 @@ static gate_future_t *s_start_one(gate_pool_t *pool, gi_submit_t *submit) {
         atomic_store(&self->ticket, ticket);
     } else {
         gi_future_fail(future, gate_error());
-        s_one_drop(self); /* the sink's */
     }
-    s_one_drop(self);
     return future;
 }
 
@@ -319,8 +353,7 @@ static s_many_t *s_many_new(gate_pool_t *pool, int64_t timeout_ms) {
 
 static gate_err_t s_start_many(gate_pool_t *pool, gi_submit_t *submit,
                                gate_stream_t **stream) {
-    static const gi_sink_t sink = {.item = s_many_item,
-                                       .done = s_many_done};
+    static const gi_sink_t sink = {.item = s_many_item, .done = s_many_done};
     s_many_t *self = s_many_new(pool, submit->timeout_ms);
     gate_stream_t *reader;
     gi_ticket_t ticket = 0;

@@ -81,18 +81,21 @@ static void s_loop(gi_worker_t *self) {
     }
 }
 
-void gi_worker_main(int shm_fd, int bell_fd, int out_fd, int ctl_fd) {
+void gi_worker_main(int first_fd) {
+    int shm_fd = first_fd + GI_WFD_SHM;
     static gi_worker_t worker;
     gi_worker_t *self = &worker;
-    self->bell_fd = bell_fd;
-    self->ctl_fd = ctl_fd;
+    self->bell_fd = first_fd + GI_WFD_BELL;
+    self->ctl_fd = first_fd + GI_WFD_CTL;
+    self->inbox_fd = first_fd + GI_WFD_INBOX;
+    self->outbox_fd = first_fd + GI_WFD_OUTBOX;
     if (gi_shm_map(&self->shm, shm_fd)) {
         fprintf(stderr, "%s\n", gate_error()->text);
         _exit(125);
     }
     close(shm_fd);
     self->config = self->shm.ctl->config;
-    s_become(self, out_fd);
+    s_become(self, first_fd + GI_WFD_OUT);
     s_settings(self);
     gi_call_init(&self->call, NULL, NULL, &self->settings);
     uintptr_t init = s_code(&self->config.init);

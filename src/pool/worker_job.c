@@ -88,6 +88,8 @@ static void s_traceback(gate_call_t *call, char *out, size_t room) {
 static const gi_call_ops_t s_ops = {.yield = s_yield,
                                     .cancelled = s_cancelled,
                                     .queue = s_queue,
+                                    .refer = gi_worker_refer,
+                                    .lend = gi_worker_lend,
                                     .traceback = s_traceback};
 
 /* Of a job whose caller takes parts of a huge result. */
@@ -170,6 +172,7 @@ static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
     call->args_packed = (gate_bytes_t){p, cell->args_len};
     p += cell->args_len;
     call->kwargs_packed = (gate_bytes_t){p, cell->kwargs_len};
+    memcpy(self->runs, p + cell->kwargs_len, cell->n_runs * sizeof *self->runs);
     call->ctx = self->ctx;
     call->deadline_ms = cell->deadline_ms;
     call->attempt = (int)cell->attempt;
@@ -203,6 +206,8 @@ static void s_answer(gi_worker_t *self, gate_err_t e) {
     gate_call_t *call = &self->call;
     if (e == GATE_OK && call->streamed)
         gi_worker_respond(self, GI_RSP_EOS, NULL, 0);
+    else if (e == GATE_OK && call->lent)
+        gi_worker_respond_lent(self, self->lent_size);
     else if (e == GATE_OK && call->out.size <= self->config.result_max)
         gi_worker_respond(self, GI_RSP_DONE, call->out.data, call->out.size);
     else if (e == GATE_OK) {

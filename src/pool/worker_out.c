@@ -12,6 +12,15 @@
 
 #define UNREPORTED_MAX 16
 #define UNREPORTED_NS 50000
+#define SPIN_MISSES_MAX 6
+#define SPIN_PAUSES 50
+#define LINGER_PAUSES 150 /* 2 us */
+#define YIELD_LOST_NS 50000
+#define YIELD_LOST_SKIP 1000
+#define UNCLOCKED_MAX                                       \
+    7 /* of short jobs; reading the clock is a tenth of one \
+       */
+#define UNCLOCKED_NS 2000
 
 static void s_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -30,22 +39,71 @@ void gi_worker_ring(gi_worker_t *self) {
             return; /* the parent looks again at its next tick */
 }
 
+/* After k times in vain the next 2^k - 1 waits do not spin, so that a worker
+ * whose jobs come far apart all but stops. */
+static bool s_hit(gi_spin_t *spin, bool hit) {
+    if (hit)
+        spin->misses = 0;
+    else if (spin->misses < SPIN_MISSES_MAX)
+        spin->misses++;
+    spin->skip = (1u << spin->misses) - 1;
+    return hit;
+}
+
+static bool s_may(gi_spin_t *spin) {
+    if (spin->skip == 0)
+        return true;
+    spin->skip--;
+    return false;
+}
+
+/* Before the parent is woken for the last answers: whoever submits may be about
+ * to bring more, and one wake-up for all is cheaper. */
+static bool s_linger(gi_worker_t *self, gi_worker_ready_fn *ready) {
+    if (self->unreported == 0 || !s_may(&self->linger))
+        return false;
+    for (int i = 0; i < LINGER_PAUSES; i++, s_relax())
+        if (ready(self))
+            return s_hit(&self->linger, true);
+    return s_hit(&self->linger, false);
+}
+
+/* Before sleeping. Whoever else could run does, and may be who brings the job;
+ * when that took long the core is wanted by others, who would keep us waiting
+ * where a sleeper is woken at once: then not again for long. */
+static bool s_spin(gi_worker_t *self, gi_worker_ready_fn *ready) {
+    int64_t now = gi_clock_ns(), until = now + self->config.spin_ns;
+    if (!s_may(&self->spin))
+        return false;
+    while (now < until) {
+        for (int i = 0; i < SPIN_PAUSES; i++, s_relax())
+            if (ready(self))
+                return s_hit(&self->spin, true);
+        sched_yield();
+        int64_t then = now;
+        now = gi_clock_ns();
+        if (now - then > YIELD_LOST_NS) {
+            self->spin.skip = YIELD_LOST_SKIP;
+            return ready(self);
+        }
+    }
+    return s_hit(&self->spin, false);
+}
+
 void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready,
                     gi_sleep_t what) {
     gi_shm_ctl_t *c = self->shm.ctl;
     gi_shm_own_t *own = self->shm.own;
     if (ready(self))
         return;
+    bool spins = what == GI_SLEEP_WORK && self->config.spin_ns;
+    if (spins && s_linger(self, ready))
+        return;
     gi_worker_ring(self);
     self->ended_ns = 0;
-    if (self->config.spin_ns) {
-        int64_t until = gi_clock_ns() + self->config.spin_ns;
-        do {
-            for (int i = 0; i < 50; i++, s_relax())
-                if (ready(self))
-                    return;
-        } while (gi_clock_ns() < until);
-    }
+    self->unclocked = 0;
+    if (spins && s_spin(self, ready))
+        return;
     while (!ready(self)) {
         uint32_t seen = atomic_load(&c->bell);
         atomic_store(&own->sleeping, (uint32_t)what);
@@ -75,6 +133,23 @@ static void s_publish(gi_worker_t *self) {
         self->unreported_ns = self->ended_ns;
 }
 
+static bool s_more(const gi_worker_t *self) {
+    return atomic_load(&self->shm.ctl->req_tail) != self->req_head + 1;
+}
+
+/* A mean over the jobs since the clock was last read; 0: not read. */
+static uint32_t s_run_ns(gi_worker_t *self) {
+    if (self->brief && self->unclocked < UNCLOCKED_MAX && s_more(self)) {
+        self->unclocked++;
+        return 0;
+    }
+    self->ended_ns = gi_clock_ns();
+    int64_t ran = (self->ended_ns - self->began_ns) / (self->unclocked + 1);
+    self->unclocked = 0;
+    self->brief = ran < UNCLOCKED_NS;
+    return ran > UINT32_MAX ? UINT32_MAX : ran < 1 ? 1 : (uint32_t)ran;
+}
+
 static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
                     const unsigned char *data, size_t size) {
     gi_worker_wait(self, s_cell_free, GI_SLEEP_ROOM);
@@ -100,10 +175,31 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
     cell->kind = (uint8_t)kind;
     cell->flags = (uint8_t)flags;
     cell->size = (uint32_t)size;
-    self->ended_ns = gi_clock_ns();
-    int64_t ran = self->ended_ns - self->began_ns;
-    cell->run_ns = ran > UINT32_MAX ? UINT32_MAX : (uint32_t)ran;
+    cell->run_ns = s_run_ns(self);
     s_publish(self);
+}
+
+/* For the last ones the parent is woken by gi_worker_wait. */
+static void s_told(gi_worker_t *self) {
+    if (self->unreported >= UNREPORTED_MAX ||
+        self->ended_ns - self->unreported_ns > UNREPORTED_NS)
+        gi_worker_ring(self);
+}
+
+void gi_worker_respond_lent(gi_worker_t *self, size_t size) {
+    gi_worker_wait(self, s_cell_free, GI_SLEEP_ROOM);
+    gi_rsp_cell_t *cell =
+        &self->shm.rsp[self->rsp_tail & (self->shm.cells - 1)];
+    for (uint32_t i = 0; i < self->lent_units; i++)
+        self->given[self->lent_at + i]++;
+    cell->id = self->id;
+    cell->kind = GI_RSP_DONE;
+    cell->flags = GI_RSP_LENT;
+    cell->size = (uint32_t)size;
+    cell->at = self->lent_at;
+    cell->run_ns = s_run_ns(self);
+    s_publish(self);
+    s_told(self);
 }
 
 void gi_worker_respond(gi_worker_t *self, gi_rsp_kind_t kind, const void *data,
@@ -117,8 +213,5 @@ void gi_worker_respond(gi_worker_t *self, gi_rsp_kind_t kind, const void *data,
         size -= max;
     }
     s_chunk(self, kind, 0, p, size);
-    bool more = atomic_load(&self->shm.ctl->req_tail) != self->req_head + 1;
-    if (!more || self->unreported >= UNREPORTED_MAX ||
-        self->ended_ns - self->unreported_ns > UNREPORTED_NS)
-        gi_worker_ring(self);
+    s_told(self);
 }

@@ -35,7 +35,15 @@ typedef enum gi_zyg_kind {
 } gi_zyg_kind_t;
 
 /* The worker's descriptors, in this order. */
-enum { GI_WFD_SHM, GI_WFD_BELL, GI_WFD_OUT, GI_WFD_CTL, GI_WFD_COUNT };
+enum {
+    GI_WFD_SHM,
+    GI_WFD_BELL,
+    GI_WFD_OUT,
+    GI_WFD_CTL,
+    GI_WFD_INBOX,
+    GI_WFD_OUTBOX,
+    GI_WFD_COUNT
+};
 
 typedef struct gi_zyg_msg {
     gi_zyg_kind_t kind;

@@ -94,8 +94,7 @@ static void s_become_worker(const int *fds, pid_t zygote) {
     close_range(3 + GI_WFD_COUNT, ~0u, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    gi_worker_main(3 + GI_WFD_SHM, 3 + GI_WFD_BELL, 3 + GI_WFD_OUT,
-                   3 + GI_WFD_CTL);
+    gi_worker_main(3);
 }
 
 static void s_spawn(int channel, gi_zyg_msg_t *m, const int *fds, int n) {

@@ -63,10 +63,10 @@ static inline size_t gi_mp_head(const unsigned char *p, size_t left,
         {GI_MP_STR, 4, 0},  {GI_MP_ARRAY, 2, 0},    {GI_MP_ARRAY, 4, 0},
         {GI_MP_MAP, 2, 0},  {GI_MP_MAP, 4, 0},
     };
+    *h = (gi_mp_t){0};
     if (!left)
         return 0;
     unsigned b = *p;
-    *h = (gi_mp_t){0};
     if (b < 0x80 || b >= 0xe0) { /* fixints */
         h->kind = b < 0x80 ? GI_MP_UINT : GI_MP_INT;
         h->bits = b < 0x80 ? b : gi_mp_sign(b, 1);
@@ -164,13 +164,17 @@ static inline void gi_mp_put_str(gi_buf_t *to, const void *data, size_t n) {
     gi_buf_append(to, data, n);
 }
 
-static inline void gi_mp_put_bin(gi_buf_t *to, const void *data, size_t n) {
+static inline void gi_mp_put_bin_head(gi_buf_t *to, size_t n) {
     if (n <= UINT8_MAX)
         gi_mp_put_be(to, 0xc4, n, 1);
     else if (n <= UINT16_MAX)
         gi_mp_put_be(to, 0xc5, n, 2);
     else
         gi_mp_put_be(to, 0xc6, n, 4);
+}
+
+static inline void gi_mp_put_bin(gi_buf_t *to, const void *data, size_t n) {
+    gi_mp_put_bin_head(to, n);
     gi_buf_append(to, data, n);
 }
 

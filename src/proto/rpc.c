@@ -181,7 +181,7 @@ static gate_err_t s_take_reply(const void *data, size_t size,
         if (e != GATE_BADDATA)
             return e;
     }
-    gate_bytes_t result;
+    gate_bytes_t result = {NULL, 0};
     gate_err_t e = s_parse_reply(data, size, settings, &result);
     if (e)
         return e;

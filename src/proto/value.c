@@ -22,6 +22,7 @@ struct gate_value {
     void *hint;
     gate_value_t *whole; /* a part: whose objects and strings it uses */
     msgpack_zone zone;   /* what hooks made; chunk_list.head NULL = none */
+    bool bare;           /* was never packed: it is when asked for */
     bool hooked;         /* a hook ran: bytes may say something else */
     _Atomic(gi_arena_block_t *) copies; /* strings that were read */
     _Atomic(struct s_packed *) packed;  /* of a part, once asked for */
@@ -152,6 +153,19 @@ gate_err_t gi_value_take_huge(const void *data, size_t size,
                   out);
 }
 
+gate_value_t *gi_value_bin(const void *data, size_t size,
+                           gi_release_fn *release, void *hint) {
+    gate_value_t *self = size <= UINT32_MAX ? s_new(0, 0) : NULL;
+    if (!self)
+        return NULL;
+    self->object.type = MSGPACK_OBJECT_BIN;
+    self->object.via.bin.ptr = data;
+    self->object.via.bin.size = (uint32_t)size;
+    self->bare = true;
+    gi_value_keep(self, release, hint);
+    return self;
+}
+
 void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint) {
     self->release = release;
     self->hint = hint;
@@ -254,7 +268,7 @@ static const s_packed_t *s_pack_part(gate_value_t *self) {
 gate_bytes_t gate_value_bytes(const gate_value_t *self) {
     if (self->hooked)
         return (gate_bytes_t){"", 0};
-    if (!self->whole)
+    if (!self->whole && !self->bare)
         return self->bytes;
     const s_packed_t *packed = atomic_load(&s_mutable(self)->packed);
     if (!packed)

@@ -23,6 +23,10 @@ gate_err_t gi_value_take_huge(const void *data, size_t size,
                               gi_release_fn *release, void *hint,
                               const gate_settings_t *settings,
                               gate_value_t **out) GATE_MUST;
+/* A bin of bytes that are borrowed until release(hint); never NULL data. NULL:
+ * no memory, nothing was taken. */
+gate_value_t *gi_value_bin(const void *data, size_t size,
+                           gi_release_fn *release, void *hint);
 /* From now on release(hint) runs when the value dies. */
 void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint);
 /* Scans and decodes into zone (which the caller reuses), hooks applied; strings
@@ -31,7 +35,8 @@ gate_err_t gi_value_decode_into(const void *data, size_t size,
                                 msgpack_zone *zone,
                                 const gate_settings_t *settings,
                                 msgpack_object *out) GATE_MUST;
-/* A value around one part of another (shares it). NULL with gate_error() set. */
+/* A value around one part of another (shares it). NULL with gate_error() set.
+ */
 gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part);
 
 /* Packs one argument. GATE_BADARG for what cannot be packed (GATE_A_QUEUE
@@ -48,7 +53,8 @@ void *gi_arena_alloc(gi_arena_t *self, size_t size); /* 16-aligned; NULL */
 void gi_arena_fini(gi_arena_t *self);
 /* Stores object where slot says; owner (may be NULL) is shared by GATE_S_VALUE
  * slots, else the object is copied. what names it in error texts ("argument 2",
- * "result"). GATE_S_QUEUE slots are GATE_BADARG here: the call resolves them. */
+ * "result"). GATE_S_QUEUE slots are GATE_BADARG here: the call resolves them.
+ */
 gate_err_t gi_slot_store(const gate_slot_t *slot, const msgpack_object *object,
                          gate_value_t *owner, gi_arena_t *arena,
                          const char *what) GATE_MUST;

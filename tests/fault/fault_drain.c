@@ -1,36 +1,63 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fault_drain.c -- two serving processes are drained by SIGTERM and started
- * again in turn under load: no call fails, neither inline nor sleeping ones. */
+/* fault_drain.c -- two serving processes are drained and started again in turn
+ * under load, by SIGTERM and by `gate drain`: no call fails, neither inline nor
+ * sleeping ones, and none had to run again. */
 #include "child.h"
 #include "lanes.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SLEEPERS 8
+#define SLEEPERS 12
+
+typedef struct sleepers {
+    ledger_t *ledger;
+    gate_future_t *future[SLEEPERS];
+} sleepers_t;
 
 /* Calls that still run when the drain begins. */
-static void s_sleepers(gate_client_t *client, child_t *service) {
-    gate_future_t *future[SLEEPERS];
-    ledger_t *ledger = ledger_new("sleepers over a drain", SLEEPERS);
+static void s_sleep(sleepers_t *self, gate_client_t *client) {
+    self->ledger = ledger_new("sleepers over a drain", SLEEPERS);
     for (int i = 0; i < SLEEPERS; i++) {
-        ledger_open(ledger, 400 + i);
-        future[i] = gate_client_start(client, "Demo.sleep", 400 + i,
-                                      gate_timeout_ms(20000));
+        ledger_open(self->ledger, 600 + i);
+        self->future[i] = gate_client_start(client, "Demo.sleep", 600 + i,
+                                            gate_timeout_ms(20000));
     }
     child_sleep_ms(100);
-    child_end(service);
+}
+
+static void s_awake(sleepers_t *self) {
     for (int i = 0; i < SLEEPERS; i++) {
         int64_t got = -1;
-        gate_err_t e = gate_future_wait(future[i], -1, &got);
-        ledger_final(ledger, (size_t)i, e, got);
-        gate_future_destroy(&future[i]);
+        gate_err_t e = gate_future_wait(self->future[i], -1, &got);
+        ledger_final(self->ledger, (size_t)i, e, got);
+        gate_future_destroy(&self->future[i]);
     }
-    child_check(ledger_close(ledger), "the sleepers' ledger");
-    ledger_destroy(&ledger);
+    child_check(ledger_close(self->ledger), "the sleepers' ledger");
+    ledger_destroy(&self->ledger);
+}
+
+/* The broker tells both to leave. They have calls to finish, so that the next
+ * ones are there before the last of them goes. */
+static void s_told(gate_client_t *client, child_t service[2],
+                   const char *back) {
+    child_t next[2];
+    sleepers_t sleepers;
+    int64_t n = 0;
+    s_sleep(&sleepers, client);
+    gate_err_t e = gate_client_call(client, "Gate.drain", &n, "Demo");
+    child_check(e == GATE_OK && n == 2, "both are told to drain");
+    child_service(&next[0], back, "8");
+    child_service(&next[1], back, "8");
+    s_awake(&sleepers);
+    for (int i = 0; i < 2; i++) {
+        child_check(child_wait(&service[i], 10000) == 0, "it ends with 0");
+        service[i] = next[i];
+    }
 }
 
 int main(int argc, char **argv) {
     child_t broker, service[2];
+    sleepers_t sleepers;
     char front[128], back[128];
     setenv("GATE_MDP_HEARTBEAT_INTERVAL", "500", 1);
     child_init(argc, argv);
@@ -42,19 +69,22 @@ int main(int argc, char **argv) {
     gate_runtime_t *runtime = lanes_runtime();
     gate_client_t *client = lanes_client(runtime, front);
     ledger_t *ledger = ledger_new("drains under load", 4000000);
-    lanes_t *lanes = lanes_start(client, ledger, 8, 20000, 0.5);
+    lanes_t *lanes = lanes_start(client, ledger, 16, 20000, 0.2);
     for (int i = 0; i < (child_long() ? 40 : 6); i++) {
         child_sleep_ms(100);
         if (i % 2)
-            s_sleepers(client, &service[i % 2]);
-        else
-            child_end(&service[i % 2]);
+            s_sleep(&sleepers, client);
+        child_end(&service[i % 2]);
+        if (i % 2)
+            s_awake(&sleepers);
         child_service(&service[i % 2], back, "8");
     }
+    s_told(client, service, back);
     child_check(lanes_all_back(lanes, 10000 * child_slow()) >= 0, "all back");
     lanes_stop(&lanes);
     child_check(ledger_close(ledger), "the ledger");
     ledger_destroy(&ledger);
+    child_check(lanes_count(client, "ran_again") == 0, "none ran again");
     gate_client_destroy(&client);
     gate_runtime_destroy(&runtime);
     child_end(&service[0]);

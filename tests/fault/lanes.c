@@ -105,3 +105,12 @@ gate_client_t *lanes_client(gate_runtime_t *runtime, const char *frontend) {
         child_die("no client on %s: %s", frontend, gate_error()->text);
     return client;
 }
+
+int64_t lanes_count(gate_client_t *client, const char *name) {
+    int64_t n = -1;
+    GATE_OWN(gate_value) stats = NULL;
+    if (gate_client_call(client, "Gate.stats", &stats) ||
+        gate_value_read(stats, name, &n))
+        child_fail("no %s in Gate.stats: %s", name, gate_error()->text);
+    return n;
+}

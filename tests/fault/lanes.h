@@ -20,6 +20,8 @@ double lanes_all_back(lanes_t *self, double limit_ms);
 /* Ends and joins them. */
 void lanes_stop(lanes_t **self_p);
 
+/* A number of Gate.stats; fails the test and gives -1 without it. */
+int64_t lanes_count(gate_client_t *client, const char *name);
 /* A connected client of a started runtime, or the program ends. */
 gate_client_t *lanes_client(gate_runtime_t *runtime, const char *frontend);
 /* A runtime with log_level error, or the program ends. */

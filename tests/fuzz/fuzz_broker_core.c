@@ -83,7 +83,7 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     return 0;
 }
 
-static const gi_broker_effects_t s_effects = {s_send};
+static const gi_broker_effects_t s_effects = {.send = s_send};
 
 /* ---- what peers say
  * ----------------------------------------------------------- */

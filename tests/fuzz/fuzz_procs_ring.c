@@ -51,7 +51,8 @@ static const uint8_t *s_cell(const uint8_t *p, const uint8_t *end,
         cell->kind = (uint8_t)(1 + cell->kind % 4);
         cell->flags &= 3;
         cell->size %=
-            cell->flags & GI_RSP_IN_LANE ? LANE / 4 + 1 : GI_RSP_INLINE + 1;
+            (uint32_t)(cell->flags & GI_RSP_IN_LANE ? LANE / 4 + 1
+                                                    : GI_RSP_INLINE + 1);
     }
     if ((p[0] & 0x80) && (cell->flags & GI_RSP_IN_LANE)) {
         uint64_t at = gi_lane_place(LANE, *lane_tail, cell->size);
@@ -61,6 +62,8 @@ static const uint8_t *s_cell(const uint8_t *p, const uint8_t *end,
     return p + 12;
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     gi_shm_t shm = s_memory();
     static gi_rsp_reader_t reader;
@@ -68,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint64_t lane_tail = 0;
     uint32_t tail = 0;
     memset(&reader, 0, sizeof reader);
-    gi_rsp_reset(&reader, &shm, RESULT_MAX);
+    gi_rsp_reset(&reader, &shm, NULL, RESULT_MAX);
     while (p < end && !reader.lie) {
         unsigned step = 1 + (unsigned)(*p & 7);
         for (unsigned i = 0; i < step && p < end; i++)

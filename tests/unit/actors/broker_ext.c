@@ -190,3 +190,65 @@ Test(ext, a_draining_worker_keeps_its_calls_and_gets_no_new_ones) {
     got_nothing(&k, "c");
     kit_end(&k);
 }
+
+#define BYE_BYE EXT "\x81\xa1\x64\xc3"
+#define got_farewell(k, w) got(k, w, "", "MDPW01", "\4", BYE_BYE)
+
+Test(ext, a_draining_worker_learns_that_nothing_follows) {
+    kit_t k;
+    kit_begin(&k);
+    kit_ext_worker(&k, "w", "S:d:9");
+    request(&k, "c", "S", "1");
+    say(&k, BACK, "w", "", "MDPW01", "\4", EXT_D);
+    request(&k, "c", "S", "2");
+    got_request(&k, "w", "c", "1");
+    got_farewell(&k, "w");
+    got_nothing(&k, "w");
+    hello(&k, "w"); /* it cannot be taken back */
+    got_nothing(&k, "w");
+    kit_wait(&k, HB);
+    got_farewell(&k, "w");
+    kit_end(&k);
+}
+
+Test(ext, what_has_not_left_for_a_draining_worker_goes_elsewhere) {
+    kit_t k;
+    kit_begin(&k);
+    kit_ext_worker(&k, "w1", "S:d:9");
+    k.full[0] = "w1";
+    request(&k, "c", "S", "1");
+    kit_worker(&k, "w2", "S:d:9");
+    say(&k, BACK, "w1", "", "MDPW01", "\4", EXT_D);
+    got_request(&k, "w2", "c", "1");
+    k.full[0] = NULL;
+    gi_broker_core_retry(k.core, 64, k.now);
+    got_farewell(&k, "w1");
+    got_nothing(&k, "w1");
+    kit_end(&k);
+}
+
+Test(ext, a_service_is_told_to_drain) {
+    kit_t k;
+    kit_begin(&k);
+    kit_ext_worker(&k, "w1", "S:d:9");
+    kit_worker(&k, "w2", "S:d:9");
+    say(&k, FRONT, "c", "", "MDPC01", "Gate", "1",
+        "\xa5"
+        "drain",
+        "\x91\xa1S");
+    said_t *m = kit_take(&k, "c");
+    cr_expect(m && memmem(m->f[4].data, m->f[4].size, "result\x01", 7));
+    free(m);
+    got_farewell(&k, "w1");
+    got_nothing(&k, "w2");
+    request(&k, "c", "S", "2");
+    got_request(&k, "w2", "c", "2");
+    say(&k, BACK, "w1", "", "MDPW01", "\4", EXT_D);
+    got_nothing(&k, "w1");
+    say(&k, FRONT, "c", "", "MDPC01", "Gate", "3",
+        "\xa5"
+        "drain",
+        "\x91\xa1X");
+    got_error(&k, "c", "3", "ServiceUnAvailableError", "no worker");
+    kit_end(&k);
+}

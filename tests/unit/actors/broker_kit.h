@@ -43,6 +43,8 @@ typedef struct kit {
     int64_t now;
     const char *full[8], *gone[8]; /* peers' ids; NULL = none */
     size_t n_sends;
+    const char *user; /* whom the transport takes everybody for; NULL = "" */
+    int mute;         /* errno of questions to the authentication service */
 } kit_t;
 
 static bool kit_among(const char *const *ids, const char *id) {
@@ -77,7 +79,27 @@ static int kit_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     return 0;
 }
 
-static const gi_broker_effects_t kit_effects = {kit_send};
+/* Questions are kept as said to "zap". */
+static int kit_ask(void *ctx, gi_frames_t *frames) {
+    kit_t *k = ctx;
+    gi_frames_t routed = {0};
+    if (k->mute)
+        return k->mute;
+    cr_assert(gi_frames_add(&routed, "zap", 3));
+    for (unsigned i = 0; i < frames->n; i++)
+        gi_frames_move(&routed, &frames->f[i]);
+    gi_frames_close(frames);
+    return kit_send(k, 99, &routed);
+}
+
+static const char *kit_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
+    kit_t *k = ctx;
+    (void)frame, (void)now_ms;
+    return k->user ? k->user : "";
+}
+
+static const gi_broker_effects_t kit_effects = {
+    .send = kit_send, .user = kit_user, .ask = kit_ask};
 
 static inline void kit_check(kit_t *k) {
     cr_assert(gi_broker_core_valid(k->core), "the core's law is broken");

@@ -11,7 +11,9 @@ static void s_play(kit_t *k) {
     long_id[sizeof long_id - 1] = 0;
     ready(k, "w1", "S:d:1");
     ready(k, "w2", "T:d:9");
-    hello(k, "w2");
+    say(k, BACK, "w2", "", "MDPW01", "\4",
+        EXT "\x81\xa2im\xa1"
+            "f");
     request(k, "c", "S", "1");
     request(k, "c", "S", "2");
     request(k, "c", "T", long_id);
@@ -28,6 +30,9 @@ static void s_play(kit_t *k) {
     control(k, "d", "3", CANCEL);
     say_fd(k, BACK, "w3", 700, "", "MDPW01", "\1", "S:d:1");
     bye(k, "w1");
+    ready(k, "w4", "T:d:9");
+    bye(k, "w2"); /* the call with the long id runs again */
+    say(k, BACK, "w4", "", "MDPW01", "\4", EXT "\x81\xa1\x64\xc3");
     kit_wait(k, 6 * HB);
 }
 

@@ -336,9 +336,8 @@ Test(sockets, stats_and_a_bad_endpoint) {
     cr_expect(strstr(gate_error()->text, b.ipc_front));
     gate_broker_destroy(&other);
     other = gate_broker_new(b.rt);
-    gate_broker_curve(other, "/no/such/cert-x", "*");
-    cr_expect_neq(gate_broker_start(other), GATE_OK);
-    cr_expect(strstr(gate_error()->text, "x"), "%s", gate_error()->text);
+    gate_broker_curve(other, "x", "*");
+    cr_expect_eq(gate_broker_start(other), GATE_SYSTEM);
     cr_expect_eq(gate_broker_drain(other, 10), GATE_CLOSED);
     cr_expect_null(gate_broker_stats(other));
     gate_broker_destroy(&other);

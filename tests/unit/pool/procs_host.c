@@ -86,8 +86,8 @@ Test(host, a_worker_has_only_what_it_needs) {
     cr_assert_eq(s_number(v, "files"), 100);
     cr_assert_eq(s_number(v, "nice"), 3);
     cr_assert_eq(s_number(v, "cpus"), 1);
-    /* 0, 1, 2, doorbell, control */
-    cr_assert_eq(s_number(v, "fds"), 5);
+    /* 0, 1, 2, doorbell, control, inbox, outbox */
+    cr_assert_eq(s_number(v, "fds"), 7);
     close(extra);
 }
 
@@ -180,6 +180,37 @@ Test(host, a_function_loaded_after_the_fork) {
     }
     cr_assert_eq(e, GATE_BADARG);
     dlclose(handle);
+}
+
+/* Another object where the first one was: not what was known of that address.
+ */
+Test(host, an_object_in_the_place_of_another) {
+    char path[256], other[300];
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    void *handle = s_late_object(path, sizeof path), *second;
+    gate_fn *late, *later;
+    int x;
+    *(void **)&late = dlsym(handle, "late");
+    GATE_OWN(gate_future) f = gate_submit(pool, late);
+    fails(gate_future_wait(f, 5000, &x), GATE_REFUSED);
+    dlclose(handle);
+    snprintf(other, sizeof other, "%s.other.so", path);
+    char command[700];
+    snprintf(command, sizeof command,
+             "echo 'int late(void *c) { return c ? %d : 0; }' | "
+             "cc -shared -fPIC -x c - -o %s",
+             (int)GATE_TIMEOUT, other);
+    cr_assert_eq(system(command), 0);
+    second = dlopen(other, RTLD_NOW);
+    cr_assert(second, "%s", dlerror());
+    *(void **)&later = dlsym(second, "late");
+    GATE_OWN(gate_future) g = gate_submit(pool, later);
+    fails(gate_future_wait(g, 5000, &x), GATE_TIMEOUT);
+    if (later != late)
+        cr_log_info("the second object lies elsewhere");
+    dlclose(second);
+    unlink(path);
+    unlink(other);
 }
 
 static gate_err_t use_pid(gate_call_t *call) {

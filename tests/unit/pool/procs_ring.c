@@ -92,7 +92,7 @@ Test(ring, what_goes_in_comes_out) {
     cr_assert_eq(gi_shm_new(&shm, 32, 512 << 10), GATE_OK);
     s_writer.shm = shm;
     s_writer.bell_fd = eventfd(0, 0);
-    gi_rsp_reset(&reader, &shm, 1 << 20);
+    gi_rsp_reset(&reader, &shm, NULL, 1 << 20);
     pthread_create(&thread, NULL, s_write, NULL);
     unsigned next = 0;
     while (next < N) {

@@ -46,10 +46,10 @@ Test(access, nobody) {
 }
 
 Test(access, wildcards) {
-    cr_assert(s_ask("allow a*b*c D*.get_*; deny * *", "axbyc", "Demo",
-                    "get_x"));
-    cr_assert(!s_ask("allow a*b*c D*.get_*; deny * *", "axbyd", "Demo",
-                     "get_x"));
+    cr_assert(
+        s_ask("allow a*b*c D*.get_*; deny * *", "axbyc", "Demo", "get_x"));
+    cr_assert(
+        !s_ask("allow a*b*c D*.get_*; deny * *", "axbyd", "Demo", "get_x"));
     cr_assert(!s_ask("allow * D*.get_*; deny * *", "a", "Demo", "get"));
     cr_assert(!s_ask("deny * a.b.c", "x", "a.b", "c"), "the last dot splits");
     cr_assert(s_ask("deny * a.b.c", "x", "a", "b.c"));

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_guard.c -- see broker_guard.h.
+ *
+ * On the wire (ZMTP 3) a frame has 2 or 9 bytes before it, with CURVE 33 more.
+ * What else a peer sends, its handshake and libzmq's heartbeats, is not seen
+ * here: it is covered by an allowance that grows with the connection's age. */
+#include "broker_guard.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <gaterpc/log.h>
+#include "mem.h"
+#include "settings.h"
+
+#define S_LOOK_MS 50
+#define S_LOOKS_MAX 512 /* connections per look */
+#define S_COUNT_MS 1000
+#define S_ALLOWANCE (1024 * 1024) /* handshake, what is being delivered */
+#define S_ALLOWANCE_MS 1          /* bytes a ms of age: heartbeats */
+#define S_SMALL_HELD (1024 * 1024)
+#define S_BACKLOG_MAX 4096
+#define S_RESERVE_MIN 32
+#define S_RESERVE_MAX 8192
+
+/* ---- descriptors
+ * -------------------------------------------------------------------- */
+static size_t s_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1024;
+    return limit.rlim_cur > (1u << 30) ? 1u << 30 : limit.rlim_cur;
+}
+
+/* Kept free: for what has been accepted by the kernel already, and for what
+ * else the process has to open. */
+static size_t s_reserve(size_t limit) {
+    size_t n = limit / 8;
+    return n < S_RESERVE_MIN   ? S_RESERVE_MIN
+           : n > S_RESERVE_MAX ? S_RESERVE_MAX
+                               : n;
+}
+
+static void s_count(gi_guard_t *self, int64_t now_ms) {
+    size_t n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    self->count_ms = now_ms;
+    if (dir == NULL)
+        return;
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    self->n_fds = n;
+}
+
+static void s_filter(gi_guard_t *self, bool on) {
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog program = {.len = 1, .filter = &drop};
+    int none = 0;
+    for (unsigned i = 0; i < self->n_listeners; i++) {
+        if (on)
+            setsockopt(self->listeners[i], SOL_SOCKET, SO_ATTACH_FILTER,
+                       &program, sizeof program);
+        else
+            setsockopt(self->listeners[i], SOL_SOCKET, SO_DETACH_FILTER, &none,
+                       sizeof none);
+    }
+    self->n_shut += on;
+    self->shut = on;
+    gate_log(GATE_WARN, "broker",
+             on ? "few descriptors are left: new peers wait"
+                : "new peers are let in again");
+}
+
+/* With few open there is nothing to count. */
+static void s_look_at_fds(gi_guard_t *self, int64_t now_ms) {
+    size_t limit = s_limit(), reserve = s_reserve(limit);
+    bool near = self->n_fds > limit / 2 || self->n_open > limit / 2;
+    if ((near || self->shut) && now_ms - self->count_ms >= S_COUNT_MS)
+        s_count(self, now_ms);
+    if (!self->shut && self->n_fds + reserve >= limit)
+        s_filter(self, true);
+    else if (self->shut && self->n_fds + reserve + reserve / 4 < limit)
+        s_filter(self, false);
+}
+
+void gi_guard_exhausted(gi_guard_t *self) {
+    if (!self->shut)
+        s_filter(self, true);
+    self->exhausted = true;
+}
+
+void gi_guard_listener(gi_guard_t *self, int fd) {
+    size_t backlog = s_reserve(s_limit()) / 2;
+    if (fd < 0 || self->n_listeners == GI_GUARD_LISTENERS_MAX)
+        return;
+    listen(fd, (int)(backlog < S_BACKLOG_MAX ? backlog : S_BACKLOG_MAX));
+    self->listeners[self->n_listeners++] = fd;
+}
+
+/* ---- connections
+ * --------------------------------------------------------------------- */
+static bool s_room(gi_guard_t *self, size_t fd) {
+    size_t n = self->n_by_fd ? self->n_by_fd : 64;
+    if (fd < self->n_by_fd)
+        return true;
+    while (n <= fd)
+        n *= 2;
+    gi_guarded_t *by_fd = gi_mem_realloc(self->by_fd, n * sizeof *by_fd);
+    if (by_fd == NULL)
+        return false;
+    memset(by_fd + self->n_by_fd, 0, (n - self->n_by_fd) * sizeof *by_fd);
+    self->by_fd = by_fd;
+    self->n_by_fd = n;
+    return true;
+}
+
+static void s_forget(gi_guard_t *self, gi_guarded_t *g) {
+    self->n_open -= g->open;
+    self->held -= g->held;
+    memset(g, 0, sizeof *g);
+}
+
+void gi_guard_accepted(gi_guard_t *self, unsigned side, int fd,
+                       int64_t now_ms) {
+    self->n_fds++;
+    s_look_at_fds(self, now_ms);
+    if (fd < 0 || !s_room(self, (size_t)fd))
+        return;
+    s_forget(self, &self->by_fd[fd]);
+    self->by_fd[fd] =
+        (gi_guarded_t){.side = (uint8_t)side, .since_ms = now_ms, .open = true};
+    self->n_open++;
+}
+
+void gi_guard_closed(gi_guard_t *self, unsigned side, int fd) {
+    self->n_fds -= self->n_fds > 0;
+    if (fd < 0 || (size_t)fd >= self->n_by_fd)
+        return;
+    gi_guarded_t *g = &self->by_fd[fd];
+    if (g->open && g->side == side) /* else the number was used again */
+        s_forget(self, g);
+}
+
+void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd) {
+    uint64_t bytes = 0;
+    if (fd < 0 || (size_t)fd >= self->n_by_fd)
+        return;
+    for (unsigned i = 1; i < frames->n; i++) {
+        size_t n = frames->size[i] != SIZE_MAX ? frames->size[i] : INT32_MAX;
+        n += self->curve ? 33 : 0;
+        bytes += n + (n < 256 ? 2 : 9);
+    }
+    self->by_fd[fd].delivered += bytes;
+}
+
+/* ---- messages without end
+ * -------------------------------------------------------------- */
+/* What libzmq has read; -1: no tcp connection. */
+static int64_t s_received(int fd) {
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    int unread = 0;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ||
+        size < offsetof(struct tcp_info, tcpi_bytes_received) + 8 ||
+        ioctl(fd, SIOCINQ, &unread) < 0)
+        return -1;
+    return (int64_t)info.tcpi_bytes_received - unread;
+}
+
+static int s_port(int fd) {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at;
+    socklen_t size = sizeof at;
+    if (getsockname(fd, &at.any, &size) < 0)
+        return -1;
+    return at.any.sa_family == AF_INET    ? at.v4.sin_port
+           : at.any.sa_family == AF_INET6 ? at.v6.sin6_port
+                                          : -1;
+}
+
+/* The number may be the host's by now. */
+static bool s_is_ours(const gi_guard_t *self, int fd) {
+    int port = s_port(fd);
+    for (unsigned i = 0; port >= 0 && i < self->n_listeners; i++)
+        if (s_port(self->listeners[i]) == port)
+            return true;
+    return false;
+}
+
+/* libzmq sees an end and frees what it holds. */
+static void s_cut(gi_guard_t *self, int fd, int64_t held) {
+    if (!s_is_ours(self, fd))
+        return;
+    gate_log(GATE_WARN, "broker",
+             "a peer is cut off: %lld bytes of one message", (long long)held);
+    shutdown(fd, SHUT_RDWR);
+    self->n_cut++;
+}
+
+static void s_judge(gi_guard_t *self, int fd, int64_t now_ms) {
+    gi_guarded_t *g = &self->by_fd[fd];
+    const gate_settings_t *s = self->settings;
+    bool moved = g->delivered != g->judged;
+    int64_t received = s_received(fd);
+    int64_t age = S_ALLOWANCE + (now_ms - g->since_ms) * S_ALLOWANCE_MS;
+    int64_t held = received - (int64_t)g->delivered;
+    g->judged = g->delivered;
+    held = received < 0 || held < 0 ? 0 : held;
+    self->held += held - g->held;
+    g->held = held;
+    bool crowded =
+        self->held > s->broker_queue_max_bytes && held > age + S_SMALL_HELD;
+    if (!moved && (crowded || held > s->message_bytes_max + age))
+        s_cut(self, fd, held);
+}
+
+/* Connections that have said nothing make way for what the kernel has accepted
+ * already, which libzmq would try to take for ever. */
+static void s_make_way(gi_guard_t *self) {
+    size_t n = s_reserve(s_limit());
+    for (size_t fd = self->n_by_fd; fd-- > 0 && n > 0;) {
+        const gi_guarded_t *g = &self->by_fd[fd];
+        if (!g->open || g->delivered > 0 || !s_is_ours(self, (int)fd))
+            continue;
+        shutdown((int)fd, SHUT_RDWR);
+        self->n_cut++;
+        n--;
+    }
+}
+
+/* ---- a look
+ * ----------------------------------------------------------------------------
+ */
+static void s_look_at_some(gi_guard_t *self, int64_t now_ms) {
+    size_t looks = 0;
+    for (size_t n = self->n_by_fd; n > 0 && looks < S_LOOKS_MAX; n--) {
+        if (self->at >= self->n_by_fd)
+            self->at = 0;
+        if (self->by_fd[self->at].open) {
+            s_judge(self, (int)self->at, now_ms);
+            looks++;
+        }
+        self->at++;
+    }
+}
+
+void gi_guard_look(gi_guard_t *self, bool all_read, int64_t now_ms) {
+    if (now_ms < self->look_ms)
+        return;
+    self->look_ms = now_ms + S_LOOK_MS;
+    if (self->n_listeners == 0)
+        return;
+    s_look_at_fds(self, now_ms);
+    if (self->exhausted)
+        s_make_way(self);
+    self->exhausted = false;
+    if (all_read)
+        s_look_at_some(self, now_ms);
+}
+
+int64_t gi_guard_next(const gi_guard_t *self) {
+    bool idle = self->n_open == 0 && !self->shut;
+    return idle || self->n_listeners == 0 ? INT64_MAX : self->look_ms;
+}
+
+void gi_guard_init(gi_guard_t *self, const gate_settings_t *settings,
+                   bool curve, int64_t now_ms) {
+    *self =
+        (gi_guard_t){.settings = settings, .curve = curve, .look_ms = now_ms};
+    s_count(self, now_ms);
+}
+
+void gi_guard_fini(gi_guard_t *self) {
+    gi_mem_free(self->by_fd);
+    *self = (gi_guard_t){0};
+}

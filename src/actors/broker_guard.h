@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_guard.h -- what libzmq does not bound, watched from outside, over tcp:
+ *
+ * - a message that never ends: libzmq keeps its frames until the last one. What
+ *   the kernel has received on a connection is compared with what came out as
+ *   messages; a connection that holds too much is shut down.
+ * - descriptors: with none left, libzmq's I/O thread spins on its listener.
+ * Near the limit the listeners drop all packets (a socket filter), so that new
+ *   peers wait in their own kernel, until there is room again.
+ *
+ * Thread: the broker's. Blocks: never. Owns: its table; the listeners' fds are
+ * borrowed. Survives: no memory (a connection is not watched then). */
+#ifndef GI_BROKER_GUARD_H
+#define GI_BROKER_GUARD_H
+
+#include <gaterpc/settings.h>
+#include "frames.h"
+
+#define GI_GUARD_LISTENERS_MAX 16
+
+/* A connection, by its fd. */
+typedef struct gi_guarded {
+    uint64_t delivered; /* bytes on the wire of its messages */
+    uint64_t judged;    /* delivered at the last look */
+    int64_t since_ms;
+    int64_t held; /* bytes of an unfinished message, at the last look */
+    uint8_t side;
+    bool open;
+} gi_guarded_t;
+
+typedef struct gi_guard {
+    const gate_settings_t *settings;
+    gi_guarded_t *by_fd;
+    size_t n_by_fd, n_open, at; /* at: where the next look begins */
+    int64_t held;               /* the sum */
+    int listeners[GI_GUARD_LISTENERS_MAX];
+    unsigned n_listeners;
+    int64_t look_ms, count_ms; /* next look; last count of descriptors */
+    size_t n_fds;              /* of the process, as far as is known */
+    bool curve, shut;          /* shut: the filter is on */
+    bool exhausted;            /* accept has failed since the last look */
+    uint64_t n_cut, n_shut;    /* connections shut down; times shut */
+} gi_guard_t;
+
+void gi_guard_init(gi_guard_t *self, const gate_settings_t *settings,
+                   bool curve, int64_t now_ms);
+void gi_guard_fini(gi_guard_t *self);
+/* Takes its backlog to what the reserve of descriptors can hold. */
+void gi_guard_listener(gi_guard_t *self, int fd);
+void gi_guard_accepted(gi_guard_t *self, unsigned side, int fd, int64_t now_ms);
+void gi_guard_closed(gi_guard_t *self, unsigned side, int fd);
+/* accept failed for want of descriptors. */
+void gi_guard_exhausted(gi_guard_t *self);
+/* A message has come out. */
+void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd);
+/* all_read: no message that is complete waits in a socket. */
+void gi_guard_look(gi_guard_t *self, bool all_read, int64_t now_ms);
+int64_t gi_guard_next(const gi_guard_t *self);
+
+#endif

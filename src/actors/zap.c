@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* zap.c -- the in-band authentication service (docs/wire.md, ZAP): a ROUTER
+ * that answers every well-formed question once and drops the rest.
+ *   "" version key domain address identity mechanism user password
+ *   -> "" version key 200|400|500 text user metadata */
+#include "zap_impl.h"
+
+#include <gaterpc/log.h>
+#include <gaterpc/value.h>
+#include <crypt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "actor.h"
+#include "err.h"
+#include "mem.h"
+#include "runtime.h"
+#include "sock.h"
+#include "tags.h"
+
+#define S_MAILBOX 64
+#define S_FRAMES 10 /* of a question, the routing id in front */
+#define S_TEXT_MAX 1024
+#define S_ENDPOINT_MAX 256
+
+typedef struct s_counts {
+    uint64_t asked, granted, refused, failed, dropped;
+} s_counts_t;
+
+struct gate_zap {
+    gate_runtime_t *rt;
+    const gate_settings_t *settings;
+    gi_error_t stuck; /* the setters' first error */
+    char *asked;      /* the endpoint as it was named */
+    char bound[S_ENDPOINT_MAX];
+    gi_zap_judge_t judge;
+    gi_actor_t *actor;
+    gi_sock_t sock;
+    gi_frames_t in, out;
+    s_counts_t count;
+};
+
+/* ---- building one
+ * ------------------------------------------------------------------ */
+void gi_zap_endpoint(const gate_settings_t *s, char *out, size_t room) {
+    char path[S_ENDPOINT_MAX];
+    if (s->zap_addr) {
+        snprintf(out, room, "%s", s->zap_addr);
+        return;
+    }
+    if (s->run_path)
+        snprintf(path, sizeof path, "%s", s->run_path);
+    else
+        snprintf(path, sizeof path, "%s/run", s->base_path);
+    for (char *p = path + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = 0;
+        mkdir(path, 0755); /* what cannot be made shows when it is bound */
+        *p = '/';
+    }
+    mkdir(path, 0700);
+    snprintf(out, room, "ipc://%s/zeromq.zap.01", path);
+}
+
+static void s_stick(gate_zap_t *self, gate_err_t e) {
+    if (e && !self->stuck.story.code)
+        gi_error_set(&self->stuck, gate_error());
+}
+
+static bool s_building(gate_zap_t *self, const char *what) {
+    if (self->actor)
+        s_stick(self, gi_err(GATE_BADARG, "zap: %s after start", what));
+    return !self->actor;
+}
+
+static void s_set_text(gate_zap_t *self, char **to, const char *text) {
+    char *copy = gi_mem_strdup(text);
+    if (!copy)
+        s_stick(self, gi_err(GATE_NOMEM, "zap: no memory"));
+    gi_mem_free(*to);
+    *to = copy;
+}
+
+gate_zap_t *gate_zap_new(gate_runtime_t *rt, const char *endpoint) {
+    char standard[S_ENDPOINT_MAX];
+    gate_zap_t *self = gi_mem_calloc(1, sizeof *self);
+    if (!self) {
+        (void)gi_err(GATE_NOMEM, "no memory for a ZAP service");
+        return NULL;
+    }
+    self->rt = gi_runtime_share(rt);
+    self->settings = gi_runtime_settings(rt);
+    gi_error_init(&self->stuck);
+    if (!endpoint) {
+        gi_zap_endpoint(self->settings, standard, sizeof standard);
+        endpoint = standard;
+    }
+    s_set_text(self, &self->asked, endpoint);
+    if (self->settings->zap_users)
+        gate_zap_plain_file(self, self->settings->zap_users);
+    return self;
+}
+
+void gate_zap_destroy(gate_zap_t **self_p) {
+    gate_zap_t *self = self_p ? *self_p : NULL;
+    if (!self)
+        return;
+    *self_p = NULL;
+    gi_actor_destroy(&self->actor);
+    gi_zap_judge_fini(&self->judge);
+    gi_error_fini(&self->stuck);
+    gi_mem_free(self->asked);
+    gi_runtime_release(self->rt);
+    gi_mem_free(self);
+}
+
+void gate_zap_plain(gate_zap_t *self, const char *domain, const char *user,
+                    const char *password) {
+    if (s_building(self, "plain"))
+        s_stick(self, gi_zap_judge_user(&self->judge, domain ? domain : "*",
+                                        user, password ? password : ""));
+}
+
+void gate_zap_plain_file(gate_zap_t *self, const char *file) {
+    if (s_building(self, "plain_file"))
+        s_set_text(self, &self->judge.file, file);
+}
+
+void gate_zap_check(gate_zap_t *self, gate_zap_check_fn *fn, void *ctx) {
+    if (!s_building(self, "check"))
+        return;
+    self->judge.check = fn;
+    self->judge.ctx = ctx;
+}
+
+void gate_zap_allow(gate_zap_t *self, const char *address) {
+    if (s_building(self, "allow"))
+        s_stick(self, gi_zap_judge_list(&self->judge.allowed, address));
+}
+
+void gate_zap_deny(gate_zap_t *self, const char *address) {
+    if (s_building(self, "deny"))
+        s_stick(self, gi_zap_judge_list(&self->judge.denied, address));
+}
+
+gate_err_t gate_zap_hash(const char *password, char *out, size_t room) {
+    struct crypt_data data = {0};
+    char salt[CRYPT_GENSALT_OUTPUT_SIZE];
+    if (!crypt_gensalt_rn(NULL, 0, NULL, 0, salt, sizeof salt))
+        return gi_err_errno("crypt: no salt");
+    const char *hash = crypt_r(password, salt, &data);
+    gate_err_t e = GATE_OK;
+    if (!hash || *hash == '*')
+        e = gi_err_errno("crypt");
+    else if (strlen(hash) >= room)
+        e = gi_err(GATE_TOOBIG, "a hash has %zu bytes", strlen(hash));
+    else
+        strcpy(out, hash);
+    explicit_bzero(&data, sizeof data);
+    return e;
+}
+
+/* ---- one question
+ * ------------------------------------------------------------------- */
+static bool s_is(gate_bytes_t frame, const char *text) {
+    return frame.size == strlen(text) && !memcmp(frame.data, text, frame.size);
+}
+
+/* A copy with a NUL; false: too long, or a NUL inside. */
+static bool s_text(gate_bytes_t frame, char out[S_TEXT_MAX + 1]) {
+    if (frame.size > S_TEXT_MAX || memchr(frame.data, 0, frame.size))
+        return false;
+    memcpy(out, frame.data, frame.size);
+    out[frame.size] = 0;
+    return true;
+}
+
+static const char *s_judge(gate_zap_t *self, const gate_bytes_t *f,
+                           const char **why) {
+    char domain[S_TEXT_MAX + 1], user[S_TEXT_MAX + 1], password[S_TEXT_MAX + 1];
+    if (!s_text(f[4], domain) || !s_text(f[8], user) ||
+        !s_text(f[9], password)) {
+        *why = "Malformed";
+        return "400";
+    }
+    gate_zap_request_t request = {.domain = domain,
+                                  .user = user,
+                                  .password = password,
+                                  .address = f[5],
+                                  .identity = f[6]};
+    const char *status = gi_zap_judge_ask(&self->judge, &request, why);
+    explicit_bzero(password, sizeof password);
+    return status;
+}
+
+static void s_count(gate_zap_t *self, const char *status) {
+    self->count.asked++;
+    self->count.granted += *status == '2';
+    self->count.refused += *status == '4';
+    self->count.failed += *status == '5';
+}
+
+static void s_answer(gate_zap_t *self, const gate_bytes_t *f,
+                     const char *status, const char *why) {
+    gi_frames_t *out = &self->out;
+    bool yes = *status == '2';
+    gi_frames_close(out);
+    bool ok = gi_frames_add(out, f[0].data, f[0].size) &&
+              gi_frames_add(out, NULL, 0) &&
+              gi_frames_add(out, f[2].data, f[2].size) &&
+              gi_frames_add(out, f[3].data, f[3].size) &&
+              gi_frames_add(out, status, strlen(status)) &&
+              gi_frames_add(out, why, strlen(why)) &&
+              gi_frames_add(out, f[8].data, yes ? f[8].size : 0) &&
+              gi_frames_add(out, NULL, 0);
+    if (!ok || gi_sock_send(&self->sock, out) != 0)
+        self->count.dropped++; /* its asker gives up by itself */
+    gi_frames_close(out);
+}
+
+static void s_question(gate_zap_t *self) {
+    gate_bytes_t f[GI_FRAMES_MAX];
+    const char *status, *why;
+    gi_frames_view(&self->in, 0, f);
+    if (self->in.n < 8 || f[1].size ||
+        !s_is(f[2], self->settings->zap_version)) {
+        self->count.dropped++;
+        return;
+    }
+    if (self->in.n != S_FRAMES || !s_is(f[7], GI_ZAP_PLAIN)) {
+        static const gate_bytes_t nobody = {"", 0};
+        gate_bytes_t g[S_FRAMES] = {f[0],   f[1],   f[2],   f[3],   nobody,
+                                    nobody, nobody, nobody, nobody, nobody};
+        s_count(self, "400");
+        s_answer(self, g, "400", "Mechanism not supported");
+        return;
+    }
+    status = s_judge(self, f, &why);
+    s_count(self, status);
+    s_answer(self, f, status, why);
+}
+
+/* ---- the actor
+ * ---------------------------------------------------------------------- */
+static bool s_work(void *arg, int64_t now_ms) {
+    gate_zap_t *self = arg;
+    int64_t n = 0;
+    (void)now_ms;
+    for (; n < self->settings->batch_max; n++) {
+        int rc = gi_sock_recv(&self->sock, &self->in, 16);
+        if (rc == 0)
+            break;
+        if (rc > 0)
+            s_question(self);
+        else
+            self->count.dropped++;
+        gi_frames_close(&self->in);
+    }
+    return n > 0;
+}
+
+static int64_t s_next(void *arg, int64_t now_ms) {
+    (void)arg, (void)now_ms;
+    return INT64_MAX;
+}
+
+static void s_fds(void *arg, gi_polled_t *polled) {
+    gi_sock_poll(&((gate_zap_t *)arg)->sock, polled);
+}
+
+static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
+    (void)arg, (void)items, (void)n, (void)now_ms; /* nobody has the mailbox */
+}
+
+static gate_err_t s_start(void *arg) {
+    gate_zap_t *self = arg;
+    int fd = -1;
+    gate_err_t e = gi_sock_open(&self->sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
+                                self->settings);
+    if (!e)
+        e = gi_sock_bind(&self->sock, self->asked, self->bound,
+                         sizeof self->bound, &fd);
+    if (fd >= 0)
+        close(fd);
+    if (e)
+        gi_sock_close(&self->sock);
+    return e;
+}
+
+static void s_stop(void *arg) {
+    gate_zap_t *self = arg;
+    const char *path = self->bound + strlen("ipc://");
+    if (!strncmp(self->bound, "ipc://", strlen("ipc://")) && *path != '@')
+        unlink(path);
+    gi_sock_close(&self->sock);
+    gi_frames_close(&self->in);
+    gi_frames_close(&self->out);
+}
+
+static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
+    gate_zap_t *self = arg;
+    const struct {
+        const char *name;
+        uint64_t n;
+    } counts[] = {{"asked", self->count.asked},
+                  {"granted", self->count.granted},
+                  {"refused", self->count.refused},
+                  {"failed", self->count.failed},
+                  {"dropped", self->count.dropped}};
+    msgpack_packer pk;
+    (void)unused;
+    msgpack_packer_init(&pk, out, gi_buf_write);
+    msgpack_pack_map(&pk, 5);
+    for (size_t i = 0; i < 5; i++) {
+        msgpack_pack_str_with_body(&pk, counts[i].name, strlen(counts[i].name));
+        msgpack_pack_uint64(&pk, counts[i].n);
+    }
+    return GATE_OK;
+}
+
+static const gi_command_t s_commands[] = {{"STATS", s_stats}, {NULL, NULL}};
+
+static const gi_actor_ops_t s_ops = {.name = "gate-zap",
+                                     .commands = s_commands,
+                                     .start = s_start,
+                                     .stop = s_stop,
+                                     .mail = s_mail,
+                                     .work = s_work,
+                                     .next = s_next,
+                                     .fds = s_fds};
+
+gate_err_t gate_zap_start(gate_zap_t *self) {
+    if (self->stuck.story.code)
+        return gi_error_publish(&self->stuck);
+    if (self->actor)
+        return gi_err(GATE_BADARG, "zap: it runs already");
+    gate_err_t e = gate_runtime_start(self->rt);
+    if (!e)
+        e = gi_zap_judge_read(&self->judge);
+    if (!e)
+        e = gi_actor_new(&s_ops, self, S_MAILBOX, &self->actor);
+    return e;
+}
+
+const char *gate_zap_endpoint(const gate_zap_t *self) { return self->bound; }
+
+gate_value_t *gate_zap_stats(gate_zap_t *self) {
+    gi_buf_t out = {0};
+    gate_value_t *value = NULL;
+    gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);
+    if (!e)
+        e = gate_value_decode(out.data, out.size, NULL, &value);
+    gi_buf_fini(&out);
+    return e ? NULL : value;
+}

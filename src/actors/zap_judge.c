@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* zap_judge.c -- who is let in: lists first, then users by domain, then the
+ * program's own function.
+ *
+ * A user who is unknown costs as much time as a wrong password where passwords
+ * are hashed, so names cannot be found out by the clock. */
+#include "zap_impl.h"
+
+#include <gaterpc/log.h>
+#include <crypt.h>
+#include <stdio.h>
+#include <string.h>
+#include "err.h"
+#include "mem.h"
+
+#define S_LINE_MAX 2048
+
+/* ---- users and lists
+ * ------------------------------------------------------------ */
+static void s_wipe(char *text) {
+    if (text)
+        explicit_bzero(text, strlen(text));
+    gi_mem_free(text);
+}
+
+static void s_free_users(gi_zap_user_t **list) {
+    while (*list) {
+        gi_zap_user_t *user = *list;
+        *list = user->next;
+        gi_mem_free(user->domain);
+        gi_mem_free(user->name);
+        s_wipe(user->secret);
+        gi_mem_free(user);
+    }
+}
+
+static gate_err_t s_add(gi_zap_user_t **list, const char *domain,
+                        const char *name, const char *secret, bool hashed) {
+    gi_zap_user_t *user = gi_mem_calloc(1, sizeof *user);
+    if (!user)
+        return gi_err(GATE_NOMEM, "no memory for users");
+    user->next = *list;
+    *list = user;
+    user->hashed = hashed;
+    user->domain = gi_mem_strdup(domain);
+    user->name = gi_mem_strdup(name);
+    user->secret = gi_mem_strdup(secret);
+    return user->domain && user->name && user->secret
+               ? GATE_OK
+               : gi_err(GATE_NOMEM, "no memory for users");
+}
+
+gate_err_t gi_zap_judge_user(gi_zap_judge_t *self, const char *domain,
+                             const char *name, const char *password) {
+    return s_add(&self->users, domain, name, password, false);
+}
+
+gate_err_t gi_zap_judge_list(gi_zap_entry_t **list, const char *text) {
+    gi_zap_entry_t *entry = gi_mem_calloc(1, sizeof *entry);
+    if (!entry || !(entry->text = gi_mem_strdup(text))) {
+        gi_mem_free(entry);
+        return gi_err(GATE_NOMEM, "no memory for a list");
+    }
+    entry->next = *list;
+    *list = entry;
+    return GATE_OK;
+}
+
+static void s_free_list(gi_zap_entry_t **list) {
+    while (*list) {
+        gi_zap_entry_t *entry = *list;
+        *list = entry->next;
+        gi_mem_free(entry->text);
+        gi_mem_free(entry);
+    }
+}
+
+void gi_zap_judge_fini(gi_zap_judge_t *self) {
+    s_free_users(&self->users);
+    s_free_users(&self->of_file);
+    s_free_list(&self->allowed);
+    s_free_list(&self->denied);
+    gi_mem_free(self->file);
+}
+
+/* ---- the file
+ * -------------------------------------------------------------------- */
+/* "user:hash[:domain]"; line is cut up. */
+static gate_err_t s_line(gi_zap_user_t **list, char *line, const char *file,
+                         int number) {
+    line[strcspn(line, "\r\n")] = 0;
+    if (!*line || *line == '#')
+        return GATE_OK;
+    char *hash = strchr(line, ':');
+    if (!hash || hash == line || !hash[1])
+        return gi_err(GATE_BADDATA, "%s:%d: user:hash expected", file, number);
+    *hash++ = 0;
+    char *domain = strchr(hash, ':');
+    if (domain)
+        *domain++ = 0;
+    if (crypt_checksalt(hash) == CRYPT_SALT_INVALID)
+        return gi_err(GATE_BADDATA, "%s:%d: no hash of crypt(3)", file, number);
+    return s_add(list, domain && *domain ? domain : "*", line, hash, true);
+}
+
+static gate_err_t s_read(const char *file, gi_zap_user_t **list,
+                         struct stat *read) {
+    char line[S_LINE_MAX];
+    gate_err_t e = GATE_OK;
+    FILE *in = fopen(file, "re");
+    if (!in)
+        return gi_err_errno("users file %s", file);
+    if (fstat(fileno(in), read) < 0)
+        e = gi_err_errno("users file %s", file);
+    for (int n = 1; !e && fgets(line, sizeof line, in); n++)
+        e = s_line(list, line, file, n);
+    if (!e && ferror(in))
+        e = gi_err_errno("users file %s", file);
+    explicit_bzero(line, sizeof line);
+    fclose(in);
+    return e;
+}
+
+static bool s_changed(const struct stat *a, const struct stat *b) {
+    return a->st_ino != b->st_ino || a->st_size != b->st_size ||
+           a->st_dev != b->st_dev || a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
+           a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
+}
+
+gate_err_t gi_zap_judge_read(gi_zap_judge_t *self) {
+    gi_zap_user_t *fresh = NULL;
+    struct stat now;
+    if (!self->file)
+        return GATE_OK;
+    if (stat(self->file, &now) < 0)
+        return gi_err_errno("users file %s", self->file);
+    if (!s_changed(&now, &self->read))
+        return GATE_OK;
+    gate_err_t e = s_read(self->file, &fresh, &now);
+    self->read = now; /* a bad one is not read again until it changes */
+    if (e) {
+        s_free_users(&fresh);
+        return e;
+    }
+    s_free_users(&self->of_file);
+    self->of_file = fresh;
+    return GATE_OK;
+}
+
+/* ---- judging
+ * --------------------------------------------------------------------- */
+static bool s_is_hex(const char *text, gate_bytes_t bytes) {
+    const unsigned char *p = bytes.data;
+    if (strlen(text) != 2 * bytes.size)
+        return false;
+    for (size_t i = 0; i < bytes.size; i++) {
+        char hex[3];
+        snprintf(hex, sizeof hex, "%02x", p[i]);
+        if (strncasecmp(hex, text + 2 * i, 2) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool s_listed(const gi_zap_entry_t *list,
+                     const gate_zap_request_t *request) {
+    for (; list; list = list->next)
+        if ((strlen(list->text) == request->address.size &&
+             !memcmp(list->text, request->address.data,
+                     request->address.size)) ||
+            s_is_hex(list->text, request->address) ||
+            s_is_hex(list->text, request->identity))
+            return true;
+    return false;
+}
+
+/* As long for every wrong password of that length. */
+static bool s_equal(const char *a, const char *b) {
+    size_t n = strlen(a);
+    unsigned char differ = 0;
+    if (strlen(b) != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        differ |= (unsigned char)(a[i] ^ b[i]);
+    return !differ;
+}
+
+static bool s_fits(const gi_zap_user_t *user, const char *password) {
+    struct crypt_data data = {0};
+    if (!user->hashed)
+        return s_equal(user->secret, password);
+    const char *hash = crypt_r(password, user->secret, &data);
+    bool fits = hash && *hash != '*' && s_equal(user->secret, hash);
+    explicit_bzero(&data, sizeof data);
+    return fits;
+}
+
+typedef enum s_found { S_YES, S_PASSWORD, S_USER, S_DOMAIN } s_found_t;
+
+static s_found_t s_look(const gi_zap_user_t *user,
+                        const gate_zap_request_t *request, s_found_t found) {
+    for (; user && found != S_YES; user = user->next) {
+        if (strcmp(user->domain, "*") && strcmp(user->domain, request->domain))
+            continue;
+        if (found == S_DOMAIN)
+            found = S_USER;
+        if (strcmp(user->name, request->user))
+            continue;
+        found = s_fits(user, request->password) ? S_YES : S_PASSWORD;
+    }
+    return found;
+}
+
+static void s_waste_time(const gi_zap_judge_t *self,
+                         const gate_zap_request_t *request) {
+    if (self->of_file && s_fits(self->of_file, request->password))
+        return;
+}
+
+static const char *s_check(const gi_zap_judge_t *self,
+                           const gate_zap_request_t *request,
+                           const char **why) {
+    switch (self->check(self->ctx, request)) {
+    case GATE_OK:
+        *why = "OK";
+        return "200";
+    case GATE_REFUSED:
+        *why = "Refused";
+        return "400";
+    default:
+        *why = "Internal error";
+        return "500";
+    }
+}
+
+const char *gi_zap_judge_ask(gi_zap_judge_t *self,
+                             const gate_zap_request_t *request,
+                             const char **why) {
+    static const char *const texts[] = {[S_YES] = "OK",
+                                        [S_PASSWORD] = "Invalid password",
+                                        [S_USER] = "Invalid username",
+                                        [S_DOMAIN] = "Invalid domain"};
+    if (gi_zap_judge_read(self))
+        gate_log(GATE_ERROR, "zap", "%s; the users read before hold",
+                 gate_error()->text);
+    if (s_listed(self->denied, request) ||
+        (self->allowed && !s_listed(self->allowed, request))) {
+        *why = "Address not allowed";
+        return "400";
+    }
+    s_found_t found = s_look(self->users, request, S_DOMAIN);
+    found = s_look(self->of_file, request, found);
+    if ((found == S_USER || found == S_DOMAIN) && self->check)
+        return s_check(self, request, why);
+    if (found == S_USER || found == S_DOMAIN)
+        s_waste_time(self, request);
+    *why = texts[found];
+    return found == S_YES ? "200" : "400";
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fault_fds.c -- a broker with few descriptors is besieged by connections that
+ * say nothing: it neither dies nor spins, a client that was there is served all
+ * the time, and new ones are let in once the siege is over. */
+#include "child.h"
+#include "lanes.h"
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LIMIT 256
+#define SIEGE 400
+
+/* The child inherits the limit. */
+static void s_broker(child_t *broker) {
+    struct rlimit all, few;
+    getrlimit(RLIMIT_NOFILE, &all);
+    few = all;
+    few.rlim_cur = LIMIT;
+    setrlimit(RLIMIT_NOFILE, &few);
+    child_broker(broker, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*");
+    setrlimit(RLIMIT_NOFILE, &all);
+}
+
+static int s_knock(const char *endpoint) {
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    at.sin_port = htons((uint16_t)atoi(strrchr(endpoint, ':') + 1));
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        child_die("no socket");
+    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
+        return fd;
+    return fd; /* under way */
+}
+
+/* Seconds of CPU that a process has used. */
+static double s_cpu(const child_t *child) {
+    char path[64], text[1024];
+    unsigned long user = 0, sys = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)child->pid);
+    FILE *file = fopen(path, "r");
+    if (!file || !fgets(text, sizeof text, file) ||
+        sscanf(strrchr(text, ')') + 1,
+               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+               &sys) != 2)
+        child_die("cannot read %s", path);
+    fclose(file);
+    return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double s_cpu_of_a_second(const child_t *child) {
+    double before = s_cpu(child);
+    child_sleep_ms(1000);
+    return s_cpu(child) - before;
+}
+
+static void s_calls(const char *name, gate_client_t *client) {
+    ledger_t *ledger = ledger_new(name, 100000);
+    lanes_t *lanes = lanes_start(client, ledger, 2, 10000, 2);
+    child_check(lanes_all_back(lanes, 5000 * child_slow()) >= 0, name);
+    child_sleep_ms(200);
+    lanes_stop(&lanes);
+    child_check(ledger_close(ledger), name);
+    ledger_destroy(&ledger);
+}
+
+static void s_siege(const char *front, const child_t *broker,
+                    gate_client_t *client) {
+    static int fd[SIEGE];
+    for (int i = 0; i < SIEGE; i++) {
+        fd[i] = s_knock(front);
+        if (i % 16 == 15)
+            child_sleep_ms(1);
+    }
+    child_sleep_ms(300);
+    int used = child_fds(broker->pid);
+    double cpu = s_cpu_of_a_second(broker);
+    printf("besieged: %d descriptors of %d, %.2f s CPU in a second\n", used,
+           LIMIT, cpu);
+    child_check(used > LIMIT / 2, "the siege has taken descriptors");
+    child_check(used < LIMIT - 4, "some are left");
+    child_check(cpu < 0.3, "it does not spin");
+    s_calls("besieged", client);
+    for (int i = 0; i < SIEGE; i++)
+        close(fd[i]);
+}
+
+int main(int argc, char **argv) {
+    child_t broker, service;
+    char front[128], back[128];
+    child_init(argc, argv);
+    s_broker(&broker);
+    child_endpoint(&broker, "frontend=", front, sizeof front);
+    child_endpoint(&broker, "backend=", back, sizeof back);
+    child_service(&service, back, "2");
+    gate_runtime_t *runtime = lanes_runtime();
+    gate_client_t *client = lanes_client(runtime, front);
+    int before = child_fds(broker.pid);
+    for (int i = 0; i < 2; i++) {
+        s_siege(front, &broker, client);
+        double begin = child_now_ms();
+        gate_client_t *late = lanes_client(runtime, front);
+        printf("let in %.0f ms after the siege\n", child_now_ms() - begin);
+        s_calls("after the siege", late);
+        gate_client_destroy(&late);
+    }
+    child_sleep_ms(200);
+    int after = child_fds(broker.pid);
+    child_check(after <= before + 4, "its descriptors are back");
+    gate_client_destroy(&client);
+    gate_runtime_destroy(&runtime);
+    child_end(&service);
+    child_end(&broker);
+    return child_result();
+}

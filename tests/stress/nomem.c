@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nomem.c -- the n-th allocation fails, for every n until a public call gets
+ * through, once and from then on: an error or a result, no crash, no hang, no
+ * leak (ASan), and the same objects work afterwards. */
+#include <gaterpc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "mem.h"
+
+#define FRONT "inproc://nomem-front"
+#define BACK "inproc://nomem-back"
+#define SHORT_MS 300 /* a peer without memory may have dropped the message */
+#define MOST 3000
+
+typedef struct world {
+    gate_runtime_t *runtime;
+    gate_broker_t *broker;
+    gate_service_t *service;
+    gate_client_t *client, *local;
+} world_t;
+
+/* One public call, or the shortest way through an object's life. Runs with
+ * memory missing, so it only says whether all went well. */
+typedef struct step {
+    const char *name;
+    gate_err_t (*run)(world_t *w);
+} step_t;
+
+static double s_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void s_die(const char *what, long n, gate_err_t e) {
+    gi_mem_fail_at(0, false);
+    fprintf(stderr, "FAIL: %s, allocation %ld: %s: %s\n", what, n,
+            gate_err_name(e), gate_error()->text);
+    exit(1);
+}
+
+/* ---- the service ----------------------------------------------------------
+ */
+static gate_err_t add(gate_call_t *call) {
+    int64_t a = 0, b = 0;
+    gate_err_t e = gate_args(call, &a, &b);
+    return e ? e : gate_return(call, a + b);
+}
+
+static gate_err_t twice(gate_call_t *call) {
+    int64_t a = 0;
+    gate_err_t e = gate_args(call, &a);
+    return e ? e : gate_return(call, 2 * a);
+}
+
+static gate_err_t count(gate_call_t *call) {
+    int64_t n = 0;
+    gate_err_t e = gate_args(call, &n);
+    for (int64_t i = 0; i < n && !e; i++)
+        e = gate_yield(call, i);
+    return e;
+}
+
+static const gate_method_t s_methods[] = {
+    GATE_METHOD(add, .idempotent = true),
+    GATE_METHOD(twice, .runs = GATE_THREAD),
+    GATE_METHOD(count, .runs = GATE_THREAD), GATE_END};
+
+/* ---- calls ----------------------------------------------------------------
+ */
+static gate_err_t s_sum(gate_client_t *client, const char *method) {
+    int64_t got = -1;
+    gate_err_t e = gate_client_call(client, method, &got, 20, 1,
+                                    gate_timeout_ms(SHORT_MS));
+    if (!e && got != 21)
+        s_die("a wrong sum", got, e);
+    return e;
+}
+
+static gate_err_t s_call(world_t *w) { return s_sum(w->client, "M.add"); }
+
+static gate_err_t s_local(world_t *w) { return s_sum(w->local, "M.add"); }
+
+static gate_err_t s_thread(world_t *w) {
+    int64_t got = -1;
+    return gate_client_call(w->client, "M.twice", &got, 4,
+                            gate_timeout_ms(SHORT_MS));
+}
+
+static gate_err_t s_future(world_t *w) {
+    int64_t got = -1;
+    gate_future_t *future =
+        gate_client_start(w->client, "M.add", 1, 2, gate_timeout_ms(SHORT_MS));
+    gate_err_t e =
+        future ? gate_future_wait(future, 2 * SHORT_MS, &got) : GATE_NOMEM;
+    gate_future_destroy(&future);
+    return e;
+}
+
+static gate_err_t s_drink(gate_client_t *client) {
+    gate_stream_t *stream = NULL;
+    int64_t item = 0, want = 0;
+    gate_err_t e = gate_client_open(client, "M.count", &stream, 5,
+                                    gate_timeout_ms(SHORT_MS));
+    while (!e && !(e = gate_stream_next(stream, &item)))
+        if (item != want++)
+            s_die("an item out of order", item, e);
+    gate_stream_destroy(&stream);
+    return e == GATE_EOS ? GATE_OK : e;
+}
+
+static gate_err_t s_stream(world_t *w) { return s_drink(w->client); }
+
+static gate_err_t s_stream_local(world_t *w) { return s_drink(w->local); }
+
+static gate_err_t s_error(world_t *w) {
+    int64_t got = 0;
+    gate_err_t e =
+        gate_client_call(w->client, "M.none", &got, gate_timeout_ms(SHORT_MS));
+    return e == GATE_NOMETHOD ? GATE_OK : e ? e : GATE_BADDATA;
+}
+
+static gate_err_t s_services(world_t *w) {
+    gate_value_t *names = NULL;
+    gate_err_t e = gate_client_services(w->client, &names);
+    gate_value_destroy(&names);
+    return e;
+}
+
+static gate_err_t s_of(gate_value_t *value) {
+    gate_err_t e = value ? GATE_OK : GATE_NOMEM;
+    gate_value_destroy(&value);
+    return e;
+}
+
+static gate_err_t s_stats(world_t *w) {
+    gate_err_t e = s_of(gate_broker_stats(w->broker));
+    if (!e)
+        e = s_of(gate_service_stats(w->service));
+    return e ? e : s_of(gate_client_stats(w->client));
+}
+
+/* ---- lives ----------------------------------------------------------------
+ */
+static gate_err_t s_settings(world_t *w) {
+    (void)w;
+    gate_settings_t *settings = gate_settings_new(), *copy = NULL;
+    gate_err_t e = GATE_NOMEM;
+    if (settings) {
+        gate_settings_set(settings, "timeout", 5);
+        gate_settings_parse(settings, "worker_addr", "inproc://x");
+        e = gate_settings_check(settings);
+        copy = e ? NULL : gate_settings_dup(settings);
+        e = e ? e : copy ? GATE_OK : GATE_NOMEM;
+    }
+    gate_settings_destroy(&copy);
+    gate_settings_destroy(&settings);
+    return e;
+}
+
+static gate_err_t s_value(world_t *w) {
+    (void)w;
+    static const char packed[] = "\x83\xa1"
+                                 "a\x92\x01\xc0\xa1"
+                                 "b\xa3"
+                                 "xyz\xa1"
+                                 "c\x80";
+    gate_value_t *value = NULL;
+    gate_err_t e = gate_value_decode(packed, sizeof packed - 1, NULL, &value);
+    char *json = e ? NULL : gate_value_json(value);
+    e = e ? e : json ? GATE_OK : GATE_NOMEM;
+    free(json);
+    gate_value_destroy(&value);
+    return e;
+}
+
+static gate_err_t s_dict(world_t *w) {
+    (void)w;
+    gate_dict_t *dict = gate_dict_new(16, NULL);
+    gate_err_t e = GATE_NOMEM;
+    if (dict)
+        e = gate_dict_set(dict, (gate_bytes_t){"k", 1}, dict, 0);
+    gate_dict_destroy(&dict);
+    return e;
+}
+
+static gate_err_t s_pool(world_t *w) {
+    gate_pool_t *pool = gate_threads_new(w->runtime, NULL);
+    gate_err_t e = pool ? s_of(gate_pool_stats(pool)) : GATE_NOMEM;
+    gate_pool_destroy(&pool);
+    return e;
+}
+
+static gate_err_t s_client(world_t *w) {
+    gate_client_t *client = gate_client_new(w->runtime);
+    gate_err_t e = GATE_NOMEM;
+    if (client) {
+        e = gate_client_connect(client, FRONT);
+        e = e ? e : gate_client_ready(client, SHORT_MS);
+        e = e ? e : s_sum(client, "M.add");
+    }
+    gate_client_destroy(&client);
+    return e;
+}
+
+static gate_err_t s_service(world_t *w) {
+    gate_service_t *service = gate_service_new(w->runtime, "Other");
+    gate_err_t e = GATE_NOMEM;
+    if (service) {
+        gate_service_describe(service, "another");
+        gate_service_methods(service, s_methods, NULL);
+        e = gate_service_start(service, BACK);
+        e = e ? e : gate_service_ready(service, SHORT_MS);
+        e = e ? e : s_sum(w->client, "Other.add");
+        e = e ? e : gate_service_drain(service, SHORT_MS);
+    }
+    gate_service_destroy(&service);
+    return e;
+}
+
+static gate_err_t s_broker(world_t *w) {
+    gate_broker_t *broker = gate_broker_new(w->runtime);
+    gate_err_t e = GATE_NOMEM;
+    if (broker) {
+        gate_broker_bind(broker, "inproc://nomem-other-front");
+        gate_broker_bind_backend(broker, "inproc://nomem-other-back");
+        e = gate_broker_start(broker);
+        e = e ? e : s_of(gate_broker_stats(broker));
+    }
+    gate_broker_destroy(&broker);
+    return e;
+}
+
+static gate_err_t s_runtime(world_t *w) {
+    (void)w;
+    gate_runtime_t *runtime = gate_runtime_new(NULL);
+    gate_err_t e = runtime ? gate_runtime_start(runtime) : GATE_NOMEM;
+    gate_runtime_destroy(&runtime);
+    return e;
+}
+
+static const step_t s_steps[] = {
+    {"settings", s_settings}, {"value", s_value},
+    {"dict", s_dict},         {"runtime", s_runtime},
+    {"pool", s_pool},         {"call", s_call},
+    {"local call", s_local},  {"call on a thread", s_thread},
+    {"future", s_future},     {"error", s_error},
+    {"stream", s_stream},     {"local stream", s_stream_local},
+    {"services", s_services}, {"stats", s_stats},
+    {"client", s_client},     {"service", s_service},
+    {"broker", s_broker},
+};
+
+/* ---- the world ------------------------------------------------------------
+ */
+static gate_client_t *s_connect(gate_runtime_t *runtime) {
+    gate_client_t *client = gate_client_new(runtime);
+    gate_err_t e = gate_client_connect(client, FRONT);
+    if (e || (e = gate_client_ready(client, 10000)))
+        s_die("client", 0, e);
+    return client;
+}
+
+static gate_runtime_t *s_make_runtime(const char *route) {
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    gate_settings_set(settings, "route", route);
+    gate_settings_set(settings, "threads", 2);
+    gate_settings_set(settings, "mdp_heartbeat_interval", 100);
+    gate_settings_set(settings, "log_level", "error");
+    return gate_runtime_new(settings);
+}
+
+static void s_begin(world_t *w) {
+    w->runtime = s_make_runtime("auto");
+    w->broker = gate_broker_new(w->runtime);
+    gate_broker_bind(w->broker, FRONT);
+    gate_broker_bind_backend(w->broker, BACK);
+    gate_err_t e = gate_broker_start(w->broker);
+    w->service = gate_service_new(w->runtime, "M");
+    gate_service_methods(w->service, s_methods, NULL);
+    e = e ? e : gate_service_start(w->service, BACK);
+    e = e ? e : gate_service_ready(w->service, 10000);
+    if (e)
+        s_die("world", 0, e);
+    w->local = s_connect(w->runtime);
+    w->client = s_connect(w->runtime);
+}
+
+static void s_end(world_t *w) {
+    gate_client_destroy(&w->client);
+    gate_client_destroy(&w->local);
+    gate_service_destroy(&w->service);
+    gate_broker_destroy(&w->broker);
+    gate_runtime_destroy(&w->runtime);
+}
+
+/* Whoever lost a connection for want of memory makes it anew. */
+static void s_recover(world_t *w, const step_t *step, long n) {
+    double end = s_now() + 30000;
+    gate_err_t e;
+    gi_mem_fail_at(0, false);
+    while ((e = step->run(w)) != GATE_OK)
+        if (s_now() > end)
+            s_die(step->name, n, e);
+}
+
+/* Runs the step until its allocations are used up. */
+static long s_try(world_t *w, const step_t *step, bool from_then_on) {
+    long n = 1;
+    for (;; n++) {
+        gi_mem_fail_at(n, from_then_on);
+        double begin = s_now();
+        gate_err_t e = step->run(w);
+        bool reached = gi_mem_asked() >= n;
+        if (s_now() - begin > 20000)
+            s_die("it hung", n, e);
+        s_recover(w, step, n);
+        if (!reached)
+            return n - 1;
+        if (n > MOST)
+            s_die("it never ends", n, e);
+    }
+}
+
+int main(int argc, char **argv) {
+    world_t w;
+    unsetenv("GATE_LONG");
+    unsetenv("GATE_SCALE");
+    unsetenv("GATE_SLOW");
+    s_begin(&w);
+    for (size_t i = 0; i < sizeof s_steps / sizeof *s_steps; i++) {
+        const step_t *step = &s_steps[i];
+        if (argc > 1 && strcmp(argv[1], step->name) != 0)
+            continue;
+        s_recover(&w, step, 0);
+        double begin = s_now();
+        long once = s_try(&w, step, false), on = s_try(&w, step, true);
+        printf("%s: %ld allocations, %ld from then on, %.0f ms\n", step->name,
+               once, on, s_now() - begin);
+        fflush(stdout);
+    }
+    s_end(&w);
+    return 0;
+}
