@@ -178,6 +178,7 @@ static void s_finish(gi_scall_t *c) {
     if (!c->link)
         gi_gauge_leave(&self->local);
     c->state = GI_SCALL_DONE;
+    gi_stream_release(&c->stream); /* its reader's callbacks take references */
     gi_scall_free(c);
 }
 

@@ -90,14 +90,19 @@ static gate_err_t s_begin(gate_call_t *call, const gi_huge_begin_t *begin) {
     if (!h)
         return GATE_NOMEM;
     c->feeding = h;
+    bool kept = c->kept;
+    s_hold(c);
     if (s_on_actor(c)) {
         gi_shuge_attach(h);
     } else if (gi_mailbox_push(c->service->mailbox, &h->begin_mail, -1)) {
         c->feeding = NULL;
         gi_sfeed_free(&h);
+        c->kept = kept;
+        if (!kept)
+            gi_service_release(c->service);
+        gi_scall_drop(c); /* its runner has one of its own */
         return s_gone();
     }
-    s_hold(c);
     return GATE_OK;
 }
 

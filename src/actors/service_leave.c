@@ -50,6 +50,7 @@ static void s_abandon(gi_scall_t *c) {
     if (!c->link)
         gi_gauge_leave(&c->service->local);
     gi_scall_unlist(c);
+    gi_stream_release(&c->stream); /* before the last reference may go */
     if (c->huge && c->state == GI_SCALL_KEPT)
         gi_scall_drop(c); /* whoever feeds it has a reference of its own */
 }
