@@ -2,9 +2,9 @@
 /* bench/procs.c -- echoes per second through two worker processes: the pool as
  * services use it (submit and sink), as users do (gate_submit and futures), and
  * a prefork pool over pipes, in one run; and what a worker's birth takes, also
- * from a parent with 1 GiB resident. bench_procs [size]   about size * 20 ms for
- * each figure, default 50; a second
- * argument picks one load. JSON on stdout; procs_peers.py adds Python's pools. */
+ * from a parent with 1 GiB resident. bench_procs [size]   about size * 20 ms
+ * for each figure, default 50; a second argument picks one load. JSON on
+ * stdout; procs_peers.py adds Python's pools. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -222,8 +222,8 @@ static int s_peer_read(s_peer_t *self) {
     uint32_t size;
     size_t at = 0;
     int n = 0;
-    ssize_t rc = read(self->in, self->got + self->received,
-                      PEER_ROOM - self->received);
+    ssize_t rc =
+        read(self->in, self->got + self->received, PEER_ROOM - self->received);
     if (rc > 0)
         self->received += (size_t)rc;
     while (self->received - at >= sizeof size) {

@@ -95,3 +95,4 @@ endforeach()
 
 include(${CMAKE_CURRENT_LIST_DIR}/tests-wire.cmake)
 include(cmake/tests-more.cmake)
+include(cmake/tests-bench.cmake)

@@ -59,7 +59,8 @@ GATE_API const char *gate_version(void);
 
 GATE_END_DECLS
 
-/* ---- macro plumbing: lists of 1..10 items (more: the function below it) --- */
+/* ---- macro plumbing: lists of 1..10 items (more: the function below it) ---
+ */
 #define GATE_CAT_(a, b) a##b
 #define GATE_CAT(a, b) GATE_CAT_(a, b)
 #define GATE_N_(a, b, c, d, e, f, g, h, i, j, k, n, ...) n
@@ -79,13 +80,13 @@ GATE_END_DECLS
 #define GATE_T1 gate_slot_t
 #define GATE_NIL0 gate_null(NULL)
 #define GATE_NIL1 gate_onone(NULL)
-#define GATE_ARR(m, k, ...)                                                    \
-    ((const GATE_CAT(GATE_T, k)[]){                                            \
-        GATE_CAT(GATE_NIL, k),                                                 \
+#define GATE_ARR(m, k, ...)         \
+    ((const GATE_CAT(GATE_T, k)[]){ \
+        GATE_CAT(GATE_NIL, k),      \
         GATE_CAT(GATE_M, GATE_N(__VA_ARGS__))(m, __VA_ARGS__)})
 /* The arguments after the first, as "array, count". */
 #define GATE_R1(a) ((const gate_arg_t[]){gate_null(NULL)}), 0
-#define GATE_R(a, ...)                                                         \
+#define GATE_R(a, ...) \
     GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__)
 #define GATE_R2 GATE_R
 #define GATE_R3 GATE_R

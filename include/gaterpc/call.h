@@ -79,8 +79,8 @@ GATE_API int gate_call_attempt(const gate_call_t *self);
 GATE_END_DECLS
 
 #ifndef __cplusplus
-#define gate_args(call, ...)                                                   \
-    gate_args_(call, GATE_ARR(GATE_SLOT, 1, __VA_ARGS__) + 1,                  \
+#define gate_args(call, ...)                                  \
+    gate_args_(call, GATE_ARR(GATE_SLOT, 1, __VA_ARGS__) + 1, \
                GATE_N(__VA_ARGS__))
 /* For a handler that takes none: anything else is a TypeError. */
 #define gate_no_args(call) gate_args_(call, NULL, 0)

@@ -58,15 +58,15 @@ GATE_END_DECLS
 #ifndef __cplusplus
 /* gate_client_call(cli, "Service.method", &result or NULL, args...,
  *                  gate_kw("k", v)..., gate_timeout_ms(n)) */
-#define gate_client_call(cli, method, ...)                                     \
-    gate_client_call_(cli, method, GATE_SLOT(GATE_1(__VA_ARGS__, 0)),          \
+#define gate_client_call(cli, method, ...)                            \
+    gate_client_call_(cli, method, GATE_SLOT(GATE_1(__VA_ARGS__, 0)), \
                       GATE_TAIL(__VA_ARGS__))
 /* gate_client_start(cli, "Service.method", args...) */
-#define gate_client_start(cli, ...)                                            \
+#define gate_client_start(cli, ...) \
     gate_client_start_(cli, GATE_1(__VA_ARGS__, 0), GATE_TAIL(__VA_ARGS__))
 /* gate_client_open(cli, "Service.method", &stream, args...) */
-#define gate_client_open(cli, method, ...)                                     \
-    gate_client_open_(cli, method, GATE_1(__VA_ARGS__, 0),                     \
+#define gate_client_open(cli, method, ...)                 \
+    gate_client_open_(cli, method, GATE_1(__VA_ARGS__, 0), \
                       GATE_TAIL(__VA_ARGS__))
 #endif
 

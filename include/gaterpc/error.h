@@ -18,8 +18,8 @@ typedef enum gate_err {
 /* What went wrong. The strings are never NULL. */
 typedef struct gate_error {
     gate_err_t code;
-    const char *cls;       /* "ValueError", "BusyWorkerError", ... */
-    const char *text;      /* which object, which endpoint, what would be right */
+    const char *cls;  /* "ValueError", "BusyWorkerError", ... */
+    const char *text; /* which object, which endpoint, what would be right */
     const char *traceback; /* the remote side's; "" when there is none */
 } gate_error_t;
 

@@ -5,6 +5,7 @@
 #define GATERPC_HUGE_H
 
 #include <gaterpc/call.h>
+#include <gaterpc/stream.h>
 
 GATE_BEGIN_DECLS
 
@@ -23,6 +24,64 @@ typedef struct gate_codec {
 /* Keeps. Before anything uses it, and before the fork where workers must know
  * it. GATE_BADARG when the name is taken or a function is missing. */
 GATE_API gate_err_t gate_codec_register(const gate_codec_t *codec) GATE_MUST;
+
+/* ---- as a method's result -------------------------------------------------
+ */
+/* A huge result is sent compressed and in chunks while it is being made, in
+ * memory that does not depend on its size. Its caller gets one value, as from
+ * gate_return, or reads it piece by piece (stream.h). What is put is the
+ * content of one bin or str, whose size msgpack wants to know first, or msgpack
+ * bytes that you made. Results of gate_return that are large enough are sent so
+ * by themselves (huge_threshold). */
+typedef enum gate_huge_kind {
+    GATE_HUGE_BIN,   /* size bytes of a bin */
+    GATE_HUGE_STR,   /* size bytes of a str (valid UTF-8 is up to you) */
+    GATE_HUGE_PACKED /* the msgpack bytes of exactly one value, of any size */
+} gate_huge_kind_t;
+
+/* A zeroed one is a bin. codec and level: NULL and 0 = the settings
+ * huge_data_compress_module and _level. A codec that the caller does not read
+ * fails the call: a caller that announces nothing (Python's) reads the one of
+ * the setting, and so must be configured alike. */
+typedef struct gate_huge_options {
+    const char *codec;
+    int level;
+    gate_huge_kind_t kind;
+    uint64_t size; /* bytes that will be put; GATE_HUGE_PACKED: 0 = not known */
+} gate_huge_options_t;
+
+/* The call's result is a huge one: gives what to feed it by. NULL with
+ * gate_error() set: GATE_BADARG (another answer was begun), GATE_NOTIMPL (a job
+ * that no method of a service runs). A handler may feed and end it and return
+ * GATE_OK, or return GATE_KEPT and leave that to another thread; in a worker
+ * process or a pool job only the handler itself. */
+GATE_API gate_huge_t *gate_huge_new(gate_call_t *call,
+                                    const gate_huge_options_t *options);
+/* Copies. Waits while the reader is behind (so not in inline handlers:
+ * GATE_WOULDBLOCK when it would). GATE_CANCELLED: nobody reads it any more;
+ * GATE_BADARG: beyond the size announced. Thread: any, one at a time. */
+GATE_API gate_err_t gate_huge_put(gate_huge_t *self, const void *data,
+                                  size_t size) GATE_MUST;
+/* That was all; takes. GATE_BADARG when bytes of the size announced are
+ * missing: then the call has failed. */
+GATE_API gate_err_t gate_huge_end(gate_huge_t **self_p) GATE_MUST;
+/* Ends the call with an exception, however much went out; takes. */
+GATE_API void gate_huge_fail(gate_huge_t **self_p, const char *cls,
+                             const char *text);
+/* The same for one that was not ended: what put failed with, else RuntimeError.
+ */
+GATE_API void gate_huge_destroy(gate_huge_t **self_p);
+/* The whole at once: keeps data until release(data), which may be NULL, on any
+ * thread. options->size is not looked at. Gives what the handler must return.
+ */
+GATE_API gate_err_t gate_huge_data(gate_call_t *call, const void *data,
+                                   size_t size, void (*release)(void *data),
+                                   const gate_huge_options_t *options);
+/* What fd has, from its position on; takes fd. A regular file's size is found
+ * out; of a pipe or socket options->size must say it, unless GATE_HUGE_PACKED.
+ * Gives what the handler must return. */
+GATE_API gate_err_t gate_huge_fd(gate_call_t *call, int fd,
+                                 const gate_huge_options_t *options);
 
 /* ---- alone: no RPC, no runtime ------------------------------------------- */
 /* Compresses the whole of in, on pool when given (parallel where the codec

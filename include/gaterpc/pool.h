@@ -30,9 +30,9 @@ typedef struct gate_pool_options {
     int64_t limit_cpu_s;    /* process: RLIMIT_CPU */
     int64_t limit_files;    /* process: RLIMIT_NOFILE */
     bool core_dumps;        /* process: allowed */
-    int restart_max;        /* process: deaths within restart_period_ms before */
+    int restart_max; /* process: deaths within restart_period_ms before */
     int64_t restart_period_ms; /*   the pool is degraded and backs off */
-    void *(*init)(void);    /* process: runs in each new worker; gate_call_ctx */
+    void *(*init)(void); /* process: runs in each new worker; gate_call_ctx */
 } gate_pool_options_t;
 
 /* NULL options = all defaults. NULL with gate_error() set when the threads,
@@ -46,9 +46,9 @@ GATE_API gate_pool_t *gate_procs_new(gate_runtime_t *rt,
 typedef gate_err_t gate_submit_fn(void *ctx, void (*run)(void *arg), void *arg);
 GATE_API gate_pool_t *gate_pool_custom(gate_runtime_t *rt,
                                        gate_submit_fn *submit, void *ctx);
-/* Refuses new jobs, waits for those under way, frees. A job of this process that
- * would wait for its stream's reader is cancelled. Futures and streams may live
- * on. Not from one of its own jobs. */
+/* Refuses new jobs, waits for those under way, frees. A job of this process
+ * that would wait for its stream's reader is cancelled. Futures and streams may
+ * live on. Not from one of its own jobs. */
 GATE_API void gate_pool_destroy(gate_pool_t **self_p);
 /* Refuses new jobs and waits up to timeout_ms until none is left. */
 GATE_API gate_err_t gate_pool_drain(gate_pool_t *self,
@@ -62,8 +62,8 @@ GATE_API gate_value_t *gate_pool_stats(gate_pool_t *self);
 typedef enum gate_priority { GATE_NORMAL, GATE_HIGH } gate_priority_t;
 typedef struct gate_job_options {
     gate_priority_t priority;
-    bool idempotent;  /* may run again when its worker dies */
-    int max_attempts; /* with idempotent; 0 = 3 */
+    bool idempotent;          /* may run again when its worker dies */
+    int max_attempts;         /* with idempotent; 0 = 3 */
     int64_t soft_ms, hard_ms; /* 0 = the pool's */
 } gate_job_options_t;
 
@@ -92,14 +92,14 @@ GATE_END_DECLS
 
 #ifndef __cplusplus
 /* gate_submit(pool, fn, args...) */
-#define gate_submit(pool, ...)                                                 \
+#define gate_submit(pool, ...) \
     gate_submit_(pool, GATE_1(__VA_ARGS__, 0), GATE_TAIL(__VA_ARGS__))
 /* gate_submit_with(pool, fn, &options, args...) */
-#define gate_submit_with(pool, fn, ...)                                        \
+#define gate_submit_with(pool, fn, ...) \
     gate_submit_with_(pool, fn, GATE_1(__VA_ARGS__, 0), GATE_TAIL(__VA_ARGS__))
 /* gate_submit_stream(pool, fn, &stream, args...) */
-#define gate_submit_stream(pool, fn, ...)                                      \
-    gate_submit_stream_(pool, fn, GATE_1(__VA_ARGS__, 0),                      \
+#define gate_submit_stream(pool, fn, ...)                 \
+    gate_submit_stream_(pool, fn, GATE_1(__VA_ARGS__, 0), \
                         GATE_TAIL(__VA_ARGS__))
 #endif
 

@@ -25,7 +25,8 @@ GATE_API gate_err_t gate_queue_put_(gate_queue_t *self, gate_arg_t item,
  * GATE_WORKERLOST after a death. Strings live until the next get. */
 GATE_API gate_err_t gate_queue_get_(gate_queue_t *self, gate_slot_t to,
                                     int64_t timeout_ms) GATE_MUST;
-/* Says that no more will be put, or, at the consumer, that none will be taken. */
+/* Says that no more will be put, or, at the consumer, that none will be taken.
+ */
 GATE_API void gate_queue_close(gate_queue_t *self);
 
 GATE_END_DECLS

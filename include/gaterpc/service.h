@@ -23,16 +23,16 @@ typedef struct gate_method {
     gate_runs_t runs;
     const char *signature; /* "(a, b)"; shown by inspect and get_interfaces */
     const char *doc;
-    bool idempotent;  /* may run again when its worker dies */
-    int max_attempts; /* with idempotent; 0 = 3 */
+    bool idempotent;          /* may run again when its worker dies */
+    int max_attempts;         /* with idempotent; 0 = 3 */
     int64_t soft_ms, hard_ms; /* 0 = none */
     gate_pool_t *pool; /* for GATE_CUSTOM, or instead of the default; keeps */
 } gate_method_t;
 
 /* GATE_METHOD(fib, .runs = GATE_PROCESS): the seed's @interface("process"). */
-#define GATE_METHOD(f, ...)                                                    \
+#define GATE_METHOD(f, ...) \
     { .name = #f, .fn = f, __VA_ARGS__ }
-#define GATE_END                                                               \
+#define GATE_END \
     { .name = NULL }
 
 /* NULL name = setting service_default_name. No ':' in it. */
@@ -46,7 +46,8 @@ GATE_API void gate_service_methods(gate_service_t *self,
                                    const gate_method_t *table, void *ctx);
 GATE_API void gate_service_default_runs(gate_service_t *self, gate_runs_t runs,
                                         gate_pool_t *pool);
-/* How many calls it takes at once (announced to the broker); 0 = message_max. */
+/* How many calls it takes at once (announced to the broker); 0 = message_max.
+ */
 GATE_API void gate_service_limit(gate_service_t *self, int max_calls);
 /* How many workers it shows to each broker; 1 by default. */
 GATE_API void gate_service_workers(gate_service_t *self, int n);
@@ -76,10 +77,11 @@ GATE_API const char *gate_service_name(const gate_service_t *self);
 /* Gives: counters by name. NULL when it does not run. */
 GATE_API gate_value_t *gate_service_stats(gate_service_t *self);
 
-/* ---- modules: what `gate serve FILE.so` loads ----------------------------- */
+/* ---- modules: what `gate serve FILE.so` loads -----------------------------
+ */
 #define GATE_MODULE_ABI 1
 typedef struct gate_module {
-    int abi; /* GATE_MODULE_ABI */
+    int abi;          /* GATE_MODULE_ABI */
     const char *name; /* the service's name; NULL = the default */
     const char *description;
     /* Adds methods to svc; GATE_OK or an error with gate_error() set. */

@@ -36,8 +36,7 @@ GATE_API gate_err_t gate_settings_check(const gate_settings_t *self) GATE_MUST;
 /* Calls fn for each setting in the table's order: for help texts and docs. */
 GATE_API void gate_settings_each(const gate_settings_t *self,
                                  void (*fn)(void *ctx, const char *name,
-                                            const char *type,
-                                            const char *value,
+                                            const char *type, const char *value,
                                             const char *doc),
                                  void *ctx);
 

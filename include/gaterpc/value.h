@@ -21,14 +21,14 @@ typedef enum gate_arg_type {
     GATE_A_INT,
     GATE_A_UINT,
     GATE_A_F64,
-    GATE_A_STR,   /* as.p, n bytes */
-    GATE_A_BIN,   /* as.p, n bytes */
-    GATE_A_LIST,  /* as.p, n gate_arg_t */
-    GATE_A_MAP,   /* as.p, n gate_arg_t, each with kw */
-    GATE_A_OBJ,   /* as.p, a msgpack_object */
-    GATE_A_RAW,   /* as.p, n bytes of msgpack: exactly one value */
-    GATE_A_EXT,   /* as.p, handed to the prepare_pack hook with ext type n */
-    GATE_A_QUEUE, /* as.p, a gate_queue_t; jobs of process pools only */
+    GATE_A_STR,    /* as.p, n bytes */
+    GATE_A_BIN,    /* as.p, n bytes */
+    GATE_A_LIST,   /* as.p, n gate_arg_t */
+    GATE_A_MAP,    /* as.p, n gate_arg_t, each with kw */
+    GATE_A_OBJ,    /* as.p, a msgpack_object */
+    GATE_A_RAW,    /* as.p, n bytes of msgpack: exactly one value */
+    GATE_A_EXT,    /* as.p, handed to the prepare_pack hook with ext type n */
+    GATE_A_QUEUE,  /* as.p, a gate_queue_t; jobs of process pools only */
     GATE_A_TIMEOUT /* as.i in ms: the call's deadline, not an argument */
 } gate_arg_type_t;
 
@@ -107,7 +107,8 @@ GATE_API gate_slot_t gate_opt_(gate_slot_t v);
 GATE_API gate_slot_t gate_kwslot_(const char *name, gate_slot_t v);
 
 /* ---- values ------------------------------------------------------------- */
-/* Builds a value; gives. NULL with gate_error() set when it cannot be packed. */
+/* Builds a value; gives. NULL with gate_error() set when it cannot be packed.
+ */
 GATE_API gate_value_t *gate_value_new_(gate_arg_t v);
 /* Decodes exactly one msgpack value, limits and hooks those of settings (NULL:
  * the defaults); copies. Trailing bytes are GATE_BADDATA. */
@@ -152,7 +153,7 @@ typedef struct gate_hooks {
 GATE_END_DECLS
 
 #ifndef __cplusplus
-#define GATE_ARG(x)                                                            \
+#define GATE_ARG(x) \
     _Generic((x),                                                              \
         _Bool: gate_bool,                                                      \
         int: gate_int,                                                         \
@@ -173,7 +174,7 @@ GATE_END_DECLS
         gate_queue_t *: gate_queue_arg,                                        \
         void *: gate_null,                                                     \
         gate_arg_t: gate_same)(x)
-#define GATE_SLOT(x)                                                           \
+#define GATE_SLOT(x) \
     _Generic((x),                                                              \
         long *: gate_oi64,                                                     \
         long long *: gate_oll,                                                 \
@@ -191,9 +192,9 @@ GATE_END_DECLS
         gate_slot_t: gate_osame)(x)
 /* A keyword argument, or an entry of gate_map(). */
 #define gate_kw(name, x) gate_kw_(name, GATE_ARG(x))
-#define gate_list(...)                                                         \
+#define gate_list(...) \
     gate_list_(GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__))
-#define gate_map(...)                                                          \
+#define gate_map(...) \
     gate_map_(GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__))
 /* May be absent: the variable keeps its default. */
 #define gate_opt(p) gate_opt_(GATE_SLOT(p))

@@ -20,8 +20,9 @@
 #include "mem.h"
 
 #define S_MAIL_BATCH 256
-#define S_NAME_MAX 32   /* of a command */
-#define S_PIPE_EVERY 64 /* passes between looks at the pipe while busy */
+#define S_NAME_MAX 32     /* of a command */
+#define S_LOOK_EVERY 64   /* busy passes between two looks at all descriptors */
+#define S_SLEEP_MAX 60000 /* ms */
 
 struct gi_actor {
     const gi_actor_ops_t *ops;
@@ -33,6 +34,7 @@ struct gi_actor {
     sem_t ended;    /* posted as the last act of the thread */
     gi_error_t start_error;
     bool terminated; /* $TERM was read; the actor's thread only */
+    bool pipe_maybe; /* a command may wait */
 };
 
 /* ---- commands, on the actor's thread --------------------------------------
@@ -136,6 +138,9 @@ static void s_one(gi_actor_t *actor, void *raw, const char *name, bool more) {
 static bool s_commands(gi_actor_t *actor, void *raw) {
     char name[S_NAME_MAX];
     bool any = false, more = false;
+    if (!actor->pipe_maybe)
+        return false;
+    actor->pipe_maybe = false; /* this goes on until none is left */
     while (!actor->terminated && s_recv_name(raw, name, &more)) {
         any = true;
         s_one(actor, raw, name, more);
@@ -153,16 +158,27 @@ static bool s_mail(gi_actor_t *actor, int64_t now_ms) {
     return n > 0;
 }
 
-static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms) {
+/* Polls everything and tells the flags; 0 ms is a look in between. */
+static void s_poll(gi_actor_t *actor, int pipe_fd, int timeout_ms) {
     struct pollfd fds[GI_ACTOR_FDS_MAX];
+    bool *flags[GI_ACTOR_FDS_MAX];
+    gi_polled_t polled = {0, GI_ACTOR_FDS_MAX, fds, flags};
+    gi_polled_add(&polled, pipe_fd, &actor->pipe_maybe);
+    gi_polled_add(&polled, gi_mailbox_fd(actor->mailbox), NULL);
+    actor->ops->fds(actor->self, &polled);
+    if (poll(fds, (nfds_t)polled.n, timeout_ms) <= 0)
+        return;
+    for (size_t i = 0; i < polled.n; i++)
+        if (fds[i].revents && flags[i])
+            *flags[i] = true;
+}
+
+static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms) {
     int64_t next = actor->ops->next(actor->self, now_ms);
-    int64_t wait = next == INT64_MAX ? 60000 : next - now_ms;
+    int64_t wait = next == INT64_MAX ? S_SLEEP_MAX : next - now_ms;
     if (wait <= 0 || !gi_mailbox_sleep(actor->mailbox))
         return;
-    fds[0] = (struct pollfd){gi_mailbox_fd(actor->mailbox), POLLIN, 0};
-    fds[1] = (struct pollfd){pipe_fd, POLLIN, 0};
-    size_t n = 2 + actor->ops->fds(actor->self, fds + 2, GI_ACTOR_FDS_MAX - 2);
-    poll(fds, (nfds_t)n, wait > 60000 ? 60000 : (int)wait);
+    s_poll(actor, pipe_fd, wait > S_SLEEP_MAX ? S_SLEEP_MAX : (int)wait);
     gi_mailbox_wake(actor->mailbox);
 }
 
@@ -172,10 +188,11 @@ static void s_run(gi_actor_t *actor, void *raw, int pipe_fd) {
         int64_t now = gi_clock_ms();
         bool busy = s_mail(actor, now);
         busy |= actor->ops->work(actor->self, now);
-        if (!busy || ++pass % S_PIPE_EVERY == 0)
-            busy |= s_commands(actor, raw);
+        busy |= s_commands(actor, raw);
         if (!busy)
             s_sleep(actor, pipe_fd, now);
+        else if (++pass % S_LOOK_EVERY == 0)
+            s_poll(actor, pipe_fd, 0);
     }
     gi_mailbox_close(actor->mailbox);
     while (s_mail(actor, gi_clock_ms())) {
@@ -276,6 +293,7 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     if (!actor)
         return gi_err(GATE_NOMEM, "no memory for the %s actor", ops->name);
     actor->ops = ops;
+    actor->pipe_maybe = true;
     actor->self = self;
     gi_lock_init(&actor->lock);
     sem_init(&actor->started, 0, 0);

@@ -11,9 +11,9 @@
 #define GI_ACTOR_H
 
 #include <gaterpc/settings.h>
-#include <poll.h>
 #include "buf.h"
 #include "mailbox.h"
+#include "sock.h"
 
 /* One command of the pipe. arg is "" when none was given; what run appends to
  * out is the answer's data; an error's story travels back too. */
@@ -22,7 +22,7 @@ typedef struct gi_command {
     gate_err_t (*run)(void *self, const char *arg, gi_buf_t *out);
 } gi_command_t;
 
-#define GI_ACTOR_FDS_MAX 64
+#define GI_ACTOR_FDS_MAX 1024 /* in poll() at once; 16 KiB of stack */
 
 typedef struct gi_actor_ops {
     const char *name; /* thread name and blocking marker: "broker" */
@@ -34,7 +34,8 @@ typedef struct gi_actor_ops {
     void (*mail)(void *self, void **items, size_t n, int64_t now_ms);
     bool (*work)(void *self, int64_t now_ms);
     int64_t (*next)(void *self, int64_t now_ms); /* when to wake; INT64_MAX */
-    size_t (*fds)(void *self, struct pollfd *out, size_t max);
+    /* Adds what to sleep on; its flags are set for what was readable. */
+    void (*fds)(void *self, gi_polled_t *polled);
 } gi_actor_ops_t;
 
 typedef struct gi_actor gi_actor_t;

@@ -25,7 +25,7 @@
  * ------------------------------------------------------------------- */
 static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     gate_broker_t *self = ctx;
-    return gi_frames_send(self->sides[socket].sock.raw, frames);
+    return gi_sock_send(&self->sides[socket].sock, frames);
 }
 
 /* Only what zauth said is believed: with CURVE it says something about every
@@ -40,7 +40,7 @@ static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
 
 static int s_ask(void *ctx, gi_frames_t *frames) {
     gate_broker_t *self = ctx;
-    return gi_frames_send(self->zap_sock.raw, frames);
+    return gi_sock_send(&self->zap_sock, frames);
 }
 
 /* Without a transport that knows users nobody is asked per message. */
@@ -58,8 +58,8 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
     int64_t n = 0;
     *empty = false;
     for (; n < self->settings->batch_max; n++) {
-        int rc = gi_frames_recv(side->sock.raw, &self->in,
-                                max < S_FRAMES_MAX ? max : S_FRAMES_MAX);
+        int rc = gi_sock_recv(&side->sock, &self->in,
+                              max < S_FRAMES_MAX ? max : S_FRAMES_MAX);
         if (rc == 0) {
             *empty = true;
             break;
@@ -97,6 +97,7 @@ static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
         } else if (event == ZMQ_EVENT_DISCONNECTED) {
             gi_guard_closed(&self->guard, side->number, value);
             side->closed[side->n_closed++] = value;
+            side->sock.maybe = true; /* its last messages come first */
             self->n_connections -= self->n_connections > 0;
         }
 }
@@ -118,7 +119,7 @@ static bool s_side(gate_broker_t *self, gi_broker_side_t *side, int64_t now_ms,
 static bool s_verdicts(gate_broker_t *self, int64_t now_ms) {
     int64_t n = 0;
     for (; self->zap_sock.raw && n < self->settings->batch_max; n++) {
-        int rc = gi_frames_recv(self->zap_sock.raw, &self->in, S_FRAMES_MAX);
+        int rc = gi_sock_recv(&self->zap_sock, &self->in, S_FRAMES_MAX);
         if (rc == 0)
             break;
         if (rc > 0)
@@ -149,16 +150,11 @@ static int64_t s_next(void *ctx, int64_t now_ms) {
     return look < next ? look : next;
 }
 
-static size_t s_fds(void *ctx, struct pollfd *out, size_t max) {
+static void s_fds(void *ctx, gi_polled_t *polled) {
     gate_broker_t *self = ctx;
-    size_t n = 0;
-    for (unsigned i = 0; i < GI_BROKER_SIDES && n + 2 <= max; i++) {
-        out[n++] = (struct pollfd){self->sides[i].sock.fd, POLLIN, 0};
-        out[n++] = (struct pollfd){self->sides[i].sock.monitor_fd, POLLIN, 0};
-    }
-    if (self->zap_sock.raw && n < max)
-        out[n++] = (struct pollfd){self->zap_sock.fd, POLLIN, 0};
-    return n;
+    for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
+        gi_sock_poll(&self->sides[i].sock, polled);
+    gi_sock_poll(&self->zap_sock, polled);
 }
 
 static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {

@@ -35,8 +35,6 @@
 
 typedef enum s_verdict { S_NONE, S_YES, S_NO, S_OUTAGE } s_verdict_t;
 
-typedef gi_broker_secret_t s_secret_t;
-
 /* What is known of one peer's credentials. */
 struct gi_broker_trust {
     gi_broker_peer_t *peer;
@@ -46,7 +44,7 @@ struct gi_broker_trust {
     gi_link_t waiting;     /* messages */
     gi_broker_timer_t due; /* the answer's */
     size_t n_waiting;
-    s_secret_t granted, asked;
+    gi_broker_secret_t granted, asked;
     gi_broker_user_t *user; /* of granted */
     int64_t since_ms, until_ms;
     s_verdict_t verdict; /* on asked, for the messages that wait */
@@ -75,44 +73,14 @@ static bool s_has_credentials(gi_frames_t *frames) {
            s_frame(frames, S_CREDENTIALS + 2).size <= S_PASSWORD_MAX;
 }
 
-/* Takes as long whatever is wrong. */
-static bool s_equal(const unsigned char *a, const void *b, size_t n) {
-    const unsigned char *c = b;
-    unsigned char differ = 0;
-    for (size_t i = 0; i < n; i++)
-        differ |= a[i] ^ c[i];
-    return differ == 0;
+static bool s_same(const gi_broker_secret_t *secret, gi_frames_t *frames) {
+    return gi_broker_secret_is(secret, s_frame(frames, S_CREDENTIALS + 1),
+                               s_frame(frames, S_CREDENTIALS + 2));
 }
 
-static bool s_same(const s_secret_t *secret, gi_frames_t *frames) {
-    gate_bytes_t user = s_frame(frames, S_CREDENTIALS + 1),
-                 password = s_frame(frames, S_CREDENTIALS + 2);
-    return secret->data && secret->user_size == user.size &&
-           secret->size == user.size + 1 + password.size &&
-           s_equal(secret->data, user.data, user.size) &&
-           s_equal(secret->data + user.size + 1, password.data, password.size);
-}
-
-static void s_forget(s_secret_t *secret) {
-    if (secret->data)
-        explicit_bzero(secret->data, secret->size);
-    gi_mem_free(secret->data);
-    *secret = (s_secret_t){0};
-}
-
-static bool s_remember(s_secret_t *secret, gi_frames_t *frames) {
-    gate_bytes_t user = s_frame(frames, S_CREDENTIALS + 1),
-                 password = s_frame(frames, S_CREDENTIALS + 2);
-    s_forget(secret);
-    secret->data = gi_mem_alloc(user.size + 1 + password.size);
-    if (secret->data == NULL)
-        return false;
-    secret->user_size = user.size;
-    secret->size = user.size + 1 + password.size;
-    memcpy(secret->data, user.data, user.size);
-    secret->data[user.size] = 0;
-    memcpy(secret->data + user.size + 1, password.data, password.size);
-    return true;
+static bool s_remember(gi_broker_secret_t *secret, gi_frames_t *frames) {
+    return gi_broker_secret_set(secret, s_frame(frames, S_CREDENTIALS + 1),
+                                s_frame(frames, S_CREDENTIALS + 2));
 }
 
 /* ---- life
@@ -138,7 +106,7 @@ static void s_unbelieve(gi_broker_core_t *core, s_trust_t *trust) {
     if (trust->granted.data)
         core->n_believed--;
     gi_link_remove(&trust->believed);
-    s_forget(&trust->granted);
+    gi_broker_secret_forget(&trust->granted);
     gi_broker_user_drop(core, trust->user);
     trust->user = NULL;
 }
@@ -168,7 +136,7 @@ void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     peer->trust = NULL;
     s_stop_asking(core, trust);
     s_unbelieve(core, trust);
-    s_forget(&trust->asked);
+    gi_broker_secret_forget(&trust->asked);
     gi_link_remove(&trust->judged);
     while (!gi_link_empty(&trust->waiting))
         gi_broker_message_free(core, s_first(core, trust));
@@ -435,7 +403,7 @@ static void s_yes(gi_broker_core_t *core, s_trust_t *trust, gate_bytes_t name) {
     }
     s_unbelieve(core, trust);
     trust->granted = trust->asked;
-    trust->asked = (s_secret_t){0};
+    trust->asked = (gi_broker_secret_t){0};
     trust->user = user;
     trust->since_ms = core->now_ms;
     trust->until_ms =
@@ -450,8 +418,7 @@ static void s_no(gi_broker_core_t *core, s_trust_t *trust) {
     core->count.zap_refused++;
     gi_bucket_take(&trust->refusals, S_REFUSALS_PER_S, S_REFUSALS_BURST,
                    core->now_ms);
-    if (trust->granted.size == trust->asked.size && trust->granted.data &&
-        s_equal(trust->granted.data, trust->asked.data, trust->asked.size))
+    if (gi_broker_secret_equal(&trust->granted, &trust->asked))
         s_unbelieve(core, trust); /* the password was changed */
     gate_log(GATE_WARN, S_PART, "a %s was refused: wrong user or password",
              core->sockets[trust->peer->socket].backend ? "worker" : "client");
@@ -510,22 +477,18 @@ void gi_broker_auth_due(gi_broker_core_t *core, gi_broker_timer_t *timer) {
  * ------------------------------------------------------------- */
 gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
                               const char *user, const char *password) {
-    gi_frames_t frames = {0};
-    bool ok = true;
     self->zap = true;
     self->zap_domain = domain;
-    if (user == NULL)
+    if (user == NULL ||
+        gi_broker_secret_set(&self->inside, (gate_bytes_t){user, strlen(user)},
+                             (gate_bytes_t){password, strlen(password)}))
         return GATE_OK;
-    for (int i = 0; i <= S_CREDENTIALS; i++)
-        ok = ok && gi_frames_add(&frames, NULL, 0);
-    ok = ok && gi_frames_add(&frames, user, strlen(user)) &&
-         gi_frames_add(&frames, password, strlen(password)) &&
-         s_remember(&self->inside, &frames);
-    gi_frames_close(&frames);
-    return ok ? GATE_OK : gi_err(GATE_NOMEM, "no memory for a broker");
+    return gi_err(GATE_NOMEM, "no memory for a broker");
 }
 
-void gi_broker_auth_fini(gi_broker_core_t *core) { s_forget(&core->inside); }
+void gi_broker_auth_fini(gi_broker_core_t *core) {
+    gi_broker_secret_forget(&core->inside);
+}
 
 bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
                           size_t *n_believed, size_t *n_asking) {

@@ -318,8 +318,8 @@ static bool s_compose_reply(gi_broker_core_t *core,
     gi_frames_close(out);
     gi_frames_pass(out, frames, 1 + at->client_id);
     gi_frames_pass(out, frames, 1); /* "" */
-    if (!gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE) ||
-        !gi_frames_add(out, service->name, service->name_size))
+    gi_frames_add_const(out, GI_FRAME_CLIENT_TAG);
+    if (!gi_frames_add(out, service->name, service->name_size))
         return false;
     gi_frames_pass(out, frames, 1 + at->request_id);
     for (unsigned i = 1 + at->body; i < frames->n; i++)

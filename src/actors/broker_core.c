@@ -210,9 +210,15 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
 
 /* ---- settling
  * --------------------------------------------------------------------- */
-/* The request never left, so it may go to another worker. */
+/* The request never left, so it may go to another worker; unless the one it was
+ * meant for has "answered" it all the same. */
 static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
     gi_link_remove(&call->of_owner);
+    if (call->muted || call->streaming || call->huge) {
+        gi_broker_call_fail(self, call, "WorkerLostError",
+                            "The worker is lost.");
+        return;
+    }
     gi_broker_message_t *request = call->request;
     call->request = NULL;
     gi_broker_message_restore(self, request);

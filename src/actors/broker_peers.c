@@ -274,6 +274,8 @@ static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
     peer->queued_bytes += message->bytes;
     if (peer->n_queued++ == 0)
         gi_link_append(&core->blocked, &peer->ring);
+    if (peer->worker && !gi_broker_peer_has_room(core, peer))
+        gi_broker_worker_place(core, peer->worker); /* nowhere, for now */
     return GI_QUEUED;
 }
 

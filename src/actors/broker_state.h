@@ -241,6 +241,17 @@ void gi_broker_auth_fini(gi_broker_core_t *core);
 bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
                           size_t *n_believed, size_t *n_asking);
 
+/* ---- broker_secret.c
+ * ---------------------------------------------------------------- */
+bool gi_broker_secret_is(const gi_broker_secret_t *self, gate_bytes_t user,
+                         gate_bytes_t password);
+bool gi_broker_secret_equal(const gi_broker_secret_t *a,
+                            const gi_broker_secret_t *b);
+/* Replaces what was there; false: no memory, it is empty. */
+bool gi_broker_secret_set(gi_broker_secret_t *self, gate_bytes_t user,
+                          gate_bytes_t password);
+void gi_broker_secret_forget(gi_broker_secret_t *self);
+
 /* ---- broker_rules.c: users, what they may do, how often
  * ----------------------------- */
 /* Gives a reference; NULL: no memory. */

@@ -205,7 +205,7 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
     return sum.peers == self->n_peers && sum.calls == self->n_calls &&
            self->calls.n == self->n_calls && sum.workers == self->n_workers &&
            sum.queued == self->n_queued && services == self->n_services &&
-           sum.bytes == self->queued_bytes && sum.blocked == s_blocked(self) &&
-           sum.waiting == self->n_waiting && sum.believed == self->n_believed &&
-           sum.asking == self->asks.n;
+           sum.bytes + self->waiting_bytes == self->queued_bytes &&
+           sum.blocked == s_blocked(self) && sum.waiting == self->n_waiting &&
+           sum.believed == self->n_believed && sum.asking == self->asks.n;
 }

@@ -23,12 +23,13 @@
  * ------------------------------------------------------------ */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command) {
     gi_frames_t *out = &core->out;
-    unsigned char c = (unsigned char)command;
     gi_frames_close(out);
-    return gi_frames_add(out, id.data, id.size) &&
-           gi_frames_add(out, NULL, 0) &&
-           gi_frames_add(out, GI_MDP_WORKER, GI_MDP_TAG_SIZE) &&
-           gi_frames_add(out, &c, 1);
+    if (!gi_frames_add(out, id.data, id.size))
+        return false;
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
+    gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
+    return true;
 }
 
 void gi_broker_worker_disconnect(gi_broker_core_t *core,

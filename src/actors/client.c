@@ -61,6 +61,7 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
     gi_error_init(&self->refused);
     gi_gauge_init(&self->in_flight);
     gi_gauge_init(&self->local_calls);
+    gi_latch_init(&self->inflating);
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
     self->route = strcmp(self->settings->route, "local") == 0 ? GI_ROUTE_LOCAL
@@ -85,6 +86,7 @@ void gi_client_release(void *arg) {
     if (!gi_ref_drop(&self->refs))
         return;
     gi_actor_destroy(&self->actor);
+    gi_latch_fini(&self->inflating);
     gi_error_fini(&self->stuck);
     gi_error_fini(&self->refused);
     gi_buf_fini(&self->scratch);
@@ -104,6 +106,7 @@ void gate_client_destroy(gate_client_t **self_p) {
         return;
     *self_p = NULL;
     gi_actor_stop(self->actor);
+    gi_latch_wait(&self->inflating);
     gi_client_release(self);
 }
 
@@ -311,6 +314,21 @@ static gate_err_t s_no_service(const s_ask_t *ask) {
                   (int)ask->service.size, (const char *)ask->service.data);
 }
 
+/* The broker's socket would close the connection. */
+static gate_err_t s_check_size(gate_client_t *self, const s_ask_t *ask) {
+    int64_t max = self->settings->message_bytes_max;
+    const gi_rpc_request_t *r = &ask->request;
+    size_t size = r->args_size > r->kwargs_size ? r->args_size : r->kwargs_size;
+    if ((int64_t)size <= max)
+        return GATE_OK;
+    return gi_err(GATE_TOOBIG,
+                  "%.*s.%.*s: arguments of %zu bytes: message_bytes_max is "
+                  "%lld",
+                  (int)ask->service.size, (const char *)ask->service.data,
+                  (int)ask->func.size, (const char *)ask->func.data, size,
+                  (long long)max);
+}
+
 static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
     gate_err_t e = GATE_NOSERVICE;
     if (self->route != GI_ROUTE_BROKER && self->broker != self)
@@ -318,8 +336,11 @@ static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
     if (e == GATE_NOSERVICE && (!self->actor || self->route == GI_ROUTE_LOCAL))
         return s_no_service(ask);
     if (self->actor && self->route != GI_ROUTE_LOCAL &&
-        (e == GATE_NOSERVICE || e == GATE_BUSY || e == GATE_CLOSED))
-        e = s_by_broker(self, ask);
+        (e == GATE_NOSERVICE || e == GATE_BUSY || e == GATE_CLOSED)) {
+        e = s_check_size(self, ask);
+        if (!e)
+            e = s_by_broker(self, ask);
+    }
     return e;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "clock.h"
 #include "curve.h"
+#include "codec.h"
 #include "err.h"
 #include <gaterpc/log.h>
 #include "identity.h"
@@ -25,8 +26,8 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
                              size_t size) {
     gi_frames_t *out = &self->out;
     gi_frames_close(out);
-    gi_frames_add(out, "", 0);
-    gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_CLIENT_TAG);
     gi_frames_add(out, service, size);
     if (self->user) {
         gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN));
@@ -37,8 +38,7 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
 }
 
 int gi_client_send(gate_client_t *self) {
-    int rc =
-        self->sock.raw ? gi_frames_send(self->sock.raw, &self->out) : EAGAIN;
+    int rc = self->sock.raw ? gi_sock_send(&self->sock, &self->out) : EAGAIN;
     self->blocked = rc == EAGAIN;
     if (!rc)
         self->sent_ms = self->now_ms;
@@ -87,6 +87,7 @@ static void s_arrived(gate_client_t *self) {
 
 static void s_departed(gate_client_t *self) {
     self->up = self->ready = self->ext = false;
+    self->n_requests = 0;
     self->stats.reconnects++;
     gi_pending_cut_all(self);
 }
@@ -220,6 +221,8 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
         gi_cmail_t *mail = items[i];
         if (mail->kind == GI_CMAIL_CALL)
             gi_pending_start((gi_pending_t *)(void *)mail);
+        else if (mail->kind == GI_CMAIL_HUGE)
+            gi_chuge_mail(mail);
         else
             s_control((gi_ccontrol_t *)(void *)mail);
     }
@@ -228,8 +231,8 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
 static bool s_receive(gate_client_t *self) {
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && self->sock.raw; i++) {
-        int rc = gi_frames_recv(self->sock.raw, &self->in,
-                                (unsigned)self->settings->frames_max);
+        int rc = gi_sock_recv(&self->sock, &self->in,
+                              (unsigned)self->settings->frames_max);
         if (!rc)
             break;
         any = true;
@@ -265,15 +268,8 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     return next;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
-    gate_client_t *self = arg;
-    size_t n = 0;
-    (void)max;
-    if (self->sock.raw)
-        out[n++] = (struct pollfd){self->sock.fd, POLLIN, 0};
-    if (self->sock.monitor_raw)
-        out[n++] = (struct pollfd){self->sock.monitor_fd, POLLIN, 0};
-    return n;
+static void s_fds(void *arg, gi_polled_t *polled) {
+    gi_sock_poll(&((gate_client_t *)arg)->sock, polled);
 }
 
 static gate_err_t s_slots(gate_client_t *self) {
@@ -287,11 +283,25 @@ static gate_err_t s_slots(gate_client_t *self) {
     return GATE_OK;
 }
 
+/* What requests announce: as many as there is room for, ours first. */
+static void s_name_codecs(gate_client_t *self) {
+    const char *names[32];
+    size_t n = gi_codec_names(names, 32), at = 0;
+    for (size_t i = 0; i < n && i < 32; i++) {
+        size_t size = strlen(names[i]) + (at ? 1 : 0);
+        if (at + size >= sizeof self->codecs)
+            break;
+        at += (size_t)snprintf(self->codecs + at, sizeof self->codecs - at,
+                               at ? ",%s" : "%s", names[i]);
+    }
+}
+
 static gate_err_t s_start(void *arg) {
     gate_client_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
     self->now_ms = self->heard_ms = self->sent_ms = gi_clock_ms();
     gi_random(self->id_prefix, sizeof self->id_prefix);
+    s_name_codecs(self);
     self->wheel = gi_wheel_new(self->now_ms);
     gate_err_t e = self->wheel ? s_slots(self)
                                : gi_err(GATE_NOMEM, "no memory for timers");

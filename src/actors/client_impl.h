@@ -4,6 +4,7 @@
  *   client.c          public face; the caller's half of a call
  *   client_actor.c    the shell: mail, socket, timers, connection
  *   client_pending.c  calls under way: the actor's half
+ *   client_huge.c     huge answers: chunks to whoever inflates them
  *
  * Request ids are 8 random bytes, a slot and a generation: the answer finds its
  * call by index, and an answer to an earlier user of the slot does not. */
@@ -15,6 +16,7 @@
 #include "frames.h"
 #include "future.h"
 #include "gauge.h"
+#include "latch.h"
 #include "mdp.h"
 #include "ref.h"
 #include "registry.h"
@@ -28,7 +30,8 @@
 typedef enum gi_cmail_kind {
     GI_CMAIL_CALL,   /* gi_pending */
     GI_CMAIL_CANCEL, /* gi_ccontrol */
-    GI_CMAIL_CREDIT  /* gi_ccontrol */
+    GI_CMAIL_CREDIT, /* gi_ccontrol */
+    GI_CMAIL_HUGE    /* gi_chuge: credit, or its end */
 } gi_cmail_kind_t;
 
 typedef struct gi_cmail {
@@ -68,7 +71,9 @@ typedef struct gi_pending {
     int64_t timeout_ms;
     gate_future_t *future;         /* the completer's reference */
     gate_stream_t *stream;         /* the producer's reference */
-    gi_chuge_t *huge;              /* a huge reply that is coming in */
+    bool chunks;                   /* a huge answer is coming in */
+    bool triple_follows;           /* HugeDataException came (wire.md 7) */
+    gi_chuge_t *huge;              /* its receiver, for a future */
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
@@ -104,7 +109,8 @@ struct gate_client {
     gi_mailbox_t *mailbox;
     gi_gauge_t in_flight;
     gi_gauge_t local_calls;
-    bool connected; /* gate_client_connect was called */
+    gi_latch_t inflating; /* jobs that inflate for us */
+    bool connected;       /* gate_client_connect was called */
     /* the actor's own */
     gi_sock_t sock;
     bool watched;       /* the transport reports connections */
@@ -120,6 +126,9 @@ struct gate_client {
     unsigned n_slots, free_slot; /* n_slots = none */
     gi_pending_t *unsent, *unsent_last, *sent;
     gi_wheel_t *wheel;
+    char codecs[256];    /* that it reads: what it announces */
+    unsigned n_requests; /* since ext was learnt: who is told when */
+    unsigned n_huge;     /* huge answers coming in to futures */
     gi_frames_t in, out;
     gi_buf_t scratch;
     gi_cstats_t stats;
@@ -155,14 +164,32 @@ void gi_pending_cancel(gi_pending_t *p);
 void gi_pending_fail(gi_pending_t *p, const gate_error_t *story);
 void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple);
 void gi_pending_done(gi_pending_t *p);
-/* A huge message's body (client_huge.c). */
-void gi_chuge_destroy(gi_chuge_t **self_p);
-void gi_pending_huge(gi_pending_t *p, const gate_bytes_t *body, size_t n);
+/* Fails it by this thread's story and tells its producer to stop. */
+void gi_pending_abort(gi_pending_t *p);
+/* The bytes of a frame for somebody who outlives it; NULL: no memory. */
+void *gi_pending_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
+                     void **hint);
+/* An item or chunk to its stream. */
+void gi_pending_push(gi_pending_t *p, zmq_msg_t *frame);
+/* Something came: what waits for the next thing waits anew. */
+void gi_pending_alive(gi_pending_t *p);
 void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes);
 bool gi_pending_flush(gate_client_t *self);
 bool gi_pending_expire(gate_client_t *self);
 void gi_pending_cut_all(gate_client_t *self);
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
                          const char *text);
+
+/* ---- client_huge.c
+ * ----------------------------------------------------------- */
+/* What it reads, for requests: h, hc. */
+void gi_chuge_announce(const gate_client_t *self, gi_ext_t *ext);
+/* A huge message: its frames, and views of them. */
+void gi_chuge_message(gi_pending_t *p, zmq_msg_t *frames,
+                      const gate_bytes_t *body, size_t n);
+/* Mail from its receiver. */
+void gi_chuge_mail(gi_cmail_t *mail);
+/* The pending is done with it, whether it has ended or not. */
+void gi_chuge_leave(gi_pending_t *p);
 
 #endif

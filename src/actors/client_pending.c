@@ -15,6 +15,7 @@
 #include "mem.h"
 
 #define S_COPY_MAX 1024 /* answers up to this are copied, larger ones kept */
+#define S_ANNOUNCE_EVERY 31
 
 /* ---- tables
  * ------------------------------------------------------------------ */
@@ -93,7 +94,7 @@ void gi_pending_done(gi_pending_t *p) {
     slot->pending = NULL;
     slot->next_free = self->free_slot;
     self->free_slot = p->slot;
-    gi_chuge_destroy(&p->huge);
+    gi_chuge_leave(p);
     if (p->stream)
         gi_stream_release(&p->stream);
     if (p->asks == GI_ASKS_USER)
@@ -124,6 +125,29 @@ static void s_add_ext(gate_client_t *self, const gi_ext_t *ext) {
         gi_frames_add(&self->out, self->scratch.data, self->scratch.size);
 }
 
+/* What we read is said along with what must be said, else now and then: a frame
+ * costs as much as a tenth of a call. The number is odd, so that workers that
+ * take turns are all told. */
+static void s_transmit_ext(gi_pending_t *p) {
+    gate_client_t *self = p->client;
+    bool announce =
+        p->asks == GI_ASKS_USER && self->n_requests++ % S_ANNOUNCE_EVERY == 0;
+    gi_ext_t ext;
+    if (!announce && !p->stream && !p->deadline_travels)
+        return;
+    gi_ext_init(&ext);
+    gi_chuge_announce(self, &ext);
+    if (p->stream) {
+        ext.credit_items = self->settings->stream_reply_maxsize;
+        ext.credit_bytes = self->settings->stream_max_bytes;
+    } else if (p->deadline_travels) {
+        ext.timeout_ms = p->deadline_ms - self->now_ms;
+        if (ext.timeout_ms < 0)
+            ext.timeout_ms = 0;
+    }
+    s_add_ext(self, &ext);
+}
+
 static int s_transmit(gi_pending_t *p) {
     gate_client_t *self = p->client;
     const unsigned char *at = p->data + p->service_size;
@@ -134,19 +158,8 @@ static int s_transmit(gi_pending_t *p) {
     gi_frames_add(out, at, p->request.args_size);
     at += p->request.args_size;
     gi_frames_add(out, at, p->request.kwargs_size);
-    if (self->ext && (p->stream || p->deadline_travels)) {
-        gi_ext_t ext;
-        gi_ext_init(&ext);
-        if (p->stream) {
-            ext.credit_items = self->settings->stream_reply_maxsize;
-            ext.credit_bytes = self->settings->stream_max_bytes;
-        } else {
-            ext.timeout_ms = p->deadline_ms - self->now_ms;
-            if (ext.timeout_ms < 0)
-                ext.timeout_ms = 0;
-        }
-        s_add_ext(self, &ext);
-    }
+    if (self->ext)
+        s_transmit_ext(p);
     int rc = gi_client_send(self);
     if (rc)
         gi_frames_close(out);
@@ -281,9 +294,8 @@ static void s_free_frame(void *hint) {
     gi_mem_free(hint);
 }
 
-/* The bytes of a frame for somebody who outlives it. */
-static void *s_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
-                   void **hint) {
+void *gi_pending_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
+                     void **hint) {
     *size = zmq_msg_size(frame);
     if (*size <= S_COPY_MAX) {
         *release = gi_mem_free;
@@ -343,7 +355,7 @@ static void s_single(gi_pending_t *p, zmq_msg_t *body) {
         return;
     }
     self->stats.answers++;
-    void *data = s_own(body, &size, &release, &hint);
+    void *data = gi_pending_own(body, &size, &release, &hint);
     if (!data)
         s_fail_text(p, GATE_NOMEM, "no memory for an answer");
     else if (p->stream)
@@ -362,32 +374,40 @@ static void s_not_a_stream(gi_pending_t *p) {
                 "the method streams: open it with gate_client_open");
 }
 
-static void s_item(gi_pending_t *p, zmq_msg_t *body) {
-    gate_client_t *self = p->client;
+void gi_pending_abort(gi_pending_t *p) {
+    gate_error_t story = *gate_error();
+    s_tell_cancel(p);
+    gi_pending_fail(p, &story);
+}
+
+void gi_pending_push(gi_pending_t *p, zmq_msg_t *frame) {
     gi_release_fn *release;
     void *hint;
     size_t size;
-    if (!p->stream) {
-        s_not_a_stream(p);
-        return;
-    }
-    self->stats.items++;
-    void *data = s_own(body, &size, &release, &hint);
+    void *data = gi_pending_own(frame, &size, &release, &hint);
     gate_err_t e = data
                        ? gi_stream_push(p->stream, data, size, release, hint, 0)
                        : GATE_NOMEM;
     if (!e)
         return;
-    s_tell_cancel(p);
-    if (e == GATE_BUSY) {
-        gate_error_t story = {GATE_BUSY, "StreamOverflowError",
-                              "the reader is too slow: more than "
-                              "stream_unread_max items wait for it",
-                              ""};
-        gi_pending_fail(p, &story);
-    } else {
-        s_fail_text(p, e, gate_err_text(e));
+    if (e == GATE_BUSY)
+        (void)gi_err_story(e, "StreamOverflowError",
+                           "the reader is too slow: more than "
+                           "stream_unread_max items or peer_queue_max_bytes "
+                           "wait for it",
+                           "");
+    else
+        (void)gi_err(e, "%s", gate_err_text(e));
+    gi_pending_abort(p);
+}
+
+static void s_item(gi_pending_t *p, zmq_msg_t *body) {
+    if (!p->stream) {
+        s_not_a_stream(p);
+        return;
     }
+    p->client->stats.items++;
+    gi_pending_push(p, body);
 }
 
 void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple) {
@@ -436,7 +456,7 @@ void gi_pending_answer(gate_client_t *self) {
     case GI_BODY_CHUNK:
     case GI_BODY_HUGE_END:
     case GI_BODY_HUGE_EXCEPTION:
-        gi_pending_huge(p, view + m.body, m.n_body);
+        gi_chuge_message(p, f, view + m.body, m.n_body);
         break;
     case GI_BODY_BAD:
         self->stats.dropped++;
@@ -445,15 +465,29 @@ void gi_pending_answer(gate_client_t *self) {
 
 /* ---- time and cuts
  * ----------------------------------------------------------- */
+void gi_pending_alive(gi_pending_t *p) {
+    gate_client_t *self = p->client;
+    if (p->stream || p->deadline_travels || p->cut)
+        return;
+    p->deadline_ms = self->now_ms + p->timeout_ms;
+    gi_wheel_arm(self->wheel, &p->timer, p->deadline_ms);
+}
+
+/* Credit that the socket would not take before; true: that was why. */
+static bool s_pay(gi_pending_t *p) {
+    gate_client_t *self = p->client;
+    if (p->cut || (!p->owed_items && !p->owed_bytes))
+        return false;
+    gi_wheel_arm(self->wheel, &p->timer,
+                 p->stream ? self->now_ms + p->timeout_ms : p->deadline_ms);
+    gi_pending_credit(p, 0, 0);
+    return true;
+}
+
 /* A stream has no deadline of its own: its reader times each item. Here only
  * one that nobody reads is found. */
 static bool s_stream_goes_on(gi_pending_t *p) {
     gate_client_t *self = p->client;
-    if (p->owed_items || p->owed_bytes) {
-        gi_wheel_arm(self->wheel, &p->timer, self->now_ms + p->timeout_ms);
-        gi_pending_credit(p, 0, 0);
-        return true;
-    }
     int64_t idle = gi_stream_idle_ms(p->stream, self->now_ms);
     if (p->cut || (p->timeout_ms >= 0 && idle >= p->timeout_ms))
         return false;
@@ -467,7 +501,7 @@ static void s_expired(gi_pending_t *p) {
     gate_client_t *self = p->client;
     char text[400];
     int size = p->service_size < 200 ? (int)p->service_size : 200;
-    if (p->stream && s_stream_goes_on(p))
+    if (s_pay(p) || (p->stream && s_stream_goes_on(p)))
         return;
     if (p->asks != GI_ASKS_USER) {
         gi_pending_done(p);
@@ -485,7 +519,9 @@ static void s_expired(gi_pending_t *p) {
     self->stats.timeouts++;
     snprintf(text, sizeof text,
              p->stream ? "a stream of %.*s was not read for %lld ms"
-                       : "no answer from %.*s within %lld ms",
+             : p->chunks && !p->deadline_travels
+                 ? "no chunk of a huge result from %.*s within %lld ms"
+                 : "no answer from %.*s within %lld ms",
              size, (const char *)p->data, (long long)p->timeout_ms);
     s_tell_cancel(p);
     s_fail_text(p, GATE_TIMEOUT, text);

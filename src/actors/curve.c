@@ -19,6 +19,7 @@
 #include "lock.h"
 #include "mem.h"
 
+#define S_FILE_MAX 65536
 #define S_KEY 40         /* characters of a Z85 key */
 #define S_FREE_TRIES 500 /* of 2 ms */
 #define S_BELIEVED_MS 1000
@@ -34,12 +35,30 @@ static bool s_is_zero(const byte *key) {
     return sum == 0;
 }
 
+/* Not zcert_load, which leaks when the file is none of its kind. */
+static zcert_t *s_read(const char *file) {
+    byte keys[2][32] = {{0}, {0}};
+    zcert_t *cert = NULL;
+    zchunk_t *text = zchunk_slurp(file, S_FILE_MAX);
+    zconfig_t *root = text ? zconfig_chunk_load(text) : NULL;
+    const char *open = root ? zconfig_get(root, "curve/public-key", "") : "";
+    const char *secret = root ? zconfig_get(root, "curve/secret-key", "") : "";
+    if (strlen(open) == S_KEY && zmq_z85_decode(keys[0], open) &&
+        (strlen(secret) != S_KEY || zmq_z85_decode(keys[1], secret)))
+        cert = zcert_new_from(keys[0], keys[1]);
+    explicit_bzero(keys, sizeof keys);
+    zconfig_destroy(&root);
+    zchunk_destroy(&text);
+    return cert;
+}
+
 static gate_err_t s_load(const char *file, bool secret, zcert_t **out) {
-    char name[4096];
-    snprintf(name, sizeof name, "%s_secret", file);
-    if (access(file, R_OK) < 0 && access(name, R_OK) < 0)
+    char both[4096];
+    snprintf(both, sizeof both, "%s_secret", file);
+    bool has_both = access(both, R_OK) == 0;
+    if (!has_both && access(file, R_OK) < 0)
         return gi_err_errno("certificate %s", file);
-    zcert_t *cert = zcert_load(file);
+    zcert_t *cert = s_read(has_both ? both : file);
     if (!cert || s_is_zero(zcert_public_key(cert))) {
         zcert_destroy(&cert);
         return gi_err(GATE_BADDATA, "%s is no CURVE certificate", file);
@@ -48,7 +67,7 @@ static gate_err_t s_load(const char *file, bool secret, zcert_t **out) {
         zcert_destroy(&cert);
         return gi_err(GATE_SYSTEM,
                       "certificate %s: its secret half %s cannot be read", file,
-                      name);
+                      both);
     }
     *out = cert;
     return GATE_OK;

@@ -29,12 +29,23 @@ bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size);
 void gi_frames_move(gi_frames_t *self, zmq_msg_t *src);
 /* The same for frame i of another message, which need not be closed then. */
 void gi_frames_pass(gi_frames_t *self, gi_frames_t *from, unsigned i);
-/* Frame i moved out to where it outlives the message. */
+/* Frame i moved out to where it outlives the message; to is not initialised
+ * before. */
 void gi_frames_take(gi_frames_t *self, unsigned i, zmq_msg_t *to);
 bool gi_frames_add(gi_frames_t *self, const void *data, size_t size);
-/* Sends all frames and empties self (a sent frame needs no close). 0: sent. Else errno (EAGAIN,
- * EHOSTUNREACH, ...) and self is as it was: with a ROUTER that is MANDATORY
- * both come on the first frame only. */
+/* Frames that most messages begin with, ready made; worker commands follow
+ * GI_FRAME_COMMAND. */
+enum {
+    GI_FRAME_EMPTY,
+    GI_FRAME_CLIENT_TAG,
+    GI_FRAME_WORKER_TAG,
+    GI_FRAME_COMMAND,
+    GI_FRAME_CONSTANTS = GI_FRAME_COMMAND + 7
+};
+void gi_frames_add_const(gi_frames_t *self, unsigned which);
+/* Sends all frames and empties self (a sent frame needs no close). 0: sent.
+ * Else errno (EAGAIN, EHOSTUNREACH, ...) and self is as it was: with a ROUTER
+ * that is MANDATORY both come on the first frame only. */
 int gi_frames_send(void *socket, gi_frames_t *self);
 
 #endif

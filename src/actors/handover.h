@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* handover.h -- tells ThreadSanitizer what libzmq guarantees and it cannot see
- * (libzmq is not instrumented): what was written before a send is seen after the
- * receive. Nothing in other builds. */
+ * (libzmq is not instrumented): what was written before a send is seen after
+ * the receive. Nothing in other builds. */
 #ifndef GI_HANDOVER_H
 #define GI_HANDOVER_H
 

@@ -207,7 +207,7 @@ static void s_process_done(void *ctx, const void *data, size_t size,
     s_job_free(job);
 }
 
-static const gi_sink_t s_process_sink = {NULL, s_process_done};
+static const gi_sink_t s_process_sink = {.done = s_process_done};
 
 /* ---- handing out ----------------------------------------------------------*/
 /* Gives the block to the pool; what the pool does not take stays here. */

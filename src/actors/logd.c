@@ -191,11 +191,8 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     return gi_logring_sleep() ? INT64_MAX : now_ms;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
-    s_logd_t *self = arg;
-    (void)max;
-    out[0] = (struct pollfd){self->ring_fd, POLLIN, 0};
-    return 1;
+static void s_fds(void *arg, gi_polled_t *polled) {
+    gi_polled_add(polled, ((s_logd_t *)arg)->ring_fd, NULL);
 }
 
 static void s_stop(void *arg) {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 #include "bucket.h"
+#include <unistd.h>
 #include "clock.h"
 #include "err.h"
 #include <gaterpc/log.h>
@@ -28,7 +29,7 @@ struct gate_runtime {
     gi_registry_t *registry;
     gi_lock_t lock; /* of all below */
     bool started;
-    gate_pool_t *threads, *procs;
+    gate_pool_t *threads, *procs, *helpers;
     gi_drainable_t *drainables;
     gi_access_t *access; /* does not change once started */
     gi_bucket_t rate;    /* of local_user */
@@ -39,6 +40,7 @@ struct gate_runtime {
 static void s_free(gate_runtime_t *self) {
     gate_pool_destroy(&self->procs);
     gate_pool_destroy(&self->threads);
+    gate_pool_destroy(&self->helpers);
     gi_registry_destroy(&self->registry);
     if (self->started)
         gi_logd_release();
@@ -169,24 +171,40 @@ gate_queue_t *gate_queue_new(gate_runtime_t *rt, size_t n_items,
 }
 
 /* A default pool is the runtime's own and holds no reference to it. */
-static gate_pool_t *s_default(
-    gate_runtime_t *self, gate_pool_t **slot,
-    gate_pool_t *(*make)(const gi_pool_base_t *, const gate_pool_options_t *)) {
+static gate_pool_t *s_default(gate_runtime_t *self, gate_pool_t **slot,
+                              gate_pool_t *(*make)(const gi_pool_base_t *,
+                                                   const gate_pool_options_t *),
+                              const gate_pool_options_t *options) {
     gi_pool_base_t base = {.settings = self->settings, .runtime = self};
     gi_lock(&self->lock);
     if (!*slot)
-        *slot = make(&base, NULL);
+        *slot = make(&base, options);
     gate_pool_t *pool = *slot;
     gi_unlock(&self->lock);
     return pool;
 }
 
 gate_pool_t *gate_runtime_threads(gate_runtime_t *self) {
-    return s_default(self, &self->threads, gi_pool_threads);
+    return s_default(self, &self->threads, gi_pool_threads, NULL);
 }
 
 gate_pool_t *gate_runtime_procs(gate_runtime_t *self) {
-    return s_default(self, &self->procs, gi_pool_procs);
+    return s_default(self, &self->procs, gi_pool_procs, NULL);
+}
+
+gate_pool_t *gi_runtime_has_procs(gate_runtime_t *self) {
+    gi_lock(&self->lock);
+    gate_pool_t *pool = self->procs;
+    gi_unlock(&self->lock);
+    return pool;
+}
+
+gate_pool_t *gi_runtime_helpers(gate_runtime_t *self) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    gate_pool_options_t options = {.name = "gate-helper",
+                                   .workers = cores > 2 ? (int)cores : 2,
+                                   .queue_max = 1 << 20};
+    return s_default(self, &self->helpers, gi_pool_threads, &options);
 }
 
 /* ---- waiting for the end

@@ -279,6 +279,8 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     gi_ref_init(&self->refs);
     gi_error_init(&self->stuck);
     gi_latch_init(&self->away);
+    gi_lock_init(&self->ready_lock);
+    self->ready_mail.kind = GI_SMAIL_READY;
     gi_gauge_init(&self->local);
     gi_gauge_init(&self->told);
     gi_gauge_init(&self->local_refused);
@@ -320,6 +322,7 @@ void gi_service_release(gate_service_t *self) {
     gi_actor_destroy(&self->actor);
     gi_error_fini(&self->stuck);
     gi_latch_fini(&self->away);
+    gi_lock_fini(&self->ready_lock);
     gi_buf_fini(&self->scratch);
     gi_mem_free(self->name);
     gi_mem_free(self->description);

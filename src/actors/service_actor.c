@@ -9,12 +9,20 @@
 #include "err.h"
 #include "mem.h"
 
+/* Each takes two of the descriptors that an actor sleeps on. */
+#define S_LINKS_MAX ((GI_ACTOR_FDS_MAX - 2) / 2)
+
 /* ---- commands
  * ---------------------------------------------------------------- */
 static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     gate_service_t *self = arg;
     (void)out;
     self->now_ms = gi_clock_ms();
+    if (self->n_links + self->n_workers > S_LINKS_MAX)
+        return gi_err(GATE_TOOBIG,
+                      "service %s: %zu connections and %u more: at most %d",
+                      self->name, self->n_links, self->n_workers, S_LINKS_MAX);
+    self->n_links += self->n_workers;
     for (unsigned i = 0; i < self->n_workers; i++) {
         gate_err_t e = gi_link_new(self, endpoint, i);
         if (e)
@@ -92,13 +100,15 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     msgpack_packer pk;
     (void)unused;
     msgpack_packer_init(&pk, out, gi_buf_write);
-    msgpack_pack_map(&pk, 10);
+    msgpack_pack_map(&pk, 12);
     s_pack_count(&pk, "calls", s->calls);
     s_pack_count(&pk, "errors", s->errors);
     s_pack_count(&pk, "refused",
                  s->refused + (uint64_t)gi_gauge_read(&self->local_refused));
     s_pack_count(&pk, "cancelled", s->cancelled);
     s_pack_count(&pk, "items", s->items);
+    s_pack_count(&pk, "huge", s->huge);
+    s_pack_count(&pk, "chunks", s->chunks);
     s_pack_count(&pk, "dropped", s->dropped);
     s_pack_count(&pk, "in_flight", self->n_live);
     s_pack_count(&pk, "waiting", self->n_waiting);
@@ -126,6 +136,13 @@ static void s_control(gi_scontrol_t *control) {
     gi_mem_free(control);
 }
 
+/* Only to be awake: what is ready is pulled in this pass. */
+static void s_ready_again(gate_service_t *self) {
+    gi_lock(&self->ready_lock);
+    self->ready = false;
+    gi_unlock(&self->ready_lock);
+}
+
 static void s_one(gi_smail_t *mail) {
     switch (mail->kind) {
     case GI_SMAIL_LOCAL:
@@ -142,6 +159,18 @@ static void s_one(gi_smail_t *mail) {
         break;
     case GI_SMAIL_ITEM:
         gi_sstream_item(S_OWNER(gi_sitem_t, mail, mail));
+        break;
+    case GI_SMAIL_BEGIN:
+        gi_sfeed_begin(S_OWNER(gi_shuge_t, begin_mail, mail));
+        break;
+    case GI_SMAIL_PIECE:
+        gi_sfeed_piece(S_OWNER(gi_sitem_t, mail, mail));
+        break;
+    case GI_SMAIL_END:
+        gi_sfeed_end(S_OWNER(gi_shuge_t, end_mail, mail));
+        break;
+    case GI_SMAIL_READY:
+        s_ready_again(S_OWNER(gate_service_t, ready_mail, mail));
         break;
     case GI_SMAIL_CREDIT:
     case GI_SMAIL_CANCEL:
@@ -162,6 +191,7 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
 static gate_err_t s_start(void *arg) {
     gate_service_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
+    self->thread = pthread_self();
     self->now_ms = gi_clock_ms();
     self->wheel = gi_wheel_new(self->now_ms);
     return self->wheel ? GATE_OK : gi_err(GATE_NOMEM, "no memory for timers");
@@ -174,6 +204,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     for (gi_link_t *link = self->links; link; link = link->next)
         busy |= gi_link_work(link);
     busy |= gi_sstream_pull(self);
+    busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);
     gi_scall_next_waiting(self);
     if (self->draining)
@@ -183,8 +214,9 @@ static bool s_work(void *arg, int64_t now_ms) {
 
 static int64_t s_next(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
-    int64_t next = gi_wheel_next(self->wheel);
+    int64_t next = gi_wheel_next(self->wheel), look = gi_shuge_next(self);
     (void)now_ms;
+    next = look < next ? look : next;
     for (gi_link_t *link = self->links; link; link = link->next) {
         int64_t due = gi_link_next(link);
         next = due < next ? due : next;
@@ -192,17 +224,10 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     return next;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
+static void s_fds(void *arg, gi_polled_t *polled) {
     gate_service_t *self = arg;
-    size_t n = 0;
-    for (gi_link_t *link = self->links; link && n + 2 <= max;
-         link = link->next) {
-        if (link->sock.raw)
-            out[n++] = (struct pollfd){link->sock.fd, POLLIN, 0};
-        if (link->sock.monitor_raw)
-            out[n++] = (struct pollfd){link->sock.monitor_fd, POLLIN, 0};
-    }
-    return n;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        gi_sock_poll(&link->sock, polled);
 }
 
 static void s_stop(void *arg) {
@@ -223,6 +248,7 @@ static void s_stop(void *arg) {
         gi_credit_fini(&c->credit);
         gi_mem_free(c);
     }
+    gi_readers_free(self);
     gi_wheel_destroy(&self->wheel);
 }
 

@@ -17,7 +17,7 @@ gi_frames_t *gi_scall_answer(gi_scall_t *c) {
     gi_frames_t *out = gi_link_begin(link, GI_MDP_REPLY);
     zmq_msg_init(&out->f[out->n]);
     zmq_msg_copy(&out->f[out->n++], &c->client_id);
-    gi_frames_add(out, "", 0);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
     zmq_msg_init(&out->f[out->n]);
     zmq_msg_copy(&out->f[out->n++], &c->request_id);
     return out;
@@ -52,8 +52,26 @@ static void s_reply_wire(gi_scall_t *c, const unsigned char *body,
     gi_link_send(c->link);
 }
 
+/* By value as well, but not measured as a plain reply: what would come huge
+ * from elsewhere comes from here too. */
+static void s_reply_local_huge(gi_scall_t *c) {
+    size_t size;
+    void *data = gi_buf_take(&c->call.out, &size);
+    if (c->future)
+        gi_future_complete_huge(c->future, data, size, gi_mem_free, data);
+    else if (c->stream)
+        gi_stream_push_huge(c->stream, data, size, gi_mem_free, data);
+    else
+        gi_mem_free(data);
+    c->future = NULL;
+}
+
 static void s_reply_local(gi_scall_t *c) {
     const gi_buf_t *value = &c->call.out;
+    if ((int64_t)value->size > c->service->settings->huge_plain_max) {
+        s_reply_local_huge(c);
+        return;
+    }
     size_t size = value->size + GI_RPC_OK_OVERHEAD;
     unsigned char *body = gi_mem_alloc(size);
     if (!body) {
@@ -75,8 +93,7 @@ static void s_reply_local(gi_scall_t *c) {
     c->future = NULL;
 }
 
-/* The story of a failed outcome: the call's own, or the code's. */
-static gate_error_t s_story(gi_scall_t *c, gate_err_t outcome) {
+gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome) {
     gate_error_t story = c->call.error.story;
     if (!story.code)
         story = (gate_error_t){outcome, gi_err_class(outcome),
@@ -164,45 +181,43 @@ static void s_finish(gi_scall_t *c) {
     gi_scall_free(c);
 }
 
-static gate_err_t s_check_size(gi_scall_t *c) {
-    int64_t max = c->service->settings->message_bytes_max;
-    if (!c->link || (int64_t)c->call.out.size + GI_RPC_OK_OVERHEAD <= max)
-        return GATE_OK;
-    char text[128];
-    snprintf(text, sizeof text,
-             "a result of %zu bytes: message_bytes_max is %lld",
-             c->call.out.size, (long long)max);
-    gi_error_story(&c->call.error, GATE_TOOBIG, NULL, text, NULL);
-    return GATE_TOOBIG;
+/* Before its answer goes out: who has that may ask for the numbers. */
+static void s_count(gi_scall_t *c, bool failed) {
+    gate_service_t *self = c->service;
+    self->stats.calls++;
+    self->stats.errors += failed;
+    if (c->method) {
+        c->method->calls++;
+        c->method->errors += failed;
+    }
+}
+
+void gi_scall_close(gi_scall_t *c, gate_err_t outcome) {
+    s_count(c, outcome != GATE_OK);
+    s_finish(c);
 }
 
 void gi_scall_end(gi_scall_t *c, gate_err_t outcome) {
-    gate_service_t *self = c->service;
     bool streams =
         c->streaming || c->call.streamed || c->state == GI_SCALL_GENERATING;
-    if (!outcome && !streams)
-        outcome = s_check_size(c);
-    self->stats.calls++;
-    if (c->method)
-        c->method->calls++;
     if (outcome == GATE_EOS)
         outcome = GATE_OK;
+    if (c->huge || (!outcome && !streams && gi_shuge_wants(c))) {
+        gi_shuge_go_on(c, outcome);
+        return;
+    }
     gate_error_t story = {0};
-    if (outcome) {
-        story = s_story(c, outcome);
-        self->stats.errors++;
-        if (c->method)
-            c->method->errors++;
-    }
-    if (streams) {
+    if (outcome)
+        story = gi_scall_story(c, outcome);
+    s_count(c, outcome != GATE_OK);
+    if (streams)
         gi_sstream_end(c, outcome ? &story : NULL);
-    } else if (outcome) {
+    else if (outcome)
         gi_scall_answer_error(c, &story);
-    } else if (c->link) {
+    else if (c->link)
         s_reply_wire(c, NULL, 0);
-    } else {
+    else
         s_reply_local(c);
-    }
     s_finish(c);
 }
 

@@ -38,6 +38,10 @@ void gi_scall_after(gi_scall_t *c, gate_err_t e) {
         return;
     }
     c->state = GI_SCALL_KEPT;
+    if (c->huge && c->huge->ended) {
+        gi_shuge_go_on(c, GATE_OK);
+        return;
+    }
     if (c->ticket && atomic_load(&c->call.cancel))
         gi_pool_cancel(c->pool, c->ticket); /* it came while the handler ran */
     if (c->job_done) {
@@ -125,7 +129,8 @@ static void s_proc_done(void *ctx, const void *data, size_t size,
     s_bring_back(c, e);
 }
 
-static const gi_sink_t s_proc_sink = {s_proc_item, s_proc_done};
+static const gi_sink_t s_proc_sink = {
+    .item = s_proc_item, .done = s_proc_done, .huge = true};
 
 /* A pool's window: 0 = not limited. */
 size_t gi_scall_window(int64_t credit) {
@@ -278,6 +283,8 @@ static void s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
             c->call.user = user;
         }
     }
+    if (ext.huge)
+        gi_readers_note(c->service, c->link, c->call.client, ext.codecs);
     if (ext.credit_items >= 0 || ext.credit_bytes >= 0) {
         c->credited = true;
         c->credit.items =
@@ -299,8 +306,6 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
     }
     c->link = link;
     c->epoch = link->epoch;
-    zmq_msg_init(&c->client_id);
-    zmq_msg_init(&c->request_id);
     zmq_msg_init(&c->args);
     zmq_msg_init(&c->kwargs);
     c->has_frames = true;

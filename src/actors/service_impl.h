@@ -8,6 +8,9 @@
  *   service_call.c    a call's way: request -> runs -> outcome
  *   service_answer.c  its end: answered, refused, out of time
  *   service_stream.c  items: credit, yields, pulled generators
+ *   service_huge.c    huge results: compressed and sent while there is credit
+ *   service_feed.c    where their bytes come from
+ *   service_readers.c which callers read them
  *   service_local.c   calls of this process
  *   service_job.c     kept calls, continuing after a pool job
  *   service_leave.c   callers that leave, the service's own end
@@ -24,6 +27,9 @@
 #include "credit.h"
 #include "future.h"
 #include "frames.h"
+#include "huge_feed.h"
+#include "huge_pool.h"
+#include "lock.h"
 #include "gauge.h"
 #include "latch.h"
 #include "ref.h"
@@ -37,6 +43,8 @@
 
 typedef struct gi_scall gi_scall_t;
 typedef struct gi_link gi_link_t;
+typedef struct gi_shuge gi_shuge_t;
+typedef struct gi_readers gi_readers_t;
 
 /* ---- methods ----------------------------------------------------------------
  */
@@ -94,6 +102,7 @@ typedef enum gi_scall_state {
     GI_SCALL_RUNNING,    /* in a pool */
     GI_SCALL_KEPT,       /* the user's, or a job's continuation */
     GI_SCALL_GENERATING, /* pulled by the actor */
+    GI_SCALL_HUGE,       /* its huge result is all that is left to do */
     GI_SCALL_DONE
 } gi_scall_state_t;
 
@@ -105,7 +114,11 @@ typedef enum gi_smail_kind {
     GI_SMAIL_JOBDONE,  /* gi_sjob: a pool job of gate_call_run ended */
     GI_SMAIL_ITEM,     /* gi_sitem: one yielded item */
     GI_SMAIL_CREDIT,   /* gi_scontrol: a local reader took items */
-    GI_SMAIL_CANCEL    /* gi_scontrol: a local caller left */
+    GI_SMAIL_CANCEL,   /* gi_scontrol: a local caller left */
+    GI_SMAIL_BEGIN,    /* gi_shuge: a huge result was begun */
+    GI_SMAIL_PIECE,    /* gi_sitem: bytes of it */
+    GI_SMAIL_END,      /* gi_shuge: that was all, or its failure */
+    GI_SMAIL_READY     /* gate_service: compressed blocks are there */
 } gi_smail_kind_t;
 
 typedef struct gi_smail {
@@ -153,6 +166,11 @@ struct gi_scall {
     gate_err_t (*gen_next_item)(gate_call_t *, void *);
     void *gen_state;
     void (*gen_done)(void *);
+    /* huge results */
+    int64_t early;       /* bytes of credit that came before any item */
+    gi_shuge_t *huge;    /* the actor's */
+    gi_shuge_t *feeding; /* the same, as whoever feeds it knows it */
+    bool kept;           /* has a reference to the service */
     /* elsewhere */
     gate_pool_t *pool; /* of a ticket */
     gi_ticket_t ticket;
@@ -162,9 +180,39 @@ struct gi_scall {
 typedef struct gi_sitem {
     gi_smail_t mail;
     gi_scall_t *call;
+    struct gi_sitem *next; /* piece of a huge result: in its queue */
+    size_t at;             /* of those: bytes used so far */
     size_t size;
     unsigned char data[];
 } gi_sitem_t;
+
+/* A huge result on its way. Whoever feeds it has a reference to its call. */
+struct gi_shuge {
+    gi_smail_t begin_mail, end_mail;
+    gi_scall_t *call;
+    gi_huge_begin_t begin;
+    gi_credit_t feed; /* room for pieces */
+    gi_error_t error; /* what END said; written before its mail */
+    /* the actor's */
+    gi_shuge_t *prev, *next; /* of those under way */
+    unsigned char head_bytes[8];
+    gate_bytes_t head, data; /* what is left of a source in memory */
+    void *kept;              /* of that: for release */
+    void (*release)(void *);
+    gi_sitem_t *first, **last; /* pieces that wait */
+    gi_huge_pack_t *pack;      /* NULL: local, bytes go as they are */
+    gi_buf_t whole;            /* local, for a future */
+    bool by_items;             /* fed by a pool's job */
+    bool ended;                /* no more input comes */
+    bool finished;             /* and the pack knows */
+    bool sent;                 /* a chunk went out */
+    bool closed;               /* its last message went out */
+    bool waits;                /* for a block, or for a sign of credit */
+    bool probing;              /* does its reader know credit? */
+    int64_t probe_ms;          /* since when it is out of credit */
+    int64_t stalled_ns;        /* since when it could send and may not */
+    gate_err_t outcome;        /* once closed */
+};
 
 /* The job of gate_call_run, and what becomes of it. */
 typedef struct gi_sjob {
@@ -184,7 +232,7 @@ typedef struct gi_scontrol {
 #define GI_SCALL_HASH 4096 /* power of two */
 
 typedef struct gi_sstats {
-    uint64_t calls, errors, refused, items, dropped, cancelled;
+    uint64_t calls, errors, refused, items, dropped, cancelled, huge, chunks;
 } gi_sstats_t;
 
 struct gate_service {
@@ -216,11 +264,18 @@ struct gate_service {
     const void *broker; /* of this runtime that the first link belongs to */
     /* the actor's own */
     gi_link_t *links;
+    size_t n_links;
     gi_scall_t *live, *free_calls;
     size_t n_live, n_free;
     gi_scall_t *waiting_head, **waiting_tail;
     size_t n_waiting;
     gi_scall_t *generators;
+    gi_shuge_t *huges;     /* under way */
+    gi_readers_t *readers; /* callers that read huge results; NULL: none yet */
+    gi_smail_t ready_mail;
+    gi_lock_t ready_lock; /* of: */
+    bool ready;           /* ready_mail is under way */
+    pthread_t thread;     /* the actor's */
     gi_scall_t *hash[GI_SCALL_HASH];
     gi_frames_t in, out;
     gi_buf_t scratch;
@@ -300,6 +355,10 @@ void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
                      const char *text);
 /* The outcome stands in call (out, error): answer, end. */
 void gi_scall_end(gi_scall_t *c, gate_err_t outcome);
+/* It was answered otherwise: counts it, frees it. */
+void gi_scall_close(gi_scall_t *c, gate_err_t outcome);
+/* The story of a failed outcome: the call's own, or the code's. */
+gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome);
 /* The answer's first frames in service->out; NULL: nobody to answer. */
 gi_frames_t *gi_scall_answer(gi_scall_t *c);
 /* A local caller gets what a remote one would: the code of the class. */
@@ -326,5 +385,52 @@ void gi_sstream_start(gi_scall_t *c); /* into the list of generators */
 void gi_sstream_stop(gi_scall_t *c);  /* out of it; done(state) runs */
 bool gi_sstream_pull(gate_service_t *self);
 void gi_sstream_unblocked(gi_link_t *link);
+
+/* ---- service_huge.c
+ * ---------------------------------------------------------- */
+/* The result in call.out is one for chunks. */
+bool gi_shuge_wants(gi_scall_t *c);
+/* The handler has come back with outcome: the huge result goes on alone, made
+ * of call.out when none was begun. Ends the call at last. */
+void gi_shuge_go_on(gi_scall_t *c, gate_err_t outcome);
+/* One that was begun becomes the call's. */
+void gi_shuge_attach(gi_shuge_t *h);
+/* Ends it with an exception, now. */
+void gi_shuge_fail(gi_shuge_t *h, const gate_error_t *story);
+/* Ends the call when nothing is left to be done for it. */
+void gi_shuge_settle(gi_scall_t *c);
+void gi_shuge_credit(gi_scall_t *c, int64_t items, int64_t bytes);
+void gi_shuge_cancel(gi_scall_t *c);
+bool gi_shuge_pull(gate_service_t *self);
+int64_t gi_shuge_next(const gate_service_t *self);
+
+/* ---- service_feed.c
+ * ---------------------------------------------------------- */
+extern const gi_huge_ops_t gi_sfeed_ops;
+gi_shuge_t *gi_sfeed_new(gi_scall_t *c, const gi_huge_begin_t *begin);
+void gi_sfeed_free(gi_shuge_t **h_p);
+/* Lets go of all input. */
+void gi_sfeed_drop(gi_shuge_t *h);
+/* Input for the pack, as much as it takes. */
+gate_err_t gi_sfeed_supply(gi_shuge_t *h) GATE_MUST;
+/* Local: the next bytes as they are; borrows until used. GATE_WOULDBLOCK,
+ * GATE_EOS. */
+gate_err_t gi_sfeed_peek(gi_shuge_t *h, gate_bytes_t *chunk) GATE_MUST;
+void gi_sfeed_used(gi_shuge_t *h, size_t size);
+void gi_sfeed_piece(gi_sitem_t *item);
+/* An item from a job that is a part; takes it. */
+void gi_sfeed_item(gi_sitem_t *item, int kind, gate_bytes_t part);
+void gi_sfeed_begin(gi_shuge_t *h); /* mail */
+void gi_sfeed_end(gi_shuge_t *h);   /* mail */
+
+/* ---- service_readers.c
+ * ------------------------------------------------------- */
+/* What a request said of its caller. */
+void gi_readers_note(gate_service_t *self, const gi_link_t *link,
+                     gate_bytes_t client, gate_bytes_t codecs);
+/* The codecs that the call's caller reads, comma separated; NULL: it never said
+ * so. */
+const char *gi_readers_codecs(const gi_scall_t *c);
+void gi_readers_free(gate_service_t *self);
 
 #endif

@@ -11,6 +11,7 @@
  * --------------------------------------------------------------- */
 static gate_call_t *s_keep(gate_call_t *call) {
     gi_service_share(((gi_scall_t *)call)->service);
+    ((gi_scall_t *)call)->kept = true;
     return call;
 }
 
@@ -64,7 +65,8 @@ static void s_sub_done(void *ctx, const void *data, size_t size,
     gi_latch_done(&self->away);
 }
 
-static const gi_sink_t s_sub_sink = {s_sub_item, s_sub_done};
+static const gi_sink_t s_sub_sink = {
+    .item = s_sub_item, .done = s_sub_done, .huge = true};
 
 /* An array of the arguments; queues become references, in order. */
 static gate_err_t s_pack_args(gi_buf_t *out, const gate_arg_t *args, size_t n,
@@ -169,4 +171,5 @@ const gi_call_ops_t gi_scall_ops = {.yield = gi_sstream_yield,
                                     .finish = s_finish_kept,
                                     .generate = gi_sstream_generate,
                                     .run = s_run,
+                                    .huge = &gi_sfeed_ops,
                                     .cancelled = s_cancelled};

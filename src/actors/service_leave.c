@@ -26,7 +26,9 @@ void gi_scall_cancel(gi_scall_t *c) {
     gi_credit_cancel(&c->credit);
     if (c->ticket && (c->returned || c->method->runs == GATE_PROCESS))
         gi_pool_cancel(c->pool, c->ticket);
-    if (c->state == GI_SCALL_GENERATING) {
+    if (c->huge) {
+        gi_shuge_cancel(c);
+    } else if (c->state == GI_SCALL_GENERATING) {
         gi_error_story(&c->call.error, GATE_CANCELLED, NULL, "the reader left",
                        NULL);
         gi_scall_end(c, GATE_CANCELLED);
@@ -42,7 +44,7 @@ static void s_abandon(gi_scall_t *c) {
                                          "the service was stopped", ""};
     if (c->streaming)
         gi_sstream_end(c, &stopped);
-    else
+    else if (!c->huge) /* else it was told */
         gi_scall_answer_error(c, &stopped);
     c->orphan = true;
     if (!c->link)
@@ -63,7 +65,8 @@ void gi_scall_orphan_all(gate_service_t *self, gi_link_t *link) {
         next = c->next;
         if (link && c->link != link)
             continue;
-        bool away = c->state != GI_SCALL_GENERATING;
+        bool away =
+            c->state != GI_SCALL_GENERATING && c->state != GI_SCALL_HUGE;
         c->orphan = !self->stopping;
         gi_scall_cancel(c);
         if (away && self->stopping)

@@ -29,11 +29,10 @@
 gi_frames_t *gi_link_begin(gi_link_t *link, int command) {
     gate_service_t *self = link->service;
     gi_frames_t *out = &self->out;
-    unsigned char byte = (unsigned char)command;
     gi_frames_close(out);
-    gi_frames_add(out, "", 0);
-    gi_frames_add(out, GI_MDP_WORKER, GI_MDP_TAG_SIZE);
-    gi_frames_add(out, &byte, 1);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
+    gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
     if (self->user) {
         gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN));
         gi_frames_add(out, self->user, strlen(self->user));
@@ -68,7 +67,7 @@ bool gi_link_send(gi_link_t *link) {
         gi_frames_close(out);
         return true; /* the broker that asked is gone */
     }
-    int rc = link->out_n ? EAGAIN : gi_frames_send(link->sock.raw, out);
+    int rc = link->out_n ? EAGAIN : gi_sock_send(&link->sock, out);
     if (rc == EAGAIN)
         s_queue(link, out);
     else
@@ -97,7 +96,7 @@ static bool s_flush(gi_link_t *link) {
         frames.n = 0;
         for (unsigned i = 0; i < o->n; i++)
             gi_frames_move(&frames, &o->f[i]);
-        if (gi_frames_send(link->sock.raw, &frames) == EAGAIN) {
+        if (gi_sock_send(&link->sock, &frames) == EAGAIN) {
             for (unsigned i = 0; i < o->n; i++)
                 zmq_msg_move(&o->f[i], &frames.f[i]);
             gi_frames_close(&frames);
@@ -402,8 +401,8 @@ static bool s_receive(gi_link_t *link) {
     gate_service_t *self = link->service;
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && link->sock.raw; i++) {
-        int rc = gi_frames_recv(link->sock.raw, &self->in,
-                                (unsigned)self->settings->frames_max);
+        int rc = gi_sock_recv(&link->sock, &self->in,
+                              (unsigned)self->settings->frames_max);
         if (!rc)
             break;
         any = true;

@@ -86,6 +86,12 @@ void gi_sstream_unblocked(gi_link_t *link) {
 void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes) {
     if (c->state == GI_SCALL_DONE)
         return;
+    if (c->huge) {
+        gi_shuge_credit(c, items, bytes);
+        return;
+    }
+    if (!c->credited && bytes > 0)
+        c->early += bytes; /* it may still become a huge result */
     s_replenish(c, items, bytes);
     if (c->state == GI_SCALL_GENERATING)
         gi_sstream_start(c);
@@ -97,9 +103,7 @@ gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size) {
     gi_sitem_t *item = gi_mem_alloc(sizeof *item + size);
     if (!item)
         return gi_err(GATE_NOMEM, "no memory for an item of %zu bytes", size);
-    item->mail.kind = GI_SMAIL_ITEM;
-    item->call = c;
-    item->size = size;
+    *item = (gi_sitem_t){.mail = {GI_SMAIL_ITEM}, .call = c, .size = size};
     memcpy(item->data, data, size);
     gate_err_t e = gi_mailbox_push(c->service->mailbox, &item->mail, -1);
     if (e)
@@ -109,6 +113,12 @@ gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size) {
 
 void gi_sstream_item(gi_sitem_t *item) {
     gi_scall_t *c = item->call;
+    gate_bytes_t part;
+    int kind = gi_huge_item(item->data, item->size, &part);
+    if (kind && c->state != GI_SCALL_DONE) {
+        gi_sfeed_item(item, kind, part);
+        return;
+    }
     if (c->state != GI_SCALL_DONE && !atomic_load(&c->call.cancel))
         s_send(c, item->data, item->size);
     gi_mem_free(item);

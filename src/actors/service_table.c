@@ -36,6 +36,9 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->gen_next_item = NULL;
     c->gen_state = NULL;
     c->gen_done = NULL;
+    c->early = 0;
+    c->huge = c->feeding = NULL;
+    c->kept = false;
     c->pool = NULL;
     c->ticket = 0;
 }
@@ -61,6 +64,7 @@ gi_scall_t *gi_scall_new(gate_service_t *self) {
 }
 
 static void s_release_parts(gi_scall_t *c) {
+    gi_sfeed_free(&c->huge);
     if (c->has_frames) {
         zmq_msg_close(&c->client_id);
         zmq_msg_close(&c->request_id);

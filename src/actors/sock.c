@@ -182,6 +182,7 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
     if (!self->raw)
         return s_none_left("a peer");
     self->fd = s_fd(self->raw);
+    self->maybe = self->events_maybe = true;
     e = s_apply(self, identity, settings);
     if (e)
         gi_sock_close(self);
@@ -242,8 +243,7 @@ static gate_err_t s_listen(const char *endpoint, int *out) {
     gate_err_t e = GATE_OK;
     if (fd < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
-        s_bind_soon(fd, list) < 0 ||
-        listen(fd, S_BACKLOG) < 0) {
+        s_bind_soon(fd, list) < 0 || listen(fd, S_BACKLOG) < 0) {
         e = gi_err_errno("%s: cannot listen", endpoint);
         if (fd >= 0)
             close(fd);
@@ -329,9 +329,10 @@ bool gi_sock_event(gi_sock_t *self, int *event, int *value) {
     unsigned char data[6];
     uint16_t number;
     int32_t detail;
-    if (!self->monitor_raw ||
-        zmq_recv(self->monitor_raw, data, sizeof data, ZMQ_DONTWAIT) < 6)
+    if (!self->monitor_raw || !self->events_maybe)
         return false;
+    if (zmq_recv(self->monitor_raw, data, sizeof data, ZMQ_DONTWAIT) < 6)
+        return self->events_maybe = false;
     memcpy(&number, data, 2);
     memcpy(&detail, data + 2, 4);
     *event = number;
@@ -340,14 +341,38 @@ bool gi_sock_event(gi_sock_t *self, int *event, int *value) {
     return true;
 }
 
-bool gi_sock_readable(const gi_sock_t *self) {
-    int events = 0;
-    size_t size = sizeof events;
-    return zmq_getsockopt(self->raw, ZMQ_EVENTS, &events, &size) == 0 &&
-           (events & ZMQ_POLLIN);
-}
-
 int gi_frame_srcfd(zmq_msg_t *frame) {
     int fd = zmq_msg_get(frame, ZMQ_SRCFD);
     return fd > 0 ? fd : -1;
+}
+
+/* ---- looking only where something may be
+ * --------------------------------------- ZMQ_FD signals edges, and a send or
+ * receive may take the signal. So: a receive that found nothing clears maybe; a
+ * send, or poll() on the fd, sets it. */
+void gi_polled_add(gi_polled_t *self, int fd, bool *flag) {
+    if (self->n == self->room || fd < 0)
+        return;
+    self->fds[self->n] = (struct pollfd){fd, POLLIN, 0};
+    self->flags[self->n++] = flag;
+}
+
+void gi_sock_poll(gi_sock_t *self, gi_polled_t *polled) {
+    if (self->raw)
+        gi_polled_add(polled, self->fd, &self->maybe);
+    if (self->monitor_raw)
+        gi_polled_add(polled, self->monitor_fd, &self->events_maybe);
+}
+
+int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max) {
+    if (!self->maybe)
+        return 0;
+    int rc = gi_frames_recv(self->raw, frames, max);
+    self->maybe = rc != 0;
+    return rc;
+}
+
+int gi_sock_send(gi_sock_t *self, gi_frames_t *frames) {
+    self->maybe = true;
+    return gi_frames_send(self->raw, frames);
 }

@@ -7,6 +7,8 @@
 
 #include <czmq.h>
 #include <gaterpc/settings.h>
+#include <poll.h>
+#include "frames.h"
 
 /* Once per process, before the first socket: CZMQ's signal handlers off, its
  * socket cap raised, both only where the host has not set them. Counts sockets:
@@ -18,7 +20,22 @@ typedef struct gi_sock {
     int fd;            /* ZMQ_FD */
     void *monitor_raw; /* PAIR with the socket's events; NULL = none */
     int monitor_fd;
+    bool maybe;        /* a message may wait: look. Set by whoever saw fd */
+    bool events_maybe; /* readable, and by each send (it takes the signal) */
 } gi_sock_t;
+
+/* Where poll() leaves its answer: fds of a socket, and their flags. */
+typedef struct gi_polled {
+    size_t n, room;
+    struct pollfd *fds;
+    bool **flags; /* may hold NULL */
+} gi_polled_t;
+void gi_polled_add(gi_polled_t *self, int fd, bool *flag); /* full: left out */
+void gi_sock_poll(gi_sock_t *self, gi_polled_t *polled); /* nothing if closed */
+/* As gi_frames_recv and gi_frames_send, but a receive that cannot bring
+ * anything is not tried: each would be a system call. */
+int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max);
+int gi_sock_send(gi_sock_t *self, gi_frames_t *frames);
 
 /* type ZMQ_ROUTER, ZMQ_DEALER, ...; identity may be empty. HWM, heartbeats,
  * handshake limit, MAXMSGSIZE, linger 0 and zmq_sock come from settings. */
@@ -36,7 +53,6 @@ gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) GATE_MUST;
 gate_err_t gi_sock_watch(gi_sock_t *self, int events) GATE_MUST;
 /* The next event; false when none. value is the fd or errno of zmq's event. */
 bool gi_sock_event(gi_sock_t *self, int *event, int *value);
-bool gi_sock_readable(const gi_sock_t *self); /* ZMQ_EVENTS has POLLIN */
 /* The peer's fd behind a received frame (ZMQ_SRCFD); -1 unknown (inproc). */
 int gi_frame_srcfd(zmq_msg_t *frame);
 

@@ -215,7 +215,7 @@ static void s_answer(gate_zap_t *self, const gate_bytes_t *f,
               gi_frames_add(out, why, strlen(why)) &&
               gi_frames_add(out, f[8].data, yes ? f[8].size : 0) &&
               gi_frames_add(out, NULL, 0);
-    if (!ok || gi_frames_send(self->sock.raw, out) != 0)
+    if (!ok || gi_sock_send(&self->sock, out) != 0)
         self->count.dropped++; /* its asker gives up by itself */
     gi_frames_close(out);
 }
@@ -249,7 +249,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     int64_t n = 0;
     (void)now_ms;
     for (; n < self->settings->batch_max; n++) {
-        int rc = gi_frames_recv(self->sock.raw, &self->in, 16);
+        int rc = gi_sock_recv(&self->sock, &self->in, 16);
         if (rc == 0)
             break;
         if (rc > 0)
@@ -266,11 +266,8 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     return INT64_MAX;
 }
 
-static size_t s_fds(void *arg, struct pollfd *out, size_t max) {
-    gate_zap_t *self = arg;
-    (void)max;
-    out[0] = (struct pollfd){self->sock.fd, POLLIN, 0};
-    return 1;
+static void s_fds(void *arg, gi_polled_t *polled) {
+    gi_sock_poll(&((gate_zap_t *)arg)->sock, polled);
 }
 
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {

@@ -82,7 +82,9 @@ static bool s_valid(const gi_bench_args_t *args) {
         args->services > 1000 || args->workers < 1 || args->workers > 1000)
         return s_fail("number of", "clients (1..64), services or workers "
                                    "(1..1000)");
-    if (args->rounds < 1 || args->rounds > GI_ROUNDS_MAX)
+    if ((args->user || args->curve_cert) && !args->broker)
+        return s_fail("without --broker", "authentication");
+    if (args->rounds > GI_ROUNDS_MAX)
         return s_fail("--rounds", "1..99");
     return true;
 }
@@ -159,6 +161,8 @@ int gi_bench_run(const gi_bench_args_t *args) {
                          .progress = isatty(STDERR_FILENO)};
     if (!s_valid(args))
         return 2;
+    if (!self.rounds)
+        self.rounds = strcmp(args->verb, "all") != 0 ? 3 : 1;
     (void)gi_session_interrupted(); /* from here on signals end it in order */
     int code = s_measure(&self);
     gi_session_progress_end(&self);

@@ -20,7 +20,8 @@ typedef struct gi_bench_args {
     const char *broker;      /* frontend of a running broker, or NULL */
     const char *method;      /* called there */
     const char *user, *password, *curve_cert, *curve_server;
-    int64_t clients, services, workers, rounds, rate, tolerance;
+    int64_t clients, services, workers, rate, tolerance;
+    int64_t rounds;      /* 0 = the verb's */
     bool json;           /* JSON instead of the table */
     const char *html;    /* write a report here too */
     const char *compare; /* an older JSON to hold against */

@@ -4,6 +4,7 @@
 #include "gate_rig.h"
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@ enum {
     S_CALL_MS = 20000,
     S_BATCH = 256,
     S_SYNC_MAX = 1,
-    S_WORKERS_MAX = 64
+    S_WORKERS_MAX = 25
 };
 
 /* ---- the service --------------------------------------------------------- */
@@ -97,7 +98,7 @@ static gate_err_t s_up_broker(gi_gate_rig_t *self) {
     return GATE_OK;
 }
 
-/* A service has up to 64 workers; more are more objects of the same name. */
+/* More workers than a service polls well are more objects of the same name. */
 static int s_replicas(const gi_spec_t *spec) {
     return (spec->workers + S_WORKERS_MAX - 1) / S_WORKERS_MAX;
 }
@@ -207,6 +208,13 @@ struct s_lane {
     s_ticket_t *tickets, *free;
 };
 
+/* The first failure tells its story; the others are counted. */
+static void s_tell(gate_err_t e) {
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    if (e && !atomic_flag_test_and_set(&told))
+        gate_perror("gate bench");
+}
+
 static bool s_right(const s_lane_t *self, const gate_value_t *value) {
     const msgpack_object *o = gate_value_object(value);
     return self->foreign || (o->type == MSGPACK_OBJECT_BIN &&
@@ -217,6 +225,7 @@ static void s_done(void *ctx, gate_err_t e, const gate_value_t *value) {
     s_ticket_t *ticket = ctx;
     s_lane_t *self = ticket->lane;
     uint64_t stamp = ticket->stamp;
+    s_tell(e);
     ticket->next = self->free;
     self->free = ticket;
     gi_lane_done(self->lane, stamp, !e && s_right(self, value));
@@ -228,6 +237,7 @@ static void s_sync(s_lane_t *self, const char *method, uint64_t stamp) {
     gate_slot_t to = self->foreign ? gate_onone(NULL) : gate_obytes(&out);
     gate_err_t e = gate_client_call(self->client, method, to, in,
                                     gate_timeout_ms(S_CALL_MS));
+    s_tell(e);
     gi_lane_done(self->lane, stamp,
                  !e && (self->foreign || out.size == in.size));
 }

@@ -9,6 +9,7 @@
 
 void gi_lane_done(gi_lane_t *lane, uint64_t stamp, bool ok) {
     lane->out--;
+    lane->warm = true;
     if (!ok)
         lane->sample->errors++;
     if (!ok || !lane->counting)
@@ -21,6 +22,7 @@ void gi_lane_done(gi_lane_t *lane, uint64_t stamp, bool ok) {
 }
 
 void gi_lane_item(gi_lane_t *lane) {
+    lane->warm = true;
     if (lane->counting)
         lane->sample->n++;
 }
@@ -88,6 +90,15 @@ static void s_for(gi_lane_t *lane, double seconds) {
         s_closed(lane, until);
 }
 
+/* Until something has come back, too: what is made on first use (a process
+ * pool) may take longer than a short warm-up. */
+static void s_warm(gi_lane_t *lane) {
+    uint64_t until = gi_proc_now() + S_GRACE_NS;
+    s_for(lane, lane->load->warm_seconds);
+    while (!lane->warm && lane->out > 0 && gi_proc_now() < until)
+        lane->reap(lane, S_WAIT_NS);
+}
+
 static void s_drain(gi_lane_t *lane) {
     uint64_t until = gi_proc_now() + S_GRACE_NS;
     if (lane->stop)
@@ -105,7 +116,7 @@ void gi_load_run(gi_lane_t *lane, const gi_load_t *load,
     lane->counting = false;
     bool ready = !lane->prepare || lane->prepare(lane);
     if (ready)
-        s_for(lane, load->warm_seconds);
+        s_warm(lane);
     if (ready && load->rate > 0)
         s_drain(lane);
     if (begun)

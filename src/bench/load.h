@@ -48,6 +48,7 @@ struct gi_lane {
     gi_sample_t *sample;
     int64_t out; /* under way */
     uint64_t sent;
+    bool warm; /* something has come back */
     bool counting;
 };
 

@@ -124,7 +124,7 @@ static bool s_body(s_worker_t *self, size_t size) {
 }
 
 /* [client] "" MDPC01 service id body, and one frame more behind a proxy. */
-static void s_answer(s_worker_t *self, bool last, size_t size) {
+static void s_answer(s_worker_t *self, bool copied, size_t size) {
     void *to = self->spec.socket;
     int skip = self->spec.routed ? 1 : 0;
     zmq_msg_t copy;
@@ -138,7 +138,7 @@ static void s_answer(s_worker_t *self, bool last, size_t size) {
     s_more(to, "MDPC01", 6);
     s_more(to, "Bench0", 6);
     s_more(to, zmq_msg_data(&self->frames[skip + 3]), GI_RAW_ID);
-    if (last)
+    if (copied)
         zmq_send(to, self->body, size, skip ? ZMQ_SNDMORE : 0);
     else
         zmq_send_const(to, self->body, size, skip ? ZMQ_SNDMORE : 0);

@@ -54,9 +54,10 @@ static bool s_up_worker(s_raw_t *self) {
     gi_raw_worker_t *w = calloc(1, sizeof *w);
     if (!w)
         return false;
-    w->socket = gi_raw_socket(self->ctx, ZMQ_DEALER);
+    bool router = self->direct && spec->clients > 1;
+    w->socket = gi_raw_socket(self->ctx, router ? ZMQ_ROUTER : ZMQ_DEALER);
     w->shape = self->shape;
-    w->routed = !self->direct;
+    w->routed = router || !self->direct;
     if (self->direct
             ? !gi_raw_bind(w->socket, spec->frontend, sizeof spec->frontend)
             : zmq_connect(w->socket, spec->backend))

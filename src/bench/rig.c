@@ -236,8 +236,9 @@ gi_rig_t *gi_rig_new(const gi_spec_t *spec) {
 /* Waits for it as long as is decent. */
 static void s_reap(s_proc_t *proc) {
     uint64_t until = gi_proc_now() + S_END_MS * 1000000ull;
+    int status = 0;
     close(proc->link);
-    while (!waitpid(proc->pid, NULL, WNOHANG)) {
+    while (!waitpid(proc->pid, &status, WNOHANG)) {
         if (gi_proc_now() > until) {
             fprintf(stderr, "gate: process %d does not end: killed\n",
                     (int)proc->pid);
@@ -247,6 +248,9 @@ static void s_reap(s_proc_t *proc) {
         }
         usleep(1000);
     }
+    if (status)
+        fprintf(stderr, "gate: process %d ended with status %d\n",
+                (int)proc->pid, status);
 }
 
 static void s_unlink(const gi_rig_t *self) {

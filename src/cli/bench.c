@@ -22,7 +22,7 @@ int gi_bench_main(int argc, char **argv) {
                             .clients = 1,
                             .services = 1,
                             .workers = 1,
-                            .rounds = 3,
+                            .rounds = 0,
                             .tolerance = 10};
     const gi_opt_t table[] = {
         {"json", GI_OPT_FLAG, &args.json, NULL, "JSON instead of a table"},
@@ -44,7 +44,7 @@ int gi_bench_main(int argc, char **argv) {
         {"services", GI_OPT_NUMBER, &args.services, "N", "services (1)"},
         {"workers", GI_OPT_NUMBER, &args.workers, "N",
          "workers of each service, or of a pool (1)"},
-        {"rounds", GI_OPT_NUMBER, &args.rounds, "N", "rounds (3)"},
+        {"rounds", GI_OPT_NUMBER, &args.rounds, "N", "rounds (3; 1 with all)"},
         {"seconds", GI_OPT_TEXT, &args.seconds, "S", "length of a round"},
         {"rate", GI_OPT_NUMBER, &args.rate, "N",
          "open loop: so many calls/s are due"},

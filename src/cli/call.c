@@ -5,6 +5,7 @@
 #include "json.h"
 #include "opts.h"
 #include "peer.h"
+#include "progress.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -89,26 +90,15 @@ static int s_request_fill(s_request_t *self, const s_args_t *args) {
 /* ---- printing -------------------------------------------------------------
  */
 
-static bool s_print_raw(const msgpack_object *o) {
-    if (o->type == MSGPACK_OBJECT_STR)
-        return fwrite(o->via.str.ptr, 1, o->via.str.size, stdout) ==
-               o->via.str.size;
-    return fwrite(o->via.bin.ptr, 1, o->via.bin.size, stdout) ==
-           o->via.bin.size;
-}
-
 /* False when stdout does not take it: main says so. */
-static bool s_print(const gate_value_t *item, bool raw) {
-    const msgpack_object *o = gate_value_object(item);
-    if (raw && (o->type == MSGPACK_OBJECT_STR || o->type == MSGPACK_OBJECT_BIN))
-        return s_print_raw(o) && !fflush(stdout);
-    char *json = gate_object_json(o);
+static bool s_print(const gate_value_t *item) {
+    char *json = gate_object_json(gate_value_object(item));
     bool ok = json && puts(json) >= 0 && !fflush(stdout);
     free(json);
     return ok;
 }
 
-static int s_print_all(gate_stream_t *stream, bool raw) {
+static int s_print_all(gate_stream_t *stream) {
     for (;;) {
         GATE_OWN(gate_value) item = NULL;
         gate_err_t e = gate_stream_next(stream, &item);
@@ -116,9 +106,68 @@ static int s_print_all(gate_stream_t *stream, bool raw) {
             return GI_EXIT_OK;
         if (e)
             return gi_peer_fail(e, true);
-        if (!s_print(item, raw))
+        if (!s_print(item))
             return GI_EXIT_REMOTE;
     }
+}
+
+/* ---- as bytes --------------------------------------------------------------
+ * A str or bin goes to stdout as it comes, whatever its size. */
+typedef struct s_copy {
+    gate_stream_t *stream;
+    gi_bar_t bar;
+    bool refused; /* by stdout */
+} s_copy_t;
+
+static gate_err_t s_copy_piece(void *ctx, const void *data, size_t size) {
+    s_copy_t *self = ctx;
+    gate_progress_t progress;
+    self->refused = fwrite(data, 1, size, stdout) != size;
+    gate_stream_progress(self->stream, &progress);
+    gi_bar_show(&self->bar, &progress);
+    return self->refused ? GATE_SYSTEM : GATE_OK;
+}
+
+static int s_copy(gate_stream_t *stream) {
+    s_copy_t self = {.stream = stream};
+    gate_progress_t progress;
+    gi_bar_begin(&self.bar);
+    gate_err_t e = gate_stream_to_fn(stream, s_copy_piece, &self);
+    gate_stream_progress(stream, &progress);
+    gi_bar_end(&self.bar, &progress);
+    if (self.refused || fflush(stdout))
+        return GI_EXIT_REMOTE;
+    return e ? gi_peer_fail(e, true) : GI_EXIT_OK;
+}
+
+static gate_err_t s_gather_piece(void *ctx, const void *data, size_t size) {
+    return msgpack_sbuffer_write(ctx, data, size) ? GATE_NOMEM : GATE_OK;
+}
+
+/* Of any other value the JSON. */
+static int s_gather(gate_stream_t *stream) {
+    GATE_OWN(gate_value) value = NULL;
+    msgpack_sbuffer buf;
+    msgpack_sbuffer_init(&buf);
+    gate_err_t e = gate_stream_to_fn(stream, s_gather_piece, &buf);
+    if (!e)
+        e = gate_value_decode(buf.data, buf.size, NULL, &value);
+    msgpack_sbuffer_destroy(&buf);
+    if (e)
+        return gi_peer_fail(e, true);
+    return s_print(value) ? GI_EXIT_OK : GI_EXIT_REMOTE;
+}
+
+static int s_print_raw(gate_stream_t *stream) {
+    gate_progress_t progress;
+    size_t none = 0;
+    gate_err_t e = gate_stream_read(stream, NULL, &none);
+    if (e)
+        return e == GATE_EOS ? GI_EXIT_OK : gi_peer_fail(e, true);
+    gate_stream_progress(stream, &progress);
+    if (progress.kind == GATE_STREAM_ITEMS)
+        return s_print_all(stream);
+    return progress.content ? s_copy(stream) : s_gather(stream);
 }
 
 static int s_call(s_args_t *args, const s_request_t *request) {
@@ -128,7 +177,9 @@ static int s_call(s_args_t *args, const s_request_t *request) {
     GATE_OWN(gate_stream) stream = NULL;
     gate_err_t e = gate_client_open_(args->peer.client, args->words.items[0],
                                      &stream, request->args, request->n_args);
-    return e ? gi_peer_fail(e, false) : s_print_all(stream, args->raw);
+    if (e)
+        return gi_peer_fail(e, false);
+    return args->raw ? s_print_raw(stream) : s_print_all(stream);
 }
 
 static int s_run(s_args_t *args) {

@@ -31,6 +31,7 @@ static const gate_method_t s_methods[] = {
     S_METHOD(blob, GATE_INLINE, "(data)", "length of a str or bin in bytes"),
     S_METHOD(huge, GATE_THREAD, "(n, kind='json')",
              "n bytes of the same text each time: json, hex, random, zeros"),
+    S_METHOD(file, GATE_THREAD, "(path)", "content of a regular file, as bin"),
     S_METHOD(wc, GATE_THREAD, "(path)",
              "[lines, words, bytes] of a regular file"),
     S_PURE(fib, GATE_PROCESS, "(n)", "the slow recursive way"),

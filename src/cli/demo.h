@@ -22,6 +22,7 @@ gate_err_t gi_demo_gen_boom(gate_call_t *call);
 gate_err_t gi_demo_progress(gate_call_t *call);
 /* demo_bulk.c */
 gate_err_t gi_demo_huge(gate_call_t *call);
+gate_err_t gi_demo_file(gate_call_t *call);
 gate_err_t gi_demo_wc(gate_call_t *call);
 /* demo_cpu.c: written to run in worker processes */
 gate_err_t gi_demo_fib(gate_call_t *call);

@@ -29,6 +29,7 @@ void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
 void gi_call_reset(gate_call_t *self) {
     self->args_packed = self->kwargs_packed = (gate_bytes_t){NULL, 0};
     self->decoded = self->packed = self->answered = self->streamed = false;
+    self->huge = false;
     atomic_store_explicit(&self->cancel, false, memory_order_relaxed);
     if (self->zone)
         msgpack_zone_clear(self->zone);
@@ -116,9 +117,9 @@ static gate_err_t s_pack(gate_call_t *self, const gate_arg_t *v) {
 gate_err_t gate_return_(gate_call_t *self, gate_arg_t v) {
     gate_err_t e;
 
-    if (self->streamed)
-        return gi_err(GATE_BADARG, "%s: a result after yielded items",
-                      self->method);
+    if (self->streamed || self->huge)
+        return gi_err(GATE_BADARG, "%s: a result after %s", self->method,
+                      self->huge ? "a huge one" : "yielded items");
     e = s_pack(self, &v);
     if (e == GATE_OK) {
         self->answered = true;
@@ -141,7 +142,11 @@ gate_err_t gate_raise(gate_call_t *self, const char *cls, const char *fmt,
         vsnprintf(text, (size_t)n + 1, fmt, args);
         va_end(args);
     }
-    gi_error_story(&self->error, GATE_RAISED, cls, text ? text : brief, NULL);
+    char traceback[2048] = "";
+    if (self->ops->traceback)
+        self->ops->traceback(self, traceback, sizeof traceback);
+    gi_error_story(&self->error, GATE_RAISED, cls, text ? text : brief,
+                   traceback);
     if (text != brief)
         gi_mem_free(text);
     return GATE_RAISED;
@@ -162,7 +167,7 @@ gate_err_t gate_yield_(gate_call_t *self, gate_arg_t v) {
         return gi_err(GATE_WOULDBLOCK,
                       "%s: yield where nothing may wait; use gate_generate",
                       self->method);
-    if (self->answered || self->packed)
+    if (self->answered || self->packed || self->huge)
         return gi_err(GATE_BADARG, "%s: an item after a result", self->method);
     e = s_pack(self, &v);
     if (e != GATE_OK)
@@ -265,7 +270,7 @@ static gate_err_t s_check_result(gate_call_t *self) {
     gi_limits_t limits;
     gate_err_t e;
 
-    if (self->streamed) {
+    if (self->streamed || self->huge) {
         gi_buf_reset(&self->out, S_OUT_KEEP);
         return GATE_OK;
     }
@@ -276,6 +281,7 @@ static gate_err_t s_check_result(gate_call_t *self) {
     if (self->out.failed)
         return gi_err(GATE_NOMEM, "%s: the result", self->method);
     limits = gi_scan_limits(self->settings);
+    limits.str_max = limits.bin_max = UINT32_MAX; /* our own, maybe huge */
     e = gi_scan(self->out.data, self->out.size, &limits);
     if (e != GATE_OK)
         e = gi_err(GATE_BADARG, "%s: the result built is not one value: %s",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* call.h (private) -- what is inside a gate_call_t. A host (a service's actor, a
- * thread pool's job, a worker process) embeds one, fills the borrowed part, runs
- * the handler with gi_call_invoke and reads the outcome.
- * Thread: the handler's, then the host's; never both at once. */
+/* call.h (private) -- what is inside a gate_call_t. A host (a service's actor,
+ * a thread pool's job, a worker process) embeds one, fills the borrowed part,
+ * runs the handler with gi_call_invoke and reads the outcome. Thread: the
+ * handler's, then the host's; never both at once. */
 #ifndef GI_CALL_H
 #define GI_CALL_H
 
@@ -26,6 +26,9 @@ typedef struct gi_call_ops {
                       gate_arg_t args, gate_then_fn *then);
     bool (*cancelled)(gate_call_t *self);
     gi_slot_queue_fn *queue; /* resolves queue arguments; ctx = the call */
+    /* Where gate_raise was called; out is "" before. */
+    void (*traceback)(gate_call_t *self, char *out, size_t room);
+    const struct gi_huge_ops *huge; /* huge results (huge_feed.h) */
 } gi_call_ops_t;
 
 struct gate_call {
@@ -34,7 +37,7 @@ struct gate_call {
     gate_runtime_t *runtime;
     const gate_settings_t *settings;
     gate_bytes_t args_packed, kwargs_packed; /* empty = none given */
-    const char *method; /* NUL-terminated */
+    const char *method;                      /* NUL-terminated */
     gate_bytes_t client;
     const char *user;
     void *ctx;
@@ -46,6 +49,7 @@ struct gate_call {
     bool packed;        /* the user has a packer onto out */
     bool answered;      /* gate_return stored a result */
     bool streamed;      /* gate_yield was called */
+    bool huge;          /* its result is a huge one that was begun */
     msgpack_zone *zone; /* of args and kwargs; reused */
     msgpack_object args, kwargs;
     gi_arena_t arena;
@@ -61,8 +65,8 @@ void gi_call_reset(gate_call_t *self);
 void gi_call_fini(gate_call_t *self);
 /* Checks (scan, array, map) and runs fn. GATE_OK: exactly one packed value in
  * out (nil for a handler that returned nothing; GATE_BADARG when what was built
- * by hand is not one value); GATE_KEPT; else error is set and its code returned.
- * Streams: yields were called or fn returned GATE_EOS; out is empty
+ * by hand is not one value); GATE_KEPT; else error is set and its code
+ * returned. Streams: yields were called or fn returned GATE_EOS; out is empty
  * (self->streamed). */
 gate_err_t gi_call_invoke(gate_call_t *self, gate_fn *fn);
 /* The second half of invoke, for handlers called otherwise (gate_then_fn): e is

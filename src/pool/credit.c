@@ -3,8 +3,7 @@
  * and a stream item costs a message anyway. */
 #include "credit.h"
 
-void gi_credit_init(gi_credit_t *self, int64_t items, int64_t bytes)
-{
+void gi_credit_init(gi_credit_t *self, int64_t items, int64_t bytes) {
     pthread_mutex_init(&self->mutex, NULL);
     pthread_cond_init(&self->more, NULL);
     self->items = items;
@@ -12,14 +11,12 @@ void gi_credit_init(gi_credit_t *self, int64_t items, int64_t bytes)
     self->cancelled = false;
 }
 
-void gi_credit_fini(gi_credit_t *self)
-{
+void gi_credit_fini(gi_credit_t *self) {
     pthread_cond_destroy(&self->more);
     pthread_mutex_destroy(&self->mutex);
 }
 
-static int64_t s_add(int64_t have, int64_t more)
-{
+static int64_t s_add(int64_t have, int64_t more) {
     if (have == GI_CREDIT_FREE || more <= 0)
         return have;
     return more > GI_CREDIT_FREE - 1 - (have > 0 ? have : 0)
@@ -27,8 +24,7 @@ static int64_t s_add(int64_t have, int64_t more)
                : have + more;
 }
 
-void gi_credit_give(gi_credit_t *self, int64_t items, int64_t bytes)
-{
+void gi_credit_give(gi_credit_t *self, int64_t items, int64_t bytes) {
     pthread_mutex_lock(&self->mutex);
     self->items = s_add(self->items, items);
     self->bytes = s_add(self->bytes, bytes);
@@ -36,8 +32,7 @@ void gi_credit_give(gi_credit_t *self, int64_t items, int64_t bytes)
     pthread_mutex_unlock(&self->mutex);
 }
 
-void gi_credit_cancel(gi_credit_t *self)
-{
+void gi_credit_cancel(gi_credit_t *self) {
     pthread_mutex_lock(&self->mutex);
     self->cancelled = true;
     pthread_cond_broadcast(&self->more);
@@ -45,8 +40,7 @@ void gi_credit_cancel(gi_credit_t *self)
 }
 
 /* With the mutex held. */
-static bool s_spend(gi_credit_t *self, size_t size)
-{
+static bool s_spend(gi_credit_t *self, size_t size) {
     if (self->items <= 0 || self->bytes <= 0)
         return false;
     if (self->items != GI_CREDIT_FREE)
@@ -56,24 +50,21 @@ static bool s_spend(gi_credit_t *self, size_t size)
     return true;
 }
 
-bool gi_credit_try(gi_credit_t *self, size_t size)
-{
+bool gi_credit_try(gi_credit_t *self, size_t size) {
     pthread_mutex_lock(&self->mutex);
     bool ok = !self->cancelled && s_spend(self, size);
     pthread_mutex_unlock(&self->mutex);
     return ok;
 }
 
-void gi_credit_charge(gi_credit_t *self, size_t size)
-{
+void gi_credit_charge(gi_credit_t *self, size_t size) {
     pthread_mutex_lock(&self->mutex);
     if (self->bytes != GI_CREDIT_FREE)
         self->bytes -= (int64_t)size;
     pthread_mutex_unlock(&self->mutex);
 }
 
-gate_err_t gi_credit_take(gi_credit_t *self, size_t size)
-{
+gate_err_t gi_credit_take(gi_credit_t *self, size_t size) {
     pthread_mutex_lock(&self->mutex);
     bool ok = false;
     while (!self->cancelled && !(ok = s_spend(self, size)))

@@ -36,7 +36,7 @@ enum {
     S_CLAIMED = 64     /* somebody writes the result */
 };
 
-typedef enum s_raw { S_NOT_RAW, S_REPLY, S_PACKED } s_raw_t;
+typedef enum s_raw { S_NOT_RAW, S_REPLY, S_PACKED, S_HUGE } s_raw_t;
 
 struct gate_future {
     atomic_uint state; /* bits above; futex word */
@@ -161,6 +161,11 @@ bool gi_future_forgotten(const gate_future_t *self) {
 /* ---- reading the result -------------------------------------------------- */
 /* After DONE. Turns raw bytes into value or error; the code. */
 static gate_err_t s_read(gate_future_t *self) {
+    static gate_err_t (*const take[])(
+        const void *, size_t, gi_release_fn *, void *, const gate_settings_t *,
+        gate_value_t **) = {[S_REPLY] = gi_rpc_take_reply,
+                            [S_PACKED] = gi_value_take,
+                            [S_HUGE] = gi_value_take_huge};
     s_raw_t raw;
     gate_err_t e;
 
@@ -168,11 +173,8 @@ static gate_err_t s_read(gate_future_t *self) {
     raw = self->raw;
     if (raw != S_NOT_RAW) {
         self->raw = S_NOT_RAW; /* the bytes are taken in every case */
-        e = raw == S_REPLY
-                ? gi_rpc_take_reply(self->data, self->size, self->release,
-                                    self->hint, self->settings, &self->value)
-                : gi_value_take(self->data, self->size, self->release,
-                                self->hint, self->settings, &self->value);
+        e = take[raw](self->data, self->size, self->release, self->hint,
+                      self->settings, &self->value);
         if (e != GATE_OK)
             gi_error_set(&self->error, gate_error());
     }
@@ -339,6 +341,11 @@ void gi_future_complete_packed(gate_future_t *self, const void *data,
                                size_t size, gi_release_fn *release,
                                void *hint) {
     s_complete_raw(self, S_PACKED, data, size, release, hint);
+}
+
+void gi_future_complete_huge(gate_future_t *self, const void *data, size_t size,
+                             gi_release_fn *release, void *hint) {
+    s_complete_raw(self, S_HUGE, data, size, release, hint);
 }
 
 void gi_future_fail(gate_future_t *self, const gate_error_t *story) {

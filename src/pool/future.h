@@ -17,11 +17,12 @@ gate_future_t *gi_future_new(const gate_settings_t *settings,
 /* One that has failed already; never NULL (a static one for no memory). */
 gate_future_t *gi_future_failed(const gate_error_t *story);
 /* What cancel asks for; runs at most once, on the cancelling thread, never
- * after the completion has returned. Must not block. Set before it is shared. */
+ * after the completion has returned. Must not block. Set before it is shared.
+ */
 void gi_future_on_cancel(gate_future_t *self,
                          void (*cancel)(void *ctx, gate_future_t *f),
                          void *ctx);
-/* The three completions; each drops the completer's reference. */
+/* The completions; each drops the completer's reference. */
 void gi_future_complete(gate_future_t *self, gate_value_t *value); /* takes */
 /* Takes a single reply's bytes (rpc.h); decoded by whoever waits. */
 void gi_future_complete_reply(gate_future_t *self, const void *data,
@@ -29,6 +30,9 @@ void gi_future_complete_reply(gate_future_t *self, const void *data,
 /* The same for one packed value, as a job's result. */
 void gi_future_complete_packed(gate_future_t *self, const void *data,
                                size_t size, gi_release_fn *release, void *hint);
+/* The same for a value that came as a huge one (gi_value_take_huge). */
+void gi_future_complete_huge(gate_future_t *self, const void *data, size_t size,
+                             gi_release_fn *release, void *hint);
 void gi_future_fail(gate_future_t *self, const gate_error_t *story);
 /* True when nobody holds the user's reference any more and nothing waits. */
 bool gi_future_forgotten(const gate_future_t *self);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* latch.h -- counts work that somebody else runs, so that its owner can wait for
- * the last of it. Thread: any. */
+/* latch.h -- counts work that somebody else runs, so that its owner can wait
+ * for the last of it. Thread: any. */
 #ifndef GI_LATCH_H
 #define GI_LATCH_H
 

@@ -8,6 +8,7 @@
 
 #include "call.h"
 #include "clock.h"
+#include "huge_feed.h"
 #include "mem.h"
 
 /* A thread's call, and the job it is used for. */
@@ -69,6 +70,14 @@ static const gi_call_ops_t s_call_ops = {
     .cancelled = s_cancelled,
 };
 
+/* Of a job whose caller takes parts of a huge result. */
+static const gi_call_ops_t s_huge_ops = {
+    .yield = s_yield,
+    .generate = s_generate,
+    .cancelled = s_cancelled,
+    .huge = &gi_huge_by_items,
+};
+
 /* ---- a thread's call ----------------------------------------------------- */
 static pthread_key_t s_key;
 static bool s_key_made;
@@ -109,6 +118,7 @@ static void s_lend(s_holder_t *holder, gi_local_job_t *job) {
     gate_call_t *call = &holder->call;
 
     holder->job = job;
+    call->ops = job->sink->huge ? &s_huge_ops : &s_call_ops;
     call->settings = job->pool->settings;
     call->runtime = job->runtime;
     call->args_packed = job->args;

@@ -9,20 +9,16 @@ typedef struct gi_lock {
     pthread_mutex_t mutex;
 } gi_lock_t;
 
-static inline void gi_lock_init(gi_lock_t *self)
-{
+static inline void gi_lock_init(gi_lock_t *self) {
     pthread_mutex_init(&self->mutex, NULL);
 }
-static inline void gi_lock_fini(gi_lock_t *self)
-{
+static inline void gi_lock_fini(gi_lock_t *self) {
     pthread_mutex_destroy(&self->mutex);
 }
-static inline void gi_lock(gi_lock_t *self)
-{
+static inline void gi_lock(gi_lock_t *self) {
     pthread_mutex_lock(&self->mutex);
 }
-static inline void gi_unlock(gi_lock_t *self)
-{
+static inline void gi_unlock(gi_lock_t *self) {
     pthread_mutex_unlock(&self->mutex);
 }
 

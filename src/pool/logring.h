@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* logring.h -- the ring between gate_log() and the log actor: many producers, one
- * consumer, fixed-size cells, never waits; full drops and counts. One for the
- * process. */
+/* logring.h -- the ring between gate_log() and the log actor: many producers,
+ * one consumer, fixed-size cells, never waits; full drops and counts. One for
+ * the process. */
 #ifndef GI_LOGRING_H
 #define GI_LOGRING_H
 

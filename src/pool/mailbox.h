@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* mailbox.h -- an actor's way in: a bounded ring of pointers with many producers
- * and one consumer, and a doorbell.
- * Thread: push and close any; the rest the owner. Blocks: push up to its timeout.
- * Owns: not the items; after close the owner pops what is left. */
+/* mailbox.h -- an actor's way in: a bounded ring of pointers with many
+ * producers and one consumer, and a doorbell. Thread: push and close any; the
+ * rest the owner. Blocks: push up to its timeout. Owns: not the items; after
+ * close the owner pops what is left. */
 #ifndef GI_MAILBOX_H
 #define GI_MAILBOX_H
 

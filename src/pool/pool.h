@@ -17,6 +17,8 @@ typedef struct gi_sink {
      * GATE_EOS after yields; else the error. */
     void (*done)(void *ctx, const void *data, size_t size,
                  const gate_error_t *err);
+    /* Items may be parts of a huge result (huge_feed.h). */
+    bool huge;
 } gi_sink_t;
 
 typedef struct gi_request {
@@ -27,10 +29,10 @@ typedef struct gi_request {
     int64_t deadline_ms;        /* on gi_clock_ms; INT64_MAX = none */
     int attempt;                /* 0 = 1 */
     size_t credit_items, credit_bytes; /* window for yields; 0 = unlimited */
-    void *fn_ctx;               /* gate_call_ctx on threads */
-    gate_runtime_t *runtime;    /* gate_call_runtime on threads */
-    const char *user;           /* gate_call_user; copied */
-    struct gate_queue *const *queues; /* that args refer to (procs.h) */
+    void *fn_ctx;                      /* gate_call_ctx on threads */
+    gate_runtime_t *runtime;           /* gate_call_runtime on threads */
+    const char *user;                  /* gate_call_user; copied */
+    struct gate_queue *const *queues;  /* that args refer to (procs.h) */
     size_t n_queues;
     const gi_sink_t *sink;
     void *ctx;
@@ -40,7 +42,7 @@ typedef struct gi_request {
 typedef uint64_t gi_ticket_t;
 
 typedef struct gi_pool_ops {
-    const char *kind; /* "threads", "processes", "custom" */
+    const char *kind;                   /* "threads", "processes", "custom" */
     void (*destroy)(gate_pool_t *self); /* waits; frees impl */
     gate_err_t (*drain)(gate_pool_t *self, int64_t timeout_ms);
     gate_err_t (*resize)(gate_pool_t *self, int workers);

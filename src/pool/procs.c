@@ -20,12 +20,10 @@
 #define SPIN_NS 12000
 #define WORKERS_MAX 1024
 
-static gi_procs_t *s_of(gate_pool_t *pool)
-{
-    return pool->impl;
-}
+static gi_procs_t *s_of(gate_pool_t *pool) { return pool->impl; }
 
-/* ---- jobs ----------------------------------------------------------------- */
+/* ---- jobs -----------------------------------------------------------------
+ */
 
 /* Who must be woken for it. */
 typedef struct s_wake {
@@ -33,8 +31,7 @@ typedef struct s_wake {
     bool dispatcher;
 } s_wake_t;
 
-static s_wake_t s_place(gi_procs_t *p, gi_pjob_t *job)
-{
+static s_wake_t s_place(gi_procs_t *p, gi_pjob_t *job) {
     s_wake_t wake = {NULL, false};
     bool direct = job->size <= DIRECT_MAX && !gi_pjob_next(p);
     gi_slot_t *slot = direct ? gi_send_pick(p) : NULL;
@@ -51,8 +48,7 @@ static s_wake_t s_place(gi_procs_t *p, gi_pjob_t *job)
 }
 
 static gate_err_t s_submit(gate_pool_t *self, const gi_request_t *request,
-                           gi_ticket_t *ticket)
-{
+                           gi_ticket_t *ticket) {
     gi_procs_t *p = s_of(self);
     gi_pjob_t *job;
     gate_err_t e = gi_pjob_new(p, request, &job);
@@ -64,14 +60,13 @@ static gate_err_t s_submit(gate_pool_t *self, const gi_request_t *request,
     s_wake_t wake = s_place(p, job);
     pthread_mutex_unlock(&p->lock);
     if (wake.slot)
-        gi_shm_wake(&wake.slot->shm);
+        gi_shm_wake(&wake.slot->shm, GI_SLEEP_WORK);
     if (wake.dispatcher)
         gi_doorbell_ring(&p->bell);
     return GATE_OK;
 }
 
-static void s_cancel_sent(gi_procs_t *p, gi_pjob_t *job)
-{
+static void s_cancel_sent(gi_procs_t *p, gi_pjob_t *job) {
     gi_slot_t *slot = job->slot;
     if (gi_send_revoke(slot, job)) {
         gi_pjob_fail(p, job, GATE_CANCELLED, "cancelled");
@@ -80,15 +75,14 @@ static void s_cancel_sent(gi_procs_t *p, gi_pjob_t *job)
     }
     int64_t kill_ms = gi_clock_ms() + p->options.grace_ms;
     atomic_store(&gi_shm_request(&slot->shm, job->seq)->cancel, 1);
-    gi_shm_wake(&slot->shm);
+    gi_shm_wake(&slot->shm, GI_SLEEP_CREDIT);
     if (kill_ms < job->kill_ms) {
         job->kill_ms = kill_ms;
         job->kill_code = GATE_CANCELLED;
     }
 }
 
-static void s_cancel(gate_pool_t *self, gi_ticket_t ticket)
-{
+static void s_cancel(gate_pool_t *self, gi_ticket_t ticket) {
     gi_procs_t *p = s_of(self);
     pthread_mutex_lock(&p->lock);
     gi_pjob_t *job = gi_pjob_find(p, ticket);
@@ -109,8 +103,7 @@ static void s_cancel(gate_pool_t *self, gi_ticket_t ticket)
 }
 
 static void s_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
-                     size_t bytes)
-{
+                     size_t bytes) {
     gi_procs_t *p = s_of(self);
     pthread_mutex_lock(&p->lock);
     gi_pjob_t *job = gi_pjob_find(p, ticket);
@@ -125,15 +118,15 @@ static void s_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
             atomic_store(&c->items, job->credit_items);
         if (job->credit_bytes)
             atomic_store(&c->bytes, job->credit_bytes);
-        gi_shm_wake(shm);
+        gi_shm_wake(shm, GI_SLEEP_CREDIT);
     }
     pthread_mutex_unlock(&p->lock);
 }
 
-/* ---- the pool ------------------------------------------------------------- */
+/* ---- the pool -------------------------------------------------------------
+ */
 
-static gate_err_t s_drain(gate_pool_t *self, int64_t timeout_ms)
-{
+static gate_err_t s_drain(gate_pool_t *self, int64_t timeout_ms) {
     gi_procs_t *p = s_of(self);
     int64_t deadline = gi_wait_deadline(timeout_ms);
     pthread_mutex_lock(&p->lock);
@@ -144,13 +137,14 @@ static gate_err_t s_drain(gate_pool_t *self, int64_t timeout_ms)
     size_t left = p->n_jobs;
     pthread_mutex_unlock(&p->lock);
     if (left)
-        return gi_err(GATE_TIMEOUT, "%zu jobs of the process pool %s are "
-                                    "still under way", left, p->name);
+        return gi_err(GATE_TIMEOUT,
+                      "%zu jobs of the process pool %s are "
+                      "still under way",
+                      left, p->name);
     return GATE_OK;
 }
 
-static gate_err_t s_add_slot(gi_procs_t *p)
-{
+static gate_err_t s_add_slot(gi_procs_t *p) {
     gi_slot_t *slot;
     int index = p->n_slots;
     gate_err_t e = gi_slot_new(p, &slot);
@@ -169,8 +163,7 @@ static gate_err_t s_add_slot(gi_procs_t *p)
     return GATE_OK;
 }
 
-static gate_err_t s_resize(gate_pool_t *self, int workers)
-{
+static gate_err_t s_resize(gate_pool_t *self, int workers) {
     gi_procs_t *p = s_of(self);
     gate_err_t e = GATE_OK;
     if (workers < 1 || workers > WORKERS_MAX)
@@ -190,14 +183,15 @@ static gate_err_t s_resize(gate_pool_t *self, int workers)
     return e;
 }
 
-static const char *const s_reasons[] = {
-#define GI_X(code, name) name,
-    GI_REASONS(GI_X)
-#undef GI_X
-};
+static const char *const s_reasons[GI_R_COUNT] = {
+    [GI_R_CRASH] = "crash",     [GI_R_EXIT] = "exit",
+    [GI_R_LIMIT] = "limit",     [GI_R_CANCEL] = "cancel",
+    [GI_R_CORRUPT] = "corrupt", [GI_R_JOBS] = "jobs",
+    [GI_R_AGE] = "age",         [GI_R_RSS] = "rss",
+    [GI_R_RESIZE] = "resize",   [GI_R_SPAWN] = "spawn",
+    [GI_R_ZYGOTE] = "zygote"};
 
-static int64_t s_oldest_ms(gi_procs_t *p)
-{
+static int64_t s_oldest_ms(gi_procs_t *p) {
     int64_t oldest = INT64_MAX;
     for (int i = 0; i < 2; i++)
         if (p->queue[i].first && p->queue[i].first->queued_ms < oldest)
@@ -205,8 +199,7 @@ static int64_t s_oldest_ms(gi_procs_t *p)
     return oldest == INT64_MAX ? 0 : gi_clock_ms() - oldest;
 }
 
-static gate_value_t *s_stats(gate_pool_t *self)
-{
+static gate_value_t *s_stats(gate_pool_t *self) {
     gi_procs_t *p = s_of(self);
     gate_arg_t restarts[GI_R_COUNT];
     size_t n = 0;
@@ -240,10 +233,10 @@ static gate_value_t *s_stats(gate_pool_t *self)
         gate_map_(entries, sizeof entries / sizeof entries[0]));
 }
 
-/* ---- life ----------------------------------------------------------------- */
+/* ---- life -----------------------------------------------------------------
+ */
 
-static void s_free(gi_procs_t *p)
-{
+static void s_free(gi_procs_t *p) {
     for (int i = 0; i < p->n_slots; i++)
         gi_slot_free(p->slots[i]);
     gi_mem_free(p->slots);
@@ -262,8 +255,7 @@ static void s_free(gi_procs_t *p)
     gi_mem_free(p);
 }
 
-static void s_stop(gi_procs_t *p)
-{
+static void s_stop(gi_procs_t *p) {
     pthread_mutex_lock(&p->lock);
     p->closed = p->stopping = true;
     pthread_mutex_unlock(&p->lock);
@@ -271,8 +263,7 @@ static void s_stop(gi_procs_t *p)
     pthread_join(p->thread, NULL);
 }
 
-static void s_destroy(gate_pool_t *self)
-{
+static void s_destroy(gate_pool_t *self) {
     gi_procs_t *p = s_of(self);
     if (s_drain(self, -1))
         return; /* cannot be: it waits for ever */
@@ -289,15 +280,13 @@ static const gi_pool_ops_t s_ops = {.kind = "processes",
                                     .cancel = s_cancel,
                                     .credit = s_credit};
 
-static int s_cores(void)
-{
+static int s_cores(void) {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
 /* "0-3,6"; false for anything else. */
-static bool s_cpus(const char *text, cpu_set_t *out)
-{
+static bool s_cpus(const char *text, cpu_set_t *out) {
     CPU_ZERO(out);
     for (const char *p = text; *p;) {
         char *end;
@@ -319,8 +308,7 @@ static bool s_cpus(const char *text, cpu_set_t *out)
     return CPU_COUNT(out) > 0;
 }
 
-static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options)
-{
+static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options) {
     static const gate_pool_options_t none;
     const gate_settings_t *s = p->settings;
     gate_pool_options_t *o = &p->options;
@@ -345,8 +333,7 @@ static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options)
 }
 
 static gate_err_t s_code(gi_worker_config_t *c, const gate_hooks_t *hooks,
-                         void *(*init)(void))
-{
+                         void *(*init)(void)) {
     static const char *const names[] = {"prepare_pack", "object_hook",
                                         "pairs_hook", "list_hook"};
     uintptr_t fns[5];
@@ -364,8 +351,7 @@ static gate_err_t s_code(gi_worker_config_t *c, const gate_hooks_t *hooks,
     return gi_fn_refer(fns[4], "the pool's init", &c->init);
 }
 
-static gate_err_t s_config(gi_procs_t *p)
-{
+static gate_err_t s_config(gi_procs_t *p) {
     const gate_settings_t *s = p->settings;
     const gate_pool_options_t *o = &p->options;
     gi_worker_config_t *c = &p->config;
@@ -388,14 +374,15 @@ static gate_err_t s_config(gi_procs_t *p)
     if (o->cpus) {
         c->has_cpus = true;
         if (!s_cpus(o->cpus, &c->cpus))
-            return gi_err(GATE_BADARG, "cpus is \"%s\": a list like 0-3,6 is "
-                                       "wanted", o->cpus);
+            return gi_err(GATE_BADARG,
+                          "cpus is \"%s\": a list like 0-3,6 is "
+                          "wanted",
+                          o->cpus);
     }
     return s_code(c, &s->hooks, p->options.init);
 }
 
-static gate_err_t s_thread(gi_procs_t *p)
-{
+static gate_err_t s_thread(gi_procs_t *p) {
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -405,8 +392,7 @@ static gate_err_t s_thread(gi_procs_t *p)
     return rc ? gi_err_errno("the process pool's thread") : GATE_OK;
 }
 
-static gate_err_t s_open(gi_procs_t *p)
-{
+static gate_err_t s_open(gi_procs_t *p) {
     gate_err_t e = gi_zygote_start(p->settings->process_late_fork);
     if (!e)
         e = gi_zygote_attach(&p->channel);
@@ -416,11 +402,11 @@ static gate_err_t s_open(gi_procs_t *p)
         return e;
     p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     p->slots = gi_mem_calloc(WORKERS_MAX, sizeof *p->slots);
-    p->deaths = gi_mem_calloc((size_t)p->options.restart_max, sizeof *p->deaths);
+    p->deaths =
+        gi_mem_calloc((size_t)p->options.restart_max, sizeof *p->deaths);
     if (!p->slots || !p->deaths)
         return gi_err(GATE_NOMEM, "no memory for a process pool");
-    if (p->epoll_fd < 0 ||
-        !gi_dispatch_watch(p, p->bell.fd, GI_EP_BELL, 0) ||
+    if (p->epoll_fd < 0 || !gi_dispatch_watch(p, p->bell.fd, GI_EP_BELL, 0) ||
         !gi_dispatch_watch(p, p->channel, GI_EP_CHANNEL, 0))
         return gi_err_errno("epoll for a process pool");
     e = s_config(p);
@@ -431,8 +417,7 @@ static gate_err_t s_open(gi_procs_t *p)
 }
 
 gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
-                           const gate_pool_options_t *options)
-{
+                           const gate_pool_options_t *options) {
     gi_procs_t *p = gi_mem_calloc(1, sizeof *p);
     if (!p) {
         gi_err(GATE_NOMEM, "no memory for a process pool");

@@ -26,7 +26,12 @@
 #define GI_KILLS_MAX 3 /* a job that killed so many workers is quarantined */
 #define GI_JOB_INLINE 160
 
-typedef enum gi_job_state { GI_J_FREE, GI_J_QUEUED, GI_J_SENT, GI_J_ENDED } gi_job_state_t;
+typedef enum gi_job_state {
+    GI_J_FREE,
+    GI_J_QUEUED,
+    GI_J_SENT,
+    GI_J_ENDED
+} gi_job_state_t;
 
 struct gi_slot;
 typedef struct gi_pjob {
@@ -47,11 +52,11 @@ typedef struct gi_pjob {
     gate_job_options_t options;
     int64_t deadline_ms, queued_ms;
     int attempt, kills;
-    bool streamed;           /* items were given: it cannot run again */
-    bool soft_passed;        /* the flag is set */
+    bool streamed;    /* items were given: it cannot run again */
+    bool soft_passed; /* the flag is set */
     bool cancel_asked;
-    int64_t kill_ms;         /* when it is killed; INT64_MAX = not */
-    gate_err_t kill_code;    /* how it ends then */
+    int64_t kill_ms;                   /* when it is killed; INT64_MAX = not */
+    gate_err_t kill_code;              /* how it ends then */
     size_t credit_items, credit_bytes; /* granted in all; 0 = unlimited */
     size_t items, bytes;               /* given */
     gate_queue_t *queues[GI_WORKER_FDS - 1];
@@ -69,15 +74,19 @@ typedef enum gi_slot_state {
     GI_S_WAITING /* until retry_ms */
 } gi_slot_state_t;
 
-/* Why a worker ended: names in the statistics. */
-#define GI_REASONS(X) \
-    X(CRASH, "crash") X(EXIT, "exit") X(LIMIT, "limit") X(CANCEL, "cancel") \
-    X(CORRUPT, "corrupt") X(JOBS, "jobs") X(AGE, "age") X(RSS, "rss") \
-    X(RESIZE, "resize") X(SPAWN, "spawn") X(ZYGOTE, "zygote")
+/* Why a worker ended; s_reasons in procs.c has their names. */
 typedef enum gi_reason {
-#define GI_X(code, name) GI_R_##code,
-    GI_REASONS(GI_X)
-#undef GI_X
+    GI_R_CRASH,
+    GI_R_EXIT,
+    GI_R_LIMIT,
+    GI_R_CANCEL,
+    GI_R_CORRUPT,
+    GI_R_JOBS,
+    GI_R_AGE,
+    GI_R_RSS,
+    GI_R_RESIZE,
+    GI_R_SPAWN,
+    GI_R_ZYGOTE,
     GI_R_COUNT,
     GI_R_NONE = GI_R_COUNT
 } gi_reason_t;
@@ -87,22 +96,22 @@ typedef struct gi_slot {
     int index;
     uint64_t generation; /* of its process */
     gi_slot_state_t state;
-    bool wanted;   /* false: to be let go by a resize */
-    bool quitting; /* gets no more jobs, leaves when it has none */
-    bool doomed;   /* its job was ended, SIGKILL sent */
-    bool stuck;    /* did not take what it was given; others go first */
+    bool wanted;        /* false: to be let go by a resize */
+    bool quitting;      /* gets no more jobs, leaves when it has none */
+    bool doomed;        /* its job was ended, SIGKILL sent */
+    bool stuck;         /* did not take what it was given; others go first */
     gi_reason_t reason; /* of an end that we caused */
     gi_shm_t shm;
     gi_rsp_reader_t reader; /* the dispatcher's */
     int bell_fd, pidfd, out_fd, ctl_fd;
     pid_t pid;
-    int status;       /* as wait() gives it, -1 = not known */
+    int status; /* as wait() gives it, -1 = not known */
     int64_t dying_ms, retry_ms, spawned_ms, rss_ms, quit_ms;
     uint64_t n_done, rss_done; /* jobs of this process; when rss was read */
     /* requests: cells [front, tail) may hold jobs, [head, tail) are in use */
     uint32_t head, front, tail;
     int in_flight;
-    gi_pjob_t **jobs;  /* by cell; NULL = ended or revoked */
+    gi_pjob_t **jobs;   /* by cell; NULL = ended or revoked */
     uint64_t *lane_end; /* by cell */
     uint64_t lane_tail, lane_free;
     int64_t front_ns; /* since when the front job is at the front */
@@ -132,23 +141,23 @@ typedef struct gi_procs {
     int epoll_fd, channel;
 
     pthread_mutex_t resizing; /* one at a time; before lock */
-    pthread_mutex_t lock; /* over the rest */
-    pthread_cond_t idle;  /* n_jobs became 0 */
-    gi_slot_t **slots;    /* never freed before the pool */
-    atomic_int n_slots; /* made; only grows */
-    int workers;        /* wanted */
-    gi_jobq_t queue[2];   /* by priority: high, normal */
-    gi_jobq_t ended;      /* wait for the dispatcher to tell their sinks */
+    pthread_mutex_t lock;     /* over the rest */
+    pthread_cond_t idle;      /* n_jobs became 0 */
+    gi_slot_t **slots;        /* never freed before the pool */
+    atomic_int n_slots;       /* made; only grows */
+    int workers;              /* wanted */
+    gi_jobq_t queue[2];       /* by priority: high, normal */
+    gi_jobq_t ended;          /* wait for the dispatcher to tell their sinks */
     gi_pjob_t *free;
     gi_pjob_t **jobs; /* all there ever were, by index */
     size_t n_all, room_all;
-    size_t n_jobs; /* not FREE */
-    size_t n_deadlines; /* queued jobs that have one */
+    size_t n_jobs;        /* not FREE */
+    size_t n_deadlines;   /* queued jobs that have one */
     int64_t deadlines_ms; /* when they were looked at */
     gi_fn_known_t known[64];
     uint64_t next_id, next_generation;
-    int64_t run_ns;  /* a job's usual time, smoothed */
-    int64_t tick_ms; /* how long the dispatcher sleeps at most; 0 = awake */
+    int64_t run_ns;    /* a job's usual time, smoothed */
+    int64_t tick_ms;   /* how long the dispatcher sleeps at most; 0 = awake */
     int64_t active_ns; /* when it last had something to do */
     bool closed, stopping, lost; /* lost: the zygote is gone */
     bool degraded;
@@ -158,7 +167,8 @@ typedef struct gi_procs {
     uint64_t done, failed, worker_lost, cancelled, restarts[GI_R_COUNT];
 } gi_procs_t;
 
-/* ---- procs_job.c: jobs; lock held unless said otherwise ------------------- */
+/* ---- procs_job.c: jobs; lock held unless said otherwise -------------------
+ */
 /* Copies the request; no lock. */
 gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r,
                        gi_pjob_t **out) GATE_MUST;
@@ -173,7 +183,8 @@ void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,
 void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job); /* its sink has been told */
 void gi_pjob_fini_all(gi_procs_t *p);
 
-/* ---- procs_send.c: jobs into rings and back; lock held -------------------- */
+/* ---- procs_send.c: jobs into rings and back; lock held --------------------
+ */
 /* The best slot with room; NULL: none. */
 gi_slot_t *gi_send_pick(gi_procs_t *p);
 /* False: no room. Publishes; wake the slot afterwards. */
@@ -192,12 +203,13 @@ void gi_send_steal(gi_procs_t *p, int64_t now_ns);
 /* False: its worker has not claimed it. */
 bool gi_send_begun(const gi_slot_t *slot, const gi_pjob_t *job);
 
-/* ---- procs_slot.c: processes; dispatcher ---------------------------------- */
+/* ---- procs_slot.c: processes; dispatcher ----------------------------------
+ */
 gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out) GATE_MUST;
 void gi_slot_free(gi_slot_t *slot);
-void gi_slot_spawn(gi_slot_t *slot);                    /* lock held */
+void gi_slot_spawn(gi_slot_t *slot);                       /* lock held */
 void gi_slot_spawned(gi_slot_t *slot, int pid, int pidfd); /* lock held */
-void gi_slot_failed(gi_slot_t *slot, int error);        /* lock held */
+void gi_slot_failed(gi_slot_t *slot, int error);           /* lock held */
 /* Kills the process for a reason; lock held. */
 void gi_slot_kill(gi_slot_t *slot, gi_reason_t reason);
 /* The process is dead and its responses are read: ends or requeues its jobs,
@@ -208,11 +220,13 @@ void gi_slot_quit(gi_slot_t *slot, gi_reason_t reason);
 /* Lines that it wrote to stdout and stderr, to the log; no lock. */
 void gi_slot_output(gi_slot_t *slot, bool last);
 
-/* ---- procs_limits.c: time and size; dispatcher, lock held ----------------- */
+/* ---- procs_limits.c: time and size; dispatcher, lock held -----------------
+ */
 /* Looks at soft and hard limits, cancels, ages; returns when to look again. */
 int64_t gi_limits_check(gi_procs_t *p, int64_t now_ms);
 
-/* ---- procs_dispatch.c ------------------------------------------------------ */
+/* ---- procs_dispatch.c ------------------------------------------------------
+ */
 void *gi_dispatch_main(void *pool);
 /* epoll data of a slot's descriptors. */
 enum { GI_EP_BELL, GI_EP_CHANNEL, GI_EP_PIDFD, GI_EP_OUT, GI_EP_SLOTBELL };

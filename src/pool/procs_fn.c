@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* procs_fn.c -- the snapshot is a list of (base, range, path) of every loaded
- * object. It is written once, before the fork, and read only afterwards. An
- * object that was closed since and another one loaded in its place differ in
- * path, which is compared. */
+ * object, written right before the fork: once, or again when a lost zygote is
+ * replaced, hence the lock. An object that was closed since and another one
+ * loaded in its place differ in path, which is compared. */
 #include "procs_fn.h"
 #include <dlfcn.h>
 #include <link.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include "err.h"
@@ -17,11 +18,11 @@ typedef struct s_object {
     char *path;                /* "" = the program itself */
 } s_object_t;
 
+static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER; /* over these */
 static s_object_t *s_objects;
 static size_t s_n_objects;
 
-static void s_range(const struct dl_phdr_info *info, s_object_t *out)
-{
+static void s_range(const struct dl_phdr_info *info, s_object_t *out) {
     out->base = info->dlpi_addr;
     out->low = UINTPTR_MAX;
     out->high = 0;
@@ -37,8 +38,7 @@ static void s_range(const struct dl_phdr_info *info, s_object_t *out)
     }
 }
 
-static int s_note(struct dl_phdr_info *info, size_t size, void *ctx)
-{
+static int s_note(struct dl_phdr_info *info, size_t size, void *ctx) {
     (void)size;
     gate_err_t *e = ctx;
     s_object_t *grown =
@@ -55,13 +55,14 @@ static int s_note(struct dl_phdr_info *info, size_t size, void *ctx)
     return 0;
 }
 
-gate_err_t gi_fn_snapshot(void)
-{
+gate_err_t gi_fn_snapshot(void) {
     gate_err_t e = GATE_OK;
+    pthread_mutex_lock(&s_lock);
     for (size_t i = 0; i < s_n_objects; i++)
         gi_mem_free(s_objects[i].path);
     s_n_objects = 0;
     dl_iterate_phdr(s_note, &e);
+    pthread_mutex_unlock(&s_lock);
     return e ? gi_err(e, "no memory for the list of loaded objects") : GATE_OK;
 }
 
@@ -72,8 +73,7 @@ typedef struct s_search {
     bool known;
 } s_search_t;
 
-static int s_look(struct dl_phdr_info *info, size_t size, void *ctx)
-{
+static int s_look(struct dl_phdr_info *info, size_t size, void *ctx) {
     (void)size;
     s_search_t *s = ctx;
     s_range(info, &s->found);
@@ -84,18 +84,18 @@ static int s_look(struct dl_phdr_info *info, size_t size, void *ctx)
     return 1;
 }
 
-static bool s_in_snapshot(const s_search_t *s)
-{
-    for (size_t i = 0; i < s_n_objects; i++)
-        if (s_objects[i].base == s->found.base &&
-            s_objects[i].low == s->found.low &&
-            strcmp(s_objects[i].path, s->path) == 0)
-            return true;
-    return false;
+static bool s_in_snapshot(const s_search_t *s) {
+    bool found = false;
+    pthread_mutex_lock(&s_lock);
+    for (size_t i = 0; i < s_n_objects && !found; i++)
+        found = s_objects[i].base == s->found.base &&
+                s_objects[i].low == s->found.low &&
+                strcmp(s_objects[i].path, s->path) == 0;
+    pthread_mutex_unlock(&s_lock);
+    return found;
 }
 
-gate_err_t gi_fn_refer(uintptr_t fn, const char *what, gi_fn_ref_t *out)
-{
+gate_err_t gi_fn_refer(uintptr_t fn, const char *what, gi_fn_ref_t *out) {
     s_search_t s = {.fn = fn};
     memset(out, 0, sizeof *out);
     if (!fn)
@@ -121,7 +121,8 @@ gate_err_t gi_fn_refer(uintptr_t fn, const char *what, gi_fn_ref_t *out)
     return GATE_OK;
 }
 
-/* ---- in the worker -------------------------------------------------------- */
+/* ---- in the worker --------------------------------------------------------
+ */
 
 typedef struct s_loaded {
     char *path;
@@ -129,8 +130,7 @@ typedef struct s_loaded {
     struct s_loaded *next;
 } s_loaded_t;
 
-static s_loaded_t *s_load(const char *path)
-{
+static s_loaded_t *s_load(const char *path) {
     struct link_map *map;
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
@@ -149,8 +149,7 @@ static s_loaded_t *s_load(const char *path)
     return self;
 }
 
-gate_err_t gi_fn_resolve(const char *object, uint64_t at, uintptr_t *out)
-{
+gate_err_t gi_fn_resolve(const char *object, uint64_t at, uintptr_t *out) {
     static s_loaded_t *loaded; /* a worker has one thread of ours */
     uintptr_t base = 0;
     if (object[0]) {

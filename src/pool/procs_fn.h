@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* procs_fn.h -- functions across processes. What was mapped when the zygote was
- * forked lies at the same address in every worker; what was loaded later goes as
- * object and offset, and the worker loads it; anything else is refused by name.
- * Thread: any. */
+ * forked lies at the same address in every worker; what was loaded later goes
+ * as object and offset, and the worker loads it; anything else is refused by
+ * name. Thread: any. */
 #ifndef GI_PROCS_FN_H
 #define GI_PROCS_FN_H
 

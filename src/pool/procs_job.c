@@ -9,13 +9,11 @@
 #include "procs_core.h"
 #include "queue.h"
 
-gi_ticket_t gi_pjob_ticket(const gi_pjob_t *job)
-{
+gi_ticket_t gi_pjob_ticket(const gi_pjob_t *job) {
     return (uint64_t)job->generation << 32 | (job->index + 1u);
 }
 
-gi_pjob_t *gi_pjob_find(gi_procs_t *p, gi_ticket_t ticket)
-{
+gi_pjob_t *gi_pjob_find(gi_procs_t *p, gi_ticket_t ticket) {
     uint32_t index = (uint32_t)ticket - 1u;
     if (ticket == 0 || index >= p->n_all)
         return NULL;
@@ -24,10 +22,10 @@ gi_pjob_t *gi_pjob_find(gi_procs_t *p, gi_ticket_t ticket)
     return live && gi_pjob_ticket(job) == ticket ? job : NULL;
 }
 
-/* ---- memory --------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------
+ */
 
-static bool s_grow(gi_procs_t *p)
-{
+static bool s_grow(gi_procs_t *p) {
     if (p->n_all < p->room_all)
         return true;
     size_t room = p->room_all ? 2 * p->room_all : 256;
@@ -39,8 +37,7 @@ static bool s_grow(gi_procs_t *p)
     return true;
 }
 
-static gi_pjob_t *s_alloc(gi_procs_t *p)
-{
+static gi_pjob_t *s_alloc(gi_procs_t *p) {
     gi_pjob_t *job = p->free;
     if (job) {
         p->free = job->next;
@@ -57,8 +54,7 @@ static gi_pjob_t *s_alloc(gi_procs_t *p)
     return job;
 }
 
-void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job)
-{
+void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job) {
     if (job->data != job->small)
         gi_mem_free(job->data);
     job->data = job->small;
@@ -75,24 +71,23 @@ void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job)
         pthread_cond_broadcast(&p->idle);
 }
 
-void gi_pjob_fini_all(gi_procs_t *p)
-{
+void gi_pjob_fini_all(gi_procs_t *p) {
     for (size_t i = 0; i < p->n_all; i++)
         gi_mem_free(p->jobs[i]);
     gi_mem_free(p->jobs);
 }
 
-/* ---- from a request ------------------------------------------------------- */
+/* ---- from a request -------------------------------------------------------
+ */
 
 /* The function as workers know it; lock held, for the cache. */
-static gate_err_t s_refer(gi_procs_t *p, const gi_request_t *r,
-                          uintptr_t fn, gi_fn_known_t *out)
-{
+static gate_err_t s_refer(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
+                          gi_fn_known_t *out) {
     gi_fn_known_t *known = &p->known[(fn >> 4) % 64];
     if (known->fn != fn) {
         gi_fn_ref_t ref;
-        gate_err_t e = gi_fn_refer(fn, r->name ? r->name : "the function",
-                                   &ref);
+        gate_err_t e =
+            gi_fn_refer(fn, r->name ? r->name : "the function", &ref);
         if (e)
             return e;
         gi_fn_ref_t *kept = NULL;
@@ -109,21 +104,18 @@ static gate_err_t s_refer(gi_procs_t *p, const gi_request_t *r,
     return GATE_OK;
 }
 
-static unsigned char *s_put(unsigned char *to, const void *data, size_t size)
-{
+static unsigned char *s_put(unsigned char *to, const void *data, size_t size) {
     if (size)
         memcpy(to, data, size);
     return to + size;
 }
 
-static size_t s_string_size(const char *s)
-{
+static size_t s_string_size(const char *s) {
     return s && *s ? strlen(s) + 1 : 0;
 }
 
 static gate_err_t s_lengths(gi_pjob_t *job, const gi_request_t *r,
-                            const gi_fn_ref_t *ref)
-{
+                            const gi_fn_ref_t *ref) {
     size_t name = s_string_size(r->name), user = s_string_size(r->user);
     size_t object = ref ? s_string_size(ref->object) : 0;
     if (name > UINT16_MAX || user > UINT16_MAX || r->args.size > UINT32_MAX ||
@@ -141,8 +133,7 @@ static gate_err_t s_lengths(gi_pjob_t *job, const gi_request_t *r,
 }
 
 static gate_err_t s_payload(gi_pjob_t *job, const gi_request_t *r,
-                            const gi_fn_ref_t *ref)
-{
+                            const gi_fn_ref_t *ref) {
     gate_err_t e = s_lengths(job, r, ref);
     if (e)
         return e;
@@ -163,10 +154,10 @@ static gate_err_t s_payload(gi_pjob_t *job, const gi_request_t *r,
     return GATE_OK;
 }
 
-static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r)
-{
-    snprintf(job->name, sizeof job->name, "%s",
-             r->name && *r->name ? r->name : "job");
+static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r) {
+    const char *name = r->name && *r->name ? r->name : "job";
+    memcpy(job->name, name, strnlen(name, sizeof job->name - 1) + 1);
+    job->name[sizeof job->name - 1] = 0;
     job->options = r->options;
     if (!job->options.soft_ms)
         job->options.soft_ms = p->options.soft_ms;
@@ -192,18 +183,20 @@ static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r)
 }
 
 /* Admission, then a job that is nobody's yet. */
-static gate_err_t s_admit(gi_procs_t *p, const gi_request_t *r,
-                          uintptr_t fn, gi_pjob_t **out, gi_fn_known_t *known)
-{
+static gate_err_t s_admit(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
+                          gi_pjob_t **out, gi_fn_known_t *known) {
     if (p->closed)
         return gi_err(GATE_CLOSED, "the process pool %s is closed", p->name);
     if (p->lost)
-        return gi_err(GATE_CLOSED, "the process pool %s has lost its zygote: "
-                                   "no worker can be started", p->name);
+        return gi_err(GATE_CLOSED,
+                      "the process pool %s has lost its zygote: "
+                      "no worker can be started",
+                      p->name);
     if (p->queue[0].n + p->queue[1].n >= (size_t)p->options.queue_max)
-        return gi_err(GATE_BUSY, "the process pool %s has %d jobs waiting, "
-                                 "its queue_max", p->name,
-                      p->options.queue_max);
+        return gi_err(GATE_BUSY,
+                      "the process pool %s has %d jobs waiting, "
+                      "its queue_max",
+                      p->name, p->options.queue_max);
     gate_err_t e = s_refer(p, r, fn, known);
     if (e)
         return e;
@@ -215,8 +208,7 @@ static gate_err_t s_admit(gi_procs_t *p, const gi_request_t *r,
     return GATE_OK;
 }
 
-gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out)
-{
+gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out) {
     gi_fn_known_t known = {0};
     gi_pjob_t *job = NULL;
     uintptr_t fn;
@@ -246,10 +238,10 @@ gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out)
     return GATE_OK;
 }
 
-/* ---- queues --------------------------------------------------------------- */
+/* ---- queues ---------------------------------------------------------------
+ */
 
-static void s_append(gi_jobq_t *q, gi_pjob_t *job)
-{
+static void s_append(gi_jobq_t *q, gi_pjob_t *job) {
     job->next = NULL;
     job->prev = q->last;
     *(q->last ? &q->last->next : &q->first) = job;
@@ -257,8 +249,7 @@ static void s_append(gi_jobq_t *q, gi_pjob_t *job)
     q->n++;
 }
 
-static void s_prepend(gi_jobq_t *q, gi_pjob_t *job)
-{
+static void s_prepend(gi_jobq_t *q, gi_pjob_t *job) {
     job->prev = NULL;
     job->next = q->first;
     *(q->first ? &q->first->prev : &q->last) = job;
@@ -266,21 +257,18 @@ static void s_prepend(gi_jobq_t *q, gi_pjob_t *job)
     q->n++;
 }
 
-static void s_remove(gi_jobq_t *q, gi_pjob_t *job)
-{
+static void s_remove(gi_jobq_t *q, gi_pjob_t *job) {
     *(job->prev ? &job->prev->next : &q->first) = job->next;
     *(job->next ? &job->next->prev : &q->last) = job->prev;
     job->next = job->prev = NULL;
     q->n--;
 }
 
-static gi_jobq_t *s_queue_of(gi_procs_t *p, const gi_pjob_t *job)
-{
+static gi_jobq_t *s_queue_of(gi_procs_t *p, const gi_pjob_t *job) {
     return &p->queue[job->options.priority == GATE_HIGH ? 0 : 1];
 }
 
-void gi_pjob_queue(gi_procs_t *p, gi_pjob_t *job, bool first)
-{
+void gi_pjob_queue(gi_procs_t *p, gi_pjob_t *job, bool first) {
     job->state = GI_J_QUEUED;
     job->slot = NULL;
     if (!first)
@@ -289,20 +277,17 @@ void gi_pjob_queue(gi_procs_t *p, gi_pjob_t *job, bool first)
     p->n_deadlines += job->deadline_ms != INT64_MAX;
 }
 
-gi_pjob_t *gi_pjob_next(gi_procs_t *p)
-{
+gi_pjob_t *gi_pjob_next(gi_procs_t *p) {
     return p->queue[0].first ? p->queue[0].first : p->queue[1].first;
 }
 
-void gi_pjob_unqueue(gi_procs_t *p, gi_pjob_t *job)
-{
+void gi_pjob_unqueue(gi_procs_t *p, gi_pjob_t *job) {
     s_remove(s_queue_of(p, job), job);
     p->n_deadlines -= job->deadline_ms != INT64_MAX;
 }
 
 void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,
-                  const char *fmt, ...)
-{
+                  const char *fmt, ...) {
     char text[512];
     va_list ap;
     va_start(ap, fmt);

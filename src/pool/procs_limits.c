@@ -9,21 +9,20 @@
 #include "clock.h"
 #include "procs_core.h"
 
-#define ANSWER_MS 10000  /* from "done" to the answer of a slow copier */
-#define LEAVE_MS 2000    /* from the wish to quit to SIGKILL */
+#define ANSWER_MS 10000 /* from "done" to the answer of a slow copier */
+#define LEAVE_MS 2000   /* from the wish to quit to SIGKILL */
 #define RSS_MS 500
 #define DEADLINES_MS 100
 
-static void s_sooner(int64_t *next, int64_t due)
-{
+static void s_sooner(int64_t *next, int64_t due) {
     if (due < *next)
         *next = due;
 }
 
-/* ---- kills ---------------------------------------------------------------- */
+/* ---- kills ----------------------------------------------------------------
+ */
 
-static void s_doom(gi_slot_t *s, gi_pjob_t *job)
-{
+static void s_doom(gi_slot_t *s, gi_pjob_t *job) {
     gi_procs_t *p = s->pool;
     bool limit = job->kill_code == GATE_TIMEOUT;
     gi_send_leave(s, job, true);
@@ -43,8 +42,7 @@ static void s_doom(gi_slot_t *s, gi_pjob_t *job)
     p->failed += limit;
 }
 
-static void s_unbegun(gi_slot_t *s, gi_pjob_t *job)
-{
+static void s_unbegun(gi_slot_t *s, gi_pjob_t *job) {
     if (!gi_send_revoke(s, job))
         return; /* begun this moment: the next look dooms it */
     if (s->in_flight == 0)
@@ -57,8 +55,7 @@ static void s_unbegun(gi_slot_t *s, gi_pjob_t *job)
 }
 
 /* When to look again. */
-static int64_t s_kill_front(gi_slot_t *s, gi_pjob_t *job, int64_t now)
-{
+static int64_t s_kill_front(gi_slot_t *s, gi_pjob_t *job, int64_t now) {
     _Atomic uint64_t *word = gi_shm_claim(&s->shm, job->seq);
     uint64_t claim = atomic_load(word);
     if (claim == GI_CLAIM(job->id, GI_READY)) {
@@ -78,21 +75,20 @@ static int64_t s_kill_front(gi_slot_t *s, gi_pjob_t *job, int64_t now)
     return INT64_MAX;
 }
 
-/* ---- a running job -------------------------------------------------------- */
+/* ---- a running job --------------------------------------------------------
+ */
 
-static void s_soft(gi_slot_t *s, gi_pjob_t *job, int64_t now)
-{
+static void s_soft(gi_slot_t *s, gi_pjob_t *job, int64_t now) {
     job->soft_passed = true;
     atomic_store(&gi_shm_request(&s->shm, job->seq)->cancel, 1);
-    gi_shm_wake(&s->shm);
+    gi_shm_wake(&s->shm, GI_SLEEP_CREDIT);
     if (now + s->pool->options.grace_ms < job->kill_ms) {
         job->kill_ms = now + s->pool->options.grace_ms;
         job->kill_code = GATE_TIMEOUT;
     }
 }
 
-static int64_t s_job(gi_slot_t *s, gi_pjob_t *job, int64_t now)
-{
+static int64_t s_job(gi_slot_t *s, gi_pjob_t *job, int64_t now) {
     int64_t next = INT64_MAX, since = s->front_ns / 1000000;
     const gate_job_options_t *o = &job->options;
     if (o->soft_ms && !job->soft_passed) {
@@ -105,15 +101,15 @@ static int64_t s_job(gi_slot_t *s, gi_pjob_t *job, int64_t now)
         job->kill_ms = since + o->hard_ms;
         job->kill_code = GATE_TIMEOUT;
     }
-    s_sooner(&next, now >= job->kill_ms ? s_kill_front(s, job, now)
-                                        : job->kill_ms);
+    s_sooner(&next,
+             now >= job->kill_ms ? s_kill_front(s, job, now) : job->kill_ms);
     return next;
 }
 
-/* ---- a worker ------------------------------------------------------------- */
+/* ---- a worker -------------------------------------------------------------
+ */
 
-static int64_t s_rss_bytes(pid_t pid)
-{
+static int64_t s_rss_bytes(pid_t pid) {
     char path[64];
     long long size = 0, resident = 0;
     snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
@@ -126,8 +122,7 @@ static int64_t s_rss_bytes(pid_t pid)
     return resident * sysconf(_SC_PAGESIZE);
 }
 
-static int64_t s_recycle(gi_slot_t *s, int64_t now)
-{
+static int64_t s_recycle(gi_slot_t *s, int64_t now) {
     int64_t next = INT64_MAX;
     const gate_pool_options_t *o = &s->pool->options;
     if (o->max_jobs && s->n_done >= (uint64_t)o->max_jobs)
@@ -150,8 +145,7 @@ static int64_t s_recycle(gi_slot_t *s, int64_t now)
     return next;
 }
 
-static int64_t s_up(gi_slot_t *s, int64_t now)
-{
+static int64_t s_up(gi_slot_t *s, int64_t now) {
     int64_t next = INT64_MAX;
     if (!s->wanted || s->pool->stopping)
         gi_slot_quit(s, GI_R_RESIZE);
@@ -169,10 +163,10 @@ static int64_t s_up(gi_slot_t *s, int64_t now)
     return next;
 }
 
-/* ---- the queue ------------------------------------------------------------ */
+/* ---- the queue ------------------------------------------------------------
+ */
 
-static void s_deadlines(gi_procs_t *p, int64_t now)
-{
+static void s_deadlines(gi_procs_t *p, int64_t now) {
     for (int i = 0; i < 2; i++)
         for (gi_pjob_t *job = p->queue[i].first, *next; job; job = next) {
             next = job->next;
@@ -186,8 +180,7 @@ static void s_deadlines(gi_procs_t *p, int64_t now)
         }
 }
 
-static void s_recover(gi_procs_t *p, int64_t now, int64_t *next)
-{
+static void s_recover(gi_procs_t *p, int64_t now, int64_t *next) {
     size_t max = (size_t)p->options.restart_max;
     int64_t well =
         p->deaths[(p->n_deaths - 1) % max] + p->options.restart_period_ms;
@@ -200,8 +193,7 @@ static void s_recover(gi_procs_t *p, int64_t now, int64_t *next)
     gate_log(GATE_INFO, "pool", "%s: workers live again", p->name);
 }
 
-int64_t gi_limits_check(gi_procs_t *p, int64_t now)
-{
+int64_t gi_limits_check(gi_procs_t *p, int64_t now) {
     int64_t next = INT64_MAX;
     for (int i = 0; i < p->n_slots; i++) {
         gi_slot_t *s = p->slots[i];

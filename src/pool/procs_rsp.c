@@ -6,8 +6,7 @@
 #include <string.h>
 #include "lane.h"
 
-void gi_rsp_reset(gi_rsp_reader_t *self, gi_shm_t *shm, size_t result_max)
-{
+void gi_rsp_reset(gi_rsp_reader_t *self, gi_shm_t *shm, size_t result_max) {
     self->shm = shm;
     self->head = 0;
     self->lane_tail = 0;
@@ -20,14 +19,13 @@ void gi_rsp_reset(gi_rsp_reader_t *self, gi_shm_t *shm, size_t result_max)
     self->n = 0;
 }
 
-void gi_rsp_fini(gi_rsp_reader_t *self)
-{
+void gi_rsp_fini(gi_rsp_reader_t *self) {
     gi_buf_fini(&self->batch);
     gi_buf_fini(&self->partial);
 }
 
-static const char *s_check(const gi_rsp_reader_t *self, const gi_rsp_cell_t *c)
-{
+static const char *s_check(const gi_rsp_reader_t *self,
+                           const gi_rsp_cell_t *c) {
     if (c->kind < GI_RSP_DONE || c->kind > GI_RSP_ITEM)
         return "a response of no known kind";
     if (c->flags & ~(GI_RSP_IN_LANE | GI_RSP_MORE))
@@ -49,8 +47,7 @@ static const char *s_check(const gi_rsp_reader_t *self, const gi_rsp_cell_t *c)
 
 /* The payload in the worker's memory or in our copy of its cell. */
 static const unsigned char *s_source(gi_rsp_reader_t *self,
-                                     const gi_rsp_cell_t *c)
-{
+                                     const gi_rsp_cell_t *c) {
     if (!(c->flags & GI_RSP_IN_LANE))
         return c->data;
     uint64_t lane = self->shm->lane_bytes;
@@ -59,9 +56,8 @@ static const unsigned char *s_source(gi_rsp_reader_t *self,
     return self->shm->rsp_lane + at % lane;
 }
 
-static void s_emit(gi_rsp_reader_t *self, const gi_rsp_cell_t *c,
-                   size_t at, size_t size, bool no_memory)
-{
+static void s_emit(gi_rsp_reader_t *self, const gi_rsp_cell_t *c, size_t at,
+                   size_t size, bool no_memory) {
     gi_rsp_rec_t *rec = &self->recs[self->n++];
     rec->id = c->id;
     rec->kind = (gi_rsp_kind_t)c->kind;
@@ -73,8 +69,7 @@ static void s_emit(gi_rsp_reader_t *self, const gi_rsp_cell_t *c,
 }
 
 /* One cell; false after a lie. */
-static bool s_take(gi_rsp_reader_t *self, const gi_rsp_cell_t *c)
-{
+static bool s_take(gi_rsp_reader_t *self, const gi_rsp_cell_t *c) {
     self->lie = s_check(self, c);
     if (self->lie)
         return false;
@@ -102,8 +97,7 @@ static bool s_take(gi_rsp_reader_t *self, const gi_rsp_cell_t *c)
     return true;
 }
 
-static void s_begin(gi_rsp_reader_t *self)
-{
+static void s_begin(gi_rsp_reader_t *self) {
     self->n = 0;
     self->batch.size = 0;
     if (self->partial_given)
@@ -111,8 +105,7 @@ static void s_begin(gi_rsp_reader_t *self)
     self->partial_given = false;
 }
 
-static void s_end(gi_rsp_reader_t *self)
-{
+static void s_end(gi_rsp_reader_t *self) {
     static const unsigned char none[1];
     for (size_t i = 0; i < self->n; i++) {
         gi_rsp_rec_t *rec = &self->recs[i];
@@ -125,8 +118,7 @@ static void s_end(gi_rsp_reader_t *self)
     }
 }
 
-bool gi_rsp_read(gi_rsp_reader_t *self)
-{
+bool gi_rsp_read(gi_rsp_reader_t *self) {
     gi_shm_ctl_t *ctl = self->shm->ctl;
     uint32_t waiting = atomic_load(&self->shm->own->rsp_tail) - self->head;
     s_begin(self);
@@ -148,7 +140,7 @@ bool gi_rsp_read(gi_rsp_reader_t *self)
     }
     atomic_store(&ctl->rsp_free, self->lane_tail);
     atomic_store(&ctl->rsp_head, self->head);
-    gi_shm_wake(self->shm);
+    gi_shm_wake(self->shm, GI_SLEEP_ROOM);
     s_end(self);
     return waiting > 0 && !self->lie;
 }

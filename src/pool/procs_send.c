@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* procs_send.c -- jobs into a worker's ring and, when it has not begun them, back
- * out. A worker gets as many jobs as it does in DEPTH_NS: short ones are sent
- * ahead, which is where throughput comes from; of long ones it has one, so that
- * none waits behind it while another worker is idle. */
+/* procs_send.c -- jobs into a worker's ring and, when it has not begun them,
+ * back out. A worker gets as many jobs as it does in DEPTH_NS: short ones are
+ * sent ahead, which is where throughput comes from; of long ones it has one, so
+ * that none waits behind it while another worker is idle. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,20 +16,17 @@
 #define DEPTH_NS 200000
 #define STEAL_NS 500000
 
-static gi_pjob_t **s_place(gi_slot_t *slot, uint32_t seq)
-{
+static gi_pjob_t **s_place(gi_slot_t *slot, uint32_t seq) {
     return &slot->jobs[seq & (slot->shm.cells - 1)];
 }
 
-static int s_depth(const gi_procs_t *p)
-{
+static int s_depth(const gi_procs_t *p) {
     int64_t n = DEPTH_NS / (p->run_ns > 0 ? p->run_ns : 1);
     int64_t max = p->config.cells / 2;
     return (int)(n < 1 ? 1 : n > max ? max : n);
 }
 
-gi_slot_t *gi_send_pick(gi_procs_t *p)
-{
+gi_slot_t *gi_send_pick(gi_procs_t *p) {
     gi_slot_t *best = NULL;
     int depth = s_depth(p);
     for (int i = 0; i < p->n_slots; i++) {
@@ -38,8 +35,7 @@ gi_slot_t *gi_send_pick(gi_procs_t *p)
             s->in_flight >= depth)
             continue;
         if (p->options.max_jobs &&
-            s->n_done + (uint64_t)s->in_flight >=
-                (uint64_t)p->options.max_jobs)
+            s->n_done + (uint64_t)s->in_flight >= (uint64_t)p->options.max_jobs)
             continue;
         if (!best || s->in_flight < best->in_flight)
             best = s;
@@ -49,8 +45,7 @@ gi_slot_t *gi_send_pick(gi_procs_t *p)
     return best;
 }
 
-bool gi_send_refresh(gi_slot_t *slot)
-{
+bool gi_send_refresh(gi_slot_t *slot) {
     uint32_t head = atomic_load(&slot->shm.own->req_head);
     if (head - slot->head > slot->tail - slot->head)
         return false;
@@ -63,11 +58,11 @@ bool gi_send_refresh(gi_slot_t *slot)
     return true;
 }
 
-/* ---- sending -------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------
+ */
 
 /* The payload as a descriptor: for what is larger than half of the lane. */
-static int s_payload_fd(const gi_pjob_t *job)
-{
+static int s_payload_fd(const gi_pjob_t *job) {
     int fd;
     void *base;
     if (gi_shm_memfd("gate-payload", job->size, &fd, &base))
@@ -78,22 +73,19 @@ static int s_payload_fd(const gi_pjob_t *job)
 }
 
 static bool s_send_fds(gi_slot_t *slot, const gi_pjob_t *job, uint64_t id,
-                       bool payload)
-{
+                       bool payload) {
     int fds[GI_WORKER_FDS], n = 0;
     if (payload && (fds[n++] = s_payload_fd(job)) < 0)
         return false;
     for (size_t i = 0; i < job->n_queues; i++)
         fds[n++] = gi_queue_fd(job->queues[i]);
-    bool sent =
-        gi_zyg_send(slot->ctl_fd, &id, sizeof id, fds, n, MSG_DONTWAIT);
+    bool sent = gi_zyg_send(slot->ctl_fd, &id, sizeof id, fds, n, MSG_DONTWAIT);
     if (payload)
         close(fds[0]);
     return sent;
 }
 
-static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job)
-{
+static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
     atomic_store_explicit(&c->items,
                           job->credit_items ? job->credit_items : UINT64_MAX,
                           memory_order_relaxed);
@@ -101,6 +93,7 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job)
                           job->credit_bytes ? job->credit_bytes : UINT64_MAX,
                           memory_order_relaxed);
     atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
+    c->takes_huge = job->sink->huge;
     c->attempt = (uint32_t)(job->attempt + job->kills);
     c->deadline_ms = job->deadline_ms;
     c->args_len = job->args_len;
@@ -115,15 +108,12 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job)
 
 /* Where the payload goes; false: no room now. */
 static bool s_fill_payload(gi_slot_t *slot, gi_req_cell_t *c,
-                           const gi_pjob_t *job, uint64_t id)
-{
+                           const gi_pjob_t *job, uint64_t id) {
     uint64_t lane = slot->shm.lane_bytes, at = 0;
     bool as_fd = job->size > lane / 2;
     if ((as_fd || job->n_queues) && !s_send_fds(slot, job, id, as_fd))
         return false;
-    c->where = as_fd                         ? GI_FD
-               : job->size <= GI_REQ_INLINE ? GI_INLINE
-                                            : GI_LANE;
+    c->where = as_fd ? GI_FD : job->size <= GI_REQ_INLINE ? GI_INLINE : GI_LANE;
     c->at = job->size;
     if (c->where == GI_INLINE)
         memcpy(c->data, job->data, job->size);
@@ -136,12 +126,18 @@ static bool s_fill_payload(gi_slot_t *slot, gi_req_cell_t *c,
     return true;
 }
 
-bool gi_send(gi_slot_t *slot, gi_pjob_t *job)
-{
+/* A cell is free when the worker has left it and its answer was read. */
+static bool s_full(gi_slot_t *slot) {
+    gi_send_front(slot);
+    return slot->tail - slot->head >= slot->shm.cells ||
+           slot->tail - slot->front >= slot->shm.cells;
+}
+
+bool gi_send(gi_slot_t *slot, gi_pjob_t *job) {
     gi_procs_t *p = slot->pool;
     gi_req_cell_t *c = gi_shm_request(&slot->shm, slot->tail);
     uint64_t id = p->next_id;
-    if (!gi_send_refresh(slot) || slot->tail - slot->head >= slot->shm.cells ||
+    if (!gi_send_refresh(slot) || s_full(slot) ||
         !s_fill_payload(slot, c, job, id))
         return false;
     s_fill_cell(c, job);
@@ -155,15 +151,16 @@ bool gi_send(gi_slot_t *slot, gi_pjob_t *job)
     if (slot->in_flight++ == 0)
         slot->front_ns = gi_clock_ns();
     atomic_store_explicit(gi_shm_claim(&slot->shm, job->seq),
-                          GI_CLAIM(id, GI_READY), memory_order_relaxed); /* published by the tail */
+                          GI_CLAIM(id, GI_READY),
+                          memory_order_relaxed); /* published by the tail */
     atomic_store(&slot->shm.ctl->req_tail, ++slot->tail);
     return true;
 }
 
-/* ---- taking out ----------------------------------------------------------- */
+/* ---- taking out -----------------------------------------------------------
+ */
 
-gi_pjob_t *gi_send_front(gi_slot_t *slot)
-{
+gi_pjob_t *gi_send_front(gi_slot_t *slot) {
     if (slot->in_flight == 0)
         return NULL;
     while (!*s_place(slot, slot->front))
@@ -171,49 +168,43 @@ gi_pjob_t *gi_send_front(gi_slot_t *slot)
     return *s_place(slot, slot->front);
 }
 
-static void s_detach_queues(gi_slot_t *slot, gi_pjob_t *job, bool died)
-{
+static void s_detach_queues(gi_slot_t *slot, gi_pjob_t *job, bool died) {
     for (size_t i = 0; i < job->n_queues; i++)
         gi_queue_detach(job->queues[i], slot->pid, died);
     job->n_queues = 0;
 }
 
-static void s_take_out(gi_slot_t *slot, gi_pjob_t *job)
-{
+static void s_take_out(gi_slot_t *slot, gi_pjob_t *job) {
     *s_place(slot, job->seq) = NULL;
     job->slot = NULL;
     if (--slot->in_flight == 0)
         slot->front = slot->tail;
 }
 
-void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died)
-{
+void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died) {
     s_detach_queues(slot, job, worker_died);
     s_take_out(slot, job);
     slot->front_ns = gi_clock_ns();
 }
 
-bool gi_send_begun(const gi_slot_t *slot, const gi_pjob_t *job)
-{
+bool gi_send_begun(const gi_slot_t *slot, const gi_pjob_t *job) {
     return atomic_load(gi_shm_claim(&slot->shm, job->seq)) !=
            GI_CLAIM(job->id, GI_READY);
 }
 
-bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job)
-{
+bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job) {
     uint64_t ready = GI_CLAIM(job->id, GI_READY);
     if (!atomic_compare_exchange_strong(gi_shm_claim(&slot->shm, job->seq),
-                                        &ready,
-                                        GI_CLAIM(job->id, GI_REVOKED)))
+                                        &ready, GI_CLAIM(job->id, GI_REVOKED)))
         return false;
     s_take_out(slot, job);
     return true;
 }
 
-/* ---- policy --------------------------------------------------------------- */
+/* ---- policy ---------------------------------------------------------------
+ */
 
-void gi_send_fill(gi_procs_t *p)
-{
+void gi_send_fill(gi_procs_t *p) {
     gi_pjob_t *job;
     while ((job = gi_pjob_next(p)) != NULL) {
         gi_slot_t *slot = gi_send_pick(p);
@@ -224,20 +215,18 @@ void gi_send_fill(gi_procs_t *p)
             gi_pjob_queue(p, job, true);
             return; /* its next response makes room */
         }
-        gi_shm_wake(&slot->shm);
+        gi_shm_wake(&slot->shm, GI_SLEEP_WORK);
     }
 }
 
-static bool s_idle(const gi_slot_t *s)
-{
+static bool s_idle(const gi_slot_t *s) {
     return s->state == GI_S_UP && !s->quitting && !s->doomed && !s->stuck &&
            s->in_flight == 0;
 }
 
-/* What it was given and has not begun, all but the front when that runs, at most
- * max; the last first, so that the queue gets them back in order. */
-static void s_steal_from(gi_slot_t *slot, int max)
-{
+/* What it was given and has not begun, all but the front when that runs, at
+ * most max; the last first, so that the queue gets them back in order. */
+static void s_steal_from(gi_slot_t *slot, int max) {
     for (uint32_t seq = slot->tail; seq != slot->front && max > 0;) {
         gi_pjob_t *job = *s_place(slot, --seq);
         if (!job)
@@ -251,8 +240,7 @@ static void s_steal_from(gi_slot_t *slot, int max)
         slot->stuck = true;
 }
 
-void gi_send_steal(gi_procs_t *p, int64_t now_ns)
-{
+void gi_send_steal(gi_procs_t *p, int64_t now_ns) {
     int idle = 0;
     for (int i = 0; i < p->n_slots; i++)
         idle += s_idle(p->slots[i]);

@@ -22,10 +22,10 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 
-/* ---- life ----------------------------------------------------------------- */
+/* ---- life -----------------------------------------------------------------
+ */
 
-gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out)
-{
+gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out) {
     gi_slot_t *s = gi_mem_calloc(1, sizeof *s);
     if (!s)
         return gi_err(GATE_NOMEM, "no memory for a worker");
@@ -52,15 +52,13 @@ gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out)
     return GATE_OK;
 }
 
-static void s_close(int *fd)
-{
+static void s_close(int *fd) {
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
 }
 
-void gi_slot_free(gi_slot_t *s)
-{
+void gi_slot_free(gi_slot_t *s) {
     s_close(&s->pidfd);
     s_close(&s->out_fd);
     s_close(&s->ctl_fd);
@@ -72,10 +70,10 @@ void gi_slot_free(gi_slot_t *s)
     gi_mem_free(s);
 }
 
-/* ---- birth ---------------------------------------------------------------- */
+/* ---- birth ----------------------------------------------------------------
+ */
 
-static void s_reset(gi_slot_t *s)
-{
+static void s_reset(gi_slot_t *s) {
     gi_procs_t *p = s->pool;
     gi_shm_reset(&s->shm);
     s->shm.ctl->config = p->config; /* the last worker may have changed it */
@@ -93,12 +91,10 @@ static void s_reset(gi_slot_t *s)
     s->dying_ms = s->quit_ms = 0;
 }
 
-static bool s_ask(gi_slot_t *s)
-{
+static bool s_ask(gi_slot_t *s) {
     int out[2] = {-1, -1}, ctl[2] = {-1, -1};
-    gi_zyg_msg_t m = {.kind = GI_ZYG_SPAWN,
-                      .slot = s->index,
-                      .generation = s->generation};
+    gi_zyg_msg_t m = {
+        .kind = GI_ZYG_SPAWN, .slot = s->index, .generation = s->generation};
     bool ok = pipe2(out, O_CLOEXEC) == 0 &&
               fcntl(out[0], F_SETFL, O_NONBLOCK) == 0 &&
               socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) == 0;
@@ -119,8 +115,7 @@ static bool s_ask(gi_slot_t *s)
     return false;
 }
 
-void gi_slot_spawn(gi_slot_t *s)
-{
+void gi_slot_spawn(gi_slot_t *s) {
     s->generation = ++s->pool->next_generation;
     s->state = GI_S_STARTING;
     s_reset(s);
@@ -128,8 +123,7 @@ void gi_slot_spawn(gi_slot_t *s)
         gi_slot_failed(s, errno);
 }
 
-void gi_slot_spawned(gi_slot_t *s, int pid, int pidfd)
-{
+void gi_slot_spawned(gi_slot_t *s, int pid, int pidfd) {
     s->pid = pid;
     s->pidfd = pidfd;
     s->spawned_ms = s->rss_ms = gi_clock_ms();
@@ -138,10 +132,10 @@ void gi_slot_spawned(gi_slot_t *s, int pid, int pidfd)
         gi_slot_kill(s, GI_R_SPAWN); /* its exit report buries it */
 }
 
-/* ---- restart intensity ---------------------------------------------------- */
+/* ---- restart intensity ----------------------------------------------------
+ */
 
-static void s_note_death(gi_procs_t *p, int64_t now)
-{
+static void s_note_death(gi_procs_t *p, int64_t now) {
     size_t max = (size_t)p->options.restart_max;
     int64_t oldest = p->deaths[p->n_deaths % max];
     p->deaths[p->n_deaths++ % max] = now;
@@ -162,8 +156,7 @@ static void s_note_death(gi_procs_t *p, int64_t now)
     p->degraded = true;
 }
 
-static void s_schedule(gi_slot_t *s, bool abnormal)
-{
+static void s_schedule(gi_slot_t *s, bool abnormal) {
     gi_procs_t *p = s->pool;
     int64_t now = gi_clock_ms();
     if (abnormal)
@@ -178,33 +171,31 @@ static void s_schedule(gi_slot_t *s, bool abnormal)
         gi_slot_spawn(s);
 }
 
-void gi_slot_failed(gi_slot_t *s, int error)
-{
+void gi_slot_failed(gi_slot_t *s, int error) {
     gi_procs_t *p = s->pool;
-    gate_log(GATE_ERROR, "pool", "%s: worker %d cannot be started: %s",
-             p->name, s->index, strerror(error));
+    gate_log(GATE_ERROR, "pool", "%s: worker %d cannot be started: %s", p->name,
+             s->index, strerror(error));
     s_close(&s->out_fd);
     s_close(&s->ctl_fd);
     p->restarts[GI_R_SPAWN]++;
     s_note_death(p, gi_clock_ms());
-    s->state = s->wanted && !p->stopping && !p->lost ? GI_S_WAITING
-                                                     : GI_S_EMPTY;
-    s->retry_ms = gi_clock_ms() +
-                  (p->backoff_ms ? p->backoff_ms : BACKOFF_MIN_MS);
+    s->state =
+        s->wanted && !p->stopping && !p->lost ? GI_S_WAITING : GI_S_EMPTY;
+    s->retry_ms =
+        gi_clock_ms() + (p->backoff_ms ? p->backoff_ms : BACKOFF_MIN_MS);
 }
 
-/* ---- death ---------------------------------------------------------------- */
+/* ---- death ----------------------------------------------------------------
+ */
 
-void gi_slot_kill(gi_slot_t *s, gi_reason_t reason)
-{
+void gi_slot_kill(gi_slot_t *s, gi_reason_t reason) {
     s->reason = reason;
     s->quitting = true;
     if (s->pidfd >= 0)
         syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 }
 
-void gi_slot_quit(gi_slot_t *s, gi_reason_t reason)
-{
+void gi_slot_quit(gi_slot_t *s, gi_reason_t reason) {
     if (s->quitting || s->state != GI_S_UP)
         return;
     gate_log(reason == GI_R_RESIZE ? GATE_DEBUG : GATE_INFO, "pool",
@@ -216,26 +207,24 @@ void gi_slot_quit(gi_slot_t *s, gi_reason_t reason)
     s->quitting = true;
     s->reason = reason;
     atomic_store(&s->shm.ctl->quit, 1);
-    gi_shm_wake(&s->shm);
+    gi_shm_wake(&s->shm, GI_SLEEP_WORK);
 }
 
-static void s_describe(const gi_slot_t *s, char *out, size_t room)
-{
+static void s_describe(const gi_slot_t *s, char *out, size_t room) {
     if (s->reason == GI_R_CORRUPT)
         snprintf(out, room, "wrote nonsense into its memory (%s)",
                  s->reader.lie ? s->reader.lie : "a wrong answer");
     else if (s->status < 0)
         snprintf(out, room, "died");
     else if (WIFSIGNALED(s->status))
-        snprintf(out, room, "was killed by signal %d (%s)",
-                 WTERMSIG(s->status), strsignal(WTERMSIG(s->status)));
+        snprintf(out, room, "was killed by signal %d (%s)", WTERMSIG(s->status),
+                 strsignal(WTERMSIG(s->status)));
     else
         snprintf(out, room, "exited with status %d", WEXITSTATUS(s->status));
 }
 
 /* The front job, which was begun: lost, or once more. */
-static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how)
-{
+static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how) {
     gi_procs_t *p = s->pool;
     bool queues = job->n_queues > 0; /* nobody could make fresh ones */
     gi_send_leave(s, job, true);
@@ -248,8 +237,8 @@ static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how)
                      "%s is quarantined: it has killed %d workers; the last, "
                      "%d, %s",
                      job->name, job->kills, (int)s->pid, how);
-    else if (job->options.idempotent && !job->streamed && !queues &&
-             !p->lost && !p->stopping && ran < job->options.max_attempts)
+    else if (job->options.idempotent && !job->streamed && !queues && !p->lost &&
+             !p->stopping && ran < job->options.max_attempts)
         gi_pjob_queue(p, job, true);
     else
         gi_pjob_fail(p, job, GATE_WORKERLOST,
@@ -260,10 +249,9 @@ static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how)
 }
 
 /* Of a dead worker's jobs only the front can have been begun. When its memory
- * is not to be believed the front may be one whose answer was written over: then
- * the others that were begun are those whose claim says so. */
-static bool s_ran(gi_slot_t *s, const gi_pjob_t *job, const gi_pjob_t *front)
-{
+ * is not to be believed the front may be one whose answer was written over:
+ * then the others that were begun are those whose claim says so. */
+static bool s_ran(gi_slot_t *s, const gi_pjob_t *job, const gi_pjob_t *front) {
     uint64_t claim = atomic_load(gi_shm_claim(&s->shm, job->seq));
     if (s->reason != GI_R_CORRUPT)
         return job == front && gi_send_begun(s, job);
@@ -272,8 +260,7 @@ static bool s_ran(gi_slot_t *s, const gi_pjob_t *job, const gi_pjob_t *front)
 }
 
 /* The last first, so that the queue gets them back in order. */
-static void s_settle(gi_slot_t *s, const char *how)
-{
+static void s_settle(gi_slot_t *s, const char *how) {
     gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
     uint32_t mask = s->shm.cells - 1;
     for (uint32_t seq = s->tail; s->in_flight > 0;) {
@@ -290,16 +277,15 @@ static void s_settle(gi_slot_t *s, const char *how)
     }
 }
 
-void gi_slot_bury(gi_slot_t *s)
-{
+void gi_slot_bury(gi_slot_t *s) {
     char how[160];
     gi_procs_t *p = s->pool;
     bool clean = s->status <= 0 && s->in_flight == 0 && s->quitting &&
                  s->reason >= GI_R_JOBS && s->reason <= GI_R_RESIZE;
     s_describe(s, how, sizeof how);
     if (s->reason == GI_R_NONE)
-        s->reason = s->status >= 0 && WIFEXITED(s->status) ? GI_R_EXIT
-                                                           : GI_R_CRASH;
+        s->reason =
+            s->status >= 0 && WIFEXITED(s->status) ? GI_R_EXIT : GI_R_CRASH;
     if (!clean && s->reason != GI_R_CANCEL && s->reason != GI_R_RESIZE)
         gate_log(GATE_WARN, "pool", "%s: worker %d %s", p->name, (int)s->pid,
                  how);
@@ -310,13 +296,14 @@ void gi_slot_bury(gi_slot_t *s)
     s_close(&s->out_fd);
     s_close(&s->ctl_fd);
     p->restarts[s->reason]++;
-    s_schedule(s, !clean && s->reason != GI_R_CANCEL && s->reason != GI_R_LIMIT);
+    s_schedule(s,
+               !clean && s->reason != GI_R_CANCEL && s->reason != GI_R_LIMIT);
 }
 
-/* ---- what it writes ------------------------------------------------------- */
+/* ---- what it writes -------------------------------------------------------
+ */
 
-static void s_line(gi_slot_t *s)
-{
+static void s_line(gi_slot_t *s) {
     char part[sizeof s->pool->name + 8];
     s->line[s->line_len] = 0;
     snprintf(part, sizeof part, "worker.%s", s->pool->name);
@@ -325,8 +312,7 @@ static void s_line(gi_slot_t *s)
     s->line_len = 0;
 }
 
-static void s_text(gi_slot_t *s, const char *data, size_t n)
-{
+static void s_text(gi_slot_t *s, const char *data, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (data[i] == '\n' || s->line_len == sizeof s->line - 1)
             s_line(s);
@@ -335,8 +321,7 @@ static void s_text(gi_slot_t *s, const char *data, size_t n)
     }
 }
 
-void gi_slot_output(gi_slot_t *s, bool last)
-{
+void gi_slot_output(gi_slot_t *s, bool last) {
     char data[4096];
     ssize_t n = 0;
     /* bounded, so that a worker that writes without end delays nobody */

@@ -9,8 +9,8 @@
  *
  * Ends. A process claims an end when it first uses it so (pid, by
  * compare-and-swap). An end is closed by its owner, or by the pool when the job
- * that had it is over; dead when its process died. When no job has the queue any
- * more, an end that nobody claimed never will be: it takes the queue's fate
+ * that had it is over; dead when its process died. When no job has the queue
+ * any more, an end that nobody claimed never will be: it takes the queue's fate
  * (orphan). The parent keeps what it knows of that in its own memory, where a
  * worker cannot undo it. */
 #include "queue.h"
@@ -31,7 +31,7 @@
 typedef enum s_fate { OPEN, CLOSED, DEAD } s_fate_t;
 
 typedef struct s_shared {
-    uint64_t size_bytes, n_items; /* written once */
+    uint64_t size_bytes, n_items;             /* written once */
     _Alignas(64) _Atomic uint64_t put, n_put; /* the producer's */
     _Alignas(64) _Atomic uint64_t got, n_got; /* the consumer's */
     _Alignas(64) _Atomic uint32_t bell, waiting;
@@ -45,7 +45,7 @@ enum { PRODUCER, CONSUMER };
 struct gate_queue {
     atomic_int refs;  /* handles and jobs */
     atomic_int users; /* handles */
-    int fd; /* -1 in a worker */
+    int fd;           /* -1 in a worker */
     const gate_settings_t *settings;
     gi_release_fn *release_owner;
     void *owner;
@@ -55,18 +55,18 @@ struct gate_queue {
     uint64_t at, n;               /* as producer: bytes, items put */
     uint64_t get_at, n_got;       /* as consumer */
     bool claimed[2];
-    atomic_int fate[2], orphan;   /* the parent's own knowledge */
-    atomic_int attached;          /* jobs that have it */
-    gi_buf_t item;                /* packed, on its way in */
-    gi_buf_t got_item;            /* the last that came out */
-    gate_value_t *value;          /* of the last get */
+    atomic_int fate[2], orphan; /* the parent's own knowledge */
+    atomic_int attached;        /* jobs that have it */
+    gi_buf_t item;              /* packed, on its way in */
+    gi_buf_t got_item;          /* the last that came out */
+    gate_value_t *value;        /* of the last get */
     gi_arena_t arena;
 };
 
-/* ---- life ----------------------------------------------------------------- */
+/* ---- life -----------------------------------------------------------------
+ */
 
-static gate_queue_t *s_new(void)
-{
+static gate_queue_t *s_new(void) {
     gate_queue_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self) {
         gi_err(GATE_NOMEM, "no memory for a queue");
@@ -79,8 +79,7 @@ static gate_queue_t *s_new(void)
 }
 
 gate_queue_t *gi_queue_new(const gi_pool_base_t *base, size_t n_items,
-                           size_t size_bytes)
-{
+                           size_t size_bytes) {
     if (n_items == 0 || size_bytes == 0 || size_bytes > (size_t)1 << 40) {
         gi_err(GATE_BADARG, "a queue needs room for 1 item and 1 byte");
         return NULL;
@@ -90,7 +89,8 @@ gate_queue_t *gi_queue_new(const gi_pool_base_t *base, size_t n_items,
         return NULL;
     void *map;
     /* each item has 4 bytes of length */
-    size_t ring = size_bytes + 4 * (n_items < size_bytes ? n_items : size_bytes);
+    size_t ring =
+        size_bytes + 4 * (n_items < size_bytes ? n_items : size_bytes);
     self->map_size = sizeof(s_shared_t) + ring;
     if (gi_shm_memfd("gate-queue", self->map_size, &self->fd, &map)) {
         gi_mem_free(self);
@@ -106,8 +106,7 @@ gate_queue_t *gi_queue_new(const gi_pool_base_t *base, size_t n_items,
 }
 
 gate_err_t gi_queue_open(int fd, const gate_settings_t *settings,
-                         gate_queue_t **out)
-{
+                         gate_queue_t **out) {
     struct stat st;
     gate_queue_t *self = s_new();
     void *map = MAP_FAILED;
@@ -128,15 +127,13 @@ gate_err_t gi_queue_open(int fd, const gate_settings_t *settings,
     return GATE_OK;
 }
 
-gate_queue_t *gi_queue_share(gate_queue_t *self)
-{
+gate_queue_t *gi_queue_share(gate_queue_t *self) {
     atomic_fetch_add(&self->refs, 1);
     atomic_fetch_add(&self->users, 1);
     return self;
 }
 
-static void s_release(gate_queue_t *self)
-{
+static void s_release(gate_queue_t *self) {
     if (atomic_fetch_sub(&self->refs, 1) != 1)
         return;
     munmap(self->shared, self->map_size);
@@ -151,15 +148,12 @@ static void s_release(gate_queue_t *self)
     gi_mem_free(self);
 }
 
-int gi_queue_fd(const gate_queue_t *self)
-{
-    return self->fd;
-}
+int gi_queue_fd(const gate_queue_t *self) { return self->fd; }
 
-/* ---- ends ----------------------------------------------------------------- */
+/* ---- ends -----------------------------------------------------------------
+ */
 
-static void s_changed(gate_queue_t *self)
-{
+static void s_changed(gate_queue_t *self) {
     s_shared_t *s = self->shared;
     if (atomic_load(&s->waiting) == 0)
         return;
@@ -167,8 +161,7 @@ static void s_changed(gate_queue_t *self)
     gi_futex_wake(&s->bell);
 }
 
-static void s_end(gate_queue_t *self, int end, s_fate_t fate)
-{
+static void s_end(gate_queue_t *self, int end, s_fate_t fate) {
     int open = OPEN;
     uint32_t shared_open = OPEN;
     atomic_compare_exchange_strong(&self->fate[end], &open, (int)fate);
@@ -177,8 +170,7 @@ static void s_end(gate_queue_t *self, int end, s_fate_t fate)
     s_changed(self);
 }
 
-static s_fate_t s_fate(const gate_queue_t *self, int end)
-{
+static s_fate_t s_fate(const gate_queue_t *self, int end) {
     int own = atomic_load(&self->fate[end]);
     uint32_t shared = atomic_load(&self->shared->fate[end]);
     if (own == OPEN && shared == OPEN && !self->claimed[end] &&
@@ -186,13 +178,10 @@ static s_fate_t s_fate(const gate_queue_t *self, int end)
         own = atomic_load(&self->orphan);
         shared = atomic_load(&self->shared->orphan);
     }
-    return own == DEAD || shared == DEAD ? DEAD
-           : own || shared               ? CLOSED
-                                         : OPEN;
+    return own == DEAD || shared == DEAD ? DEAD : own || shared ? CLOSED : OPEN;
 }
 
-static gate_err_t s_claim(gate_queue_t *self, int end)
-{
+static gate_err_t s_claim(gate_queue_t *self, int end) {
     int32_t nobody = 0, me = (int32_t)getpid();
     if (self->claimed[end])
         return GATE_OK;
@@ -205,15 +194,13 @@ static gate_err_t s_claim(gate_queue_t *self, int end)
     return GATE_OK;
 }
 
-static void s_close_claimed(gate_queue_t *self)
-{
+static void s_close_claimed(gate_queue_t *self) {
     for (int end = 0; end < 2; end++)
         if (self->claimed[end])
             s_end(self, end, CLOSED);
 }
 
-void gate_queue_close(gate_queue_t *self)
-{
+void gate_queue_close(gate_queue_t *self) {
     if (self->claimed[PRODUCER] || self->claimed[CONSUMER]) {
         s_close_claimed(self);
         return;
@@ -224,8 +211,7 @@ void gate_queue_close(gate_queue_t *self)
             s_end(self, end, CLOSED);
 }
 
-void gate_queue_destroy(gate_queue_t **self_p)
-{
+void gate_queue_destroy(gate_queue_t **self_p) {
     gate_queue_t *self = *self_p;
     if (!self)
         return;
@@ -235,14 +221,12 @@ void gate_queue_destroy(gate_queue_t **self_p)
     s_release(self);
 }
 
-void gi_queue_attach(gate_queue_t *self)
-{
+void gi_queue_attach(gate_queue_t *self) {
     atomic_fetch_add(&self->refs, 1);
     atomic_fetch_add(&self->attached, 1);
 }
 
-void gi_queue_detach(gate_queue_t *self, int pid, bool died)
-{
+void gi_queue_detach(gate_queue_t *self, int pid, bool died) {
     s_fate_t fate = died ? DEAD : CLOSED;
     if (atomic_fetch_sub(&self->attached, 1) == 1) {
         int open = OPEN;
@@ -260,14 +244,14 @@ void gi_queue_detach(gate_queue_t *self, int pid, bool died)
     s_release(self);
 }
 
-/* ---- waiting -------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------
+ */
 
 typedef bool s_ready_fn(gate_queue_t *self, size_t size);
 
 /* True when ready; false after timeout_ms, or when end other is not open. */
 static bool s_wait(gate_queue_t *self, s_ready_fn *ready, size_t size,
-                   int other, int64_t timeout_ms)
-{
+                   int other, int64_t timeout_ms) {
     s_shared_t *s = self->shared;
     int64_t until = timeout_ms < 0 ? INT64_MAX : gi_clock_ms() + timeout_ms;
     while (!ready(self, size)) {
@@ -279,18 +263,18 @@ static bool s_wait(gate_queue_t *self, s_ready_fn *ready, size_t size,
         uint32_t seen = atomic_load(&s->bell);
         atomic_fetch_add(&s->waiting, 1);
         if (!ready(self, size) && s_fate(self, other) == OPEN)
-            gi_futex_wait(&s->bell, seen, left < 0 || left > LOOK_MS ? LOOK_MS
-                                                                     : left);
+            gi_futex_wait(&s->bell, seen,
+                          left < 0 || left > LOOK_MS ? LOOK_MS : left);
         atomic_fetch_sub(&s->waiting, 1);
     }
     return true;
 }
 
-/* ---- bytes in a ring ------------------------------------------------------ */
+/* ---- bytes in a ring ------------------------------------------------------
+ */
 
 static void s_write(gate_queue_t *self, uint64_t at, const void *data,
-                    size_t size)
-{
+                    size_t size) {
     size_t from = (size_t)(at % self->size_bytes);
     size_t first = (size_t)self->size_bytes - from;
     if (first > size)
@@ -299,8 +283,7 @@ static void s_write(gate_queue_t *self, uint64_t at, const void *data,
     memcpy(self->shared->bytes, (const char *)data + first, size - first);
 }
 
-static void s_read(gate_queue_t *self, uint64_t at, void *data, size_t size)
-{
+static void s_read(gate_queue_t *self, uint64_t at, void *data, size_t size) {
     size_t from = (size_t)(at % self->size_bytes);
     size_t first = (size_t)self->size_bytes - from;
     if (first > size)
@@ -309,18 +292,17 @@ static void s_read(gate_queue_t *self, uint64_t at, void *data, size_t size)
     memcpy((char *)data + first, self->shared->bytes, size - first);
 }
 
-/* ---- put ------------------------------------------------------------------ */
+/* ---- put ------------------------------------------------------------------
+ */
 
-static bool s_room(gate_queue_t *self, size_t size)
-{
+static bool s_room(gate_queue_t *self, size_t size) {
     uint64_t used = self->at - atomic_load(&self->shared->got);
     uint64_t items = self->n - atomic_load(&self->shared->n_got);
     return used <= self->size_bytes && self->size_bytes - used >= size &&
            items < self->n_items;
 }
 
-static gate_err_t s_put(gate_queue_t *self, int64_t timeout_ms)
-{
+static gate_err_t s_put(gate_queue_t *self, int64_t timeout_ms) {
     uint32_t len = (uint32_t)self->item.size;
     size_t size = self->item.size + sizeof len;
     if (size > self->size_bytes)
@@ -345,8 +327,7 @@ static gate_err_t s_put(gate_queue_t *self, int64_t timeout_ms)
 }
 
 gate_err_t gate_queue_put_(gate_queue_t *self, gate_arg_t item,
-                           int64_t timeout_ms)
-{
+                           int64_t timeout_ms) {
     gate_err_t e = s_claim(self, PRODUCER);
     if (e)
         return e;
@@ -357,23 +338,21 @@ gate_err_t gate_queue_put_(gate_queue_t *self, gate_arg_t item,
     return e ? e : s_put(self, timeout_ms);
 }
 
-/* ---- get ------------------------------------------------------------------ */
+/* ---- get ------------------------------------------------------------------
+ */
 
-static bool s_some(gate_queue_t *self, size_t size)
-{
+static bool s_some(gate_queue_t *self, size_t size) {
     (void)size;
     return atomic_load(&self->shared->put) != self->get_at;
 }
 
-static gate_err_t s_bad(gate_queue_t *self)
-{
+static gate_err_t s_bad(gate_queue_t *self) {
     s_end(self, PRODUCER, DEAD);
     return gi_err(GATE_BADDATA, "the queue's producer wrote nonsense");
 }
 
 /* The next item into self->item. */
-static gate_err_t s_take(gate_queue_t *self)
-{
+static gate_err_t s_take(gate_queue_t *self) {
     uint32_t len;
     uint64_t used = atomic_load(&self->shared->put) - self->get_at;
     if (used > self->size_bytes || used < sizeof len)
@@ -396,8 +375,7 @@ static gate_err_t s_take(gate_queue_t *self)
     return GATE_OK;
 }
 
-static gate_err_t s_store(gate_queue_t *self, gate_slot_t to)
-{
+static gate_err_t s_store(gate_queue_t *self, gate_slot_t to) {
     gate_err_t e = gi_value_take(self->got_item.data, self->got_item.size, NULL,
                                  NULL, self->settings, &self->value);
     if (e)
@@ -411,8 +389,7 @@ static gate_err_t s_store(gate_queue_t *self, gate_slot_t to)
 }
 
 gate_err_t gate_queue_get_(gate_queue_t *self, gate_slot_t to,
-                           int64_t timeout_ms)
-{
+                           int64_t timeout_ms) {
     gate_err_t e = s_claim(self, CONSUMER);
     if (e)
         return e;
@@ -429,11 +406,11 @@ gate_err_t gate_queue_get_(gate_queue_t *self, gate_slot_t to,
     return e ? e : s_store(self, to);
 }
 
-/* ---- as arguments --------------------------------------------------------- */
+/* ---- as arguments ---------------------------------------------------------
+ */
 
 size_t gi_queue_collect(const gate_arg_t *args, size_t n, gate_queue_t **out,
-                        size_t max)
-{
+                        size_t max) {
     size_t found = 0;
     for (size_t i = 0; i < n && found < max; i++)
         if (args[i].type == GATE_A_QUEUE && args[i].as.p)
@@ -441,8 +418,7 @@ size_t gi_queue_collect(const gate_arg_t *args, size_t n, gate_queue_t **out,
     return found;
 }
 
-gate_err_t gi_queue_pack_ref(gi_buf_t *out, size_t index)
-{
+gate_err_t gi_queue_pack_ref(gi_buf_t *out, size_t index) {
     unsigned char ref[3] = {0xd4, GI_EXT_QUEUE, (unsigned char)index};
     if (index > UINT8_MAX)
         return gi_err(GATE_BADARG, "more than 256 queues");
@@ -451,8 +427,7 @@ gate_err_t gi_queue_pack_ref(gi_buf_t *out, size_t index)
                : gi_err(GATE_NOMEM, "no memory for an argument");
 }
 
-bool gi_queue_read_ref(const msgpack_object *object, size_t *index)
-{
+bool gi_queue_read_ref(const msgpack_object *object, size_t *index) {
     if (object->type != MSGPACK_OBJECT_EXT ||
         object->via.ext.type != GI_EXT_QUEUE || object->via.ext.size != 1)
         return false;

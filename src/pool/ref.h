@@ -11,17 +11,12 @@ typedef struct gi_ref {
     atomic_int n;
 } gi_ref_t;
 
-static inline void gi_ref_init(gi_ref_t *self)
-{
-    atomic_init(&self->n, 1);
-}
-static inline void gi_ref_take(gi_ref_t *self)
-{
+static inline void gi_ref_init(gi_ref_t *self) { atomic_init(&self->n, 1); }
+static inline void gi_ref_take(gi_ref_t *self) {
     atomic_fetch_add_explicit(&self->n, 1, memory_order_relaxed);
 }
 /* True for the one that must free. */
-static inline bool gi_ref_drop(gi_ref_t *self)
-{
+static inline bool gi_ref_drop(gi_ref_t *self) {
     return atomic_fetch_sub_explicit(&self->n, 1, memory_order_acq_rel) == 1;
 }
 

@@ -11,28 +11,22 @@ static pthread_once_t s_once = PTHREAD_ONCE_INIT;
 static pthread_key_t s_key;
 static __thread gi_buf_t *s_mine;
 
-static void s_free(void *arg)
-{
+static void s_free(void *arg) {
     gi_buf_t *buf = arg;
     s_mine = NULL;
     gi_buf_fini(buf);
     gi_mem_free(buf);
 }
 
-static void s_make_key(void)
-{
-    pthread_key_create(&s_key, s_free);
-}
+static void s_make_key(void) { pthread_key_create(&s_key, s_free); }
 
 /* The main thread's is freed at exit, since no key destructor runs there. */
-__attribute__((destructor)) static void s_at_exit(void)
-{
+__attribute__((destructor)) static void s_at_exit(void) {
     if (s_mine)
         s_free(s_mine);
 }
 
-gi_buf_t *gi_scratch(void)
-{
+gi_buf_t *gi_scratch(void) {
     if (!s_mine) {
         pthread_once(&s_once, s_make_key);
         gi_buf_t *buf = gi_mem_calloc(1, sizeof *buf);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* shm.c -- one memfd for one worker. Reused by the worker's successor, so that a
- * replacement costs a fork and not 8 MiB of fresh pages. */
+/* shm.c -- one memfd for one worker. Reused by the worker's successor, so that
+ * a replacement costs a fork and not 8 MiB of fresh pages. */
 #include "shm.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -15,15 +15,13 @@
 
 #define PAGE 4096u
 
-static size_t s_pages(uint64_t n)
-{
+static size_t s_pages(uint64_t n) {
     return (size_t)((n + PAGE - 1) & ~(uint64_t)(PAGE - 1));
 }
 
 /* tmpfs hands out pages until the machine is out of them and the OOM killer
  * comes: ask first. UINT64_MAX: not known. */
-static uint64_t s_available(void)
-{
+static uint64_t s_available(void) {
     char line[128];
     unsigned long long kib = 0;
     FILE *f = fopen("/proc/meminfo", "re");
@@ -35,8 +33,7 @@ static uint64_t s_available(void)
     return kib ? kib * 1024 : UINT64_MAX;
 }
 
-gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base)
-{
+gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base) {
     if (size > s_available())
         return gi_err(GATE_NOMEM,
                       "%zu bytes of shared memory for %s: the machine has "
@@ -64,8 +61,7 @@ gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base)
 
 /* Computes the addresses (when there is a base) and gives the whole size;
  * *own_from is where what the worker writes begins. */
-static size_t s_layout(gi_shm_t *self, unsigned char *base, size_t *own_from)
-{
+static size_t s_layout(gi_shm_t *self, unsigned char *base, size_t *own_from) {
     size_t req = s_pages(sizeof(gi_shm_ctl_t));
     size_t req_lane = req + s_pages(self->cells * sizeof(gi_req_cell_t));
     size_t own = req_lane + self->lane_bytes;
@@ -86,8 +82,7 @@ static size_t s_layout(gi_shm_t *self, unsigned char *base, size_t *own_from)
     return rsp_lane + self->lane_bytes;
 }
 
-gate_err_t gi_shm_new(gi_shm_t *self, uint32_t cells, uint64_t lane_bytes)
-{
+gate_err_t gi_shm_new(gi_shm_t *self, uint32_t cells, uint64_t lane_bytes) {
     memset(self, 0, sizeof *self);
     self->fd = -1;
     self->cells = 1;
@@ -105,8 +100,7 @@ gate_err_t gi_shm_new(gi_shm_t *self, uint32_t cells, uint64_t lane_bytes)
     return GATE_OK;
 }
 
-gate_err_t gi_shm_map(gi_shm_t *self, int fd)
-{
+gate_err_t gi_shm_map(gi_shm_t *self, int fd) {
     struct stat st;
     memset(self, 0, sizeof *self);
     self->fd = -1;
@@ -127,8 +121,7 @@ gate_err_t gi_shm_map(gi_shm_t *self, int fd)
     return GATE_OK;
 }
 
-void gi_shm_fini(gi_shm_t *self)
-{
+void gi_shm_fini(gi_shm_t *self) {
     if (self->base)
         munmap(self->base, self->size);
     if (self->base && self->fd >= 0)
@@ -137,8 +130,7 @@ void gi_shm_fini(gi_shm_t *self)
     self->fd = -1;
 }
 
-void gi_shm_reset(gi_shm_t *self)
-{
+void gi_shm_reset(gi_shm_t *self) {
     gi_shm_ctl_t *c = self->ctl;
     gi_shm_own_t *own = self->own;
     atomic_store(&c->req_tail, 0);
@@ -152,19 +144,19 @@ void gi_shm_reset(gi_shm_t *self)
     atomic_store(&own->parent_sleeping, 0);
 }
 
-void gi_shm_wake(gi_shm_t *self)
-{
-    if (atomic_load(&self->own->sleeping) == 0)
+void gi_shm_wake(gi_shm_t *self, gi_sleep_t what) {
+    if (!(atomic_load(&self->own->sleeping) & (uint32_t)what) ||
+        atomic_exchange(&self->own->sleeping, 0) == 0)
         return;
     atomic_fetch_add(&self->ctl->bell, 1);
     gi_futex_wake(&self->ctl->bell);
 }
 
-/* ---- errors --------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------
+ */
 
 size_t gi_shm_error_pack(const gate_error_t *story, unsigned char *out,
-                         size_t room)
-{
+                         size_t room) {
     const char *parts[3] = {story->cls, story->text, story->traceback};
     uint32_t head[4] = {(uint32_t)story->code, 0, 0, 0};
     size_t at = sizeof head;
@@ -183,8 +175,7 @@ size_t gi_shm_error_pack(const gate_error_t *story, unsigned char *out,
     return at;
 }
 
-bool gi_shm_error_read(const void *data, size_t size, gate_error_t *story)
-{
+bool gi_shm_error_read(const void *data, size_t size, gate_error_t *story) {
     uint32_t head[4];
     const char *parts[3], *p = data;
     if (size < sizeof head + 3)

@@ -15,10 +15,13 @@
  * and loaded acquire before they are read: that publishes the cells. A head is
  * stored release after the cells were read, loaded acquire before they are
  * written again. `sleeping` words pair with the tail as Dekker's algorithm
- * does: the sleeper stores sleeping, then looks at the tail; the producer stores
- * the tail, then looks at sleeping; all four seq_cst, so at least one sees the
- * other and no wake-up is lost. A claim word changes by compare-and-swap only
- * (acq_rel): whoever moves it owns what follows. */
+ * does: the sleeper stores sleeping, then looks at the tail; the producer
+ * stores the tail, then looks at sleeping; all four seq_cst, so at least one
+ * sees the other and no wake-up is lost. (A waker that takes the word to 0
+ * saves the next ones theirs: the sleeper, once awake, stores sleeping anew and
+ * looks again before it sleeps, and those stores and looks are ordered as
+ * before.) A claim word changes by compare-and-swap only (acq_rel): whoever
+ * moves it owns what follows. */
 #ifndef GI_SHM_H
 #define GI_SHM_H
 
@@ -47,9 +50,10 @@ typedef struct gi_req_cell {
     uint16_t name_len, user_len, client_len, object_len;
     uint16_t n_queues; /* descriptors on the control socket */
     uint16_t where;    /* gi_where_t of the payload */
-    uint32_t reserved[3];
-    uint64_t fn; /* address, or offset in object */
-    uint64_t at; /* offset in the lane, or size of the descriptor */
+    uint32_t reserved[2];
+    uint32_t takes_huge; /* items may be parts of a huge result */
+    uint64_t fn;         /* address, or offset in object */
+    uint64_t at;         /* offset in the lane, or size of the descriptor */
     unsigned char data[GI_REQ_INLINE];
 } gi_req_cell_t;
 _Static_assert(sizeof(gi_req_cell_t) == 192, "64 of control, 128 of payload");
@@ -112,7 +116,7 @@ typedef struct gi_shm_ctl {
 typedef struct gi_shm_own {
     _Alignas(64) _Atomic uint32_t req_head;
     _Atomic uint32_t rsp_tail;
-    _Atomic uint32_t sleeping;
+    _Atomic uint32_t sleeping; /* gi_sleep_t; 0 = awake or being woken */
     /* set by the parent before it sleeps, cleared by whoever wakes it */
     _Alignas(64) _Atomic uint32_t parent_sleeping;
 } gi_shm_own_t;
@@ -138,12 +142,12 @@ typedef struct gi_shm {
 } gi_shm_t;
 
 /* The claim word of the request with number seq. */
-static inline _Atomic uint64_t *gi_shm_claim(const gi_shm_t *self, uint32_t seq)
-{
+static inline _Atomic uint64_t *gi_shm_claim(const gi_shm_t *self,
+                                             uint32_t seq) {
     return &self->claims[seq & (self->cells - 1)].word;
 }
-static inline gi_req_cell_t *gi_shm_request(const gi_shm_t *self, uint32_t seq)
-{
+static inline gi_req_cell_t *gi_shm_request(const gi_shm_t *self,
+                                            uint32_t seq) {
     return &self->req[seq & (self->cells - 1)];
 }
 /* Parent: makes one; every page is there afterwards, so that a full machine is
@@ -156,8 +160,16 @@ gate_err_t gi_shm_map(gi_shm_t *self, int fd) GATE_MUST;
 void gi_shm_fini(gi_shm_t *self);
 /* Parent: as new, for the next worker; the last one must be dead. */
 void gi_shm_reset(gi_shm_t *self);
-/* Parent: wakes the worker if it sleeps. After storing a tail or a head. */
-void gi_shm_wake(gi_shm_t *self);
+/* What a worker sleeps for. */
+typedef enum gi_sleep {
+    GI_SLEEP_WORK = 1, /* a request, or to quit */
+    GI_SLEEP_ROOM = 2, /* in the response ring or lane */
+    GI_SLEEP_CREDIT = 4
+} gi_sleep_t;
+/* Parent: wakes the worker if it sleeps for that; after storing it. Whoever
+ * takes the word pays for the system call: a worker that has been woken and
+ * does not run yet costs later ones nothing. */
+void gi_shm_wake(gi_shm_t *self, gi_sleep_t what);
 
 /* A sealed memfd of size bytes, all pages there, mapped. */
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd,

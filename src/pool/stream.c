@@ -5,56 +5,18 @@
  * The producer's callbacks (credit, stop) run on the reader's thread without
  * the mutex, marked by `calling`; release waits until no other thread is
  * inside. */
-#include "stream.h"
+#include "stream_core.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "actor_thread.h"
 #include "clock.h"
 #include "mem.h"
-#include "ref.h"
 #include "rpc.h"
 #include "wait.h"
 
 #define S_ROOM_MIN 16
-
-typedef struct s_item {
-    const void *data;
-    size_t size;
-    gi_release_fn *release;
-    void *hint;
-    size_t index;
-    bool reply; /* a single reply, not an item */
-} s_item_t;
-
-struct gate_stream {
-    pthread_mutex_t mutex; /* of what follows, up to the reader's own part */
-    pthread_cond_t
-        change; /* an item, the end, or the producer's callback over */
-    gi_ref_t ref;
-    gi_stream_options_t options;
-    const gate_settings_t *settings;
-    s_item_t *ring;
-    size_t room, head, count, bytes; /* room is a power of two or 0 */
-    bool ended;                      /* nothing follows what is in the ring */
-    bool reader_gone;                /* destroyed */
-    bool producer_gone;
-    bool stopped;     /* stop was called, or must not be any more */
-    void *calling;    /* s_me() of the thread inside a callback */
-    gi_error_t error; /* why it ended; GATE_OK: regularly */
-    size_t taken_items, taken_bytes; /* since the last credit */
-    bool reading;                    /* somebody is inside next */
-    int64_t waiting_since_ns;        /* items wait with nobody inside next */
-    int fd;                          /* -1 until asked for */
-    bool rung;                       /* fd is readable */
-    /* the reader's own */
-    gate_value_t *value; /* the item handed out last */
-    gi_arena_t arena;    /* its strings */
-    size_t index;
-    bool single;
-};
 
 static void *s_me(void) {
     static _Thread_local char me;
@@ -88,7 +50,7 @@ gate_stream_t *gi_stream_new(const gate_settings_t *settings,
     return self;
 }
 
-static void s_free_item(const s_item_t *item) {
+static void s_free_item(const gi_stream_item_t *item) {
     if (item->release)
         item->release(item->hint);
 }
@@ -107,6 +69,7 @@ static void s_drop(gate_stream_t *self) {
     gi_error_fini(&self->error);
     gate_value_destroy(&self->value);
     gi_arena_fini(&self->arena);
+    gi_stream_reader_fini(self);
     if (self->fd >= 0)
         close(self->fd);
     pthread_cond_destroy(&self->change);
@@ -134,7 +97,7 @@ static void s_tell_reader(gate_stream_t *self) {
 
 static bool s_grow(gate_stream_t *self) {
     size_t room = self->room ? 2 * self->room : S_ROOM_MIN, i;
-    s_item_t *ring = gi_mem_alloc(room * sizeof *ring);
+    gi_stream_item_t *ring = gi_mem_alloc(room * sizeof *ring);
 
     if (!ring)
         return false;
@@ -147,7 +110,7 @@ static bool s_grow(gate_stream_t *self) {
     return true;
 }
 
-static gate_err_t s_append(gate_stream_t *self, const s_item_t *item) {
+static gate_err_t s_append(gate_stream_t *self, const gi_stream_item_t *item) {
     if (self->reader_gone || self->stopped)
         return GATE_CANCELLED;
     if (self->ended)
@@ -161,6 +124,7 @@ static gate_err_t s_append(gate_stream_t *self, const s_item_t *item) {
         self->waiting_since_ns = gi_clock_coarse_ns();
     self->ring[(self->head + self->count++) & (self->room - 1)] = *item;
     self->bytes += item->size;
+    self->wire += item->size;
     return GATE_OK;
 }
 
@@ -199,7 +163,7 @@ static void s_stop_producer(gate_stream_t *self) {
 }
 
 /* ---- the producer -------------------------------------------------------- */
-static gate_err_t s_push(gate_stream_t *self, const s_item_t *item) {
+static gate_err_t s_push(gate_stream_t *self, const gi_stream_item_t *item) {
     gate_err_t e;
 
     pthread_mutex_lock(&self->mutex);
@@ -217,14 +181,14 @@ static gate_err_t s_push(gate_stream_t *self, const s_item_t *item) {
 
 gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint, size_t index) {
-    s_item_t item = {data, size, release, hint, index, false};
+    gi_stream_item_t item = {data, size, release, hint, index, false};
 
     return s_push(self, &item);
 }
 
 void gi_stream_push_reply(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint) {
-    s_item_t item = {data, size, release, hint, 0, true};
+    gi_stream_item_t item = {data, size, release, hint, 0, true};
     gate_error_t story = {GATE_OK, NULL, NULL, ""};
 
     story.code = s_push(self, &item);
@@ -306,7 +270,7 @@ static bool s_credit_due(const gate_stream_t *self) {
 }
 
 /* Waits for an item or the end. */
-static gate_err_t s_await(gate_stream_t *self, int64_t timeout_ms) {
+gate_err_t gi_stream_await(gate_stream_t *self, int64_t timeout_ms) {
     int64_t deadline_ns;
     bool in_time = true;
 
@@ -325,7 +289,7 @@ static gate_err_t s_await(gate_stream_t *self, int64_t timeout_ms) {
 }
 
 /* Takes the next item, with the mutex held; reports credit. */
-static gate_err_t s_take(gate_stream_t *self, s_item_t *item) {
+gate_err_t gi_stream_take(gate_stream_t *self, gi_stream_item_t *item) {
     size_t items, bytes;
 
     if (!self->count)
@@ -347,8 +311,18 @@ static gate_err_t s_take(gate_stream_t *self, s_item_t *item) {
     return GATE_OK;
 }
 
+void gi_stream_break(gate_stream_t *self) {
+    pthread_mutex_lock(&self->mutex);
+    s_stop_producer(self);
+    self->ended = true;
+    gi_error_set(&self->error, gate_error());
+    s_free_items(self);
+    s_tell_reader(self);
+    pthread_mutex_unlock(&self->mutex);
+}
+
 /* Bytes to the reader's value. What cannot be decoded ends the stream. */
-static gate_err_t s_decode(gate_stream_t *self, const s_item_t *item) {
+static gate_err_t s_decode(gate_stream_t *self, const gi_stream_item_t *item) {
     gate_err_t e;
 
     self->index = item->index;
@@ -358,22 +332,18 @@ static gate_err_t s_decode(gate_stream_t *self, const s_item_t *item) {
                                 item->hint, self->settings, &self->value)
             : gi_value_take(item->data, item->size, item->release, item->hint,
                             self->settings, &self->value);
-    if (e == GATE_OK)
-        return e;
-    pthread_mutex_lock(&self->mutex);
-    s_stop_producer(self);
-    self->ended = true;
-    gi_error_set(&self->error, gate_error());
-    s_free_items(self);
-    s_tell_reader(self);
-    pthread_mutex_unlock(&self->mutex);
+    if (e != GATE_OK)
+        gi_stream_break(self);
     return e;
 }
 
-/* Why nothing was waited for: our own story, not the producer's. */
-static gate_err_t s_tell_wait(gate_err_t e, int64_t timeout_ms) {
+/* Our own story, not the producer's. */
+gate_err_t gi_stream_tell_wait(const gate_stream_t *self, gate_err_t e,
+                               int64_t timeout_ms) {
     if (e == GATE_TIMEOUT)
-        return gi_err(e, "no item of the stream within %lld ms",
+        return gi_err(e, "no %s within %lld ms",
+                      self->huge ? "chunk of the huge result"
+                                 : "item of the stream",
                       (long long)timeout_ms);
     if (e == GATE_WOULDBLOCK)
         return gi_err(e, "waiting for a stream on the thread of actor %s",
@@ -381,22 +351,35 @@ static gate_err_t s_tell_wait(gate_err_t e, int64_t timeout_ms) {
     return e; /* GATE_BUSY: not a failure, no story */
 }
 
-static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
-                         gate_slot_t out) {
-    s_item_t item;
+/* One item, or a huge answer whole, as self->value. */
+static gate_err_t s_value(gate_stream_t *self, int64_t timeout_ms) {
+    gi_stream_item_t item;
     gate_err_t waited, e;
+    bool huge;
 
-    gate_value_destroy(&self->value);
-    gi_arena_fini(&self->arena);
     pthread_mutex_lock(&self->mutex);
-    waited = s_await(self, timeout_ms);
-    e = waited == GATE_OK ? s_take(self, &item) : waited;
+    waited = gi_stream_await(self, timeout_ms);
+    huge = self->huge;
+    e = waited != GATE_OK || huge ? waited : gi_stream_take(self, &item);
     pthread_mutex_unlock(&self->mutex);
     if (waited != GATE_OK)
-        return s_tell_wait(waited, timeout_ms);
+        return gi_stream_tell_wait(self, waited, timeout_ms);
+    if (huge)
+        return gi_stream_whole(self, timeout_ms);
     if (e != GATE_OK)
         return e == GATE_EOS ? e : gi_error_publish(&self->error);
-    e = s_decode(self, &item);
+    return s_decode(self, &item);
+}
+
+static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
+                         gate_slot_t out) {
+    gate_err_t e;
+
+    if (self->reader.plain.size)
+        return gi_err(GATE_BADARG, "the answer is being read as bytes");
+    gate_value_destroy(&self->value);
+    gi_arena_fini(&self->arena);
+    e = s_value(self, timeout_ms);
     if (e != GATE_OK)
         return e;
     return gi_slot_store(&out, gate_value_object(self->value), self->value,

@@ -319,7 +319,7 @@ static s_many_t *s_many_new(gate_pool_t *pool, int64_t timeout_ms) {
 
 static gate_err_t s_start_many(gate_pool_t *pool, gi_submit_t *submit,
                                gate_stream_t **stream) {
-    static const gi_sink_t sink = {s_many_item, s_many_done};
+    static const gi_sink_t sink = {.item = s_many_item, .done = s_many_done};
     s_many_t *self = s_many_new(pool, submit->timeout_ms);
     gate_stream_t *reader;
     gi_ticket_t ticket = 0;

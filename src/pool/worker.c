@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* worker.c -- becomes what its configuration says, then takes jobs from its ring
- * until it is told to leave. */
+/* worker.c -- becomes what its configuration says, then takes jobs from its
+ * ring until it is told to leave. */
 #include "worker.h"
 #include <stdio.h>
 #include <string.h>
@@ -10,16 +10,13 @@
 #include "procs_fn.h"
 #include "zygote.h"
 
-static void s_limit(int what, int64_t value)
-{
+static void s_limit(int what, int64_t value) {
     struct rlimit r = {(rlim_t)value, (rlim_t)value};
     if (setrlimit(what, &r) != 0)
-        fprintf(stderr, "setrlimit(%d, %lld) failed\n", what,
-                (long long)value);
+        fprintf(stderr, "setrlimit(%d, %lld) failed\n", what, (long long)value);
 }
 
-static void s_become(gi_worker_t *self, int out_fd)
-{
+static void s_become(gi_worker_t *self, int out_fd) {
     const gi_worker_config_t *c = &self->config;
     char title[sizeof c->name + 8];
     dup2(out_fd, 1);
@@ -42,16 +39,14 @@ static void s_become(gi_worker_t *self, int out_fd)
         s_limit(RLIMIT_NOFILE, c->limit_files);
 }
 
-static uintptr_t s_code(const gi_fn_ref_t *ref)
-{
+static uintptr_t s_code(const gi_fn_ref_t *ref) {
     uintptr_t at = 0;
     if (ref->at && gi_fn_resolve(ref->object, ref->at, &at))
         fprintf(stderr, "%s\n", gate_error()->text);
     return at;
 }
 
-static void s_settings(gi_worker_t *self)
-{
+static void s_settings(gi_worker_t *self) {
     const gi_worker_config_t *c = &self->config;
     gate_settings_t *s = &self->settings;
     uintptr_t hooks[4];
@@ -71,16 +66,14 @@ static void s_settings(gi_worker_t *self)
     s->hooks.ctx = (void *)(uintptr_t)c->hooks_ctx;
 }
 
-static bool s_work(const gi_worker_t *self)
-{
+static bool s_work(const gi_worker_t *self) {
     return atomic_load(&self->shm.ctl->req_tail) != self->req_head ||
            atomic_load(&self->shm.ctl->quit);
 }
 
-static void s_loop(gi_worker_t *self)
-{
+static void s_loop(gi_worker_t *self) {
     for (;;) {
-        gi_worker_wait(self, s_work);
+        gi_worker_wait(self, s_work, GI_SLEEP_WORK);
         if (atomic_load(&self->shm.ctl->req_tail) == self->req_head)
             return; /* told to quit, and nothing left */
         gi_worker_job(self);
@@ -88,8 +81,7 @@ static void s_loop(gi_worker_t *self)
     }
 }
 
-void gi_worker_main(int shm_fd, int bell_fd, int out_fd, int ctl_fd)
-{
+void gi_worker_main(int shm_fd, int bell_fd, int out_fd, int ctl_fd) {
     static gi_worker_t worker;
     gi_worker_t *self = &worker;
     self->bell_fd = bell_fd;

@@ -21,6 +21,7 @@ typedef struct gi_worker {
     uint32_t unreported;   /* responses the parent was not woken for */
     int64_t unreported_ns; /* since when */
     int64_t began_ns;      /* of the job that runs */
+    int64_t ended_ns;      /* of the job before it; 0 = we waited since */
     /* the job that runs */
     gi_req_cell_t *cell;
     uint64_t id;
@@ -37,7 +38,8 @@ void gi_worker_main(int shm_fd, int bell_fd, int out_fd, int ctl_fd)
 void gi_worker_job(gi_worker_t *self);
 /* worker_out.c: waits until ready(self); the parent knows all we said. */
 typedef bool gi_worker_ready_fn(const gi_worker_t *self);
-void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready);
+void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready,
+                    gi_sleep_t what);
 /* A response, in chunks when it must be; waits for room. */
 void gi_worker_respond(gi_worker_t *self, gi_rsp_kind_t kind, const void *data,
                        size_t size);

@@ -2,34 +2,35 @@
 /* worker_job.c -- one job: claim it, run it, answer. The claim decides every
  * race with the parent: a job that was revoked is not run, one that was doomed
  * does not answer. */
+#include <dlfcn.h>
+#include <execinfo.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "clock.h"
+#include "huge_feed.h"
 #include "procs_fn.h"
 #include "queue.h"
 #include "worker.h"
 #include "zygote.h"
 
-/* ---- what the handler may ask for ----------------------------------------- */
+/* ---- what the handler may ask for -----------------------------------------
+ */
 
-static gi_worker_t *s_of(gate_call_t *call)
-{
+static gi_worker_t *s_of(gate_call_t *call) {
     return (gi_worker_t *)(void *)call;
 }
 
-static bool s_credit(const gi_worker_t *self)
-{
+static bool s_credit(const gi_worker_t *self) {
     return (self->items < atomic_load(&self->cell->items) &&
             self->bytes < atomic_load(&self->cell->bytes)) ||
            atomic_load(&self->cell->cancel);
 }
 
-static gate_err_t s_yield(gate_call_t *call)
-{
+static gate_err_t s_yield(gate_call_t *call) {
     gi_worker_t *self = s_of(call);
-    gi_worker_wait(self, s_credit);
+    gi_worker_wait(self, s_credit, GI_SLEEP_CREDIT);
     if (atomic_load(&self->cell->cancel))
         return gi_err(GATE_CANCELLED, "the reader left or the call was "
                                       "cancelled");
@@ -40,31 +41,67 @@ static gate_err_t s_yield(gate_call_t *call)
     return GATE_OK;
 }
 
-static bool s_cancelled(gate_call_t *call)
-{
+static bool s_cancelled(gate_call_t *call) {
     return atomic_load(&s_of(call)->cell->cancel) != 0;
 }
 
 static gate_err_t s_queue(void *ctx, const msgpack_object *object,
-                          gate_queue_t **to)
-{
+                          gate_queue_t **to) {
     gi_worker_t *self = s_of(ctx);
     size_t index;
-    if (!gi_queue_read_ref(object, &index) ||
-        index >= (size_t)self->n_queues || !self->queues[index])
+    if (!gi_queue_read_ref(object, &index) || index >= (size_t)self->n_queues ||
+        !self->queues[index])
         return gi_err(GATE_BADARG, "the argument is not a queue");
     *to = gi_queue_share(self->queues[index]);
     return GATE_OK;
 }
 
-static const gi_call_ops_t s_ops = {
-    .yield = s_yield, .cancelled = s_cancelled, .queue = s_queue};
+/* One frame as "object(symbol+offset)"; the program, whose name was overwritten
+ * by the title, by its file. What addr2line wants is the last number. */
+static size_t s_frame(void *at, char *out, size_t room) {
+    char self[256];
+    Dl_info info;
+    if (!dladdr(at, &info) || !info.dli_fname)
+        return (size_t)snprintf(out, room, "  [%p]\n", at);
+    const char *object = strrchr(info.dli_fname, '/');
+    ssize_t n = object ? 0 : readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    if (!object)
+        object = strrchr(self, '/');
+    return (size_t)snprintf(out, room, "  %s(%s) [0x%tx]\n",
+                            object ? object + 1 : "?",
+                            info.dli_sname ? info.dli_sname : "",
+                            (const char *)at - (const char *)info.dli_fbase);
+}
 
-/* ---- descriptors ---------------------------------------------------------- */
+/* From the raise down to the handler: the frames below it are ours. */
+static void s_traceback(gate_call_t *call, char *out, size_t room) {
+    void *frames[24];
+    size_t at = 0;
+    if (s_of(call)->settings.secure)
+        return;
+    int n = backtrace(frames, 24);
+    for (int i = 2; i < n && at < room; i++)
+        at += s_frame(frames[i], out + at, room - at);
+}
+
+static const gi_call_ops_t s_ops = {.yield = s_yield,
+                                    .cancelled = s_cancelled,
+                                    .queue = s_queue,
+                                    .traceback = s_traceback};
+
+/* Of a job whose caller takes parts of a huge result. */
+static const gi_call_ops_t s_huge_ops = {.yield = s_yield,
+                                         .cancelled = s_cancelled,
+                                         .queue = s_queue,
+                                         .traceback = s_traceback,
+                                         .huge = &gi_huge_by_items};
+
+/* ---- descriptors ----------------------------------------------------------
+ */
 
 /* Those of this job; those of jobs that were revoked since are closed. */
-static int s_receive_fds(gi_worker_t *self, int *fds)
-{
+static int s_receive_fds(gi_worker_t *self, int *fds) {
     uint64_t id = 0;
     int n;
     for (;;) {
@@ -79,31 +116,29 @@ static int s_receive_fds(gi_worker_t *self, int *fds)
     }
 }
 
-static void s_open_queues(gi_worker_t *self, const int *fds, int n)
-{
+static void s_open_queues(gi_worker_t *self, const int *fds, int n) {
     self->n_queues = n;
     for (int i = 0; i < n; i++)
         if (gi_queue_open(fds[i], &self->settings, &self->queues[i]))
             self->queues[i] = NULL; /* refused when it is asked for */
 }
 
-static void s_close_queues(gi_worker_t *self)
-{
+static void s_close_queues(gi_worker_t *self) {
     for (int i = 0; i < self->n_queues; i++)
         gate_queue_destroy(&self->queues[i]);
     self->n_queues = 0;
 }
 
 /* The payload's first byte; *mapped is to be unmapped after the job. */
-static const unsigned char *s_payload(gi_worker_t *self,
-                                      const gi_req_cell_t *cell, void **mapped)
-{
+static const unsigned char *
+s_payload(gi_worker_t *self, const gi_req_cell_t *cell, void **mapped) {
     int fds[GI_WORKER_FDS], n = 0, first = 0;
     if (cell->where == GI_FD || cell->n_queues)
         n = s_receive_fds(self, fds);
     if (cell->where == GI_FD && n > 0) {
         first = 1;
-        *mapped = mmap(NULL, (size_t)cell->at, PROT_READ, MAP_SHARED, fds[0], 0);
+        *mapped =
+            mmap(NULL, (size_t)cell->at, PROT_READ, MAP_SHARED, fds[0], 0);
         close(fds[0]);
     }
     s_open_queues(self, fds + first, n - first);
@@ -114,18 +149,17 @@ static const unsigned char *s_payload(gi_worker_t *self,
     return *mapped == MAP_FAILED ? NULL : *mapped;
 }
 
-/* ---- the job -------------------------------------------------------------- */
+/* ---- the job --------------------------------------------------------------
+ */
 
-static const char *s_string(const unsigned char **p, size_t len)
-{
+static const char *s_string(const unsigned char **p, size_t len) {
     const char *s = len ? (const char *)*p : "";
     *p += len;
     return s;
 }
 
 static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
-                           const unsigned char *p)
-{
+                           const unsigned char *p) {
     gate_call_t *call = &self->call;
     uintptr_t fn;
     call->method = s_string(&p, cell->name_len);
@@ -154,21 +188,18 @@ static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
 /* What a job has overwritten cannot be trusted by those behind it: the parent
  * gives them to another worker. */
 static void s_corrupt(void) __attribute__((noreturn));
-static void s_corrupt(void)
-{
+static void s_corrupt(void) {
     fprintf(stderr, "a job wrote over its worker's memory\n");
     _exit(126);
 }
 
-static void s_answer_error(gi_worker_t *self, const gate_error_t *story)
-{
+static void s_answer_error(gi_worker_t *self, const gate_error_t *story) {
     unsigned char out[16384];
     size_t size = gi_shm_error_pack(story, out, sizeof out);
     gi_worker_respond(self, GI_RSP_ERROR, out, size);
 }
 
-static void s_answer(gi_worker_t *self, gate_err_t e)
-{
+static void s_answer(gi_worker_t *self, gate_err_t e) {
     gate_call_t *call = &self->call;
     if (e == GATE_OK && call->streamed)
         gi_worker_respond(self, GI_RSP_EOS, NULL, 0);
@@ -187,8 +218,7 @@ static void s_answer(gi_worker_t *self, gate_err_t e)
 
 /* From READY to RUNNING; false: it was revoked. Any other claim means that an
  * earlier job wrote where it should not have. */
-static bool s_claim(gi_worker_t *self, _Atomic uint64_t *word)
-{
+static bool s_claim(gi_worker_t *self, _Atomic uint64_t *word) {
     uint64_t claim = atomic_load(word);
     self->id = claim >> 3;
     if (claim == GI_CLAIM(self->id, GI_READY) &&
@@ -200,8 +230,7 @@ static bool s_claim(gi_worker_t *self, _Atomic uint64_t *word)
     return false;
 }
 
-static void s_done(gi_worker_t *self, _Atomic uint64_t *word)
-{
+static void s_done(gi_worker_t *self, _Atomic uint64_t *word) {
     uint64_t claim = GI_CLAIM(self->id, GI_RUNNING);
     if (atomic_compare_exchange_strong(word, &claim,
                                        GI_CLAIM(self->id, GI_DONE)))
@@ -212,8 +241,7 @@ static void s_done(gi_worker_t *self, _Atomic uint64_t *word)
         pause();
 }
 
-void gi_worker_job(gi_worker_t *self)
-{
+void gi_worker_job(gi_worker_t *self) {
     gi_req_cell_t *cell = gi_shm_request(&self->shm, self->req_head);
     _Atomic uint64_t *word = gi_shm_claim(&self->shm, self->req_head);
     if (!s_claim(self, word))
@@ -222,9 +250,9 @@ void gi_worker_job(gi_worker_t *self)
     gate_err_t e;
     self->cell = cell;
     self->items = self->bytes = 0;
-    self->began_ns = gi_clock_ns();
+    self->began_ns = self->ended_ns ? self->ended_ns : gi_clock_ns();
     gi_call_reset(&self->call);
-    self->call.ops = &s_ops;
+    self->call.ops = cell->takes_huge ? &s_huge_ops : &s_ops;
     const unsigned char *payload = s_payload(self, cell, &mapped);
     if (payload)
         e = s_invoke(self, cell, payload);

@@ -13,15 +13,13 @@
 #define UNREPORTED_MAX 16
 #define UNREPORTED_NS 50000
 
-static void s_relax(void)
-{
+static void s_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #endif
 }
 
-void gi_worker_ring(gi_worker_t *self)
-{
+void gi_worker_ring(gi_worker_t *self) {
     static const uint64_t one = 1;
     if (self->unreported == 0)
         return;
@@ -32,13 +30,14 @@ void gi_worker_ring(gi_worker_t *self)
             return; /* the parent looks again at its next tick */
 }
 
-void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready)
-{
+void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready,
+                    gi_sleep_t what) {
     gi_shm_ctl_t *c = self->shm.ctl;
     gi_shm_own_t *own = self->shm.own;
     if (ready(self))
         return;
     gi_worker_ring(self);
+    self->ended_ns = 0;
     if (self->config.spin_ns) {
         int64_t until = gi_clock_ns() + self->config.spin_ns;
         do {
@@ -49,40 +48,36 @@ void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready)
     }
     while (!ready(self)) {
         uint32_t seen = atomic_load(&c->bell);
-        atomic_store(&own->sleeping, 1);
+        atomic_store(&own->sleeping, (uint32_t)what);
         if (!ready(self))
             gi_futex_wait(&c->bell, seen, -1);
         atomic_store(&own->sleeping, 0);
     }
 }
 
-static bool s_cell_free(const gi_worker_t *self)
-{
+static bool s_cell_free(const gi_worker_t *self) {
     return self->rsp_tail - atomic_load(&self->shm.ctl->rsp_head) <
            self->shm.cells;
 }
 
 /* Room for the largest chunk, or all of the lane free. */
-static bool s_lane_free(const gi_worker_t *self)
-{
+static bool s_lane_free(const gi_worker_t *self) {
     uint64_t tail = self->lane_tail, at;
     return gi_lane_take(self->shm.lane_bytes, &tail,
                         atomic_load(&self->shm.ctl->rsp_free),
                         (size_t)self->shm.lane_bytes / 4, &at);
 }
 
-static void s_publish(gi_worker_t *self)
-{
+static void s_publish(gi_worker_t *self) {
     self->rsp_tail++;
     atomic_store(&self->shm.own->rsp_tail, self->rsp_tail);
     if (self->unreported++ == 0)
-        self->unreported_ns = gi_clock_ns();
+        self->unreported_ns = self->ended_ns;
 }
 
 static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
-                    const unsigned char *data, size_t size)
-{
-    gi_worker_wait(self, s_cell_free);
+                    const unsigned char *data, size_t size) {
+    gi_worker_wait(self, s_cell_free, GI_SLEEP_ROOM);
     gi_rsp_cell_t *cell =
         &self->shm.rsp[self->rsp_tail & (self->shm.cells - 1)];
     if (size <= GI_RSP_INLINE) {
@@ -92,10 +87,9 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
         uint64_t at = 0, lane = self->shm.lane_bytes;
         if (!gi_lane_take(lane, &self->lane_tail,
                           atomic_load(&self->shm.ctl->rsp_free), size, &at)) {
-            gi_worker_wait(self, s_lane_free);
+            gi_worker_wait(self, s_lane_free, GI_SLEEP_ROOM);
             if (!gi_lane_take(lane, &self->lane_tail,
-                              atomic_load(&self->shm.ctl->rsp_free), size,
-                              &at))
+                              atomic_load(&self->shm.ctl->rsp_free), size, &at))
                 _exit(126); /* cannot be: chunks are a quarter of the lane */
         }
         memcpy(self->shm.rsp_lane + at % lane, data, size);
@@ -106,14 +100,14 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
     cell->kind = (uint8_t)kind;
     cell->flags = (uint8_t)flags;
     cell->size = (uint32_t)size;
-    int64_t ran = gi_clock_ns() - self->began_ns;
+    self->ended_ns = gi_clock_ns();
+    int64_t ran = self->ended_ns - self->began_ns;
     cell->run_ns = ran > UINT32_MAX ? UINT32_MAX : (uint32_t)ran;
     s_publish(self);
 }
 
 void gi_worker_respond(gi_worker_t *self, gi_rsp_kind_t kind, const void *data,
-                       size_t size)
-{
+                       size_t size) {
     const unsigned char *p = data;
     size_t max = (size_t)self->shm.lane_bytes / 4;
     while (size > max) {
@@ -125,6 +119,6 @@ void gi_worker_respond(gi_worker_t *self, gi_rsp_kind_t kind, const void *data,
     s_chunk(self, kind, 0, p, size);
     bool more = atomic_load(&self->shm.ctl->req_tail) != self->req_head + 1;
     if (!more || self->unreported >= UNREPORTED_MAX ||
-        gi_clock_ns() - self->unreported_ns > UNREPORTED_NS)
+        self->ended_ns - self->unreported_ns > UNREPORTED_NS)
         gi_worker_ring(self);
 }

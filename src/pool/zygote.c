@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* zygote.c -- the parent's side: forks the zygote once and hands out channels. A
- * process that was forked from this one by somebody else has no zygote of its
+/* zygote.c -- the parent's side: forks the zygote once and hands out channels.
+ * A process that was forked from this one by somebody else has no zygote of its
  * own until it asks for one (the owner's pid is compared). */
 #include "zygote.h"
 #include <dirent.h>
@@ -33,8 +33,7 @@ static struct {
 } s_zygote = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
 bool gi_zyg_send(int fd, const void *data, size_t size, const int *fds, int n,
-                 int flags)
-{
+                 int flags) {
     union {
         char room[CMSG_SPACE(16 * sizeof(int))];
         struct cmsghdr align;
@@ -58,8 +57,7 @@ bool gi_zyg_send(int fd, const void *data, size_t size, const int *fds, int n,
 }
 
 ssize_t gi_zyg_recv(int fd, void *data, size_t size, int *fds, int max, int *n,
-                    int flags)
-{
+                    int flags) {
     union {
         char room[CMSG_SPACE(16 * sizeof(int))];
         struct cmsghdr align;
@@ -92,8 +90,7 @@ ssize_t gi_zyg_recv(int fd, void *data, size_t size, int *fds, int max, int *n,
     return rc;
 }
 
-static int s_threads(void)
-{
+static int s_threads(void) {
     DIR *dir = opendir("/proc/self/task");
     int n = 0;
     if (!dir)
@@ -104,8 +101,7 @@ static int s_threads(void)
     return n;
 }
 
-static gate_err_t s_fork(void)
-{
+static gate_err_t s_fork(void) {
     int pair[2];
     gate_err_t e = gi_fn_snapshot();
     if (e)
@@ -133,8 +129,7 @@ static gate_err_t s_fork(void)
 
 /* A peek at the socket: the zygote never sends on it, so anything but "nothing
  * yet" is its end. */
-static bool s_alive(void)
-{
+static bool s_alive(void) {
     char c;
     if (s_zygote.pid == 0 || s_zygote.owner != getpid())
         return false;
@@ -142,16 +137,14 @@ static bool s_alive(void)
     return rc < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-static void s_forget(void)
-{
+static void s_forget(void) {
     if (s_zygote.fd >= 0)
         close(s_zygote.fd);
     s_zygote.fd = -1;
     s_zygote.pid = 0;
 }
 
-gate_err_t gi_zygote_start(bool late_fork)
-{
+gate_err_t gi_zygote_start(bool late_fork) {
     gate_err_t e = GATE_OK;
     pthread_mutex_lock(&s_zygote.lock);
     if (!s_alive()) {
@@ -170,41 +163,36 @@ gate_err_t gi_zygote_start(bool late_fork)
     return e;
 }
 
-gate_err_t gate_process_init(void)
-{
+gate_err_t gate_process_init(void) {
     const char *late = getenv("GATE_PROCESS_LATE_FORK");
-    return gi_zygote_start(late && (strcmp(late, "1") == 0 ||
-                                    strcasecmp(late, "true") == 0 ||
-                                    strcasecmp(late, "yes") == 0 ||
-                                    strcasecmp(late, "on") == 0));
+    return gi_zygote_start(
+        late && (strcmp(late, "1") == 0 || strcasecmp(late, "true") == 0 ||
+                 strcasecmp(late, "yes") == 0 || strcasecmp(late, "on") == 0));
 }
 
-bool gi_zygote_alive(void)
-{
+bool gi_zygote_alive(void) {
     pthread_mutex_lock(&s_zygote.lock);
     bool alive = s_alive();
     pthread_mutex_unlock(&s_zygote.lock);
     return alive;
 }
 
-pid_t gi_zygote_pid(void)
-{
+pid_t gi_zygote_pid(void) {
     pthread_mutex_lock(&s_zygote.lock);
     pid_t pid = s_alive() ? s_zygote.pid : 0;
     pthread_mutex_unlock(&s_zygote.lock);
     return pid;
 }
 
-gate_err_t gi_zygote_attach(int *channel)
-{
+gate_err_t gi_zygote_attach(int *channel) {
     int pair[2];
     gi_zyg_msg_t m = {.kind = GI_ZYG_ATTACH};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
                    pair) != 0)
         return gi_err_errno("a channel to the zygote");
     pthread_mutex_lock(&s_zygote.lock);
-    bool sent = s_alive() &&
-                gi_zyg_send(s_zygote.fd, &m, sizeof m, &pair[1], 1, 0);
+    bool sent =
+        s_alive() && gi_zyg_send(s_zygote.fd, &m, sizeof m, &pair[1], 1, 0);
     pthread_mutex_unlock(&s_zygote.lock);
     close(pair[1]);
     if (!sent) {

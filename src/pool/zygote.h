@@ -4,7 +4,8 @@
  * safe whatever the parent has become.
  *
  *   parent --socket--> zygote --fork--> workers
- *      +---- channel (one a pool): SPAWN, KILL ->, <- SPAWNED, <- FAILED, <- EXITED
+ *      +---- channel (one a pool): SPAWN, KILL ->, <- SPAWNED, <- FAILED, <-
+ * EXITED
  *
  * A channel's end kills the workers forked through it; the parent's end (seen
  * on its pidfd, or as the last end of the socket) ends the zygote; the zygote's

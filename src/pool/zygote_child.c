@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* zygote_child.c -- the zygote itself: one thread, one poll. It has few things to
- * do and does them in order: take channels, fork workers, reap them, say so.
+/* zygote_child.c -- the zygote itself: one thread, one poll. It has few things
+ * to do and does them in order: take channels, fork workers, reap them, say so.
  * Thread: its own process. Survives: any worker's end, full sockets (an exit
  * report that cannot be sent is kept until it can). */
 #include <errno.h>
@@ -21,7 +21,7 @@
 #include "zygote.h"
 
 typedef struct s_child {
-    pid_t pid; /* 0 = free */
+    pid_t pid;   /* 0 = free */
     int channel; /* fd of the channel it came by; -1 = that has ended */
     int slot;
     uint64_t generation;
@@ -35,14 +35,14 @@ static struct pollfd *s_fds; /* main, signals, parent, then channels */
 static size_t s_n_fds;
 enum { FD_MAIN, FD_SIGNALS, FD_PARENT, FD_CHANNELS };
 
-/* ---- title ---------------------------------------------------------------- */
+/* ---- title ----------------------------------------------------------------
+ */
 
 static char *s_args;
 static size_t s_args_room;
 
 /* glibc hands main's arguments to constructors, of shared objects too. */
-__attribute__((constructor)) static void s_keep_args(int argc, char **argv)
-{
+__attribute__((constructor)) static void s_keep_args(int argc, char **argv) {
     if (argc < 1 || !argv || !argv[0])
         return;
     s_args = argv[0];
@@ -52,8 +52,7 @@ __attribute__((constructor)) static void s_keep_args(int argc, char **argv)
     s_args_room = (size_t)(end - s_args);
 }
 
-void gi_zygote_title(const char *title)
-{
+void gi_zygote_title(const char *title) {
     prctl(PR_SET_NAME, title);
     if (s_args_room < 2)
         return;
@@ -61,10 +60,10 @@ void gi_zygote_title(const char *title)
     strncpy(s_args, title, s_args_room - 1);
 }
 
-/* ---- children ------------------------------------------------------------- */
+/* ---- children -------------------------------------------------------------
+ */
 
-static s_child_t *s_free_child(void)
-{
+static s_child_t *s_free_child(void) {
     for (size_t i = 0; i < s_n_children; i++)
         if (s_children[i].pid == 0)
             return &s_children[i];
@@ -78,8 +77,7 @@ static s_child_t *s_free_child(void)
 }
 
 /* In the new worker: nothing of the zygote's but what it was given. */
-static void s_become_worker(const int *fds, pid_t zygote)
-{
+static void s_become_worker(const int *fds, pid_t zygote) {
     sigset_t none;
     int at[GI_WFD_COUNT];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -100,8 +98,7 @@ static void s_become_worker(const int *fds, pid_t zygote)
                    3 + GI_WFD_CTL);
 }
 
-static void s_spawn(int channel, gi_zyg_msg_t *m, const int *fds, int n)
-{
+static void s_spawn(int channel, gi_zyg_msg_t *m, const int *fds, int n) {
     s_child_t *child = n == GI_WFD_COUNT ? s_free_child() : NULL;
     pid_t zygote = getpid(), pid = child ? fork() : -1;
     if (pid == 0)
@@ -126,8 +123,7 @@ static void s_spawn(int channel, gi_zyg_msg_t *m, const int *fds, int n)
 }
 
 /* False: the socket is full, try again. */
-static bool s_report(s_child_t *child)
-{
+static bool s_report(s_child_t *child) {
     gi_zyg_msg_t m = {.kind = GI_ZYG_EXITED,
                       .slot = child->slot,
                       .generation = child->generation,
@@ -142,8 +138,7 @@ static bool s_report(s_child_t *child)
     return true;
 }
 
-static bool s_report_all(void)
-{
+static bool s_report_all(void) {
     bool all = true;
     for (size_t i = 0; i < s_n_children; i++)
         if (s_children[i].pid && s_children[i].exited)
@@ -151,8 +146,7 @@ static bool s_report_all(void)
     return all;
 }
 
-static void s_reap(void)
-{
+static void s_reap(void) {
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
         for (size_t i = 0; i < s_n_children; i++)
@@ -163,10 +157,10 @@ static void s_reap(void)
             }
 }
 
-/* ---- channels ------------------------------------------------------------- */
+/* ---- channels -------------------------------------------------------------
+ */
 
-static void s_close_channel(size_t at)
-{
+static void s_close_channel(size_t at) {
     int fd = s_fds[at].fd;
     for (size_t i = 0; i < s_n_children; i++) {
         if (!s_children[i].pid || s_children[i].channel != fd)
@@ -179,10 +173,8 @@ static void s_close_channel(size_t at)
     s_fds[at] = s_fds[--s_n_fds];
 }
 
-static bool s_add_fd(int fd)
-{
-    struct pollfd *grown =
-        gi_mem_realloc(s_fds, (s_n_fds + 1) * sizeof *grown);
+static bool s_add_fd(int fd) {
+    struct pollfd *grown = gi_mem_realloc(s_fds, (s_n_fds + 1) * sizeof *grown);
     if (!grown)
         return false;
     s_fds = grown;
@@ -190,8 +182,7 @@ static bool s_add_fd(int fd)
     return true;
 }
 
-static void s_kill(int channel, const gi_zyg_msg_t *m)
-{
+static void s_kill(int channel, const gi_zyg_msg_t *m) {
     for (size_t i = 0; i < s_n_children; i++) {
         s_child_t *c = &s_children[i];
         if (c->pid && !c->exited && c->channel == channel &&
@@ -201,12 +192,11 @@ static void s_kill(int channel, const gi_zyg_msg_t *m)
 }
 
 /* False: the other end is gone. */
-static bool s_serve(int channel)
-{
+static bool s_serve(int channel) {
     gi_zyg_msg_t m;
     int fds[GI_WFD_COUNT], n;
-    ssize_t rc = gi_zyg_recv(channel, &m, sizeof m, fds, GI_WFD_COUNT, &n,
-                             MSG_DONTWAIT);
+    ssize_t rc =
+        gi_zyg_recv(channel, &m, sizeof m, fds, GI_WFD_COUNT, &n, MSG_DONTWAIT);
     if (rc < 0)
         return errno == EAGAIN;
     if (rc == sizeof m && m.kind == GI_ZYG_SPAWN)
@@ -218,8 +208,7 @@ static bool s_serve(int channel)
     return rc == sizeof m;
 }
 
-static void s_take_channel(void)
-{
+static void s_take_channel(void) {
     gi_zyg_msg_t m;
     int fd, n;
     ssize_t rc = gi_zyg_recv(s_fds[FD_MAIN].fd, &m, sizeof m, &fd, 1, &n, 0);
@@ -230,8 +219,7 @@ static void s_take_channel(void)
 }
 
 static void s_loop(void) __attribute__((noreturn));
-static void s_loop(void)
-{
+static void s_loop(void) {
     bool reported = true;
     for (;;) {
         poll(s_fds, s_n_fds, reported ? -1 : 10);
@@ -251,8 +239,7 @@ static void s_loop(void)
     }
 }
 
-static int s_signals(void)
-{
+static int s_signals(void) {
     sigset_t set;
     struct sigaction sa = {.sa_handler = SIG_DFL};
     for (int i = 1; i < NSIG; i++)
@@ -264,8 +251,7 @@ static int s_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-void gi_zygote_main(int fd, pid_t parent)
-{
+void gi_zygote_main(int fd, pid_t parent) {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
         dup2(null, 0);

@@ -27,6 +27,7 @@ static const struct {
     {"d", S_FLAG, offsetof(gi_ext_t, drain)},
     {"h", S_FLAG, offsetof(gi_ext_t, huge)},
     {"hc", S_STR, offsetof(gi_ext_t, codecs)},
+    {"hs", S_COUNT, offsetof(gi_ext_t, huge_size)},
     {"im", S_STR, offsetof(gi_ext_t, idempotent)},
     {"u", S_STR, offsetof(gi_ext_t, user)},
     {"m", S_MAP, offsetof(gi_ext_t, meta)},
@@ -34,8 +35,10 @@ static const struct {
 enum { S_KEYS = sizeof s_keys / sizeof *s_keys };
 
 void gi_ext_init(gi_ext_t *self) {
-    *self =
-        (gi_ext_t){.credit_items = -1, .credit_bytes = -1, .timeout_ms = -1};
+    *self = (gi_ext_t){.credit_items = -1,
+                       .credit_bytes = -1,
+                       .timeout_ms = -1,
+                       .huge_size = -1};
 }
 
 bool gi_ext_is(gate_bytes_t frame) {

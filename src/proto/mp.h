@@ -63,10 +63,10 @@ static inline size_t gi_mp_head(const unsigned char *p, size_t left,
         {GI_MP_STR, 4, 0},  {GI_MP_ARRAY, 2, 0},    {GI_MP_ARRAY, 4, 0},
         {GI_MP_MAP, 2, 0},  {GI_MP_MAP, 4, 0},
     };
+    *h = (gi_mp_t){0};
     if (!left)
         return 0;
     unsigned b = *p;
-    *h = (gi_mp_t){0};
     if (b < 0x80 || b >= 0xe0) { /* fixints */
         h->kind = b < 0x80 ? GI_MP_UINT : GI_MP_INT;
         h->bits = b < 0x80 ? b : gi_mp_sign(b, 1);

@@ -181,7 +181,7 @@ static gate_err_t s_take_reply(const void *data, size_t size,
         if (e != GATE_BADDATA)
             return e;
     }
-    gate_bytes_t result;
+    gate_bytes_t result = {NULL, 0};
     gate_err_t e = s_parse_reply(data, size, settings, &result);
     if (e)
         return e;
@@ -221,7 +221,8 @@ static gi_body_kind_t s_huge_kind(const gate_bytes_t *body, size_t n) {
         return GI_BODY_HUGE_END;
     if (s_is(body[1], GI_HUGE_EXCEPTION) || s_is(body[1], GI_STREAM_EXCEPTION))
         return GI_BODY_HUGE_EXCEPTION;
-    return n == 2 ? GI_BODY_CHUNK : GI_BODY_BAD;
+    return n == 2 || (n == 3 && gi_ext_is(body[2])) ? GI_BODY_CHUNK
+                                                    : GI_BODY_BAD;
 }
 
 gi_body_kind_t gi_rpc_body_kind(const gate_bytes_t *body, size_t n) {

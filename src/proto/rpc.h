@@ -14,14 +14,15 @@ typedef struct gi_rpc_request {
     size_t func_size, args_size, kwargs_size;
     int64_t timeout_ms; /* from gate_timeout_ms; -1 when not given */
 } gi_rpc_request_t;
-gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func,
-                               size_t func_len, const gate_arg_t *args,
-                               size_t n, const gate_settings_t *settings,
+gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
+                               const gate_arg_t *args, size_t n,
+                               const gate_settings_t *settings,
                                gi_rpc_request_t *req) GATE_MUST;
-/* "Service.method" at the last dot; without one, service = fallback. Borrows. */
+/* "Service.method" at the last dot; without one, service = fallback. Borrows.
+ */
 gate_err_t gi_rpc_split_name(const char *name, const char *fallback,
-                             gate_bytes_t *service, gate_bytes_t *func)
-    GATE_MUST;
+                             gate_bytes_t *service,
+                             gate_bytes_t *func) GATE_MUST;
 /* A func frame: msgpack str. Borrows. GATE_BADARG (TypeError) when it is
  * another type, GATE_BADDATA when it is no msgpack. */
 gate_err_t gi_rpc_parse_func(gate_bytes_t frame, gate_bytes_t *func) GATE_MUST;
@@ -34,9 +35,10 @@ extern const unsigned char gi_rpc_ok_suffix[11];
 /* {"result": nil, "exception": [cls, repr, traceback]} appended to out; repr is
  * made of cls and text: cls('text'), quoted as Python does. */
 gate_err_t gi_rpc_pack_exception(gi_buf_t *out, const char *cls,
-                                 const char *text, const char *traceback)
-    GATE_MUST;
-/* [cls, repr, traceback] alone: the last frame of stream and huge exceptions. */
+                                 const char *text,
+                                 const char *traceback) GATE_MUST;
+/* [cls, repr, traceback] alone: the last frame of stream and huge exceptions.
+ */
 gate_err_t gi_rpc_pack_triple(gi_buf_t *out, const char *cls, const char *text,
                               const char *traceback) GATE_MUST;
 /* Takes the bytes of a reply (see gi_value_take). GATE_OK gives the result's
@@ -51,13 +53,15 @@ gate_err_t gi_rpc_take_reply(const void *data, size_t size,
 gate_err_t gi_rpc_publish_triple(gate_bytes_t packed,
                                  const gate_settings_t *settings);
 
-/* ---- which kind of message ------------------------------------------------ */
+/* ---- which kind of message ------------------------------------------------
+ */
 typedef enum gi_body_kind {
     GI_BODY_SINGLE,
-    GI_BODY_ITEM,       /* frame 1: one packed item */
+    GI_BODY_ITEM, /* frame 1: one packed item */
     GI_BODY_END,
-    GI_BODY_EXCEPTION,  /* frame 2: packed triple */
-    GI_BODY_CHUNK,      /* frame 1: bytes of a huge value, may be empty */
+    GI_BODY_EXCEPTION, /* frame 2: packed triple */
+    GI_BODY_CHUNK,     /* frame 1: bytes of a huge value, may be empty; frame
+                        * 2, if n > 2: an extension frame */
     GI_BODY_HUGE_END,
     GI_BODY_HUGE_EXCEPTION, /* frame 2 holds the triple, if n > 2 */
     GI_BODY_BAD
@@ -66,11 +70,14 @@ gi_body_kind_t gi_rpc_body_kind(const gate_bytes_t *body, size_t n);
 /* True for kinds after which no message with that request id follows. */
 bool gi_body_is_final(gi_body_kind_t kind);
 
-/* ---- extensions (docs/extensions.md) -------------------------------------- */
+/* ---- extensions (docs/extensions.md) --------------------------------------
+ */
 /* The options that ride as a 4th body frame of a request, and EXT payloads: a
  * msgpack map behind the magic GI_EXT_MAGIC. Absent members keep -1 / 0. */
 #define GI_EXT_MAGIC "\xc1GX1" /* 0xc1 is never valid msgpack */
 #define GI_EXT_MAGIC_SIZE 4
+/* Bytes of a huge answer that go to a reader who has given no credit yet. */
+#define GI_HUGE_FIRST ((size_t)1 << 20)
 typedef struct gi_ext {
     int64_t credit_items; /* "ci": more items the reader can take; -1 absent */
     int64_t credit_bytes; /* "cb" */
@@ -80,9 +87,10 @@ typedef struct gi_ext {
     bool drain;           /* "d": worker takes nothing new */
     bool huge;            /* "h": the caller reads huge replies */
     gate_bytes_t codecs;  /* "hc": codec names, comma separated */
+    int64_t huge_size;    /* "hs": original bytes of a huge value; -1 absent */
     gate_bytes_t idempotent; /* "im": method names, comma separated */
-    gate_bytes_t user;    /* "u": the authenticated user */
-    gate_bytes_t meta;    /* "m": a packed map: trace context and the like */
+    gate_bytes_t user;       /* "u": the authenticated user */
+    gate_bytes_t meta;       /* "m": a packed map: trace context and the like */
 } gi_ext_t;
 void gi_ext_init(gi_ext_t *self);
 bool gi_ext_is(gate_bytes_t frame);

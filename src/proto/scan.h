@@ -8,14 +8,15 @@
 #include <gaterpc/error.h>
 
 typedef struct gi_limits {
-    size_t str_max, bin_max, array_max, map_max; /* bytes, bytes, items, pairs */
+    size_t str_max, bin_max, array_max,
+        map_max; /* bytes, bytes, items, pairs */
     unsigned depth_max;
 } gi_limits_t;
 
 /* Exactly one value in size bytes: GATE_OK, GATE_BADDATA (truncated, reserved
  * byte, trailing bytes) or GATE_TOOBIG; the text says where and what. */
-gate_err_t gi_scan(const void *data, size_t size, const gi_limits_t *limits)
-    GATE_MUST;
+gate_err_t gi_scan(const void *data, size_t size,
+                   const gi_limits_t *limits) GATE_MUST;
 /* The first value in size bytes; *used is its length. */
 gate_err_t gi_scan_one(const void *data, size_t size, const gi_limits_t *limits,
                        size_t *used) GATE_MUST;

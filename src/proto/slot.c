@@ -306,7 +306,7 @@ static gate_err_t s_bind_keywords(s_bind_t *self,
 
 static void s_name(const gate_slot_t *slot, size_t i, char out[80]) {
     if (slot->kw)
-        snprintf(out, 80, "argument %zu ('%.50s')", i + 1, slot->kw);
+        snprintf(out, 80, "argument %zu ('%.40s')", i + 1, slot->kw);
     else
         snprintf(out, 80, "argument %zu", i + 1);
 }

@@ -9,7 +9,8 @@
 #define GI_STREAM_TAG "GateStreamGenerator"
 #define GI_STREAM_END "GateStreamEnd"
 #define GI_STREAM_EXCEPTION "GateStreamException"
-#define GI_HUGE_TAG "GateStreamHugData" /* sic: one e short, as the peers have it */
+#define GI_HUGE_TAG \
+    "GateStreamHugData" /* sic: one e short, as the peers have it */
 #define GI_HUGE_END "HugeDataEND"
 #define GI_HUGE_EXCEPTION "HugeDataException"
 #define GI_ZAP_PLAIN "PLAIN"

@@ -119,18 +119,37 @@ static gate_err_t s_make(gate_bytes_t bytes, size_t n_copy,
     return e;
 }
 
-gate_err_t gi_value_take(const void *data, size_t size, gi_release_fn *release,
-                         void *hint, const gate_settings_t *settings,
+static gate_err_t s_take(gate_bytes_t bytes, gi_release_fn *release, void *hint,
+                         const gi_limits_t *limits, const gate_hooks_t *hooks,
                          gate_value_t **out) {
-    const gate_settings_t *s = settings ? settings : gi_settings_defaults();
-    gi_limits_t limits = gi_scan_limits(s);
-    gate_err_t e =
-        s_make((gate_bytes_t){data, size}, 0, &limits, &s->hooks, out);
+    gate_err_t e = s_make(bytes, 0, limits, hooks, out);
     if (!e)
         gi_value_keep(*out, release, hint);
     else if (release)
         release(hint);
     return e;
+}
+
+gate_err_t gi_value_take(const void *data, size_t size, gi_release_fn *release,
+                         void *hint, const gate_settings_t *settings,
+                         gate_value_t **out) {
+    const gate_settings_t *s = settings ? settings : gi_settings_defaults();
+    gi_limits_t limits = gi_scan_limits(s);
+    return s_take((gate_bytes_t){data, size}, release, hint, &limits, &s->hooks,
+                  out);
+}
+
+gate_err_t gi_value_take_huge(const void *data, size_t size,
+                              gi_release_fn *release, void *hint,
+                              const gate_settings_t *settings,
+                              gate_value_t **out) {
+    const gate_settings_t *s = settings ? settings : gi_settings_defaults();
+    gi_limits_t limits = gi_scan_limits(s);
+    size_t max = (size_t)s->huge_max_bytes;
+    limits.str_max = limits.str_max > max ? limits.str_max : max;
+    limits.bin_max = limits.bin_max > max ? limits.bin_max : max;
+    return s_take((gate_bytes_t){data, size}, release, hint, &limits, &s->hooks,
+                  out);
 }
 
 void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint) {

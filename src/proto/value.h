@@ -17,6 +17,12 @@ typedef void gi_release_fn(void *hint);
 gate_err_t gi_value_take(const void *data, size_t size, gi_release_fn *release,
                          void *hint, const gate_settings_t *settings,
                          gate_value_t **out) GATE_MUST;
+/* The same for a value that came as a huge one: a single str or bin may be as
+ * long as huge_max_bytes. */
+gate_err_t gi_value_take_huge(const void *data, size_t size,
+                              gi_release_fn *release, void *hint,
+                              const gate_settings_t *settings,
+                              gate_value_t **out) GATE_MUST;
 /* From now on release(hint) runs when the value dies. */
 void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint);
 /* Scans and decodes into zone (which the caller reuses), hooks applied; strings
@@ -25,7 +31,8 @@ gate_err_t gi_value_decode_into(const void *data, size_t size,
                                 msgpack_zone *zone,
                                 const gate_settings_t *settings,
                                 msgpack_object *out) GATE_MUST;
-/* A value around one part of another (shares it). NULL with gate_error() set. */
+/* A value around one part of another (shares it). NULL with gate_error() set.
+ */
 gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part);
 
 /* Packs one argument. GATE_BADARG for what cannot be packed (GATE_A_QUEUE
@@ -42,7 +49,8 @@ void *gi_arena_alloc(gi_arena_t *self, size_t size); /* 16-aligned; NULL */
 void gi_arena_fini(gi_arena_t *self);
 /* Stores object where slot says; owner (may be NULL) is shared by GATE_S_VALUE
  * slots, else the object is copied. what names it in error texts ("argument 2",
- * "result"). GATE_S_QUEUE slots are GATE_BADARG here: the call resolves them. */
+ * "result"). GATE_S_QUEUE slots are GATE_BADARG here: the call resolves them.
+ */
 gate_err_t gi_slot_store(const gate_slot_t *slot, const msgpack_object *object,
                          gate_value_t *owner, gi_arena_t *arena,
                          const char *what) GATE_MUST;

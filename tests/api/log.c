@@ -4,14 +4,24 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include "rig.h"
+
+/* The tests' own variables are no settings: each would be a line of the log. */
+__attribute__((constructor)) static void s_clean_environment(void) {
+    unsetenv("GATE_SCALE");
+    unsetenv("GATE_LONG");
+    unsetenv("GATE_SLOW");
+}
 
 typedef struct s_seen {
     int n;
@@ -20,8 +30,7 @@ typedef struct s_seen {
 } s_seen_t;
 
 static void s_sink(void *ctx, gate_level_t level, const char *part,
-                   const char *text)
-{
+                   const char *text) {
     s_seen_t *seen = ctx;
     seen->n++;
     seen->level = level;
@@ -29,8 +38,7 @@ static void s_sink(void *ctx, gate_level_t level, const char *part,
     snprintf(seen->text, sizeof seen->text, "%s", text);
 }
 
-static gate_runtime_t *s_runtime(const char *name, const char *value)
-{
+static gate_runtime_t *s_runtime(const char *name, const char *value) {
     GATE_OWN(gate_settings) settings = gate_settings_new();
     gate_settings_set(settings, "log_stderr", gate_bool(false));
     if (name)
@@ -40,8 +48,7 @@ static gate_runtime_t *s_runtime(const char *name, const char *value)
     return rt;
 }
 
-Test(log, sink_gets_what_passes_its_level, .timeout = 30)
-{
+Test(log, sink_gets_what_passes_its_level, .timeout = 30) {
     s_seen_t seen = {0};
     gate_runtime_t *rt = s_runtime("log_levels", "loud=debug,quiet=error");
     gate_log_sink(s_sink, &seen);
@@ -64,15 +71,13 @@ Test(log, sink_gets_what_passes_its_level, .timeout = 30)
 }
 
 static void s_slow(void *ctx, gate_level_t level, const char *part,
-                   const char *text)
-{
+                   const char *text) {
     (void)ctx, (void)level, (void)part, (void)text;
     nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 }
 
 /* Callers never wait: a ring that is full drops, and counts. */
-Test(log, full_ring_drops_and_counts, .timeout = 60)
-{
+Test(log, full_ring_drops_and_counts, .timeout = 60) {
     gate_runtime_t *rt = s_runtime(NULL, NULL);
     uint64_t before = gate_log_dropped();
     gate_log_sink(s_slow, NULL);
@@ -83,8 +88,7 @@ Test(log, full_ring_drops_and_counts, .timeout = 60)
     gate_runtime_destroy(&rt);
 }
 
-static int s_files(const char *dir, const char *prefix)
-{
+static int s_files(const char *dir, const char *prefix) {
     int n = 0;
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));)
@@ -94,8 +98,7 @@ static int s_files(const char *dir, const char *prefix)
     return n;
 }
 
-static void s_old_file(const char *path, int days)
-{
+static void s_old_file(const char *path, int days) {
     int fd = open(path, O_CREAT | O_WRONLY, 0644);
     cr_assert_eq(write(fd, "old\n", 4), 4);
     close(fd);
@@ -105,8 +108,7 @@ static void s_old_file(const char *path, int days)
 }
 
 /* A file of an earlier day is put aside under that day's date; ten are kept. */
-Test(log, file_is_rotated_by_day, .timeout = 30)
-{
+Test(log, file_is_rotated_by_day, .timeout = 30) {
     char dir[] = "/tmp/gate-log-XXXXXX", path[300], command[80];
     cr_assert_not_null(mkdtemp(dir));
     for (int i = 2; i < 16; i++) {
@@ -135,8 +137,7 @@ Test(log, file_is_rotated_by_day, .timeout = 30)
     cr_assert_eq(system(command), 0);
 }
 
-Test(log, unwritable_file_is_an_error)
-{
+Test(log, unwritable_file_is_an_error) {
     GATE_OWN(gate_settings) settings = gate_settings_new();
     gate_settings_set(settings, "log_file", "/proc/no/such/file");
     gate_runtime_t *rt = gate_runtime_new(settings);
@@ -146,8 +147,7 @@ Test(log, unwritable_file_is_an_error)
 }
 
 /* stderr is a file here: no colour. */
-Test(log, stderr_without_a_terminal_has_no_colour, .timeout = 30)
-{
+Test(log, stderr_without_a_terminal_has_no_colour, .timeout = 30) {
     char path[] = "/tmp/gate-stderr-XXXXXX", text[400] = "";
     int fd = mkstemp(path), saved = dup(2);
     dup2(fd, 2);
@@ -165,4 +165,59 @@ Test(log, stderr_without_a_terminal_has_no_colour, .timeout = 30)
     cr_assert(strstr(text, "ERROR"), "%s", text);
     cr_assert(strstr(text, "test: plain\n"), "%s", text);
     cr_assert_null(strchr(text, '\x1b'));
+}
+
+/* stderr is a terminal: colour. */
+Test(log, stderr_on_a_terminal_has_colour, .timeout = 30) {
+    int master, slave, saved = dup(2);
+    char text[400] = "";
+    cr_assert_eq(openpty(&master, &slave, NULL, NULL, NULL), 0);
+    dup2(slave, 2);
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    gate_runtime_t *rt = gate_runtime_new(settings);
+    gate_err_t e = gate_runtime_start(rt);
+    gate_log(GATE_ERROR, "test", "in red");
+    gate_log_flush(2000);
+    gate_runtime_destroy(&rt);
+    dup2(saved, 2);
+    cr_assert_eq(e, GATE_OK);
+    cr_assert_gt(read(master, text, sizeof text - 1), 0);
+    cr_assert(strstr(text, "in red") && strstr(text, "\x1b["), "%s", text);
+    close(master);
+    close(slave);
+}
+
+/* Where no journald runs, the test takes its place for a moment. */
+Test(log, journal, .timeout = 30) {
+    static const char path[] = "/run/systemd/journal/socket";
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char text[2000] = "";
+    strcpy(at.sun_path, path);
+    bool made_outer = mkdir("/run/systemd", 0755) == 0;
+    bool made_inner = mkdir("/run/systemd/journal", 0755) == 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    if (access(path, F_OK) == 0 ||
+        bind(fd, (struct sockaddr *)&at, sizeof at) < 0) {
+        close(fd);
+        cr_skip_test("a journald runs here, or %s cannot be made", path);
+    }
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    gate_settings_set(settings, "log_stderr", gate_bool(false));
+    gate_settings_set(settings, "log_journal", gate_bool(true));
+    gate_runtime_t *rt = gate_runtime_new(settings);
+    gate_err_t e = gate_runtime_start(rt);
+    gate_log(GATE_WARN, "test", "for the journal");
+    gate_log_flush(2000);
+    ssize_t n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+    gate_runtime_destroy(&rt);
+    close(fd);
+    unlink(path);
+    if (made_inner)
+        rmdir("/run/systemd/journal");
+    if (made_outer)
+        rmdir("/run/systemd");
+    cr_assert_eq(e, GATE_OK);
+    cr_assert_gt(n, 0, "no datagram came");
+    cr_assert(strstr(text, "MESSAGE=test: for the journal"), "%s", text);
+    cr_assert(strstr(text, "PRIORITY=4"), "%s", text);
 }

@@ -14,8 +14,7 @@
 #define LANE ((size_t)8192)
 #define RESULT_MAX ((size_t)6000)
 
-static gi_shm_t s_memory(void)
-{
+static gi_shm_t s_memory(void) {
     gi_shm_t shm = {.fd = -1, .cells = CELLS, .lane_bytes = LANE};
     shm.ctl = aligned_alloc(64, sizeof *shm.ctl);
     shm.own = aligned_alloc(64, sizeof *shm.own);
@@ -28,8 +27,7 @@ static gi_shm_t s_memory(void)
     return shm;
 }
 
-static void s_free(gi_shm_t *shm)
-{
+static void s_free(gi_shm_t *shm) {
     free(shm->ctl);
     free(shm->own);
     free(shm->rsp);
@@ -40,8 +38,7 @@ static void s_free(gi_shm_t *shm)
  * of the first byte makes the lane offset what it should be, so that the deep
  * paths are reached. */
 static const uint8_t *s_cell(const uint8_t *p, const uint8_t *end,
-                             gi_rsp_cell_t *cell, uint64_t *lane_tail)
-{
+                             gi_rsp_cell_t *cell, uint64_t *lane_tail) {
     memset(cell, 0, sizeof *cell);
     if (end - p < 12)
         return end;
@@ -53,8 +50,9 @@ static const uint8_t *s_cell(const uint8_t *p, const uint8_t *end,
     if (p[0] & 0x80) {
         cell->kind = (uint8_t)(1 + cell->kind % 4);
         cell->flags &= 3;
-        cell->size %= cell->flags & GI_RSP_IN_LANE ? LANE / 4 + 1
-                                                   : GI_RSP_INLINE + 1;
+        cell->size %=
+            (uint32_t)(cell->flags & GI_RSP_IN_LANE ? LANE / 4 + 1
+                                                    : GI_RSP_INLINE + 1);
     }
     if ((p[0] & 0x80) && (cell->flags & GI_RSP_IN_LANE)) {
         uint64_t at = gi_lane_place(LANE, *lane_tail, cell->size);
@@ -64,8 +62,9 @@ static const uint8_t *s_cell(const uint8_t *p, const uint8_t *end,
     return p + 12;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     gi_shm_t shm = s_memory();
     static gi_rsp_reader_t reader;
     const uint8_t *p = data, *end = data + size;

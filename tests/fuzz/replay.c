@@ -9,8 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int s_run_file(const char *path)
-{
+static int s_run_file(const char *path) {
     FILE *file = fopen(path, "rb");
     if (!file)
         return 0;
@@ -27,8 +26,7 @@ static int s_run_file(const char *path)
     return 1;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int n = 0;
     for (int i = 1; i < argc; i++) {
         DIR *dir = opendir(argv[i]);

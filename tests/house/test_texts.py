@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The repository stands alone: no machine's paths, an SPDX line in each source,
 links and test names in documents that lead somewhere, a man page with every
-option, settings and errors as documented."""
+option, errors as documented."""
 import os
 import re
 import subprocess
@@ -30,6 +30,9 @@ for name in files(".md"):
         if not re.match(r"\w+:", target) and not os.path.exists(
                 os.path.join(ROOT, os.path.dirname(name), target)):
             problems.append("%s: %s is nowhere" % (name, target))
+    for target in re.findall(r"`((?:tests|examples)/[\w./]+)`", read(name)):
+        if not os.path.exists(os.path.join(ROOT, target)):
+            problems.append("%s: %s is nowhere" % (name, target))
 
 
 # ---- man page --------------------------------------------------------------
@@ -49,19 +52,7 @@ for verb in re.findall(r"^  (\w+) ", run("--help"), re.M):
         if option != "help" and "--%s" % option not in section.group(1):
             problems.append("docs/gate.1: %s: no --%s" % (verb, option))
 
-# ---- settings, errors ------------------------------------------------------
-SETTING = re.compile(
-    r'^GI_S_(?:INT|F64|BOOL|STR)\((\w+),.*, "((?:[^"\\]|\\.)*)"\)$', re.M)
-settings = {name: doc.replace('\\"', '"') for name, doc
-            in SETTING.findall(read("src/proto/settings.def"))}
-rows = dict(re.findall(r"^\| `?([a-z]\w*)`? \|.*\| (.*?) \|$",
-                       read("docs/settings.md").replace("\\|", "!"), re.M))
-rows = {name: doc.replace("!", "|") for name, doc in rows.items()}
-rows.pop("name", None)
-for name in sorted(set(settings) | set(rows)):
-    if settings.get(name) != rows.get(name):
-        problems.append("docs/settings.md: %s: %r, in settings.def %r"
-                        % (name, rows.get(name), settings.get(name)))
+# ---- errors (settings: tests/unit/proto/settings_doc.c) ---------------------
 ERROR = re.compile(r'^GATE_X\((\w+),\s*"(\w*)"', re.M)
 table = read("docs/errors.md")
 for code, cls in ERROR.findall(read("include/gaterpc/errors.def")):

@@ -72,7 +72,7 @@ static void s_proc_done(void *ctx, const void *data, size_t size,
 
 static gate_err_t s_proc_submit(gate_pool_t *self, const gi_request_t *request,
                                 gi_ticket_t *ticket) {
-    static const gi_sink_t sink = {NULL, s_proc_done};
+    static const gi_sink_t sink = {.done = s_proc_done};
     gi_request_t inner = *request;
     s_proc_t *proc = malloc(sizeof *proc);
     (void)self;

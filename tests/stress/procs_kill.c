@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* procs_kill.c -- every job ends exactly once whatever dies. 64 jobs in flight
- * while workers are killed, stopped, crash, exit and scribble; cancels race with
- * ends; the zygote is killed; the parent is killed. Afterwards descriptors,
- * zombies and mappings are what they were.
- * GATE_LONG=1: 60 s each instead of 4 s, and the figures are asserted. */
+ * while workers are killed, stopped, crash, exit and scribble; cancels race
+ * with ends; the zygote is killed; the parent is killed. Afterwards
+ * descriptors, zombies and mappings are what they were. GATE_LONG=1: 60 s each
+ * instead of 4 s, and the figures are asserted. */
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -25,26 +25,25 @@
 #define FLIGHT 64
 #define WORKERS 3
 
-#define CHECK(cond, ...)                                                       \
-    do {                                                                       \
-        if (!(cond)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond);         \
-            fprintf(stderr, __VA_ARGS__);                                      \
-            fputc('\n', stderr);                                               \
-            abort();                                                           \
-        }                                                                      \
+#define CHECK(cond, ...)                                               \
+    do {                                                               \
+        if (!(cond)) {                                                 \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond); \
+            fprintf(stderr, __VA_ARGS__);                              \
+            fputc('\n', stderr);                                       \
+            abort();                                                   \
+        }                                                              \
     } while (0)
 
-static unsigned s_random(unsigned *state)
-{
+static unsigned s_random(unsigned *state) {
     *state = *state * 1103515245u + 12345u;
     return *state >> 8;
 }
 
-/* ---- jobs ----------------------------------------------------------------- */
+/* ---- jobs -----------------------------------------------------------------
+ */
 
-static gate_err_t work(gate_call_t *call)
-{
+static gate_err_t work(gate_call_t *call) {
     long n, us;
     gate_err_t e = gate_args(call, &n, &us);
     if (e)
@@ -55,22 +54,19 @@ static gate_err_t work(gate_call_t *call)
     return gate_return(call, n);
 }
 
-static gate_err_t segv(gate_call_t *call)
-{
+static gate_err_t segv(gate_call_t *call) {
     (void)call;
     signal(SIGSEGV, SIG_DFL);
     raise(SIGSEGV);
     return GATE_OK;
 }
 
-static gate_err_t quit3(gate_call_t *call)
-{
+static gate_err_t quit3(gate_call_t *call) {
     (void)call;
     _exit(3);
 }
 
-static gate_err_t scribble(gate_call_t *call)
-{
+static gate_err_t scribble(gate_call_t *call) {
     char line[512];
     unsigned long from = 0, to = 0;
     FILE *maps = fopen("/proc/self/maps", "r");
@@ -87,7 +83,8 @@ static gate_err_t scribble(gate_call_t *call)
     return gate_return(call, 1);
 }
 
-/* ---- one job's record ----------------------------------------------------- */
+/* ---- one job's record -----------------------------------------------------
+ */
 
 typedef struct s_job {
     atomic_int ends;
@@ -100,8 +97,7 @@ static _Atomic uint32_t s_flying;
 static atomic_long s_ok, s_lost, s_cancelled, s_other;
 
 static void s_done(void *ctx, const void *data, size_t size,
-                   const gate_error_t *err)
-{
+                   const gate_error_t *err) {
     s_job_t *job = ctx;
     (void)data;
     CHECK(atomic_fetch_add(&job->ends, 1) == 0, "job %ld ended twice", job->n);
@@ -125,8 +121,7 @@ static void s_done(void *ctx, const void *data, size_t size,
 
 static const gi_sink_t s_sink = {.done = s_done};
 
-static void s_wait_below(uint32_t n)
-{
+static void s_wait_below(uint32_t n) {
     int64_t until = gi_clock_ms() + 30000;
     for (uint32_t now; (now = atomic_load(&s_flying)) >= n;) {
         gi_futex_wait(&s_flying, now, 1000);
@@ -134,8 +129,7 @@ static void s_wait_below(uint32_t n)
     }
 }
 
-static void s_submit(gate_pool_t *pool, s_job_t *job, gate_fn *fn, long us)
-{
+static void s_submit(gate_pool_t *pool, s_job_t *job, gate_fn *fn, long us) {
     unsigned char args[32], *p = args;
     *p++ = 0x92;
     *p++ = 0xce;
@@ -158,10 +152,10 @@ static void s_submit(gate_pool_t *pool, s_job_t *job, gate_fn *fn, long us)
     CHECK(e == GATE_OK, "submit: %s", gate_error()->text);
 }
 
-/* ---- the machine ---------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------
+ */
 
-static int s_count(const char *path)
-{
+static int s_count(const char *path) {
     DIR *dir = opendir(path);
     int n = 0;
     while (dir && readdir(dir))
@@ -172,8 +166,7 @@ static int s_count(const char *path)
 }
 
 /* The zygote's children that live (or all, zombies included). */
-static int s_children(pid_t zygote, int *pids, int max, bool zombies)
-{
+static int s_children(pid_t zygote, int *pids, int max, bool zombies) {
     char path[64], state;
     int n = 0, pid;
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", zygote, zygote);
@@ -193,8 +186,7 @@ static int s_children(pid_t zygote, int *pids, int max, bool zombies)
     return n;
 }
 
-static gate_pool_t *s_pool(int grace_ms)
-{
+static gate_pool_t *s_pool(int grace_ms) {
     static gi_pool_base_t base;
     base.settings = gi_settings_defaults();
     gate_pool_options_t o = {.name = "stress",
@@ -206,15 +198,15 @@ static gate_pool_t *s_pool(int grace_ms)
     return pool;
 }
 
-/* ---- scenarios ------------------------------------------------------------ */
+/* ---- scenarios ------------------------------------------------------------
+ */
 
 typedef enum s_what { KILL, STOP } s_what_t;
 static atomic_bool s_stop;
 static int64_t s_replaced[4096];
 static int s_n_replaced;
 
-static void s_await_new(pid_t zygote, pid_t gone, int64_t began)
-{
+static void s_await_new(pid_t zygote, pid_t gone, int64_t began) {
     int pids[64];
     for (int i = 0; i < 2000 && !s_stop; i++) {
         int n = s_children(zygote, pids, 64, false), old = 0;
@@ -228,8 +220,7 @@ static void s_await_new(pid_t zygote, pid_t gone, int64_t began)
         s_replaced[s_n_replaced++] = gi_clock_ns() - began;
 }
 
-static void *s_killer(void *ctx)
-{
+static void *s_killer(void *ctx) {
     s_what_t what = *(s_what_t *)ctx;
     pid_t zygote = gi_zygote_pid();
     unsigned seed = 1;
@@ -254,21 +245,19 @@ static void *s_killer(void *ctx)
     return NULL;
 }
 
-static void s_reset(void)
-{
+static void s_reset(void) {
     s_ok = s_lost = s_cancelled = s_other = 0;
     s_n_replaced = 0;
     s_stop = false;
 }
 
-static int s_by_size(const void *a, const void *b)
-{
+static int s_by_size(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return x < y ? -1 : x > y;
 }
 
-static void s_storm(const char *name, s_what_t what, bool harmful, int seconds)
-{
+static void s_storm(const char *name, s_what_t what, bool harmful,
+                    int seconds) {
     pthread_t killer;
     unsigned seed = 7;
     size_t room = 1 << 12, n = 0;
@@ -291,8 +280,11 @@ static void s_storm(const char *name, s_what_t what, bool harmful, int seconds)
         /* innocent jobs are never lost to a guilty one's death */
         if (harmful && !job->harmful)
             job->idempotent = true;
-        s_submit(pool, job, kind == 0 ? segv : kind == 1 ? quit3
-                            : kind == 2 ? scribble : work,
+        s_submit(pool, job,
+                 kind == 0   ? segv
+                 : kind == 1 ? quit3
+                 : kind == 2 ? scribble
+                             : work,
                  s_random(&seed) % 300);
     }
     s_wait_below(1);
@@ -302,21 +294,18 @@ static void s_storm(const char *name, s_what_t what, bool harmful, int seconds)
     long ended = s_ok + s_lost + s_cancelled + s_other;
     CHECK(ended == (long)n, "%zu jobs, %ld ends", n, ended);
     qsort(s_replaced, (size_t)s_n_replaced, sizeof *s_replaced, s_by_size);
-    double p99 = s_n_replaced
-                     ? (double)s_replaced[s_n_replaced * 99 / 100] / 1e6
-                     : 0;
+    double p99 =
+        s_n_replaced ? (double)s_replaced[s_n_replaced * 99 / 100] / 1e6 : 0;
     printf("%-10s %zu jobs: %ld ok, %ld lost, %ld other; %d kills, "
            "replacement p99 %.1f ms\n",
-           name, n, (long)s_ok, (long)s_lost, (long)s_other, s_n_replaced,
-           p99);
+           name, n, (long)s_ok, (long)s_lost, (long)s_other, s_n_replaced, p99);
     if (getenv("GATE_LONG") && what == KILL && !harmful)
         CHECK(p99 < 20, "replacement p99 %.1f ms", p99);
     gate_pool_destroy(&pool);
     free(jobs);
 }
 
-static void s_cancels(int n)
-{
+static void s_cancels(int n) {
     unsigned seed = 3;
     s_job_t *jobs = calloc((size_t)n, sizeof *jobs);
     gate_pool_t *pool = s_pool(1);
@@ -335,8 +324,9 @@ static void s_cancels(int n)
         gi_pool_cancel(pool, jobs[i].ticket); /* stale or again: harmless */
     }
     s_wait_below(1);
-    CHECK(s_lost == 0 && s_other == 0, "%ld lost, %ld other: a kill hit another",
-          (long)s_lost, (long)s_other);
+    CHECK(s_lost == 0 && s_other == 0,
+          "%ld lost, %ld other: a kill hit another", (long)s_lost,
+          (long)s_other);
     CHECK(s_ok + s_cancelled == n, "%ld ok, %ld cancelled", (long)s_ok,
           (long)s_cancelled);
     printf("cancel     %d jobs: %ld ok, %ld cancelled\n", n, (long)s_ok,
@@ -345,8 +335,7 @@ static void s_cancels(int n)
     free(jobs);
 }
 
-static bool s_lives(int pid)
-{
+static bool s_lives(int pid) {
     char path[64], state = 'Z';
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     FILE *f = fopen(path, "r");
@@ -357,8 +346,7 @@ static bool s_lives(int pid)
     return state != 'Z' && state != 'X'; /* whoever adopts it may be slow */
 }
 
-static void s_await_gone(const int *pids, int n, int ms)
-{
+static void s_await_gone(const int *pids, int n, int ms) {
     int64_t until = gi_clock_ms() + ms;
     for (int i = 0; i < n; i++)
         while (s_lives(pids[i])) {
@@ -368,8 +356,7 @@ static void s_await_gone(const int *pids, int n, int ms)
 }
 
 /* Runs in a process of its own: makes a pool, reports, waits to be killed. */
-static void s_victim(int out)
-{
+static void s_victim(int out) {
     int pids[64], n = 0;
     CHECK(gate_process_init() == GATE_OK, "%s", gate_error()->text);
     gate_pool_t *pool = s_pool(0);
@@ -385,8 +372,7 @@ static void s_victim(int out)
         pause();
 }
 
-static void s_parent_killed(void)
-{
+static void s_parent_killed(void) {
     int pipes[2], pids[64], status;
     CHECK(pipe(pipes) == 0, "pipe");
     pid_t victim = fork();
@@ -402,8 +388,7 @@ static void s_parent_killed(void)
     printf("parent     killed: no worker left\n");
 }
 
-static void s_zygote_killed(void)
-{
+static void s_zygote_killed(void) {
     s_job_t *jobs = calloc(FLIGHT, sizeof *jobs);
     gate_pool_t *pool = s_pool(0);
     s_reset();
@@ -426,8 +411,7 @@ static void s_zygote_killed(void)
     free(jobs);
 }
 
-int main(void)
-{
+int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     int seconds = getenv("GATE_LONG") ? 60 : 4, pids[64];
     s_parent_killed(); /* forks: before any thread */

@@ -133,10 +133,10 @@ class OurBroker(Command):
     """`gate broker` on free endpoints."""
 
     def __init__(self, frontend="tcp://127.0.0.1:*",
-                 backend="tcp://127.0.0.1:*", **settings):
+                 backend="tcp://127.0.0.1:*", options=(), **settings):
         settings.setdefault("mdp_heartbeat_interval", 500)
         super().__init__("broker", "--frontend", frontend, "--backend",
-                         backend, **settings)
+                         backend, *options, **settings)
         line = self.line()
         found = re.fullmatch(r"ready frontend=(\S+) backend=(\S+)", line)
         if not found:

@@ -257,11 +257,12 @@ class Answers(kit.Shared):
 
     def test_ten_thousand_bad_calls_leave_it_well(self):
         """Python's bug B: each would take a slot for ever."""
-        rids = {self.broker.request(pack("nosuch")) for _ in range(10000)}
-        while rids:
-            got = self.broker.take(REPLY, 3)
-            self.assertIsNotNone(got, "%d left" % len(rids))
-            rids.remove(got[1][2])
+        for _ in range(20):  # a ROUTER drops what it cannot queue: in turns
+            rids = {self.broker.request(pack("nosuch")) for _ in range(500)}
+            while rids:
+                got = self.broker.take(REPLY, 10)
+                self.assertIsNotNone(got, "%d left" % len(rids))
+                rids.remove(got[1][2])
         self.assertEqual(self.value("add", 1, 2), 3)
 
     # ---- get_interfaces ---------------------------------------------------

@@ -262,3 +262,25 @@ Test(gone, a_closed_client_without_business_is_forgotten) {
     kit_check(&k);
     kit_end(&k);
 }
+
+/* A worker that streams an answer to a request which it cannot have. */
+Test(full, what_a_liar_has_answered_goes_nowhere_else) {
+    kit_t k;
+    kit_init(&k);
+    k.settings->peer_queue_max = 16;
+    kit_start(&k);
+    kit_worker(&k, "w1", "S:d:1");
+    k.full[0] = "w1";
+    k.full[1] = "c";
+    request(&k, "c", "S", "1");
+    for (int i = 0; i < 20; i++)
+        reply(&k, "w1", "c", "1", STREAM, "\x01"); /* muted by overflow */
+    request(&k, "d", "S", "2");
+    kit_worker(&k, "w2", "S:d:0");
+    k.full[0] = NULL;
+    k.gone[0] = "w1";
+    gi_broker_core_retry(k.core, 64, k.now);
+    kit_check(&k);
+    counted(&k, "requeued", 0);
+    kit_end(&k);
+}

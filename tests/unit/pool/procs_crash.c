@@ -8,15 +8,13 @@
 #include "clock.h"
 #include "shm.h"
 
-static gate_err_t add(gate_call_t *call)
-{
+static gate_err_t add(gate_call_t *call) {
     long a, b;
     gate_err_t e = gate_args(call, &a, &b);
     return e ? e : gate_return(call, a + b);
 }
 
-static gate_err_t die(gate_call_t *call)
-{
+static gate_err_t die(gate_call_t *call) {
     int sig = SIGKILL;
     gate_err_t e = gate_args(call, gate_opt(&sig));
     if (e)
@@ -26,19 +24,16 @@ static gate_err_t die(gate_call_t *call)
     return gate_return(call, 0);
 }
 
-static gate_err_t leave(gate_call_t *call)
-{
+static gate_err_t leave(gate_call_t *call) {
     (void)call;
     _exit(3);
 }
 
-static gate_err_t pid(gate_call_t *call)
-{
+static gate_err_t pid(gate_call_t *call) {
     return gate_return(call, (int)getpid());
 }
 
-static gate_err_t nap(gate_call_t *call)
-{
+static gate_err_t nap(gate_call_t *call) {
     int ms;
     gate_err_t e = gate_args(call, &ms);
     if (e)
@@ -48,8 +43,7 @@ static gate_err_t nap(gate_call_t *call)
 }
 
 /* Dies on its first runs: how often is argument 2. */
-static gate_err_t die_until(gate_call_t *call)
-{
+static gate_err_t die_until(gate_call_t *call) {
     int n;
     gate_err_t e = gate_args(call, &n);
     if (e)
@@ -59,8 +53,7 @@ static gate_err_t die_until(gate_call_t *call)
     return gate_return(call, gate_call_attempt(call));
 }
 
-static long s_stat(gate_pool_t *pool, const char *path)
-{
+static long s_stat(gate_pool_t *pool, const char *path) {
     GATE_OWN(gate_value) v = gate_pool_stats(pool);
     long n = -1;
     if (gate_value_read(v, path, &n) != GATE_OK)
@@ -68,8 +61,7 @@ static long s_stat(gate_pool_t *pool, const char *path)
     return n;
 }
 
-Test(crash, killed_job_is_lost_and_says_how)
-{
+Test(crash, killed_job_is_lost_and_says_how) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_future) f = gate_submit(pool, die, SIGSEGV);
     GATE_OWN(gate_future) g = gate_submit(pool, add, 1, 2);
@@ -83,18 +75,15 @@ Test(crash, killed_job_is_lost_and_says_how)
     cr_assert_eq(s_stat(pool, "restarts.crash"), 1);
 }
 
-Test(crash, exit_is_a_death_too)
-{
+Test(crash, exit_is_a_death_too) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_future) f = gate_submit(pool, leave);
     long x;
     fails(gate_future_wait(f, 5000, &x), GATE_WORKERLOST);
-    cr_assert(strstr(gate_error()->text, "status 3"), "%s",
-              gate_error()->text);
+    cr_assert(strstr(gate_error()->text, "status 3"), "%s", gate_error()->text);
 }
 
-Test(crash, idempotent_runs_again_and_knows_it)
-{
+Test(crash, idempotent_runs_again_and_knows_it) {
     GATE_OWN(gate_pool) pool = s_pool(2);
     gate_job_options_t o = {.idempotent = true};
     GATE_OWN(gate_future) f = gate_submit_with(pool, die_until, &o, 2);
@@ -103,8 +92,7 @@ Test(crash, idempotent_runs_again_and_knows_it)
     cr_assert_eq(x, 3);
 }
 
-Test(crash, three_kills_are_quarantine)
-{
+Test(crash, three_kills_are_quarantine) {
     GATE_OWN(gate_pool) pool = s_pool(2);
     gate_job_options_t o = {.idempotent = true, .max_attempts = 10};
     GATE_OWN(gate_future) f = gate_submit_with(pool, die_until, &o, 9);
@@ -115,8 +103,7 @@ Test(crash, three_kills_are_quarantine)
     cr_assert_eq(s_stat(pool, "restarts.crash"), 3);
 }
 
-Test(crash, jobs_behind_a_killed_one_are_run)
-{
+Test(crash, jobs_behind_a_killed_one_are_run) {
     enum { N = 200 };
     GATE_OWN(gate_pool) pool = s_pool(1);
     gate_future_t *f[N], *dead;
@@ -138,8 +125,7 @@ Test(crash, jobs_behind_a_killed_one_are_run)
     }
 }
 
-Test(crash, cancel_kills_after_grace_and_nothing_else)
-{
+Test(crash, cancel_kills_after_grace_and_nothing_else) {
     gate_pool_options_t o = {.name = "t", .workers = 1, .grace_ms = 50};
     GATE_OWN(gate_pool) pool = s_pool_with(&o);
     GATE_OWN(gate_future) f = gate_submit(pool, nap, 5000);
@@ -154,15 +140,13 @@ Test(crash, cancel_kills_after_grace_and_nothing_else)
     cr_assert_eq(s_stat(pool, "restarts.cancel"), 1);
 }
 
-static gate_err_t until_cancelled(gate_call_t *call)
-{
+static gate_err_t until_cancelled(gate_call_t *call) {
     for (int i = 0; i < 5000 && !gate_call_cancelled(call); i++)
         usleep(1000);
     return gate_return(call, (int)getpid());
 }
 
-Test(crash, soft_limit_is_a_flag)
-{
+Test(crash, soft_limit_is_a_flag) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     gate_job_options_t o = {.soft_ms = 50};
     GATE_OWN(gate_future) p = gate_submit(pool, pid);
@@ -173,8 +157,7 @@ Test(crash, soft_limit_is_a_flag)
     cr_assert_eq(before, after);
 }
 
-Test(crash, hard_limit_kills)
-{
+Test(crash, hard_limit_kills) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     gate_job_options_t o = {.hard_ms = 50};
     GATE_OWN(gate_future) f = gate_submit_with(pool, nap, &o, 5000);
@@ -186,8 +169,7 @@ Test(crash, hard_limit_kills)
 }
 
 /* Stopped before it took its job: another takes it. */
-Test(crash, stopped_worker_keeps_nobody)
-{
+Test(crash, stopped_worker_keeps_nobody) {
     GATE_OWN(gate_pool) pool = s_pool(2);
     GATE_OWN(gate_future) p = gate_submit(pool, pid);
     int stopped = 0;
@@ -208,11 +190,11 @@ Test(crash, stopped_worker_keeps_nobody)
     cr_assert_neq(x, y, "the stopped worker is used again");
 }
 
-/* ---- liars ---------------------------------------------------------------- */
+/* ---- liars ----------------------------------------------------------------
+ */
 
 /* What the worker may write of its shared memory. */
-static unsigned char *s_memory(size_t *size)
-{
+static unsigned char *s_memory(size_t *size) {
     char line[512];
     unsigned long from = 0, to = 0;
     FILE *maps = fopen("/proc/self/maps", "r");
@@ -226,8 +208,7 @@ static unsigned char *s_memory(size_t *size)
     return (unsigned char *)from;
 }
 
-static gate_err_t scribble(gate_call_t *call)
-{
+static gate_err_t scribble(gate_call_t *call) {
     size_t size;
     int how;
     unsigned char *m = s_memory(&size);
@@ -264,8 +245,7 @@ static gate_err_t scribble(gate_call_t *call)
     return gate_return(call, how);
 }
 
-Test(crash, scribbling_costs_its_own_job)
-{
+Test(crash, scribbling_costs_its_own_job) {
     GATE_OWN(gate_pool) pool = s_pool(2);
     for (int how = 0; how < 7; how++) {
         gate_future_t *f[40];
@@ -288,10 +268,10 @@ Test(crash, scribbling_costs_its_own_job)
     ok(gate_future_wait(g, 3000, &x));
 }
 
-/* ---- restarts ------------------------------------------------------------- */
+/* ---- restarts -------------------------------------------------------------
+ */
 
-Test(crash, too_many_deaths_degrade)
-{
+Test(crash, too_many_deaths_degrade) {
     gate_pool_options_t o = {
         .name = "t", .workers = 1, .restart_max = 3, .restart_period_ms = 500};
     GATE_OWN(gate_pool) pool = s_pool_with(&o);
@@ -316,8 +296,7 @@ Test(crash, too_many_deaths_degrade)
     cr_assert_fail("it does not recover");
 }
 
-Test(crash, recycled_by_jobs)
-{
+Test(crash, recycled_by_jobs) {
     gate_pool_options_t o = {.name = "t", .workers = 1, .max_jobs = 10};
     GATE_OWN(gate_pool) pool = s_pool_with(&o);
     gate_future_t *f[100];
@@ -337,8 +316,7 @@ Test(crash, recycled_by_jobs)
     cr_assert_geq(s_stat(pool, "restarts.jobs"), 9);
 }
 
-Test(crash, recycled_by_age)
-{
+Test(crash, recycled_by_age) {
     gate_pool_options_t o = {.name = "t", .workers = 1, .max_age_ms = 100};
     GATE_OWN(gate_pool) pool = s_pool_with(&o);
     GATE_OWN(gate_future) a = gate_submit(pool, pid);
@@ -350,16 +328,14 @@ Test(crash, recycled_by_age)
     cr_assert_neq(x, y);
 }
 
-static gate_err_t hoard(gate_call_t *call)
-{
+static gate_err_t hoard(gate_call_t *call) {
     char *p = malloc(64 << 20);
     memset(p, 1, 64 << 20); /* kept: a leak */
     __asm__ volatile("" : : "r"(p) : "memory");
     return gate_return(call, (int)getpid());
 }
 
-Test(crash, recycled_by_memory)
-{
+Test(crash, recycled_by_memory) {
     gate_pool_options_t o = {
         .name = "t", .workers = 1, .max_rss_bytes = 200 << 20};
     GATE_OWN(gate_pool) pool = s_pool_with(&o);

@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Queues between this process and a job, in both directions, and what the end of
- * either side means to the other. */
+/* Queues between this process and a job, in both directions, and what the end
+ * of either side means to the other. */
 #include "procs_kit.h"
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
-static gate_queue_t *s_queue(size_t items, size_t bytes)
-{
+static gate_queue_t *s_queue(size_t items, size_t bytes) {
     gi_pool_base_t base = {.settings = gi_settings_defaults()};
     gate_queue_t *q = gi_queue_new(&base, items, bytes);
     cr_assert(q, "%s", gate_error()->text);
     return q;
 }
 
-static gate_err_t produce(gate_call_t *call)
-{
+static gate_err_t produce(gate_call_t *call) {
     gate_queue_t *q = NULL;
     int n, die = 0;
     gate_err_t e = gate_args(call, &q, &n, gate_opt(&die));
@@ -28,8 +26,7 @@ static gate_err_t produce(gate_call_t *call)
     return e ? e : gate_return(call, n);
 }
 
-static gate_err_t consume(gate_call_t *call)
-{
+static gate_err_t consume(gate_call_t *call) {
     gate_queue_t *q = NULL;
     int die_after = -1, x;
     long sum = 0;
@@ -43,8 +40,7 @@ static gate_err_t consume(gate_call_t *call)
     return e == GATE_EOS ? gate_return(call, sum) : e;
 }
 
-Test(queue, alone)
-{
+Test(queue, alone) {
     GATE_OWN(gate_queue) q = s_queue(4, 1000);
     int x;
     fails(gate_queue_get(q, &x, 0), GATE_TIMEOUT);
@@ -62,8 +58,7 @@ Test(queue, alone)
     fails(gate_queue_get(q, &x, 0), GATE_TIMEOUT);
 }
 
-Test(queue, strings_of_all_sizes_wrap)
-{
+Test(queue, strings_of_all_sizes_wrap) {
     GATE_OWN(gate_queue) q = s_queue(100, 997);
     char text[900];
     memset(text, 'x', sizeof text);
@@ -77,8 +72,7 @@ Test(queue, strings_of_all_sizes_wrap)
     }
 }
 
-Test(queue, from_a_job)
-{
+Test(queue, from_a_job) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_queue) q = s_queue(16, 4096);
     GATE_OWN(gate_future) f = gate_submit(pool, produce, q, 10000);
@@ -92,8 +86,7 @@ Test(queue, from_a_job)
     cr_assert_eq(x, 10000);
 }
 
-Test(queue, to_a_job)
-{
+Test(queue, to_a_job) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_queue) q = s_queue(16, 4096);
     GATE_OWN(gate_future) f = gate_submit(pool, consume, q);
@@ -105,8 +98,7 @@ Test(queue, to_a_job)
     cr_assert_eq(sum, 10000L * 9999 / 2);
 }
 
-Test(queue, between_two_jobs)
-{
+Test(queue, between_two_jobs) {
     GATE_OWN(gate_pool) pool = s_pool(2);
     GATE_OWN(gate_queue) q = s_queue(16, 4096);
     GATE_OWN(gate_future) a = gate_submit(pool, produce, q, 1000);
@@ -117,8 +109,7 @@ Test(queue, between_two_jobs)
     cr_assert_eq(x, 1000L * 999 / 2);
 }
 
-Test(queue, producer_dies)
-{
+Test(queue, producer_dies) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_queue) q = s_queue(16, 4096);
     GATE_OWN(gate_future) f = gate_submit(pool, produce, q, 10, 1);
@@ -129,8 +120,7 @@ Test(queue, producer_dies)
     fails(gate_future_wait(f, 5000, &x), GATE_WORKERLOST);
 }
 
-Test(queue, consumer_dies)
-{
+Test(queue, consumer_dies) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_queue) q = s_queue(4, 4096);
     GATE_OWN(gate_future) f = gate_submit(pool, consume, q, 10);
@@ -143,15 +133,13 @@ Test(queue, consumer_dies)
     fails(gate_future_wait(f, 5000, &x), GATE_WORKERLOST);
 }
 
-static gate_err_t crash(gate_call_t *call)
-{
+static gate_err_t crash(gate_call_t *call) {
     (void)call;
     kill(getpid(), SIGKILL);
     return GATE_OK;
 }
 
-Test(queue, dies_before_it_used_it)
-{
+Test(queue, dies_before_it_used_it) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_queue) q = s_queue(4, 4096);
     GATE_OWN(gate_future) f = gate_submit(pool, crash, q);
@@ -159,13 +147,9 @@ Test(queue, dies_before_it_used_it)
     fails(gate_queue_get(q, &x, -1), GATE_WORKERLOST);
 }
 
-static gate_err_t ignore(gate_call_t *call)
-{
-    return gate_return(call, 1);
-}
+static gate_err_t ignore(gate_call_t *call) { return gate_return(call, 1); }
 
-Test(queue, job_ends_without_using_it)
-{
+Test(queue, job_ends_without_using_it) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_queue) q = s_queue(1, 4096);
     GATE_OWN(gate_queue) r = s_queue(1, 4096);
@@ -178,8 +162,7 @@ Test(queue, job_ends_without_using_it)
     cr_assert_eq(e, GATE_CLOSED);
 }
 
-Test(queue, handler_leaves_first)
-{
+Test(queue, handler_leaves_first) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     gate_queue_t *q = s_queue(2, 4096);
     GATE_OWN(gate_future) f = gate_submit(pool, produce, q, 10000);
@@ -189,8 +172,7 @@ Test(queue, handler_leaves_first)
     fails(gate_future_wait(f, 5000, &x), GATE_CLOSED);
 }
 
-Test(queue, a_queue_is_not_for_threads_that_do_not_have_it)
-{
+Test(queue, a_queue_is_not_for_threads_that_do_not_have_it) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_future) f = gate_submit(pool, consume, 5);
     int x;
@@ -198,8 +180,7 @@ Test(queue, a_queue_is_not_for_threads_that_do_not_have_it)
 }
 
 /* Scribbles over all that the job can reach of the queue. */
-static gate_err_t scribble(gate_call_t *call)
-{
+static gate_err_t scribble(gate_call_t *call) {
     char line[512];
     unsigned long from = 0, to = 0;
     gate_queue_t *q;
@@ -217,8 +198,7 @@ static gate_err_t scribble(gate_call_t *call)
     return e ? e : gate_return(call, 1);
 }
 
-Test(queue, scribbled)
-{
+Test(queue, scribbled) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     for (int byte = 0; byte < 256; byte += 51) {
         GATE_OWN(gate_queue) q = s_queue(4, 4096);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The response ring and its lane: the worker's writer and the parent's reader as
- * two threads over one memory, random payloads, against a model; and the lane
- * alone. */
+/* The response ring and its lane: the worker's writer and the parent's reader
+ * as two threads over one memory, random payloads, against a model; and the
+ * lane alone. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -12,16 +12,15 @@
 #include "procs_rsp.h"
 #include "worker.h"
 
-static unsigned s_random(unsigned *state)
-{
+static unsigned s_random(unsigned *state) {
     *state = *state * 1103515245u + 12345u;
     return *state >> 8;
 }
 
-/* ---- the lane against a list of runs -------------------------------------- */
+/* ---- the lane against a list of runs --------------------------------------
+ */
 
-Test(ring, lane_runs_never_overlap_and_never_wrap)
-{
+Test(ring, lane_runs_never_overlap_and_never_wrap) {
     enum { SIZE = 4096, MAX = 64 };
     struct {
         uint64_t at, end;
@@ -57,23 +56,22 @@ Test(ring, lane_runs_never_overlap_and_never_wrap)
     cr_assert_gt(refused, 1000);
 }
 
-/* ---- writer and reader ---------------------------------------------------- */
+/* ---- writer and reader ----------------------------------------------------
+ */
 
 #define N 30000
 
 static gi_worker_t s_writer;
 
-static size_t s_size(unsigned i)
-{
+static size_t s_size(unsigned i) {
     unsigned seed = i * 2654435761u;
     unsigned r = s_random(&seed);
-    return r % 16 == 0 ? s_random(&seed) % 300000
+    return r % 16 == 0  ? s_random(&seed) % 300000
            : r % 4 == 0 ? s_random(&seed) % 5000
                         : s_random(&seed) % 110;
 }
 
-static void *s_write(void *arg)
-{
+static void *s_write(void *arg) {
     unsigned char *data = malloc(300000);
     for (unsigned i = 0; i < N; i++) {
         size_t size = s_size(i);
@@ -87,8 +85,7 @@ static void *s_write(void *arg)
     return arg;
 }
 
-Test(ring, what_goes_in_comes_out)
-{
+Test(ring, what_goes_in_comes_out) {
     static gi_rsp_reader_t reader;
     pthread_t thread;
     gi_shm_t shm;
@@ -115,10 +112,10 @@ Test(ring, what_goes_in_comes_out)
     gi_shm_fini(&shm);
 }
 
-/* ---- errors --------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------
+ */
 
-Test(ring, errors_survive_the_way)
-{
+Test(ring, errors_survive_the_way) {
     unsigned char out[16384];
     char *text = malloc(40000);
     memset(text, 'x', 39999);

@@ -5,8 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static gate_err_t count(gate_call_t *call)
-{
+static gate_err_t count(gate_call_t *call) {
     int n, die = -1;
     gate_err_t e = gate_args(call, &n, gate_opt(&die));
     for (int i = 0; i < n && e == GATE_OK; i++) {
@@ -17,8 +16,7 @@ static gate_err_t count(gate_call_t *call)
     return e;
 }
 
-static gate_err_t big(gate_call_t *call)
-{
+static gate_err_t big(gate_call_t *call) {
     int n;
     static char data[300000];
     gate_err_t e = gate_args(call, &n);
@@ -29,8 +27,7 @@ static gate_err_t big(gate_call_t *call)
     return e;
 }
 
-Test(stream, items_in_order)
-{
+Test(stream, items_in_order) {
     GATE_OWN(gate_pool) pool = s_pool(2);
     gate_stream_t *s;
     ok(gate_submit_stream(pool, count, &s, 20000));
@@ -43,8 +40,7 @@ Test(stream, items_in_order)
     gate_stream_destroy(&s);
 }
 
-Test(stream, large_items)
-{
+Test(stream, large_items) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     gate_stream_t *s;
     ok(gate_submit_stream(pool, big, &s, 200));
@@ -58,8 +54,7 @@ Test(stream, large_items)
     gate_stream_destroy(&s);
 }
 
-Test(stream, slow_reader_slows_the_job)
-{
+Test(stream, slow_reader_slows_the_job) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     gate_stream_t *s;
     ok(gate_submit_stream(pool, count, &s, 100000));
@@ -73,8 +68,7 @@ Test(stream, slow_reader_slows_the_job)
     gate_stream_destroy(&s);
 }
 
-Test(stream, reader_leaves)
-{
+Test(stream, reader_leaves) {
     gate_pool_options_t o = {.name = "t", .workers = 1, .grace_ms = 3000};
     GATE_OWN(gate_pool) pool = s_pool_with(&o);
     gate_stream_t *s;
@@ -88,8 +82,7 @@ Test(stream, reader_leaves)
     gate_stream_destroy(&s);
 }
 
-Test(stream, worker_dies)
-{
+Test(stream, worker_dies) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     gate_stream_t *s;
     int x;
@@ -100,23 +93,20 @@ Test(stream, worker_dies)
     gate_stream_destroy(&s);
 }
 
-Test(stream, not_asked_for)
-{
+Test(stream, not_asked_for) {
     GATE_OWN(gate_pool) pool = s_pool(1);
     GATE_OWN(gate_future) f = gate_submit(pool, count, 100);
     int x;
     cr_assert_neq(gate_future_wait(f, 5000, &x), GATE_OK);
 }
 
-static gate_err_t square(gate_call_t *call)
-{
+static gate_err_t square(gate_call_t *call) {
     long n;
     gate_err_t e = gate_args(call, &n);
     return e ? e : gate_return(call, n * n);
 }
 
-Test(stream, map)
-{
+Test(stream, map) {
     GATE_OWN(gate_pool) pool = s_pool(2);
     gate_arg_t in[1000];
     for (int i = 0; i < 1000; i++)

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bench/instructions.c -- so many whole calls in one process and nothing else,
+ * for callgrind to count: tests/bench/test_instruction_count.py takes the
+ * difference of two numbers of calls, so that coming up and going down drop
+ * out. bench_instructions CALLS [registry | inproc | reference] reference: as
+ * many raw ZeroMQ frames as a call has, sent and received on one thread; it
+ * scales the others to the machine's libzmq and libc. */
+#include <gaterpc.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+enum { S_FRAMES = 28, S_READY_MS = 60000, S_WARM = 20 };
+
+static gate_err_t s_echo(gate_call_t *call) {
+    gate_bytes_t in;
+    gate_err_t e = gate_args(call, &in);
+    return e ? e : gate_return(call, in);
+}
+
+static const gate_method_t s_methods[] = {
+    {.name = "echo", .fn = s_echo, .runs = GATE_INLINE}, GATE_END};
+
+/* ---- raw frames ---------------------------------------------------------- */
+static int s_reference(long calls) {
+    char body[64] = "";
+    void *ctx = zmq_ctx_new();
+    void *a = zmq_socket(ctx, ZMQ_PAIR), *b = zmq_socket(ctx, ZMQ_PAIR);
+    int failed =
+        zmq_bind(a, "inproc://frames") || zmq_connect(b, "inproc://frames");
+    for (long i = 0; i < calls * S_FRAMES && !failed; i++) {
+        int last = (i + 1) % 7 == 0;
+        failed = zmq_send(a, body, sizeof body, last ? 0 : ZMQ_SNDMORE) < 0;
+        for (int k = 0; last && k < 7 && !failed; k++)
+            failed = zmq_recv(b, body, sizeof body, 0) != sizeof body;
+    }
+    zmq_close(a);
+    zmq_close(b);
+    zmq_ctx_term(ctx);
+    return failed;
+}
+
+/* ---- calls --------------------------------------------------------------- */
+typedef struct s_rig {
+    gate_runtime_t *runtime;
+    gate_broker_t *broker;
+    gate_service_t *service;
+    gate_client_t *client;
+} s_rig_t;
+
+static gate_err_t s_up(s_rig_t *rig, bool local) {
+    gate_err_t e = GATE_OK;
+    const char *back = local ? NULL : "inproc://back";
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    gate_settings_set(settings, "log_level", "silent");
+    gate_settings_set(settings, "route", local ? "local" : "broker");
+    gate_settings_set(settings, "heartbeat", 600000); /* none while we count */
+    rig->runtime = gate_runtime_new(settings);
+    rig->broker = gate_broker_new(rig->runtime);
+    rig->service = gate_service_new(rig->runtime, "Bench");
+    rig->client = gate_client_new(rig->runtime);
+    if (!rig->broker || !rig->service || !rig->client)
+        return GATE_NOMEM;
+    if (!local) {
+        gate_broker_bind(rig->broker, "inproc://front");
+        gate_broker_bind_backend(rig->broker, back);
+        e = gate_broker_start(rig->broker);
+    }
+    gate_service_methods(rig->service, s_methods, NULL);
+    if (!e)
+        e = gate_service_start(rig->service, back);
+    if (!e && !local)
+        e = gate_service_ready(rig->service, S_READY_MS);
+    if (!e)
+        e = gate_client_connect(rig->client, local ? NULL : "inproc://front");
+    return e ? e : gate_client_ready(rig->client, S_READY_MS);
+}
+
+static gate_err_t s_calls(s_rig_t *rig, long calls) {
+    static const char payload[64];
+    gate_err_t e = GATE_OK;
+    for (long i = 0; i < calls && !e; i++) {
+        gate_bytes_t in = {payload, sizeof payload}, out = {NULL, 0};
+        e = gate_client_call(rig->client, "Bench.echo", &out, in);
+        if (!e && out.size != in.size)
+            e = GATE_BADDATA;
+    }
+    return e;
+}
+
+static int s_run(long calls, bool local) {
+    s_rig_t rig = {0};
+    gate_err_t e = s_up(&rig, local);
+    if (!e)
+        e = s_calls(&rig, S_WARM + calls);
+    if (e)
+        gate_perror("instructions");
+    gate_client_destroy(&rig.client);
+    gate_service_destroy(&rig.service);
+    gate_broker_destroy(&rig.broker);
+    gate_runtime_destroy(&rig.runtime);
+    return e != GATE_OK;
+}
+
+int main(int argc, char **argv) {
+    long calls = argc > 1 ? strtol(argv[1], NULL, 10) : 1000;
+    const char *mode = argc > 2 ? argv[2] : "registry";
+    int failed = !strcmp(mode, "reference")
+                     ? s_reference(calls)
+                     : s_run(calls, !strcmp(mode, "registry"));
+    printf("{\"bench\": \"instructions\", \"mode\": \"%s\", \"calls\": %ld, "
+           "\"failed\": %d}\n",
+           mode, calls, failed);
+    return failed;
+}

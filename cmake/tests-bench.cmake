@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The tests of gate bench:
+#   tests/unit/bench/*.c    its histogram, load and medians   (unit, Criterion)
+#   tests/bench/test_*.py   every verb runs, short            (bench)
+if(TARGET gi_bench)
+  if(NOT GATE_SANITIZE STREQUAL "thread")
+    foreach(name hist load result)
+      add_executable(unit_bench_${name} tests/unit/bench/${name}.c)
+      gate_quote(unit_bench_${name} bench)
+      target_link_libraries(unit_bench_${name} PRIVATE gi_bench
+        PkgConfig::CRITERION m)
+      gate_test(unit_bench_${name} unit 120 unit_bench_${name}
+        --short-filename -j1)
+    endforeach()
+  endif()
+  file(GLOB tests CONFIGURE_DEPENDS tests/bench/test_*.py)
+  foreach(source ${tests})
+    get_filename_component(name ${source} NAME_WE)
+    string(REPLACE test_ bench_ name ${name})
+    gate_script(${name} bench 300 ${GATE_PYTHON} -B ${source})
+  endforeach()
+endif()

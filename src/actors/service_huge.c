@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* service_huge.c -- a huge result on its way to its reader (docs/wire.md, huge
+ * data): compressed on a pool and pulled by the actor while there is credit,
+ * like a generator.
+ *
+ *   begun --chunks--> all sent --> END        and its handler is back: the call
+ *      `--failed, cancelled--> exception      ends
+ *
+ * Local readers get the bytes as they are. A reader that never said what it
+ * reads gets GI_HUGE_FIRST bytes; when no credit has come for a while then it
+ * knows none, and the socket alone is its bound. */
+#include "service_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "clock.h"
+#include "codec.h"
+#include "err.h"
+#include "mem.h"
+
+#define S_PULL_MAX 16             /* chunks of one call per pass */
+#define S_LOOK_MS 10              /* between looks at what waits */
+#define S_PROBE_MS 250            /* how long a sign of credit may take */
+#define S_OURS ((int64_t)1 << 20) /* the threshold between our own peers */
+
+/* ---- which results, which codec -------------------------------------------
+ */
+bool gi_shuge_wants(gi_scall_t *c) {
+    const gate_settings_t *s = c->service->settings;
+    int64_t size = (int64_t)c->call.out.size;
+    int64_t most = s->message_bytes_max - GI_RPC_OK_OVERHEAD;
+    if (!c->link || c->orphan)
+        return false;
+    int64_t threshold = gi_settings_huge_threshold(s);
+    if (!threshold && size > S_OURS) /* else it does not matter */
+        threshold = gi_readers_codecs(c) ? S_OURS : s->huge_plain_max;
+    return size > most || (threshold && size > threshold);
+}
+
+static bool s_listed(const char *list, const char *name) {
+    size_t size = strlen(name);
+    for (const char *p = list; p; p = strchr(p, ',')) {
+        p += *p == ',';
+        if (strncmp(p, name, size) == 0 && (p[size] == ',' || !p[size]))
+            return true;
+    }
+    return false;
+}
+
+/* Names the codec in h->begin: the one wished for, or one that is read. */
+static gate_err_t s_choose_codec(gi_shuge_t *h) {
+    const char *usual = h->call->service->settings->huge_data_compress_module;
+    const char *read = gi_readers_codecs(h->call);
+    char *codec = h->begin.codec;
+    bool wished = *codec;
+    if (!wished)
+        snprintf(codec, sizeof h->begin.codec, "%s", usual);
+    if (read ? s_listed(read, codec) : !strcmp(codec, usual))
+        return GATE_OK;
+    if (!wished && s_listed(read, "gzip")) {
+        strcpy(codec, "gzip");
+        return GATE_OK;
+    }
+    return gi_err(GATE_NOTIMPL, "a huge result in %s: the caller reads %s",
+                  codec, read ? read : usual);
+}
+
+/* ---- life -----------------------------------------------------------------
+ */
+/* On any thread; the service outlives its packs. */
+static void s_ready(void *arg) {
+    gate_service_t *self = arg;
+    gi_lock(&self->ready_lock);
+    bool tell = !self->ready;
+    self->ready = true;
+    gi_unlock(&self->ready_lock);
+    if (!tell || !gi_mailbox_push(self->mailbox, &self->ready_mail, 0))
+        return;
+    gi_lock(&self->ready_lock); /* full: the actor looks by itself soon */
+    self->ready = false;
+    gi_unlock(&self->ready_lock);
+}
+
+/* Worker processes where there are some, else the service's threads. */
+static gate_pool_t *s_pool(gate_service_t *self) {
+    gate_pool_t *pool = gi_runtime_has_procs(self->rt);
+    if (!pool)
+        pool = self->default_pool;
+    return pool ? pool : gate_runtime_threads(self->rt);
+}
+
+static gate_err_t s_pack(gi_shuge_t *h) {
+    gate_service_t *self = h->call->service;
+    const gate_settings_t *s = self->settings;
+    gate_err_t e = s_choose_codec(h);
+    if (e)
+        return e;
+    gi_huge_pack_options_t options = {
+        .codec = h->begin.codec,
+        .level =
+            h->begin.level ? h->begin.level : (int)s->huge_data_compress_level,
+        .chunk_bytes = (size_t)s->huge_chunk_bytes,
+        .mode = gi_policy_mode(s->huge_policy),
+        .ready = s_ready,
+        .ctx = self};
+    e = gi_huge_pack_new(s_pool(self), &options, &h->pack);
+    if (!e && h->data.size && !h->head.size) {
+        gi_huge_pack_source(h->pack, h->data);
+        h->finished = true;
+    }
+    return e;
+}
+
+/* How much may go out before the reader says anything. */
+static void s_open_window(gi_shuge_t *h) {
+    gi_scall_t *c = h->call;
+    if (!c->link || c->credited)
+        return;
+    c->credit.items = GI_CREDIT_FREE;
+    c->credit.bytes = c->link->ext ? (int64_t)GI_HUGE_FIRST : GI_CREDIT_FREE;
+    c->credited = c->link->ext;
+    h->probing = c->credited && !c->early && !gi_readers_codecs(c);
+    gi_credit_give(&c->credit, 0, c->early);
+}
+
+void gi_shuge_attach(gi_shuge_t *h) {
+    gi_scall_t *c = h->call;
+    gate_service_t *self = c->service;
+    c->huge = h;
+    h->next = self->huges;
+    if (h->next)
+        h->next->prev = h;
+    self->huges = h;
+    self->stats.huge++;
+    gi_scall_enlist(c);
+    s_open_window(h);
+    if (c->link && s_pack(h)) {
+        gate_error_t story = *gate_error();
+        gi_shuge_fail(h, &story);
+    }
+}
+
+static void s_close(gi_shuge_t *h, gate_err_t outcome) {
+    gate_service_t *self = h->call->service;
+    h->closed = true;
+    h->outcome = outcome;
+    if (h->prev)
+        h->prev->next = h->next;
+    else
+        self->huges = h->next;
+    if (h->next)
+        h->next->prev = h->prev;
+    h->prev = h->next = NULL;
+    gi_huge_pack_destroy(&h->pack);
+    gi_sfeed_drop(h);
+}
+
+/* Its producer stops as soon as it notices; nobody reads on. */
+static void s_stop_producer(gi_shuge_t *h) {
+    gi_scall_t *c = h->call;
+    if (!h->ended && c->ticket)
+        gi_pool_cancel(c->pool, c->ticket);
+}
+
+void gi_shuge_settle(gi_scall_t *c) {
+    gi_shuge_t *h = c->huge;
+    if (c->state == GI_SCALL_HUGE && h->closed)
+        gi_scall_close(c, h->outcome);
+}
+
+/* ---- the last message ------------------------------------------------------
+ */
+static void s_send_exception(gi_scall_t *c, const gate_error_t *story) {
+    gate_service_t *self = c->service;
+    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
+    if (gi_rpc_pack_triple(&self->scratch, story->cls, story->text,
+                           story->traceback))
+        gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
+    gi_frames_t *out = gi_scall_answer(c);
+    if (!out)
+        return;
+    gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG));
+    gi_frames_add(out, GI_STREAM_EXCEPTION, strlen(GI_STREAM_EXCEPTION));
+    gi_frames_add(out, self->scratch.data, self->scratch.size);
+    gi_link_send(c->link);
+}
+
+void gi_shuge_fail(gi_shuge_t *h, const gate_error_t *story) {
+    gi_scall_t *c = h->call;
+    gate_error_t told = *story;
+    if (h->closed)
+        return;
+    if (c->service->settings->secure)
+        told.traceback = "";
+    if (c->link && h->sent)
+        s_send_exception(c, &told);
+    else
+        gi_scall_answer_error(c, &told);
+    s_stop_producer(h);
+    s_close(h, told.code);
+}
+
+static void s_end_local(gi_shuge_t *h) {
+    gi_scall_t *c = h->call;
+    size_t size;
+    if (c->stream) {
+        gi_stream_end(c->stream);
+    } else if (c->future) {
+        void *data = gi_buf_take(&h->whole, &size);
+        gi_future_complete_huge(c->future, data, size, gi_mem_free, data);
+        c->future = NULL;
+    }
+}
+
+static void s_end(gi_shuge_t *h) {
+    gi_scall_t *c = h->call;
+    gi_frames_t *out = c->link ? gi_scall_answer(c) : NULL;
+    if (out) {
+        gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG));
+        gi_frames_add(out, GI_HUGE_END, strlen(GI_HUGE_END));
+        gi_link_send(c->link);
+    } else if (!c->link) {
+        s_end_local(h);
+    }
+    s_close(h, GATE_OK);
+}
+
+/* ---- chunks ----------------------------------------------------------------
+ */
+/* The first chunk says what follows, to readers that understand it. */
+static void s_add_ext(gi_shuge_t *h, gi_frames_t *out) {
+    gate_service_t *self = h->call->service;
+    gi_ext_t ext;
+    if (h->sent || !gi_readers_codecs(h->call))
+        return;
+    gi_ext_init(&ext);
+    ext.codecs = (gate_bytes_t){h->begin.codec, strlen(h->begin.codec)};
+    if (h->begin.size != UINT64_MAX)
+        ext.huge_size = (int64_t)h->begin.size;
+    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
+    if (!gi_ext_pack(&self->scratch, &ext))
+        gi_frames_add(out, self->scratch.data, self->scratch.size);
+}
+
+static gate_err_t s_send_wire(gi_shuge_t *h, gate_bytes_t chunk) {
+    gi_scall_t *c = h->call;
+    int64_t begun = h->stalled_ns ? h->stalled_ns : gi_clock_ns();
+    gi_frames_t *out = gi_scall_answer(c);
+    if (!out)
+        return gi_err(GATE_CANCELLED, "the reader left");
+    if (!gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG)) ||
+        !gi_frames_add(out, chunk.data, chunk.size)) {
+        gi_frames_close(out);
+        return gi_err(GATE_NOMEM, "no memory for a chunk");
+    }
+    s_add_ext(h, out);
+    gi_link_send(c->link);
+    h->sent = true;
+    gi_huge_pack_sent(h->pack, chunk.size, gi_clock_ns() - begun);
+    h->stalled_ns = 0;
+    return GATE_OK;
+}
+
+static gate_err_t s_send_stream(gi_shuge_t *h, gate_bytes_t chunk) {
+    gate_stream_t *stream = h->call->stream;
+    void *copy = gi_mem_dup(chunk.data, chunk.size);
+    if (!copy)
+        return gi_err(GATE_NOMEM, "no memory for a huge result");
+    if (!h->sent)
+        gi_stream_begin_huge(stream, NULL, NULL, h->begin.size);
+    h->sent = true;
+    gate_err_t e =
+        gi_stream_push(stream, copy, chunk.size, gi_mem_free, copy, 0);
+    return e ? gi_err(e, "%s", gate_err_text(e)) : GATE_OK;
+}
+
+/* The cap is the reader's: it is told so itself, not by an exception. */
+static gate_err_t s_send_future(gi_shuge_t *h, gate_bytes_t chunk) {
+    gi_scall_t *c = h->call;
+    int64_t max = c->service->settings->huge_max_bytes;
+    if ((int64_t)(h->whole.size + chunk.size) <= max)
+        return gi_buf_append(&h->whole, chunk.data, chunk.size)
+                   ? GATE_OK
+                   : gi_err(GATE_NOMEM, "no memory for a huge result");
+    gate_err_t e = gi_err(GATE_TOOBIG,
+                          "a huge result of more than huge_max_bytes = %lld "
+                          "bytes: open it as a stream and read it",
+                          (long long)max);
+    if (c->future)
+        gi_future_fail(c->future, gate_error());
+    c->future = NULL;
+    return e;
+}
+
+static gate_err_t s_send(gi_shuge_t *h, gate_bytes_t chunk) {
+    gi_scall_t *c = h->call;
+    h->call->service->stats.chunks++;
+    if (c->link)
+        return s_send_wire(h, chunk);
+    if (c->stream)
+        return s_send_stream(h, chunk);
+    return s_send_future(h, chunk);
+}
+
+/* ---- pulling ---------------------------------------------------------------
+ */
+/* Out of credit, and the reader never gave a sign that it knows of any. */
+static void s_probe(gi_shuge_t *h) {
+    int64_t now = h->call->service->now_ms;
+    if (!h->probe_ms)
+        h->probe_ms = now;
+    h->waits = true;
+    if (now - h->probe_ms < S_PROBE_MS)
+        return;
+    h->probing = false;
+    h->call->credited = false;
+    h->call->credit.bytes = GI_CREDIT_FREE;
+}
+
+static bool s_may_send(gi_shuge_t *h) {
+    gi_scall_t *c = h->call;
+    bool local_whole = !c->link && !c->stream;
+    if (local_whole)
+        return true;
+    if (c->credit.bytes <= 0 && h->probing)
+        s_probe(h);
+    if (c->credit.items > 0 && c->credit.bytes > 0 &&
+        !(c->link && c->link->out_n))
+        return true;
+    if (!h->stalled_ns)
+        h->stalled_ns = gi_clock_ns();
+    return false;
+}
+
+void gi_shuge_credit(gi_scall_t *c, int64_t items, int64_t bytes) {
+    c->huge->probing = false;
+    if (!c->credited && bytes > 0) { /* a late sign */
+        c->credited = true;
+        c->credit.bytes = 0;
+    }
+    gi_credit_give(&c->credit, items, bytes);
+}
+
+static gate_err_t s_chunk(gi_shuge_t *h, gate_bytes_t *chunk) {
+    return h->pack ? gi_huge_pack_next(h->pack, chunk)
+                   : gi_sfeed_peek(h, chunk);
+}
+
+/* One chunk or the end; GATE_WOULDBLOCK: not now. */
+static gate_err_t s_pull_one(gi_shuge_t *h) {
+    gate_bytes_t chunk;
+    gate_err_t e = h->pack ? gi_sfeed_supply(h) : GATE_OK;
+    if (!e && !s_may_send(h))
+        return GATE_WOULDBLOCK;
+    if (!e)
+        e = s_chunk(h, &chunk);
+    h->waits |= e == GATE_WOULDBLOCK && h->pack;
+    if (e)
+        return e;
+    size_t size = chunk.size;
+    if (!gi_credit_try(&h->call->credit, size) && h->call->link)
+        return gi_err(GATE_CANCELLED, "the reader left");
+    e = s_send(h, chunk);
+    if (!e && !h->pack)
+        gi_sfeed_used(h, size);
+    return e;
+}
+
+static bool s_pull(gi_shuge_t *h) {
+    gi_scall_t *c = h->call;
+    gate_err_t e = GATE_OK;
+    int i = 0;
+    h->waits = false;
+    for (; !e && i < S_PULL_MAX; i++)
+        e = s_pull_one(h);
+    if (e == GATE_EOS) {
+        s_end(h);
+    } else if (e && e != GATE_WOULDBLOCK) {
+        gate_error_t story = *gate_error();
+        gi_shuge_fail(h, &story);
+    }
+    bool any = i > 1 || h->closed;
+    gi_shuge_settle(c);
+    return any;
+}
+
+bool gi_shuge_pull(gate_service_t *self) {
+    bool any = false;
+    gi_shuge_t *next;
+    for (gi_shuge_t *h = self->huges; h; h = next) {
+        next = h->next;
+        any |= s_pull(h);
+    }
+    return any;
+}
+
+int64_t gi_shuge_next(const gate_service_t *self) {
+    for (const gi_shuge_t *h = self->huges; h; h = h->next)
+        if (h->waits)
+            return self->now_ms + S_LOOK_MS;
+    return INT64_MAX;
+}
+
+/* ---- the handler is back, the reader left ----------------------------------
+ */
+static gi_shuge_t *s_of_result(gi_scall_t *c) {
+    gi_shuge_t *h = gi_sfeed_new(c, NULL);
+    if (!h)
+        return NULL;
+    h->data = (gate_bytes_t){c->call.out.data, c->call.out.size};
+    h->begin.size = h->data.size;
+    h->ended = true;
+    gi_shuge_attach(h);
+    return h;
+}
+
+void gi_shuge_go_on(gi_scall_t *c, gate_err_t outcome) {
+    static const gate_error_t unended = {
+        GATE_BADARG, "RuntimeError",
+        "the handler returned before it ended its huge result", ""};
+    gi_shuge_t *h = c->huge;
+    if (!h && !(h = s_of_result(c))) {
+        gi_scall_answer_error(c, gate_error());
+        gi_scall_close(c, GATE_NOMEM);
+        return;
+    }
+    c->state = GI_SCALL_HUGE;
+    if (outcome) {
+        gate_error_t story = gi_scall_story(c, outcome);
+        gi_shuge_fail(h, &story);
+    } else if (!h->ended) {
+        gi_shuge_fail(h, &unended);
+    }
+    h->ended = true;
+    gi_shuge_settle(c);
+}
+
+void gi_shuge_cancel(gi_scall_t *c) {
+    static const gate_error_t left = {GATE_CANCELLED, "CancelledError",
+                                      "the reader left", ""};
+    static const gate_error_t stopped = {GATE_WORKERLOST, "WorkerLostError",
+                                         "the service was stopped", ""};
+    gi_shuge_fail(c->huge, c->service->stopping ? &stopped : &left);
+    gi_shuge_settle(c);
+}
