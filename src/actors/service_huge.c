@@ -89,6 +89,8 @@ static gate_pool_t *s_pool(gate_service_t *self) {
     return pool ? pool : gate_runtime_threads(self->rt);
 }
 
+static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
+
 static gate_err_t s_pack(gi_shuge_t *h) {
     gate_service_t *self = h->call->service;
     const gate_settings_t *s = self->settings;
@@ -99,7 +101,7 @@ static gate_err_t s_pack(gi_shuge_t *h) {
         .codec = h->begin.codec,
         .level =
             h->begin.level ? h->begin.level : (int)s->huge_data_compress_level,
-        .chunk_bytes = (size_t)s->huge_chunk_bytes,
+        .chunk_bytes = (size_t)s_min(s->huge_chunk_bytes, s->message_bytes_max),
         .mode = gi_policy_mode(s->huge_policy),
         .ready = s_ready,
         .ctx = self};

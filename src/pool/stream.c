@@ -285,6 +285,7 @@ gate_err_t gi_stream_await(gate_stream_t *self, int64_t timeout_ms) {
     while (!self->count && !self->ended && in_time)
         in_time = gi_wait_cond(&self->change, &self->mutex, deadline_ns);
     self->reading = false;
+    self->waiting_since_ns = gi_clock_coarse_ns(); /* it may only have looked */
     return self->count || self->ended ? GATE_OK : GATE_TIMEOUT;
 }
 

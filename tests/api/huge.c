@@ -759,3 +759,22 @@ Test(huge, default_threshold_between_our_own_peers, .timeout = 60) {
     cr_assert_eq(huge, 1);
     s_down(&rig);
 }
+
+/* Arguments travel in one frame: more is an error that names the limit, and
+ * costs the connection nothing. */
+Test(huge, arguments_beyond_a_frame, .timeout = 60) {
+    const char *way = "ipc";
+    rig_t rig;
+    int64_t sum;
+    GATE_OWN(gate_settings) settings = s_settings();
+    gate_settings_set(settings, "message_bytes_max", 100000);
+    rig_up(&rig, RIG_IPC, settings, table, NULL);
+    unsigned char *data = s_make(MIB, "hex");
+    FAILS(GATE_TOOBIG, "ValueError",
+          gate_client_call(rig.client, "Test.add", &sum, gate_bin(data, MIB)));
+    cr_assert(strstr(gate_error()->text, "message_bytes_max is 100000"));
+    free(data);
+    OK(gate_client_call(rig.client, "Test.add", &sum, 1, 2));
+    s_whole(&rig, way, "Test.plain", MIB, "hex");
+    s_down(&rig);
+}

@@ -389,20 +389,34 @@ class FromStrangers(kit.Shared):
         self.refused(self.shape(gz(b"\x91" * 100000 + b"\xc0")),
                      "ValueError", "")
 
+    def most(self, *args, **settings):
+        """Runs a call; what it said and the most memory it had."""
+        call = subprocess.Popen(
+            [kit.GATE, "call", "--broker", self.broker.front, *args],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, env=kit.environment(**settings))
+        err = call.stderr.read().decode()
+        call.stderr.close()
+        _, _, usage = os.wait4(call.pid, 0)
+        call.returncode = 0
+        return err, usage.ru_maxrss * 1024
+
     def test_bomb(self):
         """1000:1: refused at the cap, without the memory for more."""
         bomb = gz(pack(bytes(200 * MIB)), 9)
         self.assertLess(len(bomb), MIB)
+        type(self).plan = staticmethod(
+            lambda request: [(peers.result(1),)])
+        _, usual = self.most("Svc.x")
         type(self).plan = staticmethod(lambda request: self.shape(bomb, 65536))
-        call = self.keep(kit.Command(
-            "call", "--broker", self.broker.front, "Svc.x",
-            huge_max_bytes=4 * MIB))
-        call.wait()
-        self.assertIn("ValueError: a huge result of more than",
-                      "".join(call.err))
-        done = self.call(self.shape(bomb, 65536), "--raw",
-                         huge_ratio_max=100)
-        self.assertIn("expands more than 100 times", done.err)
+        begin = time.monotonic()
+        err, most = self.most("Svc.x", huge_max_bytes=4 * MIB)
+        self.between(time.monotonic() - begin, 0, 2)
+        self.assertIn("ValueError: a huge result of more than", err)
+        self.assertLess(most - usual, 16 * MIB if kit.SLOW == 1 else 400 * MIB)
+        err, most = self.most("--raw", "Svc.x", huge_ratio_max=100)
+        self.assertIn("expands more than 100 times", err)
+        self.assertLess(most - usual, 16 * MIB if kit.SLOW == 1 else 400 * MIB)
 
     def test_endless(self):
         """A stream without end to a client that is stopped by its cap."""

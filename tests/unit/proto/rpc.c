@@ -289,6 +289,10 @@ Test(rpc, body_kinds) {
     cr_assert_eq(s_kind(2, GI_HUGE_TAG, GI_HUGE_EXCEPTION),
                  GI_BODY_HUGE_EXCEPTION);
     cr_assert_eq(s_kind(3, GI_HUGE_TAG, "data"), GI_BODY_BAD);
+    gate_bytes_t with_ext[] = {{GI_HUGE_TAG, sizeof GI_HUGE_TAG - 1},
+                               {"data", 4},
+                               {GI_EXT_MAGIC "\x80", GI_EXT_MAGIC_SIZE + 1}};
+    cr_assert_eq(gi_rpc_body_kind(with_ext, 3), GI_BODY_CHUNK);
     static const bool final[] = {true,  false, true, true,
                                  false, true,  true, false};
     for (int k = GI_BODY_SINGLE; k <= GI_BODY_BAD; k++)
