@@ -20,12 +20,17 @@ function(gate_quote target)
 endfunction()
 
 # gate_test(NAME LABEL TIMEOUT command...)
+# What kills, floods or counts descriptors and shared memory runs alone, since
+# beside others it would measure them.
 function(gate_test name label timeout)
   add_test(NAME ${name} COMMAND ${ARGN}
     WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
     FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}"
     ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tests/tsan.supp")
+  if(label MATCHES "stress|fault|bench" OR name STREQUAL "api_huge")
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
+  endif()
 endfunction()
 
 set(rooms_proto proto)

@@ -174,11 +174,12 @@ bool gi_scall_expire(gate_service_t *self) {
 static void s_finish(gi_scall_t *c) {
     gate_service_t *self = c->service;
     gi_sstream_stop(c);
+    /* while we still hold a reference: its reader takes one for each report */
+    gi_stream_release(&c->stream);
     gi_scall_unlist(c);
     if (!c->link)
         gi_gauge_leave(&self->local);
     c->state = GI_SCALL_DONE;
-    gi_stream_release(&c->stream); /* its reader's callbacks take references */
     gi_scall_free(c);
 }
 

@@ -46,13 +46,15 @@ static void s_abandon(gi_scall_t *c) {
         gi_sstream_end(c, &stopped);
     else if (!c->huge) /* else it was told */
         gi_scall_answer_error(c, &stopped);
+    /* whoever feeds a huge result has a reference beside the runner's */
+    bool fed = c->huge && c->state == GI_SCALL_KEPT;
     c->orphan = true;
+    gi_stream_release(&c->stream);
     if (!c->link)
         gi_gauge_leave(&c->service->local);
     gi_scall_unlist(c);
-    gi_stream_release(&c->stream); /* before the last reference may go */
-    if (c->huge && c->state == GI_SCALL_KEPT)
-        gi_scall_drop(c); /* whoever feeds it has a reference of its own */
+    if (fed)
+        gi_scall_drop(c);
 }
 
 void gi_scall_orphan_all(gate_service_t *self, gi_link_t *link) {

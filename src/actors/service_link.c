@@ -223,7 +223,7 @@ gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
 
 void gi_link_destroy(gi_link_t *link) {
     if (link->sock.raw) {
-        int linger = 500; /* for the DISCONNECT and the last answers */
+        int linger = 1000; /* for the DISCONNECT and the last answers */
         zmq_setsockopt(link->sock.raw, ZMQ_LINGER, &linger, sizeof linger);
     }
     s_drop_queue(link);

@@ -178,7 +178,7 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
     gate_err_t e = gi_sock_context(settings);
     if (e)
         return e;
-    self->raw = zmq_socket(zsys_init(), type);
+    self->raw = zsys_socket(type, "gaterpc", 0);
     if (!self->raw)
         return s_none_left("a peer");
     self->fd = s_fd(self->raw);
@@ -192,10 +192,10 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
 void gi_sock_close(gi_sock_t *self) {
     if (self->monitor_raw) {
         zmq_socket_monitor(self->raw, NULL, 0);
-        zmq_close(self->monitor_raw);
+        zsys_close(self->monitor_raw, "gaterpc", 0);
     }
     if (self->raw)
-        zmq_close(self->raw);
+        zsys_close(self->raw, "gaterpc", 0);
     self->raw = self->monitor_raw = NULL;
     self->fd = self->monitor_fd = -1;
 }
@@ -315,7 +315,7 @@ gate_err_t gi_sock_watch(gi_sock_t *self, int events) {
     snprintf(name, sizeof name, "inproc://gate-monitor-%p", self->raw);
     if (zmq_socket_monitor(self->raw, name, events) < 0)
         return s_none_left("a monitor");
-    self->monitor_raw = zmq_socket(zsys_init(), ZMQ_PAIR);
+    self->monitor_raw = zsys_socket(ZMQ_PAIR, "gaterpc", 0);
     if (!self->monitor_raw)
         return s_none_left("a monitor");
     self->monitor_fd = s_fd(self->monitor_raw);

@@ -16,8 +16,9 @@
 gate_err_t gi_sock_context(const gate_settings_t *settings) GATE_MUST;
 
 typedef struct gi_sock {
-    void *raw;         /* NULL = closed. No zsock: that aborts at CZMQ's cap */
-    int fd;            /* ZMQ_FD */
+    void *raw; /* NULL = closed. By zsys_socket: zsock_new aborts at CZMQ's cap,
+                * and a socket that CZMQ does not know keeps exit() waiting */
+    int fd;    /* ZMQ_FD */
     void *monitor_raw; /* PAIR with the socket's events; NULL = none */
     int monitor_fd;
     bool maybe;        /* a message may wait: look. Set by whoever saw fd */

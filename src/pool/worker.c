@@ -12,7 +12,7 @@
 
 static void s_limit(int what, int64_t value) {
     struct rlimit r = {(rlim_t)value, (rlim_t)value};
-    if (setrlimit(what, &r) != 0)
+    if (setrlimit((__rlimit_resource_t)what, &r) != 0)
         fprintf(stderr, "setrlimit(%d, %lld) failed\n", what, (long long)value);
 }
 

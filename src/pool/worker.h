@@ -9,11 +9,6 @@
 
 #define GI_WORKER_FDS 15 /* of one job: queues and a large payload */
 
-typedef struct gi_spin {
-    uint32_t misses; /* in a row */
-    uint32_t skip;   /* waits that do not spin */
-} gi_spin_t;
-
 typedef struct gi_worker {
     gate_call_t call; /* of the job that runs; first, ops come back by it */
     gi_shm_t shm;
@@ -29,7 +24,8 @@ typedef struct gi_worker {
     int64_t ended_ns;   /* when the clock was last read; 0 = we waited since */
     bool brief;         /* the last mean of run times */
     uint32_t unclocked; /* jobs that ended since */
-    gi_spin_t spin, linger;
+    uint32_t spin_misses; /* in a row */
+    uint32_t spin_skip;   /* waits that do not spin */
     /* the job that runs */
     gi_req_cell_t *cell;
     uint64_t id;

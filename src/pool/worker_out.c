@@ -13,10 +13,6 @@
 #define UNREPORTED_MAX 16
 #define UNREPORTED_NS 50000
 #define SPIN_MISSES_MAX 6
-#define SPIN_PAUSES 50
-#define LINGER_PAUSES 150 /* 2 us */
-#define YIELD_LOST_NS 50000
-#define YIELD_LOST_SKIP 1000
 #define UNCLOCKED_MAX                                       \
     7 /* of short jobs; reading the clock is a tenth of one \
        */
@@ -39,55 +35,30 @@ void gi_worker_ring(gi_worker_t *self) {
             return; /* the parent looks again at its next tick */
 }
 
-/* After k times in vain the next 2^k - 1 waits do not spin, so that a worker
- * whose jobs come far apart all but stops. */
-static bool s_hit(gi_spin_t *spin, bool hit) {
-    if (hit)
-        spin->misses = 0;
-    else if (spin->misses < SPIN_MISSES_MAX)
-        spin->misses++;
-    spin->skip = (1u << spin->misses) - 1;
-    return hit;
-}
-
-static bool s_may(gi_spin_t *spin) {
-    if (spin->skip == 0)
-        return true;
-    spin->skip--;
-    return false;
-}
-
-/* Before the parent is woken for the last answers: whoever submits may be about
- * to bring more, and one wake-up for all is cheaper. */
-static bool s_linger(gi_worker_t *self, gi_worker_ready_fn *ready) {
-    if (self->unreported == 0 || !s_may(&self->linger))
-        return false;
-    for (int i = 0; i < LINGER_PAUSES; i++, s_relax())
-        if (ready(self))
-            return s_hit(&self->linger, true);
-    return s_hit(&self->linger, false);
-}
-
-/* Before sleeping. Whoever else could run does, and may be who brings the job;
- * when that took long the core is wanted by others, who would keep us waiting
- * where a sleeper is woken at once: then not again for long. */
+/* True when it became ready. In vain it costs spin_ns: after k times in vain
+ * the next 2^k - 1 waits sleep at once, so a worker whose jobs come far apart,
+ * or whose core others want, all but stops. Whoever else could run does, and
+ * may be who brings the job. */
 static bool s_spin(gi_worker_t *self, gi_worker_ready_fn *ready) {
-    int64_t now = gi_clock_ns(), until = now + self->config.spin_ns;
-    if (!s_may(&self->spin))
+    if (self->config.spin_ns == 0)
         return false;
-    while (now < until) {
-        for (int i = 0; i < SPIN_PAUSES; i++, s_relax())
-            if (ready(self))
-                return s_hit(&self->spin, true);
-        sched_yield();
-        int64_t then = now;
-        now = gi_clock_ns();
-        if (now - then > YIELD_LOST_NS) {
-            self->spin.skip = YIELD_LOST_SKIP;
-            return ready(self);
-        }
+    if (self->spin_skip > 0) {
+        self->spin_skip--;
+        return false;
     }
-    return s_hit(&self->spin, false);
+    int64_t until = gi_clock_ns() + self->config.spin_ns;
+    do {
+        for (int i = 0; i < 50; i++, s_relax())
+            if (ready(self)) {
+                self->spin_misses = 0;
+                return true;
+            }
+        sched_yield();
+    } while (gi_clock_ns() < until);
+    if (self->spin_misses < SPIN_MISSES_MAX)
+        self->spin_misses++;
+    self->spin_skip = (1u << self->spin_misses) - 1;
+    return false;
 }
 
 void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready,
@@ -96,13 +67,10 @@ void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready,
     gi_shm_own_t *own = self->shm.own;
     if (ready(self))
         return;
-    bool spins = what == GI_SLEEP_WORK && self->config.spin_ns;
-    if (spins && s_linger(self, ready))
-        return;
     gi_worker_ring(self);
     self->ended_ns = 0;
     self->unclocked = 0;
-    if (spins && s_spin(self, ready))
+    if (what == GI_SLEEP_WORK && s_spin(self, ready))
         return;
     while (!ready(self)) {
         uint32_t seen = atomic_load(&c->bell);
@@ -179,9 +147,8 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
     s_publish(self);
 }
 
-/* For the last ones the parent is woken by gi_worker_wait. */
 static void s_told(gi_worker_t *self) {
-    if (self->unreported >= UNREPORTED_MAX ||
+    if (!s_more(self) || self->unreported >= UNREPORTED_MAX ||
         self->ended_ns - self->unreported_ns > UNREPORTED_NS)
         gi_worker_ring(self);
 }

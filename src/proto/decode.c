@@ -122,7 +122,8 @@ gate_err_t gi_decode_build(const void *data, msgpack_object *objects,
             uint64_t n = h.kind == GI_MP_MAP ? 2 * (uint64_t)h.n : h.n;
             s_container(o, &h, objects);
             *++level = (s_level_t){o, objects, n};
-            objects += n;
+            if (n) /* no objects at all: NULL */
+                objects += n;
         } else {
             s_leaf(o, &h, p);
             p += h.n;

@@ -108,6 +108,13 @@ Test(host, no_thread_can_be_had, .timeout = 60) {
     s_works();
 }
 
+/* A program that just ends is not held up by what it left running. */
+Test(host, exit_without_destroying, .exit_code = 3, .timeout = 20) {
+    rig_t rig;
+    rig_up(&rig, RIG_TCP, NULL, table, NULL);
+    exit(3);
+}
+
 /* Any order of destroys: children keep what they stand on. */
 Test(host, destroyed_in_the_wrong_order, .timeout = 60) {
     for (int w = 0; w < RIG_WAYS; w++) {

@@ -112,6 +112,24 @@ class Serve(kit.Case):
         self.assertEqual(service.wait(), 0)
 
 
+    def test_drain_verb(self):
+        """gate drain: the same without a signal; exit 0 by itself."""
+        broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM))
+        service = self.keep(kit.OurService(broker.back, **CALM))
+        call = self.keep(kit.Command("call", "--broker", broker.front,
+                                     "Demo.slow_gen", "8", "200"))
+        self.assertEqual(call.line(), "0")
+        done = kit.run("drain", "--broker", broker.front, "Demo")
+        self.assertEqual((done.code, done.out, done.err), (0, "1\n", ""))
+        self.assertEqual(call.wait(), 0, call.err)
+        self.assertEqual(len(call.out), 8)
+        self.assertEqual(service.wait(), 0)
+        done = kit.run("drain", "--broker", broker.front, "Demo")
+        self.assertEqual((done.code, done.out), (3, ""))
+        self.assertTrue(done.err.startswith("ServiceUnAvailableError"))
+        self.assertEqual(kit.run("drain").code, 2)
+
+
 class Ask(Session):
     def test_services(self):
         done = self.gate("services")

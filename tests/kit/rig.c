@@ -15,7 +15,7 @@ const char *rig_name(rig_way_t way) {
 
 gate_settings_t *rig_settings(void) {
     gate_settings_t *s = gate_settings_new();
-    gate_settings_set(s, "heartbeat", 100);
+    gate_settings_set(s, "heartbeat", 500);
     gate_settings_set(s, "timeout", 2);
     gate_settings_set(s, "reply_timeout", 5);
     gate_settings_set(s, "log_level", "error");

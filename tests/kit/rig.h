@@ -24,7 +24,7 @@ typedef struct rig {
 
 /* Name for messages: "inproc", "ipc", "tcp", "registry". */
 const char *rig_name(rig_way_t way);
-/* Settings in which a test's clock is fast: heartbeats of 100 ms. Gives. */
+/* Settings in which a test's clock is fast: heartbeats of 500 ms. Gives. */
 gate_settings_t *rig_settings(void);
 /* Brings everything up; table is the service "Test"'s. settings may be NULL
  * (rig_settings). Aborts the test when something fails. */

@@ -592,7 +592,8 @@ class Memory(kit.Case):
             times.append(time.monotonic() - begin)
             time.sleep(0.002)
         times.sort()
-        self.assertLess(times[int(len(times) * 0.99)], 0.02 * kit.SLOW)
+        self.assertLess(times[int(len(times) * 0.99)], kit.SLOW * (
+                0.02 if os.environ.get("GATE_LONG") else 0.2))
         sizes = {name: rss(pid) for name, pid in
                  (("broker", broker.pid), ("service", service.pid),
                   ("client", call.pid))}
