@@ -15,8 +15,8 @@
 #include "clock.h"
 #include "identity.h"
 
-#define S_RETRY_MAX 64  /* blocked peers tried per pass */
-#define S_RETRY_MS 10   /* while there are any */
+#define S_RETRY_MAX 64   /* blocked peers tried per pass */
+#define S_RETRY_MS 10    /* while there are any */
 #define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
 /* A request is two frames longer on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
