@@ -47,9 +47,8 @@ static void *s_work(void *arg) {
     const gi_spec_t *spec = arg;
     gearman_function_t echo = gearman_function_create(s_echo);
     gearman_worker_st *worker = gearman_worker_create(NULL);
-    gearman_worker_add_server(
-        worker, "127.0.0.1",
-        (in_port_t)strtol(spec->frontend, NULL, 10));
+    gearman_worker_add_server(worker, "127.0.0.1",
+                              (in_port_t)strtol(spec->frontend, NULL, 10));
     gearman_worker_define_function(worker, "echo", 4, echo, 0, NULL);
     while (gearman_success(gearman_worker_work(worker)))
         ;
@@ -156,6 +155,5 @@ static bool s_lane(void *arg, int i, gi_lane_t *lane) {
         (in_port_t)strtol(self->spec->frontend, NULL, 10)));
 }
 
-const gi_kind_t gi_kind_gearman = {"gearman",
-                                   GI_BROKER | GI_SERVICE | GI_CLIENT, s_up,
-                                   s_lane, s_down};
+const gi_kind_t gi_kind_gearman = {
+    "gearman", GI_BROKER | GI_SERVICE | GI_CLIENT, s_up, s_lane, s_down};

@@ -133,10 +133,10 @@ void reap(gi_lane_t *lane, int64_t wait_ns) {
     void *tag;
     bool ok;
     for (int i = 0; i < BATCH; i++) {
-        auto until = i ? gpr_timespec{0, 0, GPR_CLOCK_MONOTONIC}
-                       : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                      gpr_time_from_nanos(wait.count(),
-                                                          GPR_TIMESPAN));
+        auto until =
+            i ? gpr_timespec{0, 0, GPR_CLOCK_MONOTONIC}
+              : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                             gpr_time_from_nanos(wait.count(), GPR_TIMESPAN));
         if (rig->answers.AsyncNext(&tag, &ok, until) !=
             grpc::CompletionQueue::GOT_EVENT)
             return;

@@ -19,10 +19,13 @@ static const struct {
     const char *name;
     const gi_kind_t *kind;
 } s_systems[] = {
-    {"gate", &gi_kind_gate},           {"zmq_proxy", &gi_kind_proxy},
+    {"gate", &gi_kind_gate},
+    {"zmq_proxy", &gi_kind_proxy},
     {"gate+auth", &gi_kind_gate},
 #ifdef GI_PEER_NATS
-    {"nats", &gi_kind_nats},           {"nats-asap", &gi_kind_nats_asap},
+    {"nats", &gi_kind_nats},
+    {"nats-asap", &gi_kind_nats_asap},
+    {"nats-flush", &gi_kind_nats_flush},
 #endif
 #ifdef GI_PEER_GEARMAN
     {"gearman", &gi_kind_gearman},
@@ -31,7 +34,8 @@ static const struct {
     {"grpc", &gi_kind_grpc},
 #endif
 #ifdef GI_PEER_NNG
-    {"nng-device", &gi_kind_nng_device}, {"nng", &gi_kind_nng},
+    {"nng-device", &gi_kind_nng_device},
+    {"nng", &gi_kind_nng},
 #endif
 };
 enum { S_SYSTEMS = sizeof s_systems / sizeof *s_systems };
@@ -67,8 +71,7 @@ static void s_measure(gi_session_t *self, const char *peers, int pin) {
     gi_cell_t cell = {.n = 0};
     gi_numbers_t w;
     gi_numbers_parse(self->outstanding, &w);
-    if (!gi_session_open(self, &cell, specs,
-                         s_specs(self, peers, pin, specs)))
+    if (!gi_session_open(self, &cell, specs, s_specs(self, peers, pin, specs)))
         return;
     for (int i = 0; i < w.n && !self->failed; i++) {
         cell.load = gi_session_load(self, w.items[i], 64);
@@ -89,12 +92,18 @@ static int s_report(const gi_session_t *self) {
 
 int main(int argc, char **argv) {
     static const struct option options[] = {
-        {"rounds", 1, NULL, 'r'}, {"seconds", 1, NULL, 's'},
+        {"rounds", 1, NULL, 'r'},      {"seconds", 1, NULL, 's'},
         {"outstanding", 1, NULL, 'w'}, {"pin", 1, NULL, 'p'},
-        {"peers", 1, NULL, 'k'}, {NULL, 0, NULL, 0}};
-    gi_bench_args_t args = {.verb = "echo", .runs = "inline", .pins = "free",
-                            .auths = "off,plain", .clients = 1, .services = 1,
-                            .workers = 1, .rounds = 5, .seconds = "0.5",
+        {"peers", 1, NULL, 'k'},       {NULL, 0, NULL, 0}};
+    gi_bench_args_t args = {.verb = "echo",
+                            .runs = "inline",
+                            .pins = "free",
+                            .auths = "off,plain",
+                            .clients = 1,
+                            .services = 1,
+                            .workers = 1,
+                            .rounds = 5,
+                            .seconds = "0.5",
                             .outstanding = "1,100,1000"};
     const char *peers = NULL;
     gi_numbers_t n;
@@ -117,10 +126,14 @@ int main(int argc, char **argv) {
         !(seconds > 0) || !gi_numbers_parse(args.outstanding, &n) ||
         !gi_numbers_parse(args.pins, &n))
         return s_usage();
-    gi_session_t self = {.args = &args, .rounds = (int)args.rounds,
-                         .verb = "echo", .transports = "tcp",
-                         .outstanding = args.outstanding, .sizes = "64",
-                         .seconds = seconds, .warm_seconds = seconds / 3,
+    gi_session_t self = {.args = &args,
+                         .rounds = (int)args.rounds,
+                         .verb = "echo",
+                         .transports = "tcp",
+                         .outstanding = args.outstanding,
+                         .sizes = "64",
+                         .seconds = seconds,
+                         .warm_seconds = seconds / 3,
                          .begun_ns = gi_proc_now(),
                          .progress = isatty(STDERR_FILENO)};
     (void)gi_session_interrupted();

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* nats.c -- NATS request/reply: nats-server between two connections of its C
  * client. With one call outstanding natsConnection_Request; with more, requests
- * with an inbox of the lane's own and NextMsg from it. Two forms, as nats.h
- * tells them apart: buffered (throughput) and SendAsap (latency). */
+ * with an inbox of the lane's own and NextMsg from it. Three forms, since its
+ * manual leaves the choice between throughput and latency to the user:
+ *   nats        buffered; its own thread flushes, a millisecond later
+ *   nats-asap   SendAsap on both sides
+ *   nats-flush  the client buffers and flushes once a batch, the service sends
+ *               at once */
 #include "peers.h"
 
 #include <nats/nats.h>
@@ -20,6 +24,7 @@ typedef struct s_nats {
     natsSubscription *service, *answers;
     natsInbox *inbox;
     char *payload;
+    bool flush, unflushed; /* asked for; something was published since */
 } s_nats_t;
 
 static bool s_ok(natsStatus status) {
@@ -78,11 +83,12 @@ static void s_down(void *arg) {
     free(self);
 }
 
-static void *s_up(gi_spec_t *spec, bool asap) {
+static void *s_up(gi_spec_t *spec, bool asap, bool flush) {
     s_nats_t *self = calloc(1, sizeof *self);
     if (!self)
         return NULL;
     self->spec = spec;
+    self->flush = flush;
     bool ok =
         spec->parts & GI_BROKER ? s_up_server(self) : s_connect(self, asap);
     if (ok && spec->parts & GI_SERVICE)
@@ -93,9 +99,13 @@ static void *s_up(gi_spec_t *spec, bool asap) {
     return NULL;
 }
 
-static void *s_up_buffered(gi_spec_t *spec) { return s_up(spec, false); }
+static void *s_up_buffered(gi_spec_t *spec) { return s_up(spec, false, false); }
 
-static void *s_up_asap(gi_spec_t *spec) { return s_up(spec, true); }
+static void *s_up_asap(gi_spec_t *spec) { return s_up(spec, true, false); }
+
+static void *s_up_flush(gi_spec_t *spec) {
+    return s_up(spec, spec->parts & GI_SERVICE, true);
+}
 
 /* ---- the client ---------------------------------------------------------- */
 static void s_end(gi_lane_t *lane, natsMsg *message) {
@@ -112,6 +122,7 @@ static bool s_send(gi_lane_t *lane, uint64_t stamp) {
     int size = (int)lane->load->size;
     natsMsg *answer = NULL;
     memcpy(self->payload, &stamp, sizeof stamp);
+    self->unflushed = self->flush;
     if (lane->load->outstanding > 1)
         return natsConnection_PublishRequest(self->connection, S_SUBJECT,
                                              self->inbox, self->payload,
@@ -127,6 +138,9 @@ static bool s_send(gi_lane_t *lane, uint64_t stamp) {
 static void s_reap(gi_lane_t *lane, int64_t wait_ns) {
     s_nats_t *self = lane->self;
     natsMsg *answer = NULL;
+    if (self->unflushed)
+        natsConnection_Flush(self->connection);
+    self->unflushed = false;
     for (int i = 0; i < S_BATCH; i++) {
         int64_t wait_ms = i || !wait_ns ? 0 : (wait_ns + 999999) / 1000000;
         if (natsSubscription_NextMsg(&answer, self->answers, wait_ms))
@@ -159,3 +173,5 @@ enum { S_ALL = GI_BROKER | GI_SERVICE | GI_CLIENT };
 const gi_kind_t gi_kind_nats = {"nats", S_ALL, s_up_buffered, s_lane, s_down};
 const gi_kind_t gi_kind_nats_asap = {"nats-asap", S_ALL, s_up_asap, s_lane,
                                      s_down};
+const gi_kind_t gi_kind_nats_flush = {"nats-flush", S_ALL, s_up_flush, s_lane,
+                                      s_down};

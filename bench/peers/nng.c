@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* nng.c -- nng's REQ and REP with contexts and asynchronous I/O, as its manual
- * advises for concurrency; direct, or with nng_device between raw sockets. */
+ * advises for concurrency; direct, or with nng_device between raw sockets. The
+ * device drops answers when more than 64 wait for one connection, and a dropped
+ * one is asked for again after a minute: no more than S_DEVICE are under way.
+ */
 #include "peers.h"
 
 #include <nng/nng.h>
@@ -12,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { S_CONTEXTS = 1024, S_BUFFERS = 8192 };
+enum { S_CONTEXTS = 1024, S_DEVICE = 60, S_BUFFERS = 8192 };
 
 typedef struct s_nng s_nng_t;
 
@@ -90,7 +93,7 @@ static void s_serve(void *arg) {
     s_call_t *call = arg;
     if (call->state == S_RECEIVING) {
         if (nng_aio_result(call->aio))
-            return; /* closed */
+            return;              /* closed */
         call->state = S_SENDING; /* the message as it came */
         nng_ctx_send(call->context, call->aio);
         return;
@@ -106,9 +109,9 @@ static bool s_up_service(s_nng_t *self) {
     self->has_socket = s_ok(nng_rep0_open(&self->socket));
     if (!self->has_socket)
         return false;
-    if (self->device ? !s_ok(nng_dial(self->socket, spec->backend, NULL, 0))
-                     : !s_listen(self->socket, spec->frontend,
-                                 sizeof spec->frontend))
+    if (self->device
+            ? !s_ok(nng_dial(self->socket, spec->backend, NULL, 0))
+            : !s_listen(self->socket, spec->frontend, sizeof spec->frontend))
         return false;
     if (!s_calls(self, s_serve))
         return false;
@@ -161,7 +164,8 @@ static bool s_send(gi_lane_t *lane, uint64_t stamp) {
     s_nng_t *self = lane->self;
     s_call_t *call = self->free;
     nng_msg *message;
-    if (!call || nng_msg_alloc(&message, lane->load->size))
+    if (!call || (self->device && lane->out > S_DEVICE) ||
+        nng_msg_alloc(&message, lane->load->size))
         return false;
     self->free = call->next;
     memcpy(nng_msg_body(message), &stamp, sizeof stamp);

@@ -14,6 +14,7 @@ extern "C" {
 
 extern const gi_kind_t gi_kind_nats;       /* buffered, for throughput */
 extern const gi_kind_t gi_kind_nats_asap;  /* each message sent at once */
+extern const gi_kind_t gi_kind_nats_flush; /* a flush for each batch */
 extern const gi_kind_t gi_kind_gearman;    /* gearmand, libgearman */
 extern const gi_kind_t gi_kind_grpc;       /* no broker */
 extern const gi_kind_t gi_kind_nng;        /* no broker */

@@ -8,7 +8,7 @@
 #include "result.h"
 #include "rig.h"
 
-enum { GI_LIST_MAX = 32, GI_RIGS_MAX = 8 };
+enum { GI_LIST_MAX = 32, GI_RIGS_MAX = 12 };
 
 /* A list of numbers from "1,100,1000". */
 typedef struct gi_numbers {
