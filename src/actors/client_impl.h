@@ -77,7 +77,7 @@ typedef struct gi_pending {
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
-    unsigned char data[]; /* service, func, args, kwargs */
+    unsigned char data[]; /* service, func, args, kwargs, metadata */
 } gi_pending_t;
 
 typedef struct gi_ccontrol {

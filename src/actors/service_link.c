@@ -259,6 +259,7 @@ void gi_link_announce(gi_link_t *link) {
         gi_ext_t ext;
         gi_ext_init(&ext);
         ext.drain = self->draining;
+        ext.epoch = self->life;
         ext.idempotent =
             (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
         gi_buf_reset(&self->scratch, 65536);
