@@ -28,14 +28,16 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     return gi_sock_send(&self->sides[socket].sock, frames);
 }
 
-/* Only what zauth said is believed: with CURVE it says something about every
- * connection, an empty id where any key will do. */
+/* Only what our authority said is believed: with CURVE and PLAIN it says
+ * something about every connection, an empty id where any key will do; a peer
+ * may send properties of its own, but these come second. */
 static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     gate_broker_t *self = ctx;
+    (void)now_ms;
     if (gi_frame_srcfd(frame) < 0)
         return self->settings->local_user; /* inproc: this process */
-    const char *key = self->names ? zmq_msg_gets(frame, "User-Id") : NULL;
-    return key ? gi_curve_name(self->names, key, now_ms) : "";
+    const char *id = self->authority ? zmq_msg_gets(frame, "User-Id") : NULL;
+    return id ? id : "";
 }
 
 static int s_ask(void *ctx, gi_frames_t *frames) {
@@ -183,6 +185,8 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
                                 self->settings);
     if (!e && self->curve_cert)
         e = gi_curve_server(&side->sock, self->curve_cert, self->inside);
+    if (!e && self->plain_users)
+        e = gi_plain_server(&side->sock, self->inside);
     if (!e)
         e = gi_broker_core_socket(self->core, backend, &side->number);
     if (e)
@@ -219,7 +223,8 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
     self->core = gi_broker_core_new(self->settings, id,
-                                    self->names || *self->settings->local_user
+                                    self->authority ||
+                                            *self->settings->local_user
                                         ? &s_effects_users
                                         : &s_effects,
                                     self, gi_clock_ms());
@@ -264,21 +269,20 @@ static void s_close(gate_broker_t *self) {
     gi_guard_fini(&self->guard);
     gi_frames_close(&self->in);
     gi_broker_core_destroy(&self->core);
-    gi_curve_names_destroy(&self->names);
     gi_sock_close(&self->zap_sock);
-    if (self->authority)
-        gi_curve_authority_release();
-    self->authority = false;
+    gi_authority_leave(&self->authority);
 }
 
 static gate_err_t s_trust(gate_broker_t *self) {
-    if (!self->curve_cert)
+    if (!self->curve_cert && !self->plain_users)
         return GATE_OK;
-    gate_err_t e = gi_curve_authority(self->curve_allowed);
-    self->authority = !e;
-    if (!e && !(self->names = gi_curve_names_new(self->curve_allowed)))
-        e = gi_err(GATE_NOMEM, "no memory for a broker");
-    return e;
+    gi_authority_wish_t wish = {
+        .domain = self->inside,
+        .users_domain = self->zap_domain ? self->zap_domain
+                                         : self->settings->zap_default_domain,
+        .keys = self->curve_cert ? self->curve_allowed : NULL,
+        .users = self->plain_users};
+    return gi_authority_join(&wish, &self->authority);
 }
 
 static gate_err_t s_start(void *ctx) {

@@ -103,6 +103,7 @@ struct gate_client {
     const gate_settings_t *settings;
     gi_error_t stuck;
     char *identity, *user, *password, *curve_cert, *curve_server, *endpoint;
+    char *plain_user, *plain_password; /* of the transport */
     const void *broker; /* of this runtime; itself: elsewhere; NULL: none */
     enum { GI_ROUTE_AUTO, GI_ROUTE_BROKER, GI_ROUTE_LOCAL } route;
     gi_actor_t *actor;

@@ -58,6 +58,14 @@ void gate_service_plain(gate_service_t *self, const char *user,
     s_set_text(self, &self->password, password ? password : "");
 }
 
+void gate_service_plain_transport(gate_service_t *self, const char *user,
+                                  const char *password) {
+    if (!s_stopped_only(self, "plain_transport"))
+        return;
+    s_set_text(self, &self->plain_user, user);
+    s_set_text(self, &self->plain_password, password);
+}
+
 void gate_service_curve(gate_service_t *self, const char *cert_file,
                         const char *server_cert_file) {
     if (!s_stopped_only(self, "certificates"))
@@ -310,6 +318,8 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
                            self->settings->zap_plain_default_password);
     gate_service_curve(self, self->settings->curve_cert,
                        self->settings->curve_server);
+    gate_service_plain_transport(self, self->settings->plain_user,
+                                 self->settings->plain_password);
     if (!self->name) {
         gi_service_release(self);
         return NULL;
@@ -341,6 +351,8 @@ void gi_service_release(gate_service_t *self) {
     gi_mem_free(self->identity);
     gi_mem_free(self->user);
     gi_mem_free(self->password);
+    gi_mem_free(self->plain_user);
+    gi_mem_free(self->plain_password);
     gi_mem_free(self->curve_cert);
     gi_mem_free(self->curve_server);
     gi_mem_free(self->methods);

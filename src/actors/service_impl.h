@@ -243,6 +243,7 @@ struct gate_service {
     char *name, *description, *identity;
     char *user, *password; /* in-band PLAIN; NULL = none */
     char *curve_cert, *curve_server;
+    char *plain_user, *plain_password; /* of the transport */
     int64_t limit;
     int64_t life; /* random: what tells it from one under the same identity */
     unsigned n_workers;

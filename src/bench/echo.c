@@ -25,6 +25,8 @@ static int s_specs(const gi_session_t *self, const char *transport, int pin,
     specs[0].runs = runs;
     specs[0].user = self->args->user;
     specs[0].password = self->args->password;
+    specs[0].plain_user = self->args->plain_user;
+    specs[0].plain_password = self->args->plain_password;
     specs[0].curve_cert = self->args->curve_cert;
     specs[0].curve_server = self->args->curve_server;
     return n;
@@ -65,6 +67,8 @@ static void s_foreign(gi_session_t *self, int pin) {
     spec.method = args->method;
     spec.user = args->user;
     spec.password = args->password;
+    spec.plain_user = args->plain_user;
+    spec.plain_password = args->plain_password;
     spec.curve_cert = args->curve_cert;
     spec.curve_server = args->curve_server;
     if (!gi_session_open(self, &cell, &spec, 1))

@@ -59,7 +59,7 @@ static json_t *s_settings(const gi_session_t *self) {
         (json_int_t)args->services, "workers", (json_int_t)args->workers,
         "rounds", (json_int_t)self->rounds, "rate", (json_int_t)args->rate,
         "seconds", self->seconds, "warm_seconds", self->warm_seconds,
-        "authentication", args->user || args->curve_cert);
+        "authentication", args->user || args->plain_user || args->curve_cert);
 }
 
 json_t *gi_report_json(const gi_session_t *self) {
