@@ -18,6 +18,9 @@
 #define S_RETRY_MAX 64   /* blocked peers tried per pass */
 #define S_RETRY_MS 10    /* while there are any */
 #define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
+#define S_HANDSHAKE_FAILED                                                \
+    (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |                               \
+     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 /* A request is two frames longer on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
@@ -40,16 +43,24 @@ static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     return id ? id : "";
 }
 
+static const char *s_address(void *ctx, zmq_msg_t *frame) {
+    const char *at = zmq_msg_gets(frame, "Peer-Address");
+    (void)ctx;
+    return at ? at : "";
+}
+
 static int s_ask(void *ctx, gi_frames_t *frames) {
     gate_broker_t *self = ctx;
     return gi_sock_send(&self->zap_sock, frames);
 }
 
 /* Without a transport that knows users nobody is asked per message. */
-static const gi_broker_effects_t s_effects = {.send = s_send, .ask = s_ask},
-                                 s_effects_users = {.send = s_send,
-                                                    .ask = s_ask,
-                                                    .user = s_user};
+static const gi_broker_effects_t
+    s_effects = {.send = s_send, .ask = s_ask, .address = s_address},
+    s_effects_users = {.send = s_send,
+                       .ask = s_ask,
+                       .address = s_address,
+                       .user = s_user};
 
 /* ---- passes
  * --------------------------------------------------------------------- */
@@ -77,12 +88,12 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
     return n > 0;
 }
 
-/* One too many is shut down: libzmq sees an end and closes it. */
+/* One too many is shut down. */
 static void s_accepted(gate_broker_t *self, int fd) {
     int64_t max = self->settings->connections_max;
     if (++self->n_connections <= max || max == 0)
         return;
-    shutdown(fd, SHUT_RDWR);
+    gi_guard_shut(&self->guard, fd);
     gi_broker_core_connection_refused(self->core);
 }
 
@@ -96,6 +107,8 @@ static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
             s_accepted(self, value);
         } else if (event == ZMQ_EVENT_ACCEPT_FAILED) {
             gi_guard_exhausted(&self->guard);
+        } else if (event & S_HANDSHAKE_FAILED) {
+            gi_broker_core_handshake_failed(self->core);
         } else if (event == ZMQ_EVENT_DISCONNECTED) {
             gi_guard_closed(&self->guard, side->number, value);
             side->closed[side->n_closed++] = value;
@@ -174,6 +187,8 @@ static gate_err_t s_bind(gate_broker_t *self, gi_broker_side_t *side,
     gate_err_t e = gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
                                 sizeof endpoint->bound, &endpoint->listener_fd);
     gi_guard_listener(&self->guard, endpoint->listener_fd);
+    if (!e)
+        gi_guard_endpoint(&self->guard, endpoint->bound);
     return e;
 }
 
@@ -194,7 +209,8 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
     s_option(&side->sock, ZMQ_ROUTER_MANDATORY, 1);
     s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
     e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED |
-                                       ZMQ_EVENT_ACCEPT_FAILED);
+                                       ZMQ_EVENT_ACCEPT_FAILED |
+                                       S_HANDSHAKE_FAILED);
     for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
         e = s_bind(self, side, p);
     return e;

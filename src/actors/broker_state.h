@@ -15,6 +15,7 @@
 #include "broker_table.h"
 #include "bucket.h"
 #include "call.h"
+#include "guess.h"
 #include "mdp.h"
 #include "rpc.h"
 #include "settings.h"
@@ -224,6 +225,7 @@ struct gi_broker_core {
     const char *zap_domain;
     gi_broker_secret_t inside; /* what our own client says */
     gi_table_t asks;           /* questions under way, by key */
+    gi_guess_t *by_address, *by_user; /* wrong credentials; with zap alone */
     gi_link_t believed;        /* verdicts that are, oldest first */
     gi_link_t judged;          /* whose messages may go on; settled too */
     size_t n_believed, n_waiting, waiting_bytes;
