@@ -131,7 +131,6 @@ static gate_err_t s_lengths(gi_pjob_t *job, const gi_request_t *r,
     job->user_len = (uint16_t)user;
     job->meta_len = (uint16_t)r->meta.size;
     job->object_len = (uint16_t)object;
-    job->client_len = 0;
     job->args_len = (uint32_t)r->args.size;
     job->kwargs_len = (uint32_t)r->kwargs.size;
     job->size = name + user + r->meta.size + object + r->args.size +
