@@ -27,6 +27,9 @@ GATE_API void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
 /* CURVE server: a certificate file, and a directory of allowed keys or "*". */
 GATE_API void gate_broker_curve(gate_broker_t *self, const char *cert_file,
                                 const char *allowed_dir);
+/* PLAIN by the transport, instead of CURVE: a users file as gate_zap_plain_file
+ * takes it; read again when it changes. */
+GATE_API void gate_broker_plain(gate_broker_t *self, const char *users_file);
 /* Binds everything and begins; GATE_SYSTEM names the endpoint that failed. */
 GATE_API gate_err_t gate_broker_start(gate_broker_t *self) GATE_MUST;
 /* Borrows: the i-th endpoint with its real port, NULL past the end. */

@@ -18,6 +18,9 @@
 #define S_RETRY_MAX 64   /* blocked peers tried per pass */
 #define S_RETRY_MS 10    /* while there are any */
 #define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
+#define S_HANDSHAKE_FAILED                                                \
+    (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |                               \
+     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 /* A request is two frames longer on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
@@ -28,14 +31,22 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     return gi_sock_send(&self->sides[socket].sock, frames);
 }
 
-/* Only what zauth said is believed: with CURVE it says something about every
- * connection, an empty id where any key will do. */
+/* Only what our authority said is believed: with CURVE and PLAIN it says
+ * something about every connection, an empty id where any key will do; a peer
+ * may send properties of its own, but these come second. */
 static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     gate_broker_t *self = ctx;
+    (void)now_ms;
     if (gi_frame_srcfd(frame) < 0)
         return self->settings->local_user; /* inproc: this process */
-    const char *key = self->names ? zmq_msg_gets(frame, "User-Id") : NULL;
-    return key ? gi_curve_name(self->names, key, now_ms) : "";
+    const char *id = self->authority ? zmq_msg_gets(frame, "User-Id") : NULL;
+    return id ? id : "";
+}
+
+static const char *s_address(void *ctx, zmq_msg_t *frame) {
+    const char *at = zmq_msg_gets(frame, "Peer-Address");
+    (void)ctx;
+    return at ? at : "";
 }
 
 static int s_ask(void *ctx, gi_frames_t *frames) {
@@ -44,10 +55,12 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
 }
 
 /* Without a transport that knows users nobody is asked per message. */
-static const gi_broker_effects_t s_effects = {.send = s_send, .ask = s_ask},
-                                 s_effects_users = {.send = s_send,
-                                                    .ask = s_ask,
-                                                    .user = s_user};
+static const gi_broker_effects_t
+    s_effects = {.send = s_send, .ask = s_ask, .address = s_address},
+    s_effects_users = {.send = s_send,
+                       .ask = s_ask,
+                       .address = s_address,
+                       .user = s_user};
 
 /* ---- passes
  * --------------------------------------------------------------------- */
@@ -75,12 +88,12 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
     return n > 0;
 }
 
-/* One too many is shut down: libzmq sees an end and closes it. */
+/* One too many is shut down. */
 static void s_accepted(gate_broker_t *self, int fd) {
     int64_t max = self->settings->connections_max;
     if (++self->n_connections <= max || max == 0)
         return;
-    shutdown(fd, SHUT_RDWR);
+    gi_guard_shut(&self->guard, fd);
     gi_broker_core_connection_refused(self->core);
 }
 
@@ -94,6 +107,8 @@ static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
             s_accepted(self, value);
         } else if (event == ZMQ_EVENT_ACCEPT_FAILED) {
             gi_guard_exhausted(&self->guard);
+        } else if (event & S_HANDSHAKE_FAILED) {
+            gi_broker_core_handshake_failed(self->core);
         } else if (event == ZMQ_EVENT_DISCONNECTED) {
             gi_guard_closed(&self->guard, side->number, value);
             side->closed[side->n_closed++] = value;
@@ -172,6 +187,8 @@ static gate_err_t s_bind(gate_broker_t *self, gi_broker_side_t *side,
     gate_err_t e = gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
                                 sizeof endpoint->bound, &endpoint->listener_fd);
     gi_guard_listener(&self->guard, endpoint->listener_fd);
+    if (!e)
+        gi_guard_endpoint(&self->guard, endpoint->bound);
     return e;
 }
 
@@ -183,6 +200,8 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
                                 self->settings);
     if (!e && self->curve_cert)
         e = gi_curve_server(&side->sock, self->curve_cert, self->inside);
+    if (!e && self->plain_users)
+        e = gi_plain_server(&side->sock, self->inside);
     if (!e)
         e = gi_broker_core_socket(self->core, backend, &side->number);
     if (e)
@@ -190,7 +209,8 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
     s_option(&side->sock, ZMQ_ROUTER_MANDATORY, 1);
     s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
     e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED |
-                                       ZMQ_EVENT_ACCEPT_FAILED);
+                                       ZMQ_EVENT_ACCEPT_FAILED |
+                                       S_HANDSHAKE_FAILED);
     for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
         e = s_bind(self, side, p);
     return e;
@@ -219,7 +239,8 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
     self->core = gi_broker_core_new(self->settings, id,
-                                    self->names || *self->settings->local_user
+                                    self->authority ||
+                                            *self->settings->local_user
                                         ? &s_effects_users
                                         : &s_effects,
                                     self, gi_clock_ms());
@@ -264,21 +285,20 @@ static void s_close(gate_broker_t *self) {
     gi_guard_fini(&self->guard);
     gi_frames_close(&self->in);
     gi_broker_core_destroy(&self->core);
-    gi_curve_names_destroy(&self->names);
     gi_sock_close(&self->zap_sock);
-    if (self->authority)
-        gi_curve_authority_release();
-    self->authority = false;
+    gi_authority_leave(&self->authority);
 }
 
 static gate_err_t s_trust(gate_broker_t *self) {
-    if (!self->curve_cert)
+    if (!self->curve_cert && !self->plain_users)
         return GATE_OK;
-    gate_err_t e = gi_curve_authority(self->curve_allowed);
-    self->authority = !e;
-    if (!e && !(self->names = gi_curve_names_new(self->curve_allowed)))
-        e = gi_err(GATE_NOMEM, "no memory for a broker");
-    return e;
+    gi_authority_wish_t wish = {
+        .domain = self->inside,
+        .users_domain = self->zap_domain ? self->zap_domain
+                                         : self->settings->zap_default_domain,
+        .keys = self->curve_cert ? self->curve_allowed : NULL,
+        .users = self->plain_users};
+    return gi_authority_join(&wish, &self->authority);
 }
 
 static gate_err_t s_start(void *ctx) {

@@ -410,6 +410,10 @@ void gi_broker_core_connection_refused(gi_broker_core_t *self) {
     self->count.connections_refused++;
 }
 
+void gi_broker_core_handshake_failed(gi_broker_core_t *self) {
+    self->count.handshakes_failed++;
+}
+
 void gi_broker_core_oversized(gi_broker_core_t *self) {
     self->count.malformed++;
 }

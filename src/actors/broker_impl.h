@@ -6,6 +6,7 @@
 #define GI_BROKER_IMPL_H
 
 #include "actor.h"
+#include "authority.h"
 #include "broker_core.h"
 #include "broker_guard.h"
 #include "curve.h"
@@ -56,13 +57,13 @@ struct gate_broker {
     gi_lock_t lock;                   /* of client alone */
     gate_client_t *client;            /* made on first use */
     char *curve_cert, *curve_allowed; /* NULL: no CURVE */
+    char *plain_users;                /* NULL: no PLAIN by the transport */
     char *zap, *zap_domain;           /* NULL: nobody is asked */
     char password[33];                /* what our own client says in band */
     gi_sock_t zap_sock;
     unsigned n_connections;
     gi_guard_t guard;
-    bool authority;          /* we share the process's zauth */
-    gi_curve_names_t *names; /* behind the keys */
+    gi_authority_t *authority; /* says who may connect; NULL: everybody */
     char inside[64];         /* its endpoint */
     bool inside_bound;       /* the actor's thread only */
 };

@@ -64,6 +64,9 @@ static gate_err_t s_open(gate_client_t *self) {
         return e;
     self->watched = strncmp(self->endpoint, "inproc:", 7) != 0;
     e = gi_curve_client(&self->sock, self->curve_cert, self->curve_server);
+    if (!e)
+        e = gi_plain_client(&self->sock, self->plain_user,
+                            self->plain_password);
     if (!e && self->watched) {
         zmq_setsockopt(self->sock.raw, ZMQ_IMMEDIATE, &one, sizeof one);
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
@@ -81,8 +84,9 @@ static gate_err_t s_open(gate_client_t *self) {
 static void s_arrived(gate_client_t *self) {
     self->up = true;
     self->heard_ms = self->now_ms;
+    gi_pending_ask(self, GI_ASKS_INFO); /* first: whoever waited until we are
+                                           ready can use extensions */
     gi_pending_ask(self, GI_ASKS_SERVICES);
-    gi_pending_ask(self, GI_ASKS_INFO);
 }
 
 static void s_departed(gate_client_t *self) {
@@ -111,11 +115,13 @@ static void s_reopen(gate_client_t *self) {
 static void s_rejected(gate_client_t *self, int event) {
     if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
         gi_error_story(&self->refused, GATE_REFUSED, NULL,
-                       "the broker does not accept our certificate", "");
+                       "the broker does not accept our certificate or our "
+                       "password",
+                       "");
     gate_log(GATE_WARN, "client", "%s: the handshake failed: %s",
              self->endpoint,
              event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
-                 ? "our certificate is not accepted"
+                 ? "our certificate or password is not accepted"
                  : "another security mechanism, or no ZeroMQ");
     gi_sock_close(&self->sock);
     self->heard_ms = self->now_ms;

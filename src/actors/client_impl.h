@@ -77,7 +77,7 @@ typedef struct gi_pending {
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
-    unsigned char data[]; /* service, func, args, kwargs */
+    unsigned char data[]; /* service, func, args, kwargs, metadata */
 } gi_pending_t;
 
 typedef struct gi_ccontrol {
@@ -103,6 +103,7 @@ struct gate_client {
     const gate_settings_t *settings;
     gi_error_t stuck;
     char *identity, *user, *password, *curve_cert, *curve_server, *endpoint;
+    char *plain_user, *plain_password; /* of the transport */
     const void *broker; /* of this runtime; itself: elsewhere; NULL: none */
     enum { GI_ROUTE_AUTO, GI_ROUTE_BROKER, GI_ROUTE_LOCAL } route;
     gi_actor_t *actor;

@@ -243,7 +243,9 @@ struct gate_service {
     char *name, *description, *identity;
     char *user, *password; /* in-band PLAIN; NULL = none */
     char *curve_cert, *curve_server;
+    char *plain_user, *plain_password; /* of the transport */
     int64_t limit;
+    int64_t life; /* random: what tells it from one under the same identity */
     unsigned n_workers;
     gate_runs_t default_runs;
     gate_pool_t *default_pool;
@@ -290,6 +292,8 @@ struct gate_service {
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
 gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
                            gate_pool_t **out) GATE_MUST;
+/* How often a call of it may run in all. */
+int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
 
 /* ---- service_actor.c
  * --------------------------------------------------------- */
@@ -338,6 +342,8 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body);
 void gi_scall_local(gi_scall_t *c);
+/* What the caller sent along, packed. */
+void gi_scall_meta(gi_scall_t *c, gate_bytes_t packed);
 /* Finds the method and starts; the packed arguments are in place. */
 void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame);
 /* The handler has come back with e; the actor owns the call again. */

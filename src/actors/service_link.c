@@ -131,6 +131,9 @@ static gate_err_t s_open(gi_link_t *link) {
     if (e)
         return e;
     e = gi_curve_client(&link->sock, self->curve_cert, self->curve_server);
+    if (!e)
+        e = gi_plain_client(&link->sock, self->plain_user,
+                            self->plain_password);
     link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
     if (!e && link->watched)
         e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
@@ -259,6 +262,7 @@ void gi_link_announce(gi_link_t *link) {
         gi_ext_t ext;
         gi_ext_init(&ext);
         ext.drain = self->draining;
+        ext.epoch = self->life;
         ext.idempotent =
             (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
         gi_buf_reset(&self->scratch, 65536);
@@ -386,7 +390,7 @@ static bool s_events(gi_link_t *link) {
             link->state == GI_LINK_CONNECTING)
             s_ready(link);
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-            s_lose(link, "does not accept our certificate");
+            s_lose(link, "does not accept our certificate or password");
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
             s_lose(link, "speaks another security mechanism, or no ZeroMQ");
         else if (event == ZMQ_EVENT_DISCONNECTED &&

@@ -31,6 +31,7 @@ static const struct {
     {"im", S_STR, offsetof(gi_ext_t, idempotent)},
     {"u", S_STR, offsetof(gi_ext_t, user)},
     {"m", S_MAP, offsetof(gi_ext_t, meta)},
+    {"e", S_COUNT, offsetof(gi_ext_t, epoch)},
 };
 enum { S_KEYS = sizeof s_keys / sizeof *s_keys };
 
@@ -38,7 +39,8 @@ void gi_ext_init(gi_ext_t *self) {
     *self = (gi_ext_t){.credit_items = -1,
                        .credit_bytes = -1,
                        .timeout_ms = -1,
-                       .huge_size = -1};
+                       .huge_size = -1,
+                       .epoch = -1};
 }
 
 bool gi_ext_is(gate_bytes_t frame) {
