@@ -47,6 +47,8 @@ void gi_guard_init(gi_guard_t *self, const gate_settings_t *settings,
 void gi_guard_fini(gi_guard_t *self);
 /* Takes its backlog to what the reserve of descriptors can hold. */
 void gi_guard_listener(gi_guard_t *self, int fd);
+/* Forgets them all: they are another broker's. */
+void gi_guard_unlisten(gi_guard_t *self);
 void gi_guard_accepted(gi_guard_t *self, unsigned side, int fd, int64_t now_ms);
 void gi_guard_closed(gi_guard_t *self, unsigned side, int fd);
 /* accept failed for want of descriptors. */
