@@ -86,10 +86,10 @@ void gi_broker_core_move(gi_broker_core_t *self, bool away, int64_t now_ms);
 /* We have another broker's listeners: until then calls to services without
  * workers wait for these instead of being refused. */
 void gi_broker_core_expect(gi_broker_core_t *self, int64_t until_ms);
-/* A frontend's connection on which nothing is under way and nobody has spoken
- * for quiet_ms. */
-bool gi_broker_core_quiet(const gi_broker_core_t *self, unsigned socket, int fd,
-                          int64_t quiet_ms, int64_t now_ms);
+/* For how long nobody has spoken on a frontend's connection on which nothing is
+ * under way; -1: something is. *told: it was asked to go, and will. */
+int64_t gi_broker_core_quiet(const gi_broker_core_t *self, unsigned socket,
+                             int fd, int64_t now_ms, bool *told);
 
 /* Takes no new calls from now on. */
 void gi_broker_core_drain(gi_broker_core_t *self);

@@ -25,7 +25,8 @@
 #define S_TEXT_MAX 32768
 #define S_FDS_MAX (GI_HANDOVER_LISTENERS_MAX + 1)
 #define S_LOOK_MS 20
-#define S_QUIET_MS 250 /* a client that knows nothing of moving: cut then */
+#define S_STAY_MS 500  /* the new one may die young */
+#define S_QUIET_MS 400 /* a client that knows nothing of moving: cut then */
 
 /* ---- messages
  * --------------------------------------------------------------------------- */
@@ -355,6 +356,7 @@ static void s_leave(gate_broker_t *broker, int64_t now_ms) {
     self->state = GI_HANDOVER_LEAVING;
     self->due_ms = now_ms + broker->settings->drain_timeout_ms;
     self->look_ms = now_ms;
+    self->stay_ms = now_ms + S_STAY_MS;
     gi_broker_core_move(broker->core, true, now_ms);
 }
 
@@ -431,15 +433,29 @@ static bool s_hear(gate_broker_t *broker, int64_t now_ms) {
 
 /* ---- leaving
  * ------------------------------------------------------------------------- */
-/* Clients that know nothing of moving connect anew by themselves. */
+/* Clients that know nothing of moving connect anew by themselves; those that do
+ * get time to close. Quiet begins at a look: an answer that has just been
+ * given to libzmq may not be on its way yet. */
+static bool s_is_quiet(gate_broker_t *broker, int fd, gi_guarded_t *g,
+                       int64_t now_ms) {
+    bool told;
+    int64_t heard = gi_broker_core_quiet(
+        broker->core, broker->sides[GI_FRONT].number, fd, now_ms, &told);
+    int64_t want =
+        told ? 2 * gi_settings_heartbeat_ms(broker->settings) : S_QUIET_MS;
+    if (heard < 0)
+        g->quiet_ms = 0;
+    else if (g->quiet_ms == 0)
+        g->quiet_ms = now_ms;
+    return g->quiet_ms && heard >= want && now_ms - g->quiet_ms >= want;
+}
+
 static void s_cut_quiet(gate_broker_t *broker, int64_t now_ms) {
-    const gi_broker_side_t *side = &broker->sides[GI_FRONT];
-    const gi_guard_t *guard = &broker->guard;
+    gi_guard_t *guard = &broker->guard;
     for (size_t fd = 0; fd < guard->n_by_fd; fd++) {
-        const gi_guarded_t *g = &guard->by_fd[fd];
-        if (g->open && g->side == side->number &&
-            gi_broker_core_quiet(broker->core, side->number, (int)fd,
-                                 S_QUIET_MS, now_ms))
+        gi_guarded_t *g = &guard->by_fd[fd];
+        if (g->open && g->side == broker->sides[GI_FRONT].number &&
+            s_is_quiet(broker, (int)fd, g, now_ms))
             shutdown((int)fd, SHUT_RDWR);
     }
 }
@@ -450,7 +466,8 @@ static void s_look(gate_broker_t *broker, int64_t now_ms) {
         return;
     self->look_ms = now_ms + S_LOOK_MS;
     s_cut_quiet(broker, now_ms);
-    bool empty = broker->sides[GI_FRONT].n_open == 0 &&
+    bool empty = now_ms >= self->stay_ms &&
+                 broker->sides[GI_FRONT].n_open == 0 &&
                  gi_broker_core_idle(broker->core);
     if (!empty && now_ms < self->due_ms)
         return;

@@ -40,6 +40,7 @@ typedef struct gi_handover {
     bool took;                     /* we are the new one of the two on peer_fd */
     int64_t due_ms;                /* ASKED, GIVEN: give up; LEAVING: LEFT */
     int64_t look_ms;               /* LEAVING: at who is there */
+    int64_t stay_ms;               /* LEAVING: LEFT no sooner */
     gi_gauge_t left;               /* 1: LEFT */
 } gi_handover_t;
 

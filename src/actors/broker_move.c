@@ -75,13 +75,15 @@ void gi_broker_core_move(gi_broker_core_t *self, bool away, int64_t now_ms) {
     gi_broker_settle(self);
 }
 
-bool gi_broker_core_quiet(const gi_broker_core_t *self, unsigned socket, int fd,
-                          int64_t quiet_ms, int64_t now_ms) {
+int64_t gi_broker_core_quiet(const gi_broker_core_t *self, unsigned socket,
+                             int fd, int64_t now_ms, bool *told) {
     const gi_broker_socket_t *s = &self->sockets[socket];
     const gi_broker_peer_t *peer =
         fd >= 0 && (size_t)fd < s->n_by_fd ? s->by_fd[fd] : NULL;
-    return peer == NULL || (peer->n_calls == 0 && peer->n_queued == 0 &&
-                            now_ms - peer->seen_ms >= quiet_ms);
+    *told = peer && peer->told;
+    if (peer == NULL)
+        return INT64_MAX;
+    return peer->n_calls || peer->n_queued ? -1 : now_ms - peer->seen_ms;
 }
 
 /* ---- the new one

@@ -63,8 +63,8 @@ typedef struct sleepers {
 static void s_sleep(sleepers_t *self, gate_client_t *client) {
     self->ledger = ledger_new("sleepers over a hot restart", SLEEPERS);
     for (int i = 0; i < SLEEPERS; i++) {
-        ledger_open(self->ledger, 800 + i);
-        self->future[i] = gate_client_start(client, "Demo.sleep", 800 + i,
+        ledger_open(self->ledger, 400 + i);
+        self->future[i] = gate_client_start(client, "Demo.sleep", 400 + i,
                                             gate_timeout_ms(PATIENCE_MS));
     }
     child_sleep_ms(50);
