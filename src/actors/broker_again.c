@@ -157,7 +157,7 @@ gi_broker_call_t *gi_broker_again_find(gi_broker_core_t *core,
     unsigned char run = ((const unsigned char *)id.data)[--id.size];
     call = gi_broker_call_find(core, client, id);
     return call && call->tagged && run == (unsigned char)call->attempt ? call
-                                                                        : NULL;
+                                                                       : NULL;
 }
 
 bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,

@@ -75,9 +75,14 @@ static void s_pack_str(msgpack_packer *pk, const char *text) {
 
 static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
                          bool internal) {
-    msgpack_pack_array(pk, core->n_services + internal);
-    for (gi_link_t *l = core->order.next; l != &core->order; l = l->next)
-        s_pack_str(pk, GI_OF(l, gi_broker_service_t, order)->name);
+    size_t n = 0;
+    gi_link_t *l;
+    for (l = core->order.next; l != &core->order; l = l->next)
+        n += !GI_OF(l, gi_broker_service_t, order)->guessed;
+    msgpack_pack_array(pk, n + internal);
+    for (l = core->order.next; l != &core->order; l = l->next)
+        if (!GI_OF(l, gi_broker_service_t, order)->guessed)
+            s_pack_str(pk, GI_OF(l, gi_broker_service_t, order)->name);
     if (internal)
         s_pack_str(pk, core->internal.data);
 }
@@ -126,6 +131,7 @@ static gate_err_t s_query_service(const s_gate_t *gate,
 static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
                          msgpack_packer *pk) {
     (void)arg;
+    gate->client->asked = true;
     msgpack_pack_map(pk, 3);
     s_pack_str(pk, "my_id");
     msgpack_pack_bin(pk, GI_ID_SIZE);
@@ -413,4 +419,5 @@ void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
         s_error(&gate, "ValueError", "More than func, args and kwargs.");
     else
         s_find_and_run(&gate, name);
+    gi_broker_move_tell(core, client);
 }

@@ -36,9 +36,8 @@ static int64_t s_waited(const gi_broker_core_t *self,
                         const gi_link_t *at) {
     return at == &service->queue
                ? 0
-               : self->now_ms -
-                     GI_OF((uintptr_t)at, gi_broker_call_t, of_owner)
-                         ->queued_ms;
+               : self->now_ms - GI_OF((uintptr_t)at, gi_broker_call_t, of_owner)
+                                    ->queued_ms;
 }
 
 static void s_service(const gi_broker_core_t *self, msgpack_packer *pk,

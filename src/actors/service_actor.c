@@ -31,6 +31,30 @@ static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     return GATE_OK;
 }
 
+/* The old connection stays for what is under way. */
+gate_err_t gi_service_follow(gi_link_t *link) {
+    gate_service_t *self = link->service;
+    if (self->n_links + 1 > S_LINKS_MAX)
+        return gi_err(GATE_TOOBIG, "service %s: too many connections",
+                      self->name);
+    gate_err_t e = gi_link_new(self, link->endpoint, link->number);
+    self->n_links += !e;
+    return e;
+}
+
+static void s_bury(gate_service_t *self) {
+    for (gi_link_t **at = &self->links; *at;) {
+        gi_link_t *link = *at;
+        if (!gi_link_is_over(link)) {
+            at = &link->next;
+            continue;
+        }
+        *at = link->next;
+        self->n_links--;
+        gi_link_destroy(link);
+    }
+}
+
 static gate_err_t s_say(gi_buf_t *out, bool yes) {
     gi_buf_append(out, yes ? "1" : "0", 1);
     return GATE_OK;
@@ -203,6 +227,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     self->now_ms = now_ms;
     for (gi_link_t *link = self->links; link; link = link->next)
         busy |= gi_link_work(link);
+    s_bury(self);
     busy |= gi_sstream_pull(self);
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);

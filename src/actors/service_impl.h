@@ -85,6 +85,7 @@ struct gi_link {
     bool ext;           /* the broker announced GX1 on this connection */
     bool ext_told;      /* and we answered */
     bool released;      /* it will send no more requests */
+    bool moved;         /* another broker has its listeners: we are there too */
     unsigned epoch;     /* +1 for each new connection: stale answers differ */
     int64_t heard_ms;   /* last message from the broker */
     int64_t retry_ms;   /* BACKOFF: when to try */
@@ -300,6 +301,8 @@ int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
 extern const gi_actor_ops_t gi_service_ops;
 
 void gi_service_drain(gate_service_t *self); /* takes nothing new */
+/* A connection more to the broker behind the link's listener. */
+gate_err_t gi_service_follow(gi_link_t *link) GATE_MUST;
 
 /* ---- service_link.c
  * ---------------------------------------------------------- */
@@ -311,6 +314,8 @@ bool gi_link_work(gi_link_t *link);
 /* Nothing more can come from that broker. */
 bool gi_link_may_leave(const gi_link_t *link);
 int64_t gi_link_next(const gi_link_t *link);
+/* It was left for another broker's, and nothing refers to it any more. */
+bool gi_link_is_over(const gi_link_t *link);
 void gi_link_leave(gi_link_t *link);    /* DISCONNECT */
 void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */
 /* Begins "" MDPW01 command {zap} in service->out. */

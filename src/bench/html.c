@@ -44,10 +44,10 @@ typedef struct s_line {
 } s_line_t;
 
 static s_line_t s_line_of(const json_t *r) {
-    return (s_line_t){s_text(r, "verb"),      s_text(r, "system"),
-                      s_text(r, "transport"), s_text(r, "runs"),
-                      s_text(r, "auth"),      s_number(r, "size"),
-                      s_pinned(r)};
+    return (s_line_t){
+        s_text(r, "verb"), s_text(r, "system"), s_text(r, "transport"),
+        s_text(r, "runs"), s_text(r, "auth"),   s_number(r, "size"),
+        s_pinned(r)};
 }
 
 static bool s_on(const s_line_t *line, const json_t *r) {

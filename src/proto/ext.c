@@ -25,6 +25,7 @@ static const struct {
     {"t", S_COUNT, offsetof(gi_ext_t, timeout_ms)},
     {"a", S_RUN, offsetof(gi_ext_t, attempt)},
     {"d", S_FLAG, offsetof(gi_ext_t, drain)},
+    {"mv", S_FLAG, offsetof(gi_ext_t, moved)},
     {"h", S_FLAG, offsetof(gi_ext_t, huge)},
     {"hc", S_STR, offsetof(gi_ext_t, codecs)},
     {"hs", S_COUNT, offsetof(gi_ext_t, huge_size)},

@@ -87,6 +87,7 @@ typedef struct gi_ext {
     int64_t timeout_ms;   /* "t": of the call; -1 absent */
     int attempt;          /* "a": 0 absent */
     bool drain;           /* "d": worker takes nothing new */
+    bool moved;           /* "mv": another broker has our listeners */
     bool huge;            /* "h": the caller reads huge replies */
     gate_bytes_t codecs;  /* "hc": codec names, comma separated */
     int64_t huge_size;    /* "hs": original bytes of a huge value; -1 absent */

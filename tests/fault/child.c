@@ -119,7 +119,7 @@ static bool s_read_line(int fd, char *line, double deadline) {
     return false;
 }
 
-void child_start(child_t *self, const char *const *args) {
+void child_spawn(child_t *self, const char *const *args) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
         child_die("pipe: %s", strerror(errno));
@@ -130,6 +130,11 @@ void child_start(child_t *self, const char *const *args) {
         s_exec(ends[1], args);
     close(ends[1]);
     self->out = ends[0];
+    self->ready[0] = 0;
+}
+
+void child_start(child_t *self, const char *const *args) {
+    child_spawn(self, args);
     double deadline = child_now_ms() + 20000 * child_slow();
     if (!s_read_line(self->out, self->ready, deadline) ||
         strncmp(self->ready, "ready ", 6) != 0)
@@ -218,6 +223,10 @@ int child_fds(pid_t pid) {
         n++;
     closedir(dir);
     return n - 2 - (pid == 0); /* ".", "..", and the directory's own */
+}
+
+void child_path(const char *name, char *to, size_t size) {
+    snprintf(to, size, "%s/%s", s_dir, name);
 }
 
 void child_ipc(const char *name, char *to, size_t size) {

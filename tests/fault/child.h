@@ -28,7 +28,9 @@ void child_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void child_check(bool ok, const char *what);
 int child_result(void);
 
-/* Starts the command with these arguments (NULL-ended), waits for "ready". */
+/* Starts the command with these arguments (NULL-ended). */
+void child_spawn(child_t *self, const char *const *args);
+/* The same, and waits for "ready". */
 void child_start(child_t *self, const char *const *args);
 void child_broker(child_t *self, const char *frontend, const char *backend);
 /* threads as text. */
@@ -46,6 +48,8 @@ void child_endpoint(const child_t *self, const char *key, char *to,
 long child_rss_kb(const child_t *self);
 int child_fds(pid_t pid); /* 0 = this process */
 
+/* "DIR/name". */
+void child_path(const char *name, char *to, size_t size);
 /* "ipc://DIR/name". */
 void child_ipc(const char *name, char *to, size_t size);
 /* GATE_SCALE times n, at least least. */
