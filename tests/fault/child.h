@@ -30,6 +30,8 @@ int child_result(void);
 
 /* Starts the command with these arguments (NULL-ended), waits for "ready". */
 void child_start(child_t *self, const char *const *args);
+/* The same with another program; NULL is the test itself. */
+void child_run(child_t *self, const char *program, const char *const *args);
 void child_broker(child_t *self, const char *frontend, const char *backend);
 /* threads as text. */
 void child_service(child_t *self, const char *backend, const char *threads);
