@@ -123,7 +123,7 @@ void child_start(child_t *self, const char *const *args) {
     child_run(self, s_gate, args);
 }
 
-void child_run(child_t *self, const char *program, const char *const *args) {
+void child_spawn(child_t *self, const char *program, const char *const *args) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
         child_die("pipe: %s", strerror(errno));
@@ -134,11 +134,21 @@ void child_run(child_t *self, const char *program, const char *const *args) {
         s_exec(ends[1], program ? program : "/proc/self/exe", args);
     close(ends[1]);
     self->out = ends[0];
+    snprintf(self->ready, sizeof self->ready, "%s", args[0]);
+}
+
+void child_ready(child_t *self) {
     double deadline = child_now_ms() + 20000 * child_slow();
-    if (!s_read_line(self->out, self->ready, deadline) ||
-        strncmp(self->ready, "ready ", 6) != 0)
-        child_die("%s %s is not ready", program ? program : "the test",
-                  args[0]);
+    char line[CHILD_LINE] = "";
+    if (!s_read_line(self->out, line, deadline) ||
+        strncmp(line, "ready ", 6) != 0)
+        child_die("%s is not ready", self->ready);
+    memcpy(self->ready, line, sizeof line);
+}
+
+void child_run(child_t *self, const char *program, const char *const *args) {
+    child_spawn(self, program, args);
+    child_ready(self);
 }
 
 void child_broker(child_t *self, const char *frontend, const char *backend) {
@@ -147,10 +157,16 @@ void child_broker(child_t *self, const char *frontend, const char *backend) {
     child_start(self, args);
 }
 
-void child_service(child_t *self, const char *backend, const char *threads) {
+void child_spawn_service(child_t *self, const char *backend,
+                         const char *threads) {
     const char *args[] = {"serve",     "--demo", "--backend", backend,
                           "--threads", threads,  NULL};
-    child_start(self, args);
+    child_spawn(self, s_gate, args);
+}
+
+void child_service(child_t *self, const char *backend, const char *threads) {
+    child_spawn_service(self, backend, threads);
+    child_ready(self);
 }
 
 void child_signal(const child_t *self, int number) {

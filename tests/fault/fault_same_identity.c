@@ -129,6 +129,7 @@ int main(int argc, char **argv) {
     if (argc > 3 && strcmp(argv[1], "worker") == 0)
         return s_worker(argv[2], argv[3]);
     setenv("GATE_MDP_HEARTBEAT_INTERVAL", "500", 1);
+    setenv("GATE_LOG_LEVEL", "error", 1); /* 240 lines a minute, else */
     child_init(argc, argv);
     child_broker(&broker, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*");
     child_endpoint(&broker, "frontend=", front, sizeof front);
