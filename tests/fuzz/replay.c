@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* replay.c -- runs a fuzz target over the files of its corpus, where libFuzzer
  * is not linked in. An empty or missing corpus is a failure. Before the
- * directories may stand -random=COUNT: so many inputs made at random, of up to
- * RANDOM_SIZE bytes; GATE_SEED names the first of them, to find one again. */
+ * directories may stand -random=COUNT: so many inputs made at random (with
+ * GATE_LONG fifty times as many), of up to RANDOM_SIZE bytes; GATE_SEED names
+ * the first of them, to find one again. */
 #include <dirent.h>
 #include <signal.h>
 #include <stdint.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RANDOM_SIZE 200 /* of broker_core: 50 steps and more */
+#define RANDOM_SIZE 320 /* half of it makes 50 steps of broker_core */
 
 static volatile uint64_t s_seed;
 
@@ -78,7 +79,7 @@ int main(int argc, char **argv) {
     signal(SIGABRT, s_tell);
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "-random=", 8) == 0) {
-            s_run_random(atol(argv[i] + 8));
+            s_run_random(atol(argv[i] + 8) * (getenv("GATE_LONG") ? 50 : 1));
             continue;
         }
         DIR *dir = opendir(argv[i]);
