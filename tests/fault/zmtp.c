@@ -31,6 +31,9 @@ struct zmtp {
     char endpoint[128];
     client_t *client;
     size_t n, begun, greeted, right, wrong, over;
+    client_t **due; /* a ring of those that wait for their turn to ask */
+    size_t n_due, first_due, asked;
+    double rate, began; /* asks a second, since */
     int calls, epoll;
 };
 
@@ -101,9 +104,22 @@ static void s_ask(zmtp_t *self, client_t *client) {
 
 static void s_next(zmtp_t *self, client_t *client) {
     if (client->asked < self->calls)
-        s_ask(self, client);
+        self->due[(self->first_due + self->n_due++) % self->n] = client;
     else
         s_over(self, client, DONE);
+}
+
+/* Those whose turn it is. */
+static void s_turns(zmtp_t *self) {
+    double may = (child_now_ms() - self->began) * self->rate / 1000;
+    while (self->n_due > 0 && (double)self->asked < may) {
+        client_t *client = self->due[self->first_due];
+        self->first_due = (self->first_due + 1) % self->n;
+        self->n_due--;
+        self->asked++;
+        if (client->state == TALKING)
+            s_ask(self, client);
+    }
 }
 
 /* ---- in ------------------------------------------------------------------- */
@@ -207,13 +223,16 @@ static void s_begin(zmtp_t *self) {
     epoll_ctl(self->epoll, EPOLL_CTL_ADD, client->fd, &event);
 }
 
-zmtp_t *zmtp_new(const char *endpoint, size_t n, int calls) {
+zmtp_t *zmtp_new(const char *endpoint, size_t n, int calls, double rate) {
     zmtp_t *self = calloc(1, sizeof *self);
-    if (!self || !(self->client = calloc(n, sizeof *self->client)))
+    if (!self || !(self->client = calloc(n, sizeof *self->client)) ||
+        !(self->due = calloc(n, sizeof(client_t *))))
         child_die("no memory for %zu clients", n);
     snprintf(self->endpoint, sizeof self->endpoint, "%s", endpoint);
     self->n = n;
     self->calls = calls;
+    self->rate = rate;
+    self->began = child_now_ms();
     self->epoll = epoll_create1(EPOLL_CLOEXEC);
     return self;
 }
@@ -224,6 +243,7 @@ void zmtp_destroy(zmtp_t **self_p) {
         close(self->client[i].fd);
     close(self->epoll);
     free(self->client);
+    free(self->due);
     free(self);
     *self_p = NULL;
 }
@@ -251,7 +271,8 @@ bool zmtp_run(zmtp_t *self, double ms) {
                         self->begun - self->greeted < BURST;
              i++)
             s_begin(self);
-        int n = epoll_wait(self->epoll, event, 256, 5);
+        s_turns(self);
+        int n = epoll_wait(self->epoll, event, 256, 1);
         for (int i = 0; i < n; i++)
             s_event(self, &event[i]);
     }

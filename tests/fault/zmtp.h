@@ -11,8 +11,9 @@
 typedef struct zmtp zmtp_t;
 
 /* n clients of the endpoint "tcp://127.0.0.1:PORT"; each makes so many calls of
- * Demo.add, one after the other, and stays until destroy. */
-zmtp_t *zmtp_new(const char *endpoint, size_t n, int calls);
+ * Demo.add, one after the other, and stays until destroy. All together make
+ * rate calls a second at most. */
+zmtp_t *zmtp_new(const char *endpoint, size_t n, int calls, double rate);
 void zmtp_destroy(zmtp_t **self_p);
 /* Goes on for at most so long; true when all calls of all have been answered. */
 bool zmtp_run(zmtp_t *self, double ms);
