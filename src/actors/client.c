@@ -294,17 +294,11 @@ static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask) {
                                                ask->service, self->broker);
     if (!service)
         return GATE_NOSERVICE;
-    unsigned char *packed =
-        gi_mem_alloc(ask->packed->size ? ask->packed->size : 1);
-    gate_err_t e = packed ? GATE_OK : gi_err(GATE_NOMEM, "no memory");
-    if (!e) {
-        memcpy(packed, ask->packed->data, ask->packed->size);
-        e = gi_service_call_local(service, packed, &ask->request,
-                                  ask->deadline_ms, ask->timeout_ms,
-                                  ask->future, ask->stream);
-        if (e)
-            gi_mem_free(packed);
-    }
+    gi_local_ask_t local = {ask->packed->data, &ask->request, ask->deadline_ms,
+                            ask->timeout_ms};
+    gate_err_t e = ask->stream
+                       ? gi_service_open_local(service, &local, ask->stream)
+                       : gi_service_call_local(&service, &local, ask->future);
     gi_service_release(service);
     return e;
 }

@@ -317,7 +317,7 @@ gate_service_t *gi_service_share(gate_service_t *self) {
 }
 
 void gi_service_release(gate_service_t *self) {
-    if (!gi_ref_drop(&self->refs))
+    if (!self || !gi_ref_drop(&self->refs))
         return;
     gi_actor_destroy(&self->actor);
     gi_error_fini(&self->stuck);
