@@ -194,7 +194,7 @@ static void s_one(gi_smail_t *mail) {
 
 /* Callers in this process are told of so many answers at once: often enough
  * that none waits long behind other handlers. */
-#define S_TELL 16
+#define S_TELL 64
 
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_service_t *self = arg;

@@ -50,6 +50,7 @@ typedef struct gi_readers gi_readers_t;
  */
 typedef struct gi_smethod {
     const gate_method_t *m;
+    size_t name_size;
     void *ctx;
     gate_runs_t runs;  /* resolved: never GATE_DEFAULT */
     gate_pool_t *pool; /* where, unless inline; NULL: the runtime's default */
@@ -265,6 +266,7 @@ struct gate_service {
     const gate_settings_t *settings;
     gi_error_t stuck; /* the first error of a setter */
     char *name, *description, *identity;
+    size_t name_size;
     char *user, *password; /* in-band PLAIN; NULL = none */
     char *curve_cert, *curve_server;
     int64_t limit;

@@ -64,7 +64,8 @@ static gate_err_t s_permit(gate_service_t *self, gate_bytes_t func_frame) {
                        *user ? "User " : "Who is not authenticated", user,
                        self->name, (int)func.size, (const char *)func.data);
     }
-    if (!e && !gi_runtime_rate(self->rt, gi_clock_ms()))
+    if (!e && self->settings->rate_limit_user &&
+        !gi_runtime_rate(self->rt, gi_clock_ms()))
         e = s_too_many(self->settings);
     if (e)
         gi_gauge_enter(&self->local_refused, INT64_MAX);
@@ -139,6 +140,7 @@ static gi_slocal_t *s_local_new(gate_service_t *self,
                            .kwargs_size = r->kwargs_size};
     memcpy(local->packed, ask->packed, size);
     gi_future_on_cancel(future, s_left, local);
+    gi_future_brief(future);
     return local;
 }
 
@@ -166,6 +168,7 @@ gate_err_t gi_service_call_local(gate_service_t **self_p,
 
 void gi_scall_local(gi_slocal_t *local) {
     gate_service_t *self = local->service;
+    gi_mailbox_linger(self->mailbox); /* its caller may ask again at once */
     gi_scall_t *c = gi_scall_new(self);
     if (!c) {
         static const gate_error_t no_memory = {GATE_NOMEM, "MemoryError",

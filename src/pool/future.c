@@ -68,6 +68,7 @@ struct gate_future {
     unsigned size_bytes; /* of the block */
     unsigned small_room;
     bool fixed;   /* static: not counted, not freed */
+    bool brief;   /* its answer comes soon */
     bool inlined; /* value lies in room */
     s_raw_t raw;  /* how data is to be read; S_NOT_RAW: it was */
     const gate_settings_t *settings;
@@ -158,6 +159,8 @@ void gi_future_on_cancel(gate_future_t *self,
     self->cancel = cancel;
     self->cancel_ctx = ctx;
 }
+
+void gi_future_brief(gate_future_t *self) { self->brief = true; }
 
 static void s_release_raw(gate_future_t *self) {
     if (self->raw != S_NOT_RAW && self->release)
@@ -332,6 +335,19 @@ static gate_err_t s_store(gate_future_t *self, gate_slot_t out) {
     return e;
 }
 
+/* True: it came while this thread lingered. */
+static bool s_came_soon(gate_future_t *self, int64_t timeout_ms) {
+    gi_linger_t linger;
+
+    if (!self->brief || timeout_ms == 0)
+        return false;
+    linger = gi_linger_begin();
+    while (gi_linger(&linger))
+        if (s_done(self))
+            return true;
+    return false;
+}
+
 gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
                              gate_slot_t out) {
     if (!s_done(self)) {
@@ -339,7 +355,8 @@ gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
             return gi_err(GATE_WOULDBLOCK,
                           "waiting for a future on the thread of actor %s",
                           gi_actor_thread());
-        if (!s_sleep(self, S_DONE, 0, gi_wait_deadline(timeout_ms)))
+        if (!s_came_soon(self, timeout_ms) &&
+            !s_sleep(self, S_DONE, 0, gi_wait_deadline(timeout_ms)))
             return gi_err(GATE_TIMEOUT, "no answer within %lld ms",
                           (long long)timeout_ms);
     }

@@ -25,6 +25,8 @@ void *gi_future_extra(gate_future_t *self);
  * completion; let go of by drop. */
 void gi_future_hold(gate_future_t *self);
 void gi_future_drop(gate_future_t *self);
+/* Its answer comes within microseconds as a rule: who waits lingers. */
+void gi_future_brief(gate_future_t *self);
 /* One that has failed already; never NULL (a static one for no memory). */
 gate_future_t *gi_future_failed(const gate_error_t *story);
 /* What cancel asks for; runs at most once, on the cancelling thread, never
