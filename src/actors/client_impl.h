@@ -18,6 +18,7 @@
 #include "gauge.h"
 #include "latch.h"
 #include "mdp.h"
+#include "mine.h"
 #include "ref.h"
 #include "registry.h"
 #include "rpc.h"
@@ -117,6 +118,12 @@ struct gate_client {
     enum { GI_ROUTE_AUTO, GI_ROUTE_BROKER, GI_ROUTE_LOCAL } route;
     gi_actor_t *actor;
     gi_mailbox_t *mailbox;
+    /* the service of this runtime asked last, as long as none comes or goes;
+     * of the first thread that calls */
+    gi_mine_t bound_mine;
+    gate_service_t *bound; /* shared */
+    uint64_t bound_version;
+    int64_t reply_timeout_ms; /* of calls that name none */
     gi_gauge_t in_flight;
     gi_gauge_t local_calls;
     gi_latch_t inflating; /* jobs that inflate for us */
