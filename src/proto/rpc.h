@@ -89,6 +89,7 @@ typedef struct gi_ext {
     gate_bytes_t codecs;  /* "hc": codec names, comma separated */
     int64_t huge_size;    /* "hs": original bytes of a huge value; -1 absent */
     gate_bytes_t idempotent; /* "im": method names, comma separated */
+    bool packed;             /* "p": the broker reads packed messages */
     gate_bytes_t user;       /* "u": the authenticated user */
     gate_bytes_t meta;       /* "m": a packed map: trace context and the like */
 } gi_ext_t;
