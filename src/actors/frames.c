@@ -144,7 +144,7 @@ size_t gi_frames_bytes(const gi_frames_t *self, unsigned first) {
 bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size) {
     if (size <= s_light_max) {
         *frame = s_light[size];
-        memcpy((unsigned char *)frame + s_light_at, data ? data : "", size);
+        gi_copy_short((unsigned char *)frame + s_light_at, data, size);
         return true;
     }
     if (zmq_msg_init_size(frame, size) < 0)
@@ -290,29 +290,27 @@ static void s_send_rest(zmq_msg_t *f, void *socket, bool more) {
 static int s_send_packed(void *socket, gi_frames_t *self, unsigned at) {
     gate_bytes_t view[GI_FRAMES_MAX];
     zmq_msg_t packed;
-    unsigned n = self->n - at - 1, i;
+    unsigned n = self->n - at - 1;
+    uint64_t outside;
     gi_frames_view(self, at + 1, view);
-    if (zmq_msg_init_size(&packed, gi_packed_size(view, n)) < 0)
+    if (zmq_msg_init_size(&packed, gi_packed_size(view, n, &outside)) < 0)
         return EAGAIN; /* as if it were full: it is tried again */
-    gi_packed_write(view, n, zmq_msg_data(&packed));
-    unsigned left = 0;
-    for (i = 0; i < n; i++)
-        left += view[i].size > GI_PACKED_INLINE;
+    gi_packed_write(view, n, outside, zmq_msg_data(&packed));
     if (at > 0 && s_send_one(&self->f[0], socket, true) < 0) {
         int error = errno;
         zmq_msg_close(&packed);
         return error;
     }
-    if (s_send_one(&packed, socket, left > 0) < 0) {
+    if (s_send_one(&packed, socket, outside) < 0) {
         int error = errno;
         zmq_msg_close(&packed);
         if (at == 0)
             return error;
     }
-    for (i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n; i++, outside >>= 1) {
         unsigned k = at + 1 + i;
-        if (view[i].size > GI_PACKED_INLINE)
-            s_send_rest(&self->f[k], socket, --left > 0);
+        if (outside & 1)
+            s_send_rest(&self->f[k], socket, outside > 1);
         else if (!(self->light & s_bit(k)))
             zmq_msg_close(&self->f[k]);
     }

@@ -15,30 +15,43 @@ bool gi_packed_is(gate_bytes_t frame) {
            memcmp(frame.data, GI_PACKED_MAGIC, S_MAGIC) == 0;
 }
 
-size_t gi_packed_size(const gate_bytes_t *f, unsigned n) {
+size_t gi_packed_size(const gate_bytes_t *f, unsigned n, uint64_t *outside) {
     size_t size = GI_PACKED_HEAD + n;
-    for (unsigned i = 0; i < n; i++)
-        if (f[i].size <= GI_PACKED_INLINE)
-            size += f[i].size + (f[i].size < S_LONG ? 0 : 4);
+    *outside = 0;
+    for (unsigned i = 0; i < n; i++) {
+        size_t more = f[i].size + (f[i].size < S_LONG ? 0 : 4);
+        if (f[i].size < GI_PACKED_MAX && size + more <= GI_PACKED_MAX)
+            size += more;
+        else
+            *outside |= (uint64_t)1 << i;
+    }
     return size;
 }
 
-void gi_packed_write(const gate_bytes_t *f, unsigned n, unsigned char *to) {
+static unsigned char *s_put_length(unsigned char *to, size_t size) {
+    if (size < S_LONG) {
+        *to++ = (unsigned char)size;
+        return to;
+    }
+    *to++ = S_LONG;
+    for (int k = 24; k >= 0; k -= 8)
+        *to++ = (unsigned char)(size >> k);
+    return to;
+}
+
+void gi_packed_write(const gate_bytes_t *f, unsigned n, uint64_t outside,
+                     unsigned char *to) {
     memcpy(to, GI_PACKED_MAGIC, S_MAGIC);
     to[S_MAGIC] = (unsigned char)n;
     to += GI_PACKED_HEAD;
-    for (unsigned i = 0; i < n; i++) {
-        size_t size = f[i].size;
-        bool is_long = size >= S_LONG;
-        *to++ = (unsigned char)(size > GI_PACKED_INLINE ? S_OUTSIDE
-                                : is_long               ? S_LONG
-                                                        : size);
-        for (int k = 24; is_long && size <= GI_PACKED_INLINE && k >= 0; k -= 8)
-            *to++ = (unsigned char)(size >> k);
-    }
     for (unsigned i = 0; i < n; i++)
-        if (f[i].size && f[i].size <= GI_PACKED_INLINE) {
-            memcpy(to, f[i].data, f[i].size);
+        if (outside >> i & 1)
+            *to++ = S_OUTSIDE;
+        else
+            to = s_put_length(to, f[i].size);
+    for (unsigned i = 0; i < n; i++)
+        if (!(outside >> i & 1)) {
+            gi_copy_short(to, f[i].data, f[i].size);
             to += f[i].size;
         }
 }
