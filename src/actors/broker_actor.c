@@ -71,19 +71,19 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
                          int64_t now_ms, bool *empty) {
     unsigned max = (unsigned)self->settings->frames_max;
     int64_t n = 0;
+    max = max < S_FRAMES_MAX ? max : S_FRAMES_MAX;
     *empty = false;
     for (; n < self->settings->batch_max; n++) {
-        int rc = gi_sock_recv(&side->sock, &self->in,
-                              max < S_FRAMES_MAX ? max : S_FRAMES_MAX);
+        int rc = gi_sock_recv(&side->sock, &self->in, max);
         if (rc == 0) {
             *empty = true;
             break;
         }
-        if (rc < 0) {
+        int fd = rc > 0 ? gi_frame_srcfd(&self->in.f[0]) : -1;
+        if (rc < 0 || !gi_frames_unpack(&self->in, 1, max)) {
             gi_broker_core_oversized(self->core);
             continue;
         }
-        int fd = gi_frame_srcfd(&self->in.f[0]);
         gi_guard_delivered(&self->guard, &self->in, fd);
         gi_broker_core_message(self->core, side->number, &self->in, fd, now_ms);
     }

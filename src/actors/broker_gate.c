@@ -51,13 +51,13 @@ static void s_send(const s_gate_t *gate, bool last) {
 static void s_answer(const s_gate_t *gate, gate_bytes_t value) {
     gi_frames_t *out = &gate->core->out;
     size_t size = value.size + GI_RPC_OK_OVERHEAD;
+    unsigned char *p;
     if (!gi_broker_to_client(gate->core, gate->client, gate->service,
                              gate->id) ||
-        zmq_msg_init_size(&out->f[out->n], size) < 0) {
+        !(p = gi_frames_room(out, size))) {
         s_no_memory(gate);
         return;
     }
-    unsigned char *p = zmq_msg_data(&out->f[out->n++]);
     memcpy(p, gi_rpc_ok_prefix, sizeof gi_rpc_ok_prefix);
     memcpy(p + sizeof gi_rpc_ok_prefix, value.data, value.size);
     memcpy(p + sizeof gi_rpc_ok_prefix + value.size, gi_rpc_ok_suffix,
@@ -139,8 +139,10 @@ static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
     s_pack_str(pk, "services");
     s_pack_names(gate->core, pk, false);
     s_pack_str(pk, "ext");
-    msgpack_pack_array(pk, 1);
+    msgpack_pack_array(pk, gate->core->settings->packed ? 2 : 1);
     s_pack_str(pk, "GX1");
+    if (gate->core->settings->packed)
+        s_pack_str(pk, "GXP");
     return GATE_OK;
 }
 

@@ -221,12 +221,8 @@ static bool s_full(gi_broker_core_t *core, gi_broker_call_t *call) {
 static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
                    gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
-    zmq_msg_t id;
-    if (!gi_frame_init(&id, peer->id, peer->id_size))
+    if (!gi_frames_replace(&core->out, 0, peer->id, peer->id_size))
         return s_no_memory(core, call);
-    zmq_msg_move(&core->out.f[0], &id);
-    zmq_msg_close(&id);
-    core->out.size[0] = peer->id_size;
     s_fit_ext(core, worker, call->user);
     if (!gi_broker_again_prepare(core, call, worker))
         return s_no_memory(core, call);

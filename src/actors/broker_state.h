@@ -88,9 +88,10 @@ struct gi_broker_peer {
                            not being registered */
     int srcfd;          /* its connection; -1 not known */
     uint8_t socket, id_size, n_scolded;
-    bool gone;  /* EHOSTUNREACH; true until it speaks again */
-    bool asked; /* a client: for Gate.info, on this connection */
-    bool told;  /* and was told to go to another broker */
+    bool gone;   /* EHOSTUNREACH; true until it speaks again */
+    bool asked;  /* a client: for Gate.info, on this connection */
+    bool told;   /* and was told to go to another broker */
+    bool packed; /* its last message was: so are ours */
     unsigned char id[GI_ID_MAX];
 };
 

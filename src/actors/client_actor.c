@@ -38,6 +38,7 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
 }
 
 int gi_client_send(gate_client_t *self) {
+    self->out.packed = self->packs;
     int rc = self->sock.raw ? gi_sock_send(&self->sock, &self->out) : EAGAIN;
     self->blocked = rc == EAGAIN;
     if (!rc)
@@ -95,7 +96,7 @@ static void s_arrived(gate_client_t *self) {
 }
 
 static void s_departed(gate_client_t *self) {
-    self->up = self->ready = self->ext = false;
+    self->up = self->ready = self->ext = self->packs = false;
     self->n_requests = 0;
     self->stats.reconnects++;
     gi_pending_cut_all(self, 0);
@@ -158,12 +159,12 @@ static bool s_events(gate_client_t *self) {
 static bool s_receive(gate_client_t *self, gi_sock_t *sock) {
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && sock->raw; i++) {
-        int rc =
-            gi_sock_recv(sock, &self->in, (unsigned)self->settings->frames_max);
+        unsigned max = (unsigned)self->settings->frames_max;
+        int rc = gi_sock_recv(sock, &self->in, max);
         if (!rc)
             break;
         any = true;
-        if (rc > 0)
+        if (rc > 0 && gi_frames_unpack(&self->in, 0, max))
             gi_pending_answer(self);
         else
             self->stats.dropped++;
@@ -193,7 +194,7 @@ void gi_client_move(gate_client_t *self) {
     self->formers[former - 1].sock = self->sock;
     self->formers[former - 1].n = gi_pending_leave(self, former);
     self->n_formers++;
-    self->up = self->ready = self->ext = false;
+    self->up = self->ready = self->ext = self->packs = false;
     self->n_requests = 0;
     self->heard_ms = self->now_ms;
     self->sock = (gi_sock_t){.fd = -1, .monitor_fd = -1};

@@ -316,6 +316,11 @@ void *gi_pending_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
     return zmq_msg_data(kept);
 }
 
+static bool s_is_name(const msgpack_object *o, const char *text) {
+    return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
+           memcmp(o->via.str.ptr, text, strlen(text)) == 0;
+}
+
 /* What Gate.info says: does it speak our extensions? */
 static void s_learn(gate_client_t *self, const msgpack_object *info) {
     if (info->type != MSGPACK_OBJECT_MAP)
@@ -328,9 +333,10 @@ static void s_learn(gate_client_t *self, const msgpack_object *info) {
             continue;
         for (uint32_t j = 0; j < kv->val.via.array.size; j++) {
             const msgpack_object *name = &kv->val.via.array.ptr[j];
-            if (name->type == MSGPACK_OBJECT_STR && name->via.str.size == 3 &&
-                memcmp(name->via.str.ptr, "GX1", 3) == 0)
+            if (s_is_name(name, "GX1"))
                 self->ext = true;
+            else if (s_is_name(name, "GXP"))
+                self->packs = self->settings->packed;
         }
     }
 }

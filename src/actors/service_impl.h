@@ -84,6 +84,7 @@ struct gi_link {
     gi_link_state_t state;
     bool watched;       /* the transport reports connections */
     bool ext;           /* the broker announced GX1 on this connection */
+    bool packs;         /* and that it reads packed messages */
     bool ext_told;      /* and we answered */
     bool released;      /* it will send no more requests */
     bool moved;         /* another broker has its listeners: we are there too */

@@ -67,6 +67,7 @@ bool gi_link_send(gi_link_t *link) {
         gi_frames_close(out);
         return true; /* the broker that asked is gone */
     }
+    out->packed = link->packs;
     int rc = link->out_n ? EAGAIN : gi_sock_send(&link->sock, out);
     if (rc == EAGAIN)
         s_queue(link, out);
@@ -96,6 +97,7 @@ static bool s_flush(gi_link_t *link) {
         frames.n = 0;
         for (unsigned i = 0; i < o->n; i++)
             gi_frames_move(&frames, &o->f[i]);
+        frames.packed = link->packs;
         if (gi_sock_send(&link->sock, &frames) == EAGAIN) {
             for (unsigned i = 0; i < o->n; i++)
                 zmq_msg_move(&o->f[i], &frames.f[i]);
@@ -152,7 +154,7 @@ static void s_ready(gi_link_t *link) {
     char *line;
     gate_err_t e =
         gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
-    link->ext = link->ext_told = link->released = false;
+    link->ext = link->packs = link->ext_told = link->released = false;
     link->heard_ms = self->now_ms;
     link->state = GI_LINK_READY_SENT;
     if (e)
@@ -203,7 +205,7 @@ static void s_lose(gi_link_t *link, const char *why) {
     gi_scall_orphan_all(self, link);
     s_drop_queue(link);
     gi_sock_close(&link->sock);
-    link->ext = false;
+    link->ext = link->packs = false;
     link->state = GI_LINK_BACKOFF;
     link->retry_ms = self->now_ms + link->backoff_ms;
     link->backoff_ms *= 2;
@@ -321,6 +323,7 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     link->ext = true;
     if (gi_ext_parse(frame, &ext))
         return;
+    link->packs = ext.packed && self->settings->packed;
     if (ext.moved)
         s_move(link);
     if (!ext.drain)
@@ -445,12 +448,12 @@ static bool s_receive(gi_link_t *link) {
     gate_service_t *self = link->service;
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && link->sock.raw; i++) {
-        int rc = gi_sock_recv(&link->sock, &self->in,
-                              (unsigned)self->settings->frames_max);
+        unsigned max = (unsigned)self->settings->frames_max;
+        int rc = gi_sock_recv(&link->sock, &self->in, max);
         if (!rc)
             break;
         any = true;
-        if (rc > 0)
+        if (rc > 0 && gi_frames_unpack(&self->in, 0, max))
             s_message(link);
         else
             self->stats.dropped++;

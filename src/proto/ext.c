@@ -30,6 +30,7 @@ static const struct {
     {"hc", S_STR, offsetof(gi_ext_t, codecs)},
     {"hs", S_COUNT, offsetof(gi_ext_t, huge_size)},
     {"im", S_STR, offsetof(gi_ext_t, idempotent)},
+    {"p", S_FLAG, offsetof(gi_ext_t, packed)},
     {"u", S_STR, offsetof(gi_ext_t, user)},
     {"m", S_MAP, offsetof(gi_ext_t, meta)},
     {"e", S_COUNT, offsetof(gi_ext_t, epoch)},
