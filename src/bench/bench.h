@@ -21,6 +21,7 @@ typedef struct gi_bench_args {
     const char *broker;      /* frontend of a running broker, or NULL */
     const char *method;      /* called there */
     const char *user, *password, *curve_cert, *curve_server;
+    const char *plain_user, *plain_password;
     int64_t clients, services, workers, rate, tolerance;
     int64_t rounds;      /* 0 = the verb's */
     bool json;           /* JSON instead of the table */

@@ -25,6 +25,13 @@ static void s_authenticate(const gi_session_t *self, gi_spec_t *spec) {
     spec->password = named ? self->args->password : "password";
 }
 
+static void s_transport_keys(const gi_session_t *self, gi_spec_t *spec) {
+    spec->plain_user = self->args->plain_user;
+    spec->plain_password = self->args->plain_password;
+    spec->curve_cert = self->args->curve_cert;
+    spec->curve_server = self->args->curve_server;
+}
+
 /* Ours and its reference, then ours with authentication beside it, then what
  * tells where the cost lies. The registry has no broker that could ask. */
 static int s_specs(const gi_session_t *self, const char *transport, int pin,
@@ -43,8 +50,10 @@ static int s_specs(const gi_session_t *self, const char *transport, int pin,
     }
     for (int i = 0; i < n; i++) {
         specs[i] = gi_session_spec(self, kinds[i], transport, pin);
-        if (kinds[i] == &gi_kind_gate)
+        if (kinds[i] == &gi_kind_gate) {
             specs[i].runs = runs;
+            s_transport_keys(self, &specs[i]);
+        }
     }
     if (!registry && s_asked(self, "plain"))
         s_authenticate(self, &specs[both ? 2 : 0]);
@@ -86,6 +95,8 @@ static void s_foreign(gi_session_t *self, int pin) {
     spec.method = args->method;
     spec.user = args->user;
     spec.password = args->password;
+    spec.plain_user = args->plain_user;
+    spec.plain_password = args->plain_password;
     spec.curve_cert = args->curve_cert;
     spec.curve_server = args->curve_server;
     if (!gi_session_open(self, &cell, &spec, 1))

@@ -133,6 +133,9 @@ static gate_err_t s_up_service(gi_gate_rig_t *self, int i) {
                                       (part < spec->workers % replicas));
     if (spec->user)
         gate_service_plain(service, spec->user, spec->password);
+    if (spec->plain_user)
+        gate_service_plain_transport(service, spec->plain_user,
+                                     spec->plain_password);
     if (spec->curve_cert)
         gate_service_curve(service, spec->curve_cert, spec->curve_server);
     return gate_service_start(service, spec->backend[0] ? spec->backend : NULL);
@@ -191,6 +194,9 @@ bool gi_gate_rig_client(gi_gate_rig_t *self, gate_client_t **client) {
         return false;
     if (spec->user)
         gate_client_plain(*client, spec->user, spec->password);
+    if (spec->plain_user)
+        gate_client_plain_transport(*client, spec->plain_user,
+                                    spec->plain_password);
     if (spec->curve_cert)
         gate_client_curve(*client, spec->curve_cert, spec->curve_server);
     gate_err_t e =

@@ -60,7 +60,7 @@ static json_t *s_settings(const gi_session_t *self) {
         "rounds", (json_int_t)self->rounds, "rate", (json_int_t)args->rate,
         "seconds", self->seconds, "warm_seconds", self->warm_seconds,
         "authentication",
-        args->user || args->curve_cert ||
+        args->user || args->plain_user || args->curve_cert ||
             (args->auths && gi_word_in(args->auths, "plain")));
 }
 

@@ -68,6 +68,8 @@ int gi_bench_main(int argc, char **argv) {
         args.verb = words.items[0];
         args.user = auth.user;
         args.password = auth.password;
+        args.plain_user = auth.plain_user;
+        args.plain_password = auth.plain_password;
         args.curve_cert = auth.curve_cert;
         args.curve_server = auth.curve_server;
         code = gi_bench_run(&args);
