@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PEERS 4       /* mutants of a kind */
-#define LIFE 4096     /* messages until a mutant comes anew */
+#define PEERS 4   /* mutants of a kind */
+#define LIFE 4096 /* messages until a mutant comes anew */
 #define MEMORY_KB (24 * 1024)
 
 typedef struct world {
@@ -21,14 +21,15 @@ typedef struct world {
     size_t answered;                     /* requests that mutants got */
 } world_t;
 
-/* ---- what they start from ------------------------------------------------- */
+/* ---- what they start from -------------------------------------------------
+ */
 #define FRAME(text) \
     { text, sizeof text - 1 }
-#define MESSAGE(...) \
-    &(message_t) { \
+#define MESSAGE(...)                                                    \
+    &(message_t) {                                                      \
         sizeof((gate_bytes_t[]){__VA_ARGS__}) / sizeof(gate_bytes_t), { \
-            __VA_ARGS__ \
-        } \
+            __VA_ARGS__                                                 \
+        }                                                               \
     }
 
 /* Our own extensions, which no Python peer sends. */
@@ -56,7 +57,8 @@ static void s_ours(world_t *w) {
                                    FRAME("GateRPC:mutant:100")));
 }
 
-/* ---- mutants -------------------------------------------------------------- */
+/* ---- mutants --------------------------------------------------------------
+ */
 /* A client's: every other one to the service that is really there. */
 static void s_client_says(world_t *w, size_t n) {
     static const gate_bytes_t demo = {"Demo", 4};
@@ -73,7 +75,8 @@ static void s_client_says(world_t *w, size_t n) {
 }
 
 /* Answers a request with its own caller and id, and a changed rest. */
-static void s_worker_answers(world_t *w, void *socket, const message_t *request) {
+static void s_worker_answers(world_t *w, void *socket,
+                             const message_t *request) {
     message_t m = *mutate_pick(w->replies);
     w->answered++;
     if (m.n >= 6 && m.frame[2].size == 1 &&

@@ -32,7 +32,8 @@ typedef struct world {
     pthread_t thread;
 } world_t;
 
-/* ---- the broker ----------------------------------------------------------- */
+/* ---- the broker -----------------------------------------------------------
+ */
 static void s_reply(world_t *w, const message_t *request, gate_bytes_t body) {
     message_t m = {5,
                    {FRAME(""), FRAME("MDPC01"), request->frame[3],
@@ -80,8 +81,9 @@ static void s_add(world_t *w, const message_t *request) {
                            "01234567\xa9"
                            "exception\xc0";
     gate_value_t *args = NULL;
-    if (request->n < 7 || gate_value_decode(request->frame[6].data,
-                                            request->frame[6].size, NULL, &args))
+    if (request->n < 7 ||
+        gate_value_decode(request->frame[6].data, request->frame[6].size, NULL,
+                          &args))
         child_die("an honest request without arguments");
     const msgpack_object *o = gate_value_object(args);
     uint64_t sum = (uint64_t)(s_at(o, 0) + s_at(o, 1));
@@ -118,7 +120,8 @@ static void *s_broker(void *arg) {
     return NULL;
 }
 
-/* ---- those who get what is changed ---------------------------------------- */
+/* ---- those who get what is changed ----------------------------------------
+ */
 typedef struct victim {
     world_t *w;
     gate_client_t *client;
@@ -147,9 +150,8 @@ static void *s_victim(void *arg) {
             s_stream(self->client);
         } else {
             gate_value_t *value = NULL;
-            gate_err_t e =
-                gate_client_call(self->client, "GateRPC.echo", &value,
-                                 gate_timeout_ms(VICTIM_MS));
+            gate_err_t e = gate_client_call(self->client, "GateRPC.echo",
+                                            &value, gate_timeout_ms(VICTIM_MS));
             (void)e; /* any will do */
             gate_value_destroy(&value);
         }
@@ -159,7 +161,8 @@ static void *s_victim(void *arg) {
     return NULL;
 }
 
-/* ---- the test ------------------------------------------------------------- */
+/* ---- the test -------------------------------------------------------------
+ */
 static void s_until(world_t *w, size_t n) {
     double quiet = child_now_ms();
     size_t seen = 0;

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH 32     /* changed messages before each honest one */
-#define LIFE 8192    /* batches until the service is sent away for once */
+#define BATCH 32  /* changed messages before each honest one */
+#define LIFE 8192 /* batches until the service is sent away for once */
 #define MEMORY_KB (24 * 1024)
 
 #define FRAME(text) \
@@ -101,10 +101,15 @@ static bool s_honest(world_t *w) {
     while (verdict == 0) {
         snprintf(rid, sizeof rid, "honest-%09zu", w->asked++);
         message_t m = {9,
-                       {HEAD, FRAME("\x02"), FRAME("an-honest-client"),
-                        FRAME(""), {rid, 16}, FRAME("\xa3"
-                                                    "add"),
-                        {args, 5}, FRAME("\x80")}};
+                       {HEAD,
+                        FRAME("\x02"),
+                        FRAME("an-honest-client"),
+                        FRAME(""),
+                        {rid, 16},
+                        FRAME("\xa3"
+                              "add"),
+                        {args, 5},
+                        FRAME("\x80")}};
         raw_send_to(w->router, w->peer, &m);
         verdict = s_answer(w, rid, a + 1);
     }

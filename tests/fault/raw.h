@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* raw.h -- ZeroMQ sockets without a peer behind them: whole messages in and out,
- * bounded in time. Thread: one a socket. */
+/* raw.h -- ZeroMQ sockets without a peer behind them: whole messages in and
+ * out, bounded in time. Thread: one a socket. */
 #ifndef RAW_H
 #define RAW_H
 

@@ -50,7 +50,8 @@ int zmtp_knock(const char *endpoint) {
     return fd;
 }
 
-/* ---- out ------------------------------------------------------------------ */
+/* ---- out ------------------------------------------------------------------
+ */
 static void s_over(zmtp_t *self, client_t *client, state_t state) {
     if (client->state < TALKING)
         self->greeted++; /* others need not wait for it */
@@ -95,7 +96,10 @@ static void s_ask(zmtp_t *self, client_t *client) {
     n += s_frame(out + n, "MDPC01", 6, true);
     n += s_frame(out + n, "Demo", 4, true);
     n += s_frame(out + n, id, sizeof id, true);
-    n += s_frame(out + n, "\xa3" "add", 4, true);
+    n += s_frame(out + n,
+                 "\xa3"
+                 "add",
+                 4, true);
     n += s_frame(out + n, args, sizeof args, true);
     n += s_frame(out + n, "\x80", 1, false);
     client->asked++;
@@ -122,7 +126,8 @@ static void s_turns(zmtp_t *self) {
     }
 }
 
-/* ---- in ------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------
+ */
 /* The size of the frame at data, or 0 while it is not whole. */
 static size_t s_whole(const unsigned char *data, size_t n, size_t *head) {
     size_t size = 0;
@@ -211,13 +216,14 @@ static void s_read(zmtp_t *self, client_t *client) {
     memmove(client->in, client->in + used, client->n_in);
 }
 
-/* ---- life ----------------------------------------------------------------- */
+/* ---- life -----------------------------------------------------------------
+ */
 static void s_begin(zmtp_t *self) {
     client_t *client = &self->client[self->begun];
     struct epoll_event event = {.events = EPOLLOUT, .data.ptr = client};
     client->fd = zmtp_knock(self->endpoint);
     if (client->fd < 0)
-        return; /* the next round tries again */
+        return;         /* the next round tries again */
     client->asked = -1; /* the greeting has not come */
     self->begun++;
     epoll_ctl(self->epoll, EPOLL_CTL_ADD, client->fd, &event);

@@ -15,7 +15,8 @@ typedef struct zmtp zmtp_t;
  * rate calls a second at most. */
 zmtp_t *zmtp_new(const char *endpoint, size_t n, int calls, double rate);
 void zmtp_destroy(zmtp_t **self_p);
-/* Goes on for at most so long; true when all calls of all have been answered. */
+/* Goes on for at most so long; true when all calls of all have been answered.
+ */
 bool zmtp_run(zmtp_t *self, double ms);
 size_t zmtp_connected(const zmtp_t *self); /* that had an answer, any */
 size_t zmtp_right(const zmtp_t *self);     /* answers that are right */
