@@ -124,11 +124,8 @@ static bool s_read_line(int fd, char *line, double deadline) {
     return false;
 }
 
-void child_start(child_t *self, const char *const *args) {
-    child_run(self, s_gate, args);
-}
-
-void child_spawn(child_t *self, const char *program, const char *const *args) {
+static void s_spawn(child_t *self, const char *program,
+                    const char *const *args) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
         child_die("pipe: %s", strerror(errno));
@@ -142,6 +139,10 @@ void child_spawn(child_t *self, const char *program, const char *const *args) {
     snprintf(self->ready, sizeof self->ready, "%s", args[0]);
 }
 
+void child_spawn(child_t *self, const char *const *args) {
+    s_spawn(self, s_gate, args);
+}
+
 void child_ready(child_t *self) {
     double deadline = child_now_ms() + 20000 * child_slow();
     char line[CHILD_LINE] = "";
@@ -152,8 +153,12 @@ void child_ready(child_t *self) {
 }
 
 void child_run(child_t *self, const char *program, const char *const *args) {
-    child_spawn(self, program, args);
+    s_spawn(self, program, args);
     child_ready(self);
+}
+
+void child_start(child_t *self, const char *const *args) {
+    child_run(self, s_gate, args);
 }
 
 void child_broker(child_t *self, const char *frontend, const char *backend) {
@@ -166,7 +171,7 @@ void child_spawn_service(child_t *self, const char *backend,
                          const char *threads) {
     const char *args[] = {"serve",     "--demo", "--backend", backend,
                           "--threads", threads,  NULL};
-    child_spawn(self, s_gate, args);
+    child_spawn(self, args);
 }
 
 bool child_has_python(void) { return *s_script; }
@@ -255,6 +260,10 @@ int child_fds(pid_t pid) {
         n++;
     closedir(dir);
     return n - 2 - (pid == 0); /* ".", "..", and the directory's own */
+}
+
+void child_path(const char *name, char *to, size_t size) {
+    snprintf(to, size, "%s/%s", s_dir, name);
 }
 
 void child_ipc(const char *name, char *to, size_t size) {

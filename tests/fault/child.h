@@ -28,13 +28,14 @@ void child_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void child_check(bool ok, const char *what);
 int child_result(void);
 
-/* Starts the command with these arguments (NULL-ended), waits for "ready". */
-void child_start(child_t *self, const char *const *args);
-/* The same with another program; NULL is the test itself. */
-void child_run(child_t *self, const char *program, const char *const *args);
-/* Its two halves: starts it; waits for "ready". */
-void child_spawn(child_t *self, const char *program, const char *const *args);
+/* Starts the command with these arguments (NULL-ended). */
+void child_spawn(child_t *self, const char *const *args);
+/* Waits for its "ready". */
 void child_ready(child_t *self);
+/* Both. */
+void child_start(child_t *self, const char *const *args);
+/* Both with another program; NULL is the test itself. */
+void child_run(child_t *self, const char *program, const char *const *args);
 void child_broker(child_t *self, const char *frontend, const char *backend);
 /* threads as text. With GATE_FAULT_WORKER="PYTHON SCRIPT" in the environment it
  * is a worker of Python's kind (tests/wire/worker.py). */
@@ -57,6 +58,8 @@ void child_endpoint(const child_t *self, const char *key, char *to,
 long child_rss_kb(const child_t *self);
 int child_fds(pid_t pid); /* 0 = this process */
 
+/* "DIR/name". */
+void child_path(const char *name, char *to, size_t size);
 /* "ipc://DIR/name". */
 void child_ipc(const char *name, char *to, size_t size);
 /* GATE_SCALE times n, at least least. */

@@ -28,7 +28,7 @@ size_t ledger_opened(const ledger_t *self);
 size_t ledger_right(const ledger_t *self);
 /* The longest that a call took, finished or not. */
 double ledger_longest_ms(const ledger_t *self);
-/* Of right answers: 99 of 100 took no longer. */
+/* Of the right answers; 0 without any. */
 double ledger_p99_ms(const ledger_t *self);
 /* Prints one line of figures; false when the law is broken. */
 bool ledger_close(ledger_t *self);
