@@ -22,6 +22,7 @@
 #include "registry.h"
 #include "settings.h"
 #include "sock.h"
+#include "sysmem.h"
 
 struct gate_runtime {
     gi_ref_t refs;
@@ -34,6 +35,18 @@ struct gate_runtime {
     gi_access_t *access; /* does not change once started */
     gi_bucket_t rate;    /* of local_user */
 };
+
+#define S_QUEUES_MAX (256 * 1024 * 1024)
+#define S_QUEUES_MIN (1024 * 1024)
+
+/* The queues of a broker must not be what the kernel kills it for. */
+static void s_fit_memory(gate_settings_t *settings) {
+    int64_t share = gi_sysmem_limit() / 4;
+    if (settings->broker_queue_max_bytes == 0)
+        settings->broker_queue_max_bytes = share > S_QUEUES_MAX   ? S_QUEUES_MAX
+                                           : share < S_QUEUES_MIN ? S_QUEUES_MIN
+                                                                  : share;
+}
 
 /* ---- life
  * -------------------------------------------------------------------- */
@@ -59,6 +72,8 @@ gate_runtime_t *gate_runtime_new(const gate_settings_t *settings) {
     self->settings =
         settings ? gate_settings_dup(settings) : gate_settings_new();
     self->registry = gi_registry_new();
+    if (self->settings)
+        s_fit_memory(self->settings);
     if (self->settings && self->registry)
         return self;
     s_free(self);
