@@ -216,17 +216,23 @@ static void s_one(gi_smail_t *mail) {
     }
 }
 
-/* Callers in this process are told of so many answers at once: often enough
- * that none waits long behind other handlers. */
-#define S_TELL 64
+/* Callers in this process are told of many answers at once, but none waits
+ * longer than this behind other calls' handlers. */
+#define S_TELL_NS 50000
+
+static void s_leave_room(gate_service_t *self) {
+    gi_gauge_leave_n(&self->local, (int64_t)self->n_left);
+    self->n_left = 0;
+}
 
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_service_t *self = arg;
     gi_future_batch_t batch;
     self->now_ms = now_ms;
-    gi_future_batch_begin(&batch, S_TELL);
+    gi_future_batch_begin(&batch, S_TELL_NS);
     for (size_t i = 0; i < n; i++)
         s_one(items[i]);
+    s_leave_room(self);
     gi_future_batch_end(&batch);
 }
 
@@ -252,6 +258,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);
     gi_scall_next_waiting(self);
+    s_leave_room(self);
     if (self->draining)
         s_try_leave(self);
     return busy;

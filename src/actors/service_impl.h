@@ -136,7 +136,7 @@ typedef struct gi_smail {
  * actor's. */
 typedef struct gi_slocal {
     gi_smail_t mail;
-    gate_service_t *service; /* the future's owner */
+    gate_service_t *service; /* alive as long as this is unanswered */
     gi_scall_t *call;        /* the actor's: what runs it; NULL: nothing */
     gate_future_t *future;
     int64_t deadline_ms, timeout_ms;
@@ -297,6 +297,7 @@ struct gate_service {
     size_t n_links;
     gi_scall_t *live, *free_calls;
     size_t n_live, n_free;
+    size_t n_left; /* local calls that ended and are still in gauge local */
     gi_scall_t *waiting_head, **waiting_tail;
     size_t n_waiting;
     gi_scall_t *generators;
@@ -380,6 +381,8 @@ void gi_scall_local(gi_slocal_t *local);
 /* The future, to be completed now; its block is kept while c lives. NULL: it
  * has been. */
 gate_future_t *gi_scall_take_future(gi_scall_t *c);
+/* Its future is about to get bytes that are read later. */
+void gi_scall_own_future(gi_scall_t *c);
 /* Finds the method and starts; the packed arguments are in place. */
 void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame);
 /* The handler has come back with e; the actor owns the call again. */
