@@ -2,7 +2,7 @@
 /* service_link.c -- one worker at one broker (docs/wire.md, broker and worker;
  * docs/extensions.md).
  *
- *   CONNECTING --transport up--> READY_SENT --heartbeat--> UP
+ *   CONNECTING --transport up--> READY_SENT --heartbeat--> UP   (moved: LEFT)
  *        ^                          |   DISCONNECT, silence, cut   |
  *        +-------- BACKOFF <--------+------------------------------+
  *
@@ -133,6 +133,9 @@ static gate_err_t s_open(gi_link_t *link) {
     if (e)
         return e;
     e = gi_curve_client(&link->sock, self->curve_cert, self->curve_server);
+    if (!e)
+        e = gi_plain_client(&link->sock, self->plain_user,
+                            self->plain_password);
     link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
     if (!e && link->watched)
         e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
@@ -178,9 +181,25 @@ static void s_connect(gi_link_t *link) {
         s_ready(link);
 }
 
+/* The other broker has us already. */
+static void s_left_behind(gi_link_t *link) {
+    gi_scall_orphan_all(link->service, link);
+    s_drop_queue(link);
+    gi_sock_close(&link->sock);
+    link->state = GI_LINK_LEFT;
+}
+
+bool gi_link_is_over(const gi_link_t *link) {
+    return link->moved && link->state == GI_LINK_LEFT && link->live == 0;
+}
+
 /* The connection is of no use any more: a new one after a while. */
 static void s_lose(gi_link_t *link, const char *why) {
     gate_service_t *self = link->service;
+    if (link->moved) {
+        s_left_behind(link);
+        return;
+    }
     gate_log(GATE_WARN, "service", "%s: broker %s: %s", self->name,
              link->endpoint, why);
     gi_scall_orphan_all(self, link);
@@ -261,6 +280,7 @@ void gi_link_announce(gi_link_t *link) {
         gi_ext_t ext;
         gi_ext_init(&ext);
         ext.drain = self->draining;
+        ext.epoch = self->life;
         ext.idempotent =
             (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
         gi_buf_reset(&self->scratch, 65536);
@@ -277,6 +297,24 @@ void gi_link_announce(gi_link_t *link) {
 
 /* ---- messages from the broker
  * ------------------------------------------------ */
+/* Whoever connects to the endpoint now is let in by another broker: be there
+ * too, while this one finishes. */
+static void s_move(gi_link_t *link) {
+    gate_service_t *self = link->service;
+    if (link->moved || !link->watched || self->draining)
+        return;
+    gate_err_t e = gi_service_follow(link);
+    if (e)
+        gate_log(GATE_WARN, "service",
+                 "%s: cannot follow to the new broker "
+                 "at %s: %s",
+                 self->name, link->endpoint, gate_error()->text);
+    else
+        gate_log(GATE_INFO, "service", "%s: another broker takes over at %s",
+                 self->name, link->endpoint);
+    link->moved = !e;
+}
+
 /* The broker speaks GX1; with "d" it sends nothing new any more, either because
  * we said so or because it wants us to leave. */
 static void s_hello(gi_link_t *link, gate_bytes_t frame) {
@@ -286,6 +324,8 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     if (gi_ext_parse(frame, &ext))
         return;
     link->packs = ext.packed && self->settings->packed;
+    if (ext.moved)
+        s_move(link);
     if (!ext.drain)
         return;
     link->released = true;
@@ -323,7 +363,9 @@ static void s_disconnect(gi_link_t *link) {
     link->epoch++;
     if (link->state == GI_LINK_LEFT)
         return;
-    if (registered && !self->draining) {
+    if (link->moved) {
+        s_left_behind(link);
+    } else if (registered && !self->draining) {
         gate_log(GATE_INFO, "service", "%s: %s said DISCONNECT: READY again",
                  self->name, link->endpoint);
         s_ready(link);
@@ -391,7 +433,7 @@ static bool s_events(gi_link_t *link) {
             link->state == GI_LINK_CONNECTING)
             s_ready(link);
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-            s_lose(link, "does not accept our certificate");
+            s_lose(link, "does not accept our certificate or password");
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
             s_lose(link, "speaks another security mechanism, or no ZeroMQ");
         else if (event == ZMQ_EVENT_DISCONNECTED &&

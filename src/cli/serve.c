@@ -101,6 +101,9 @@ static int s_start(s_serve_t *self, const gate_module_t *module,
     if (args->auth.curve_cert)
         gate_service_curve(service, args->auth.curve_cert,
                            args->auth.curve_server);
+    if (args->auth.plain_user)
+        gate_service_plain_transport(service, args->auth.plain_user,
+                                     args->auth.plain_password);
     gate_err_t e = module->init(self->runtime, service);
     if (!e)
         e = gate_service_start(service, self->backend);
