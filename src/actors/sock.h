@@ -21,8 +21,8 @@ typedef struct gi_sock {
     int fd;    /* ZMQ_FD */
     void *monitor_raw; /* PAIR with the socket's events; NULL = none */
     int monitor_fd;
-    bool maybe;           /* a message may wait: look. Set by whoever saw fd */
-    bool events_maybe;    /* readable, and by each send (it takes the signal) */
+    bool maybe;        /* a message may wait: look. Set by whoever saw fd */
+    bool events_maybe; /* readable, and by each send (it takes the signal) */
 } gi_sock_t;
 
 /* Where poll() leaves its answer: fds of a socket, and their flags. */
