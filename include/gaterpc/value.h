@@ -21,14 +21,14 @@ typedef enum gate_arg_type {
     GATE_A_INT,
     GATE_A_UINT,
     GATE_A_F64,
-    GATE_A_STR,    /* as.p, n bytes */
-    GATE_A_BIN,    /* as.p, n bytes */
-    GATE_A_LIST,   /* as.p, n gate_arg_t */
-    GATE_A_MAP,    /* as.p, n gate_arg_t, each with kw */
-    GATE_A_OBJ,    /* as.p, a msgpack_object */
-    GATE_A_RAW,    /* as.p, n bytes of msgpack: exactly one value */
-    GATE_A_EXT,    /* as.p, handed to the prepare_pack hook with ext type n */
-    GATE_A_QUEUE,  /* as.p, a gate_queue_t; jobs of process pools only */
+    GATE_A_STR,     /* as.p, n bytes */
+    GATE_A_BIN,     /* as.p, n bytes */
+    GATE_A_LIST,    /* as.p, n gate_arg_t */
+    GATE_A_MAP,     /* as.p, n gate_arg_t, each with kw */
+    GATE_A_OBJ,     /* as.p, a msgpack_object */
+    GATE_A_RAW,     /* as.p, n bytes of msgpack: exactly one value */
+    GATE_A_EXT,     /* as.p, handed to the prepare_pack hook with ext type n */
+    GATE_A_QUEUE,   /* as.p, a gate_queue_t; jobs of process pools only */
     GATE_A_TIMEOUT, /* as.i in ms: the call's deadline, not an argument */
     GATE_A_META,    /* metadata of the call (gate_meta), not an argument */
     GATE_A_RETRY    /* as.i: further tries (gate_retry), not an argument */

@@ -97,8 +97,7 @@ static const char *s_by_key(gi_authority_t *m, gate_bytes_t key,
     char text[GI_CURVE_KEY + 1];
     if (m->any_key)
         return "";
-    if (!m->keys || key.size != 32 ||
-        !zmq_z85_encode(text, key.data, key.size))
+    if (!m->keys || key.size != 32 || !zmq_z85_encode(text, key.data, key.size))
         return NULL;
     return gi_keys_find(m->keys, text, now_ms);
 }
@@ -241,11 +240,11 @@ static gate_err_t s_start(void *arg) {
     (void)arg;
     s_self.by_address = gi_guess_new(S_ADDRESS_PER_S, S_ADDRESS_BURST);
     s_self.by_user = gi_guess_new(S_PER_S, S_BURST);
-    gate_err_t e = s_self.by_address && s_self.by_user
-                       ? gi_sock_open(&s_self.sock, ZMQ_ROUTER,
-                                      (gate_bytes_t){"", 0},
-                                      gi_settings_defaults())
-                       : gi_err(GATE_NOMEM, "no memory for an authenticator");
+    gate_err_t e =
+        s_self.by_address && s_self.by_user
+            ? gi_sock_open(&s_self.sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
+                           gi_settings_defaults())
+            : gi_err(GATE_NOMEM, "no memory for an authenticator");
     if (!e)
         e = s_bind();
     if (e) {
@@ -304,7 +303,6 @@ static gate_err_t s_fill(gi_authority_t *m, const gi_authority_wish_t *wish) {
 /* Over the actor's birth and end, which must not hold the other lock, as its
  * thread takes that. */
 static gi_lock_t s_life = {PTHREAD_MUTEX_INITIALIZER};
-
 
 gate_err_t gi_authority_join(const gi_authority_wish_t *wish,
                              gi_authority_t **out) {

@@ -18,8 +18,8 @@
 #define S_RETRY_MAX 64   /* blocked peers tried per pass */
 #define S_RETRY_MS 10    /* while there are any */
 #define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
-#define S_HANDSHAKE_FAILED                                                \
-    (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |                               \
+#define S_HANDSHAKE_FAILED                  \
+    (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
      ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 /* A request is two frames longer on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
@@ -55,12 +55,13 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
 }
 
 /* Without a transport that knows users nobody is asked per message. */
-static const gi_broker_effects_t
-    s_effects = {.send = s_send, .ask = s_ask, .address = s_address},
-    s_effects_users = {.send = s_send,
-                       .ask = s_ask,
-                       .address = s_address,
-                       .user = s_user};
+static const gi_broker_effects_t s_effects = {.send = s_send,
+                                              .ask = s_ask,
+                                              .address = s_address},
+                                 s_effects_users = {.send = s_send,
+                                                    .ask = s_ask,
+                                                    .address = s_address,
+                                                    .user = s_user};
 
 /* ---- passes
  * --------------------------------------------------------------------- */
@@ -238,12 +239,11 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     gate_err_t e = GATE_OK;
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
-    self->core = gi_broker_core_new(self->settings, id,
-                                    self->authority ||
-                                            *self->settings->local_user
-                                        ? &s_effects_users
-                                        : &s_effects,
-                                    self, gi_clock_ms());
+    self->core = gi_broker_core_new(
+        self->settings, id,
+        self->authority || *self->settings->local_user ? &s_effects_users
+                                                       : &s_effects,
+        self, gi_clock_ms());
     if (self->core == NULL)
         return gi_err(GATE_NOMEM, "no memory for a broker");
     gi_broker_core_access(self->core, gi_runtime_access(self->rt));

@@ -539,9 +539,8 @@ gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
     self->by_user = gi_guess_new(S_REFUSALS_PER_S, S_REFUSALS_BURST);
     if (self->by_address && self->by_user &&
         (user == NULL ||
-         gi_broker_secret_set(
-             &self->inside, (gate_bytes_t){user, strlen(user)},
-             (gate_bytes_t){password, strlen(password)})))
+         gi_broker_secret_set(&self->inside, (gate_bytes_t){user, strlen(user)},
+                              (gate_bytes_t){password, strlen(password)})))
         return GATE_OK;
     return gi_err(GATE_NOMEM, "no memory for a broker");
 }

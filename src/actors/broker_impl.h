@@ -64,8 +64,8 @@ struct gate_broker {
     unsigned n_connections;
     gi_guard_t guard;
     gi_authority_t *authority; /* says who may connect; NULL: everybody */
-    char inside[64];         /* its endpoint */
-    bool inside_bound;       /* the actor's thread only */
+    char inside[64];           /* its endpoint */
+    bool inside_bound;         /* the actor's thread only */
 };
 
 extern const gi_actor_ops_t gi_broker_actor_ops;

@@ -106,17 +106,17 @@ struct gi_broker_worker {
     int64_t probe_ms;   /* wait before the next probe */
     int64_t epoch;      /* which life of this identity it is; -1 not known */
     const char *why;    /* lost: the reason, a static text */
-    char *idempotent;   /* its methods that may run again: "a,b=5"; NULL: none */
-    unsigned bucket;    /* valid while placed */
+    char *idempotent; /* its methods that may run again: "a,b=5"; NULL: none */
+    unsigned bucket;  /* valid while placed */
     bool placed, ext, draining;
 };
 
 struct gi_broker_service {
-    gi_node_t node;  /* in core->services */
-    gi_link_t order; /* in core->order, by registration */
-    gi_link_t pump;  /* in core->pumps: a worker may have got credit */
-    gi_link_t queue; /* calls that wait for a worker, oldest first, but urgent
-                        ones before others */
+    gi_node_t node;    /* in core->services */
+    gi_link_t order;   /* in core->order, by registration */
+    gi_link_t pump;    /* in core->pumps: a worker may have got credit */
+    gi_link_t queue;   /* calls that wait for a worker, oldest first, but urgent
+                          ones before others */
     gi_link_t *urgent; /* the last of those; NULL: none */
     gi_link_t workers;
     gi_broker_timer_t idle; /* forgets it */
@@ -148,7 +148,7 @@ struct gi_broker_call {
     bool queued;                    /* in service->queue */
     bool urgent;                    /* and before those that are not */
     bool tagged; /* its worker knows it by its id and the run's number */
-    bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
+    bool muted;  /* cancelled, orphaned or overflowed: nothing more goes out */
     bool streaming, huge; /* which tag its client has seen */
     uint8_t id_size;
     unsigned char *id; /* id_inline, or a block of its own */
@@ -223,11 +223,11 @@ struct gi_broker_core {
     const gi_access_t *access; /* NULL: no rules */
     bool gate_ruled;           /* some rule is about the internal service */
     const char *zap_domain;
-    gi_broker_secret_t inside; /* what our own client says */
-    gi_table_t asks;           /* questions under way, by key */
+    gi_broker_secret_t inside;        /* what our own client says */
+    gi_table_t asks;                  /* questions under way, by key */
     gi_guess_t *by_address, *by_user; /* wrong credentials; with zap alone */
-    gi_link_t believed;        /* verdicts that are, oldest first */
-    gi_link_t judged;          /* whose messages may go on; settled too */
+    gi_link_t believed;               /* verdicts that are, oldest first */
+    gi_link_t judged; /* whose messages may go on; settled too */
     size_t n_believed, n_waiting, waiting_bytes;
     gi_frames_t late; /* the message that goes on */
 };
@@ -428,7 +428,8 @@ bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
 /* What its worker knows the call by; the size. */
 size_t gi_broker_again_id(const gi_broker_call_t *call,
                           unsigned char id[GI_ID_MAX]);
-/* The call that a worker means by id; NULL: none, or another run of it. */
+/* The tagged call that a worker means by id; NULL: none, or another run of it.
+ */
 gi_broker_call_t *gi_broker_again_find(gi_broker_core_t *core,
                                        gate_bytes_t client, gate_bytes_t id);
 void gi_broker_again_forget(gi_broker_core_t *core, gi_broker_call_t *call);

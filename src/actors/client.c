@@ -191,9 +191,8 @@ typedef struct s_ask {
 gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
                              const gi_rpc_request_t *request,
                              const void *packed) {
-    size_t body =
-        request->func_size + request->args_size + request->kwargs_size +
-        request->meta_size;
+    size_t body = request->func_size + request->args_size +
+                  request->kwargs_size + request->meta_size;
     gi_pending_t *p = gi_mem_alloc(sizeof *p + service.size + body);
     if (!p)
         return NULL;

@@ -155,8 +155,9 @@ gate_err_t gi_plain_client(gi_sock_t *sock, const char *user,
     if (!password)
         password = "";
     if (strlen(user) > GI_PLAIN_MAX || strlen(password) > GI_PLAIN_MAX)
-        return gi_err(GATE_BADARG, "PLAIN: user and password have at most %d "
-                                   "bytes",
+        return gi_err(GATE_BADARG,
+                      "PLAIN: user and password have at most %d "
+                      "bytes",
                       GI_PLAIN_MAX);
     if (zmq_setsockopt(sock->raw, ZMQ_PLAIN_USERNAME, user, strlen(user)) < 0 ||
         zmq_setsockopt(sock->raw, ZMQ_PLAIN_PASSWORD, password,

@@ -38,8 +38,7 @@ struct gi_keys {
 static bool s_is_secret(const char *name) {
     static const char end[] = "_secret";
     size_t n = strlen(name);
-    return n >= sizeof end - 1 &&
-           strcmp(name + n - (sizeof end - 1), end) == 0;
+    return n >= sizeof end - 1 && strcmp(name + n - (sizeof end - 1), end) == 0;
 }
 
 /* Calls fn for each certificate file; false: no such directory any more, or fn
@@ -169,10 +168,10 @@ void gi_keys_destroy(gi_keys_t **self_p) {
 
 const char *gi_keys_find(gi_keys_t *self, const char *key, int64_t now_ms) {
     s_look(self, now_ms);
-    const s_key_t *found =
-        self->list.n ? bsearch(key, self->list.keys, self->list.n,
-                               sizeof *found, s_compare_key)
-                     : NULL;
+    const s_key_t *found = self->list.n
+                               ? bsearch(key, self->list.keys, self->list.n,
+                                         sizeof *found, s_compare_key)
+                               : NULL;
     if (!found)
         return NULL;
     while (found > self->list.keys && !strcmp(found[-1].key, key))

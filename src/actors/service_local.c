@@ -122,10 +122,10 @@ gate_err_t gi_service_call_local(gate_service_t *self, unsigned char *packed,
         (gate_bytes_t){packed + request->func_size, request->args_size};
     c->call.kwargs_packed = (gate_bytes_t){
         packed + request->func_size + request->args_size, request->kwargs_size};
-    gi_scall_meta(c, (gate_bytes_t){packed + request->func_size +
-                                        request->args_size +
-                                        request->kwargs_size,
-                                    request->meta_size});
+    gi_scall_meta(c,
+                  (gate_bytes_t){packed + request->func_size +
+                                     request->args_size + request->kwargs_size,
+                                 request->meta_size});
     c->item_timeout_ms = item_timeout_ms;
     if (!stream)
         c->call.deadline_ms = deadline_ms;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sock.c -- sockets in CZMQ's context (zauth answers only there). tcp listeners
- * are made here and given to libzmq by ZMQ_USE_FD, so that the broker can keep
- * a dup: for a filter at the fd limit and for a hot restart. */
+/* sock.c -- sockets in CZMQ's context (ZAP is answered only there). tcp
+ * listeners are made here and given to libzmq by ZMQ_USE_FD, so that the broker
+ * can keep a dup: for a filter at the fd limit and for a hot restart. */
 #include "sock.h"
 
 #include <errno.h>

@@ -29,7 +29,7 @@ typedef struct s_request {
     msgpack_sbuffer *packed; /* behind args, one each */
     char **names;            /* copies: of keyword arguments, of metadata */
     size_t n, n_names;
-    size_t n_args;           /* n, metadata, and one for the timeout */
+    size_t n_args; /* n, metadata, and one for the timeout */
 } s_request_t;
 
 static void s_request_fini(s_request_t *self) {

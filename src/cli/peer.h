@@ -8,8 +8,8 @@
 #include "opts.h"
 
 typedef struct gi_auth {
-    const char *user, *password;           /* in-band PLAIN */
-    const char *curve_cert, *curve_server; /* files */
+    const char *user, *password;             /* in-band PLAIN */
+    const char *curve_cert, *curve_server;   /* files */
     const char *plain_user, *plain_password; /* of the transport */
 } gi_auth_t;
 

@@ -59,8 +59,9 @@ static gate_err_t s_put(s_pairs_t *self, const char *k, const char *v) {
         return GATE_OK;
     }
     if (!old && self->n == GI_META_PAIRS_MAX)
-        return gi_err(GATE_TOOBIG, "metadata: at most %d keys go along with a "
-                                   "call",
+        return gi_err(GATE_TOOBIG,
+                      "metadata: at most %d keys go along with a "
+                      "call",
                       GI_META_PAIRS_MAX);
     *(old ? old : &self->at[self->n++]) = (s_pair_t){key, value};
     return GATE_OK;
@@ -96,8 +97,9 @@ gate_err_t gi_meta_pack(gi_buf_t *out, const gate_arg_t *args, size_t n) {
     if (out->failed)
         e = gi_err(GATE_NOMEM, "packing a call's metadata");
     else if (out->size - start > GI_META_BYTES_MAX)
-        e = gi_err(GATE_TOOBIG, "metadata: %zu bytes; at most %d go along with "
-                                "a call",
+        e = gi_err(GATE_TOOBIG,
+                   "metadata: %zu bytes; at most %d go along with "
+                   "a call",
                    out->size - start, GI_META_BYTES_MAX);
     if (e)
         out->size = start;
@@ -159,9 +161,8 @@ bool gi_meta_urgent(gate_bytes_t packed) {
     static const gate_bytes_t key = {GI_META_PRIORITY,
                                      sizeof GI_META_PRIORITY - 1};
     s_pairs_t pairs;
-    s_pair_t *pair = packed.size && s_parse(packed, &pairs)
-                         ? s_find(&pairs, key)
-                         : NULL;
+    s_pair_t *pair =
+        packed.size && s_parse(packed, &pairs) ? s_find(&pairs, key) : NULL;
     return pair && pair->value.size == sizeof GI_META_HIGH - 1 &&
            memcmp(pair->value.data, GI_META_HIGH, pair->value.size) == 0;
 }

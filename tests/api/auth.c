@@ -333,8 +333,7 @@ Test(plain_transport, users_of_the_file_alone) {
     cr_expect_str_eq(user, "ann");
     gate_client_t *wrong = s_plain_client(&w, front, "ann", "guess");
     cr_expect_eq(gate_client_ready(wrong, 500), GATE_REFUSED);
-    cr_expect(strstr(gate_error()->text, "password"), "%s",
-              gate_error()->text);
+    cr_expect(strstr(gate_error()->text, "password"), "%s", gate_error()->text);
     gate_client_t *none = s_plain_client(&w, front, NULL, NULL);
     cr_expect_neq(gate_client_ready(none, 300), GATE_OK);
     gate_client_t *bob = s_plain_client(&w, front, "bob", "late");

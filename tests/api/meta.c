@@ -28,8 +28,8 @@ static gate_err_t keys(gate_call_t *call) {
     const char *key, *value;
     char text[400] = "";
     for (size_t i = 0; (key = gate_call_meta_at(call, i, &value)); i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "%s=%s ",
-                 key, value);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s=%s ", key,
+                 value);
     snprintf(text + strlen(text), sizeof text - strlen(text), "%s",
              gate_call_priority(call) == GATE_HIGH ? "high" : "normal");
     return gate_return(call, text);
@@ -71,10 +71,9 @@ static const gate_method_t s_table[] = {
 static const char *s_ask(rig_t *r, const char *method) {
     const char *got = NULL;
     for (int i = 0; i < 500; i++) {
-        MUST(gate_client_call(r->client, method, &got,
-                              gate_meta("traceparent", "00-11-22-01"),
-                              gate_meta("drop", "me"),
-                              gate_meta("priority", "high")));
+        MUST(gate_client_call(
+            r->client, method, &got, gate_meta("traceparent", "00-11-22-01"),
+            gate_meta("drop", "me"), gate_meta("priority", "high")));
         if (strstr(got, "00-11"))
             break;
         s_pause(10);
@@ -94,9 +93,9 @@ Test(meta, on_every_way) {
         cr_expect_str_eq(s_ask(&r, "Test.trace_thread"), "00-11-22-01", "%s",
                          rig_name(way));
         got = s_ask(&r, "Test.keys");
-        cr_expect_str_eq(
-            got, "traceparent=00-11-22-01 drop=me priority=high high", "%s: %s",
-            rig_name(way), got);
+        cr_expect_str_eq(got,
+                         "traceparent=00-11-22-01 drop=me priority=high high",
+                         "%s: %s", rig_name(way), got);
         got = s_ask(&r, "Test.onward");
         cr_expect_str_eq(got,
                          "traceparent=00-11-22-01 hop=2 priority=high high",
@@ -114,12 +113,12 @@ Test(meta, what_does_not_go_along) {
     rig_up(&r, RIG_REGISTRY, NULL, s_table, NULL);
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = 0;
-    cr_expect_eq(gate_client_call(r.client, "Test.keys", &got,
-                                  gate_meta("k", text)),
-                 GATE_TOOBIG);
-    cr_expect_eq(gate_client_call(r.client, "Test.keys", &got,
-                                  gate_meta("", "v")),
-                 GATE_BADARG);
+    cr_expect_eq(
+        gate_client_call(r.client, "Test.keys", &got, gate_meta("k", text)),
+        GATE_TOOBIG);
+    cr_expect_eq(
+        gate_client_call(r.client, "Test.keys", &got, gate_meta("", "v")),
+        GATE_BADARG);
     cr_expect_eq(gate_client_call(r.client, "Test.keys", &got,
                                   gate_list(gate_meta("k", "v"))),
                  GATE_BADARG);
@@ -148,16 +147,16 @@ Test(tries, a_busy_service) {
     rig_t r;
     int64_t n;
     s_up(&r, 1, 20);
-    cr_expect_eq(gate_client_call(r.client, "Test.sometimes", &n, 1),
-                 GATE_BUSY, "without being asked to it does not");
+    cr_expect_eq(gate_client_call(r.client, "Test.sometimes", &n, 1), GATE_BUSY,
+                 "without being asked to it does not");
     MUST(gate_client_call(r.client, "Test.sometimes", &n, 1));
     cr_expect_eq(n, 2);
     MUST(gate_client_call(r.client, "Test.sometimes", &n, 3, gate_retry(5)));
     cr_expect_eq(n, 4);
     cr_expect_eq(s_count(&r, "retries"), 3);
-    cr_expect_eq(gate_client_call(r.client, "Test.sometimes", &n, 9,
-                                  gate_retry(2)),
-                 GATE_BUSY, "two more and no further");
+    cr_expect_eq(
+        gate_client_call(r.client, "Test.sometimes", &n, 9, gate_retry(2)),
+        GATE_BUSY, "two more and no further");
     cr_expect_eq(s_count(&r, "retries"), 5);
     cr_expect_eq(s_count(&r, "in_flight"), 0);
     rig_down(&r);
@@ -186,9 +185,9 @@ Test(tries, within_budget_and_deadline) {
     rig_t r;
     int64_t n;
     s_up(&r, 1, 0);
-    cr_expect_eq(gate_client_call(r.client, "Test.sometimes", &n, 1000,
-                                  gate_retry(500)),
-                 GATE_BUSY);
+    cr_expect_eq(
+        gate_client_call(r.client, "Test.sometimes", &n, 1000, gate_retry(500)),
+        GATE_BUSY);
     cr_expect_eq(s_count(&r, "retries"), 10, "the free ones");
     cr_expect_eq(s_count(&r, "retries_denied"), 1);
     cr_expect_eq(gate_client_call(r.client, "No.such", &n, gate_retry(500)),

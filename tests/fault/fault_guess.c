@@ -27,8 +27,8 @@ static size_t s_guess(gate_client_t *eve, size_t n) {
     gate_future_t *futures[WINDOW];
     size_t refused = 0;
     for (size_t i = 0; i < n; i++)
-        futures[i] = gate_client_start(eve, "Demo.add", 1, 2,
-                                       gate_timeout_ms(20000));
+        futures[i] =
+            gate_client_start(eve, "Demo.add", 1, 2, gate_timeout_ms(20000));
     for (size_t i = 0; i < n; i++) {
         int64_t sum;
         refused += gate_future_wait(futures[i], -1, &sum) == GATE_REFUSED;
@@ -51,8 +51,8 @@ static void s_over_one_connection(gate_runtime_t *runtime, const char *front,
     child_check(refused == n, "each is refused");
 }
 
-static void s_over_fresh_connections(gate_runtime_t *runtime,
-                                     const char *front, size_t n) {
+static void s_over_fresh_connections(gate_runtime_t *runtime, const char *front,
+                                     size_t n) {
     size_t refused = 0;
     for (size_t i = 0; i < n; i++) {
         gate_client_t *eve = s_client(runtime, front, "guess");
@@ -96,20 +96,19 @@ int main(int argc, char **argv) {
     child_t zap, broker, service;
     char at[128], front[128], back[128];
     child_init(argc, argv);
-    child_start(&zap, (const char *[]){"zap", "--bind", "tcp://127.0.0.1:*",
-                                       "--user", "ann", "--password", "right",
-                                       NULL});
+    child_start(&zap,
+                (const char *[]){"zap", "--bind", "tcp://127.0.0.1:*", "--user",
+                                 "ann", "--password", "right", NULL});
     child_endpoint(&zap, "zap=", at, sizeof at);
-    child_start(&broker, (const char *[]){
-                             "broker", "--frontend", "tcp://127.0.0.1:*",
-                             "--backend", "tcp://127.0.0.1:*", "--zap", at,
-                             NULL});
+    child_start(&broker,
+                (const char *[]){"broker", "--frontend", "tcp://127.0.0.1:*",
+                                 "--backend", "tcp://127.0.0.1:*", "--zap", at,
+                                 NULL});
     child_endpoint(&broker, "frontend=", front, sizeof front);
     child_endpoint(&broker, "backend=", back, sizeof back);
-    child_start(&service,
-                (const char *[]){"serve", "--demo", "--backend", back,
-                                 "--threads", "2", "--user", "ann",
-                                 "--password", "right", NULL});
+    child_start(&service, (const char *[]){"serve", "--demo", "--backend", back,
+                                           "--threads", "2", "--user", "ann",
+                                           "--password", "right", NULL});
     gate_runtime_t *runtime = lanes_runtime();
     gate_client_t *honest = s_client(runtime, front, "right");
     if (gate_client_ready(honest, (int64_t)(10000 * child_slow())))

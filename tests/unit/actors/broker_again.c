@@ -306,7 +306,7 @@ Test(again, another_life_under_an_identity_is_told_apart) {
 /* ---- how often
  * ---------------------------------------------------------------------- */
 /* {"im": "f=5"} */
-#define EXT_IM5      \
+#define EXT_IM5          \
     EXT "\x81\xa2im\xa3" \
         "f=5"
 
@@ -350,17 +350,17 @@ Test(again, but_never_more_often_than_the_setting) {
  * ---------------------------------------------------------------------- */
 /* {"m": {"priority": "high"}} */
 #define EXT_HIGH        \
-    EXT "\x81\xa1m\x81"  \
+    EXT "\x81\xa1m\x81" \
         "\xa8priority\xa4high"
 #define EXT_LOW         \
-    EXT "\x81\xa1m\x81"  \
+    EXT "\x81\xa1m\x81" \
         "\xa8priority\xa3low"
 
 Test(again, urgent_calls_overtake_where_they_wait) {
     static const struct {
         const char *id, *ext;
-    } calls[] = {{"2", NULL},     {"3", EXT_LOW},  {"4", EXT_HIGH},
-                 {"5", NULL},     {"6", EXT_HIGH}, {"7", EXT_HIGH}};
+    } calls[] = {{"2", NULL}, {"3", EXT_LOW},  {"4", EXT_HIGH},
+                 {"5", NULL}, {"6", EXT_HIGH}, {"7", EXT_HIGH}};
     static const char order[] = "467235";
     kit_t k;
     kit_begin(&k);

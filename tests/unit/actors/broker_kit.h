@@ -43,8 +43,8 @@ typedef struct kit {
     int64_t now;
     const char *full[8], *gone[8]; /* peers' ids; NULL = none */
     size_t n_sends;
-    const char *user; /* whom the transport takes everybody for; NULL = "" */
-    int mute;         /* errno of questions to the authentication service */
+    const char *user;    /* whom the transport takes everybody for; NULL = "" */
+    int mute;            /* errno of questions to the authentication service */
     const char *address; /* everybody's; NULL = not known */
 } kit_t;
 
@@ -105,10 +105,8 @@ static const char *kit_address(void *ctx, zmq_msg_t *frame) {
     return k->address ? k->address : "";
 }
 
-static const gi_broker_effects_t kit_effects = {.send = kit_send,
-                                                .user = kit_user,
-                                                .ask = kit_ask,
-                                                .address = kit_address};
+static const gi_broker_effects_t kit_effects = {
+    .send = kit_send, .user = kit_user, .ask = kit_ask, .address = kit_address};
 
 static inline void kit_check(kit_t *k) {
     cr_assert(gi_broker_core_valid(k->core), "the core's law is broken");

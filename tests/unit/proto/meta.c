@@ -101,12 +101,20 @@ Test(meta, is_bounded_and_says_by_what) {
 Test(meta, bytes_of_anybody) {
     char to[GI_META_BYTES_MAX];
     const gate_bytes_t bad[] = {
-        PACKED(""),         PACKED("\x90"),         PACKED("\x81"),
-        PACKED("\x81\xa1"), PACKED("\x81\xa1k"),    PACKED("\x81\xa1k\x05"),
-        PACKED("\x81\x05\xa1v"), PACKED("\x81\xa0\xa1v"),
-        PACKED("\x81\xa1\0\xa1v"), PACKED("\x81\xa1k\xa1\0"),
-        PACKED("\x81\xa1k\xa1\xff"), PACKED("\x81\xa1k\xa1v\xc0"),
-        PACKED("\xde\x00\x11"), PACKED("\x81\xdb\xff\xff\xff\xffk"),
+        PACKED(""),
+        PACKED("\x90"),
+        PACKED("\x81"),
+        PACKED("\x81\xa1"),
+        PACKED("\x81\xa1k"),
+        PACKED("\x81\xa1k\x05"),
+        PACKED("\x81\x05\xa1v"),
+        PACKED("\x81\xa0\xa1v"),
+        PACKED("\x81\xa1\0\xa1v"),
+        PACKED("\x81\xa1k\xa1\0"),
+        PACKED("\x81\xa1k\xa1\xff"),
+        PACKED("\x81\xa1k\xa1v\xc0"),
+        PACKED("\xde\x00\x11"),
+        PACKED("\x81\xdb\xff\xff\xff\xffk"),
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         cr_expect_eq(gi_meta_flatten(bad[i], to), 0, "%zu", i);
