@@ -8,6 +8,7 @@
  * one. */
 #include "broker_impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -70,32 +71,35 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
                          int64_t now_ms, bool *empty) {
     unsigned max = (unsigned)self->settings->frames_max;
     int64_t n = 0;
+    max = max < S_FRAMES_MAX ? max : S_FRAMES_MAX;
     *empty = false;
     for (; n < self->settings->batch_max; n++) {
-        int rc = gi_sock_recv(&side->sock, &self->in,
-                              max < S_FRAMES_MAX ? max : S_FRAMES_MAX);
+        int rc = gi_sock_recv(&side->sock, &self->in, max);
         if (rc == 0) {
             *empty = true;
             break;
         }
-        if (rc < 0) {
+        int fd = rc > 0 ? gi_frame_srcfd(&self->in.f[0]) : -1;
+        if (rc < 0 || !gi_frames_unpack(&self->in, 1, max)) {
             gi_broker_core_oversized(self->core);
             continue;
         }
-        int fd = gi_frame_srcfd(&self->in.f[0]);
         gi_guard_delivered(&self->guard, &self->in, fd);
         gi_broker_core_message(self->core, side->number, &self->in, fd, now_ms);
     }
     return n > 0;
 }
 
-/* One too many is shut down. */
-static void s_accepted(gate_broker_t *self, int fd) {
+/* One too many is shut down: libzmq sees an end and closes it. So is one that
+ * was for the broker that has our listeners now. */
+static void s_accepted(gate_broker_t *self, gi_broker_side_t *side, int fd) {
     int64_t max = self->settings->connections_max;
-    if (++self->n_connections <= max || max == 0)
-        return;
-    gi_guard_shut(&self->guard, fd);
-    gi_broker_core_connection_refused(self->core);
+    bool many = ++self->n_connections > max && max > 0;
+    side->n_open++;
+    if (many)
+        gi_broker_core_connection_refused(self->core);
+    if (many || gi_handover_away(self))
+        gi_guard_shut(&self->guard, fd);
 }
 
 static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
@@ -105,9 +109,10 @@ static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
            gi_sock_event(&side->sock, &event, &value))
         if (event == ZMQ_EVENT_ACCEPTED) {
             gi_guard_accepted(&self->guard, side->number, value, now_ms);
-            s_accepted(self, value);
+            s_accepted(self, side, value);
         } else if (event == ZMQ_EVENT_ACCEPT_FAILED) {
-            gi_guard_exhausted(&self->guard);
+            if (value != EAGAIN) /* another broker may have been faster */
+                gi_guard_exhausted(&self->guard);
         } else if (event & S_HANDSHAKE_FAILED) {
             gi_broker_core_handshake_failed(self->core);
         } else if (event == ZMQ_EVENT_DISCONNECTED) {
@@ -115,6 +120,7 @@ static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
             side->closed[side->n_closed++] = value;
             side->sock.maybe = true; /* its last messages come first */
             self->n_connections -= self->n_connections > 0;
+            side->n_open -= side->n_open > 0;
         }
 }
 
@@ -149,6 +155,7 @@ static bool s_work(void *ctx, int64_t now_ms) {
     bool any = gi_broker_core_retry(self->core, S_RETRY_MAX, now_ms);
     any |= gi_broker_core_tick(self->core, now_ms);
     any |= s_verdicts(self, now_ms);
+    any |= gi_handover_work(self, now_ms);
     bool all_read = true;
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         any |= s_side(self, &self->sides[i], now_ms, &all_read);
@@ -163,6 +170,8 @@ static int64_t s_next(void *ctx, int64_t now_ms) {
     if (gi_broker_core_blocked(self->core) && next > now_ms + S_RETRY_MS)
         next = now_ms + S_RETRY_MS;
     int64_t look = gi_guard_next(&self->guard);
+    int64_t hand = gi_handover_next(self);
+    next = hand < next ? hand : next;
     return look < next ? look : next;
 }
 
@@ -171,6 +180,7 @@ static void s_fds(void *ctx, gi_polled_t *polled) {
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         gi_sock_poll(&self->sides[i].sock, polled);
     gi_sock_poll(&self->zap_sock, polled);
+    gi_handover_fds(self, polled);
 }
 
 static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {
@@ -186,8 +196,9 @@ static void s_option(gi_sock_t *sock, int option, int value) {
 static gate_err_t s_bind(gate_broker_t *self, gi_broker_side_t *side,
                          gi_broker_endpoint_t *endpoint) {
     gate_err_t e = gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
-                                sizeof endpoint->bound, &endpoint->listener_fd);
-    gi_guard_listener(&self->guard, endpoint->listener_fd);
+                                sizeof endpoint->bound, &endpoint->listener);
+    if (!e && strncmp(endpoint->asked, "tcp:", 4) == 0)
+        gi_guard_listener(&self->guard, endpoint->listener.fd);
     if (!e)
         gi_guard_endpoint(&self->guard, endpoint->bound);
     return e;
@@ -254,8 +265,8 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     return e;
 }
 
-/* libzmq leaves the file of an ipc socket behind. While we are bound it is
- * ours, so it goes before the socket does. */
+/* The file of an ipc socket is ours while we are bound, so it goes before the
+ * socket does; unless another broker has that. */
 static void s_remove_file(const gi_broker_endpoint_t *endpoint) {
     const char *path = endpoint->bound + strlen("ipc://");
     if (strncmp(endpoint->bound, "ipc://", strlen("ipc://")) == 0 &&
@@ -264,9 +275,12 @@ static void s_remove_file(const gi_broker_endpoint_t *endpoint) {
 }
 
 static void s_close(gate_broker_t *self) {
+    bool shared = gi_handover_shared(self);
+    gi_handover_close(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++) {
         gi_broker_side_t *side = &self->sides[i];
-        for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+        for (gi_broker_endpoint_t *p = side->endpoints; p && !shared;
+             p = p->next)
             s_remove_file(p);
         if (side->sock.raw) {
             /* libzmq frees an inproc name only some time after the close */
@@ -276,11 +290,8 @@ static void s_close(gate_broker_t *self) {
             s_option(&side->sock, ZMQ_LINGER, S_LINGER_MS);
             gi_sock_close(&side->sock);
         }
-        for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next) {
-            if (p->listener_fd >= 0)
-                close(p->listener_fd);
-            p->listener_fd = -1;
-        }
+        for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+            gi_listener_close(&p->listener);
     }
     gi_guard_fini(&self->guard);
     gi_frames_close(&self->in);
@@ -308,8 +319,12 @@ static gate_err_t s_start(void *ctx) {
                   gi_clock_ms());
     if (!e)
         e = s_make_core(self);
+    if (!e)
+        e = gi_handover_ask(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES && !e; i++)
         e = s_open(self, &self->sides[i], i == GI_BACK);
+    if (!e)
+        e = gi_handover_take(self);
     if (e)
         s_close(self);
     return e;
@@ -352,11 +367,11 @@ static gate_err_t s_cmd_inside(void *ctx, const char *arg, gi_buf_t *out) {
     (void)arg, (void)out;
     gate_broker_t *self = ctx;
     char bound[GI_BROKER_ENDPOINT_MAX];
-    int listener_fd;
+    gi_listener_t none = GI_LISTENER_NONE;
     if (self->inside_bound)
         return GATE_OK;
     gate_err_t e = gi_sock_bind(&self->sides[GI_FRONT].sock, self->inside,
-                                bound, sizeof bound, &listener_fd);
+                                bound, sizeof bound, &none);
     self->inside_bound = !e;
     return e;
 }

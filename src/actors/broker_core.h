@@ -85,6 +85,17 @@ bool gi_broker_core_blocked(const gi_broker_core_t *self);
 /* When to tick again; INT64_MAX: nothing is planned. */
 int64_t gi_broker_core_next(const gi_broker_core_t *self);
 
+/* Another broker has our listeners (or has them no more): our own peers are
+ * asked to go there, with what is new. Others are not told. */
+void gi_broker_core_move(gi_broker_core_t *self, bool away, int64_t now_ms);
+/* We have another broker's listeners: until then calls to services without
+ * workers wait for these instead of being refused. */
+void gi_broker_core_expect(gi_broker_core_t *self, int64_t until_ms);
+/* For how long nobody has spoken on a frontend's connection on which nothing is
+ * under way; -1: something is. *told: it was asked to go, and will. */
+int64_t gi_broker_core_quiet(const gi_broker_core_t *self, unsigned socket,
+                             int fd, int64_t now_ms, bool *told);
+
 /* Takes no new calls from now on. */
 void gi_broker_core_drain(gi_broker_core_t *self);
 /* No call is under way and nothing waits for a peer. */

@@ -51,13 +51,13 @@ static void s_send(const s_gate_t *gate, bool last) {
 static void s_answer(const s_gate_t *gate, gate_bytes_t value) {
     gi_frames_t *out = &gate->core->out;
     size_t size = value.size + GI_RPC_OK_OVERHEAD;
+    unsigned char *p;
     if (!gi_broker_to_client(gate->core, gate->client, gate->service,
                              gate->id) ||
-        zmq_msg_init_size(&out->f[out->n], size) < 0) {
+        !(p = gi_frames_room(out, size))) {
         s_no_memory(gate);
         return;
     }
-    unsigned char *p = zmq_msg_data(&out->f[out->n++]);
     memcpy(p, gi_rpc_ok_prefix, sizeof gi_rpc_ok_prefix);
     memcpy(p + sizeof gi_rpc_ok_prefix, value.data, value.size);
     memcpy(p + sizeof gi_rpc_ok_prefix + value.size, gi_rpc_ok_suffix,
@@ -75,9 +75,14 @@ static void s_pack_str(msgpack_packer *pk, const char *text) {
 
 static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
                          bool internal) {
-    msgpack_pack_array(pk, core->n_services + internal);
-    for (gi_link_t *l = core->order.next; l != &core->order; l = l->next)
-        s_pack_str(pk, GI_OF(l, gi_broker_service_t, order)->name);
+    size_t n = 0;
+    gi_link_t *l;
+    for (l = core->order.next; l != &core->order; l = l->next)
+        n += !GI_OF(l, gi_broker_service_t, order)->guessed;
+    msgpack_pack_array(pk, n + internal);
+    for (l = core->order.next; l != &core->order; l = l->next)
+        if (!GI_OF(l, gi_broker_service_t, order)->guessed)
+            s_pack_str(pk, GI_OF(l, gi_broker_service_t, order)->name);
     if (internal)
         s_pack_str(pk, core->internal.data);
 }
@@ -126,6 +131,7 @@ static gate_err_t s_query_service(const s_gate_t *gate,
 static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
                          msgpack_packer *pk) {
     (void)arg;
+    gate->client->asked = true;
     msgpack_pack_map(pk, 3);
     s_pack_str(pk, "my_id");
     msgpack_pack_bin(pk, GI_ID_SIZE);
@@ -133,8 +139,10 @@ static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
     s_pack_str(pk, "services");
     s_pack_names(gate->core, pk, false);
     s_pack_str(pk, "ext");
-    msgpack_pack_array(pk, 1);
+    msgpack_pack_array(pk, gate->core->settings->packed ? 2 : 1);
     s_pack_str(pk, "GX1");
+    if (gate->core->settings->packed)
+        s_pack_str(pk, "GXP");
     return GATE_OK;
 }
 
@@ -413,4 +421,5 @@ void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
         s_error(&gate, "ValueError", "More than func, args and kwargs.");
     else
         s_find_and_run(&gate, name);
+    gi_broker_move_tell(core, client);
 }

@@ -61,17 +61,20 @@ static void s_count(gi_guard_t *self, int64_t now_ms) {
     self->n_fds = n;
 }
 
+static void s_detach(int fd) {
+    int none = 0;
+    setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
+}
+
 static void s_filter(gi_guard_t *self, bool on) {
     struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
     struct sock_fprog program = {.len = 1, .filter = &drop};
-    int none = 0;
     for (unsigned i = 0; i < self->n_listeners; i++) {
         if (on)
             setsockopt(self->listeners[i], SOL_SOCKET, SO_ATTACH_FILTER,
                        &program, sizeof program);
         else
-            setsockopt(self->listeners[i], SOL_SOCKET, SO_DETACH_FILTER, &none,
-                       sizeof none);
+            s_detach(self->listeners[i]);
     }
     self->n_shut += on;
     self->shut = on;
@@ -103,7 +106,13 @@ void gi_guard_listener(gi_guard_t *self, int fd) {
     if (fd < 0 || self->n_listeners == GI_GUARD_LISTENERS_MAX)
         return;
     listen(fd, (int)(backlog < S_BACKLOG_MAX ? backlog : S_BACKLOG_MAX));
+    s_detach(fd); /* of the broker that had it before */
     self->listeners[self->n_listeners++] = fd;
+}
+
+void gi_guard_unlisten(gi_guard_t *self) {
+    self->n_listeners = 0;
+    self->shut = self->exhausted = false;
 }
 
 /* ---- connections
@@ -154,8 +163,10 @@ void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd) {
     uint64_t bytes = 0;
     if (fd < 0 || (size_t)fd >= self->n_by_fd)
         return;
-    for (unsigned i = 1; i < frames->n; i++) {
-        size_t n = frames->size[i] != SIZE_MAX ? frames->size[i] : INT32_MAX;
+    const size_t *size = frames->packed ? frames->wire : frames->size + 1;
+    unsigned n_sizes = frames->packed ? frames->n_wire : frames->n - 1;
+    for (unsigned i = 0; i < n_sizes; i++) {
+        size_t n = size[i] != SIZE_MAX ? size[i] : INT32_MAX;
         n += self->curve ? 33 : 0;
         bytes += n + (n < 256 ? 2 : 9);
     }

@@ -23,7 +23,8 @@ typedef struct gi_guarded {
     uint64_t delivered; /* bytes on the wire of its messages */
     uint64_t judged;    /* delivered at the last look */
     int64_t since_ms;
-    int64_t held; /* bytes of an unfinished message, at the last look */
+    int64_t held;     /* bytes of an unfinished message, at the last look */
+    int64_t quiet_ms; /* broker_handover.c: nothing under way since; 0: is */
     uint8_t side;
     bool open;
 } gi_guarded_t;
@@ -48,6 +49,8 @@ void gi_guard_init(gi_guard_t *self, const gate_settings_t *settings,
 void gi_guard_fini(gi_guard_t *self);
 /* Takes its backlog to what the reserve of descriptors can hold. */
 void gi_guard_listener(gi_guard_t *self, int fd);
+/* Forgets them all: they are another broker's. */
+void gi_guard_unlisten(gi_guard_t *self);
 void gi_guard_accepted(gi_guard_t *self, unsigned side, int fd, int64_t now_ms);
 void gi_guard_closed(gi_guard_t *self, unsigned side, int fd);
 /* Borrows until fini: a bound endpoint; other ones than ipc are left out. */

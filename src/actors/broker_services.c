@@ -52,11 +52,24 @@ static bool s_name(gi_broker_service_t *service, gate_bytes_t name,
     return true;
 }
 
+/* Its first worker: the description comes with it. */
+static void s_learn(gi_broker_service_t *service, gate_bytes_t name,
+                    gate_bytes_t description) {
+    char *before = service->name;
+    if (s_name(service, name, description))
+        gi_mem_free(before);
+    else
+        service->name = before;
+    service->guessed = false;
+}
+
 gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
                                             gate_bytes_t name,
                                             gate_bytes_t description) {
     uint64_t hash = gi_table_hash(core->seed, name.data, name.size);
     gi_broker_service_t *service = s_find(core, hash, name);
+    if (service && service->guessed)
+        s_learn(service, name, description);
     if (service)
         return service;
     if (core->n_services >= GI_SERVICES_MAX)
@@ -208,12 +221,8 @@ static bool s_full(gi_broker_core_t *core, gi_broker_call_t *call) {
 static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
                    gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
-    zmq_msg_t id;
-    if (!gi_frame_init(&id, peer->id, peer->id_size))
+    if (!gi_frames_replace(&core->out, 0, peer->id, peer->id_size))
         return s_no_memory(core, call);
-    zmq_msg_move(&core->out.f[0], &id);
-    zmq_msg_close(&id);
-    core->out.size[0] = peer->id_size;
     s_fit_ext(core, worker, call->user);
     if (!gi_broker_again_prepare(core, call, worker))
         return s_no_memory(core, call);
@@ -320,7 +329,7 @@ void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
     while ((worker = s_pick(service)) != NULL)
         if (s_give(core, call, worker))
             return;
-    if (service->n_workers > 0) {
+    if (service->n_workers > 0 || gi_broker_expects(core)) {
         s_enqueue(core, call);
         return;
     }

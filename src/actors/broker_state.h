@@ -33,11 +33,12 @@
 
 /* Which timer of the wheel fired. */
 typedef enum gi_broker_due {
-    GI_DUE_CALL,   /* a queued call's deadline */
-    GI_DUE_BEAT,   /* a worker's heartbeat or expiry */
-    GI_DUE_PEER,   /* nobody heard of this peer for long */
-    GI_DUE_ASK,    /* the authentication service has not answered */
-    GI_DUE_SERVICE /* a service without workers for long */
+    GI_DUE_CALL,    /* a queued call's deadline */
+    GI_DUE_BEAT,    /* a worker's heartbeat or expiry */
+    GI_DUE_PEER,    /* nobody heard of this peer for long */
+    GI_DUE_ASK,     /* the authentication service has not answered */
+    GI_DUE_SERVICE, /* a service without workers for long */
+    GI_DUE_EXPECT   /* workers that were to come have not */
 } gi_broker_due_t;
 
 typedef struct gi_broker_timer {
@@ -87,7 +88,10 @@ struct gi_broker_peer {
                            not being registered */
     int srcfd;          /* its connection; -1 not known */
     uint8_t socket, id_size, n_scolded;
-    bool gone; /* EHOSTUNREACH; true until it speaks again */
+    bool gone;   /* EHOSTUNREACH; true until it speaks again */
+    bool asked;  /* a client: for Gate.info, on this connection */
+    bool told;   /* and was told to go to another broker */
+    bool packed; /* its last message was: so are ours */
     unsigned char id[GI_ID_MAX];
 };
 
@@ -124,7 +128,8 @@ struct gi_broker_service {
     uint64_t n_calls, n_errors;
     char *name, *description; /* one block; NUL-terminated */
     size_t name_size, description_size;
-    bool ruled;                     /* some access rule is about it */
+    bool ruled;   /* some access rule is about it */
+    bool guessed; /* a name that a client used: no worker of it yet */
     uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
     gi_link_t buckets[GI_BUCKETS];  /* workers with credit, by load */
 };
@@ -214,6 +219,8 @@ struct gi_broker_core {
     gi_broker_function_t *functions; /* user's, of the internal service */
     void *host; /* broker_gate.c: their call; made with the first */
     bool zap, draining;
+    bool moving;              /* another broker has our listeners */
+    gi_broker_timer_t expect; /* armed: workers are to come */
     /* who is who */
     gi_broker_user_t *user;       /* of the message that is handled */
     gi_broker_user_t *local_user; /* of the broker's own client */
@@ -282,6 +289,8 @@ bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
 void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,
                    int64_t due_ms);
 void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer);
+/* Deals with what was found dead during an event. */
+void gi_broker_settle(gi_broker_core_t *core);
 /* Handles a message of core->user. */
 void gi_broker_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
                      gi_frames_t *frames);
@@ -365,6 +374,8 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames);
 void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker);
 /* Its connection may be closed: probe it. */
+/* A heartbeat, at once. */
+void gi_broker_worker_greet(gi_broker_core_t *core, gi_broker_worker_t *worker);
 void gi_broker_worker_suspect(gi_broker_core_t *core,
                               gi_broker_worker_t *worker);
 /* Takes it out of service at once; the rest is settled after the event. */
@@ -444,6 +455,15 @@ void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
                     gate_bytes_t service, gate_bytes_t id,
                     const gate_bytes_t *body, size_t n_body);
 void gi_broker_gate_fini(gi_broker_core_t *core);
+
+/* ---- broker_move.c: a broker that is replaced, one that replaces
+ * ---------------------------- */
+void gi_broker_move_tell(gi_broker_core_t *core, gi_broker_peer_t *client);
+bool gi_broker_expects(const gi_broker_core_t *core);
+/* The service that a client named, to wait for its workers; NULL: none. */
+gi_broker_service_t *gi_broker_expected(gi_broker_core_t *core,
+                                        gate_bytes_t name);
+void gi_broker_expect_due(gi_broker_core_t *core);
 
 /* ---- broker_stats.c
  * -------------------------------------------------------------------------- */

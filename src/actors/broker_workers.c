@@ -54,6 +54,11 @@ static void s_send_heartbeat(gi_broker_core_t *core,
     gi_frames_close(&core->out);
 }
 
+void gi_broker_worker_greet(gi_broker_core_t *core,
+                            gi_broker_worker_t *worker) {
+    s_send_heartbeat(core, worker);
+}
+
 static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     if (worker->peer->n_queued == 0) {
         s_send_heartbeat(core, worker);
@@ -345,7 +350,7 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
         if (!gi_broker_again(core, call))
             gi_broker_call_fail(core, call, "WorkerLostError", text);
     }
-    if (service->n_workers == 0)
+    if (service->n_workers == 0 && !gi_broker_expects(core))
         gi_broker_service_abandon(core, service);
     gi_mem_free(worker->idempotent);
     gi_broker_user_drop(core, worker->user);

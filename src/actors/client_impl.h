@@ -18,6 +18,7 @@
 #include "gauge.h"
 #include "latch.h"
 #include "mdp.h"
+#include "mine.h"
 #include "ref.h"
 #include "registry.h"
 #include "rpc.h"
@@ -66,7 +67,8 @@ typedef struct gi_pending {
     struct gi_pending *prev, *next; /* in the list of its state */
     gi_pending_state_t state;
     gi_asks_t asks;
-    bool cut; /* the connection went away after it was sent */
+    bool cut;       /* the connection went away after it was sent */
+    uint8_t former; /* on which connection: 0 the current, n: formers[n - 1] */
     bool deadline_travels;
     unsigned slot;
     unsigned char id[GI_ID_SIZE];
@@ -99,8 +101,16 @@ typedef struct gi_cslot {
 
 typedef struct gi_cstats {
     uint64_t calls, answers, errors, timeouts, lost, late, dropped, items,
-        local, reconnects, retries, retries_denied;
+        local, reconnects, moves, retries, retries_denied;
 } gi_cstats_t;
+
+/* A connection to a broker that was replaced: kept for what is under way. */
+typedef struct gi_cformer {
+    gi_sock_t sock; /* raw NULL: none */
+    size_t n;       /* calls that wait for their answer on it */
+} gi_cformer_t;
+
+#define GI_CFORMERS_MAX 4
 
 struct gate_client {
     gi_ref_t refs; /* the user's, futures' and streams' (for the settings) */
@@ -113,17 +123,27 @@ struct gate_client {
     enum { GI_ROUTE_AUTO, GI_ROUTE_BROKER, GI_ROUTE_LOCAL } route;
     gi_actor_t *actor;
     gi_mailbox_t *mailbox;
+    /* the service of this runtime asked last, as long as none comes or goes;
+     * of the first thread that calls */
+    gi_mine_t bound_mine;
+    gate_service_t *bound; /* shared */
+    uint64_t bound_version;
+    int64_t reply_timeout_ms; /* of calls that name none */
     gi_gauge_t in_flight;
     gi_gauge_t local_calls;
     gi_latch_t inflating; /* jobs that inflate for us */
     bool connected;       /* gate_client_connect was called */
     /* the actor's own */
     gi_sock_t sock;
+    gi_cformer_t formers[GI_CFORMERS_MAX];
+    unsigned n_formers; /* that are there */
+    uint8_t hearing;    /* whose message is handled: as pending.former */
     bool watched;       /* the transport reports connections */
     bool up;            /* the transport is there */
     bool ready;         /* the broker has answered on this connection */
     gi_error_t refused; /* why it does not let us in; empty: it does */
     bool ext;           /* it announced GX1 */
+    bool packs;         /* and that it reads packed messages */
     bool blocked;       /* the socket refused the last send */
     bool fresh_id;      /* next connection under a fresh identity */
     int64_t heard_ms, sent_ms, now_ms;
@@ -159,6 +179,10 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
                              size_t size);
 /* Sends client->out: 0 or errno; frames stay on an errno. */
 int gi_client_send(gate_client_t *self);
+/* The same on the connection of a call under way. */
+int gi_client_send_on(gate_client_t *self, uint8_t former);
+/* The broker has given its listeners to another one: new calls go there. */
+void gi_client_move(gate_client_t *self);
 
 /* ---- client_pending.c
  * -------------------------------------------------------- */
@@ -183,7 +207,11 @@ void gi_pending_alive(gi_pending_t *p);
 void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes);
 bool gi_pending_flush(gate_client_t *self);
 bool gi_pending_expire(gate_client_t *self);
-void gi_pending_cut_all(gate_client_t *self);
+/* That connection is gone; 0: the current one. */
+void gi_pending_cut_all(gate_client_t *self, uint8_t former);
+/* What is under way on the current connection stays with that former one; how
+ * many they are. */
+size_t gi_pending_leave(gate_client_t *self, uint8_t former);
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
                          const char *text);
 

@@ -93,6 +93,9 @@ void gi_pending_done(gi_pending_t *p) {
     gate_client_t *self = p->client;
     gi_cslot_t *slot = &self->slots[p->slot];
     s_unlink(p);
+    if (p->former)
+        self->formers[p->former - 1].n--;
+    p->former = 0;
     p->state = GI_PENDING_DONE;
     gi_wheel_cancel(self->wheel, &p->timer);
     slot->pending = NULL;
@@ -252,12 +255,12 @@ void gi_pending_ask(gate_client_t *self, gi_asks_t asks) {
 /* About a call under way, to a broker that knows GX1. */
 static void s_tell(gi_pending_t *p, const gi_ext_t *ext) {
     gate_client_t *self = p->client;
-    if (!self->ext || p->state != GI_PENDING_SENT || p->cut)
+    if (!(self->ext || p->former) || p->state != GI_PENDING_SENT || p->cut)
         return;
     gi_frames_add(gi_client_begin(self, p->data, p->service_size), p->id,
                   sizeof p->id);
     s_add_ext(self, ext);
-    if (gi_client_send(self)) {
+    if (gi_client_send_on(self, p->former)) {
         gi_frames_close(&self->out);
         self->stats.dropped++; /* a credit: the next one makes up for it */
     }
@@ -319,6 +322,11 @@ void *gi_pending_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
     return zmq_msg_data(kept);
 }
 
+static bool s_is_name(const msgpack_object *o, const char *text) {
+    return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
+           memcmp(o->via.str.ptr, text, strlen(text)) == 0;
+}
+
 /* What Gate.info says: does it speak our extensions? */
 static void s_learn(gate_client_t *self, const msgpack_object *info) {
     if (info->type != MSGPACK_OBJECT_MAP)
@@ -331,9 +339,10 @@ static void s_learn(gate_client_t *self, const msgpack_object *info) {
             continue;
         for (uint32_t j = 0; j < kv->val.via.array.size; j++) {
             const msgpack_object *name = &kv->val.via.array.ptr[j];
-            if (name->type == MSGPACK_OBJECT_STR && name->via.str.size == 3 &&
-                memcmp(name->via.str.ptr, "GX1", 3) == 0)
+            if (s_is_name(name, "GX1"))
                 self->ext = true;
+            else if (s_is_name(name, "GXP"))
+                self->packs = self->settings->packed;
         }
     }
 }
@@ -488,6 +497,18 @@ static void s_end(gi_pending_t *p) {
     gi_pending_done(p);
 }
 
+/* Not about a call: the request id is all zero, the body an extension frame. */
+static bool s_notice(gate_client_t *self, gate_bytes_t id, gate_bytes_t body) {
+    static const unsigned char none[GI_ID_SIZE];
+    gi_ext_t ext;
+    if (id.size != sizeof none || memcmp(id.data, none, sizeof none) != 0 ||
+        !gi_ext_is(body))
+        return false;
+    if (!gi_ext_parse(body, &ext) && ext.moved)
+        gi_client_move(self);
+    return true;
+}
+
 void gi_pending_answer(gate_client_t *self) {
     gate_bytes_t view[GI_FRAMES_MAX];
     gi_mdp_reply_t m;
@@ -499,7 +520,7 @@ void gi_pending_answer(gate_client_t *self) {
     self->heard_ms = self->now_ms;
     gi_pending_t *p = s_find(self, view[m.request_id]);
     if (!p) {
-        self->stats.late++;
+        self->stats.late += !s_notice(self, view[m.request_id], view[m.body]);
         return;
     }
     zmq_msg_t *f = &self->in.f[m.body];
@@ -594,6 +615,16 @@ static void s_expired(gi_pending_t *p) {
     s_fail_text(p, GATE_TIMEOUT, text);
 }
 
+/* The actor's own questions are asked anew on each connection. */
+static void s_drop_own_unsent(gate_client_t *self) {
+    gi_pending_t *next;
+    for (gi_pending_t *p = self->unsent; p; p = next) {
+        next = p->next;
+        if (p->asks != GI_ASKS_USER)
+            gi_pending_done(p);
+    }
+}
+
 bool gi_pending_expire(gate_client_t *self) {
     gi_timer_t *timer;
     bool any = false;
@@ -605,24 +636,42 @@ bool gi_pending_expire(gate_client_t *self) {
     return any;
 }
 
-void gi_pending_cut_all(gate_client_t *self) {
-    int64_t end = self->now_ms + 2 * gi_settings_heartbeat_ms(self->settings);
+size_t gi_pending_leave(gate_client_t *self, uint8_t former) {
+    size_t n = 0;
     gi_pending_t *next;
     for (gi_pending_t *p = self->sent; p; p = next) {
         next = p->next;
         if (p->asks != GI_ASKS_USER) {
             gi_pending_done(p);
+        } else if (!p->former && !p->cut) {
+            p->former = former;
+            n++;
+        }
+    }
+    s_drop_own_unsent(self);
+    return n;
+}
+
+void gi_pending_cut_all(gate_client_t *self, uint8_t former) {
+    int64_t end = self->now_ms + 2 * gi_settings_heartbeat_ms(self->settings);
+    gi_pending_t *next;
+    for (gi_pending_t *p = self->sent; p; p = next) {
+        next = p->next;
+        if (p->former != former)
+            continue;
+        if (p->asks != GI_ASKS_USER) {
+            gi_pending_done(p);
             continue;
         }
+        if (former)
+            self->formers[former - 1].n--;
+        p->former = 0;
         p->cut = true;
         if (p->stream || end < p->timer.due_ms)
             gi_wheel_arm(self->wheel, &p->timer, end);
     }
-    for (gi_pending_t *p = self->unsent; p; p = next) {
-        next = p->next;
-        if (p->asks != GI_ASKS_USER)
-            gi_pending_done(p);
-    }
+    if (!former)
+        s_drop_own_unsent(self);
 }
 
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,

@@ -118,7 +118,8 @@ static gate_err_t s_add_method(gate_service_t *self, const gate_method_t *m,
         self->methods = grown;
         self->methods_room = room;
     }
-    self->methods[self->n_methods++] = (gi_smethod_t){.m = m, .ctx = ctx};
+    self->methods[self->n_methods++] =
+        (gi_smethod_t){.m = m, .name_size = strlen(m->name), .ctx = ctx};
     return GATE_OK;
 }
 
@@ -145,7 +146,7 @@ gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name) {
     for (size_t i = s_hash(name.data, name.size) & mask; self->method_hash[i];
          i = (i + 1) & mask) {
         gi_smethod_t *method = &self->methods[self->method_hash[i] - 1];
-        if (strlen(method->m->name) == name.size &&
+        if (method->name_size == name.size &&
             memcmp(method->m->name, name.data, name.size) == 0)
             return method;
     }
@@ -312,6 +313,7 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     self->waiting_tail = &self->waiting_head;
     s_set_text(self, &self->name,
                name ? name : self->settings->service_default_name);
+    self->name_size = self->name ? strlen(self->name) : 0;
     s_set_text(self, &self->description, "gaterpc service");
     if (self->settings->zap_plain_default_user)
         gate_service_plain(self, self->settings->zap_plain_default_user,
@@ -339,7 +341,7 @@ gate_service_t *gi_service_share(gate_service_t *self) {
 }
 
 void gi_service_release(gate_service_t *self) {
-    if (!gi_ref_drop(&self->refs))
+    if (!self || !gi_ref_drop(&self->refs))
         return;
     gi_actor_destroy(&self->actor);
     gi_error_fini(&self->stuck);
@@ -457,7 +459,7 @@ gate_value_t *gate_service_stats(gate_service_t *self) {
 }
 
 bool gi_service_is(const gate_service_t *self, gate_bytes_t name) {
-    return strlen(self->name) == name.size &&
+    return self->name_size == name.size &&
            memcmp(self->name, name.data, name.size) == 0;
 }
 

@@ -31,6 +31,30 @@ static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     return GATE_OK;
 }
 
+/* The old connection stays for what is under way. */
+gate_err_t gi_service_follow(gi_link_t *link) {
+    gate_service_t *self = link->service;
+    if (self->n_links + 1 > S_LINKS_MAX)
+        return gi_err(GATE_TOOBIG, "service %s: too many connections",
+                      self->name);
+    gate_err_t e = gi_link_new(self, link->endpoint, link->number);
+    self->n_links += !e;
+    return e;
+}
+
+static void s_bury(gate_service_t *self) {
+    for (gi_link_t **at = &self->links; *at;) {
+        gi_link_t *link = *at;
+        if (!gi_link_is_over(link)) {
+            at = &link->next;
+            continue;
+        }
+        *at = link->next;
+        self->n_links--;
+        gi_link_destroy(link);
+    }
+}
+
 static gate_err_t s_say(gi_buf_t *out, bool yes) {
     gi_buf_append(out, yes ? "1" : "0", 1);
     return GATE_OK;
@@ -136,6 +160,13 @@ static void s_control(gi_scontrol_t *control) {
     gi_mem_free(control);
 }
 
+static void s_left(gi_sleft_t *left) {
+    if (left->local->call)
+        gi_scall_cancel(left->local->call);
+    gi_future_drop(left->local->future);
+    gi_mem_free(left);
+}
+
 /* Only to be awake: what is ready is pulled in this pass. */
 static void s_ready_again(gate_service_t *self) {
     gi_lock(&self->ready_lock);
@@ -146,7 +177,13 @@ static void s_ready_again(gate_service_t *self) {
 static void s_one(gi_smail_t *mail) {
     switch (mail->kind) {
     case GI_SMAIL_LOCAL:
-        gi_scall_local(S_OWNER(gi_scall_t, mail, mail));
+        gi_scall_local(S_OWNER(gi_slocal_t, mail, mail));
+        break;
+    case GI_SMAIL_OPEN:
+        gi_scall_open(S_OWNER(gi_scall_t, mail, mail));
+        break;
+    case GI_SMAIL_LEFT:
+        s_left(S_OWNER(gi_sleft_t, mail, mail));
         break;
     case GI_SMAIL_RETURNED:
         gi_scall_returned(S_OWNER(gi_scall_t, mail, mail));
@@ -179,11 +216,18 @@ static void s_one(gi_smail_t *mail) {
     }
 }
 
+/* Callers in this process are told of so many answers at once: often enough
+ * that none waits long behind other handlers. */
+#define S_TELL 64
+
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_service_t *self = arg;
+    gi_future_batch_t batch;
     self->now_ms = now_ms;
+    gi_future_batch_begin(&batch, S_TELL);
     for (size_t i = 0; i < n; i++)
         s_one(items[i]);
+    gi_future_batch_end(&batch);
 }
 
 /* ---- the pass
@@ -203,6 +247,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     self->now_ms = now_ms;
     for (gi_link_t *link = self->links; link; link = link->next)
         busy |= gi_link_work(link);
+    s_bury(self);
     busy |= gi_sstream_pull(self);
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);

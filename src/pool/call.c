@@ -56,16 +56,20 @@ void gi_call_fini(gate_call_t *self) {
 /* ---- arguments ----------------------------------------------------------- */
 static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
                                msgpack_object_type type, const char *what,
-                               msgpack_object *out) {
-    gate_err_t e;
+                               msgpack_object *few, msgpack_object *out) {
+    gate_err_t e = GATE_OK;
 
     if (!packed.size) { /* an empty array or map: both members are zero */
         memset(out, 0, sizeof *out);
         out->type = type;
         return GATE_OK;
     }
-    e = gi_value_decode_into(packed.data, packed.size, self->zone,
-                             self->settings, out);
+    if (!gi_value_decode_few(packed, self->settings, few, GI_CALL_FEW, out)) {
+        if (!self->zone && !(self->zone = msgpack_zone_new(S_ZONE_CHUNK)))
+            return gi_err(GATE_NOMEM, "the arguments of a call");
+        e = gi_value_decode_into(packed.data, packed.size, self->zone,
+                                 self->settings, out);
+    }
     if (e == GATE_OK && out->type != type)
         e = gi_err(GATE_BADARG, "%s: %s is not a msgpack %s", self->method,
                    what, type == MSGPACK_OBJECT_ARRAY ? "array" : "map");
@@ -77,13 +81,11 @@ static gate_err_t s_decode(gate_call_t *self) {
 
     if (self->decoded)
         return GATE_OK;
-    if (!self->zone && !(self->zone = msgpack_zone_new(S_ZONE_CHUNK)))
-        return gi_err(GATE_NOMEM, "the arguments of a call");
     e = s_decode_one(self, self->args_packed, MSGPACK_OBJECT_ARRAY, "args",
-                     &self->args);
+                     self->few_args, &self->args);
     if (e == GATE_OK)
         e = s_decode_one(self, self->kwargs_packed, MSGPACK_OBJECT_MAP,
-                         "kwargs", &self->kwargs);
+                         "kwargs", self->few_kwargs, &self->kwargs);
     if (e == GATE_OK && self->ops->refer)
         e = self->ops->refer(self);
     self->decoded = e == GATE_OK;

@@ -102,6 +102,12 @@ gate_err_t gi_rpc_split_name(const char *name, const char *fallback,
 }
 
 gate_err_t gi_rpc_parse_func(gate_bytes_t frame, gate_bytes_t *func) {
+    const unsigned char *p = frame.data;
+    if (frame.size > 0 && frame.size == 1 + (size_t)(*p & 0x1f) &&
+        (*p & 0xe0) == 0xa0) { /* a fixstr and nothing else */
+        *func = (gate_bytes_t){p + 1, frame.size - 1};
+        return GATE_OK;
+    }
     gi_mp_t h;
     gi_limits_t limits = gi_scan_limits(NULL);
     gate_err_t e = gi_scan(frame.data, frame.size, &limits);

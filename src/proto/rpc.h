@@ -88,11 +88,13 @@ typedef struct gi_ext {
     int64_t timeout_ms;   /* "t": of the call; -1 absent */
     int attempt;          /* "a": 0 absent */
     bool drain;           /* "d": worker takes nothing new */
+    bool moved;           /* "mv": another broker has our listeners */
     bool huge;            /* "h": the caller reads huge replies */
     gate_bytes_t codecs;  /* "hc": codec names, comma separated */
     int64_t huge_size;    /* "hs": original bytes of a huge value; -1 absent */
     gate_bytes_t idempotent; /* "im": method names, comma separated, each with
                               * "=runs" unless that is the default */
+    bool packed;             /* "p": the broker reads packed messages */
     gate_bytes_t user;       /* "u": the authenticated user */
     gate_bytes_t meta;       /* "m": a packed map: trace context and the like */
     int64_t epoch;           /* "e": which life of a worker; -1 absent */

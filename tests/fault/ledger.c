@@ -134,7 +134,7 @@ static double *s_latencies(const ledger_t *self, size_t *n) {
 }
 
 double ledger_p99_ms(const ledger_t *self) {
-    size_t n;
+    size_t n = 0;
     double *ms = s_latencies(self, &n), p99 = n ? ms[n * 99 / 100] : 0;
     free(ms);
     return p99;

@@ -119,6 +119,7 @@ static inline void kit_init(kit_t *k) {
     k->settings = gate_settings_new();
     k->settings->mdp_heartbeat_interval = HB;
     k->settings->timeout = 5;
+    k->settings->packed = false;
 }
 
 static inline void kit_start(kit_t *k) {
