@@ -282,6 +282,8 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     p->asks = GI_ASKS_USER;
     p->deadline_ms = ask->deadline_ms;
     p->timeout_ms = ask->timeout_ms;
+    p->retries = ask->request.retries;
+    p->pause_ms = self->settings->retry_wait_ms;
     p->deadline_travels = ask->explicit_timeout;
     gate_err_t e = gi_mailbox_push(self->mailbox, &p->mail, 0);
     if (!e)

@@ -139,7 +139,8 @@ static gi_slocal_t *s_local_new(gate_service_t *self,
                            .timeout_ms = ask->timeout_ms,
                            .func_size = r->func_size,
                            .args_size = r->args_size,
-                           .kwargs_size = r->kwargs_size};
+                           .kwargs_size = r->kwargs_size,
+                           .meta_size = r->meta_size};
     memcpy(local->packed, ask->packed, size);
     gi_future_on_cancel(future, s_left, local);
     gi_future_brief(future);
