@@ -47,6 +47,7 @@ typedef struct gate_huge gate_huge_t;         /* huge.h */
 typedef struct gate_service gate_service_t;   /* service.h */
 typedef struct gate_broker gate_broker_t;     /* broker.h */
 typedef struct gate_client gate_client_t;     /* client.h */
+typedef struct gate_supervisor gate_supervisor_t; /* supervisor.h */
 typedef struct gate_zap gate_zap_t;           /* zap.h */
 
 /* A run of bytes, borrowed. */

@@ -283,6 +283,7 @@ struct gate_service {
     gi_wheel_t *wheel;
     int64_t now_ms;
     bool draining, stopping;
+    int64_t reached_ms; /* some broker had us */
     gi_sstats_t stats;
 };
 
@@ -291,6 +292,10 @@ struct gate_service {
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
 gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
                            gate_pool_t **out) GATE_MUST;
+
+/* For how long no broker has had it (0: one has, or there is none to have it);
+ * an error: its actor does not run. */
+gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) GATE_MUST;
 
 /* ---- service_actor.c
  * --------------------------------------------------------- */
