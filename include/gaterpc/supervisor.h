@@ -45,8 +45,8 @@ typedef struct gate_child {
     /* Every check_ms: GATE_OK while it lives, GATE_EOS when it has ended as it
      * should, else what it died of. May be NULL. */
     gate_err_t (*check)(void *ctx);
-    void (*stop)(void *ctx);        /* after a start that succeeded; or NULL */
-    void *ctx;                      /* keeps */
+    void (*stop)(void *ctx); /* after a start that succeeded; or NULL */
+    void *ctx;               /* keeps */
     gate_restart_t restart;
 } gate_child_t;
 
@@ -111,6 +111,8 @@ GATE_API void gate_supervisor_failed(gate_supervisor_t *self, const char *name,
                                      gate_err_t e);
 /* GATE_OK, or the error that it gave up with. */
 GATE_API gate_err_t gate_supervisor_check(gate_supervisor_t *self);
+/* All children have ended for good. */
+GATE_API bool gate_supervisor_over(gate_supervisor_t *self);
 /* Gives: {state, strategy, intensity, period_ms, restarts, children: {name:
  * {state, restarts, error}}}. NULL only for lack of memory. */
 GATE_API gate_value_t *gate_supervisor_stats(gate_supervisor_t *self);

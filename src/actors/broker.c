@@ -70,9 +70,10 @@ gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
     }
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
-    self->drainable = (gi_drainable_t){
-        .self = self, .begin = s_begin_drain, .idle = s_is_idle,
-        .told = s_is_left};
+    self->drainable = (gi_drainable_t){.self = self,
+                                       .begin = s_begin_drain,
+                                       .idle = s_is_idle,
+                                       .told = s_is_left};
     gi_handover_init(&self->handover);
     gi_error_init(&self->stuck);
     gi_lock_init(&self->lock);
@@ -310,9 +311,7 @@ static bool s_is_idle(void *ctx) {
     return idle;
 }
 
-static bool s_is_left(void *ctx) {
-    return gate_broker_is_replaced(ctx);
-}
+static bool s_is_left(void *ctx) { return gate_broker_is_replaced(ctx); }
 
 bool gate_broker_is_replaced(const gate_broker_t *self) {
     return gi_gauge_read(&self->handover.left) > 0;

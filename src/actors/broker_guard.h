@@ -23,7 +23,7 @@ typedef struct gi_guarded {
     uint64_t delivered; /* bytes on the wire of its messages */
     uint64_t judged;    /* delivered at the last look */
     int64_t since_ms;
-    int64_t held; /* bytes of an unfinished message, at the last look */
+    int64_t held;     /* bytes of an unfinished message, at the last look */
     int64_t quiet_ms; /* broker_handover.c: nothing under way since; 0: is */
     uint8_t side;
     bool open;

@@ -29,7 +29,8 @@
 #define S_QUIET_MS 400 /* a client that knows nothing of moving: cut then */
 
 /* ---- messages
- * --------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------
+ */
 typedef union s_control {
     char room[CMSG_SPACE(S_FDS_MAX * sizeof(int))];
     struct cmsghdr align;
@@ -267,8 +268,9 @@ gate_err_t gi_handover_take(gate_broker_t *broker) {
                       "%s: the old broker does not let its listeners go",
                       self->path);
     if (size == 0 || strcmp(text, S_YOURS) != 0)
-        gate_log(GATE_WARN, S_PART, "the old broker died while it handed its "
-                                    "listeners over; they are ours");
+        gate_log(GATE_WARN, S_PART,
+                 "the old broker died while it handed its "
+                 "listeners over; they are ours");
     else
         gate_log(GATE_INFO, S_PART, "the old broker's listeners are ours");
     self->peer_maybe = true;
@@ -287,9 +289,9 @@ static size_t s_list(const gate_broker_t *broker, char *text, int *fds) {
         for (; p && n < S_FDS_MAX; p = p->next) {
             if (p->listener.fd < 0)
                 continue;
-            at += (size_t)snprintf(text + at, S_TEXT_MAX - at, "%c %s %s\n",
-                                   i == GI_BACK ? 'b' : 'f', p->asked,
-                                   p->bound);
+            at +=
+                (size_t)snprintf(text + at, S_TEXT_MAX - at, "%c %s %s\n",
+                                 i == GI_BACK ? 'b' : 'f', p->asked, p->bound);
             fds[n++] = p->listener.fd;
         }
     }
@@ -336,8 +338,7 @@ static void s_hang_up(gi_handover_t *self) {
 /* Whoever was to have the listeners is gone: we accept again. */
 static void s_again(gate_broker_t *broker, int64_t now_ms) {
     gi_handover_t *self = &broker->handover;
-    gate_log(GATE_WARN, S_PART,
-             "the new broker has ended: this one goes on");
+    gate_log(GATE_WARN, S_PART, "the new broker has ended: this one goes on");
     s_resume(broker);
     s_guard(broker, true);
     gi_broker_core_move(broker->core, false, now_ms);
@@ -404,8 +405,9 @@ static void s_ended(gate_broker_t *broker, int64_t now_ms) {
     } else if (self->state == GI_HANDOVER_LEAVING) {
         s_again(broker, now_ms);
     } else if (self->state != GI_HANDOVER_LEFT) {
-        gate_log(GATE_WARN, S_PART, "whoever asked for the listeners did not "
-                                    "take them");
+        gate_log(GATE_WARN, S_PART,
+                 "whoever asked for the listeners did not "
+                 "take them");
         s_hang_up(self);
     }
 }
@@ -471,17 +473,18 @@ static void s_look(gate_broker_t *broker, int64_t now_ms) {
                  gi_broker_core_idle(broker->core);
     if (!empty && now_ms < self->due_ms)
         return;
-    gate_log(GATE_INFO, S_PART, empty ? "everybody has left"
-                                      : "drain_timeout_ms is over: the rest is "
-                                        "cut off");
+    gate_log(GATE_INFO, S_PART,
+             empty ? "everybody has left"
+                   : "drain_timeout_ms is over: the rest is "
+                     "cut off");
     self->state = GI_HANDOVER_LEFT;
     (void)gi_gauge_enter(&self->left, INT64_MAX);
 }
 
 static bool s_overdue(gate_broker_t *broker, int64_t now_ms) {
     gi_handover_t *self = &broker->handover;
-    bool waits = self->state == GI_HANDOVER_ASKED ||
-                 self->state == GI_HANDOVER_GIVEN;
+    bool waits =
+        self->state == GI_HANDOVER_ASKED || self->state == GI_HANDOVER_GIVEN;
     if (!waits || now_ms < self->due_ms)
         return false;
     s_ended(broker, now_ms);

@@ -37,11 +37,11 @@ typedef struct gi_handover {
     gi_handover_state_t state;
     int listen_fd, peer_fd;        /* -1 */
     bool listen_maybe, peer_maybe; /* poll() says: look */
-    bool took;                     /* we are the new one of the two on peer_fd */
-    int64_t due_ms;                /* ASKED, GIVEN: give up; LEAVING: LEFT */
-    int64_t look_ms;               /* LEAVING: at who is there */
-    int64_t stay_ms;               /* LEAVING: LEFT no sooner */
-    gi_gauge_t left;               /* 1: LEFT */
+    bool took;       /* we are the new one of the two on peer_fd */
+    int64_t due_ms;  /* ASKED, GIVEN: give up; LEAVING: LEFT */
+    int64_t look_ms; /* LEAVING: at who is there */
+    int64_t stay_ms; /* LEAVING: LEFT no sooner */
+    gi_gauge_t left; /* 1: LEFT */
 } gi_handover_t;
 
 void gi_handover_init(gi_handover_t *self);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* broker_move.c -- a broker that is replaced, and the one that replaces it.
  *
- * The old one goes on as ever and only asks its peers to go (docs/extensions.md,
- * moving): a worker registers at both, a client keeps its connection for what is
- * under way. The new one lets calls to services whose workers are still on
- * their way wait for them.
- * Law: until the last of them has left, each peer is served where it is. */
+ * The old one goes on as ever and only asks its peers to go
+ * (docs/extensions.md, moving): a worker registers at both, a client keeps its
+ * connection for what is under way. The new one lets calls to services whose
+ * workers are still on their way wait for them. Law: until the last of them has
+ * left, each peer is served where it is. */
 #include "broker_state.h"
 
 #include <string.h>

@@ -32,10 +32,10 @@
 
 /* Which timer of the wheel fired. */
 typedef enum gi_broker_due {
-    GI_DUE_CALL,   /* a queued call's deadline */
-    GI_DUE_BEAT,   /* a worker's heartbeat or expiry */
-    GI_DUE_PEER,   /* nobody heard of this peer for long */
-    GI_DUE_ASK,    /* the authentication service has not answered */
+    GI_DUE_CALL,    /* a queued call's deadline */
+    GI_DUE_BEAT,    /* a worker's heartbeat or expiry */
+    GI_DUE_PEER,    /* nobody heard of this peer for long */
+    GI_DUE_ASK,     /* the authentication service has not answered */
     GI_DUE_SERVICE, /* a service without workers for long */
     GI_DUE_EXPECT   /* workers that were to come have not */
 } gi_broker_due_t;
@@ -87,7 +87,7 @@ struct gi_broker_peer {
                            not being registered */
     int srcfd;          /* its connection; -1 not known */
     uint8_t socket, id_size, n_scolded;
-    bool gone; /* EHOSTUNREACH; true until it speaks again */
+    bool gone;  /* EHOSTUNREACH; true until it speaks again */
     bool asked; /* a client: for Gate.info, on this connection */
     bool told;  /* and was told to go to another broker */
     unsigned char id[GI_ID_MAX];
@@ -123,7 +123,7 @@ struct gi_broker_service {
     uint64_t n_calls, n_errors;
     char *name, *description; /* one block; NUL-terminated */
     size_t name_size, description_size;
-    bool ruled;                     /* some access rule is about it */
+    bool ruled;   /* some access rule is about it */
     bool guessed; /* a name that a client used: no worker of it yet */
     uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
     gi_link_t buckets[GI_BUCKETS];  /* workers with credit, by load */
@@ -212,7 +212,7 @@ struct gi_broker_core {
     gi_broker_function_t *functions; /* user's, of the internal service */
     void *host; /* broker_gate.c: their call; made with the first */
     bool zap, draining;
-    bool moving; /* another broker has our listeners */
+    bool moving;              /* another broker has our listeners */
     gi_broker_timer_t expect; /* armed: workers are to come */
     /* who is who */
     gi_broker_user_t *user;       /* of the message that is handled */

@@ -152,8 +152,8 @@ static bool s_events(gate_client_t *self) {
 static bool s_receive(gate_client_t *self, gi_sock_t *sock) {
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && sock->raw; i++) {
-        int rc = gi_sock_recv(sock, &self->in,
-                              (unsigned)self->settings->frames_max);
+        int rc =
+            gi_sock_recv(sock, &self->in, (unsigned)self->settings->frames_max);
         if (!rc)
             break;
         any = true;

@@ -63,7 +63,7 @@ typedef struct gi_pending {
     struct gi_pending *prev, *next; /* in the list of its state */
     gi_pending_state_t state;
     gi_asks_t asks;
-    bool cut; /* the connection went away after it was sent */
+    bool cut;       /* the connection went away after it was sent */
     uint8_t former; /* on which connection: 0 the current, n: formers[n - 1] */
     bool deadline_travels;
     unsigned slot;

@@ -451,8 +451,7 @@ void gi_pending_answer(gate_client_t *self) {
     self->heard_ms = self->now_ms;
     gi_pending_t *p = s_find(self, view[m.request_id]);
     if (!p) {
-        self->stats.late +=
-            !s_notice(self, view[m.request_id], view[m.body]);
+        self->stats.late += !s_notice(self, view[m.request_id], view[m.body]);
         return;
     }
     zmq_msg_t *f = &self->in.f[m.body];

@@ -154,10 +154,13 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     return GATE_OK;
 }
 
-static const gi_command_t s_commands[] = {
-    {"CONNECT", s_connect}, {"READY", s_ready}, {"DRAIN", s_drain},
-    {"IDLE", s_is_idle},    {"STATS", s_stats}, {"AWAY", s_away},
-    {NULL, NULL}};
+static const gi_command_t s_commands[] = {{"CONNECT", s_connect},
+                                          {"READY", s_ready},
+                                          {"DRAIN", s_drain},
+                                          {"IDLE", s_is_idle},
+                                          {"STATS", s_stats},
+                                          {"AWAY", s_away},
+                                          {NULL, NULL}};
 
 /* ---- mail
  * -------------------------------------------------------------------- */

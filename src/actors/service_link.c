@@ -299,8 +299,10 @@ static void s_move(gi_link_t *link) {
         return;
     gate_err_t e = gi_service_follow(link);
     if (e)
-        gate_log(GATE_WARN, "service", "%s: cannot follow to the new broker "
-                 "at %s: %s", self->name, link->endpoint, gate_error()->text);
+        gate_log(GATE_WARN, "service",
+                 "%s: cannot follow to the new broker "
+                 "at %s: %s",
+                 self->name, link->endpoint, gate_error()->text);
     else
         gate_log(GATE_INFO, "service", "%s: another broker takes over at %s",
                  self->name, link->endpoint);

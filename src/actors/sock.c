@@ -355,8 +355,9 @@ gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
 int gi_listener_blank(void) {
     const struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && bind(fd, (const struct sockaddr *)&address,
-                        sizeof address.sun_family) == 0 &&
+    if (fd >= 0 &&
+        bind(fd, (const struct sockaddr *)&address,
+             sizeof address.sun_family) == 0 &&
         listen(fd, 0) == 0)
         return fd;
     (void)gi_err_errno("no blank listener");

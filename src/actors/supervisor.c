@@ -28,12 +28,12 @@ struct gate_supervisor {
     gate_supervisor_options_t options; /* complete */
     gi_error_t stuck;                  /* the setters' first error */
     gi_supervised_t child[GI_SUP_CHILDREN_MAX];
-    int64_t look_ms;     /* the keeper's */
-    bool unready;        /* somebody runs and is not ready yet; the keeper's */
+    int64_t look_ms; /* the keeper's */
+    bool unready;    /* somebody runs and is not ready yet; the keeper's */
     gi_drainable_t drainable;
     bool started;
-    bool below;     /* another one supervises it */
-    gi_lock_t lock; /* of all below */
+    bool below;          /* another one supervises it */
+    gi_lock_t lock;      /* of all below */
     gi_keeper_t *keeper; /* NULL before start and once held */
     gi_sup_t core;
     gi_error_t final; /* why it gave up */
@@ -178,7 +178,8 @@ void gate_supervisor_add_supervisor(gate_supervisor_t *self, const char *name,
 }
 
 /* ---- telling
- * --------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------
+ */
 static const char *const s_states[] = {"waiting", "starting", "running",
                                        "stopping", "ended"};
 
@@ -209,14 +210,13 @@ static void s_tell(gate_supervisor_t *self, size_t i, gate_err_t died) {
     const gi_sup_child_t *c = &self->core.child[i];
     bool goes = c->doomed && !c->again;
     int64_t wait = c->due_ms - gi_clock_ms();
-    gate_child_event_t event = {
-        .name = self->child[i].is.name,
-        .state = !died ? c->state
-                 : goes ? GATE_CHILD_ENDED
-                        : GATE_CHILD_WAITING,
-        .error = died,
-        .wait_ms = died && !goes && wait > 0 ? wait : 0,
-        .gave_up = died && self->core.gave_up};
+    gate_child_event_t event = {.name = self->child[i].is.name,
+                                .state = !died  ? c->state
+                                         : goes ? GATE_CHILD_ENDED
+                                                : GATE_CHILD_WAITING,
+                                .error = died,
+                                .wait_ms = died && !goes && wait > 0 ? wait : 0,
+                                .gave_up = died && self->core.gave_up};
     gi_unlock(&self->lock);
     s_log(&self->child[i], &event);
     if (self->options.event)
@@ -232,7 +232,8 @@ static void s_remember(gate_supervisor_t *self, size_t i) {
 /* This thread's story, when it is about e. */
 static void s_note(gi_supervised_t *child, gate_err_t e) {
     gate_error_t plain = {e, gi_err_class(e), gate_err_text(e), ""};
-    gi_error_set(&child->error, gate_error()->code == e ? gate_error() : &plain);
+    gi_error_set(&child->error,
+                 gate_error()->code == e ? gate_error() : &plain);
 }
 
 static void s_died(gate_supervisor_t *self, size_t i, gate_err_t e) {
@@ -343,7 +344,8 @@ static int64_t s_keep(void *ctx, int64_t now_ms) {
     gi_lock(&self->lock);
     int64_t due = gi_sup_due(&self->core);
     gi_unlock(&self->lock);
-    int64_t next = started || self->unready ? now_ms + S_SOON_MS : self->look_ms;
+    int64_t next =
+        started || self->unready ? now_ms + S_SOON_MS : self->look_ms;
     return due < next ? due : next;
 }
 
@@ -382,8 +384,7 @@ gate_err_t gate_supervisor_start(gate_supervisor_t *self) {
                                        .begin = s_begin,
                                        .idle = s_idle,
                                        .hold = s_hold,
-                                       .failed =
-                                           self->below ? NULL : s_failed};
+                                       .failed = self->below ? NULL : s_failed};
     gi_keeper_t *keeper = NULL;
     e = gi_keeper_new("gate-super", s_keep, self, &keeper);
     gi_lock(&self->lock);
@@ -430,10 +431,17 @@ void gate_supervisor_destroy(gate_supervisor_t **self_p) {
  * ------------------------------------------------------------------------ */
 gate_err_t gate_supervisor_check(gate_supervisor_t *self) {
     gi_lock(&self->lock);
-    gate_err_t e = self->core.gave_up ? gi_error_publish(&self->final)
-                                      : GATE_OK;
+    gate_err_t e =
+        self->core.gave_up ? gi_error_publish(&self->final) : GATE_OK;
     gi_unlock(&self->lock);
     return e;
+}
+
+bool gate_supervisor_over(gate_supervisor_t *self) {
+    gi_lock(&self->lock);
+    bool over = self->started && gi_sup_over(&self->core);
+    gi_unlock(&self->lock);
+    return over;
 }
 
 static bool s_all_ready(gate_supervisor_t *self) {
@@ -530,9 +538,9 @@ gate_value_t *gate_supervisor_stats(gate_supervisor_t *self) {
     gi_lock(&self->lock);
     s_pack(self, &pk);
     gi_unlock(&self->lock);
-    gate_err_t e = out.failed ? gi_err(GATE_NOMEM, "no memory for statistics")
-                              : gate_value_decode(out.data, out.size, NULL,
-                                                  &value);
+    gate_err_t e = out.failed
+                       ? gi_err(GATE_NOMEM, "no memory for statistics")
+                       : gate_value_decode(out.data, out.size, NULL, &value);
     gi_buf_fini(&out);
     return e ? NULL : value;
 }

@@ -37,7 +37,8 @@ bool gi_sup_add(gi_sup_t *self, gate_restart_t restart, int64_t now_ms) {
 }
 
 /* ---- deaths
- * ---------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------
+ */
 static bool s_too_many(gi_sup_t *self, int64_t now_ms) {
     size_t room = (size_t)self->intensity + 1;
     self->times[self->n_times++ % room] = now_ms;
@@ -81,9 +82,9 @@ static bool s_is_final(gate_err_t e) {
 }
 
 static void s_restart(gi_sup_t *self, size_t child, int64_t lived_ms,
-                      bool hopeless, int64_t now_ms) {
+                      int64_t now_ms) {
     gi_sup_child_t *c = &self->child[child];
-    if (hopeless || s_too_many(self, now_ms)) {
+    if (s_is_final(c->last) || s_too_many(self, now_ms)) {
         self->gave_up = true;
         gi_sup_stop(self);
         return;
@@ -107,7 +108,7 @@ void gi_sup_died(gi_sup_t *self, size_t child, gate_err_t e, int64_t now_ms) {
         c->doomed = true;
         c->again = false;
     } else {
-        s_restart(self, child, now_ms - c->since_ms, false, now_ms);
+        s_restart(self, child, now_ms - c->since_ms, now_ms);
     }
 }
 
@@ -124,7 +125,7 @@ void gi_sup_started(gi_sup_t *self, size_t child, gate_err_t e,
     if (c->restart == GATE_TEMPORARY)
         c->doomed = true;
     else
-        s_restart(self, child, 0, s_is_final(e), now_ms);
+        s_restart(self, child, 0, now_ms);
 }
 
 void gi_sup_stopped(gi_sup_t *self, size_t child, int64_t now_ms) {

@@ -32,9 +32,9 @@ static gate_err_t s_start(void *ctx) {
         return GATE_NOMEM;
     if (self->description)
         gate_service_describe(self->service, self->description);
-    gate_err_t e = self->spec.init
-                       ? self->spec.init(self->rt, self->service, self->spec.ctx)
-                       : GATE_OK;
+    gate_err_t e = self->spec.init ? self->spec.init(self->rt, self->service,
+                                                     self->spec.ctx)
+                                   : GATE_OK;
     if (!e)
         e = gate_service_start(self->service, self->backend);
     if (e)
@@ -94,7 +94,8 @@ void gate_supervisor_add_service(gate_supervisor_t *self,
                                     .restart = spec->restart},
                              .ready = s_ready,
                              .free = s_free};
-    gi_supervisor_add(
-        self, &child,
-        ours->name ? ours->name : gi_runtime_settings(rt)->service_default_name);
+    gi_supervisor_add(self, &child,
+                      ours->name
+                          ? ours->name
+                          : gi_runtime_settings(rt)->service_default_name);
 }

@@ -165,7 +165,8 @@ Test(supervisor, one_that_gives_up_is_restarted_by_its_own, .timeout = 60) {
 }
 
 /* ---- services
- * ---------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------
+ */
 static gate_err_t one(gate_call_t *call) { return gate_return(call, 1); }
 static const gate_method_t s_table[] = {GATE_METHOD(one), GATE_END};
 

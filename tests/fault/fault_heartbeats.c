@@ -21,9 +21,9 @@ int main(int argc, char **argv) {
     child_ipc("f", front, sizeof front);
     child_ipc("b", back, sizeof back);
     child_broker(&broker, front, back);
-    const char *serve[] = {"serve",     "--demo", "--backend",   back,
-                           "--threads", "4",      "--processes", "2",
-                           NULL};
+    const char *serve[] = {"serve",       "--demo",    "--backend",
+                           back,          "--threads", "4",
+                           "--processes", "2",         NULL};
     child_start(&service, serve);
     gate_runtime_t *runtime = lanes_runtime();
     gate_client_t *client = lanes_client(runtime, front);
@@ -34,8 +34,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < BUSY; i++) {
         const char *method = i < 2 * LANES ? "Demo.sleep" : "Demo.spin";
         ledger_open(sleepers, ms + i);
-        busy[i] = gate_client_start(client, method, ms + i,
-                                    gate_timeout_ms(10 * ms));
+        busy[i] =
+            gate_client_start(client, method, ms + i, gate_timeout_ms(10 * ms));
     }
     ledger_t *ledger = ledger_new("beside them", 4000000);
     lanes_t *lanes = lanes_start(client, ledger, 4, 10000, 1);

@@ -17,8 +17,8 @@
 #define PATIENCE_MS 20000
 
 typedef struct rig {
-    const char *front, *back;              /* as asked */
-    char real_front[128], real_back[128];  /* as bound */
+    const char *front, *back;             /* as asked */
+    char real_front[128], real_back[128]; /* as bound */
     char path[128];
     child_t broker, service[2];
     gate_runtime_t *runtime;
@@ -26,8 +26,8 @@ typedef struct rig {
 } rig_t;
 
 static void s_broker(rig_t *rig, child_t *broker) {
-    const char *args[] = {"broker",      "--frontend", rig->front, "--backend",
-                          rig->back,     "--hand-over", rig->path, NULL};
+    const char *args[] = {"broker",  "--frontend",  rig->front, "--backend",
+                          rig->back, "--hand-over", rig->path,  NULL};
     child_start(broker, args);
 }
 
@@ -167,9 +167,8 @@ static void s_strangers(const rig_t *rig) {
 static void s_killed(rig_t *rig) {
     static const double after_ms[] = {5, 15, 25, 40, 80};
     for (size_t i = 0; i < sizeof after_ms / sizeof *after_ms; i++) {
-        const char *args[] = {"broker",    "--frontend",  rig->front,
-                              "--backend", rig->back,     "--hand-over",
-                              rig->path,   NULL};
+        const char *args[] = {"broker",  "--frontend",  rig->front, "--backend",
+                              rig->back, "--hand-over", rig->path,  NULL};
         child_t next;
         child_spawn(&next, args);
         child_sleep_ms(after_ms[i] * child_slow());

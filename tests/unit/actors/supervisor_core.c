@@ -41,7 +41,10 @@ static const char *s_run(world_t *w) {
         bool start = what == GI_SUP_START;
         gate_err_t e = start ? w->start_fails[i] : GATE_OK;
         snprintf(w->did + at, sizeof w->did - at, "%s%c%zu", at ? " " : "",
-                 e ? '!' : start ? '+' : '-', i);
+                 e       ? '!'
+                 : start ? '+'
+                         : '-',
+                 i);
         if (start)
             gi_sup_started(&w->sup, i, e, w->now);
         else
@@ -230,8 +233,10 @@ Test(supervisor, none_is_allowed_with_intensity_0) {
     world_t w;
     s_up(&w, GATE_ONE_FOR_ONE, 1);
     gi_sup_fini(&w.sup);
-    const gate_supervisor_options_t options = {
-        .intensity = 0, .period_ms = 1000, .backoff_ms = 1, .backoff_max_ms = 1};
+    const gate_supervisor_options_t options = {.intensity = 0,
+                                               .period_ms = 1000,
+                                               .backoff_ms = 1,
+                                               .backoff_max_ms = 1};
     cr_assert_eq(gi_sup_init(&w.sup, &options), GATE_OK);
     gi_sup_add(&w.sup, GATE_PERMANENT, w.now);
     s_run(&w);
