@@ -32,6 +32,7 @@ struct gate_supervisor {
     bool unready;    /* somebody runs and is not ready yet; the keeper's */
     gi_drainable_t drainable;
     bool started;
+    bool ending;         /* s_halt is at work; that thread's */
     bool below;          /* another one supervises it */
     gi_lock_t lock;      /* of all below */
     gi_keeper_t *keeper; /* NULL before start and once held */
@@ -123,6 +124,8 @@ void gate_supervisor_add(gate_supervisor_t *self, const gate_child_t *child) {
 void gi_supervisor_stick(gate_supervisor_t *self, gate_err_t e) {
     s_stick(self, e);
 }
+
+bool gi_supervisor_is_ending(gate_supervisor_t *self) { return self->ending; }
 
 gate_runtime_t *gi_supervisor_runtime(const gate_supervisor_t *self) {
     return self->rt;
@@ -403,7 +406,9 @@ static void s_halt(gate_supervisor_t *self) {
     gi_lock(&self->lock);
     gi_sup_stop(&self->core);
     gi_unlock(&self->lock);
+    self->ending = true;
     (void)s_act(self);
+    self->ending = false;
 }
 
 void gate_supervisor_destroy(gate_supervisor_t **self_p) {

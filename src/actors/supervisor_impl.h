@@ -21,6 +21,9 @@ void gi_supervisor_add(gate_supervisor_t *self, const gi_supervised_t *child,
                        const char *name);
 /* Notes a setter's error. */
 void gi_supervisor_stick(gate_supervisor_t *self, gate_err_t e);
+/* Everybody is being stopped by destroy: what is under way is not waited for.
+ */
+bool gi_supervisor_is_ending(gate_supervisor_t *self);
 gate_runtime_t *gi_supervisor_runtime(const gate_supervisor_t *self);
 
 #endif

@@ -9,6 +9,7 @@
 #include "supervisor_impl.h"
 
 typedef struct s_service {
+    gate_supervisor_t *supervisor;
     gate_runtime_t *rt; /* shared */
     gate_service_spec_t spec;
     char *name, *description, *backend; /* NULL: none */
@@ -56,11 +57,14 @@ static bool s_ready(void *ctx) {
     return gate_service_ready(((s_service_t *)ctx)->service, 0) == GATE_OK;
 }
 
-/* What it runs is finished first: it may be well, and only go with another. */
+/* What it runs is finished first when it is to come back: it may be well, and
+ * only go with another. */
 static void s_stop(void *ctx) {
     s_service_t *self = ctx;
-    gate_err_t e = gate_service_drain(
-        self->service, gi_runtime_settings(self->rt)->drain_timeout_ms);
+    gate_err_t e = GATE_OK;
+    if (!gi_supervisor_is_ending(self->supervisor))
+        e = gate_service_drain(self->service,
+                               gi_runtime_settings(self->rt)->drain_timeout_ms);
     (void)e; /* what is left ends with an error */
     gate_service_destroy(&self->service);
 }
@@ -79,6 +83,7 @@ void gate_supervisor_add_service(gate_supervisor_t *self,
         return;
     }
     ours->spec = *spec;
+    ours->supervisor = self;
     ours->rt = gi_runtime_share(rt);
     if (!s_copy(&ours->name, spec->name) ||
         !s_copy(&ours->description, spec->description) ||

@@ -4,7 +4,6 @@
  * child of a supervisor, whose settings hold. */
 #include "supervise.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +17,10 @@
 enum { S_LOOK_MS = 50 };
 
 typedef struct s_process {
-    char **argv;       /* of the child */
-    pid_t pid;         /* 0: none */
-    pthread_t starter; /* whose end is the child's signal to end */
-    int status;        /* of waitpid, once it has ended */
+    char **argv;   /* of the child */
+    pid_t pid;     /* 0: none */
+    pid_t starter; /* the thread whose end is the child's to end */
+    int status;    /* of waitpid, once it has ended */
 } s_process_t;
 
 static void s_stop_signals(sigset_t *set) {
@@ -37,7 +36,7 @@ static void s_become(const s_process_t *self, pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(GI_EXIT_OK);
-    pthread_sigmask(SIG_SETMASK, &none, NULL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     execv("/proc/self/exe", self->argv);
     _exit(GI_EXIT_USAGE);
 }
@@ -45,7 +44,7 @@ static void s_become(const s_process_t *self, pid_t parent) {
 static gate_err_t s_start(void *ctx) {
     s_process_t *self = ctx;
     pid_t parent = getpid();
-    self->starter = pthread_self();
+    self->starter = gettid();
     self->pid = fork();
     if (self->pid == 0)
         s_become(self, parent);
@@ -87,7 +86,7 @@ static void s_stop(void *ctx) {
     s_process_t *self = ctx;
     sigset_t stop;
     s_stop_signals(&stop);
-    if (!s_has_ended(self) && pthread_equal(self->starter, pthread_self()))
+    if (!s_has_ended(self) && self->starter == gettid())
         kill(self->pid, SIGTERM);
     while (!s_has_ended(self)) {
         const struct timespec look = {0, S_LOOK_MS * 1000000L};
