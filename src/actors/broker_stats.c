@@ -178,7 +178,8 @@ static bool s_service_valid(const gi_broker_core_t *self,
     sum->queued += queued;
     sum->calls += queued;
     return workers == service->n_workers && queued == service->n_queued &&
-           !(queued && (credit || workers == 0)) &&
+           !(queued && credit) &&
+           !(queued && workers == 0 && !gi_broker_expects(self)) &&
            (workers == 0) == gi_timer_armed(&service->idle.timer);
 }
 

@@ -79,12 +79,12 @@ class HotRestart(kit.Case):
 
     def test_the_path_is_busy_or_wrong(self):
         old = self.broker()
-        done = kit.run("broker", "--frontend", old.front, "--backend",
-                       old.back, "--hand-over", self.dir + "/no/such")
+        free = ("--frontend", self.ipc("f"), "--backend", self.ipc("b"))
+        done = kit.run("broker", *free, "--hand-over", self.dir + "/no/such")
         self.assertEqual(done.code, 1)
         self.assertIn("no/such", done.err)
         long_name = self.dir + "/" + "x" * 200
-        done = kit.run("broker", "--hand-over", long_name)
+        done = kit.run("broker", *free, "--hand-over", long_name)
         self.assertEqual(done.code, 2)
         self.assertIn("107 bytes", done.err)
         self.assertTrue(old.running())
