@@ -24,11 +24,12 @@ endforeach()
 
 if(TARGET gate)
   set(fault ${CMAKE_CURRENT_SOURCE_DIR}/tests/fault)
-  add_library(gate_fault STATIC ${fault}/child.c ${fault}/ledger.c
-    ${fault}/lanes.c ${fault}/chaos.c)
+  file(GLOB kit CONFIGURE_DEPENDS ${fault}/*.c)
+  list(FILTER kit EXCLUDE REGEX "/(fault_[^/]*|clock_shim)\\.c$")
+  add_library(gate_fault STATIC ${kit})
   target_compile_options(gate_fault PUBLIC -iquote ${fault})
   target_link_libraries(gate_fault PUBLIC gate_options gaterpc gate_msgpack
-    Threads::Threads)
+    gate_zeromq Threads::Threads)
   add_library(gate_clock MODULE ${fault}/clock_shim.c) # preloaded
   set(preload_fault_clock $<TARGET_FILE:gate_clock>)
   file(GLOB tests CONFIGURE_DEPENDS tests/fault/fault_*.c)

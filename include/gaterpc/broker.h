@@ -27,6 +27,9 @@ GATE_API void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
 /* CURVE server: a certificate file, and a directory of allowed keys or "*". */
 GATE_API void gate_broker_curve(gate_broker_t *self, const char *cert_file,
                                 const char *allowed_dir);
+/* PLAIN by the transport, instead of CURVE: a users file as gate_zap_plain_file
+ * takes it; read again when it changes. */
+GATE_API void gate_broker_plain(gate_broker_t *self, const char *users_file);
 /* Hot restart, by a socket file at this path (mode 0600, our own user and root
  * only): start takes the listeners of the broker that answers there, if one
  * does, and answers there from then on itself. NULL: no (the default). */

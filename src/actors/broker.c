@@ -81,6 +81,8 @@ gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
              (void *)self);
     if (self->settings->broker_zap)
         gate_broker_use_zap(self, self->settings->broker_zap, NULL);
+    if (self->settings->broker_plain_users)
+        gate_broker_plain(self, self->settings->broker_plain_users);
     if (self->settings->broker_curve_cert)
         gate_broker_curve(self, self->settings->broker_curve_cert,
                           self->settings->broker_curve_allow);
@@ -145,6 +147,11 @@ void gate_broker_curve(gate_broker_t *self, const char *cert_file,
     s_set_text(self, &self->curve_allowed, allowed_dir ? allowed_dir : "*");
 }
 
+void gate_broker_plain(gate_broker_t *self, const char *users_file) {
+    if (s_building(self, "plain"))
+        s_set_text(self, &self->plain_users, users_file);
+}
+
 void gate_broker_hand_over(gate_broker_t *self, const char *path) {
     if (s_building(self, "hand_over"))
         s_set_text(self, &self->handover.path, path);
@@ -159,6 +166,9 @@ static gate_err_t s_check(gate_broker_t *self) {
         return gi_err(GATE_CLOSED, "broker: started already");
     if (!self->sides[GI_BACK].endpoints && s->worker_addr)
         s_add(self, GI_BACK, s->worker_addr);
+    if (self->curve_cert && self->plain_users)
+        return gi_err(GATE_BADARG, "broker: a connection speaks CURVE or "
+                                   "PLAIN, not both");
     if (s->gate_cluster_name)
         gate_log(GATE_WARN, S_PART,
                  "gate_cluster_name = %s: Python's Gate clusters are not "
@@ -228,6 +238,7 @@ void gate_broker_destroy(gate_broker_t **self_p) {
     gi_mem_free(self->zap_domain);
     gi_mem_free(self->curve_cert);
     gi_mem_free(self->curve_allowed);
+    gi_mem_free(self->plain_users);
     gi_handover_fini(&self->handover);
     gi_error_fini(&self->stuck);
     gi_lock_fini(&self->lock);

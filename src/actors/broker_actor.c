@@ -19,6 +19,9 @@
 #define S_RETRY_MAX 64   /* blocked peers tried per pass */
 #define S_RETRY_MS 10    /* while there are any */
 #define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
+#define S_HANDSHAKE_FAILED                  \
+    (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
+     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 /* A request is two frames longer on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
@@ -29,14 +32,22 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     return gi_sock_send(&self->sides[socket].sock, frames);
 }
 
-/* Only what zauth said is believed: with CURVE it says something about every
- * connection, an empty id where any key will do. */
+/* Only what our authority said is believed: with CURVE and PLAIN it says
+ * something about every connection, an empty id where any key will do; a peer
+ * may send properties of its own, but these come second. */
 static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     gate_broker_t *self = ctx;
+    (void)now_ms;
     if (gi_frame_srcfd(frame) < 0)
         return self->settings->local_user; /* inproc: this process */
-    const char *key = self->names ? zmq_msg_gets(frame, "User-Id") : NULL;
-    return key ? gi_curve_name(self->names, key, now_ms) : "";
+    const char *id = self->authority ? zmq_msg_gets(frame, "User-Id") : NULL;
+    return id ? id : "";
+}
+
+static const char *s_address(void *ctx, zmq_msg_t *frame) {
+    const char *at = zmq_msg_gets(frame, "Peer-Address");
+    (void)ctx;
+    return at ? at : "";
 }
 
 static int s_ask(void *ctx, gi_frames_t *frames) {
@@ -45,9 +56,12 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
 }
 
 /* Without a transport that knows users nobody is asked per message. */
-static const gi_broker_effects_t s_effects = {.send = s_send, .ask = s_ask},
+static const gi_broker_effects_t s_effects = {.send = s_send,
+                                              .ask = s_ask,
+                                              .address = s_address},
                                  s_effects_users = {.send = s_send,
                                                     .ask = s_ask,
+                                                    .address = s_address,
                                                     .user = s_user};
 
 /* ---- passes
@@ -57,19 +71,19 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
                          int64_t now_ms, bool *empty) {
     unsigned max = (unsigned)self->settings->frames_max;
     int64_t n = 0;
+    max = max < S_FRAMES_MAX ? max : S_FRAMES_MAX;
     *empty = false;
     for (; n < self->settings->batch_max; n++) {
-        int rc = gi_sock_recv(&side->sock, &self->in,
-                              max < S_FRAMES_MAX ? max : S_FRAMES_MAX);
+        int rc = gi_sock_recv(&side->sock, &self->in, max);
         if (rc == 0) {
             *empty = true;
             break;
         }
-        if (rc < 0) {
+        int fd = rc > 0 ? gi_frame_srcfd(&self->in.f[0]) : -1;
+        if (rc < 0 || !gi_frames_unpack(&self->in, 1, max)) {
             gi_broker_core_oversized(self->core);
             continue;
         }
-        int fd = gi_frame_srcfd(&self->in.f[0]);
         gi_guard_delivered(&self->guard, &self->in, fd);
         gi_broker_core_message(self->core, side->number, &self->in, fd, now_ms);
     }
@@ -85,7 +99,7 @@ static void s_accepted(gate_broker_t *self, gi_broker_side_t *side, int fd) {
     if (many)
         gi_broker_core_connection_refused(self->core);
     if (many || gi_handover_away(self))
-        shutdown(fd, SHUT_RDWR);
+        gi_guard_shut(&self->guard, fd);
 }
 
 static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
@@ -99,6 +113,8 @@ static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
         } else if (event == ZMQ_EVENT_ACCEPT_FAILED) {
             if (value != EAGAIN) /* another broker may have been faster */
                 gi_guard_exhausted(&self->guard);
+        } else if (event & S_HANDSHAKE_FAILED) {
+            gi_broker_core_handshake_failed(self->core);
         } else if (event == ZMQ_EVENT_DISCONNECTED) {
             gi_guard_closed(&self->guard, side->number, value);
             side->closed[side->n_closed++] = value;
@@ -183,6 +199,8 @@ static gate_err_t s_bind(gate_broker_t *self, gi_broker_side_t *side,
                                 sizeof endpoint->bound, &endpoint->listener);
     if (!e && strncmp(endpoint->asked, "tcp:", 4) == 0)
         gi_guard_listener(&self->guard, endpoint->listener.fd);
+    if (!e)
+        gi_guard_endpoint(&self->guard, endpoint->bound);
     return e;
 }
 
@@ -194,6 +212,8 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
                                 self->settings);
     if (!e && self->curve_cert)
         e = gi_curve_server(&side->sock, self->curve_cert, self->inside);
+    if (!e && self->plain_users)
+        e = gi_plain_server(&side->sock, self->inside);
     if (!e)
         e = gi_broker_core_socket(self->core, backend, &side->number);
     if (e)
@@ -201,7 +221,8 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
     s_option(&side->sock, ZMQ_ROUTER_MANDATORY, 1);
     s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
     e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED |
-                                       ZMQ_EVENT_ACCEPT_FAILED);
+                                       ZMQ_EVENT_ACCEPT_FAILED |
+                                       S_HANDSHAKE_FAILED);
     for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
         e = s_bind(self, side, p);
     return e;
@@ -229,11 +250,11 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     gate_err_t e = GATE_OK;
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
-    self->core = gi_broker_core_new(self->settings, id,
-                                    self->names || *self->settings->local_user
-                                        ? &s_effects_users
-                                        : &s_effects,
-                                    self, gi_clock_ms());
+    self->core = gi_broker_core_new(
+        self->settings, id,
+        self->authority || *self->settings->local_user ? &s_effects_users
+                                                       : &s_effects,
+        self, gi_clock_ms());
     if (self->core == NULL)
         return gi_err(GATE_NOMEM, "no memory for a broker");
     gi_broker_core_access(self->core, gi_runtime_access(self->rt));
@@ -275,21 +296,20 @@ static void s_close(gate_broker_t *self) {
     gi_guard_fini(&self->guard);
     gi_frames_close(&self->in);
     gi_broker_core_destroy(&self->core);
-    gi_curve_names_destroy(&self->names);
     gi_sock_close(&self->zap_sock);
-    if (self->authority)
-        gi_curve_authority_release();
-    self->authority = false;
+    gi_authority_leave(&self->authority);
 }
 
 static gate_err_t s_trust(gate_broker_t *self) {
-    if (!self->curve_cert)
+    if (!self->curve_cert && !self->plain_users)
         return GATE_OK;
-    gate_err_t e = gi_curve_authority(self->curve_allowed);
-    self->authority = !e;
-    if (!e && !(self->names = gi_curve_names_new(self->curve_allowed)))
-        e = gi_err(GATE_NOMEM, "no memory for a broker");
-    return e;
+    gi_authority_wish_t wish = {
+        .domain = self->inside,
+        .users_domain = self->zap_domain ? self->zap_domain
+                                         : self->settings->zap_default_domain,
+        .keys = self->curve_cert ? self->curve_allowed : NULL,
+        .users = self->plain_users};
+    return gi_authority_join(&wish, &self->authority);
 }
 
 static gate_err_t s_start(void *ctx) {

@@ -24,6 +24,7 @@
 static bool s_farewell(gi_broker_core_t *self) {
     gi_ext_t ext;
     gi_ext_init(&ext);
+    ext.packed = self->settings->packed;
     ext.drain = true;
     return gi_ext_pack(&self->farewell, &ext) == GATE_OK;
 }
@@ -57,6 +58,7 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     self->expect.due = GI_DUE_EXPECT;
     gi_ext_t ext;
     gi_ext_init(&ext);
+    ext.packed = self->settings->packed;
     self->wheel = gi_wheel_new(now_ms);
     return self->wheel && gi_table_init(&self->calls, 1024) &&
            gi_table_init(&self->services, 64) &&
@@ -372,6 +374,7 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
         self->count.peers_refused++;
         return;
     }
+    peer->packed = frames->packed;
     bool moved = gi_broker_peer_moved(self, peer, srcfd);
     if (moved)
         peer->asked = peer->told = false;
@@ -419,6 +422,10 @@ void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
 
 void gi_broker_core_connection_refused(gi_broker_core_t *self) {
     self->count.connections_refused++;
+}
+
+void gi_broker_core_handshake_failed(gi_broker_core_t *self) {
+    self->count.handshakes_failed++;
 }
 
 void gi_broker_core_oversized(gi_broker_core_t *self) {

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 #include "mem.h"
+#include "meta.h"
 
 /* One call of the internal service. */
 typedef struct s_gate {
@@ -18,6 +19,7 @@ typedef struct s_gate {
     gate_bytes_t service, id;
     const gate_bytes_t *body;
     size_t n_body;
+    gate_bytes_t ext; /* empty: none came */
 } s_gate_t;
 
 /* A user function's call, made once and used again. */
@@ -50,13 +52,13 @@ static void s_send(const s_gate_t *gate, bool last) {
 static void s_answer(const s_gate_t *gate, gate_bytes_t value) {
     gi_frames_t *out = &gate->core->out;
     size_t size = value.size + GI_RPC_OK_OVERHEAD;
+    unsigned char *p;
     if (!gi_broker_to_client(gate->core, gate->client, gate->service,
                              gate->id) ||
-        zmq_msg_init_size(&out->f[out->n], size) < 0) {
+        !(p = gi_frames_room(out, size))) {
         s_no_memory(gate);
         return;
     }
-    unsigned char *p = zmq_msg_data(&out->f[out->n++]);
     memcpy(p, gi_rpc_ok_prefix, sizeof gi_rpc_ok_prefix);
     memcpy(p + sizeof gi_rpc_ok_prefix, value.data, value.size);
     memcpy(p + sizeof gi_rpc_ok_prefix + value.size, gi_rpc_ok_suffix,
@@ -138,8 +140,10 @@ static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
     s_pack_str(pk, "services");
     s_pack_names(gate->core, pk, false);
     s_pack_str(pk, "ext");
-    msgpack_pack_array(pk, 1);
+    msgpack_pack_array(pk, gate->core->settings->packed ? 2 : 1);
     s_pack_str(pk, "GX1");
+    if (gate->core->settings->packed)
+        s_pack_str(pk, "GXP");
     return GATE_OK;
 }
 
@@ -298,13 +302,20 @@ static bool s_tagged(const s_gate_t *gate, gate_bytes_t a, gate_bytes_t b) {
 }
 
 /* Nobody can be waited for here: a reader that is full ends the stream. */
-static gate_err_t s_yield(gate_call_t *call) {
-    const s_gate_t *gate = GI_OF(call, s_host_t, call)->gate;
+static gate_err_t s_takes(const s_gate_t *gate) {
     if (gate->client->gone)
         return gi_err(GATE_CANCELLED, "the client is gone");
     if (!gi_broker_peer_has_room(gate->core, gate->client))
         return gi_err_story(GATE_BUSY, "StreamOverflowError",
                             "the reader is too slow", "");
+    return GATE_OK;
+}
+
+static gate_err_t s_yield(gate_call_t *call) {
+    const s_gate_t *gate = GI_OF(call, s_host_t, call)->gate;
+    gate_err_t e = s_takes(gate);
+    if (e)
+        return e;
     if (!s_tagged(gate, (gate_bytes_t){call->out.data, call->out.size},
                   (gate_bytes_t){NULL, 0}))
         return GATE_NOMEM;
@@ -312,15 +323,19 @@ static gate_err_t s_yield(gate_call_t *call) {
     return GATE_OK;
 }
 
+/* All of it at once; next may not care what became of an item. */
 static gate_err_t s_generate(gate_call_t *call,
                              gate_err_t (*next)(gate_call_t *, void *),
                              void *state, void (*done)(void *)) {
-    (void)next;
-    (void)call;
+    gate_err_t e = GATE_OK;
+    while (e == GATE_OK) {
+        e = next(call, state);
+        if (e == GATE_OK)
+            e = s_takes(GI_OF(call, s_host_t, call)->gate);
+    }
     if (done)
         done(state);
-    return gi_err(GATE_NOTIMPL, "gate_generate in a broker's own function; "
-                                "gate_yield works there");
+    return e;
 }
 
 static const gi_call_ops_t s_ops = {.yield = s_yield, .generate = s_generate};
@@ -357,6 +372,16 @@ static void s_finish(const s_gate_t *gate, gate_call_t *call, gate_err_t e) {
         s_error(gate, call->error.story.cls, call->error.story.text);
 }
 
+static void s_meta(const s_gate_t *gate, gate_call_t *call) {
+    gi_ext_t ext;
+    if (!gate->ext.size || gi_ext_parse(gate->ext, &ext) != GATE_OK ||
+        !ext.meta.size || ext.meta.size > GI_META_BYTES_MAX)
+        return;
+    char *flat = gi_arena_alloc(&call->arena, ext.meta.size);
+    if (flat)
+        call->meta = (gate_bytes_t){flat, gi_meta_flatten(ext.meta, flat)};
+}
+
 static void s_run_user(const s_gate_t *gate, const gi_broker_function_t *f) {
     s_host_t *host = gate->core->host;
     gate_call_t *call = &host->call;
@@ -371,6 +396,7 @@ static void s_run_user(const s_gate_t *gate, const gi_broker_function_t *f) {
     call->client = (gate_bytes_t){gate->client->id, gate->client->id_size};
     call->args_packed = gate->n_body > 1 ? gate->body[1] : (gate_bytes_t){0};
     call->kwargs_packed = gate->n_body > 2 ? gate->body[2] : (gate_bytes_t){0};
+    s_meta(gate, call);
     s_finish(gate, call, gi_call_invoke(call, f->method->fn));
 }
 
@@ -445,11 +471,13 @@ void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
                     gate_bytes_t service, gate_bytes_t id,
                     const gate_bytes_t *body, size_t n_body) {
     gate_bytes_t name;
-    s_gate_t gate = {core, client, service, id, body, n_body};
+    s_gate_t gate = {core, client, service, id, body, n_body, {NULL, 0}};
     core->count.gate_calls++;
     gate_err_t e = gi_rpc_parse_func(body[0], &name);
-    if (n_body == 4 && gi_ext_is(body[3]))
+    if (n_body == 4 && gi_ext_is(body[3])) {
         gate.n_body = 3;
+        gate.ext = body[3];
+    }
     if (e != GATE_OK)
         s_error(&gate, gi_err_class(e), gate_error()->text);
     else if (gate.n_body > 3)

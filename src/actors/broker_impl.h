@@ -6,6 +6,7 @@
 #define GI_BROKER_IMPL_H
 
 #include "actor.h"
+#include "authority.h"
 #include "broker_core.h"
 #include "broker_guard.h"
 #include "broker_handover.h"
@@ -58,16 +59,16 @@ struct gate_broker {
     gi_lock_t lock;                   /* of client alone */
     gate_client_t *client;            /* made on first use */
     char *curve_cert, *curve_allowed; /* NULL: no CURVE */
+    char *plain_users;                /* NULL: no PLAIN by the transport */
     char *zap, *zap_domain;           /* NULL: nobody is asked */
     char password[33];                /* what our own client says in band */
     gi_sock_t zap_sock;
     unsigned n_connections;
     gi_guard_t guard;
+    gi_authority_t *authority; /* says who may connect; NULL: everybody */
     gi_handover_t handover;
-    bool authority;          /* we share the process's zauth */
-    gi_curve_names_t *names; /* behind the keys */
-    char inside[64];         /* its endpoint */
-    bool inside_bound;       /* the actor's thread only */
+    char inside[64];   /* its endpoint */
+    bool inside_bound; /* the actor's thread only */
 };
 
 extern const gi_actor_ops_t gi_broker_actor_ops;

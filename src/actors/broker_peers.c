@@ -286,6 +286,7 @@ gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
         return GI_GONE;
     if (peer->n_queued > 0)
         return s_queue(core, peer, reserve, call);
+    core->out.packed = peer->packed;
     switch (core->effects->send(core->ctx, peer->socket, &core->out)) {
     case 0:
         return GI_SENT;
@@ -305,6 +306,7 @@ void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
         gi_frames_t *out = &core->out;
         for (unsigned i = 0; i < message->n; i++)
             gi_frames_move(out, &message->f[i]);
+        out->packed = peer->packed;
         int rc = core->effects->send(core->ctx, peer->socket, out);
         if (rc != 0) {
             for (unsigned i = 0; i < message->n; i++)

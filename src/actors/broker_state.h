@@ -15,6 +15,7 @@
 #include "broker_table.h"
 #include "bucket.h"
 #include "call.h"
+#include "guess.h"
 #include "mdp.h"
 #include "rpc.h"
 #include "settings.h"
@@ -87,9 +88,10 @@ struct gi_broker_peer {
                            not being registered */
     int srcfd;          /* its connection; -1 not known */
     uint8_t socket, id_size, n_scolded;
-    bool gone;  /* EHOSTUNREACH; true until it speaks again */
-    bool asked; /* a client: for Gate.info, on this connection */
-    bool told;  /* and was told to go to another broker */
+    bool gone;   /* EHOSTUNREACH; true until it speaks again */
+    bool asked;  /* a client: for Gate.info, on this connection */
+    bool told;   /* and was told to go to another broker */
+    bool packed; /* its last message was: so are ours */
     unsigned char id[GI_ID_MAX];
 };
 
@@ -106,17 +108,20 @@ struct gi_broker_worker {
     int64_t sent_ms;    /* last message to it */
     int64_t suspect_ms; /* its connection closed: probed until then; 0 = no */
     int64_t probe_ms;   /* wait before the next probe */
+    int64_t epoch;      /* which life of this identity it is; -1 not known */
     const char *why;    /* lost: the reason, a static text */
-    char *idempotent;   /* its methods that may run again: "a,b"; may be NULL */
-    unsigned bucket;    /* valid while placed */
+    char *idempotent; /* its methods that may run again: "a,b=5"; NULL: none */
+    unsigned bucket;  /* valid while placed */
     bool placed, ext, draining;
 };
 
 struct gi_broker_service {
-    gi_node_t node;  /* in core->services */
-    gi_link_t order; /* in core->order, by registration */
-    gi_link_t pump;  /* in core->pumps: a worker may have got credit */
-    gi_link_t queue; /* calls that wait for a worker, oldest first */
+    gi_node_t node;    /* in core->services */
+    gi_link_t order;   /* in core->order, by registration */
+    gi_link_t pump;    /* in core->pumps: a worker may have got credit */
+    gi_link_t queue;   /* calls that wait for a worker, oldest first, but urgent
+                          ones before others */
+    gi_link_t *urgent; /* the last of those; NULL: none */
     gi_link_t workers;
     gi_broker_timer_t idle; /* forgets it */
     size_t n_queued, n_workers;
@@ -146,7 +151,9 @@ struct gi_broker_call {
     int attempt;                  /* which run it is: 1, 2, ... */
     int64_t queued_ms, deadline_ms; /* 0: it never waited */
     bool queued;                    /* in service->queue */
-    bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
+    bool urgent;                    /* and before those that are not */
+    bool tagged; /* its worker knows it by its id and the run's number */
+    bool muted;  /* cancelled, orphaned or overflowed: nothing more goes out */
     bool streaming, huge; /* which tag its client has seen */
     uint8_t id_size;
     unsigned char *id; /* id_inline, or a block of its own */
@@ -223,10 +230,11 @@ struct gi_broker_core {
     const gi_access_t *access; /* NULL: no rules */
     bool gate_ruled;           /* some rule is about the internal service */
     const char *zap_domain;
-    gi_broker_secret_t inside; /* what our own client says */
-    gi_table_t asks;           /* questions under way, by key */
-    gi_link_t believed;        /* verdicts that are, oldest first */
-    gi_link_t judged;          /* whose messages may go on; settled too */
+    gi_broker_secret_t inside;        /* what our own client says */
+    gi_table_t asks;                  /* questions under way, by key */
+    gi_guess_t *by_address, *by_user; /* wrong credentials; with zap alone */
+    gi_link_t believed;               /* verdicts that are, oldest first */
+    gi_link_t judged; /* whose messages may go on; settled too */
     size_t n_believed, n_waiting, waiting_bytes;
     gi_frames_t late; /* the message that goes on */
 };
@@ -428,9 +436,15 @@ void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
 void gi_broker_again_learn(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            gate_bytes_t names);
 /* core->out is call's REQUEST for worker: says which run it is and what time is
- * left, and keeps a copy if it may run again. */
-void gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
+ * left, and keeps a copy if it may run again. False: no memory. */
+bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
                              gi_broker_worker_t *worker);
+/* What its worker knows the call by; the size. */
+size_t gi_broker_again_id(const gi_broker_call_t *call,
+                          unsigned char id[GI_ID_MAX]);
+/* The call that a worker means by id; NULL: none, or another run of it. */
+gi_broker_call_t *gi_broker_again_find(gi_broker_core_t *core,
+                                       gate_bytes_t client, gate_bytes_t id);
 void gi_broker_again_forget(gi_broker_core_t *core, gi_broker_call_t *call);
 /* Its worker is lost: gives it to another one. False: it must not. */
 bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call);

@@ -31,13 +31,21 @@ int64_t gi_broker_service_credit(const gi_broker_service_t *service) {
     return credit;
 }
 
+static int64_t s_waited(const gi_broker_core_t *self,
+                        const gi_broker_service_t *service,
+                        const gi_link_t *at) {
+    return at == &service->queue
+               ? 0
+               : self->now_ms - GI_OF((uintptr_t)at, gi_broker_call_t, of_owner)
+                                    ->queued_ms;
+}
+
 static void s_service(const gi_broker_core_t *self, msgpack_packer *pk,
                       const gi_broker_service_t *service) {
-    int64_t oldest = 0;
-    if (!gi_link_empty(&service->queue))
-        oldest =
-            self->now_ms -
-            GI_OF(service->queue.next, gi_broker_call_t, of_owner)->queued_ms;
+    int64_t oldest = s_waited(self, service, service->queue.next), others = 0;
+    if (service->urgent) /* they overtook the others */
+        others = s_waited(self, service, service->urgent->next);
+    oldest = others > oldest ? others : oldest;
     s_key(pk, service->name);
     msgpack_pack_map(pk, 6);
     s_number(pk, "workers", service->n_workers);

@@ -97,6 +97,7 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     worker->service = service;
     worker->user = gi_broker_user_share(core->user);
     worker->max = ready->max;
+    worker->epoch = -1;
     worker->beat.due = GI_DUE_BEAT;
     gi_link_init(&worker->place);
     gi_link_init(&worker->calls);
@@ -156,6 +157,20 @@ static void s_ready(gi_broker_core_t *core, gi_broker_peer_t *peer,
     gi_broker_service_wake(core, worker->service);
 }
 
+/* False: it is another life than the one that registered; lost. */
+static bool s_same_life(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                        int64_t epoch) {
+    gi_broker_peer_t *peer = worker->peer;
+    if (epoch < 0 || worker->epoch < 0 || epoch == worker->epoch) {
+        worker->epoch = epoch < 0 ? worker->epoch : epoch;
+        return true;
+    }
+    core->count.epochs_differ++;
+    gi_broker_worker_lose(core, worker, "another life took its identity");
+    gi_broker_worker_disconnect(core, peer);
+    return false;
+}
+
 /* ---- messages from workers
  * ------------------------------------------------------------------- */
 static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
@@ -167,6 +182,8 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
         core->count.bad_ext++;
         return;
     }
+    if (!s_same_life(core, worker, ext.epoch))
+        return;
     worker->ext = true;
     if (ext.drain)
         gi_broker_worker_drain(core, worker);

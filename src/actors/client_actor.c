@@ -38,6 +38,7 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
 }
 
 int gi_client_send(gate_client_t *self) {
+    self->out.packed = self->packs;
     int rc = self->sock.raw ? gi_sock_send(&self->sock, &self->out) : EAGAIN;
     self->blocked = rc == EAGAIN;
     if (!rc)
@@ -46,8 +47,10 @@ int gi_client_send(gate_client_t *self) {
 }
 
 int gi_client_send_on(gate_client_t *self, uint8_t former) {
-    return former ? gi_sock_send(&self->formers[former - 1].sock, &self->out)
-                  : gi_client_send(self);
+    if (!former)
+        return gi_client_send(self);
+    self->out.packed = false; /* either form is read */
+    return gi_sock_send(&self->formers[former - 1].sock, &self->out);
 }
 
 /* ---- the connection
@@ -69,6 +72,9 @@ static gate_err_t s_open(gate_client_t *self) {
         return e;
     self->watched = strncmp(self->endpoint, "inproc:", 7) != 0;
     e = gi_curve_client(&self->sock, self->curve_cert, self->curve_server);
+    if (!e)
+        e = gi_plain_client(&self->sock, self->plain_user,
+                            self->plain_password);
     if (!e && self->watched) {
         zmq_setsockopt(self->sock.raw, ZMQ_IMMEDIATE, &one, sizeof one);
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
@@ -86,12 +92,13 @@ static gate_err_t s_open(gate_client_t *self) {
 static void s_arrived(gate_client_t *self) {
     self->up = true;
     self->heard_ms = self->now_ms;
+    gi_pending_ask(self, GI_ASKS_INFO); /* first: whoever waited until we are
+                                           ready can use extensions */
     gi_pending_ask(self, GI_ASKS_SERVICES);
-    gi_pending_ask(self, GI_ASKS_INFO);
 }
 
 static void s_departed(gate_client_t *self) {
-    self->up = self->ready = self->ext = false;
+    self->up = self->ready = self->ext = self->packs = false;
     self->n_requests = 0;
     self->stats.reconnects++;
     gi_pending_cut_all(self, 0);
@@ -116,11 +123,13 @@ static void s_reopen(gate_client_t *self) {
 static void s_rejected(gate_client_t *self, int event) {
     if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
         gi_error_story(&self->refused, GATE_REFUSED, NULL,
-                       "the broker does not accept our certificate", "");
+                       "the broker does not accept our certificate or our "
+                       "password",
+                       "");
     gate_log(GATE_WARN, "client", "%s: the handshake failed: %s",
              self->endpoint,
              event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
-                 ? "our certificate is not accepted"
+                 ? "our certificate or password is not accepted"
                  : "another security mechanism, or no ZeroMQ");
     gi_sock_close(&self->sock);
     self->heard_ms = self->now_ms;
@@ -152,12 +161,12 @@ static bool s_events(gate_client_t *self) {
 static bool s_receive(gate_client_t *self, gi_sock_t *sock) {
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && sock->raw; i++) {
-        int rc =
-            gi_sock_recv(sock, &self->in, (unsigned)self->settings->frames_max);
+        unsigned max = (unsigned)self->settings->frames_max;
+        int rc = gi_sock_recv(sock, &self->in, max);
         if (!rc)
             break;
         any = true;
-        if (rc > 0)
+        if (rc > 0 && gi_frames_unpack(&self->in, 0, max))
             gi_pending_answer(self);
         else
             self->stats.dropped++;
@@ -187,7 +196,7 @@ void gi_client_move(gate_client_t *self) {
     self->formers[former - 1].sock = self->sock;
     self->formers[former - 1].n = gi_pending_leave(self, former);
     self->n_formers++;
-    self->up = self->ready = self->ext = false;
+    self->up = self->ready = self->ext = self->packs = false;
     self->n_requests = 0;
     self->heard_ms = self->now_ms;
     self->sock = (gi_sock_t){.fd = -1, .monitor_fd = -1};

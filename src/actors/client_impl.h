@@ -18,6 +18,7 @@
 #include "gauge.h"
 #include "latch.h"
 #include "mdp.h"
+#include "mine.h"
 #include "ref.h"
 #include "registry.h"
 #include "rpc.h"
@@ -78,7 +79,7 @@ typedef struct gi_pending {
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
-    unsigned char data[]; /* service, func, args, kwargs */
+    unsigned char data[]; /* service, func, args, kwargs, metadata */
 } gi_pending_t;
 
 typedef struct gi_ccontrol {
@@ -112,10 +113,17 @@ struct gate_client {
     const gate_settings_t *settings;
     gi_error_t stuck;
     char *identity, *user, *password, *curve_cert, *curve_server, *endpoint;
+    char *plain_user, *plain_password; /* of the transport */
     const void *broker; /* of this runtime; itself: elsewhere; NULL: none */
     enum { GI_ROUTE_AUTO, GI_ROUTE_BROKER, GI_ROUTE_LOCAL } route;
     gi_actor_t *actor;
     gi_mailbox_t *mailbox;
+    /* the service of this runtime asked last, as long as none comes or goes;
+     * of the first thread that calls */
+    gi_mine_t bound_mine;
+    gate_service_t *bound; /* shared */
+    uint64_t bound_version;
+    int64_t reply_timeout_ms; /* of calls that name none */
     gi_gauge_t in_flight;
     gi_gauge_t local_calls;
     gi_latch_t inflating; /* jobs that inflate for us */
@@ -130,6 +138,7 @@ struct gate_client {
     bool ready;         /* the broker has answered on this connection */
     gi_error_t refused; /* why it does not let us in; empty: it does */
     bool ext;           /* it announced GX1 */
+    bool packs;         /* and that it reads packed messages */
     bool blocked;       /* the socket refused the last send */
     bool fresh_id;      /* next connection under a fresh identity */
     int64_t heard_ms, sent_ms, now_ms;

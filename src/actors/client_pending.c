@@ -131,15 +131,17 @@ static void s_add_ext(gate_client_t *self, const gi_ext_t *ext) {
 /* What we read is said along with what must be said, else now and then: a frame
  * costs as much as a tenth of a call. The number is odd, so that workers that
  * take turns are all told. */
-static void s_transmit_ext(gi_pending_t *p) {
+static void s_transmit_ext(gi_pending_t *p, const unsigned char *meta) {
     gate_client_t *self = p->client;
     bool announce =
         p->asks == GI_ASKS_USER && self->n_requests++ % S_ANNOUNCE_EVERY == 0;
     gi_ext_t ext;
-    if (!announce && !p->stream && !p->deadline_travels)
+    if (!announce && !p->stream && !p->deadline_travels &&
+        !p->request.meta_size)
         return;
     gi_ext_init(&ext);
     gi_chuge_announce(self, &ext);
+    ext.meta = (gate_bytes_t){meta, p->request.meta_size};
     if (p->stream) {
         ext.credit_items = self->settings->stream_reply_maxsize;
         ext.credit_bytes = self->settings->stream_max_bytes;
@@ -162,7 +164,7 @@ static int s_transmit(gi_pending_t *p) {
     at += p->request.args_size;
     gi_frames_add(out, at, p->request.kwargs_size);
     if (self->ext)
-        s_transmit_ext(p);
+        s_transmit_ext(p, at + p->request.kwargs_size);
     int rc = gi_client_send(self);
     if (rc)
         gi_frames_close(out);
@@ -314,6 +316,11 @@ void *gi_pending_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
     return zmq_msg_data(kept);
 }
 
+static bool s_is_name(const msgpack_object *o, const char *text) {
+    return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
+           memcmp(o->via.str.ptr, text, strlen(text)) == 0;
+}
+
 /* What Gate.info says: does it speak our extensions? */
 static void s_learn(gate_client_t *self, const msgpack_object *info) {
     if (info->type != MSGPACK_OBJECT_MAP)
@@ -326,9 +333,10 @@ static void s_learn(gate_client_t *self, const msgpack_object *info) {
             continue;
         for (uint32_t j = 0; j < kv->val.via.array.size; j++) {
             const msgpack_object *name = &kv->val.via.array.ptr[j];
-            if (name->type == MSGPACK_OBJECT_STR && name->via.str.size == 3 &&
-                memcmp(name->via.str.ptr, "GX1", 3) == 0)
+            if (s_is_name(name, "GX1"))
                 self->ext = true;
+            else if (s_is_name(name, "GXP"))
+                self->packs = self->settings->packed;
         }
     }
 }

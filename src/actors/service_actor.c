@@ -177,6 +177,13 @@ static void s_control(gi_scontrol_t *control) {
     gi_mem_free(control);
 }
 
+static void s_left(gi_sleft_t *left) {
+    if (left->local->call)
+        gi_scall_cancel(left->local->call);
+    gi_future_drop(left->local->future);
+    gi_mem_free(left);
+}
+
 /* Only to be awake: what is ready is pulled in this pass. */
 static void s_ready_again(gate_service_t *self) {
     gi_lock(&self->ready_lock);
@@ -187,7 +194,13 @@ static void s_ready_again(gate_service_t *self) {
 static void s_one(gi_smail_t *mail) {
     switch (mail->kind) {
     case GI_SMAIL_LOCAL:
-        gi_scall_local(S_OWNER(gi_scall_t, mail, mail));
+        gi_scall_local(S_OWNER(gi_slocal_t, mail, mail));
+        break;
+    case GI_SMAIL_OPEN:
+        gi_scall_open(S_OWNER(gi_scall_t, mail, mail));
+        break;
+    case GI_SMAIL_LEFT:
+        s_left(S_OWNER(gi_sleft_t, mail, mail));
         break;
     case GI_SMAIL_RETURNED:
         gi_scall_returned(S_OWNER(gi_scall_t, mail, mail));
@@ -220,11 +233,18 @@ static void s_one(gi_smail_t *mail) {
     }
 }
 
+/* Callers in this process are told of so many answers at once: often enough
+ * that none waits long behind other handlers. */
+#define S_TELL 64
+
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_service_t *self = arg;
+    gi_future_batch_t batch;
     self->now_ms = now_ms;
+    gi_future_batch_begin(&batch, S_TELL);
     for (size_t i = 0; i < n; i++)
         s_one(items[i]);
+    gi_future_batch_end(&batch);
 }
 
 /* ---- the pass

@@ -22,6 +22,7 @@
 #include "settings.h"
 
 #define S_BACKLOG 4096
+#define S_UNACKED 30 /* intervals that a peer may leave what it was sent */
 
 /* ---- context ----------------------------------------------------------------
  */
@@ -142,7 +143,26 @@ static void s_set_int(void *raw, int option, int64_t value) {
     zmq_setsockopt(raw, option, &v, sizeof v);
 }
 
-static gate_err_t s_apply(gi_sock_t *self, gate_bytes_t identity,
+/* Half-open tcp is found by ZMTP heartbeats of whoever connects, and by the
+ * kernel's keep-alives where many connect to: libzmq looks for a timer one by
+ * one, so that 10,000 beating connections keep its thread from all else. */
+static void s_apply_liveness(gi_sock_t *self, int type, int64_t ivl_ms) {
+    int64_t ivl_s = (ivl_ms + 999) / 1000;
+    if (ivl_ms == 0)
+        return;
+    if (type == ZMQ_ROUTER) {
+        s_set_int(self->raw, ZMQ_TCP_KEEPALIVE, 1);
+        s_set_int(self->raw, ZMQ_TCP_KEEPALIVE_IDLE, ivl_s);
+        s_set_int(self->raw, ZMQ_TCP_KEEPALIVE_INTVL, ivl_s);
+        s_set_int(self->raw, ZMQ_TCP_KEEPALIVE_CNT, 3);
+        s_set_int(self->raw, ZMQ_TCP_MAXRT, S_UNACKED * ivl_ms);
+    } else {
+        s_set_int(self->raw, ZMQ_HEARTBEAT_IVL, ivl_ms);
+        s_set_int(self->raw, ZMQ_HEARTBEAT_TIMEOUT, 3 * ivl_ms);
+    }
+}
+
+static gate_err_t s_apply(gi_sock_t *self, int type, gate_bytes_t identity,
                           const gate_settings_t *settings) {
     int64_t max = settings->message_bytes_max;
     s_set_int(self->raw, ZMQ_SNDHWM, settings->zmq_hwm);
@@ -151,11 +171,7 @@ static gate_err_t s_apply(gi_sock_t *self, gate_bytes_t identity,
     s_set_int(self->raw, ZMQ_HANDSHAKE_IVL, settings->handshake_ivl_ms);
     s_set_int(self->raw, ZMQ_RECONNECT_IVL, settings->reconnect_ivl_ms);
     s_set_int(self->raw, ZMQ_RECONNECT_IVL_MAX, settings->reconnect_ivl_max_ms);
-    if (settings->zmq_heartbeat_ivl_ms) {
-        s_set_int(self->raw, ZMQ_HEARTBEAT_IVL, settings->zmq_heartbeat_ivl_ms);
-        s_set_int(self->raw, ZMQ_HEARTBEAT_TIMEOUT,
-                  3 * settings->zmq_heartbeat_ivl_ms);
-    }
+    s_apply_liveness(self, type, settings->zmq_heartbeat_ivl_ms);
     zmq_setsockopt(self->raw, ZMQ_MAXMSGSIZE, &max, sizeof max);
     if (identity.size && zmq_setsockopt(self->raw, ZMQ_ROUTING_ID,
                                         identity.data, identity.size) < 0)
@@ -189,7 +205,7 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
         return s_none_left("a peer");
     self->fd = s_fd(self->raw);
     self->maybe = self->events_maybe = true;
-    e = s_apply(self, identity, settings);
+    e = s_apply(self, type, identity, settings);
     if (e)
         gi_sock_close(self);
     return e;

@@ -38,15 +38,16 @@ static bool s_pinned(const json_t *o) {
 /* ---- plots --------------------------------------------------------------- */
 /* Which results belong to one line of a plot. */
 typedef struct s_line {
-    const char *verb, *system, *transport, *runs;
+    const char *verb, *system, *transport, *runs, *auth;
     double size;
     bool pinned;
 } s_line_t;
 
 static s_line_t s_line_of(const json_t *r) {
-    return (s_line_t){s_text(r, "verb"),      s_text(r, "system"),
-                      s_text(r, "transport"), s_text(r, "runs"),
-                      s_number(r, "size"),    s_pinned(r)};
+    return (s_line_t){
+        s_text(r, "verb"), s_text(r, "system"), s_text(r, "transport"),
+        s_text(r, "runs"), s_text(r, "auth"),   s_number(r, "size"),
+        s_pinned(r)};
 }
 
 static bool s_on(const s_line_t *line, const json_t *r) {
@@ -54,12 +55,14 @@ static bool s_on(const s_line_t *line, const json_t *r) {
            !strcmp(line->system, s_text(r, "system")) &&
            !strcmp(line->transport, s_text(r, "transport")) &&
            !strcmp(line->runs, s_text(r, "runs")) &&
+           !strcmp(line->auth, s_text(r, "auth")) &&
            line->size == s_number(r, "size") && line->pinned == s_pinned(r);
 }
 
 static void s_name(const s_line_t *line, bool with_size, char *to,
                    size_t room) {
-    snprintf(to, room, "%s %s%s%s%s", line->system, line->transport,
+    snprintf(to, room, "%s%s %s%s%s%s", line->system,
+             !strcmp(line->auth, "plain") ? "+auth" : "", line->transport,
              !strcmp(line->runs, "inline") ? "" : " ",
              !strcmp(line->runs, "inline") ? "" : line->runs,
              line->pinned ? " pinned" : "");

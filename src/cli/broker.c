@@ -16,7 +16,7 @@ typedef struct s_args {
     const char *config;
     gi_words_t frontends, backends;
     const char *zap, *zap_domain;
-    const char *curve_cert, *curve_allowed;
+    const char *curve_cert, *curve_allowed, *plain_users;
     const char *hand_over;
 } s_args_t;
 
@@ -32,6 +32,8 @@ static void s_setup(gate_broker_t *broker, const s_args_t *args,
         gate_broker_bind_backend(broker, backend);
     if (args->zap)
         gate_broker_use_zap(broker, args->zap, args->zap_domain);
+    if (args->plain_users)
+        gate_broker_plain(broker, args->plain_users);
     if (args->curve_cert)
         gate_broker_curve(broker, args->curve_cert,
                           args->curve_allowed ? args->curve_allowed : "*");
@@ -77,6 +79,8 @@ int gi_broker_main(int argc, char **argv) {
         {"zap", GI_OPT_TEXT, &args.zap, "EP", "ask this in-band ZAP service"},
         {"zap-domain", GI_OPT_TEXT, &args.zap_domain, "NAME",
          "about this domain (setting zap_default_domain)"},
+        {"plain-users", GI_OPT_TEXT, &args.plain_users, "FILE",
+         "ask for PLAIN by the transport; a users file as for gate zap"},
         {"curve-cert", GI_OPT_TEXT, &args.curve_cert, "FILE",
          "be a CURVE server with this certificate"},
         {"curve-allow", GI_OPT_TEXT, &args.curve_allowed, "DIR|*",

@@ -107,6 +107,9 @@ static gate_err_t s_init(gate_runtime_t *runtime, gate_service_t *service,
         gate_service_plain(service, auth->user, auth->password);
     if (auth->curve_cert)
         gate_service_curve(service, auth->curve_cert, auth->curve_server);
+    if (auth->plain_user)
+        gate_service_plain_transport(service, auth->plain_user,
+                                     auth->plain_password);
     return served->module->init(runtime, service);
 }
 

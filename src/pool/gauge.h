@@ -21,6 +21,9 @@ static inline bool gi_gauge_enter(gi_gauge_t *self, int64_t max) {
     atomic_fetch_sub_explicit(&self->n, 1, memory_order_relaxed);
     return false;
 }
+static inline void gi_gauge_add(gi_gauge_t *self) {
+    atomic_fetch_add_explicit(&self->n, 1, memory_order_relaxed);
+}
 static inline void gi_gauge_leave(gi_gauge_t *self) {
     atomic_fetch_sub_explicit(&self->n, 1, memory_order_relaxed);
 }

@@ -47,7 +47,8 @@ struct gi_mailbox {
     char pad2[48];
     uint64_t head; /* owner: next position to take */
     uint64_t owed; /* owner: rings announced but not yet read */
-    char pad3[48];
+    bool lingers;  /* owner: before it sleeps */
+    char pad3[40];
     atomic_int waiters;    /* pushes that wait for room */
     pthread_mutex_t mutex; /* of the two conditions */
     pthread_cond_t room;   /* cells were freed, or it was closed */
@@ -243,7 +244,21 @@ size_t gi_mailbox_pop(gi_mailbox_t *self, void **items, size_t max) {
 
 int gi_mailbox_fd(const gi_mailbox_t *self) { return self->fd; }
 
+void gi_mailbox_linger(gi_mailbox_t *self) { self->lingers = true; }
+
+static bool s_linger(gi_mailbox_t *self) {
+    gi_linger_t linger = gi_linger_begin();
+
+    self->lingers = false;
+    while (!s_has_item(self))
+        if (!gi_linger(&linger))
+            return false;
+    return true;
+}
+
 bool gi_mailbox_sleep(gi_mailbox_t *self) {
+    if (self->lingers && s_linger(self))
+        return false;
     atomic_fetch_or_explicit(&self->bell, S_SLEEPING, memory_order_acq_rel);
     if (!s_has_item(self))
         return true;

@@ -44,7 +44,7 @@ typedef struct gi_pjob {
     uintptr_t fn_here;          /* its address in this process */
     uint64_t fn_at;             /* as gi_fn_ref_t */
     uint32_t args_len, kwargs_len;
-    uint16_t name_len, user_len, client_len, object_len;
+    uint16_t name_len, user_len, meta_len, object_len;
     size_t size;         /* of the payload, which is all of the above */
     unsigned char *data; /* small or from gi_mem_alloc */
     unsigned char small[GI_JOB_INLINE];
@@ -205,6 +205,9 @@ void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died,
 bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job);
 /* False: the worker's head is a lie. */
 bool gi_send_refresh(gi_slot_t *slot);
+/* What no honest worker does with the job at the front; NULL: nothing. When all
+ * answers are read, after gi_send_refresh. */
+const char *gi_send_doubt(gi_slot_t *slot);
 /* Queued jobs into slots with room; wakes them. */
 void gi_send_fill(gi_procs_t *p);
 /* Work waits behind work while others idle: takes it back. */

@@ -138,3 +138,64 @@ gate_err_t gi_decode_build(const void *data, msgpack_object *objects,
         }
     }
 }
+
+/* ---- few objects -------------------------------------------------------- */
+enum { S_FEW_DEPTH = 4 };
+
+static bool s_within(const gi_mp_t *h, const gi_limits_t *limits, size_t left) {
+    switch (h->kind) {
+    case GI_MP_STR:
+        return h->n <= limits->str_max && h->n <= left;
+    case GI_MP_BIN:
+    case GI_MP_EXT:
+        return h->n <= limits->bin_max && h->n <= left;
+    case GI_MP_ARRAY:
+        return h->n <= limits->array_max;
+    case GI_MP_MAP:
+        return h->n <= limits->map_max;
+    case GI_MP_RESERVED:
+        return false;
+    case GI_MP_NIL:
+    case GI_MP_BOOL:
+    case GI_MP_UINT:
+    case GI_MP_INT:
+    case GI_MP_F32:
+    case GI_MP_F64:
+        break;
+    }
+    return true;
+}
+
+bool gi_decode_few(gate_bytes_t packed, const gi_limits_t *limits,
+                   msgpack_object *objects, size_t n_objects,
+                   msgpack_object *out) {
+    const unsigned char *p = packed.data, *end = p + packed.size;
+    s_level_t stack[S_FEW_DEPTH + 1], *level = stack;
+    *level = (s_level_t){NULL, out, 1};
+    for (;;) {
+        gi_mp_t h;
+        size_t head = gi_mp_head(p, (size_t)(end - p), &h);
+        p += head;
+        if (!head || !s_within(&h, limits, (size_t)(end - p)))
+            return false;
+        msgpack_object *o = level->next++;
+        level->left--;
+        if (h.kind >= GI_MP_ARRAY) {
+            uint64_t n = h.kind == GI_MP_MAP ? 2 * (uint64_t)h.n : h.n;
+            size_t depth = (size_t)(level - stack);
+            if (n > n_objects || depth >= S_FEW_DEPTH ||
+                depth >= limits->depth_max)
+                return false;
+            s_container(o, &h, objects);
+            *++level = (s_level_t){o, objects, n};
+            objects += n;
+            n_objects -= n;
+        } else {
+            s_leaf(o, &h, p);
+            p += h.n;
+        }
+        for (; !level->left; level--)
+            if (level == stack)
+                return p == end;
+    }
+}

@@ -87,8 +87,8 @@ void child_check(bool ok, const char *what) {
 int child_result(void) { return atomic_load(&s_failed) ? 1 : 0; }
 
 /* ---- life of a child ---------------------------------------------------- */
-static void s_exec(int out, const char *const *args) {
-    const char *argv[24] = {s_gate};
+static void s_exec(int out, const char *program, const char *const *args) {
+    const char *argv[24] = {program};
     for (size_t i = 0; args[i] && i < 22; i++)
         argv[i + 1] = args[i];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -99,7 +99,7 @@ static void s_exec(int out, const char *const *args) {
         const char **in;
         char **out;
     } cast = {argv};
-    execv(s_gate, cast.out);
+    execv(program, cast.out);
     _exit(127);
 }
 
@@ -119,7 +119,8 @@ static bool s_read_line(int fd, char *line, double deadline) {
     return false;
 }
 
-void child_spawn(child_t *self, const char *const *args) {
+static void s_spawn(child_t *self, const char *program,
+                    const char *const *args) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
         child_die("pipe: %s", strerror(errno));
@@ -127,18 +128,32 @@ void child_spawn(child_t *self, const char *const *args) {
     if (self->pid < 0)
         child_die("fork: %s", strerror(errno));
     if (self->pid == 0)
-        s_exec(ends[1], args);
+        s_exec(ends[1], program ? program : "/proc/self/exe", args);
     close(ends[1]);
     self->out = ends[0];
-    self->ready[0] = 0;
+    snprintf(self->ready, sizeof self->ready, "%s", args[0]);
+}
+
+void child_spawn(child_t *self, const char *const *args) {
+    s_spawn(self, s_gate, args);
+}
+
+void child_ready(child_t *self) {
+    double deadline = child_now_ms() + 20000 * child_slow();
+    char line[CHILD_LINE] = "";
+    if (!s_read_line(self->out, line, deadline) ||
+        strncmp(line, "ready ", 6) != 0)
+        child_die("%s is not ready", self->ready);
+    memcpy(self->ready, line, sizeof line);
+}
+
+void child_run(child_t *self, const char *program, const char *const *args) {
+    s_spawn(self, program, args);
+    child_ready(self);
 }
 
 void child_start(child_t *self, const char *const *args) {
-    child_spawn(self, args);
-    double deadline = child_now_ms() + 20000 * child_slow();
-    if (!s_read_line(self->out, self->ready, deadline) ||
-        strncmp(self->ready, "ready ", 6) != 0)
-        child_die("gate %s is not ready", args[0]);
+    child_run(self, s_gate, args);
 }
 
 void child_broker(child_t *self, const char *frontend, const char *backend) {
@@ -147,10 +162,16 @@ void child_broker(child_t *self, const char *frontend, const char *backend) {
     child_start(self, args);
 }
 
-void child_service(child_t *self, const char *backend, const char *threads) {
+void child_spawn_service(child_t *self, const char *backend,
+                         const char *threads) {
     const char *args[] = {"serve",     "--demo", "--backend", backend,
                           "--threads", threads,  NULL};
-    child_start(self, args);
+    child_spawn(self, args);
+}
+
+void child_service(child_t *self, const char *backend, const char *threads) {
+    child_spawn_service(self, backend, threads);
+    child_ready(self);
 }
 
 void child_signal(const child_t *self, int number) {

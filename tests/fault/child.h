@@ -30,11 +30,17 @@ int child_result(void);
 
 /* Starts the command with these arguments (NULL-ended). */
 void child_spawn(child_t *self, const char *const *args);
-/* The same, and waits for "ready". */
+/* Waits for its "ready". */
+void child_ready(child_t *self);
+/* Both. */
 void child_start(child_t *self, const char *const *args);
+/* Both with another program; NULL is the test itself. */
+void child_run(child_t *self, const char *program, const char *const *args);
 void child_broker(child_t *self, const char *frontend, const char *backend);
 /* threads as text. */
 void child_service(child_t *self, const char *backend, const char *threads);
+void child_spawn_service(child_t *self, const char *backend,
+                         const char *threads);
 void child_signal(const child_t *self, int number);
 /* Waits at most so long; the exit status as of waitpid, or -1. */
 int child_wait(child_t *self, int timeout_ms);
