@@ -366,6 +366,9 @@ void gi_broker_service_wake(gi_broker_core_t *core,
 void gi_broker_service_pump(gi_broker_core_t *core,
                             gi_broker_service_t *service);
 /* Answers every queued call: no worker is left. */
+/* Its last worker is gone. */
+void gi_broker_service_empty(gi_broker_core_t *core,
+                             gi_broker_service_t *service);
 void gi_broker_service_abandon(gi_broker_core_t *core,
                                gi_broker_service_t *service);
 void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call);

@@ -188,7 +188,8 @@ static bool s_service_valid(const gi_broker_core_t *self,
     sum->queued += queued;
     sum->calls += queued;
     return workers == service->n_workers && queued == service->n_queued &&
-           urgent && !(queued && (credit || workers == 0)) &&
+           urgent && !(queued && credit) &&
+           !(queued && workers == 0 && !gi_broker_expects(self)) &&
            (workers == 0) == gi_timer_armed(&service->idle.timer);
 }
 

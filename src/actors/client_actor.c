@@ -47,8 +47,10 @@ int gi_client_send(gate_client_t *self) {
 }
 
 int gi_client_send_on(gate_client_t *self, uint8_t former) {
-    return former ? gi_sock_send(&self->formers[former - 1].sock, &self->out)
-                  : gi_client_send(self);
+    if (!former)
+        return gi_client_send(self);
+    self->out.packed = false; /* either form is read */
+    return gi_sock_send(&self->formers[former - 1].sock, &self->out);
 }
 
 /* ---- the connection

@@ -313,6 +313,7 @@ struct gate_service {
     gi_wheel_t *wheel;
     int64_t now_ms;
     bool draining, stopping;
+    int64_t reached_ms; /* some broker had us */
     gi_sstats_t stats;
 };
 
@@ -323,6 +324,10 @@ gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
                            gate_pool_t **out) GATE_MUST;
 /* How often a call of it may run in all. */
 int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
+
+/* For how long no broker has had it (0: one has, or there is none to have it);
+ * an error: its actor does not run. */
+gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) GATE_MUST;
 
 /* ---- service_actor.c
  * --------------------------------------------------------- */
