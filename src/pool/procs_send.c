@@ -15,7 +15,7 @@
 
 #define DEPTH_NS 200000
 #define STEAL_NS 500000
-#define PILE_NS 10000
+#define PILE_NS 25000
 
 static gi_pjob_t **s_place(gi_slot_t *slot, uint32_t seq) {
     return &slot->jobs[seq & (slot->shm.cells - 1)];
