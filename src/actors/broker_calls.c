@@ -228,6 +228,7 @@ static void s_tell_worker(gi_broker_core_t *core, gi_broker_call_t *call,
     gi_broker_worker_t *worker = call->worker;
     gi_broker_peer_t *peer = worker->peer;
     gi_frames_t *out = &core->out;
+    unsigned char id[GI_ID_MAX];
     if (peer == NULL || !worker->ext) {
         core->count.control_unknown++;
         return;
@@ -236,7 +237,7 @@ static void s_tell_worker(gi_broker_core_t *core, gi_broker_call_t *call,
                             GI_MDP_EXT) &&
         gi_frames_add(out, call->client->id, call->client->id_size) &&
         gi_frames_add(out, NULL, 0) &&
-        gi_frames_add(out, call->id, call->id_size) &&
+        gi_frames_add(out, id, gi_broker_again_id(call, id)) &&
         gi_frames_add(out, ext.data, ext.size)) {
         worker->sent_ms = core->now_ms;
         if (gi_broker_peer_send(core, peer, false, NULL) == GI_OVERFLOW)
@@ -312,8 +313,9 @@ static void s_overflow(gi_broker_core_t *core, gi_broker_call_t *call,
 /* worker's frames -> core->out for the client; nothing of the body is copied.
  * Positions count from frame 1. */
 static bool s_compose_reply(gi_broker_core_t *core,
-                            const gi_broker_service_t *service,
-                            gi_frames_t *frames, const gi_mdp_worker_t *at) {
+                            const gi_broker_call_t *call, gi_frames_t *frames,
+                            const gi_mdp_worker_t *at) {
+    const gi_broker_service_t *service = call->service;
     gi_frames_t *out = &core->out;
     gi_frames_close(out);
     gi_frames_pass(out, frames, 1 + at->client_id);
@@ -321,7 +323,10 @@ static bool s_compose_reply(gi_broker_core_t *core,
     gi_frames_add_const(out, GI_FRAME_CLIENT_TAG);
     if (!gi_frames_add(out, service->name, service->name_size))
         return false;
-    gi_frames_pass(out, frames, 1 + at->request_id);
+    if (!call->tagged)
+        gi_frames_pass(out, frames, 1 + at->request_id);
+    else if (!gi_frames_add(out, call->id, call->id_size))
+        return false;
     for (unsigned i = 1 + at->body; i < frames->n; i++)
         gi_frames_pass(out, frames, i);
     return true;
@@ -332,7 +337,7 @@ static void s_forward(gi_broker_core_t *core, gi_broker_call_t *call,
                       bool final) {
     bool last = final && (call->streaming || call->huge);
     core->count.replies++;
-    if (!s_compose_reply(core, call->service, frames, at)) {
+    if (!s_compose_reply(core, call, frames, at)) {
         core->count.no_memory++;
         s_overflow(core, call, final);
         return;
@@ -356,6 +361,8 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
                      const gi_mdp_worker_t *at) {
     gi_broker_call_t *call =
         gi_broker_call_find(core, f[at->client_id], f[at->request_id]);
+    if (call == NULL || call->tagged)
+        call = gi_broker_again_find(core, f[at->client_id], f[at->request_id]);
     if (call == NULL || call->worker != worker) {
         core->count.replies_unknown++;
         return;

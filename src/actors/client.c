@@ -50,6 +50,12 @@ void gate_client_curve(gate_client_t *self, const char *cert_file,
     s_set_text(self, &self->curve_server, server_cert_file);
 }
 
+void gate_client_plain_transport(gate_client_t *self, const char *user,
+                                 const char *password) {
+    s_set_text(self, &self->plain_user, user);
+    s_set_text(self, &self->plain_password, password);
+}
+
 gate_client_t *gate_client_new(gate_runtime_t *rt) {
     gate_client_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self) {
@@ -74,6 +80,8 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
                           self->settings->zap_plain_default_password);
     gate_client_curve(self, self->settings->curve_cert,
                       self->settings->curve_server);
+    gate_client_plain_transport(self, self->settings->plain_user,
+                                self->settings->plain_password);
     return self;
 }
 
@@ -95,6 +103,8 @@ void gi_client_release(void *arg) {
     gi_mem_free(self->identity);
     gi_mem_free(self->user);
     gi_mem_free(self->password);
+    gi_mem_free(self->plain_user);
+    gi_mem_free(self->plain_password);
     gi_mem_free(self->curve_cert);
     gi_mem_free(self->curve_server);
     gi_mem_free(self->endpoint);
@@ -183,8 +193,8 @@ typedef struct s_ask {
 gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
                              const gi_rpc_request_t *request,
                              const void *packed) {
-    size_t body =
-        request->func_size + request->args_size + request->kwargs_size;
+    size_t body = request->func_size + request->args_size +
+                  request->kwargs_size + request->meta_size;
     gi_pending_t *p = gi_mem_alloc(sizeof *p + service.size + body);
     if (!p)
         return NULL;
@@ -272,6 +282,8 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     p->asks = GI_ASKS_USER;
     p->deadline_ms = ask->deadline_ms;
     p->timeout_ms = ask->timeout_ms;
+    p->retries = ask->request.retries;
+    p->pause_ms = self->settings->retry_wait_ms;
     p->deadline_travels = ask->explicit_timeout;
     gate_err_t e = gi_mailbox_push(self->mailbox, &p->mail, 0);
     if (!e)

@@ -28,6 +28,8 @@
 #include "stream.h"
 #include "wheel.h"
 
+#define GI_RETRIES_FREE 10 /* tries that the budget always has at first */
+
 typedef enum gi_cmail_kind {
     GI_CMAIL_CALL,   /* gi_pending */
     GI_CMAIL_CANCEL, /* gi_ccontrol */
@@ -51,6 +53,7 @@ typedef enum gi_pending_state {
     GI_PENDING_NEW,
     GI_PENDING_UNSENT, /* the socket would not take it yet */
     GI_PENDING_SENT,
+    GI_PENDING_PAUSE, /* it was turned away and will be sent again */
     GI_PENDING_DONE
 } gi_pending_state_t;
 
@@ -64,12 +67,15 @@ typedef struct gi_pending {
     struct gi_pending *prev, *next; /* in the list of its state */
     gi_pending_state_t state;
     gi_asks_t asks;
-    bool cut; /* the connection went away after it was sent */
+    bool cut;       /* the connection went away after it was sent */
+    uint8_t former; /* on which connection: 0 the current, n: formers[n - 1] */
     bool deadline_travels;
     unsigned slot;
     unsigned char id[GI_ID_SIZE];
     int64_t deadline_ms; /* of a future; of a stream: next look */
     int64_t timeout_ms;
+    int retries;                   /* further tries that it may have */
+    int64_t pause_ms;              /* before the next one */
     gate_future_t *future;         /* the completer's reference */
     gate_stream_t *stream;         /* the producer's reference */
     bool chunks;                   /* a huge answer is coming in */
@@ -78,7 +84,7 @@ typedef struct gi_pending {
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
-    unsigned char data[]; /* service, func, args, kwargs */
+    unsigned char data[]; /* service, func, args, kwargs, metadata */
 } gi_pending_t;
 
 typedef struct gi_ccontrol {
@@ -95,8 +101,16 @@ typedef struct gi_cslot {
 
 typedef struct gi_cstats {
     uint64_t calls, answers, errors, timeouts, lost, late, dropped, items,
-        local, reconnects;
+        local, reconnects, moves, retries, retries_denied;
 } gi_cstats_t;
+
+/* A connection to a broker that was replaced: kept for what is under way. */
+typedef struct gi_cformer {
+    gi_sock_t sock; /* raw NULL: none */
+    size_t n;       /* calls that wait for their answer on it */
+} gi_cformer_t;
+
+#define GI_CFORMERS_MAX 4
 
 struct gate_client {
     gi_ref_t refs; /* the user's, futures' and streams' (for the settings) */
@@ -104,6 +118,7 @@ struct gate_client {
     const gate_settings_t *settings;
     gi_error_t stuck;
     char *identity, *user, *password, *curve_cert, *curve_server, *endpoint;
+    char *plain_user, *plain_password; /* of the transport */
     const void *broker; /* of this runtime; itself: elsewhere; NULL: none */
     enum { GI_ROUTE_AUTO, GI_ROUTE_BROKER, GI_ROUTE_LOCAL } route;
     gi_actor_t *actor;
@@ -120,11 +135,15 @@ struct gate_client {
     bool connected;       /* gate_client_connect was called */
     /* the actor's own */
     gi_sock_t sock;
+    gi_cformer_t formers[GI_CFORMERS_MAX];
+    unsigned n_formers; /* that are there */
+    uint8_t hearing;    /* whose message is handled: as pending.former */
     bool watched;       /* the transport reports connections */
     bool up;            /* the transport is there */
     bool ready;         /* the broker has answered on this connection */
     gi_error_t refused; /* why it does not let us in; empty: it does */
     bool ext;           /* it announced GX1 */
+    bool packs;         /* and that it reads packed messages */
     bool blocked;       /* the socket refused the last send */
     bool fresh_id;      /* next connection under a fresh identity */
     int64_t heard_ms, sent_ms, now_ms;
@@ -136,6 +155,7 @@ struct gate_client {
     char codecs[256];    /* that it reads: what it announces */
     unsigned n_requests; /* since ext was learnt: who is told when */
     unsigned n_huge;     /* huge answers coming in to futures */
+    double retry_budget; /* further tries that are left */
     gi_frames_t in, out;
     gi_buf_t scratch;
     gi_cstats_t stats;
@@ -159,6 +179,10 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
                              size_t size);
 /* Sends client->out: 0 or errno; frames stay on an errno. */
 int gi_client_send(gate_client_t *self);
+/* The same on the connection of a call under way. */
+int gi_client_send_on(gate_client_t *self, uint8_t former);
+/* The broker has given its listeners to another one: new calls go there. */
+void gi_client_move(gate_client_t *self);
 
 /* ---- client_pending.c
  * -------------------------------------------------------- */
@@ -183,7 +207,11 @@ void gi_pending_alive(gi_pending_t *p);
 void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes);
 bool gi_pending_flush(gate_client_t *self);
 bool gi_pending_expire(gate_client_t *self);
-void gi_pending_cut_all(gate_client_t *self);
+/* That connection is gone; 0: the current one. */
+void gi_pending_cut_all(gate_client_t *self, uint8_t former);
+/* What is under way on the current connection stays with that former one; how
+ * many they are. */
+size_t gi_pending_leave(gate_client_t *self, uint8_t former);
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
                          const char *text);
 

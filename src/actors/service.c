@@ -58,6 +58,14 @@ void gate_service_plain(gate_service_t *self, const char *user,
     s_set_text(self, &self->password, password ? password : "");
 }
 
+void gate_service_plain_transport(gate_service_t *self, const char *user,
+                                  const char *password) {
+    if (!s_stopped_only(self, "plain_transport"))
+        return;
+    s_set_text(self, &self->plain_user, user);
+    s_set_text(self, &self->plain_password, password);
+}
+
 void gate_service_curve(gate_service_t *self, const char *cert_file,
                         const char *server_cert_file) {
     if (!s_stopped_only(self, "certificates"))
@@ -153,7 +161,13 @@ static void s_resolve(gate_service_t *self, gi_smethod_t *method) {
         method->pool = self->default_pool;
 }
 
-/* Names the idempotent methods for the broker: "a,b". */
+int gi_service_runs(const gate_service_t *self, const gate_method_t *m) {
+    int64_t max = self->settings->attempts_max;
+    int runs = m->max_attempts > 0 ? m->max_attempts : GI_RUNS_DEFAULT;
+    return runs < max ? runs : (int)max;
+}
+
+/* Names the idempotent methods for the broker: "a,b=5". */
 static gate_err_t s_list_idempotent(gate_service_t *self) {
     gi_buf_t list = {0};
     for (size_t i = 0; i < self->n_methods; i++) {
@@ -162,7 +176,11 @@ static gate_err_t s_list_idempotent(gate_service_t *self) {
             continue;
         if (list.size)
             gi_buf_append(&list, ",", 1);
+        char runs[16] = "";
+        if (m->max_attempts > 0 && m->max_attempts != GI_RUNS_DEFAULT)
+            snprintf(runs, sizeof runs, "=%d", m->max_attempts);
         gi_buf_append(&list, m->name, strlen(m->name));
+        gi_buf_append(&list, runs, strlen(runs));
     }
     gi_buf_append(&list, "", 1);
     if (list.failed) {
@@ -289,6 +307,8 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     self->settings = gi_runtime_settings(rt);
     self->limit = self->settings->message_max;
     self->n_workers = 1;
+    gi_random(&self->life, sizeof self->life);
+    self->life &= INT64_MAX;
     self->default_runs = GATE_INLINE;
     self->waiting_tail = &self->waiting_head;
     s_set_text(self, &self->name,
@@ -300,6 +320,8 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
                            self->settings->zap_plain_default_password);
     gate_service_curve(self, self->settings->curve_cert,
                        self->settings->curve_server);
+    gate_service_plain_transport(self, self->settings->plain_user,
+                                 self->settings->plain_password);
     if (!self->name) {
         gi_service_release(self);
         return NULL;
@@ -331,6 +353,8 @@ void gi_service_release(gate_service_t *self) {
     gi_mem_free(self->identity);
     gi_mem_free(self->user);
     gi_mem_free(self->password);
+    gi_mem_free(self->plain_user);
+    gi_mem_free(self->plain_password);
     gi_mem_free(self->curve_cert);
     gi_mem_free(self->curve_server);
     gi_mem_free(self->methods);
@@ -411,6 +435,15 @@ static gate_err_t s_until(gate_service_t *self, const char *command,
                           self->name, what, (long long)timeout_ms);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
+}
+
+gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) {
+    gi_buf_t out = {0};
+    gate_err_t e = gi_actor_command(self->actor, "AWAY", NULL, &out);
+    if (!e && out.size == sizeof *ms)
+        memcpy(ms, out.data, sizeof *ms);
+    gi_buf_fini(&out);
+    return e;
 }
 
 gate_err_t gate_service_ready(gate_service_t *self, int64_t timeout_ms) {

@@ -31,6 +31,30 @@ static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     return GATE_OK;
 }
 
+/* The old connection stays for what is under way. */
+gate_err_t gi_service_follow(gi_link_t *link) {
+    gate_service_t *self = link->service;
+    if (self->n_links + 1 > S_LINKS_MAX)
+        return gi_err(GATE_TOOBIG, "service %s: too many connections",
+                      self->name);
+    gate_err_t e = gi_link_new(self, link->endpoint, link->number);
+    self->n_links += !e;
+    return e;
+}
+
+static void s_bury(gate_service_t *self) {
+    for (gi_link_t **at = &self->links; *at;) {
+        gi_link_t *link = *at;
+        if (!gi_link_is_over(link)) {
+            at = &link->next;
+            continue;
+        }
+        *at = link->next;
+        self->n_links--;
+        gi_link_destroy(link);
+    }
+}
+
 static gate_err_t s_say(gi_buf_t *out, bool yes) {
     gi_buf_append(out, yes ? "1" : "0", 1);
     return GATE_OK;
@@ -77,6 +101,19 @@ static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
     return s_say(out, s_try_leave(arg));
 }
 
+static gate_err_t s_away(void *arg, const char *unused, gi_buf_t *out) {
+    gate_service_t *self = arg;
+    int64_t away = gi_clock_ms() - self->reached_ms;
+    bool up = !self->links || self->draining;
+    (void)unused;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        up |= link->state == GI_LINK_UP;
+    if (up)
+        away = 0;
+    gi_buf_append(out, &away, sizeof away);
+    return GATE_OK;
+}
+
 static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
     msgpack_pack_str_with_body(pk, name, strlen(name));
     msgpack_pack_uint64(pk, n);
@@ -117,9 +154,13 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     return GATE_OK;
 }
 
-static const gi_command_t s_commands[] = {
-    {"CONNECT", s_connect}, {"READY", s_ready}, {"DRAIN", s_drain},
-    {"IDLE", s_is_idle},    {"STATS", s_stats}, {NULL, NULL}};
+static const gi_command_t s_commands[] = {{"CONNECT", s_connect},
+                                          {"READY", s_ready},
+                                          {"DRAIN", s_drain},
+                                          {"IDLE", s_is_idle},
+                                          {"STATS", s_stats},
+                                          {"AWAY", s_away},
+                                          {NULL, NULL}};
 
 /* ---- mail
  * -------------------------------------------------------------------- */
@@ -218,7 +259,7 @@ static gate_err_t s_start(void *arg) {
     gate_service_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
     self->thread = pthread_self();
-    self->now_ms = gi_clock_ms();
+    self->now_ms = self->reached_ms = gi_clock_ms();
     self->wheel = gi_wheel_new(self->now_ms);
     return self->wheel ? GATE_OK : gi_err(GATE_NOMEM, "no memory for timers");
 }
@@ -227,8 +268,12 @@ static bool s_work(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
     bool busy = false;
     self->now_ms = now_ms;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    for (gi_link_t *link = self->links; link; link = link->next) {
         busy |= gi_link_work(link);
+        if (link->state == GI_LINK_UP)
+            self->reached_ms = now_ms;
+    }
+    s_bury(self);
     busy |= gi_sstream_pull(self);
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);

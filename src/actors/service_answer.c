@@ -15,11 +15,9 @@ gi_frames_t *gi_scall_answer(gi_scall_t *c) {
     if (!link || c->orphan || c->epoch != link->epoch || !link->sock.raw)
         return NULL;
     gi_frames_t *out = gi_link_begin(link, GI_MDP_REPLY);
-    zmq_msg_init(&out->f[out->n]);
-    zmq_msg_copy(&out->f[out->n++], &c->client_id);
+    gi_frames_share(out, &c->client_id);
     gi_frames_add_const(out, GI_FRAME_EMPTY);
-    zmq_msg_init(&out->f[out->n]);
-    zmq_msg_copy(&out->f[out->n++], &c->request_id);
+    gi_frames_share(out, &c->request_id);
     return out;
 }
 
@@ -39,11 +37,11 @@ static void s_reply_wire(gi_scall_t *c, const unsigned char *body,
         c->service->stats.dropped++;
         return;
     }
+    unsigned char *room = NULL;
     if (body) {
         gi_frames_add(out, body, size);
-    } else if (zmq_msg_init_size(&out->f[out->n],
-                                 value->size + GI_RPC_OK_OVERHEAD) == 0) {
-        s_write_ok(zmq_msg_data(&out->f[out->n++]), value);
+    } else if ((room = gi_frames_room(out, value->size + GI_RPC_OK_OVERHEAD))) {
+        s_write_ok(room, value);
     } else {
         c->service->stats.dropped++;
         gi_frames_close(out);

@@ -84,8 +84,10 @@ struct gi_link {
     gi_link_state_t state;
     bool watched;       /* the transport reports connections */
     bool ext;           /* the broker announced GX1 on this connection */
+    bool packs;         /* and that it reads packed messages */
     bool ext_told;      /* and we answered */
     bool released;      /* it will send no more requests */
+    bool moved;         /* another broker has its listeners: we are there too */
     unsigned epoch;     /* +1 for each new connection: stale answers differ */
     int64_t heard_ms;   /* last message from the broker */
     int64_t retry_ms;   /* BACKOFF: when to try */
@@ -138,8 +140,8 @@ typedef struct gi_slocal {
     gi_scall_t *call;        /* the actor's: what runs it; NULL: nothing */
     gate_future_t *future;
     int64_t deadline_ms, timeout_ms;
-    size_t func_size, args_size, kwargs_size;
-    unsigned char packed[]; /* func, args, kwargs */
+    size_t func_size, args_size, kwargs_size, meta_size;
+    unsigned char packed[]; /* func, args, kwargs, metadata */
 } gi_slocal_t;
 
 typedef struct gi_sleft {
@@ -269,7 +271,9 @@ struct gate_service {
     size_t name_size;
     char *user, *password; /* in-band PLAIN; NULL = none */
     char *curve_cert, *curve_server;
+    char *plain_user, *plain_password; /* of the transport */
     int64_t limit;
+    int64_t life; /* random: what tells it from one under the same identity */
     unsigned n_workers;
     gate_runs_t default_runs;
     gate_pool_t *default_pool;
@@ -309,6 +313,7 @@ struct gate_service {
     gi_wheel_t *wheel;
     int64_t now_ms;
     bool draining, stopping;
+    int64_t reached_ms; /* some broker had us */
     gi_sstats_t stats;
 };
 
@@ -317,12 +322,20 @@ struct gate_service {
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
 gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
                            gate_pool_t **out) GATE_MUST;
+/* How often a call of it may run in all. */
+int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
+
+/* For how long no broker has had it (0: one has, or there is none to have it);
+ * an error: its actor does not run. */
+gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) GATE_MUST;
 
 /* ---- service_actor.c
  * --------------------------------------------------------- */
 extern const gi_actor_ops_t gi_service_ops;
 
 void gi_service_drain(gate_service_t *self); /* takes nothing new */
+/* A connection more to the broker behind the link's listener. */
+gate_err_t gi_service_follow(gi_link_t *link) GATE_MUST;
 
 /* ---- service_link.c
  * ---------------------------------------------------------- */
@@ -334,6 +347,8 @@ bool gi_link_work(gi_link_t *link);
 /* Nothing more can come from that broker. */
 bool gi_link_may_leave(const gi_link_t *link);
 int64_t gi_link_next(const gi_link_t *link);
+/* It was left for another broker's, and nothing refers to it any more. */
+bool gi_link_is_over(const gi_link_t *link);
 void gi_link_leave(gi_link_t *link);    /* DISCONNECT */
 void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */
 /* Begins "" MDPW01 command {zap} in service->out. */
@@ -364,6 +379,8 @@ gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body);
+/* What the caller sent along, packed. */
+void gi_scall_meta(gi_scall_t *c, gate_bytes_t packed);
 void gi_scall_open(gi_scall_t *c);
 void gi_scall_local(gi_slocal_t *local);
 /* The future, to be completed now; its block is kept while c lives. NULL: it

@@ -102,7 +102,7 @@ static gate_err_t s_no_memory(gate_service_t *self) {
 }
 
 static size_t s_body_size(const gi_rpc_request_t *r) {
-    return r->func_size + r->args_size + r->kwargs_size;
+    return r->func_size + r->args_size + r->kwargs_size + r->meta_size;
 }
 
 /* ---- calls
@@ -139,7 +139,8 @@ static gi_slocal_t *s_local_new(gate_service_t *self,
                            .timeout_ms = ask->timeout_ms,
                            .func_size = r->func_size,
                            .args_size = r->args_size,
-                           .kwargs_size = r->kwargs_size};
+                           .kwargs_size = r->kwargs_size,
+                           .meta_size = r->meta_size};
     memcpy(local->packed, ask->packed, size);
     gi_future_on_cancel(future, s_left, local);
     gi_future_brief(future);
@@ -184,6 +185,8 @@ void gi_scall_local(gi_slocal_t *local) {
     c->call.args_packed = (gate_bytes_t){at, local->args_size};
     at += local->args_size;
     c->call.kwargs_packed = (gate_bytes_t){at, local->kwargs_size};
+    at += local->kwargs_size;
+    gi_scall_meta(c, (gate_bytes_t){at, local->meta_size});
     c->call.deadline_ms = local->deadline_ms;
     c->item_timeout_ms = local->timeout_ms;
     c->local_func = (gate_bytes_t){local->packed, local->func_size};
@@ -224,7 +227,10 @@ static gi_scall_t *s_stream_new(gate_service_t *self, const gi_local_ask_t *ask,
     const unsigned char *at = c->packed + r->func_size;
     c->local_func = (gate_bytes_t){c->packed, r->func_size};
     c->call.args_packed = (gate_bytes_t){at, r->args_size};
-    c->call.kwargs_packed = (gate_bytes_t){at + r->args_size, r->kwargs_size};
+    at += r->args_size;
+    c->call.kwargs_packed = (gate_bytes_t){at, r->kwargs_size};
+    at += r->kwargs_size;
+    gi_scall_meta(c, (gate_bytes_t){at, r->meta_size});
     c->item_timeout_ms = ask->timeout_ms;
     c->mail.kind = GI_SMAIL_OPEN;
     return c;

@@ -10,6 +10,7 @@
 #include "clock.h"
 #include <gaterpc/shared.h>
 #include "mem.h"
+#include "meta.h"
 #include "mp.h"
 #include "scan.h"
 
@@ -29,7 +30,8 @@ void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
 }
 
 void gi_call_reset(gate_call_t *self) {
-    self->args_packed = self->kwargs_packed = (gate_bytes_t){NULL, 0};
+    self->args_packed = self->kwargs_packed = self->meta =
+        (gate_bytes_t){NULL, 0};
     self->decoded = self->packed = self->answered = self->streamed = false;
     self->huge = false;
     self->lent = false;
@@ -38,7 +40,8 @@ void gi_call_reset(gate_call_t *self) {
         msgpack_zone_clear(self->zone);
     gi_arena_fini(&self->arena);
     gi_buf_reset(&self->out, S_OUT_KEEP);
-    gi_error_fini(&self->error);
+    if (self->error.story.code)
+        gi_error_fini(&self->error);
 }
 
 void gi_call_fini(gate_call_t *self) {
@@ -292,6 +295,26 @@ bool gate_call_cancelled(const gate_call_t *self) {
 
 int gate_call_attempt(const gate_call_t *self) {
     return self->attempt > 0 ? self->attempt : 1;
+}
+
+const char *gate_call_meta(const gate_call_t *self, const char *key) {
+    return gi_meta_find(self->meta, key);
+}
+
+const char *gate_call_meta_at(const gate_call_t *self, size_t i,
+                              const char **value) {
+    return gi_meta_at(self->meta, i, value);
+}
+
+gate_priority_t gate_call_priority(const gate_call_t *self) {
+    const char *said = gi_meta_find(self->meta, GI_META_PRIORITY);
+
+    return said && strcmp(said, GI_META_HIGH) == 0 ? GATE_HIGH : GATE_NORMAL;
+}
+
+gate_arg_t gate_meta_of(const gate_call_t *self) {
+    return (gate_arg_t){
+        .type = GATE_A_META, .n = self->meta.size, .as.p = self->meta.data};
 }
 
 /* ---- running a handler --------------------------------------------------- */

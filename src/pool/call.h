@@ -47,6 +47,7 @@ struct gate_call {
     const char *method;                      /* NUL-terminated */
     gate_bytes_t client;
     const char *user;
+    gate_bytes_t meta; /* flat (meta.h) */
     void *ctx;
     int64_t deadline_ms; /* on gi_clock_ms; INT64_MAX = not known */
     int attempt;

@@ -166,9 +166,9 @@ static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
     uintptr_t fn;
     call->method = s_string(&p, cell->name_len);
     call->user = s_string(&p, cell->user_len);
+    call->meta = (gate_bytes_t){p, cell->meta_len};
+    p += cell->meta_len;
     const char *object = s_string(&p, cell->object_len);
-    call->client = (gate_bytes_t){p, cell->client_len};
-    p += cell->client_len;
     call->args_packed = (gate_bytes_t){p, cell->args_len};
     p += cell->args_len;
     call->kwargs_packed = (gate_bytes_t){p, cell->kwargs_len};
@@ -224,10 +224,8 @@ static void s_answer(gi_worker_t *self, gate_err_t e) {
 /* From READY to RUNNING; false: it was revoked. Any other claim means that an
  * earlier job wrote where it should not have. */
 static bool s_claim(gi_worker_t *self, _Atomic uint64_t *word) {
-    uint64_t claim = atomic_load(word);
-    self->id = claim >> 3;
-    if (claim == GI_CLAIM(self->id, GI_READY) &&
-        atomic_compare_exchange_strong(word, &claim,
+    uint64_t claim = GI_CLAIM(self->id, GI_READY);
+    if (atomic_compare_exchange_strong(word, &claim,
                                        GI_CLAIM(self->id, GI_RUNNING)))
         return true;
     if (claim != GI_CLAIM(self->id, GI_REVOKED))
@@ -249,6 +247,7 @@ static void s_done(gi_worker_t *self, _Atomic uint64_t *word) {
 void gi_worker_job(gi_worker_t *self) {
     gi_req_cell_t *cell = gi_shm_request(&self->shm, self->req_head);
     _Atomic uint64_t *word = gi_shm_claim(&self->shm, self->req_head);
+    self->id = cell->id; /* the parent's, which no job can write over */
     if (!s_claim(self, word))
         return;
     void *mapped = NULL;
