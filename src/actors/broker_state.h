@@ -366,6 +366,9 @@ void gi_broker_service_wake(gi_broker_core_t *core,
 void gi_broker_service_pump(gi_broker_core_t *core,
                             gi_broker_service_t *service);
 /* Answers every queued call: no worker is left. */
+/* Its last worker is gone. */
+void gi_broker_service_empty(gi_broker_core_t *core,
+                             gi_broker_service_t *service);
 void gi_broker_service_abandon(gi_broker_core_t *core,
                                gi_broker_service_t *service);
 void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call);
@@ -441,7 +444,8 @@ bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
 /* What its worker knows the call by; the size. */
 size_t gi_broker_again_id(const gi_broker_call_t *call,
                           unsigned char id[GI_ID_MAX]);
-/* The call that a worker means by id; NULL: none, or another run of it. */
+/* The tagged call that a worker means by id; NULL: none, or another run of it.
+ */
 gi_broker_call_t *gi_broker_again_find(gi_broker_core_t *core,
                                        gate_bytes_t client, gate_bytes_t id);
 void gi_broker_again_forget(gi_broker_core_t *core, gi_broker_call_t *call);

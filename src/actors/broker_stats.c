@@ -167,7 +167,7 @@ static bool s_worker_valid(const gi_broker_core_t *self,
 static bool s_service_valid(const gi_broker_core_t *self,
                             gi_broker_service_t *service, s_sum_t *sum) {
     size_t workers = 0, queued = 0;
-    bool credit = false;
+    bool credit = false, urgent = service->urgent == NULL;
     gi_link_t *l;
     for (l = service->workers.next; l != &service->workers; l = l->next) {
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
@@ -182,12 +182,14 @@ static bool s_service_valid(const gi_broker_core_t *self,
             call->again || !gi_timer_armed(&call->deadline.timer))
             return false;
         sum->weight += gi_broker_message_weight(call->request);
+        urgent |= l == service->urgent && call->urgent;
         queued++;
     }
     sum->queued += queued;
     sum->calls += queued;
     return workers == service->n_workers && queued == service->n_queued &&
-           !(queued && (credit || workers == 0)) &&
+           urgent && !(queued && credit) &&
+           !(queued && workers == 0 && !gi_broker_expects(self)) &&
            (workers == 0) == gi_timer_armed(&service->idle.timer);
 }
 

@@ -357,8 +357,8 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
         if (!gi_broker_again(core, call))
             gi_broker_call_fail(core, call, "WorkerLostError", text);
     }
-    if (service->n_workers == 0 && !gi_broker_expects(core))
-        gi_broker_service_abandon(core, service);
+    if (service->n_workers == 0)
+        gi_broker_service_empty(core, service);
     gi_mem_free(worker->idempotent);
     gi_broker_user_drop(core, worker->user);
     gi_mem_free(worker);

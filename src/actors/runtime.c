@@ -258,11 +258,42 @@ static size_t s_drainables(gate_runtime_t *self, gi_drainable_t **out) {
 
 static bool s_all_told(gate_runtime_t *self) {
     gi_lock(&self->lock);
-    bool told = self->drainables != NULL;
-    for (gi_drainable_t *d = self->drainables; d; d = d->next)
-        told = told && d->told && d->told(d->self);
+    bool told = false, all = true;
+    for (gi_drainable_t *d = self->drainables; d && all; d = d->next)
+        if (!d->hold) {
+            told = d->told && d->told(d->self);
+            all = told;
+        }
     gi_unlock(&self->lock);
-    return told;
+    return told && all;
+}
+
+/* The error that a supervisor gave up with. */
+static gate_err_t s_failed(gate_runtime_t *self) {
+    gate_err_t e = GATE_OK;
+    gi_lock(&self->lock);
+    for (gi_drainable_t *d = self->drainables; d && !e; d = d->next)
+        if (d->failed)
+            e = d->failed(d->self);
+    gi_unlock(&self->lock);
+    return e;
+}
+
+/* Supervisors add and remove services: not any more, before these are listed.
+ */
+static void s_hold_supervisors(gate_runtime_t *self) {
+    gi_drainable_t *list[S_DRAINABLES_MAX];
+    size_t n = 0;
+    gi_lock(&self->lock);
+    for (gi_drainable_t *d = self->drainables; d && n < S_DRAINABLES_MAX;
+         d = d->next)
+        if (d->hold)
+            list[n++] = d;
+    gi_unlock(&self->lock);
+    while (n > 0) {
+        n--;
+        list[n]->hold(list[n]->self);
+    }
 }
 
 static bool s_all_idle(gi_drainable_t **list, size_t n) {
@@ -277,6 +308,11 @@ static volatile sig_atomic_t s_signals; /* how many came inside wait */
 static void s_on_signal(int number) {
     (void)number;
     s_signals++;
+}
+
+static int s_exit_code(gate_err_t failed) {
+    int code = gate_exit_code(failed);
+    return failed && code == 0 ? 1 : code;
 }
 
 int gate_runtime_wait(gate_runtime_t *self) {
@@ -294,8 +330,10 @@ int gate_runtime_wait(gate_runtime_t *self) {
     sigset_t open = before;
     sigdelset(&open, SIGTERM);
     sigdelset(&open, SIGINT);
-    while (!s_signals && !s_all_told(self))
+    gate_err_t failed = GATE_OK;
+    while (!s_signals && !s_all_told(self) && !(failed = s_failed(self)))
         ppoll(NULL, 0, &(struct timespec){.tv_nsec = 100000000}, &open);
+    s_hold_supervisors(self);
     size_t n = s_drainables(self, list);
     gate_log(GATE_INFO, "runtime", "draining");
     for (size_t i = 0; i < n; i++)
@@ -306,5 +344,5 @@ int gate_runtime_wait(gate_runtime_t *self) {
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGINT, &intr, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return 0;
+    return s_exit_code(failed);
 }
