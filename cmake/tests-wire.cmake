@@ -37,7 +37,15 @@ if(TARGET gate)
     get_filename_component(name ${source} NAME_WE)
     add_executable(${name} ${source})
     target_link_libraries(${name} PRIVATE gate_fault)
-    gate_test(${name} fault 300 ${CMAKE_COMMAND} -E env GATE_SLOW=${slow}
+    gate_test(${name} fault 900 ${CMAKE_COMMAND} -E env GATE_SLOW=${slow}
       $<TARGET_FILE:${name}> $<TARGET_FILE:gate> ${preload_${name}})
   endforeach()
+  # The same with workers of Python's kind.
+  if(NOT GATE_SANITIZE)
+    foreach(name same_identity worker_kill broker_restart stop_cont slow_reader)
+      gate_test(fault_${name}_python fault 900 ${CMAKE_COMMAND} -E env
+        "GATE_FAULT_WORKER=${GATE_SYSTEM_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/tests/wire/worker.py"
+        $<TARGET_FILE:fault_${name}> $<TARGET_FILE:gate>)
+    endforeach()
+  endif()
 endif()

@@ -149,13 +149,10 @@ static bool s_tag(gi_broker_core_t *core, gi_broker_call_t *call, bool ours) {
 
 gi_broker_call_t *gi_broker_again_find(gi_broker_core_t *core,
                                        gate_bytes_t client, gate_bytes_t id) {
-    gi_broker_call_t *call = gi_broker_call_find(core, client, id);
-    if (call)
-        return call->tagged ? NULL : call;
     if (id.size < 2)
         return NULL;
     unsigned char run = ((const unsigned char *)id.data)[--id.size];
-    call = gi_broker_call_find(core, client, id);
+    gi_broker_call_t *call = gi_broker_call_find(core, client, id);
     return call && call->tagged && run == (unsigned char)call->attempt ? call
                                                                        : NULL;
 }

@@ -181,7 +181,7 @@ static gi_broker_message_t *s_first(gi_broker_core_t *core, s_trust_t *trust) {
     gi_link_remove(&message->link);
     trust->n_waiting--;
     core->n_waiting--;
-    core->waiting_bytes -= message->bytes;
+    core->waiting_bytes -= gi_broker_message_weight(message);
     return message;
 }
 
@@ -391,7 +391,7 @@ static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
         gi_link_append(&trust->waiting, &message->link);
     trust->n_waiting++;
     core->n_waiting++;
-    core->waiting_bytes += message->bytes;
+    core->waiting_bytes += gi_broker_message_weight(message);
     return true;
 }
 

@@ -360,7 +360,9 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
                      gi_frames_t *frames, const gate_bytes_t *f,
                      const gi_mdp_worker_t *at) {
     gi_broker_call_t *call =
-        gi_broker_again_find(core, f[at->client_id], f[at->request_id]);
+        gi_broker_call_find(core, f[at->client_id], f[at->request_id]);
+    if (call == NULL || call->tagged)
+        call = gi_broker_again_find(core, f[at->client_id], f[at->request_id]);
     if (call == NULL || call->worker != worker) {
         core->count.replies_unknown++;
         return;

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include "mem.h"
 #include "meta.h"
 
@@ -164,24 +165,85 @@ static gate_err_t s_stats(const s_gate_t *gate, const msgpack_object *arg,
     return gi_broker_core_stats(gate->core, pk->data);
 }
 
-/* How many workers of that service were told to finish and leave; those that
- * know no extensions cannot be. */
-static gate_err_t s_drain(const s_gate_t *gate, const msgpack_object *arg,
-                          msgpack_packer *pk) {
-    gi_broker_service_t *service = NULL;
-    uint64_t n = 0;
-    if (arg->type == MSGPACK_OBJECT_STR)
-        service = gi_broker_service_find(
-            gate->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
-    if (service == NULL || service->n_workers == 0)
-        return gi_err(GATE_NOSERVICE, "no worker serves that name");
+/* A worker's routing id as people write it. */
+static void s_hex(char to[2 * GI_ID_MAX + 1], const gi_broker_peer_t *peer) {
+    for (size_t i = 0; i < peer->id_size; i++)
+        snprintf(to + 2 * i, 3, "%02x", peer->id[i]);
+    to[2 * peer->id_size] = 0;
+}
+
+static gi_broker_service_t *s_service_of(const s_gate_t *gate,
+                                         const msgpack_object *arg) {
+    if (arg->type != MSGPACK_OBJECT_STR)
+        return NULL;
+    return gi_broker_service_find(
+        gate->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
+}
+
+/* {id: {in_flight, max, ext, draining, silent_ms}} of a service's workers. */
+static gate_err_t s_workers(const s_gate_t *gate, const msgpack_object *arg,
+                            msgpack_packer *pk) {
+    char id[2 * GI_ID_MAX + 1];
+    const gi_broker_service_t *service = s_service_of(gate, arg);
+    if (service == NULL)
+        return gi_err(GATE_NOSERVICE, "no service of that name");
+    msgpack_pack_map(pk, service->n_workers);
+    const gi_link_t *l = service->workers.next;
+    for (; l != &service->workers; l = l->next) {
+        const gi_broker_worker_t *worker =
+            GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
+        s_hex(id, worker->peer);
+        s_pack_str(pk, id);
+        msgpack_pack_map(pk, 5);
+        s_pack_str(pk, "in_flight");
+        msgpack_pack_int64(pk, worker->in_flight);
+        s_pack_str(pk, "max");
+        msgpack_pack_int64(pk, worker->max);
+        s_pack_str(pk, "ext");
+        (worker->ext ? msgpack_pack_true : msgpack_pack_false)(pk);
+        s_pack_str(pk, "draining");
+        (worker->draining ? msgpack_pack_true : msgpack_pack_false)(pk);
+        s_pack_str(pk, "silent_ms");
+        msgpack_pack_int64(pk, gate->core->now_ms - worker->peer->seen_ms);
+    }
+    return GATE_OK;
+}
+
+/* Tells a service's workers to finish and leave: all, or the one with that id
+ * (""). How many were told; -1: no such worker. One that knows no extensions
+ * cannot be told. */
+static int64_t s_tell(const s_gate_t *gate, gi_broker_service_t *service,
+                      gate_bytes_t only) {
+    char id[2 * GI_ID_MAX + 1];
+    int64_t n = -1;
     for (gi_link_t *l = service->workers.next, *next; l != &service->workers;
          l = next) {
+        gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
         next = l->next; /* one that turns out to be gone leaves the list */
-        n += gi_broker_worker_drain(gate->core,
-                                    GI_OF(l, gi_broker_worker_t, of_service));
+        s_hex(id, worker->peer);
+        if (only.size && (strlen(id) != only.size ||
+                          strncasecmp(id, only.data, only.size) != 0))
+            continue;
+        n += (n < 0) + gi_broker_worker_drain(gate->core, worker);
     }
-    msgpack_pack_uint64(pk, n);
+    return n;
+}
+
+/* By a service's name, or by a worker's id. */
+static gate_err_t s_drain(const s_gate_t *gate, const msgpack_object *arg,
+                          msgpack_packer *pk) {
+    gi_broker_service_t *service = s_service_of(gate, arg);
+    gate_bytes_t none = {"", 0}, id = none;
+    int64_t n = service ? s_tell(gate, service, none) : -1;
+    if (arg->type == MSGPACK_OBJECT_STR)
+        id = (gate_bytes_t){arg->via.str.ptr, arg->via.str.size};
+    gi_link_t *l = gate->core->order.next;
+    for (; id.size && n < 0 && l != &gate->core->order; l = l->next)
+        n = s_tell(gate, GI_OF(l, gi_broker_service_t, order), id);
+    if (n < 0)
+        return gi_err(GATE_NOSERVICE, "no worker serves that name, and none "
+                                      "has that id");
+    msgpack_pack_int64(pk, n);
     return GATE_OK;
 }
 
@@ -194,6 +256,7 @@ static const struct {
     {"keepalive", s_keepalive, true}, {"get_services", s_get_services, false},
     {"info", s_info, false},          {"query_service", s_query_service, true},
     {"stats", s_stats, false},        {"drain", s_drain, true},
+    {"workers", s_workers, true},
 };
 
 static void s_run_own(const s_gate_t *gate, size_t i) {

@@ -259,8 +259,9 @@ static void s_judge(gi_guard_t *self, int fd, int64_t now_ms) {
     held = received < 0 || held < 0 ? 0 : held;
     self->held += held - g->held;
     g->held = held;
-    bool crowded =
-        self->held > s->broker_queue_max_bytes && held > age + S_SMALL_HELD;
+    bool crowded = s->broker_queue_max_bytes > 0 &&
+                   self->held > s->broker_queue_max_bytes &&
+                   held > age + S_SMALL_HELD;
     if (!moved && (crowded || held > s->message_bytes_max + age))
         s_cut(self, fd, held);
 }

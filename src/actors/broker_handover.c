@@ -435,16 +435,20 @@ static bool s_hear(gate_broker_t *broker, int64_t now_ms) {
 
 /* ---- leaving
  * ------------------------------------------------------------------------- */
-/* Clients that know nothing of moving connect anew by themselves; those that do
- * get time to close. Quiet begins at a look: an answer that has just been
- * given to libzmq may not be on its way yet. */
+/* Clients that know nothing of moving connect anew by themselves, and less and
+ * less of a pause is waited for; those that do get time to close. Quiet begins
+ * at a look: an answer that has just been given to libzmq may not be on its way
+ * yet. */
 static bool s_is_quiet(gate_broker_t *broker, int fd, gi_guarded_t *g,
                        int64_t now_ms) {
     bool told;
     int64_t heard = gi_broker_core_quiet(
         broker->core, broker->sides[GI_FRONT].number, fd, now_ms, &told);
-    int64_t want =
-        told ? 2 * gi_settings_heartbeat_ms(broker->settings) : S_QUIET_MS;
+    int64_t half = broker->settings->drain_timeout_ms / 2;
+    bool hurry = now_ms >= broker->handover.due_ms - half;
+    int64_t want = told    ? 2 * gi_settings_heartbeat_ms(broker->settings)
+                   : hurry ? S_LOOK_MS
+                           : S_QUIET_MS;
     if (heard < 0)
         g->quiet_ms = 0;
     else if (g->quiet_ms == 0)

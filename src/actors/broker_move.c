@@ -57,6 +57,7 @@ void gi_broker_core_move(gi_broker_core_t *self, bool away, int64_t now_ms) {
     gi_ext_t ext;
     gi_ext_init(&ext);
     ext.moved = away;
+    ext.packed = self->settings->packed;
     self->now_ms = now_ms;
     self->moving = away;
     gi_buf_reset(&self->hello, 65536);

@@ -35,13 +35,19 @@ static gi_broker_message_t *s_message_take(gi_broker_core_t *core, unsigned n) {
     return message;
 }
 
+size_t gi_broker_message_weight(const gi_broker_message_t *message) {
+    return message->bytes + sizeof *message +
+           message->room * sizeof(zmq_msg_t) + sizeof(gi_broker_call_t);
+}
+
 static void s_weigh(gi_broker_core_t *core, gi_broker_message_t *message) {
     message->bytes = gi_frames_bytes(&core->out, 0);
-    core->queued_bytes += message->bytes;
+    core->queued_bytes += gi_broker_message_weight(message);
 }
 
 bool gi_broker_has_room(const gi_broker_core_t *core) {
-    return core->queued_bytes < (size_t)core->settings->broker_queue_max_bytes;
+    size_t max = (size_t)core->settings->broker_queue_max_bytes;
+    return max == 0 || core->queued_bytes < max; /* 0: nobody has chosen */
 }
 
 gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core) {
@@ -75,7 +81,7 @@ gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core) {
 
 void gi_broker_message_free(gi_broker_core_t *core,
                             gi_broker_message_t *message) {
-    core->queued_bytes -= message->bytes;
+    core->queued_bytes -= gi_broker_message_weight(message);
     for (unsigned i = 0; i < message->n; i++)
         zmq_msg_close(&message->f[i]);
     if (message->room == S_SMALL)

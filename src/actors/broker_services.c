@@ -7,7 +7,8 @@
  * the first of the first bucket that is not empty, found by one look at a
  * bitmap. Taken from the front and put back at the end, equals take turns.
  *
- * Law: a service's queue is not empty only while no worker of it has credit. */
+ * Law: a service's queue is not empty only while no worker of it has credit,
+ * and without workers only while some are to come (broker_move.c). */
 #include "broker_state.h"
 
 #include <stdio.h>
@@ -110,8 +111,12 @@ void gi_broker_service_free(gi_broker_core_t *core,
  * while they restart learns of it; not for ever, as names cost memory. */
 void gi_broker_service_idle(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
-    if (gi_link_empty(&service->workers) && gi_link_empty(&service->queue))
+    if (!gi_link_empty(&service->workers))
+        return;
+    if (gi_link_empty(&service->queue))
         gi_broker_service_free(core, service);
+    else /* workers are to come */
+        gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
 }
 
 /* ---- load
@@ -367,6 +372,14 @@ void gi_broker_service_pump(gi_broker_core_t *core,
         gi_broker_message_restore(core, request);
         gi_broker_dispatch(core, call);
     }
+}
+
+void gi_broker_service_empty(gi_broker_core_t *core,
+                             gi_broker_service_t *service) {
+    if (gi_broker_expects(core))
+        gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
+    else
+        gi_broker_service_abandon(core, service);
 }
 
 void gi_broker_service_abandon(gi_broker_core_t *core,

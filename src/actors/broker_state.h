@@ -200,7 +200,7 @@ struct gi_broker_core {
     uint64_t seed;
     gi_broker_socket_t sockets[GI_BROKER_SOCKETS_MAX];
     unsigned n_sockets;
-    size_t queued_bytes; /* of all messages that wait or are kept */
+    size_t queued_bytes; /* weight of all messages that wait or are kept */
     size_t n_peers, n_calls, n_workers, n_services, n_queued;
     gi_table_t calls, services;
     gi_link_t order;   /* services */
@@ -327,6 +327,8 @@ void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* The queues of all together are not at their bound. */
 bool gi_broker_has_room(const gi_broker_core_t *core);
+/* What it takes to keep it, with the call that it may be. */
+size_t gi_broker_message_weight(const gi_broker_message_t *message);
 /* Moves core->out into a message; NULL: no memory, core->out unchanged. */
 gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core);
 /* Moves it back into core->out and frees it. */
@@ -364,6 +366,9 @@ void gi_broker_service_wake(gi_broker_core_t *core,
 void gi_broker_service_pump(gi_broker_core_t *core,
                             gi_broker_service_t *service);
 /* Answers every queued call: no worker is left. */
+/* Its last worker is gone. */
+void gi_broker_service_empty(gi_broker_core_t *core,
+                             gi_broker_service_t *service);
 void gi_broker_service_abandon(gi_broker_core_t *core,
                                gi_broker_service_t *service);
 void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call);
@@ -439,7 +444,8 @@ bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
 /* What its worker knows the call by; the size. */
 size_t gi_broker_again_id(const gi_broker_call_t *call,
                           unsigned char id[GI_ID_MAX]);
-/* The call that a worker means by id; NULL: none, or another run of it. */
+/* The tagged call that a worker means by id; NULL: none, or another run of it.
+ */
 gi_broker_call_t *gi_broker_again_find(gi_broker_core_t *core,
                                        gate_bytes_t client, gate_bytes_t id);
 void gi_broker_again_forget(gi_broker_core_t *core, gi_broker_call_t *call);

@@ -220,6 +220,13 @@ static void s_other_user(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_broker_worker_disconnect(core, peer);
 }
 
+/* Late answers of who was given up are the strangers that matter. */
+static void s_stranger(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                       int command) {
+    core->count.replies_unknown += command == GI_MDP_REPLY;
+    gi_broker_worker_scold(core, peer);
+}
+
 void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames) {
     gate_bytes_t f[GI_FRAMES_MAX];
@@ -234,7 +241,7 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
     else if (peer->worker)
         s_registered(core, peer->worker, frames, f, &at);
     else if (at.command != GI_MDP_DISCONNECT)
-        gi_broker_worker_scold(core, peer);
+        s_stranger(core, peer, at.command);
 }
 
 /* ---- liveness
@@ -350,8 +357,8 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
         if (!gi_broker_again(core, call))
             gi_broker_call_fail(core, call, "WorkerLostError", text);
     }
-    if (service->n_workers == 0 && !gi_broker_expects(core))
-        gi_broker_service_abandon(core, service);
+    if (service->n_workers == 0)
+        gi_broker_service_empty(core, service);
     gi_mem_free(worker->idempotent);
     gi_broker_user_drop(core, worker->user);
     gi_mem_free(worker);

@@ -282,6 +282,8 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     p->asks = GI_ASKS_USER;
     p->deadline_ms = ask->deadline_ms;
     p->timeout_ms = ask->timeout_ms;
+    p->retries = ask->request.retries;
+    p->pause_ms = self->settings->retry_wait_ms;
     p->deadline_travels = ask->explicit_timeout;
     gate_err_t e = gi_mailbox_push(self->mailbox, &p->mail, 0);
     if (!e)
@@ -300,34 +302,36 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     return gate_error()->code;
 }
 
-/* Shared; looked up once while the registry stays as it is. */
-static gate_service_t *s_find(gate_client_t *self, gate_bytes_t name) {
+/* Looked up once while the registry stays as it is. Borrows, until the thread's
+ * next call; *shared: the caller's to release. */
+static gate_service_t *s_find(gate_client_t *self, gate_bytes_t name,
+                              gate_service_t **shared) {
     gi_registry_t *registry = gi_runtime_registry(self->rt);
     uint64_t version = gi_registry_version(registry);
-    bool mine = gi_mine(&self->bound_mine);
-    if (mine && self->bound && self->bound_version == version &&
-        gi_service_is(self->bound, name))
-        return gi_service_share(self->bound);
-    gate_service_t *found = gi_registry_find(registry, name, self->broker);
-    if (mine) {
+    *shared = NULL;
+    if (!gi_mine(&self->bound_mine))
+        return *shared = gi_registry_find(registry, name, self->broker);
+    if (!self->bound || self->bound_version != version ||
+        !gi_service_is(self->bound, name)) {
         gi_service_release(self->bound);
-        self->bound = found ? gi_service_share(found) : NULL;
+        self->bound = gi_registry_find(registry, name, self->broker);
         self->bound_version = version;
     }
-    return found;
+    return self->bound;
 }
 
 /* GATE_NOSERVICE: not here; any other answer stands. */
 static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask) {
-    gate_service_t *service = s_find(self, ask->service);
+    gate_service_t *shared;
+    gate_service_t *service = s_find(self, ask->service, &shared);
     if (!service)
         return GATE_NOSERVICE;
     gi_local_ask_t local = {ask->packed->data, &ask->request, ask->deadline_ms,
                             ask->timeout_ms};
     gate_err_t e = ask->stream
                        ? gi_service_open_local(service, &local, ask->stream)
-                       : gi_service_call_local(&service, &local, ask->future);
-    gi_service_release(service);
+                       : gi_service_call_local(service, &local, ask->future);
+    gi_service_release(shared);
     return e;
 }
 

@@ -47,8 +47,10 @@ int gi_client_send(gate_client_t *self) {
 }
 
 int gi_client_send_on(gate_client_t *self, uint8_t former) {
-    return former ? gi_sock_send(&self->formers[former - 1].sock, &self->out)
-                  : gi_client_send(self);
+    if (!former)
+        return gi_client_send(self);
+    self->out.packed = false; /* either form is read */
+    return gi_sock_send(&self->formers[former - 1].sock, &self->out);
 }
 
 /* ---- the connection
@@ -277,7 +279,7 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     msgpack_packer pk;
     (void)unused;
     msgpack_packer_init(&pk, out, gi_buf_write);
-    msgpack_pack_map(&pk, 11);
+    msgpack_pack_map(&pk, 13);
     s_pack_count(&pk, "calls", s->calls);
     s_pack_count(&pk, "answers", s->answers);
     s_pack_count(&pk, "errors", s->errors);
@@ -287,6 +289,8 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     s_pack_count(&pk, "dropped", s->dropped);
     s_pack_count(&pk, "items", s->items);
     s_pack_count(&pk, "reconnects", s->reconnects);
+    s_pack_count(&pk, "retries", s->retries);
+    s_pack_count(&pk, "retries_denied", s->retries_denied);
     s_pack_count(&pk, "moves", s->moves);
     s_pack_count(&pk, "in_flight", (uint64_t)gi_gauge_read(&self->in_flight));
     return GATE_OK;
@@ -381,6 +385,7 @@ static gate_err_t s_start(void *arg) {
     self->mailbox = gi_actor_mailbox(self->actor);
     self->now_ms = self->heard_ms = self->sent_ms = gi_clock_ms();
     gi_random(self->id_prefix, sizeof self->id_prefix);
+    self->retry_budget = GI_RETRIES_FREE;
     s_name_codecs(self);
     self->wheel = gi_wheel_new(self->now_ms);
     gate_err_t e = self->wheel ? s_slots(self)

@@ -28,6 +28,8 @@
 #include "stream.h"
 #include "wheel.h"
 
+#define GI_RETRIES_FREE 10 /* tries that the budget always has at first */
+
 typedef enum gi_cmail_kind {
     GI_CMAIL_CALL,   /* gi_pending */
     GI_CMAIL_CANCEL, /* gi_ccontrol */
@@ -51,6 +53,7 @@ typedef enum gi_pending_state {
     GI_PENDING_NEW,
     GI_PENDING_UNSENT, /* the socket would not take it yet */
     GI_PENDING_SENT,
+    GI_PENDING_PAUSE, /* it was turned away and will be sent again */
     GI_PENDING_DONE
 } gi_pending_state_t;
 
@@ -71,6 +74,8 @@ typedef struct gi_pending {
     unsigned char id[GI_ID_SIZE];
     int64_t deadline_ms; /* of a future; of a stream: next look */
     int64_t timeout_ms;
+    int retries;                   /* further tries that it may have */
+    int64_t pause_ms;              /* before the next one */
     gate_future_t *future;         /* the completer's reference */
     gate_stream_t *stream;         /* the producer's reference */
     bool chunks;                   /* a huge answer is coming in */
@@ -96,7 +101,7 @@ typedef struct gi_cslot {
 
 typedef struct gi_cstats {
     uint64_t calls, answers, errors, timeouts, lost, late, dropped, items,
-        local, reconnects, moves;
+        local, reconnects, moves, retries, retries_denied;
 } gi_cstats_t;
 
 /* A connection to a broker that was replaced: kept for what is under way. */
@@ -150,6 +155,7 @@ struct gate_client {
     char codecs[256];    /* that it reads: what it announces */
     unsigned n_requests; /* since ext was learnt: who is told when */
     unsigned n_huge;     /* huge answers coming in to futures */
+    double retry_budget; /* further tries that are left */
     gi_frames_t in, out;
     gi_buf_t scratch;
     gi_cstats_t stats;

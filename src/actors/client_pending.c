@@ -2,6 +2,8 @@
 /* client_pending.c -- calls under way.
  *
  *   NEW -> UNSENT -> SENT -> DONE: an answer, a deadline, a cancel, a cut
+ *            ^         `-> PAUSE: turned away unrun, with tries left
+ *            `---------------'
  *
  * Law: each call ends once. A call that was sent when the connection went away
  * ends with ConnectionLostError after two heartbeats unless its answer still
@@ -12,10 +14,12 @@
 #include <string.h>
 #include "clock.h"
 #include "err.h"
+#include "identity.h"
 #include "mem.h"
 
 #define S_COPY_MAX 1024 /* answers up to this are copied, larger ones kept */
 #define S_ANNOUNCE_EVERY 31
+#define S_PAUSE_MAX 2000 /* ms between two tries */
 
 /* ---- tables
  * ------------------------------------------------------------------ */
@@ -191,6 +195,8 @@ bool gi_pending_flush(gate_client_t *self) {
 void gi_pending_start(gi_pending_t *p) {
     gate_client_t *self = p->client;
     self->stats.calls++;
+    if (self->retry_budget < GI_RETRIES_FREE)
+        self->retry_budget += (double)self->settings->retry_budget / 100;
     if (!self->slots || !s_take_slot(self, p)) { /* only while closing */
         gate_error_t story = {GATE_CLOSED, gi_err_class(GATE_CLOSED),
                               "the client was closed", ""};
@@ -356,6 +362,59 @@ static void s_own_answer(gate_client_t *self, gi_pending_t *p,
     gi_pending_done(p);
 }
 
+/* ---- another try
+ * -------------------------------------------------------------- */
+/* The pause before it, and somewhat more or less, so that callers that were
+ * turned away together do not come back together. */
+static int64_t s_pause(gi_pending_t *p) {
+    unsigned char random;
+    gi_random(&random, sizeof random);
+    int64_t pause = p->pause_ms / 2 + p->pause_ms * random / 255;
+    if (p->pause_ms < S_PAUSE_MAX)
+        p->pause_ms *= 2;
+    return pause > 0 ? pause : 1;
+}
+
+/* The answer says that the call did not run. */
+static bool s_turned_away(gate_client_t *self, zmq_msg_t *body) {
+    gate_value_t *value = NULL;
+    gate_err_t e = gi_rpc_take_reply(zmq_msg_data(body), zmq_msg_size(body),
+                                     NULL, NULL, self->settings, &value);
+    gate_value_destroy(&value);
+    return e == GATE_NOSERVICE || e == GATE_BUSY;
+}
+
+/* False: the answer stands. */
+static bool s_again(gi_pending_t *p, zmq_msg_t *body) {
+    gate_client_t *self = p->client;
+    if (p->retries <= 0 || !p->future || !s_turned_away(self, body))
+        return false;
+    int64_t at = self->now_ms + s_pause(p);
+    if (at >= p->deadline_ms)
+        return false;
+    if (self->retry_budget < 1) {
+        self->stats.retries_denied++;
+        return false;
+    }
+    self->retry_budget -= 1;
+    self->stats.retries++;
+    p->retries--;
+    p->cut = false;
+    s_unlink(p);
+    p->state = GI_PENDING_PAUSE;
+    gi_wheel_arm(self->wheel, &p->timer, at);
+    return true;
+}
+
+static void s_pause_is_over(gi_pending_t *p) {
+    gate_client_t *self = p->client;
+    bool wait = self->unsent || !self->up;
+    gi_wheel_arm(self->wheel, &p->timer, p->deadline_ms);
+    s_link(p, GI_PENDING_UNSENT);
+    if (!wait)
+        s_send(p);
+}
+
 static void s_single(gi_pending_t *p, zmq_msg_t *body) {
     gate_client_t *self = p->client;
     gi_release_fn *release;
@@ -365,6 +424,8 @@ static void s_single(gi_pending_t *p, zmq_msg_t *body) {
         s_own_answer(self, p, body);
         return;
     }
+    if (s_again(p, body))
+        return;
     self->stats.answers++;
     void *data = gi_pending_own(body, &size, &release, &hint);
     if (!data)
@@ -524,6 +585,10 @@ static void s_expired(gi_pending_t *p) {
     gate_client_t *self = p->client;
     char text[400];
     int size = p->service_size < 200 ? (int)p->service_size : 200;
+    if (p->state == GI_PENDING_PAUSE) {
+        s_pause_is_over(p);
+        return;
+    }
     if (s_pay(p) || (p->stream && s_stream_goes_on(p)))
         return;
     if (p->asks != GI_ASKS_USER) {

@@ -437,6 +437,15 @@ static gate_err_t s_until(gate_service_t *self, const char *command,
     }
 }
 
+gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) {
+    gi_buf_t out = {0};
+    gate_err_t e = gi_actor_command(self->actor, "AWAY", NULL, &out);
+    if (!e && out.size == sizeof *ms)
+        memcpy(ms, out.data, sizeof *ms);
+    gi_buf_fini(&out);
+    return e;
+}
+
 gate_err_t gate_service_ready(gate_service_t *self, int64_t timeout_ms) {
     return s_until(self, "READY", timeout_ms, "no broker registered it");
 }

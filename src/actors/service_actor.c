@@ -101,6 +101,19 @@ static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
     return s_say(out, s_try_leave(arg));
 }
 
+static gate_err_t s_away(void *arg, const char *unused, gi_buf_t *out) {
+    gate_service_t *self = arg;
+    int64_t away = gi_clock_ms() - self->reached_ms;
+    bool up = !self->links || self->draining;
+    (void)unused;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        up |= link->state == GI_LINK_UP;
+    if (up)
+        away = 0;
+    gi_buf_append(out, &away, sizeof away);
+    return GATE_OK;
+}
+
 static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
     msgpack_pack_str_with_body(pk, name, strlen(name));
     msgpack_pack_uint64(pk, n);
@@ -141,9 +154,13 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     return GATE_OK;
 }
 
-static const gi_command_t s_commands[] = {
-    {"CONNECT", s_connect}, {"READY", s_ready}, {"DRAIN", s_drain},
-    {"IDLE", s_is_idle},    {"STATS", s_stats}, {NULL, NULL}};
+static const gi_command_t s_commands[] = {{"CONNECT", s_connect},
+                                          {"READY", s_ready},
+                                          {"DRAIN", s_drain},
+                                          {"IDLE", s_is_idle},
+                                          {"STATS", s_stats},
+                                          {"AWAY", s_away},
+                                          {NULL, NULL}};
 
 /* ---- mail
  * -------------------------------------------------------------------- */
@@ -216,17 +233,23 @@ static void s_one(gi_smail_t *mail) {
     }
 }
 
-/* Callers in this process are told of so many answers at once: often enough
- * that none waits long behind other handlers. */
-#define S_TELL 64
+/* Callers in this process are told of many answers at once, but none waits
+ * longer than this behind other calls' handlers. */
+#define S_TELL_NS 50000
+
+static void s_leave_room(gate_service_t *self) {
+    gi_gauge_leave_n(&self->local, (int64_t)self->n_left);
+    self->n_left = 0;
+}
 
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_service_t *self = arg;
     gi_future_batch_t batch;
     self->now_ms = now_ms;
-    gi_future_batch_begin(&batch, S_TELL);
+    gi_future_batch_begin(&batch, S_TELL_NS);
     for (size_t i = 0; i < n; i++)
         s_one(items[i]);
+    s_leave_room(self);
     gi_future_batch_end(&batch);
 }
 
@@ -236,7 +259,7 @@ static gate_err_t s_start(void *arg) {
     gate_service_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
     self->thread = pthread_self();
-    self->now_ms = gi_clock_ms();
+    self->now_ms = self->reached_ms = gi_clock_ms();
     self->wheel = gi_wheel_new(self->now_ms);
     return self->wheel ? GATE_OK : gi_err(GATE_NOMEM, "no memory for timers");
 }
@@ -245,13 +268,17 @@ static bool s_work(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
     bool busy = false;
     self->now_ms = now_ms;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    for (gi_link_t *link = self->links; link; link = link->next) {
         busy |= gi_link_work(link);
+        if (link->state == GI_LINK_UP)
+            self->reached_ms = now_ms;
+    }
     s_bury(self);
     busy |= gi_sstream_pull(self);
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);
     gi_scall_next_waiting(self);
+    s_leave_room(self);
     if (self->draining)
         s_try_leave(self);
     return busy;

@@ -58,12 +58,23 @@ gate_future_t *gi_scall_take_future(gi_scall_t *c) {
     return c->held;
 }
 
-/* The last that happens to the call: small results are copied into the
- * future's block, longer ones go as they lie. A result that a broker would have
- * brought huge is not measured as a plain one either. */
-static void s_reply_future(gi_scall_t *c, gate_future_t *future) {
+static void s_release_service(void *service) { gi_service_release(service); }
+
+void gi_scall_own_future(gi_scall_t *c) {
+    gi_future_own(c->future, s_release_service, gi_service_share(c->service));
+}
+
+/* The last that happens to the call: short and plain results lie in the
+ * future's block and are read there, longer ones go as they lie. A result that
+ * a broker would have brought huge is not measured as a plain one either. */
+static void s_reply_future(gi_scall_t *c) {
     const gi_buf_t *value = &c->call.out;
+    gate_future_t *future = c->future;
     size_t size = value->size;
+    if (size <= GI_FUTURE_SMALL &&
+        gi_future_complete_plain(future, value->data, size))
+        return;
+    gi_scall_own_future(c);
     if (size <= GI_FUTURE_SMALL) {
         gi_future_complete_copy(future, value->data, size);
         return;
@@ -169,15 +180,20 @@ bool gi_scall_expire(gate_service_t *self) {
     return any;
 }
 
+#define S_FAR 1024 /* more than a batch of mail ends */
+
 /* Its answer goes to a waiting future: out of everything before that, since who
  * has the answer may ask again at once and counts on the room. */
 static void s_end_local(gi_scall_t *c) {
-    gate_future_t *future = c->future;
-    c->future = NULL;
+    gate_service_t *self = c->service;
     c->local->call = NULL;
     c->left = true;
-    gi_gauge_leave(&c->service->local);
-    s_reply_future(c, future);
+    if (gi_gauge_read(&self->local) + S_FAR < self->settings->local_max)
+        self->n_left++; /* no room is short: all at once, after the batch */
+    else
+        gi_gauge_leave(&self->local);
+    s_reply_future(c);
+    c->future = NULL;
 }
 
 /* Out of all tables; the runner's reference goes as well. */

@@ -209,6 +209,7 @@ static void s_end_local(gi_shuge_t *h) {
         gi_stream_end(c->stream);
     } else if (c->future) {
         void *data = gi_buf_take(&h->whole, &size);
+        gi_scall_own_future(c);
         gi_future_complete_huge(gi_scall_take_future(c), data, size,
                                 gi_mem_free, data);
     }

@@ -136,7 +136,7 @@ typedef struct gi_smail {
  * actor's. */
 typedef struct gi_slocal {
     gi_smail_t mail;
-    gate_service_t *service; /* the future's owner */
+    gate_service_t *service; /* alive as long as this is unanswered */
     gi_scall_t *call;        /* the actor's: what runs it; NULL: nothing */
     gate_future_t *future;
     int64_t deadline_ms, timeout_ms;
@@ -297,6 +297,7 @@ struct gate_service {
     size_t n_links;
     gi_scall_t *live, *free_calls;
     size_t n_live, n_free;
+    size_t n_left; /* local calls that ended and are still in gauge local */
     gi_scall_t *waiting_head, **waiting_tail;
     size_t n_waiting;
     gi_scall_t *generators;
@@ -312,6 +313,7 @@ struct gate_service {
     gi_wheel_t *wheel;
     int64_t now_ms;
     bool draining, stopping;
+    int64_t reached_ms; /* some broker had us */
     gi_sstats_t stats;
 };
 
@@ -322,6 +324,10 @@ gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
                            gate_pool_t **out) GATE_MUST;
 /* How often a call of it may run in all. */
 int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
+
+/* For how long no broker has had it (0: one has, or there is none to have it);
+ * an error: its actor does not run. */
+gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) GATE_MUST;
 
 /* ---- service_actor.c
  * --------------------------------------------------------- */
@@ -380,6 +386,8 @@ void gi_scall_local(gi_slocal_t *local);
 /* The future, to be completed now; its block is kept while c lives. NULL: it
  * has been. */
 gate_future_t *gi_scall_take_future(gi_scall_t *c);
+/* Its future is about to get bytes that are read later. */
+void gi_scall_own_future(gi_scall_t *c);
 /* Finds the method and starts; the packed arguments are in place. */
 void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame);
 /* The handler has come back with e; the actor owns the call again. */

@@ -120,13 +120,15 @@ static void s_left(void *ctx, gate_future_t *future) {
     }
 }
 
-/* The service goes with the future, which releases it. */
+/* No reference to the service: it answers each call before it goes, and is not
+ * asked to cancel one after that. An answer whose reading needs its settings
+ * takes one along. */
 static gi_slocal_t *s_local_new(gate_service_t *self,
                                 const gi_local_ask_t *ask) {
     const gi_rpc_request_t *r = ask->request;
     size_t size = s_body_size(r);
-    gate_future_t *future = gi_future_new_with(
-        self->settings, s_release_service, self, sizeof(gi_slocal_t) + size);
+    gate_future_t *future = gi_future_new_with(self->settings, NULL, NULL,
+                                               sizeof(gi_slocal_t) + size);
     if (!future)
         return NULL;
     gi_slocal_t *local = gi_future_extra(future);
@@ -137,24 +139,23 @@ static gi_slocal_t *s_local_new(gate_service_t *self,
                            .timeout_ms = ask->timeout_ms,
                            .func_size = r->func_size,
                            .args_size = r->args_size,
-                           .kwargs_size = r->kwargs_size};
+                           .kwargs_size = r->kwargs_size,
+                           .meta_size = r->meta_size};
     memcpy(local->packed, ask->packed, size);
     gi_future_on_cancel(future, s_left, local);
     gi_future_brief(future);
     return local;
 }
 
-gate_err_t gi_service_call_local(gate_service_t **self_p,
+gate_err_t gi_service_call_local(gate_service_t *self,
                                  const gi_local_ask_t *ask,
                                  gate_future_t **future) {
-    gate_service_t *self = *self_p;
     gate_err_t e = s_enter(self, ask);
     if (e)
         return e;
     gi_slocal_t *local = s_local_new(self, ask);
     if (!local)
         return s_no_memory(self);
-    *self_p = NULL;
     gate_future_t *made = local->future;
     e = s_push(self, &local->mail);
     if (e) {

@@ -18,9 +18,8 @@ typedef struct gi_local_ask {
 } gi_local_ask_t;
 
 /* Gives the future, or the stream. GATE_BUSY: local_max calls are in flight;
- * GATE_CLOSED: it stops; GATE_NOMEM; GATE_REFUSED. Sets the story. The first
- * may take the service's reference (nulled). */
-gate_err_t gi_service_call_local(gate_service_t **self_p,
+ * GATE_CLOSED: it stops; GATE_NOMEM; GATE_REFUSED. Sets the story. */
+gate_err_t gi_service_call_local(gate_service_t *self,
                                  const gi_local_ask_t *ask,
                                  gate_future_t **future) GATE_MUST;
 gate_err_t gi_service_open_local(gate_service_t *self,

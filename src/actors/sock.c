@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sock.c -- sockets in CZMQ's context (zauth answers only there). Listeners are
- * made here and given to libzmq by ZMQ_USE_FD, so that the broker has them too:
- * for a filter at the fd limit (tcp) and for a hot restart.
+/* sock.c -- sockets in CZMQ's context (ZAP is answered only there). Listeners
+ * are made here and given to libzmq by ZMQ_USE_FD, so that the broker has them
+ * too: for a filter at the fd limit (tcp) and for a hot restart.
  *
  * zmq_unbind would close accepted connections. So a listener is paused by
  * putting another socket under libzmq's descriptor: its epoll still tells of

@@ -40,7 +40,8 @@ void gi_call_reset(gate_call_t *self) {
         msgpack_zone_clear(self->zone);
     gi_arena_fini(&self->arena);
     gi_buf_reset(&self->out, S_OUT_KEEP);
-    gi_error_fini(&self->error);
+    if (self->error.story.code)
+        gi_error_fini(&self->error);
 }
 
 void gi_call_fini(gate_call_t *self) {

@@ -35,6 +35,7 @@
 #include "actor_thread.h"
 #include "arena.h"
 #include "block.h"
+#include "clock.h"
 #include "cq.h"
 #include "mem.h"
 #include "rpc.h"
@@ -61,7 +62,10 @@ typedef enum s_raw {
     S_SMALL /* packed, in small, where the value will lie as well */
 } s_raw_t;
 
-enum { S_OBJECTS = 2 }; /* of a value in the block */
+enum {
+    S_OBJECTS = 2,   /* of a value in the block */
+    S_LOOK_EVERY = 8 /* completions of a batch */
+};
 
 struct gate_future {
     atomic_uint state;   /* bits above, references; futex word */
@@ -130,7 +134,7 @@ gate_future_t *gi_future_new_with(const gate_settings_t *settings,
     self = gi_block_take(size);
     if (!self)
         return NULL;
-    memset(self, 0, offsetof(gate_future_t, room));
+    gi_mem_zero(self, offsetof(gate_future_t, room));
     atomic_init(&self->state, 2 * S_REF);
     atomic_init(&self->busy, NULL);
     atomic_init(&self->strings, NULL);
@@ -400,8 +404,28 @@ static void s_flush(gi_future_batch_t *b) {
     b->n = 0;
 }
 
+static void s_wake_all(gi_future_batch_t *b) {
+    while (b->n_waited)
+        gi_wait_word_wake(b->waited[--b->n_waited]);
+}
+
+/* Old enough? A look at the clock is a tenth of a call. */
+static void s_age(gi_future_batch_t *b) {
+    int64_t now_ns;
+
+    if (!b->age_ns || ++b->unseen < S_LOOK_EVERY)
+        return;
+    b->unseen = 0;
+    now_ns = gi_clock_ns();
+    if (now_ns < b->due_ns)
+        return;
+    b->due_ns = now_ns + b->age_ns;
+    s_flush(b);
+    s_wake_all(b);
+}
+
 static void s_chain(gi_future_batch_t *b, gate_future_t *self) {
-    if (b->cq != self->cq || b->n == b->max)
+    if (b->cq != self->cq)
         s_flush(b);
     b->cq = self->cq;
     self->next = NULL;
@@ -411,18 +435,16 @@ static void s_chain(gi_future_batch_t *b, gate_future_t *self) {
         b->first = self;
     b->last = self;
     b->n++;
+    s_age(b);
 }
 
-static void s_wake_all(gi_future_batch_t *b) {
-    while (b->n_waited)
-        gi_wait_word_wake(b->waited[--b->n_waited]);
-}
-
-void gi_future_batch_begin(gi_future_batch_t *b, size_t max) {
+void gi_future_batch_begin(gi_future_batch_t *b, int64_t age_ns) {
     b->cq = NULL;
     b->first = b->last = NULL;
     b->n = b->n_waited = 0;
-    b->max = max;
+    b->age_ns = age_ns;
+    b->due_ns = age_ns ? gi_clock_ns() + age_ns : 0;
+    b->unseen = 0;
     s_batch = b;
 }
 
@@ -443,6 +465,7 @@ static void s_wake(atomic_uint *word) {
     if (b->n_waited == GI_FUTURE_WAKES)
         s_wake_all(b);
     b->waited[b->n_waited++] = word;
+    s_age(b);
 }
 
 static void s_continue(gate_future_t *self) {
@@ -476,18 +499,22 @@ void gate_future_then(gate_future_t **self_p, gate_cq_t *cq, gate_done_fn *done,
 }
 
 /* ---- completing ---------------------------------------------------------- */
-/* The result is in place. refs (0 or 1) of the caller's go with it: then it may
- * not be looked at afterwards. */
-static void s_publish(gate_future_t *self, unsigned refs) {
-    unsigned bits = self->raw == S_NOT_RAW ? S_DONE | S_READ : S_DONE;
-    unsigned old = atomic_fetch_add(&self->state, bits - refs * S_REF);
-
+/* It is done; what is to be told by the state before that. */
+static void s_tell(gate_future_t *self, unsigned old, unsigned refs) {
     if (old & S_WAITED)
         s_wake(&self->state);
     if (old & S_THEN)
         s_continue(self);
     else if (refs && old / S_REF == refs)
         s_die(self);
+}
+
+/* The result is in place. The completer's reference goes with it: it may not be
+ * looked at afterwards. */
+static void s_publish(gate_future_t *self) {
+    unsigned bits = self->raw == S_NOT_RAW ? S_DONE | S_READ : S_DONE;
+
+    s_tell(self, atomic_fetch_add(&self->state, bits - S_REF), 1);
 }
 
 /* The completer comes, once; true: the result is its to write. */
@@ -503,7 +530,7 @@ static bool s_claim(gate_future_t *self) {
 void gi_future_complete(gate_future_t *self, gate_value_t *value) {
     if (s_claim(self)) {
         self->value = value;
-        s_publish(self, 1);
+        s_publish(self);
     } else {
         gate_value_destroy(&value);
         s_drop(self);
@@ -518,7 +545,7 @@ static void s_complete_raw(gate_future_t *self, s_raw_t raw, const void *data,
         self->size = size;
         self->release = release;
         self->hint = hint;
-        s_publish(self, 1);
+        s_publish(self);
     } else {
         if (release)
             release(hint);
@@ -548,7 +575,7 @@ static void s_complete_small(gate_future_t *self, const void *data,
         memcpy(self->small, data, size);
         self->raw = S_SMALL;
         self->size = size;
-        s_publish(self, 1);
+        s_publish(self);
     } else {
         s_drop(self);
     }
@@ -568,10 +595,57 @@ void gi_future_complete_copy(gate_future_t *self, const void *data,
         gi_future_fail(self, &no_memory);
 }
 
+void gi_future_own(gate_future_t *self, gi_release_fn *release_owner,
+                   void *owner) {
+    self->release_owner = release_owner;
+    self->owner = owner;
+}
+
+/* Claims and publishes in one step where nobody has asked to cancel. value is
+ * the completer's alone until then: a canceller writes error. */
+static bool s_claim_and_publish(gate_future_t *self) {
+    unsigned old = atomic_load_explicit(&self->state, memory_order_acquire);
+    unsigned bits = S_COMPLETING | S_CLAIMED | S_DONE | S_READ;
+
+    while (!(old & (S_ASKED | S_CANCELLING | S_CLAIMED)))
+        if (atomic_compare_exchange_weak(&self->state, &old,
+                                         (old | bits) - S_REF)) {
+            s_tell(self, old, 1);
+            return true;
+        }
+    return false;
+}
+
+bool gi_future_complete_plain(gate_future_t *self, const void *data,
+                              size_t size) {
+    gate_value_t *value;
+
+    if (size > self->small_room)
+        return false;
+    memcpy(self->small, data, size);
+    value = gi_value_make_at(self->room, S_OBJECTS,
+                             (gate_bytes_t){self->small, size}, self->settings,
+                             s_free, self);
+    if (!value)
+        return false;
+    self->value = value;
+    self->inlined = true;
+    if (s_claim_and_publish(self))
+        return true;
+    if (s_claim(self)) {
+        s_publish(self);
+    } else {
+        self->inlined = false; /* it was cancelled: nothing hangs on value */
+        self->value = NULL;
+        s_drop(self);
+    }
+    return true;
+}
+
 void gi_future_fail(gate_future_t *self, const gate_error_t *story) {
     if (s_claim(self)) {
         gi_error_set(&self->error, story);
-        s_publish(self, 1);
+        s_publish(self);
     } else {
         s_drop(self);
     }
@@ -595,7 +669,7 @@ void gate_future_cancel(gate_future_t *self) {
     if (!(old & S_CLAIMED)) {
         gi_error_story(&self->error, GATE_CANCELLED, NULL,
                        "cancelled by its caller", NULL);
-        s_publish(self, 0);
+        s_tell(self, atomic_fetch_or(&self->state, S_DONE | S_READ), 0);
     }
     old = atomic_fetch_and(&self->state, ~(unsigned)S_CANCELLING);
     if (old & S_WAITED)

@@ -50,18 +50,29 @@ void gi_future_complete_huge(gate_future_t *self, const void *data, size_t size,
 #define GI_FUTURE_SMALL 120
 void gi_future_complete_copy(gate_future_t *self, const void *data,
                              size_t size);
+/* The same, already read: true when the bytes are short and plain. False:
+ * nothing has happened. For whoever keeps the settings alive until then only
+ * (gi_future_own). */
+bool gi_future_complete_plain(gate_future_t *self, const void *data,
+                              size_t size);
+/* Gives it its owner late: before the completion, by the completer. */
+void gi_future_own(gate_future_t *self, gi_release_fn *release_owner,
+                   void *owner);
 void gi_future_fail(gate_future_t *self, const gate_error_t *story);
 /* Between these, what this thread completes is told in batches: waiters and
- * queues are woken when max futures have come for a queue, and at the end. */
+ * queues are woken at the end, and before it when age_ns are over (0: not; it
+ * is looked at every few completions). */
 #define GI_FUTURE_WAKES 64
 typedef struct gi_future_batch {
     struct gate_cq *cq;          /* where the chain belongs */
     gate_future_t *first, *last; /* done, for cq */
-    size_t n, max;
+    size_t n;
+    int64_t age_ns, due_ns;
+    unsigned unseen; /* completions since it was looked at */
     size_t n_waited;
     atomic_uint *waited[GI_FUTURE_WAKES]; /* done, their waiters asleep */
 } gi_future_batch_t;
-void gi_future_batch_begin(gi_future_batch_t *batch, size_t max);
+void gi_future_batch_begin(gi_future_batch_t *batch, int64_t age_ns);
 void gi_future_batch_end(gi_future_batch_t *batch);
 /* A synchronous call's end: waits and stores as gate_future_wait_. Takes the
  * future in every case and keeps it, and so the strings stored, until this

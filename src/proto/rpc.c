@@ -17,7 +17,8 @@ const unsigned char gi_rpc_ok_suffix[11] = "\xa9"
 /* ---- requests ----------------------------------------------------------- */
 /* It stands among the arguments but is none. */
 static bool s_is_option(const gate_arg_t *arg) {
-    return arg->type == GATE_A_TIMEOUT || arg->type == GATE_A_META;
+    return arg->type == GATE_A_TIMEOUT || arg->type == GATE_A_META ||
+           arg->type == GATE_A_RETRY;
 }
 
 static gate_err_t s_pack_positional(gi_buf_t *out, const gate_arg_t *args,
@@ -57,6 +58,8 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
             made.timeout_ms = args[i].as.i > 0 ? args[i].as.i : 0;
         else if (args[i].type == GATE_A_META)
             meta = true;
+        else if (args[i].type == GATE_A_RETRY)
+            made.retries = args[i].as.i > 0 ? (int)args[i].as.i : 0;
         else if (args[i].kw)
             n_keywords++;
         else

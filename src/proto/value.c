@@ -144,11 +144,9 @@ gate_value_t *gi_value_make_at(void *room, size_t n_objects, gate_bytes_t bytes,
                                const gate_settings_t *settings,
                                gi_release_fn *gone, void *ctx) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
-    gi_limits_t limits = gi_scan_limits(s);
     gate_value_t *self = room;
-    memset(self, 0, sizeof *self);
-    if (gi_decode_has_hooks(&s->hooks) ||
-        !gi_decode_few(bytes, &limits, self->objects, n_objects, &self->object))
+    gi_mem_zero(self, sizeof *self);
+    if (!gi_decode_few(bytes, s, self->objects, n_objects, &self->object))
         return NULL;
     atomic_init(&self->refs, 1);
     self->bytes = bytes;
@@ -208,10 +206,8 @@ gate_err_t gate_value_decode(const void *msgpack, size_t size,
 bool gi_value_decode_few(gate_bytes_t packed, const gate_settings_t *settings,
                          msgpack_object *objects, size_t n_objects,
                          msgpack_object *out) {
-    const gate_settings_t *s = settings ? settings : gi_settings_defaults();
-    gi_limits_t limits = gi_scan_limits(s);
-    return !gi_decode_has_hooks(&s->hooks) &&
-           gi_decode_few(packed, &limits, objects, n_objects, out);
+    return gi_decode_few(packed, settings ? settings : gi_settings_defaults(),
+                         objects, n_objects, out);
 }
 
 gate_err_t gi_value_decode_into(const void *data, size_t size,

@@ -22,7 +22,8 @@ static char s_dir[64];
 static atomic_bool s_failed;
 /* The kit's own variables: taken out of the environment, where the library
  * would warn of names it does not know. */
-static double s_scale, s_long, s_slow;
+static double s_scale = 0.05, s_long, s_slow = 1.0;
+static char s_python[256], s_script[512]; /* of GATE_FAULT_WORKER */
 
 /* ---- the test itself ---------------------------------------------------- */
 static void s_cleanup(void) {
@@ -47,6 +48,10 @@ void child_init(int argc, char **argv) {
     s_long = s_take_env("GATE_LONG", 0);
     s_scale = s_take_env("GATE_SCALE", s_long > 0 ? 1.0 : 0.05);
     s_slow = s_take_env("GATE_SLOW", 1.0);
+    const char *worker = getenv("GATE_FAULT_WORKER");
+    if (worker && sscanf(worker, "%255s %511s", s_python, s_script) != 2)
+        child_die("GATE_FAULT_WORKER: PYTHON SCRIPT expected");
+    unsetenv("GATE_FAULT_WORKER");
     s_gate = argc > 1 ? argv[1] : getenv("GATE_COMMAND");
     if (!s_gate || access(s_gate, X_OK))
         child_die("usage: %s GATE-COMMAND", argv[0]);
@@ -169,7 +174,18 @@ void child_spawn_service(child_t *self, const char *backend,
     child_spawn(self, args);
 }
 
+bool child_has_python(void) { return *s_script; }
+
+bool child_python(child_t *self, const char *backend, const char *name) {
+    const char *args[] = {"-B", s_script, backend, name, NULL};
+    if (*s_script)
+        child_run(self, s_python, args);
+    return *s_script;
+}
+
 void child_service(child_t *self, const char *backend, const char *threads) {
+    if (child_python(self, backend, NULL))
+        return;
     child_spawn_service(self, backend, threads);
     child_ready(self);
 }

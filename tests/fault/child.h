@@ -37,8 +37,12 @@ void child_start(child_t *self, const char *const *args);
 /* Both with another program; NULL is the test itself. */
 void child_run(child_t *self, const char *program, const char *const *args);
 void child_broker(child_t *self, const char *frontend, const char *backend);
-/* threads as text. */
+/* threads as text. With GATE_FAULT_WORKER="PYTHON SCRIPT" in the environment it
+ * is a worker of Python's kind (tests/wire/worker.py). */
 void child_service(child_t *self, const char *backend, const char *threads);
+/* The same with an identity made from name; false without that variable. */
+bool child_python(child_t *self, const char *backend, const char *name);
+bool child_has_python(void);
 void child_spawn_service(child_t *self, const char *backend,
                          const char *threads);
 void child_signal(const child_t *self, int number);

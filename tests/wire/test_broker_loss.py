@@ -57,6 +57,8 @@ class Deaths(kit.Case):
         self.assertIsNotNone(self.client.reply(rid, 8 * HB))
         worker.answer(request, peers.result("late"))
         self.assertIsNone(self.client.reply(rid, 0.4), "two finals")
+        stats = self.client.call("Gate", "stats")
+        self.assertEqual(stats["replies_unknown"], 1, "it is counted")
 
     def test_death_in_a_stream(self):
         worker = self.worker()
