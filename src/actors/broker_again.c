@@ -118,8 +118,9 @@ void gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
         return;
     if (call->attempt > 1 || call->ext_ms != core->now_ms)
         s_fit(core, call);
-    if (worker->idempotent && call->attempt < S_ATTEMPTS_MAX &&
-        gi_broker_has_room(core) && s_idempotent(core, worker))
+    if (call->args_size < 0 && worker->idempotent &&
+        call->attempt < S_ATTEMPTS_MAX && gi_broker_has_room(core) &&
+        s_idempotent(core, worker))
         call->again = gi_broker_message_copy(core);
 }
 

@@ -131,8 +131,9 @@ static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
     s_pack_str(pk, "services");
     s_pack_names(gate->core, pk, false);
     s_pack_str(pk, "ext");
-    msgpack_pack_array(pk, 1);
+    msgpack_pack_array(pk, 2);
     s_pack_str(pk, "GX1");
+    s_pack_str(pk, "HA1");
     return GATE_OK;
 }
 

@@ -16,6 +16,8 @@
 
 #define S_COPY_MAX 1024 /* answers up to this are copied, larger ones kept */
 #define S_ANNOUNCE_EVERY 31
+#define S_NO_ARGS "\x90" /* packed: an empty array, an empty map */
+#define S_NO_KWARGS "\x80"
 
 /* ---- tables
  * ------------------------------------------------------------------ */
@@ -95,6 +97,9 @@ void gi_pending_done(gi_pending_t *p) {
     slot->next_free = self->free_slot;
     self->free_slot = p->slot;
     gi_chuge_leave(p);
+    gi_cargs_stop(p);
+    if (p->asks == GI_ASKS_INFO)
+        self->informed = true;
     if (p->stream)
         gi_stream_release(&p->stream);
     if (p->asks == GI_ASKS_USER)
@@ -133,10 +138,12 @@ static void s_transmit_ext(gi_pending_t *p) {
     bool announce =
         p->asks == GI_ASKS_USER && self->n_requests++ % S_ANNOUNCE_EVERY == 0;
     gi_ext_t ext;
-    if (!announce && !p->stream && !p->deadline_travels)
+    if (!announce && !p->stream && !p->deadline_travels && !p->args)
         return;
     gi_ext_init(&ext);
     gi_chuge_announce(self, &ext);
+    if (p->args)
+        gi_cargs_announce(p, &ext);
     if (p->stream) {
         ext.credit_items = self->settings->stream_reply_maxsize;
         ext.credit_bytes = self->settings->stream_max_bytes;
@@ -155,9 +162,14 @@ static int s_transmit(gi_pending_t *p) {
     gi_frames_add(out, p->id, sizeof p->id);
     gi_frames_add(out, at, p->request.func_size);
     at += p->request.func_size;
-    gi_frames_add(out, at, p->request.args_size);
-    at += p->request.args_size;
-    gi_frames_add(out, at, p->request.kwargs_size);
+    if (p->args) {
+        gi_frames_add(out, S_NO_ARGS, 1);
+        gi_frames_add(out, S_NO_KWARGS, 1);
+    } else {
+        gi_frames_add(out, at, p->request.args_size);
+        at += p->request.args_size;
+        gi_frames_add(out, at, p->request.kwargs_size);
+    }
     if (self->ext)
         s_transmit_ext(p);
     int rc = gi_client_send(self);
@@ -168,6 +180,15 @@ static int s_transmit(gi_pending_t *p) {
 
 /* True when it went out or failed for good. */
 static bool s_send(gi_pending_t *p) {
+    gate_client_t *self = p->client;
+    if (p->args && !self->ext_args) {
+        if (!self->informed)
+            return false; /* those behind it wait for a round trip too */
+        (void)gi_cargs_refuse(p);
+        gate_error_t story = *gate_error();
+        gi_pending_fail(p, &story);
+        return true;
+    }
     int rc = s_transmit(p);
     if (rc == EAGAIN)
         return false;
@@ -237,8 +258,7 @@ void gi_pending_ask(gate_client_t *self, gi_asks_t asks) {
     }
     gi_wheel_arm(self->wheel, &p->timer, p->deadline_ms);
     s_link(p, GI_PENDING_UNSENT);
-    if (p == self->unsent)
-        s_send(p);
+    s_send(p); /* before calls that may wait for its answer */
 }
 
 /* About a call under way, to a broker that knows GX1. */
@@ -323,9 +343,10 @@ static void s_learn(gate_client_t *self, const msgpack_object *info) {
             continue;
         for (uint32_t j = 0; j < kv->val.via.array.size; j++) {
             const msgpack_object *name = &kv->val.via.array.ptr[j];
-            if (name->type == MSGPACK_OBJECT_STR && name->via.str.size == 3 &&
-                memcmp(name->via.str.ptr, "GX1", 3) == 0)
-                self->ext = true;
+            if (name->type != MSGPACK_OBJECT_STR || name->via.str.size != 3)
+                continue;
+            self->ext |= memcmp(name->via.str.ptr, "GX1", 3) == 0;
+            self->ext_args |= memcmp(name->via.str.ptr, "HA1", 3) == 0;
         }
     }
 }
@@ -425,6 +446,21 @@ static void s_end(gi_pending_t *p) {
     gi_pending_done(p);
 }
 
+/* Credit for a call that has ended here: its worker need not wait. */
+static void s_disown(gate_client_t *self, gate_bytes_t service,
+                     gate_bytes_t id) {
+    gi_ext_t ext;
+    if (!self->ext)
+        return;
+    gi_ext_init(&ext);
+    ext.cancel = true;
+    gi_frames_add(gi_client_begin(self, service.data, service.size), id.data,
+                  id.size);
+    s_add_ext(self, &ext);
+    if (gi_client_send(self))
+        gi_frames_close(&self->out);
+}
+
 void gi_pending_answer(gate_client_t *self) {
     gate_bytes_t view[GI_FRAMES_MAX];
     gi_mdp_reply_t m;
@@ -437,12 +473,17 @@ void gi_pending_answer(gate_client_t *self) {
     gi_pending_t *p = s_find(self, view[m.request_id]);
     if (!p) {
         self->stats.late++;
+        if (m.n_body == 1 && gi_ext_is(view[m.body]))
+            s_disown(self, view[m.service], view[m.request_id]);
         return;
     }
     zmq_msg_t *f = &self->in.f[m.body];
     switch (gi_rpc_body_kind(view + m.body, m.n_body)) {
     case GI_BODY_SINGLE:
-        s_single(p, &f[0]);
+        if (gi_ext_is(view[m.body]))
+            gi_cargs_credit(p, view[m.body]);
+        else
+            s_single(p, &f[0]);
         break;
     case GI_BODY_ITEM:
         s_item(p, &f[1]);

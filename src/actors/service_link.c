@@ -259,6 +259,7 @@ void gi_link_announce(gi_link_t *link) {
         gi_ext_t ext;
         gi_ext_init(&ext);
         ext.drain = self->draining;
+        ext.huge = true;
         ext.idempotent =
             (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
         gi_buf_reset(&self->scratch, 65536);
@@ -334,6 +335,10 @@ static void s_ext(gi_link_t *link, const gate_bytes_t *view,
     gi_ext_t ext;
     gi_scall_t *c =
         gi_scall_find(link, view[m->client_id], view[m->request_id]);
+    if (c && m->n_body == 2) {
+        gi_sargs_chunk(c, view[m->body], &link->service->in.f[m->body + 1]);
+        return;
+    }
     if (!c || m->n_body != 1 || !gi_ext_is(view[m->body]) ||
         gi_ext_parse(view[m->body], &ext)) {
         link->service->stats.dropped++;

@@ -122,6 +122,7 @@ gate_err_t gi_service_call_local(gate_service_t *self, unsigned char *packed,
         (gate_bytes_t){packed + request->func_size, request->args_size};
     c->call.kwargs_packed = (gate_bytes_t){
         packed + request->func_size + request->args_size, request->kwargs_size};
+    c->call.args_huge = gi_rpc_args_huge(self->settings, request);
     c->item_timeout_ms = item_timeout_ms;
     if (!stream)
         c->call.deadline_ms = deadline_ms;

@@ -31,7 +31,7 @@ void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
 void gi_call_reset(gate_call_t *self) {
     self->args_packed = self->kwargs_packed = (gate_bytes_t){NULL, 0};
     self->decoded = self->packed = self->answered = self->streamed = false;
-    self->huge = false;
+    self->huge = self->args_huge = false;
     self->lent = false;
     atomic_store_explicit(&self->cancel, false, memory_order_relaxed);
     if (self->zone)
@@ -55,6 +55,8 @@ void gi_call_fini(gate_call_t *self) {
 static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
                                msgpack_object_type type, const char *what,
                                msgpack_object *out) {
+    gi_limits_t limits = self->args_huge ? gi_scan_limits_huge(self->settings)
+                                         : gi_scan_limits(self->settings);
     gate_err_t e;
 
     if (!packed.size) { /* an empty array or map: both members are zero */
@@ -62,8 +64,8 @@ static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
         out->type = type;
         return GATE_OK;
     }
-    e = gi_value_decode_into(packed.data, packed.size, self->zone,
-                             self->settings, out);
+    e = gi_value_decode_within(packed.data, packed.size, self->zone,
+                               self->settings, &limits, out);
     if (e == GATE_OK && out->type != type)
         e = gi_err(GATE_BADARG, "%s: %s is not a msgpack %s", self->method,
                    what, type == MSGPACK_OBJECT_ARRAY ? "array" : "map");

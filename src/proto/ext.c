@@ -28,6 +28,9 @@ static const struct {
     {"h", S_FLAG, offsetof(gi_ext_t, huge)},
     {"hc", S_STR, offsetof(gi_ext_t, codecs)},
     {"hs", S_COUNT, offsetof(gi_ext_t, huge_size)},
+    {"ha", S_COUNT, offsetof(gi_ext_t, args_size)},
+    {"hk", S_COUNT, offsetof(gi_ext_t, kwargs_size)},
+    {"ac", S_STR, offsetof(gi_ext_t, args_codec)},
     {"im", S_STR, offsetof(gi_ext_t, idempotent)},
     {"u", S_STR, offsetof(gi_ext_t, user)},
     {"m", S_MAP, offsetof(gi_ext_t, meta)},
@@ -38,7 +41,9 @@ void gi_ext_init(gi_ext_t *self) {
     *self = (gi_ext_t){.credit_items = -1,
                        .credit_bytes = -1,
                        .timeout_ms = -1,
-                       .huge_size = -1};
+                       .huge_size = -1,
+                       .args_size = -1,
+                       .kwargs_size = -1};
 }
 
 bool gi_ext_is(gate_bytes_t frame) {

@@ -6,6 +6,7 @@
 
 #include <gaterpc/value.h>
 #include "buf.h"
+#include "scan.h"
 #include "settings.h"
 
 /* Frees what a value borrowed its bytes from. */
@@ -35,6 +36,12 @@ gate_err_t gi_value_decode_into(const void *data, size_t size,
                                 msgpack_zone *zone,
                                 const gate_settings_t *settings,
                                 msgpack_object *out) GATE_MUST;
+/* The same within limits of its own. */
+gate_err_t gi_value_decode_within(const void *data, size_t size,
+                                  msgpack_zone *zone,
+                                  const gate_settings_t *settings,
+                                  const gi_limits_t *limits,
+                                  msgpack_object *out) GATE_MUST;
 /* A value around one part of another (shares it). NULL with gate_error() set.
  */
 gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part);
