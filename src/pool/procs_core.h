@@ -205,6 +205,9 @@ void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died,
 bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job);
 /* False: the worker's head is a lie. */
 bool gi_send_refresh(gi_slot_t *slot);
+/* What no honest worker does with the job at the front; NULL: nothing. When all
+ * answers are read, after gi_send_refresh. */
+const char *gi_send_doubt(gi_slot_t *slot);
 /* Queued jobs into slots with room; wakes them. */
 void gi_send_fill(gi_procs_t *p);
 /* Work waits behind work while others idle: takes it back. */

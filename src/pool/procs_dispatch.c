@@ -432,15 +432,28 @@ static int64_t s_tick(gi_procs_t *p, int64_t now_ns) {
     return working ? TICK_WORK_MS : INT64_MAX;
 }
 
+/* What a worker that wrote over its own memory could leave behind: a job that
+ * nobody works at. The answers are looked at after the head, which moves after
+ * they were published. */
+static void s_judge(gi_slot_t *s) {
+    if (s->state != GI_S_UP || s->doomed || s->reader.lie)
+        return;
+    const char *lie = NULL;
+    if (!gi_send_refresh(s))
+        lie = "a ring position that cannot be";
+    else if (atomic_load(&s->shm.own->rsp_tail) == s->reader.head)
+        lie = gi_send_doubt(s);
+    if (lie)
+        s_condemn(s, lie);
+}
+
 /* The policy under the lock; how long to sleep, 0 when there is more to do. */
 static int64_t s_decide(gi_procs_t *p) {
     int64_t now_ns = gi_clock_ns();
     pthread_mutex_lock(&p->lock);
     int64_t next = gi_limits_check(p, now_ns / 1000000);
     for (int i = 0; i < p->n_slots; i++)
-        if (p->slots[i]->state == GI_S_UP && !p->slots[i]->reader.lie &&
-            !gi_send_refresh(p->slots[i]))
-            s_condemn(p->slots[i], "a ring position that cannot be");
+        s_judge(p->slots[i]);
     gi_send_fill(p);
     gi_send_steal(p, now_ns);
     if (p->lost)

@@ -151,6 +151,7 @@ bool gi_send(gi_slot_t *slot, gi_pjob_t *job) {
         !s_fill_payload(slot, c, job, id))
         return false;
     s_fill_cell(c, job);
+    c->id = id;
     p->next_id++;
     job->id = id;
     job->state = GI_J_SENT;
@@ -201,6 +202,21 @@ void gi_send_leave(gi_slot_t *slot, gi_pjob_t *job, bool worker_died,
 bool gi_send_begun(const gi_slot_t *slot, const gi_pjob_t *job) {
     return atomic_load(gi_shm_claim(&slot->shm, job->seq)) !=
            GI_CLAIM(job->id, GI_READY);
+}
+
+/* A worker takes claims from READY to RUNNING to DONE, answers, and only then
+ * moves its head on. */
+const char *gi_send_doubt(gi_slot_t *slot) {
+    const gi_pjob_t *job = gi_send_front(slot);
+    if (!job)
+        return NULL;
+    if ((int32_t)(slot->head - job->seq) > 0)
+        return "a job left without an answer";
+    uint64_t claim = atomic_load(gi_shm_claim(&slot->shm, job->seq));
+    bool can_be = claim == GI_CLAIM(job->id, GI_READY) ||
+                  claim == GI_CLAIM(job->id, GI_RUNNING) ||
+                  claim == GI_CLAIM(job->id, GI_DONE);
+    return can_be ? NULL : "a claim that cannot be";
 }
 
 bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job) {

@@ -53,9 +53,9 @@ typedef struct gi_req_cell {
     uint16_t where;      /* gi_where_t of the payload */
     uint16_t n_runs;     /* payload ends with so many gi_run_ref_t */
     uint16_t takes_huge; /* items may be parts of a huge result */
-    uint16_t reserved[4];
-    uint64_t fn; /* address, or offset in object */
-    uint64_t at; /* offset in the lane, or size of the descriptor */
+    uint64_t id;         /* what its claim word must say */
+    uint64_t fn;         /* address, or offset in object */
+    uint64_t at;         /* offset in the lane, or size of the descriptor */
     unsigned char data[GI_REQ_INLINE];
 } gi_req_cell_t;
 _Static_assert(sizeof(gi_req_cell_t) == 192, "64 of control, 128 of payload");

@@ -225,10 +225,8 @@ static void s_answer(gi_worker_t *self, gate_err_t e) {
 /* From READY to RUNNING; false: it was revoked. Any other claim means that an
  * earlier job wrote where it should not have. */
 static bool s_claim(gi_worker_t *self, _Atomic uint64_t *word) {
-    uint64_t claim = atomic_load(word);
-    self->id = claim >> 3;
-    if (claim == GI_CLAIM(self->id, GI_READY) &&
-        atomic_compare_exchange_strong(word, &claim,
+    uint64_t claim = GI_CLAIM(self->id, GI_READY);
+    if (atomic_compare_exchange_strong(word, &claim,
                                        GI_CLAIM(self->id, GI_RUNNING)))
         return true;
     if (claim != GI_CLAIM(self->id, GI_REVOKED))
@@ -250,6 +248,7 @@ static void s_done(gi_worker_t *self, _Atomic uint64_t *word) {
 void gi_worker_job(gi_worker_t *self) {
     gi_req_cell_t *cell = gi_shm_request(&self->shm, self->req_head);
     _Atomic uint64_t *word = gi_shm_claim(&self->shm, self->req_head);
+    self->id = cell->id; /* the parent's, which no job can write over */
     if (!s_claim(self, word))
         return;
     void *mapped = NULL;

@@ -24,6 +24,7 @@
 
 #define FLIGHT 64
 #define WORKERS 3
+#define PAUSE 250
 
 #define CHECK(cond, ...)                                               \
     do {                                                               \
@@ -165,6 +166,18 @@ static int s_count(const char *path) {
     return n;
 }
 
+/* Shared memory that is mapped: rings, exchanges, queues. */
+static int s_memfds(void) {
+    char line[512];
+    int n = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && fgets(line, sizeof line, maps))
+        n += strstr(line, "memfd:gate") != NULL;
+    if (maps)
+        fclose(maps);
+    return n;
+}
+
 /* The zygote's children that live (or all, zombies included). */
 static int s_children(pid_t zygote, int *pids, int max, bool zombies) {
     char path[64], state;
@@ -268,7 +281,8 @@ static void s_storm(const char *name, s_what_t what, bool harmful,
     if (!harmful)
         pthread_create(&killer, NULL, s_killer, &what);
     while (gi_clock_ms() < until) {
-        s_wait_below(FLIGHT);
+        /* now and then all of it ends: what was forgotten shows */
+        s_wait_below(n % PAUSE ? FLIGHT : 1);
         s_job_t *job;
         do /* one that waits in a dying worker may be overtaken by thousands */
             job = &jobs[at++ % room];
@@ -415,21 +429,34 @@ static void s_zygote_killed(void) {
     free(jobs);
 }
 
-int main(void) {
+static bool s_asked(const char *only, const char *what) {
+    return !only || strcmp(only, what) == 0;
+}
+
+/* procs_kill [what [seconds]]: one storm alone. */
+int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     int seconds = getenv("GATE_LONG") ? 60 : 4, pids[64];
+    const char *only = argc > 1 ? argv[1] : NULL;
+    if (argc > 2)
+        seconds = atoi(argv[2]);
     s_parent_killed(); /* forks: before any thread */
     CHECK(gate_process_init() == GATE_OK, "%s", gate_error()->text);
     gate_pool_t *warm = s_pool(0);
     gate_pool_destroy(&warm);
-    int fds = s_count("/proc/self/fd"), shm = s_count("/dev/shm");
-    s_storm("kill", KILL, false, seconds);
-    s_storm("stop", STOP, false, seconds);
-    s_storm("harm", KILL, true, seconds);
-    s_cancels(getenv("GATE_LONG") ? 10000 : 3000);
+    int fds = s_count("/proc/self/fd"), shm = s_memfds();
+    if (s_asked(only, "kill"))
+        s_storm("kill", KILL, false, seconds);
+    if (s_asked(only, "stop"))
+        s_storm("stop", STOP, false, seconds);
+    if (s_asked(only, "harm"))
+        s_storm("harm", KILL, true, seconds);
+    if (s_asked(only, "cancel"))
+        s_cancels(getenv("GATE_LONG") ? 10000 : 3000);
     CHECK(s_count("/proc/self/fd") == fds, "descriptors: %d, were %d",
           s_count("/proc/self/fd"), fds);
-    CHECK(s_count("/dev/shm") == shm, "shared memory objects");
+    CHECK(s_memfds() == shm, "shared memory: %d maps, were %d", s_memfds(),
+          shm);
     usleep(100000);
     CHECK(s_children(gi_zygote_pid(), pids, 64, true) == 0, "zombies");
     CHECK(s_children(gi_zygote_pid(), pids, 64, false) == 0, "workers");

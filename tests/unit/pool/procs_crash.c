@@ -268,6 +268,53 @@ Test(crash, scribbling_costs_its_own_job) {
     ok(gate_future_wait(g, 3000, &x));
 }
 
+/* Changes claims from one state to another: its own, or of jobs behind it. */
+static gate_err_t forge(gate_call_t *call) {
+    size_t size;
+    uint64_t from, to;
+    unsigned char *m = s_memory(&size);
+    gi_claim_cell_t *claims = (void *)(m + 4096);
+    gate_err_t e = gate_args(call, &from, &to);
+    if (e)
+        return e;
+    for (int64_t i = 0; i < gi_settings_defaults()->process_ring; i++)
+        if ((atomic_load(&claims[i].word) & 7) == from)
+            atomic_store(&claims[i].word,
+                         (atomic_load(&claims[i].word) & ~7ULL) | to);
+    return gate_return(call, 1);
+}
+
+/* A job that says it is to be killed, and one that makes its worker pass over
+ * those behind it: nobody works at anything then. */
+Test(crash, forged_claims_hang_nobody) {
+    static const int how[][2] = {{GI_RUNNING, GI_DOOMED},
+                                 {GI_READY, GI_REVOKED}};
+    for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+        GATE_OWN(gate_pool) pool = s_pool(1);
+        gate_job_options_t again = {.idempotent = true};
+        gate_future_t *f[20];
+        long x;
+        for (int k = 0; k < 200; k++) { /* let it prefetch */
+            GATE_OWN(gate_future) w = gate_submit(pool, add, 1, 1);
+            ok(gate_future_wait(w, 5000, &x));
+        }
+        GATE_OWN(gate_future) first = gate_submit(pool, nap, 20);
+        GATE_OWN(gate_future)
+        liar = gate_submit(pool, forge, how[i][0], how[i][1]);
+        for (int k = 0; k < 20; k++)
+            f[k] = gate_submit_with(pool, add, &again, k, 1);
+        ok(gate_future_wait(first, 5000, &x));
+        gate_err_t e = gate_future_wait(liar, 10000, &x);
+        cr_assert(e == GATE_OK || e == GATE_WORKERLOST, "%s", gate_err_name(e));
+        for (int k = 0; k < 20; k++) {
+            ok(gate_future_wait(f[k], 10000, &x));
+            cr_assert_eq(x, k + 1);
+            gate_future_destroy(&f[k]);
+        }
+        cr_assert_eq(s_stat(pool, "restarts.corrupt"), 1);
+    }
+}
+
 /* ---- restarts -------------------------------------------------------------
  */
 
