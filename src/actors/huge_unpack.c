@@ -7,6 +7,7 @@
 #include "err.h"
 #include "lock.h"
 #include "mem.h"
+#include "pages.h"
 #include "ref.h"
 
 #define S_STEP ((size_t)256 << 10)
@@ -77,11 +78,14 @@ gate_err_t gi_huge_unpack_new(const gi_huge_unpack_options_t *options,
         !gi_buf_reserve(&self->value, options->size + S_STEP))
         e = gi_err(GATE_NOMEM, "no memory for %s of %zu bytes", options->what,
                    options->size);
-    if (e)
+    if (e) {
         s_drop(self);
-    else
-        *out = self;
-    return e;
+        return e;
+    }
+    if (options->size)
+        gi_pages_large(self->value.data, options->size);
+    *out = self;
+    return GATE_OK;
 }
 
 void gi_huge_unpack_leave(gi_huge_unpack_t **self_p) {

@@ -11,10 +11,12 @@
 #include <gaterpc/shared.h>
 #include "mem.h"
 #include "mp.h"
+#include "pages.h"
 #include "scan.h"
 
 #define S_ZONE_CHUNK 2048
 #define S_OUT_KEEP 65536
+#define S_LARGE ((size_t)4 << 20)
 
 /* ---- life ---------------------------------------------------------------- */
 void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
@@ -113,6 +115,9 @@ static gate_err_t s_pack(gate_call_t *self, const gate_arg_t *v) {
 
     gi_buf_reset(&self->out, S_OUT_KEEP);
     self->packed = self->answered = self->lent = false;
+    if ((v->type == GATE_A_BIN || v->type == GATE_A_STR) && v->n > S_LARGE &&
+        gi_buf_reserve(&self->out, v->n + 8))
+        gi_pages_large(self->out.data, v->n);
     e = gi_arg_pack(&self->out, v, self->settings);
     if (e == GATE_OK && self->out.failed)
         e = gi_err(GATE_NOMEM, "%s: the result", self->method);
