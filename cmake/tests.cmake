@@ -93,7 +93,11 @@ foreach(source ${tests})
     gate_test(${name} fuzz 120 ${name} -runs=0
       ${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/corpus/${corpus})
   else()
-    gate_test(${name} fuzz 120 ${name}
+    set(random)
+    if(name STREQUAL "fuzz_broker_core") # sequences at random: 1 M when long
+      set(random -random=20000)
+    endif()
+    gate_test(${name} fuzz 300 ${name} ${random}
       ${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/corpus/${corpus})
   endif()
 endforeach()

@@ -22,7 +22,8 @@ GATE_API gate_err_t gate_queue_put_(gate_queue_t *self, gate_arg_t item,
                                     int64_t timeout_ms) GATE_MUST;
 /* Waits up to timeout_ms for an item, then GATE_TIMEOUT. What was put before a
  * close or a death is still delivered; then GATE_EOS after a close,
- * GATE_WORKERLOST after a death. Strings live until the next get. */
+ * GATE_WORKERLOST after a death. GATE_CLOSED when we closed our own end before
+ * the producer did. Strings live until the next get. */
 GATE_API gate_err_t gate_queue_get_(gate_queue_t *self, gate_slot_t to,
                                     int64_t timeout_ms) GATE_MUST;
 /* Says that no more will be put, or, at the consumer, that none will be taken.

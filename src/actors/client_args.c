@@ -78,6 +78,10 @@ void gi_cargs_free(gi_pending_t *p) {
     gi_mem_free(a);
 }
 
+bool gi_cargs_begun(const gi_pending_t *p) {
+    return p->args && (p->args->pack || !p->args->packed);
+}
+
 /* ---- the head ------------------------------------------------------------*/
 static const char *s_codec(const gi_pending_t *p) {
     return p->client->settings->huge_data_compress_module;
@@ -172,7 +176,7 @@ static gate_err_t s_send(gi_cargs_t *a, const void *data, size_t size) {
     bool ok = gi_frames_add(out, p->id, sizeof p->id) &&
               gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG)) &&
               gi_frames_add(out, data, size);
-    int rc = ok ? gi_client_send(self) : 0;
+    int rc = ok ? gi_client_send_on(self, p->former) : 0;
     if (!ok || rc)
         gi_frames_close(out);
     if (!ok)

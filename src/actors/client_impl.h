@@ -21,6 +21,7 @@
 #include "latch.h"
 #include "lock.h"
 #include "mdp.h"
+#include "mine.h"
 #include "ref.h"
 #include "registry.h"
 #include "rpc.h"
@@ -29,6 +30,8 @@
 #include "sock.h"
 #include "stream.h"
 #include "wheel.h"
+
+#define GI_RETRIES_FREE 10 /* tries that the budget always has at first */
 
 typedef enum gi_cmail_kind {
     GI_CMAIL_CALL,   /* gi_pending */
@@ -54,6 +57,7 @@ typedef enum gi_pending_state {
     GI_PENDING_NEW,
     GI_PENDING_UNSENT, /* the socket would not take it yet */
     GI_PENDING_SENT,
+    GI_PENDING_PAUSE, /* it was turned away and will be sent again */
     GI_PENDING_DONE
 } gi_pending_state_t;
 
@@ -67,12 +71,15 @@ typedef struct gi_pending {
     struct gi_pending *prev, *next; /* in the list of its state */
     gi_pending_state_t state;
     gi_asks_t asks;
-    bool cut; /* the connection went away after it was sent */
+    bool cut;       /* the connection went away after it was sent */
+    uint8_t former; /* on which connection: 0 the current, n: formers[n - 1] */
     bool deadline_travels;
     unsigned slot;
     unsigned char id[GI_ID_SIZE];
     int64_t deadline_ms; /* of a future; of a stream: next look */
     int64_t timeout_ms;
+    int retries;                   /* further tries that it may have */
+    int64_t pause_ms;              /* before the next one */
     gate_future_t *future;         /* the completer's reference */
     gate_stream_t *stream;         /* the producer's reference */
     bool chunks;                   /* a huge answer is coming in */
@@ -83,8 +90,8 @@ typedef struct gi_pending {
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
-    unsigned char data[]; /* service, func, args, kwargs (huge: no more than
-                           * func) */
+    unsigned char data[]; /* service, func, args, kwargs, metadata; huge: no
+                           * args and kwargs */
 } gi_pending_t;
 
 typedef struct gi_ccontrol {
@@ -101,8 +108,16 @@ typedef struct gi_cslot {
 
 typedef struct gi_cstats {
     uint64_t calls, answers, errors, timeouts, lost, late, dropped, items,
-        local, reconnects;
+        local, reconnects, moves, retries, retries_denied;
 } gi_cstats_t;
+
+/* A connection to a broker that was replaced: kept for what is under way. */
+typedef struct gi_cformer {
+    gi_sock_t sock; /* raw NULL: none */
+    size_t n;       /* calls that wait for their answer on it */
+} gi_cformer_t;
+
+#define GI_CFORMERS_MAX 4
 
 struct gate_client {
     gi_ref_t refs; /* the user's, futures' and streams' (for the settings) */
@@ -110,16 +125,26 @@ struct gate_client {
     const gate_settings_t *settings;
     gi_error_t stuck;
     char *identity, *user, *password, *curve_cert, *curve_server, *endpoint;
+    char *plain_user, *plain_password; /* of the transport */
     const void *broker; /* of this runtime; itself: elsewhere; NULL: none */
     enum { GI_ROUTE_AUTO, GI_ROUTE_BROKER, GI_ROUTE_LOCAL } route;
     gi_actor_t *actor;
     gi_mailbox_t *mailbox;
+    /* the service of this runtime asked last, as long as none comes or goes;
+     * of the first thread that calls */
+    gi_mine_t bound_mine;
+    gate_service_t *bound; /* shared */
+    uint64_t bound_version;
+    int64_t reply_timeout_ms; /* of calls that name none */
     gi_gauge_t in_flight;
     gi_gauge_t local_calls;
     gi_latch_t inflating; /* jobs that inflate for us */
     bool connected;       /* gate_client_connect was called */
     /* the actor's own */
     gi_sock_t sock;
+    gi_cformer_t formers[GI_CFORMERS_MAX];
+    unsigned n_formers; /* that are there */
+    uint8_t hearing;    /* whose message is handled: as pending.former */
     bool watched;       /* the transport reports connections */
     bool up;            /* the transport is there */
     bool ready;         /* the broker has answered on this connection */
@@ -127,6 +152,7 @@ struct gate_client {
     bool informed;      /* Gate.info was answered, or will not be */
     bool ext;           /* it announced GX1 */
     bool ext_args;      /* and HA1 */
+    bool packs;         /* and that it reads packed messages */
     bool blocked;       /* the socket refused the last send */
     bool fresh_id;      /* next connection under a fresh identity */
     int64_t heard_ms, sent_ms, now_ms;
@@ -142,6 +168,7 @@ struct gate_client {
     gi_cmail_t ready_mail;
     gi_lock_t ready_lock; /* of: */
     bool args_ready;      /* ready_mail is under way */
+    double retry_budget;  /* further tries that are left */
     gi_frames_t in, out;
     gi_buf_t scratch;
     gi_cstats_t stats;
@@ -169,6 +196,10 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
                              size_t size);
 /* Sends client->out: 0 or errno; frames stay on an errno. */
 int gi_client_send(gate_client_t *self);
+/* The same on the connection of a call under way. */
+int gi_client_send_on(gate_client_t *self, uint8_t former);
+/* The broker has given its listeners to another one: new calls go there. */
+void gi_client_move(gate_client_t *self);
 
 /* ---- client_pending.c
  * -------------------------------------------------------- */
@@ -193,7 +224,11 @@ void gi_pending_alive(gi_pending_t *p);
 void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes);
 bool gi_pending_flush(gate_client_t *self);
 bool gi_pending_expire(gate_client_t *self);
-void gi_pending_cut_all(gate_client_t *self);
+/* That connection is gone; 0: the current one. */
+void gi_pending_cut_all(gate_client_t *self, uint8_t former);
+/* What is under way on the current connection stays with that former one; how
+ * many they are. */
+size_t gi_pending_leave(gate_client_t *self, uint8_t former);
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
                          const char *text);
 
@@ -220,8 +255,9 @@ gate_err_t gi_cargs_refuse(const gi_pending_t *p);
 void gi_cargs_credit(gi_pending_t *p, gate_bytes_t frame);
 bool gi_cargs_pull(gate_client_t *self);
 int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms);
-void gi_cargs_awake(gate_client_t *self); /* mail: look at what is ready */
-void gi_cargs_stop(gi_pending_t *p);      /* the actor: the call has ended */
-void gi_cargs_free(gi_pending_t *p);      /* with the pending; any thread */
+bool gi_cargs_begun(const gi_pending_t *p); /* chunks went out */
+void gi_cargs_awake(gate_client_t *self);   /* mail: look at what is ready */
+void gi_cargs_stop(gi_pending_t *p);        /* the actor: the call has ended */
+void gi_cargs_free(gi_pending_t *p);        /* with the pending; any thread */
 
 #endif

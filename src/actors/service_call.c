@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "err.h"
 #include "mem.h"
+#include "meta.h"
 #include "procs.h"
 #include "scan.h"
 
@@ -161,8 +162,9 @@ static void s_run_process(gi_scall_t *c) {
             .name = m->name,
             .args = c->call.args_packed,
             .kwargs = c->call.kwargs_packed,
-            .options = {.idempotent = m->idempotent,
-                        .max_attempts = m->max_attempts,
+            .options = {.priority = gate_call_priority(&c->call),
+                        .idempotent = m->idempotent,
+                        .max_attempts = gi_service_runs(self, m),
                         .soft_ms = m->soft_ms,
                         .hard_ms = m->hard_ms},
             .deadline_ms = c->call.deadline_ms,
@@ -170,6 +172,7 @@ static void s_run_process(gi_scall_t *c) {
             .credit_items = gi_scall_window(c->credit.items),
             .credit_bytes = gi_scall_window(c->credit.bytes),
             .user = c->call.user,
+            .meta = c->call.meta,
             .sink = &s_proc_sink,
             .ctx = c};
         c->pool = pool;
@@ -203,6 +206,22 @@ void gi_scall_start(gi_scall_t *c) {
         s_run_thread(c);
 }
 
+/* Urgent ones before others. */
+static void s_wait(gi_scall_t *c) {
+    gate_service_t *self = c->service;
+    gi_scall_t **at = self->waiting_tail;
+    if (gate_call_priority(&c->call) == GATE_HIGH)
+        for (at = &self->waiting_head;
+             *at && gate_call_priority(&(*at)->call) == GATE_HIGH;)
+            at = &(*at)->queue_next;
+    c->state = GI_SCALL_WAITING;
+    c->queue_next = *at;
+    *at = c;
+    if (!c->queue_next)
+        self->waiting_tail = &c->queue_next;
+    self->n_waiting++;
+}
+
 /* Over the limit it waits here: a Python broker sends more than was announced
  * after each stream (docs/wire.md, flow control). */
 static void s_admit(gi_scall_t *c) {
@@ -219,11 +238,7 @@ static void s_admit(gi_scall_t *c) {
         gi_scall_refuse(c, GATE_BUSY, NULL, text);
         return;
     }
-    c->state = GI_SCALL_WAITING;
-    c->queue_next = NULL;
-    *self->waiting_tail = c;
-    self->waiting_tail = &c->queue_next;
-    self->n_waiting++;
+    s_wait(c);
 }
 
 void gi_scall_next_waiting(gate_service_t *self) {
@@ -270,6 +285,15 @@ void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame) {
     s_admit(c);
 }
 
+/* Metadata that is out of bounds counts as none. */
+void gi_scall_meta(gi_scall_t *c, gate_bytes_t packed) {
+    char *flat = packed.size && packed.size <= GI_META_BYTES_MAX
+                     ? gi_arena_alloc(&c->call.arena, packed.size)
+                     : NULL;
+    size_t size = flat ? gi_meta_flatten(packed, flat) : 0;
+    c->call.meta = (gate_bytes_t){flat, size};
+}
+
 static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
     gi_ext_t ext;
     if (gi_ext_parse(frame, &ext)) {
@@ -288,6 +312,8 @@ static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
             c->call.user = user;
         }
     }
+    if (ext.meta.size)
+        gi_scall_meta(c, ext.meta);
     if (ext.huge)
         gi_readers_note(c->service, c->link, c->call.client, ext.codecs);
     if (ext.credit_items >= 0 || ext.credit_bytes >= 0) {

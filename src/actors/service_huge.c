@@ -217,8 +217,9 @@ static void s_end_local(gi_shuge_t *h) {
         gi_stream_end(c->stream);
     } else if (c->future) {
         void *data = gi_buf_take(&h->whole, &size);
-        gi_future_complete_huge(c->future, data, size, gi_mem_free, data);
-        c->future = NULL;
+        gi_scall_own_future(c);
+        gi_future_complete_huge(gi_scall_take_future(c), data, size,
+                                gi_mem_free, data);
     }
 }
 
@@ -297,8 +298,7 @@ static gate_err_t s_send_future(gi_shuge_t *h, gate_bytes_t chunk) {
                           "bytes: open it as a stream and read it",
                           (long long)max);
     if (c->future)
-        gi_future_fail(c->future, gate_error());
-    c->future = NULL;
+        gi_future_fail(gi_scall_take_future(c), gate_error());
     return e;
 }
 

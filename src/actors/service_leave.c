@@ -54,6 +54,7 @@ static void s_abandon(gi_scall_t *c) {
     gi_stream_release(&c->stream);
     if (!c->link)
         gi_gauge_leave(&c->service->local);
+    c->left = true;
     gi_scall_unlist(c);
     if (fed)
         gi_scall_drop(c);

@@ -18,6 +18,7 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->state = GI_SCALL_NEW;
     c->outcome = GATE_OK;
     c->live = c->returned = c->finished = c->orphan = false;
+    c->left = false;
     c->streaming = c->generating = c->gen_active = c->credited = false;
     c->timer = (gi_timer_t){0};
     c->call.deadline_ms = INT64_MAX;
@@ -30,7 +31,8 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->has_frames = false;
     c->packed = NULL;
     c->args_coming = NULL;
-    c->future = NULL;
+    c->local = NULL;
+    c->future = c->held = NULL;
     c->stream = NULL;
     gi_ref_init(&c->refs);
     c->unsent_items = c->unsent_bytes = 0;
@@ -76,6 +78,10 @@ static void s_release_parts(gi_scall_t *c) {
     }
     gi_mem_free(c->packed);
     c->packed = NULL;
+    if (c->held) {
+        c->local->call = NULL;
+        gi_future_drop(c->held);
+    }
     if (c->stream)
         gi_stream_release(&c->stream);
 }

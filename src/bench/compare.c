@@ -11,7 +11,15 @@ static const char *const s_keys[] = {
     "verb",     "system",  "transport", "runs",  "label", "outstanding", "size",
     "services", "workers", "clients",   "crowd", "rate",  "pin"};
 
+/* What older reports do not tell was off. */
+static const char *s_auth(const json_t *o) {
+    const char *auth = json_string_value(json_object_get(o, "auth"));
+    return auth ? auth : "off";
+}
+
 static bool s_same(const json_t *a, const json_t *b) {
+    if (strcmp(s_auth(a), s_auth(b)) != 0)
+        return false;
     for (size_t i = 0; i < sizeof s_keys / sizeof *s_keys; i++)
         if (!json_equal(json_object_get(a, s_keys[i]),
                         json_object_get(b, s_keys[i])))

@@ -10,23 +10,53 @@ static const char *const s_transports[] = {"registry", "inproc", "ipc", "tcp"};
 static const char *const s_runs[] = {"inline", "thread", "process"};
 
 /* Timing each call would cost a good part of one where no socket is. */
-enum { S_SAMPLE_LOCAL = 16, S_KINDS = 4 };
+enum { S_SAMPLE_LOCAL = 16, S_KINDS = 5 };
 
+/* True when calls without (or with) authentication are asked for. */
+static bool s_asked(const gi_session_t *self, const char *auth) {
+    const gi_bench_args_t *args = self->args;
+    const char *usual = args->user ? "plain" : "off";
+    return gi_word_in(args->auths ? args->auths : usual, auth);
+}
+
+static void s_authenticate(const gi_session_t *self, gi_spec_t *spec) {
+    bool named = self->args->user != NULL;
+    spec->user = named ? self->args->user : "bench";
+    spec->password = named ? self->args->password : "password";
+}
+
+static void s_transport_keys(const gi_session_t *self, gi_spec_t *spec) {
+    spec->plain_user = self->args->plain_user;
+    spec->plain_password = self->args->plain_password;
+    spec->curve_cert = self->args->curve_cert;
+    spec->curve_server = self->args->curve_server;
+}
+
+/* Ours and its reference, then ours with authentication beside it, then what
+ * tells where the cost lies. The registry has no broker that could ask. */
 static int s_specs(const gi_session_t *self, const char *transport, int pin,
                    gate_runs_t runs, gi_spec_t *specs) {
-    static const gi_kind_t *const sockets[S_KINDS] = {
-        &gi_kind_gate, &gi_kind_proxy, &gi_kind_one_frame, &gi_kind_direct};
-    static const gi_kind_t *const local[] = {&gi_kind_gate, &gi_kind_ring};
     bool registry = !strcmp(transport, "registry");
-    int n = registry ? 2 : runs == GATE_INLINE ? S_KINDS : 2;
-    for (int i = 0; i < n; i++)
-        specs[i] = gi_session_spec(self, registry ? local[i] : sockets[i],
-                                   transport, pin);
-    specs[0].runs = runs;
-    specs[0].user = self->args->user;
-    specs[0].password = self->args->password;
-    specs[0].curve_cert = self->args->curve_cert;
-    specs[0].curve_server = self->args->curve_server;
+    bool both = !registry && s_asked(self, "off") && s_asked(self, "plain");
+    const gi_kind_t *kinds[S_KINDS];
+    int n = 0;
+    kinds[n++] = &gi_kind_gate;
+    kinds[n++] = registry ? &gi_kind_ring : &gi_kind_proxy;
+    if (both)
+        kinds[n++] = &gi_kind_gate;
+    if (!registry && runs == GATE_INLINE) {
+        kinds[n++] = &gi_kind_one_frame;
+        kinds[n++] = &gi_kind_direct;
+    }
+    for (int i = 0; i < n; i++) {
+        specs[i] = gi_session_spec(self, kinds[i], transport, pin);
+        if (kinds[i] == &gi_kind_gate) {
+            specs[i].runs = runs;
+            s_transport_keys(self, &specs[i]);
+        }
+    }
+    if (!registry && s_asked(self, "plain"))
+        s_authenticate(self, &specs[both ? 2 : 0]);
     return n;
 }
 
@@ -65,6 +95,8 @@ static void s_foreign(gi_session_t *self, int pin) {
     spec.method = args->method;
     spec.user = args->user;
     spec.password = args->password;
+    spec.plain_user = args->plain_user;
+    spec.plain_password = args->plain_password;
     spec.curve_cert = args->curve_cert;
     spec.curve_server = args->curve_server;
     if (!gi_session_open(self, &cell, &spec, 1))

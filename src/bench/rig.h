@@ -35,6 +35,7 @@ typedef struct gi_spec {
     const char *method; /* "echo", "huge", "Demo.echo" on a foreign broker */
     const char *data;   /* kind of huge data */
     const char *user, *password, *curve_cert, *curve_server;
+    const char *plain_user, *plain_password;
 } gi_spec_t;
 
 /* A kind of system: how its parts come up in this process. */

@@ -18,6 +18,7 @@
 
 #define DIRECT_MAX 65536 /* larger payloads are copied by the dispatcher */
 #define WORKERS_MAX 1024
+#define FIRST_RUN_NS 1000000 /* what a job is thought to take */
 
 static gi_procs_t *s_of(gate_pool_t *pool) { return pool->impl; }
 
@@ -426,6 +427,7 @@ static gate_err_t s_open(gi_procs_t *p) {
         !gi_dispatch_watch(p, p->channel, GI_EP_CHANNEL, 0))
         return gi_err_errno("epoll for a process pool");
     e = s_config(p);
+    gi_send_pace(p, FIRST_RUN_NS);
     while (!e && p->n_slots < p->options.workers)
         e = s_add_slot(p);
     p->workers = p->n_slots;
@@ -442,7 +444,6 @@ gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
     p->settings = base->settings;
     p->epoll_fd = p->channel = p->bell.fd = -1;
     p->next_id = 1;
-    p->run_ns = 1000000;
     pthread_mutex_init(&p->lock, NULL);
     pthread_mutex_init(&p->resizing, NULL);
     gi_wait_cond_init(&p->idle);

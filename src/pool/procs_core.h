@@ -44,7 +44,7 @@ typedef struct gi_pjob {
     uintptr_t fn_here;          /* its address in this process */
     uint64_t fn_at;             /* as gi_fn_ref_t */
     uint32_t args_len, kwargs_len;
-    uint16_t name_len, user_len, client_len, object_len;
+    uint16_t name_len, user_len, meta_len, object_len;
     size_t size;         /* of the payload, which is all of the above */
     unsigned char *data; /* small or from gi_mem_alloc */
     unsigned char small[GI_JOB_INLINE];
@@ -164,7 +164,8 @@ typedef struct gi_procs {
     int64_t deadlines_ms; /* when they were looked at */
     gi_fn_known_t known[64];
     uint64_t next_id, next_generation;
-    int64_t run_ns;    /* a job's usual time, smoothed */
+    int64_t run_ns;    /* a job's usual time, smoothed; gi_send_pace */
+    int depth, pile;   /* what follows from it (procs_send.c) */
     int64_t tick_ms;   /* how long the dispatcher sleeps at most; 0 = awake */
     int64_t active_ns; /* when it last had something to do */
     bool closed, stopping, lost; /* lost: the zygote is gone */
@@ -193,6 +194,8 @@ void gi_pjob_fini_all(gi_procs_t *p);
 
 /* ---- procs_send.c: jobs into rings and back; lock held --------------------
  */
+/* A job's usual time, and how many jobs a worker is sent ahead. */
+void gi_send_pace(gi_procs_t *p, int64_t run_ns);
 /* The best slot with room; NULL: none. */
 gi_slot_t *gi_send_pick(gi_procs_t *p);
 /* False: no room. Publishes; wake the slot afterwards. */

@@ -54,7 +54,9 @@ static bool s_greedy(gi_pjob_t *job, size_t size) {
  * must not end the sending ahead; sixteen in a row do. */
 static void s_note_time(gi_procs_t *p, int64_t run_ns) {
     int64_t most = 2 * p->run_ns + 50000;
-    p->run_ns += ((run_ns < most ? run_ns : most) - p->run_ns) / 8;
+    int64_t step = ((run_ns < most ? run_ns : most) - p->run_ns) / 8;
+    if (step)
+        gi_send_pace(p, p->run_ns + step);
 }
 
 /* The job that rec answers; NULL: a lie. */
@@ -202,7 +204,7 @@ static bool s_batch(gi_slot_t *s) {
             gi_run_release(s->reader.recs[i].run);
     s_feed_outbox(s);
     gi_future_batch_t batch;
-    gi_future_batch_begin(&batch);
+    gi_future_batch_begin(&batch, 0);
     for (size_t i = 0; i < n; i++)
         s_tell(p, &events[i]);
     gi_future_batch_end(&batch);

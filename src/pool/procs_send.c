@@ -15,27 +15,26 @@
 
 #define DEPTH_NS 200000
 #define STEAL_NS 500000
-#define PILE_NS 10000
+#define PILE_NS 25000
 
 static gi_pjob_t **s_place(gi_slot_t *slot, uint32_t seq) {
     return &slot->jobs[seq & (slot->shm.cells - 1)];
 }
 
-static int s_depth(const gi_procs_t *p) {
-    int64_t n = DEPTH_NS / (p->run_ns > 0 ? p->run_ns : 1);
+/* depth: how many jobs a worker has at most. pile: of short jobs one worker
+ * that is awake gets so many before another one is woken: a wake-up costs more
+ * than they do. Computed here, since each submission looks at them. */
+void gi_send_pace(gi_procs_t *p, int64_t run_ns) {
+    int64_t depth = DEPTH_NS / (run_ns > 0 ? run_ns : 1);
     int64_t max = p->config.cells / 2;
-    return (int)(n < 1 ? 1 : n > max ? max : n);
-}
-
-/* Of short jobs one worker that is awake gets so many before another one is
- * woken: a wake-up costs more than they do. */
-static int s_pile(const gi_procs_t *p) {
-    return p->run_ns > PILE_NS ? 0 : (int)(PILE_NS / (p->run_ns + 1));
+    p->run_ns = run_ns;
+    p->depth = (int)(depth < 1 ? 1 : depth > max ? max : depth);
+    p->pile = run_ns > PILE_NS ? 0 : (int)(PILE_NS / (run_ns + 1));
 }
 
 gi_slot_t *gi_send_pick(gi_procs_t *p) {
     gi_slot_t *best = NULL;
-    int depth = s_depth(p), pile = s_pile(p);
+    int depth = p->depth, pile = p->pile;
     for (int i = 0; i < p->n_slots; i++) {
         gi_slot_t *s = p->slots[i];
         if (s->state != GI_S_UP || s->quitting || s->doomed || s->stuck ||
@@ -109,7 +108,7 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
     c->kwargs_len = job->kwargs_len;
     c->name_len = job->name_len;
     c->user_len = job->user_len;
-    c->client_len = job->client_len;
+    c->meta_len = job->meta_len;
     c->object_len = job->object_len;
     c->n_queues = (uint16_t)job->n_queues;
     c->n_runs = (uint16_t)job->n_runs;

@@ -393,7 +393,8 @@ gate_err_t gate_queue_get_(gate_queue_t *self, gate_slot_t to,
     gate_err_t e = s_claim(self, CONSUMER);
     if (e)
         return e;
-    if (s_fate(self, CONSUMER) != OPEN)
+    /* Closed as a whole: what was put is still delivered. */
+    if (s_fate(self, CONSUMER) != OPEN && s_fate(self, PRODUCER) == OPEN)
         return gi_err(GATE_CLOSED, "the queue is closed");
     if (!s_wait(self, s_some, 0, PRODUCER, timeout_ms)) {
         s_fate_t fate = s_fate(self, PRODUCER);

@@ -77,7 +77,8 @@ static void s_loop(gi_worker_t *self) {
         if (atomic_load(&self->shm.ctl->req_tail) == self->req_head)
             return; /* told to quit, and nothing left */
         gi_worker_job(self);
-        atomic_store(&self->shm.own->req_head, ++self->req_head);
+        atomic_store_explicit(&self->shm.own->req_head, ++self->req_head,
+                              memory_order_release);
     }
 }
 

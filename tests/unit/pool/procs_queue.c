@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+#include "queue.h"
 
 static gate_queue_t *s_queue(size_t items, size_t bytes) {
     gi_pool_base_t base = {.settings = gi_settings_defaults()};
@@ -177,6 +178,124 @@ Test(queue, a_queue_is_not_for_threads_that_do_not_have_it) {
     GATE_OWN(gate_future) f = gate_submit(pool, consume, 5);
     int x;
     fails(gate_future_wait(f, 5000, &x), GATE_BADARG);
+}
+
+/* Whichever end closes first, and whether it was used or not. */
+Test(queue, closed_before_it_was_used_is_its_end) {
+    int x;
+    GATE_OWN(gate_queue) q = s_queue(4, 100);
+    gate_queue_close(q);
+    fails(gate_queue_get(q, &x, -1), GATE_EOS);
+    fails(gate_queue_put(q, 1, -1), GATE_CLOSED);
+    GATE_OWN(gate_queue) r = s_queue(4, 100);
+    ok(gate_queue_put(r, 7, 0));
+    gate_queue_close(r); /* the producer's end alone */
+    ok(gate_queue_get(r, &x, -1));
+    cr_assert_eq(x, 7);
+    fails(gate_queue_get(r, &x, -1), GATE_EOS);
+    GATE_OWN(gate_queue) s = s_queue(4, 100);
+    fails(gate_queue_get(s, &x, 0), GATE_TIMEOUT);
+    gate_queue_close(s); /* the consumer's */
+    fails(gate_queue_get(s, &x, 0), GATE_CLOSED);
+    fails(gate_queue_put(s, 1, 0), GATE_CLOSED);
+}
+
+static gate_err_t close_unused(gate_call_t *call) {
+    gate_queue_t *q = NULL;
+    gate_err_t e = gate_args(call, &q);
+    if (e)
+        return e;
+    gate_queue_close(q);
+    gate_queue_destroy(&q);
+    return gate_return(call, 1);
+}
+
+Test(queue, a_job_closes_what_nobody_has_used) {
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    GATE_OWN(gate_queue) q = s_queue(4, 100);
+    GATE_OWN(gate_future) f = gate_submit(pool, close_unused, q);
+    int x;
+    ok(gate_future_wait(f, 5000, &x));
+    fails(gate_queue_get(q, &x, -1), GATE_EOS);
+}
+
+/* ---- against a model ------------------------------------------------------
+ */
+
+/* What a queue of so many items and bytes of ring must do. */
+typedef struct model {
+    size_t n_items, ring, used;
+    size_t sizes[64];
+    unsigned first, n, put; /* numbers */
+} model_t;
+
+static unsigned s_random(unsigned *state) {
+    *state = *state * 1103515245u + 12345u;
+    return *state >> 8;
+}
+
+static void s_model_put(model_t *m, gate_queue_t *q, size_t size) {
+    char data[600];
+    size_t packed = size + (size < 256 ? 2 : 3) + 4;
+    bool fits = m->n < m->n_items && m->used + packed <= m->ring;
+    memset(data, (int)m->put, sizeof data);
+    gate_err_t e = gate_queue_put(q, ((gate_bytes_t){data, size}), 0);
+    cr_assert_eq(e,
+                 packed > m->ring ? GATE_TOOBIG
+                 : fits           ? GATE_OK
+                                  : GATE_BUSY,
+                 "%zu bytes, %u items, %zu of %zu used: %s", size, m->n,
+                 m->used, m->ring, gate_err_name(e));
+    if (e)
+        return;
+    m->sizes[m->put++ % 64] = size;
+    m->used += packed;
+    m->n++;
+}
+
+static void s_model_get(model_t *m, gate_queue_t *q, bool closed) {
+    gate_bytes_t b;
+    gate_err_t e = gate_queue_get(q, &b, 0);
+    cr_assert_eq(e,
+                 m->n     ? GATE_OK
+                 : closed ? GATE_EOS
+                          : GATE_TIMEOUT,
+                 "%s", gate_err_name(e));
+    if (e)
+        return;
+    size_t size = m->sizes[m->first % 64];
+    cr_assert_eq(b.size, size);
+    for (size_t i = 0; i < size; i++)
+        cr_assert_eq(((const unsigned char *)b.data)[i],
+                     (unsigned char)m->first);
+    m->used -= size + (size < 256 ? 2 : 3) + 4;
+    m->first++;
+    m->n--;
+}
+
+/* Two handles on one memory, as a handler and its job have them. */
+Test(queue, does_what_its_model_does) {
+    for (unsigned seed = 1; seed <= 60; seed++) {
+        unsigned r = seed;
+        size_t items = 1 + s_random(&r) % 40, bytes = 1 + s_random(&r) % 2000;
+        model_t m = {.n_items = items,
+                     .ring = bytes + 4 * (items < bytes ? items : bytes)};
+        GATE_OWN(gate_queue) here = s_queue(items, bytes);
+        gate_queue_t *there = NULL;
+        ok(gi_queue_open(dup(gi_queue_fd(here)), gi_settings_defaults(),
+                         &there));
+        for (int i = 0; i < 2000; i++)
+            if (s_random(&r) % 2)
+                s_model_put(&m, here,
+                            s_random(&r) % (s_random(&r) % 8 ? 60 : 600));
+            else
+                s_model_get(&m, there, false);
+        gate_queue_close(here);
+        while (m.n > 0)
+            s_model_get(&m, there, true);
+        s_model_get(&m, there, true);
+        gate_queue_destroy(&there);
+    }
 }
 
 /* Scribbles over all that the job can reach of the queue. */
