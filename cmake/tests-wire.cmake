@@ -24,11 +24,12 @@ endforeach()
 
 if(TARGET gate)
   set(fault ${CMAKE_CURRENT_SOURCE_DIR}/tests/fault)
-  add_library(gate_fault STATIC ${fault}/child.c ${fault}/ledger.c
-    ${fault}/lanes.c ${fault}/chaos.c)
+  file(GLOB kit CONFIGURE_DEPENDS ${fault}/*.c)
+  list(FILTER kit EXCLUDE REGEX "/(fault_[^/]*|clock_shim)\\.c$")
+  add_library(gate_fault STATIC ${kit})
   target_compile_options(gate_fault PUBLIC -iquote ${fault})
   target_link_libraries(gate_fault PUBLIC gate_options gaterpc gate_msgpack
-    Threads::Threads)
+    gate_zeromq Threads::Threads)
   add_library(gate_clock MODULE ${fault}/clock_shim.c) # preloaded
   set(preload_fault_clock $<TARGET_FILE:gate_clock>)
   file(GLOB tests CONFIGURE_DEPENDS tests/fault/fault_*.c)
@@ -36,7 +37,15 @@ if(TARGET gate)
     get_filename_component(name ${source} NAME_WE)
     add_executable(${name} ${source})
     target_link_libraries(${name} PRIVATE gate_fault)
-    gate_test(${name} fault 300 ${CMAKE_COMMAND} -E env GATE_SLOW=${slow}
+    gate_test(${name} fault 900 ${CMAKE_COMMAND} -E env GATE_SLOW=${slow}
       $<TARGET_FILE:${name}> $<TARGET_FILE:gate> ${preload_${name}})
   endforeach()
+  # The same with workers of Python's kind.
+  if(NOT GATE_SANITIZE)
+    foreach(name same_identity worker_kill broker_restart stop_cont slow_reader)
+      gate_test(fault_${name}_python fault 900 ${CMAKE_COMMAND} -E env
+        "GATE_FAULT_WORKER=${GATE_SYSTEM_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/tests/wire/worker.py"
+        $<TARGET_FILE:fault_${name}> $<TARGET_FILE:gate>)
+    endforeach()
+  endif()
 endif()

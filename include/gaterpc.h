@@ -27,6 +27,7 @@
 #include <gaterpc/call.h>
 #include <gaterpc/huge.h>
 #include <gaterpc/service.h>
+#include <gaterpc/supervisor.h>
 #include <gaterpc/broker.h>
 #include <gaterpc/client.h>
 #include <gaterpc/zap.h>

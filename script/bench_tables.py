@@ -38,6 +38,13 @@ def table(head, rows):
     return lines + ["| %s |" % " | ".join(str(c) for c in row) for row in rows]
 
 
+def size(n):
+    for unit, by in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if n >= by and n % by == 0:
+            return "%d %s" % (n // by, unit)
+    return "%d" % n
+
+
 def kin(one, others, system):
     """The reference measured beside it."""
     keys = ("verb", "transport", "outstanding", "size", "pin", "label", "crowd")
@@ -53,15 +60,19 @@ def echo(part):
     for one in part["results"]:
         other = kin(one, part["references"],
                     "ring" if one["transport"] == "registry" else "zmq_proxy")
-        rows.append([one["transport"], pin(one), one["outstanding"], rate(one),
-                     other and rate(other), "**%s**" % ratio(one),
-                     us(one, "p50"), us(one, "p99"), us(one, "p99.9"),
-                     ratio(one, "p50"), "%.3f" % one["cpu_s_per_100k"],
-                     ratio(one, "cpu"), "%.3f" % one["broker_cpu_s_per_100k"]
-                     if one["broker_cpu_s_per_100k"] else "-", "%.0f" % (one["peak_rss_kib"] / 1024)])
-    return table(["transport", "CPU", "W", "calls/s (min..max)", "reference",
-                  "ratio", "p50 us", "p99", "p99.9", "p50 to reference's",
-                  "CPU s / 100 k", "to reference's", "broker's", "RSS MiB"], rows)
+        broker = one["broker_cpu_s_per_100k"]
+        rows.append([one["transport"], pin(one), one["outstanding"],
+                     one["wire"] if one["transport"] != "registry" else "-",
+                     one["auth"], rate(one), other and rate(other),
+                     "**%s**" % ratio(one), us(one, "p50"), us(one, "p99"),
+                     us(one, "p99.9"), ratio(one, "p50"),
+                     "%.3f" % one["cpu_s_per_100k"], ratio(one, "cpu"),
+                     "%.3f" % broker if broker else "-",
+                     "%.0f" % (one["peak_rss_kib"] / 1024)])
+    return table(["transport", "CPU", "W", "wire", "authentication",
+                  "calls/s (min..max)", "reference", "ratio", "p50 us", "p99",
+                  "p99.9", "p50 to reference's", "CPU s / 100 k",
+                  "to reference's", "broker's", "RSS MiB"], rows)
 
 
 def limits(part):
@@ -78,7 +89,7 @@ def pools(part, inline):
     rows = []
     for one in part["results"]:
         same = [o for o in inline if all(o[k] == one[k] for k in (
-            "transport", "outstanding", "size", "pin"))]
+            "transport", "outstanding", "size", "pin", "auth", "wire"))]
         to_inline = (ratio(one) if not same or ratio(one) == "-" else "%.2f" % (
             one["to_reference"]["rate"] / same[0]["to_reference"]["rate"]))
         rows.append([one["transport"], one["runs"], pin(one),
@@ -104,6 +115,19 @@ def plain(part):
                   "p50 us", "p99", "CPU s / 100 k"], rows)
 
 
+def huge(part):
+    rows = []
+    for one in part["results"]:
+        other = kin(one, part["references"], one["to_reference"]["system"])
+        per_gb = one["cpu_s_per_100k"] / 1e5 / (one["size"] / 1e9)
+        rows.append([one["label"], one["transport"], pin(one),
+                     size(one["size"]), rate(one), other and rate(other),
+                     ratio(one), "%.2f" % per_gb,
+                     "%.0f" % (one["peak_rss_kib"] / 1024)])
+    return table(["data", "transport", "CPU", "bytes", "MB/s (min..max)",
+                  "reference", "ratio", "CPU s / GB", "RSS MiB"], rows)
+
+
 def memory(one, references):
     """The broker's KiB for each idle client, ours and zmq_proxy's."""
     both = [r and r.get("broker_kib_per_client")
@@ -127,6 +151,114 @@ def scale(part):
                   "CPU s / 100 k, broker", "KiB a client, zmq_proxy's", "errors"], rows)
 
 
+# ---- by calculation -----------------------------------------------------------
+# Bytes of a call at the broker in each direction: the payload goes both ways,
+# the frames of docs/wire.md with their lengths take 52 bytes more on each link;
+# TCP, IP and Ethernet another 3 % when segments are full.
+FRAMES, HEADERS = 52, 1.03
+
+
+def networks(part):
+    rows = []
+    for one in part["results"]:
+        c, b = one["cpu_s_per_100k"], one["broker_cpu_s_per_100k"]
+        wire = 2 * (one["size"] + FRAMES) * HEADERS
+        core = 1e5 / b
+        row = [size(one["size"]), rate(one), "%.3f" % c, "%.3f" % b,
+               "%s = %.2f" % (number(core), core * wire * 8 / 1e9)]
+        for gbit in (10, 100):
+            carries = gbit * 1e9 / 8 / wire
+            row += [number(carries), "%.1f" % (carries / core)]
+        rows.append(row)
+    return table(["payload", "calls/s here (min..max)", "CPU s / 100 k",
+                  "broker's", "a core of broker: calls/s = Gbit/s",
+                  "10 Gbit/s carry", "with cores of broker",
+                  "100 Gbit/s carry", "with cores of broker"], rows)
+
+
+# ---- what issue 6 asks for -----------------------------------------------------
+def pick(part, **what):
+    return [one for one in (part or {"results": []})["results"]
+            if all(one.get(k) == v for k, v in what.items())]
+
+
+def targets(parts):
+    """Rows: what, bound, figures; a figure that misses is bold."""
+    rows = []
+    echo_, scale_ = parts.get("echo"), parts.get("scale")
+
+    def row(what, bound, least, figures):
+        good = (lambda v: v >= bound) if least else (lambda v: v <= bound)
+        if figures:
+            rows.append([what, "%s %s" % ("at least" if least else "at most",
+                                          number(bound)),
+                         ", ".join(("%s %s" if good(v) else "%s **%s**")
+                                   % (name, number(v)) for name, v in figures)])
+
+    def calls(key, transports, **what):
+        return [("%s%s%s" % (t, " frames" if w == "frames" else "",
+                             " authenticated" if a == "plain" else ""),
+                 one["to_reference"][key]) for w in ("packed", "frames")
+                for a in ("off", "plain") for t in transports
+                for one in pick(echo_, transport=t, auth=a, wire=w, **what)]
+
+    def to_inline(runs):
+        return [(pin(one), one["to_reference"]["rate"]
+                 / same["to_reference"]["rate"])
+                for one in pick(parts.get("pools"), runs=runs, transport="ipc",
+                                outstanding=1000)
+                for same in pick(echo_, transport="ipc", outstanding=1000,
+                                 auth="off", wire="packed", pin=one["pin"])]
+
+    def against(key, label):
+        return [(o["transport"], o["to_reference"][key])
+                for o in pick(scale_, label=label)]
+
+    two = ("tcp", "ipc")
+    row("1,000 outstanding, pinned, to zmq_proxy", 0.9, True,
+        calls("rate", two, outstanding=1000, pin=0))
+    row("the same inproc", 0.7, True,
+        calls("rate", ("inproc",), outstanding=1000, pin=0))
+    row("100 outstanding, free, to zmq_proxy", 0.9, True,
+        calls("rate", two, outstanding=100, pin="free"))
+    row("one outstanding, pinned, p50 to zmq_proxy's", 1.15, False,
+        calls("p50", two, outstanding=1, pin=0))
+    row("thread pool, 1,000 outstanding, ipc, to inline", 0.85, True,
+        to_inline("thread"))
+    row("process pool, the same", 0.75, True, to_inline("process"))
+    local = [o for w in (1000, 100, 1) for o in pick(
+        echo_, transport="registry", pin=0, outstanding=w)]
+    row("registry, pinned, to the ring", 0.2, True,
+        [("W = %d" % o["outstanding"], o["to_reference"]["rate"])
+         for o in local if o["outstanding"] > 1])
+    row("registry, pinned, p50 us of one outstanding", 3, False,
+        [("W = 1", o["latency_us"]["p50"]) for o in local
+         if o["outstanding"] == 1])
+    streams = pick(parts.get("stream"), transport="tcp")
+    row("stream, tcp, items/s", 4e5, True,
+        [(pin(o), o["median"]) for o in streams])
+    row("stream, tcp, to raw frames", 0.85, True,
+        [(pin(o), o["to_reference"]["rate"]) for o in streams])
+    row("CPU a call, tcp, pinned, to zmq_proxy's", 1.15, False,
+        calls("cpu", ("tcp",), outstanding=1000, pin=0))
+    crowd = [(o, kin(o, scale_["references"], "zmq_proxy"))
+             for o in pick(scale_, label="clients")
+             if o.get("broker_kib_per_client")]
+    row("broker's KiB for an idle client, beyond libzmq's", 1, False,
+        [(o["transport"], o["broker_kib_per_client"]
+          - p.get("broker_kib_per_client", 0)) for o, p in crowd if p])
+    row("1,000 services: CPU a call to one's", 1.25, False,
+        against("cpu", "services"))
+    row("1,000 workers: CPU a call to one's", 1.25, False,
+        against("cpu", "workers"))
+    few_many = [sorted(pick(scale_, label="clients", transport=t),
+                       key=lambda o: o["crowd"]) for t in ("ipc", "tcp")]
+    row("10,000 clients: broker's CPU a call to 400 clients'", 1.25, False,
+        [(m[0]["transport"], m[-1]["broker_cpu_s_per_100k"]
+          / m[0]["broker_cpu_s_per_100k"]) for m in few_many if len(m) > 1 and m[-1]["n"]])
+    return table(["what", "asked for", "here (**bold** misses it)"], rows)
+
+
 def machine(parts):
     m = next(iter(parts.values()))["machine"]
     return ["%s, %d cores, Linux %s %s, libzmq %s, gaterpc %s; %s, load average "
@@ -147,12 +279,13 @@ def main():
     if not parts:
         sys.exit("bench: nothing was measured")
     inline = parts.get("echo", {}).get("results", [])
-    make = {"echo": echo, "scale": scale,
+    make = {"echo": echo, "scale": scale, "huge": huge, "sizes": networks,
             "pools": lambda part: pools(part, inline)}
     tables = {name: make.get(name, plain)(part) for name, part in parts.items()}
     if "echo" in parts:
         tables["limits"] = limits(parts["echo"])
     tables["machine"] = machine(parts)
+    tables["targets"] = targets(parts)
     with open(record, "w") as f:
         json.dump(parts, f, indent=1)
         f.write("\n")

@@ -32,22 +32,23 @@
 
 GATE_BEGIN_DECLS
 
-typedef struct gate_settings gate_settings_t; /* settings.h */
-typedef struct gate_value gate_value_t;       /* value.h */
-typedef struct gate_runtime gate_runtime_t;   /* runtime.h */
-typedef struct gate_future gate_future_t;     /* future.h */
-typedef struct gate_cq gate_cq_t;             /* future.h */
-typedef struct gate_stream gate_stream_t;     /* stream.h */
-typedef struct gate_dict gate_dict_t;         /* dict.h */
-typedef struct gate_queue gate_queue_t;       /* queue.h */
-typedef struct gate_pool gate_pool_t;         /* pool.h */
-typedef struct gate_shared gate_shared_t;     /* shared.h */
-typedef struct gate_call gate_call_t;         /* call.h */
-typedef struct gate_huge gate_huge_t;         /* huge.h */
-typedef struct gate_service gate_service_t;   /* service.h */
-typedef struct gate_broker gate_broker_t;     /* broker.h */
-typedef struct gate_client gate_client_t;     /* client.h */
-typedef struct gate_zap gate_zap_t;           /* zap.h */
+typedef struct gate_settings gate_settings_t;     /* settings.h */
+typedef struct gate_value gate_value_t;           /* value.h */
+typedef struct gate_runtime gate_runtime_t;       /* runtime.h */
+typedef struct gate_future gate_future_t;         /* future.h */
+typedef struct gate_cq gate_cq_t;                 /* future.h */
+typedef struct gate_stream gate_stream_t;         /* stream.h */
+typedef struct gate_dict gate_dict_t;             /* dict.h */
+typedef struct gate_queue gate_queue_t;           /* queue.h */
+typedef struct gate_pool gate_pool_t;             /* pool.h */
+typedef struct gate_shared gate_shared_t;         /* shared.h */
+typedef struct gate_call gate_call_t;             /* call.h */
+typedef struct gate_huge gate_huge_t;             /* huge.h */
+typedef struct gate_service gate_service_t;       /* service.h */
+typedef struct gate_broker gate_broker_t;         /* broker.h */
+typedef struct gate_client gate_client_t;         /* client.h */
+typedef struct gate_supervisor gate_supervisor_t; /* supervisor.h */
+typedef struct gate_zap gate_zap_t;               /* zap.h */
 
 /* A run of bytes, borrowed. */
 typedef struct gate_bytes {

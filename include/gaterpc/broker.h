@@ -27,6 +27,13 @@ GATE_API void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
 /* CURVE server: a certificate file, and a directory of allowed keys or "*". */
 GATE_API void gate_broker_curve(gate_broker_t *self, const char *cert_file,
                                 const char *allowed_dir);
+/* PLAIN by the transport, instead of CURVE: a users file as gate_zap_plain_file
+ * takes it; read again when it changes. */
+GATE_API void gate_broker_plain(gate_broker_t *self, const char *users_file);
+/* Hot restart, by a socket file at this path (mode 0600, our own user and root
+ * only): start takes the listeners of the broker that answers there, if one
+ * does, and answers there from then on itself. NULL: no (the default). */
+GATE_API void gate_broker_hand_over(gate_broker_t *self, const char *path);
 /* Binds everything and begins; GATE_SYSTEM names the endpoint that failed. */
 GATE_API gate_err_t gate_broker_start(gate_broker_t *self) GATE_MUST;
 /* Borrows: the i-th endpoint with its real port, NULL past the end. */
@@ -37,6 +44,9 @@ GATE_API gate_client_t *gate_broker_client(gate_broker_t *self);
 /* Takes no new calls, waits for those in flight, says DISCONNECT to workers. */
 GATE_API gate_err_t gate_broker_drain(gate_broker_t *self,
                                       int64_t timeout_ms) GATE_MUST;
+/* Another broker has its listeners, and all its peers have left or
+ * drain_timeout_ms is over: destroy it (gate_runtime_wait ends by itself). */
+GATE_API bool gate_broker_is_replaced(const gate_broker_t *self);
 /* Gives: {services: {name: {...}}, counters}. NULL when it does not run. */
 GATE_API gate_value_t *gate_broker_stats(gate_broker_t *self);
 

@@ -75,6 +75,19 @@ GATE_API int64_t gate_call_time_left_ms(const gate_call_t *self);
 GATE_API bool gate_call_cancelled(const gate_call_t *self);
 /* 1 for the first run, more when it runs again after a death. */
 GATE_API int gate_call_attempt(const gate_call_t *self);
+/* Borrows: the caller's metadata under that key (gate_meta); NULL when it sent
+ * none. */
+GATE_API const char *gate_call_meta(const gate_call_t *self, const char *key);
+/* Borrows: the i-th key, its value in *value unless that is NULL; NULL beyond
+ * the last. */
+GATE_API const char *gate_call_meta_at(const gate_call_t *self, size_t i,
+                                       const char **value);
+/* What the caller's "priority" says. */
+GATE_API gate_priority_t gate_call_priority(const gate_call_t *self);
+/* Rides in the argument list of a call that is made from this one's handler:
+ * the metadata goes with it; a gate_meta behind it has the last word. Borrows
+ * until that call was started. */
+GATE_API gate_arg_t gate_meta_of(const gate_call_t *self);
 
 GATE_END_DECLS
 

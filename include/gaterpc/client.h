@@ -19,6 +19,9 @@ GATE_API void gate_client_plain(gate_client_t *self, const char *user,
                                 const char *password);
 GATE_API void gate_client_curve(gate_client_t *self, const char *cert_file,
                                 const char *server_cert_file);
+/* PLAIN by the transport, where the broker has it (gate_broker_plain). */
+GATE_API void gate_client_plain_transport(gate_client_t *self, const char *user,
+                                          const char *password);
 GATE_API void gate_client_identity(gate_client_t *self, const char *name);
 /* Begins to connect to a broker's frontend and returns; NULL = services of this
  * runtime only. Calls may be made at once: they wait for the connection within

@@ -26,8 +26,9 @@ GATE_API void gate_runtime_destroy(gate_runtime_t **self_p);
 GATE_API gate_err_t gate_runtime_start(gate_runtime_t *self) GATE_MUST;
 /* Waits for SIGTERM or SIGINT (taken only inside this call), or until each of
  * its services was told to drain (gate drain), then drains every
- * broker and service of the runtime; a second signal stops at once. Returns
- * the exit code, 0. Call it from main, with no other signal handling. */
+ * broker and service of the runtime; a second signal stops at once. Or until a
+ * supervisor (supervisor.h) gives up. Returns the exit code: 0, or that of the
+ * supervisor's error. Call it from main, with no other signal handling. */
 GATE_API int gate_runtime_wait(gate_runtime_t *self);
 /* Borrows: the default executors, made on first use. NULL with gate_error()
  * set when they cannot be had. */

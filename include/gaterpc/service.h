@@ -59,6 +59,10 @@ GATE_API void gate_service_plain(gate_service_t *self, const char *user,
 /* CURVE: a certificate file of ours, the server's public certificate file. */
 GATE_API void gate_service_curve(gate_service_t *self, const char *cert_file,
                                  const char *server_cert_file);
+/* PLAIN by the transport (gate_broker_plain). */
+GATE_API void gate_service_plain_transport(gate_service_t *self,
+                                           const char *user,
+                                           const char *password);
 /* The first error that stuck, or begins to serve: backend is a broker's backend
  * endpoint, NULL = registry only. Returns once READY is sent or waits for a
  * broker to come; reconnects by itself from then on. */

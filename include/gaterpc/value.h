@@ -21,15 +21,17 @@ typedef enum gate_arg_type {
     GATE_A_INT,
     GATE_A_UINT,
     GATE_A_F64,
-    GATE_A_STR,    /* as.p, n bytes */
-    GATE_A_BIN,    /* as.p, n bytes */
-    GATE_A_LIST,   /* as.p, n gate_arg_t */
-    GATE_A_MAP,    /* as.p, n gate_arg_t, each with kw */
-    GATE_A_OBJ,    /* as.p, a msgpack_object */
-    GATE_A_RAW,    /* as.p, n bytes of msgpack: exactly one value */
-    GATE_A_EXT,    /* as.p, handed to the prepare_pack hook with ext type n */
-    GATE_A_QUEUE,  /* as.p, a gate_queue_t; jobs of process pools only */
-    GATE_A_TIMEOUT /* as.i in ms: the call's deadline, not an argument */
+    GATE_A_STR,     /* as.p, n bytes */
+    GATE_A_BIN,     /* as.p, n bytes */
+    GATE_A_LIST,    /* as.p, n gate_arg_t */
+    GATE_A_MAP,     /* as.p, n gate_arg_t, each with kw */
+    GATE_A_OBJ,     /* as.p, a msgpack_object */
+    GATE_A_RAW,     /* as.p, n bytes of msgpack: exactly one value */
+    GATE_A_EXT,     /* as.p, handed to the prepare_pack hook with ext type n */
+    GATE_A_QUEUE,   /* as.p, a gate_queue_t; jobs of process pools only */
+    GATE_A_TIMEOUT, /* as.i in ms: the call's deadline, not an argument */
+    GATE_A_META,    /* metadata of the call (gate_meta), not an argument */
+    GATE_A_RETRY    /* as.i: further tries (gate_retry), not an argument */
 } gate_arg_type_t;
 
 typedef struct gate_arg {
@@ -65,6 +67,19 @@ GATE_API gate_arg_t gate_list_(const gate_arg_t *items, size_t n);
 GATE_API gate_arg_t gate_map_(const gate_arg_t *entries, size_t n);
 /* Rides in an argument list: this call's deadline from now, in ms. */
 GATE_API gate_arg_t gate_timeout_ms(int64_t ms);
+/* Rides in an argument list: a call that a broker turned away without running
+ * it (ServiceUnAvailableError, BusyWorkerError) is tried again, so often at
+ * most, after growing pauses, within its deadline and the client's budget
+ * (settings retry_wait_ms, retry_budget). Not for streams; calls that no broker
+ * has got yet wait for one anyway. */
+GATE_API gate_arg_t gate_retry(int times);
+/* Rides in an argument list: a text that goes along with the call, for its
+ * handler (gate_call_meta) and what that calls (gate_meta_of). Any key, 1 to 64
+ * bytes; W3C's trace context goes by "traceparent" and "tracestate"; "priority"
+ * = "high" puts the call before others where it has to wait. At most 16 keys,
+ * values of 1,024 bytes, 4 KiB in all. NULL takes the key out again. It does
+ * not reach services behind a broker or worker of Python's. */
+GATE_API gate_arg_t gate_meta(const char *key, const char *value);
 
 /* ---- slots -------------------------------------------------------------- */
 typedef enum gate_slot_type {

@@ -31,30 +31,36 @@ static bool s_building(gate_broker_t *self, const char *what) {
     return self->actor == NULL;
 }
 
+gate_err_t gi_broker_add_endpoint(gate_broker_t *self, unsigned side,
+                                  const char *asked,
+                                  gi_broker_endpoint_t **out) {
+    gi_broker_endpoint_t **at = &self->sides[side].endpoints;
+    gi_broker_endpoint_t *p = gi_mem_calloc(1, sizeof *p);
+    if (p == NULL)
+        return gi_err(GATE_NOMEM, "broker: no memory");
+    p->listener = GI_LISTENER_NONE;
+    strcpy(p->asked, asked);
+    while (*at)
+        at = &(*at)->next;
+    *out = *at = p;
+    return GATE_OK;
+}
+
 static void s_add(gate_broker_t *self, gi_broker_side_name_t side,
                   const char *endpoint) {
-    gi_broker_endpoint_t **at = &self->sides[side].endpoints;
-    if (endpoint == NULL || strlen(endpoint) >= GI_BROKER_ENDPOINT_MAX) {
+    gi_broker_endpoint_t *p;
+    if (endpoint == NULL || strlen(endpoint) >= GI_BROKER_ENDPOINT_MAX)
         s_stick(self, gi_err(GATE_BADARG,
                              "broker: an endpoint has 1 to %d "
                              "bytes",
                              GI_BROKER_ENDPOINT_MAX - 1));
-        return;
-    }
-    gi_broker_endpoint_t *p = gi_mem_calloc(1, sizeof *p);
-    if (p == NULL) {
-        s_stick(self, gi_err(GATE_NOMEM, "broker: no memory"));
-        return;
-    }
-    p->listener_fd = -1;
-    strcpy(p->asked, endpoint);
-    while (*at)
-        at = &(*at)->next;
-    *at = p;
+    else
+        s_stick(self, gi_broker_add_endpoint(self, side, endpoint, &p));
 }
 
 static void s_begin_drain(void *ctx);
 static bool s_is_idle(void *ctx);
+static bool s_is_left(void *ctx);
 
 gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
     gate_broker_t *self = gi_mem_calloc(1, sizeof *self);
@@ -64,17 +70,24 @@ gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
     }
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
-    self->drainable = (gi_drainable_t){
-        .self = self, .begin = s_begin_drain, .idle = s_is_idle};
+    self->drainable = (gi_drainable_t){.self = self,
+                                       .begin = s_begin_drain,
+                                       .idle = s_is_idle,
+                                       .told = s_is_left};
+    gi_handover_init(&self->handover);
     gi_error_init(&self->stuck);
     gi_lock_init(&self->lock);
     snprintf(self->inside, sizeof self->inside, "inproc://gate-broker-%p",
              (void *)self);
     if (self->settings->broker_zap)
         gate_broker_use_zap(self, self->settings->broker_zap, NULL);
+    if (self->settings->broker_plain_users)
+        gate_broker_plain(self, self->settings->broker_plain_users);
     if (self->settings->broker_curve_cert)
         gate_broker_curve(self, self->settings->broker_curve_cert,
                           self->settings->broker_curve_allow);
+    if (self->settings->broker_handover)
+        gate_broker_hand_over(self, self->settings->broker_handover);
     return self;
 }
 
@@ -134,6 +147,16 @@ void gate_broker_curve(gate_broker_t *self, const char *cert_file,
     s_set_text(self, &self->curve_allowed, allowed_dir ? allowed_dir : "*");
 }
 
+void gate_broker_plain(gate_broker_t *self, const char *users_file) {
+    if (s_building(self, "plain"))
+        s_set_text(self, &self->plain_users, users_file);
+}
+
+void gate_broker_hand_over(gate_broker_t *self, const char *path) {
+    if (s_building(self, "hand_over"))
+        s_set_text(self, &self->handover.path, path);
+}
+
 /* ---- life
  * ---------------------------------------------------------------------------------
  */
@@ -143,6 +166,9 @@ static gate_err_t s_check(gate_broker_t *self) {
         return gi_err(GATE_CLOSED, "broker: started already");
     if (!self->sides[GI_BACK].endpoints && s->worker_addr)
         s_add(self, GI_BACK, s->worker_addr);
+    if (self->curve_cert && self->plain_users)
+        return gi_err(GATE_BADARG, "broker: a connection speaks CURVE or "
+                                   "PLAIN, not both");
     if (s->gate_cluster_name)
         gate_log(GATE_WARN, S_PART,
                  "gate_cluster_name = %s: Python's Gate clusters are not "
@@ -212,6 +238,8 @@ void gate_broker_destroy(gate_broker_t **self_p) {
     gi_mem_free(self->zap_domain);
     gi_mem_free(self->curve_cert);
     gi_mem_free(self->curve_allowed);
+    gi_mem_free(self->plain_users);
+    gi_handover_fini(&self->handover);
     gi_error_fini(&self->stuck);
     gi_lock_fini(&self->lock);
     gi_runtime_release(self->rt);
@@ -292,6 +320,12 @@ static bool s_is_idle(void *ctx) {
     bool idle = e || (out.size && out.data[0] == '1');
     gi_buf_fini(&out);
     return idle;
+}
+
+static bool s_is_left(void *ctx) { return gate_broker_is_replaced(ctx); }
+
+bool gate_broker_is_replaced(const gate_broker_t *self) {
+    return gi_gauge_read(&self->handover.left) > 0;
 }
 
 gate_err_t gate_broker_drain(gate_broker_t *self, int64_t timeout_ms) {

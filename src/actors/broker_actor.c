@@ -8,6 +8,7 @@
  * one. */
 #include "broker_impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +19,9 @@
 #define S_RETRY_MAX 64   /* blocked peers tried per pass */
 #define S_RETRY_MS 10    /* while there are any */
 #define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
+#define S_HANDSHAKE_FAILED                  \
+    (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
+     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 /* A request is two frames longer on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
@@ -28,14 +32,22 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     return gi_sock_send(&self->sides[socket].sock, frames);
 }
 
-/* Only what zauth said is believed: with CURVE it says something about every
- * connection, an empty id where any key will do. */
+/* Only what our authority said is believed: with CURVE and PLAIN it says
+ * something about every connection, an empty id where any key will do; a peer
+ * may send properties of its own, but these come second. */
 static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     gate_broker_t *self = ctx;
+    (void)now_ms;
     if (gi_frame_srcfd(frame) < 0)
         return self->settings->local_user; /* inproc: this process */
-    const char *key = self->names ? zmq_msg_gets(frame, "User-Id") : NULL;
-    return key ? gi_curve_name(self->names, key, now_ms) : "";
+    const char *id = self->authority ? zmq_msg_gets(frame, "User-Id") : NULL;
+    return id ? id : "";
+}
+
+static const char *s_address(void *ctx, zmq_msg_t *frame) {
+    const char *at = zmq_msg_gets(frame, "Peer-Address");
+    (void)ctx;
+    return at ? at : "";
 }
 
 static int s_ask(void *ctx, gi_frames_t *frames) {
@@ -44,9 +56,12 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
 }
 
 /* Without a transport that knows users nobody is asked per message. */
-static const gi_broker_effects_t s_effects = {.send = s_send, .ask = s_ask},
+static const gi_broker_effects_t s_effects = {.send = s_send,
+                                              .ask = s_ask,
+                                              .address = s_address},
                                  s_effects_users = {.send = s_send,
                                                     .ask = s_ask,
+                                                    .address = s_address,
                                                     .user = s_user};
 
 /* ---- passes
@@ -56,32 +71,35 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
                          int64_t now_ms, bool *empty) {
     unsigned max = (unsigned)self->settings->frames_max;
     int64_t n = 0;
+    max = max < S_FRAMES_MAX ? max : S_FRAMES_MAX;
     *empty = false;
     for (; n < self->settings->batch_max; n++) {
-        int rc = gi_sock_recv(&side->sock, &self->in,
-                              max < S_FRAMES_MAX ? max : S_FRAMES_MAX);
+        int rc = gi_sock_recv(&side->sock, &self->in, max);
         if (rc == 0) {
             *empty = true;
             break;
         }
-        if (rc < 0) {
+        int fd = rc > 0 ? gi_frame_srcfd(&self->in.f[0]) : -1;
+        if (rc < 0 || !gi_frames_unpack(&self->in, 1, max)) {
             gi_broker_core_oversized(self->core);
             continue;
         }
-        int fd = gi_frame_srcfd(&self->in.f[0]);
         gi_guard_delivered(&self->guard, &self->in, fd);
         gi_broker_core_message(self->core, side->number, &self->in, fd, now_ms);
     }
     return n > 0;
 }
 
-/* One too many is shut down: libzmq sees an end and closes it. */
-static void s_accepted(gate_broker_t *self, int fd) {
+/* One too many is shut down: libzmq sees an end and closes it. So is one that
+ * was for the broker that has our listeners now. */
+static void s_accepted(gate_broker_t *self, gi_broker_side_t *side, int fd) {
     int64_t max = self->settings->connections_max;
-    if (++self->n_connections <= max || max == 0)
-        return;
-    shutdown(fd, SHUT_RDWR);
-    gi_broker_core_connection_refused(self->core);
+    bool many = ++self->n_connections > max && max > 0;
+    side->n_open++;
+    if (many)
+        gi_broker_core_connection_refused(self->core);
+    if (many || gi_handover_away(self))
+        gi_guard_shut(&self->guard, fd);
 }
 
 static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
@@ -91,14 +109,18 @@ static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
            gi_sock_event(&side->sock, &event, &value))
         if (event == ZMQ_EVENT_ACCEPTED) {
             gi_guard_accepted(&self->guard, side->number, value, now_ms);
-            s_accepted(self, value);
+            s_accepted(self, side, value);
         } else if (event == ZMQ_EVENT_ACCEPT_FAILED) {
-            gi_guard_exhausted(&self->guard);
+            if (value != EAGAIN) /* another broker may have been faster */
+                gi_guard_exhausted(&self->guard);
+        } else if (event & S_HANDSHAKE_FAILED) {
+            gi_broker_core_handshake_failed(self->core);
         } else if (event == ZMQ_EVENT_DISCONNECTED) {
             gi_guard_closed(&self->guard, side->number, value);
             side->closed[side->n_closed++] = value;
             side->sock.maybe = true; /* its last messages come first */
             self->n_connections -= self->n_connections > 0;
+            side->n_open -= side->n_open > 0;
         }
 }
 
@@ -133,6 +155,7 @@ static bool s_work(void *ctx, int64_t now_ms) {
     bool any = gi_broker_core_retry(self->core, S_RETRY_MAX, now_ms);
     any |= gi_broker_core_tick(self->core, now_ms);
     any |= s_verdicts(self, now_ms);
+    any |= gi_handover_work(self, now_ms);
     bool all_read = true;
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         any |= s_side(self, &self->sides[i], now_ms, &all_read);
@@ -147,6 +170,8 @@ static int64_t s_next(void *ctx, int64_t now_ms) {
     if (gi_broker_core_blocked(self->core) && next > now_ms + S_RETRY_MS)
         next = now_ms + S_RETRY_MS;
     int64_t look = gi_guard_next(&self->guard);
+    int64_t hand = gi_handover_next(self);
+    next = hand < next ? hand : next;
     return look < next ? look : next;
 }
 
@@ -155,6 +180,7 @@ static void s_fds(void *ctx, gi_polled_t *polled) {
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         gi_sock_poll(&self->sides[i].sock, polled);
     gi_sock_poll(&self->zap_sock, polled);
+    gi_handover_fds(self, polled);
 }
 
 static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {
@@ -170,8 +196,11 @@ static void s_option(gi_sock_t *sock, int option, int value) {
 static gate_err_t s_bind(gate_broker_t *self, gi_broker_side_t *side,
                          gi_broker_endpoint_t *endpoint) {
     gate_err_t e = gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
-                                sizeof endpoint->bound, &endpoint->listener_fd);
-    gi_guard_listener(&self->guard, endpoint->listener_fd);
+                                sizeof endpoint->bound, &endpoint->listener);
+    if (!e && strncmp(endpoint->asked, "tcp:", 4) == 0)
+        gi_guard_listener(&self->guard, endpoint->listener.fd);
+    if (!e)
+        gi_guard_endpoint(&self->guard, endpoint->bound);
     return e;
 }
 
@@ -183,6 +212,8 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
                                 self->settings);
     if (!e && self->curve_cert)
         e = gi_curve_server(&side->sock, self->curve_cert, self->inside);
+    if (!e && self->plain_users)
+        e = gi_plain_server(&side->sock, self->inside);
     if (!e)
         e = gi_broker_core_socket(self->core, backend, &side->number);
     if (e)
@@ -190,7 +221,8 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
     s_option(&side->sock, ZMQ_ROUTER_MANDATORY, 1);
     s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
     e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED |
-                                       ZMQ_EVENT_ACCEPT_FAILED);
+                                       ZMQ_EVENT_ACCEPT_FAILED |
+                                       S_HANDSHAKE_FAILED);
     for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
         e = s_bind(self, side, p);
     return e;
@@ -218,11 +250,11 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     gate_err_t e = GATE_OK;
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
-    self->core = gi_broker_core_new(self->settings, id,
-                                    self->names || *self->settings->local_user
-                                        ? &s_effects_users
-                                        : &s_effects,
-                                    self, gi_clock_ms());
+    self->core = gi_broker_core_new(
+        self->settings, id,
+        self->authority || *self->settings->local_user ? &s_effects_users
+                                                       : &s_effects,
+        self, gi_clock_ms());
     if (self->core == NULL)
         return gi_err(GATE_NOMEM, "no memory for a broker");
     gi_broker_core_access(self->core, gi_runtime_access(self->rt));
@@ -233,8 +265,8 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     return e;
 }
 
-/* libzmq leaves the file of an ipc socket behind. While we are bound it is
- * ours, so it goes before the socket does. */
+/* The file of an ipc socket is ours while we are bound, so it goes before the
+ * socket does; unless another broker has that. */
 static void s_remove_file(const gi_broker_endpoint_t *endpoint) {
     const char *path = endpoint->bound + strlen("ipc://");
     if (strncmp(endpoint->bound, "ipc://", strlen("ipc://")) == 0 &&
@@ -243,9 +275,12 @@ static void s_remove_file(const gi_broker_endpoint_t *endpoint) {
 }
 
 static void s_close(gate_broker_t *self) {
+    bool shared = gi_handover_shared(self);
+    gi_handover_close(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++) {
         gi_broker_side_t *side = &self->sides[i];
-        for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+        for (gi_broker_endpoint_t *p = side->endpoints; p && !shared;
+             p = p->next)
             s_remove_file(p);
         if (side->sock.raw) {
             /* libzmq frees an inproc name only some time after the close */
@@ -255,30 +290,26 @@ static void s_close(gate_broker_t *self) {
             s_option(&side->sock, ZMQ_LINGER, S_LINGER_MS);
             gi_sock_close(&side->sock);
         }
-        for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next) {
-            if (p->listener_fd >= 0)
-                close(p->listener_fd);
-            p->listener_fd = -1;
-        }
+        for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+            gi_listener_close(&p->listener);
     }
     gi_guard_fini(&self->guard);
     gi_frames_close(&self->in);
     gi_broker_core_destroy(&self->core);
-    gi_curve_names_destroy(&self->names);
     gi_sock_close(&self->zap_sock);
-    if (self->authority)
-        gi_curve_authority_release();
-    self->authority = false;
+    gi_authority_leave(&self->authority);
 }
 
 static gate_err_t s_trust(gate_broker_t *self) {
-    if (!self->curve_cert)
+    if (!self->curve_cert && !self->plain_users)
         return GATE_OK;
-    gate_err_t e = gi_curve_authority(self->curve_allowed);
-    self->authority = !e;
-    if (!e && !(self->names = gi_curve_names_new(self->curve_allowed)))
-        e = gi_err(GATE_NOMEM, "no memory for a broker");
-    return e;
+    gi_authority_wish_t wish = {
+        .domain = self->inside,
+        .users_domain = self->zap_domain ? self->zap_domain
+                                         : self->settings->zap_default_domain,
+        .keys = self->curve_cert ? self->curve_allowed : NULL,
+        .users = self->plain_users};
+    return gi_authority_join(&wish, &self->authority);
 }
 
 static gate_err_t s_start(void *ctx) {
@@ -288,8 +319,12 @@ static gate_err_t s_start(void *ctx) {
                   gi_clock_ms());
     if (!e)
         e = s_make_core(self);
+    if (!e)
+        e = gi_handover_ask(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES && !e; i++)
         e = s_open(self, &self->sides[i], i == GI_BACK);
+    if (!e)
+        e = gi_handover_take(self);
     if (e)
         s_close(self);
     return e;
@@ -332,11 +367,11 @@ static gate_err_t s_cmd_inside(void *ctx, const char *arg, gi_buf_t *out) {
     (void)arg, (void)out;
     gate_broker_t *self = ctx;
     char bound[GI_BROKER_ENDPOINT_MAX];
-    int listener_fd;
+    gi_listener_t none = GI_LISTENER_NONE;
     if (self->inside_bound)
         return GATE_OK;
     gate_err_t e = gi_sock_bind(&self->sides[GI_FRONT].sock, self->inside,
-                                bound, sizeof bound, &listener_fd);
+                                bound, sizeof bound, &none);
     self->inside_bound = !e;
     return e;
 }

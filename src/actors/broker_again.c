@@ -6,16 +6,19 @@
  *   given to a worker, a copy kept --worker lost--> given to another one
  *        `--first item of a stream, final message--> no copy any more
  *
- * A copy shares its frames' bodies with what was sent (libzmq counts).
+ * A copy shares its frames' bodies with what was sent (libzmq counts). From the
+ * second run on, a worker of ours knows the call by its id and a byte more, the
+ * run's number; so what an earlier run still says, whoever says it, is never
+ * taken for this one's answer.
  * Law: a call's copy is what was sent to call->worker. */
 #include "broker_state.h"
 
 #include <string.h>
 #include "mem.h"
 
+#define S_ID_AT 6
 #define S_FUNC_AT 7 /* id "" MDPW01 02 client "" id func args kwargs ext */
 #define S_BODY_MAX 3
-#define S_ATTEMPTS_MAX 3
 
 /* ---- which methods
  * ------------------------------------------------------------------ */
@@ -35,26 +38,36 @@ void gi_broker_again_learn(gi_broker_core_t *core, gi_broker_worker_t *worker,
     worker->idempotent[names.size] = 0;
 }
 
-/* One of "a,b,c". */
-static bool s_listed(const char *list, gate_bytes_t name) {
+/* How many runs a list like "a,b=5" gives a name; 1: it is not in there. */
+static int64_t s_listed(const char *list, gate_bytes_t name) {
     while (*list) {
-        size_t n = strcspn(list, ",");
-        if (n == name.size && memcmp(list, name.data, n) == 0)
-            return true;
-        list += n + (list[n] == ',');
+        size_t n = strcspn(list, ",=");
+        int64_t runs = GI_RUNS_DEFAULT;
+        bool found = n == name.size && memcmp(list, name.data, n) == 0;
+        list += n;
+        if (*list == '=')
+            for (runs = 0, list++; *list >= '0' && *list <= '9'; list++)
+                runs = runs < INT16_MAX ? runs * 10 + (*list - '0') : runs;
+        if (found)
+            return runs;
+        list += strcspn(list, ",");
+        list += *list == ',';
     }
-    return false;
+    return 1;
 }
 
-static bool s_idempotent(const gi_broker_core_t *core,
-                         const gi_broker_worker_t *worker) {
+/* How often the call in core->out may run in all. */
+static int64_t s_runs(const gi_broker_core_t *core,
+                      const gi_broker_worker_t *worker) {
     zmq_msg_t *frame = (zmq_msg_t *)(uintptr_t)&core->out.f[S_FUNC_AT];
+    int64_t max = core->settings->attempts_max, runs = 1;
     gate_bytes_t name;
-    return core->out.n > S_FUNC_AT &&
-           gi_rpc_parse_func(
-               (gate_bytes_t){zmq_msg_data(frame), zmq_msg_size(frame)},
-               &name) == GATE_OK &&
-           s_listed(worker->idempotent, name);
+    if (core->out.n > S_FUNC_AT &&
+        gi_rpc_parse_func(
+            (gate_bytes_t){zmq_msg_data(frame), zmq_msg_size(frame)}, &name) ==
+            GATE_OK)
+        runs = s_listed(worker->idempotent, name);
+    return runs < max ? runs : max;
 }
 
 /* ---- the extension frame of the request in core->out
@@ -111,16 +124,52 @@ void gi_broker_again_forget(gi_broker_core_t *core, gi_broker_call_t *call) {
     call->again = NULL;
 }
 
-void gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
+size_t gi_broker_again_id(const gi_broker_call_t *call,
+                          unsigned char id[GI_ID_MAX]) {
+    memcpy(id, call->id, call->id_size);
+    if (!call->tagged)
+        return call->id_size;
+    id[call->id_size] = (unsigned char)call->attempt;
+    return call->id_size + 1u;
+}
+
+/* The request in core->out gets the id that this run has. */
+static bool s_tag(gi_broker_core_t *core, gi_broker_call_t *call, bool ours) {
+    unsigned char id[GI_ID_MAX];
+    zmq_msg_t fresh;
+    call->tagged = ours && call->id_size < GI_ID_MAX;
+    size_t size = gi_broker_again_id(call, id);
+    if (!gi_frame_init(&fresh, id, size))
+        return false;
+    zmq_msg_move(&core->out.f[S_ID_AT], &fresh);
+    zmq_msg_close(&fresh);
+    core->out.size[S_ID_AT] = size;
+    return true;
+}
+
+gi_broker_call_t *gi_broker_again_find(gi_broker_core_t *core,
+                                       gate_bytes_t client, gate_bytes_t id) {
+    if (id.size < 2)
+        return NULL;
+    unsigned char run = ((const unsigned char *)id.data)[--id.size];
+    gi_broker_call_t *call = gi_broker_call_find(core, client, id);
+    return call && call->tagged && run == (unsigned char)call->attempt ? call
+                                                                       : NULL;
+}
+
+bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
                              gi_broker_worker_t *worker) {
     gi_broker_again_forget(core, call);
+    if (call->attempt > 1 && !s_tag(core, call, worker->ext))
+        return false;
     if (!worker->ext)
-        return;
+        return true;
     if (call->attempt > 1 || call->ext_ms != core->now_ms)
         s_fit(core, call);
-    if (worker->idempotent && call->attempt < S_ATTEMPTS_MAX &&
-        gi_broker_has_room(core) && s_idempotent(core, worker))
+    if (call->args_size < 0 && worker->idempotent && gi_broker_has_room(core) &&
+        call->attempt < s_runs(core, worker))
         call->again = gi_broker_message_copy(core);
+    return true;
 }
 
 bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call) {

@@ -8,8 +8,9 @@
  * One question per peer is under way at a time; what comes meanwhile waits
  * behind it, so each peer's order is kept. A yes is believed for a while and
  * asked again in the second half of that, so that a short outage goes by
- * unnoticed; a no and an outage are never kept. Wrong credentials cost the peer
- * tokens; without one it is refused unasked, so guessing is slow.
+ * unnoticed; a no and an outage are never kept. Wrong credentials cost tokens:
+ * the peer's, its address's, and its address's for that user; without one it is
+ * refused unasked, so guessing is slow, whatever connections it comes over.
  *
  * Law: core->asks holds exactly the trusts that are asking, each with its
  * timer; a trust with messages that wait is asking or in core->judged. */
@@ -32,6 +33,9 @@
 #define S_WAIT_BYTES (64u * 1024 * 1024)
 #define S_REFUSALS_PER_S 5.0
 #define S_REFUSALS_BURST 10.0
+#define S_ADDRESS_PER_S 20.0
+#define S_ADDRESS_BURST 100.0
+#define S_ADDRESS_MAX 63
 
 typedef enum s_verdict { S_NONE, S_YES, S_NO, S_OUTAGE } s_verdict_t;
 
@@ -50,6 +54,7 @@ struct gi_broker_trust {
     s_verdict_t verdict; /* on asked, for the messages that wait */
     bool asking;
     gi_bucket_t refusals;
+    char address[S_ADDRESS_MAX + 1]; /* where it asked from; "" not known */
     unsigned char key[S_KEY];
 };
 typedef gi_broker_trust_t s_trust_t;
@@ -81,6 +86,57 @@ static bool s_same(const gi_broker_secret_t *secret, gi_frames_t *frames) {
 static bool s_remember(gi_broker_secret_t *secret, gi_frames_t *frames) {
     return gi_broker_secret_set(secret, s_frame(frames, S_CREDENTIALS + 1),
                                 s_frame(frames, S_CREDENTIALS + 2));
+}
+
+/* ---- guessing
+ * ---------------------------------------------------------------------- */
+/* Of ipc peers the process is left out: "uid:gid" is who they are. */
+static void s_note_address(gi_broker_core_t *core, s_trust_t *trust,
+                           gi_frames_t *frames) {
+    const char *at = core->effects->address
+                         ? core->effects->address(core->ctx, &frames->f[0])
+                         : "";
+    size_t n = strnlen(at, S_ADDRESS_MAX);
+    const char *process = *at == ':' ? strrchr(at, ':') : NULL;
+    if (process && process > at)
+        n = (size_t)(process - at);
+    memcpy(trust->address, at, n);
+    trust->address[n] = 0;
+}
+
+/* address NUL user; the size of both, and in *n of the first. */
+static size_t s_tried(const s_trust_t *trust, gate_bytes_t user,
+                      char out[S_ADDRESS_MAX + 1 + S_USER_MAX], size_t *n) {
+    *n = strlen(trust->address);
+    memcpy(out, trust->address, *n + 1);
+    memcpy(out + *n + 1, user.data, user.size);
+    return *n + 1 + user.size;
+}
+
+static bool s_may_try(gi_broker_core_t *core, s_trust_t *trust,
+                      gi_frames_t *frames) {
+    char tried[S_ADDRESS_MAX + 1 + S_USER_MAX];
+    size_t address, size;
+    s_note_address(core, trust, frames);
+    if (!gi_bucket_has(&trust->refusals, S_REFUSALS_PER_S, S_REFUSALS_BURST,
+                       core->now_ms))
+        return false;
+    size = s_tried(trust, s_frame(frames, S_CREDENTIALS + 1), tried, &address);
+    return address == 0 ||
+           (gi_guess_may(core->by_address, tried, address, core->now_ms) &&
+            gi_guess_may(core->by_user, tried, size, core->now_ms));
+}
+
+static void s_guessed_wrong(gi_broker_core_t *core, s_trust_t *trust) {
+    char tried[S_ADDRESS_MAX + 1 + S_USER_MAX];
+    gate_bytes_t user = {trust->asked.data, trust->asked.user_size};
+    size_t address, size = s_tried(trust, user, tried, &address);
+    gi_bucket_take(&trust->refusals, S_REFUSALS_PER_S, S_REFUSALS_BURST,
+                   core->now_ms);
+    if (address == 0)
+        return;
+    gi_guess_wrong(core->by_address, tried, address, core->now_ms);
+    gi_guess_wrong(core->by_user, tried, size, core->now_ms);
 }
 
 /* ---- life
@@ -125,7 +181,7 @@ static gi_broker_message_t *s_first(gi_broker_core_t *core, s_trust_t *trust) {
     gi_link_remove(&message->link);
     trust->n_waiting--;
     core->n_waiting--;
-    core->waiting_bytes -= message->bytes;
+    core->waiting_bytes -= gi_broker_message_weight(message);
     return message;
 }
 
@@ -134,6 +190,8 @@ void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     if (trust == NULL)
         return;
     peer->trust = NULL;
+    if (trust->asking)
+        s_guessed_wrong(core, trust); /* it did not stay for the answer */
     s_stop_asking(core, trust);
     s_unbelieve(core, trust);
     gi_broker_secret_forget(&trust->asked);
@@ -297,8 +355,7 @@ static bool s_judge(gi_broker_core_t *core, s_trust_t *trust,
         s_admit(core, peer, frames, trust->user);
     } else if (trust->asking) {
         return false;
-    } else if (!gi_bucket_has(&trust->refusals, S_REFUSALS_PER_S,
-                              S_REFUSALS_BURST, core->now_ms)) {
+    } else if (!s_may_try(core, trust, frames)) {
         core->count.zap_throttled++;
         s_reject(core, peer, frames, "AccessDeniedError",
                  "Too many wrong credentials: not looked at, come later.");
@@ -334,7 +391,7 @@ static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
         gi_link_append(&trust->waiting, &message->link);
     trust->n_waiting++;
     core->n_waiting++;
-    core->waiting_bytes += message->bytes;
+    core->waiting_bytes += gi_broker_message_weight(message);
     return true;
 }
 
@@ -416,8 +473,7 @@ static void s_yes(gi_broker_core_t *core, s_trust_t *trust, gate_bytes_t name) {
 
 static void s_no(gi_broker_core_t *core, s_trust_t *trust) {
     core->count.zap_refused++;
-    gi_bucket_take(&trust->refusals, S_REFUSALS_PER_S, S_REFUSALS_BURST,
-                   core->now_ms);
+    s_guessed_wrong(core, trust);
     if (gi_broker_secret_equal(&trust->granted, &trust->asked))
         s_unbelieve(core, trust); /* the password was changed */
     gate_log(GATE_WARN, S_PART, "a %s was refused: wrong user or password",
@@ -479,15 +535,20 @@ gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
                               const char *user, const char *password) {
     self->zap = true;
     self->zap_domain = domain;
-    if (user == NULL ||
-        gi_broker_secret_set(&self->inside, (gate_bytes_t){user, strlen(user)},
-                             (gate_bytes_t){password, strlen(password)}))
+    self->by_address = gi_guess_new(S_ADDRESS_PER_S, S_ADDRESS_BURST);
+    self->by_user = gi_guess_new(S_REFUSALS_PER_S, S_REFUSALS_BURST);
+    if (self->by_address && self->by_user &&
+        (user == NULL ||
+         gi_broker_secret_set(&self->inside, (gate_bytes_t){user, strlen(user)},
+                              (gate_bytes_t){password, strlen(password)})))
         return GATE_OK;
     return gi_err(GATE_NOMEM, "no memory for a broker");
 }
 
 void gi_broker_auth_fini(gi_broker_core_t *core) {
     gi_broker_secret_forget(&core->inside);
+    gi_guess_destroy(&core->by_address);
+    gi_guess_destroy(&core->by_user);
 }
 
 bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,

@@ -4,7 +4,7 @@
  *
  * What is found dead while something else is being done (a peer that cannot be
  * reached, its worker, the requests that had not left) is only noted there and
- * dealt with at the end of the event, in s_settle: no loop over a list ever has
+ * dealt with at the end of the event, in settle: no loop over a list ever has
  * the list changed under it. */
 #include "broker_state.h"
 
@@ -24,6 +24,7 @@
 static bool s_farewell(gi_broker_core_t *self) {
     gi_ext_t ext;
     gi_ext_init(&ext);
+    ext.packed = self->settings->packed;
     ext.drain = true;
     return gi_ext_pack(&self->farewell, &ext) == GATE_OK;
 }
@@ -54,8 +55,10 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     gi_link_init(&self->idle_users);
     gi_link_init(&self->believed);
     gi_link_init(&self->judged);
+    self->expect.due = GI_DUE_EXPECT;
     gi_ext_t ext;
     gi_ext_init(&ext);
+    ext.packed = self->settings->packed;
     self->wheel = gi_wheel_new(now_ms);
     return self->wheel && gi_table_init(&self->calls, 1024) &&
            gi_table_init(&self->services, 64) &&
@@ -124,6 +127,8 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
     gi_broker_core_t *self = *self_p;
     if (self == NULL)
         return;
+    if (self->wheel)
+        gi_broker_disarm(self, &self->expect);
     s_free_calls(self);
     s_free_workers(self);
     for (unsigned i = 0; i < self->n_sockets; i++)
@@ -205,6 +210,9 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
     case GI_DUE_SERVICE:
         gi_broker_service_idle(self, GI_OF(timer, gi_broker_service_t, idle));
         break;
+    case GI_DUE_EXPECT:
+        gi_broker_expect_due(self);
+        break;
     }
 }
 
@@ -226,7 +234,7 @@ static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
     gi_broker_dispatch(self, call);
 }
 
-static void s_settle(gi_broker_core_t *self) {
+void gi_broker_settle(gi_broker_core_t *self) {
     for (;;) {
         if (!gi_link_empty(&self->redo))
             s_redo(self, GI_OF(self->redo.next, gi_broker_call_t, of_owner));
@@ -292,7 +300,10 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
         return;
     }
     gi_broker_service_t *service = gi_broker_service_find(self, name);
-    if (service == NULL || service->n_workers == 0) {
+    if (service == NULL && gi_broker_expects(self))
+        service = gi_broker_expected(self, name);
+    if (service == NULL ||
+        (service->n_workers == 0 && !gi_broker_expects(self))) {
         self->count.unavailable++;
         gi_broker_refuse(self, client, name, id, NULL, NULL);
         return;
@@ -302,6 +313,8 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
         !gi_broker_rate(self, client, name, id))
         return;
     gi_broker_call_t *call = gi_broker_call_new(self, client, service, id);
+    if (call)
+        call->args_size = gi_broker_args_size(&f[at->body], at->n_body);
     if (call && s_compose_request(self, frames, at)) {
         gi_broker_dispatch(self, call);
         return;
@@ -335,6 +348,8 @@ static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
     const gate_bytes_t *body = &f[at.body];
     if (at.n_body == 1 && gi_ext_is(body[0]))
         gi_broker_control(self, client, f[at.request_id], body[0]);
+    else if (gi_broker_args_is(body, at.n_body))
+        gi_broker_args_chunk(self, client, frames, f, &at);
     else if (f[at.service].size == self->internal.size &&
              memcmp(f[at.service].data, self->internal.data,
                     self->internal.size) == 0)
@@ -363,7 +378,10 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
         self->count.peers_refused++;
         return;
     }
+    peer->packed = frames->packed;
     bool moved = gi_broker_peer_moved(self, peer, srcfd);
+    if (moved)
+        peer->asked = peer->told = false;
     if (moved && peer->worker)
         gi_broker_worker_lose(self, peer->worker,
                               "its connection was replaced");
@@ -383,7 +401,7 @@ void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
     self->now_ms = now_ms;
     gi_broker_auth_verdict(self, frames);
     gi_frames_close(frames);
-    s_settle(self);
+    gi_broker_settle(self);
 }
 
 void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
@@ -397,7 +415,7 @@ void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
         self->count.malformed++;
     gi_frames_close(frames);
     gi_frames_close(&self->out);
-    s_settle(self);
+    gi_broker_settle(self);
 }
 
 void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
@@ -408,6 +426,10 @@ void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
 
 void gi_broker_core_connection_refused(gi_broker_core_t *self) {
     self->count.connections_refused++;
+}
+
+void gi_broker_core_handshake_failed(gi_broker_core_t *self) {
+    self->count.handshakes_failed++;
 }
 
 void gi_broker_core_oversized(gi_broker_core_t *self) {
@@ -429,7 +451,7 @@ void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
     else if (peer->n_calls == 0 && peer->n_queued == 0 &&
              gi_link_empty(&peer->doomed))
         gi_broker_peer_free(self, peer);
-    s_settle(self);
+    gi_broker_settle(self);
 }
 
 /* With a worker there is a timer at least every heartbeat; a longer gap means
@@ -445,7 +467,7 @@ bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms) {
             return any;
         any = true;
         s_due(self, GI_OF(timer, gi_broker_timer_t, timer));
-        s_settle(self);
+        gi_broker_settle(self);
     }
 }
 
@@ -468,7 +490,7 @@ bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max,
         if (is_last)
             break;
     }
-    s_settle(self);
+    gi_broker_settle(self);
     return any;
 }
 
@@ -505,5 +527,9 @@ void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms) {
             gi_broker_worker_disconnect(self, peer);
         }
     }
-    s_settle(self);
+    if (gi_broker_expects(self)) {
+        gi_broker_disarm(self, &self->expect);
+        gi_broker_expect_due(self);
+    }
+    gi_broker_settle(self);
 }

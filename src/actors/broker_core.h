@@ -26,6 +26,9 @@ typedef struct gi_broker_effects {
     /* Borrows until the next call: whom the transport took the sender of this
      * frame for, "" nobody. May be NULL. */
     const char *(*user)(void *ctx, zmq_msg_t *frame, int64_t now_ms);
+    /* Borrows until the next call: where the sender of this frame is, whatever
+     * connection it has; "" not known. May be NULL. */
+    const char *(*address)(void *ctx, zmq_msg_t *frame);
     /* Sends a question to the authentication service; 0 or an errno. Needed
      * only with gi_broker_core_zap. */
     int (*ask)(void *ctx, gi_frames_t *frames);
@@ -54,11 +57,13 @@ void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
                             int64_t now_ms);
 /* Rules about calls; keeps. Before the first message. */
 void gi_broker_core_access(gi_broker_core_t *self, const gi_access_t *access);
-/* One connection too many was closed. */
 /* What the shell's guard has done so far. */
 void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
                             uint64_t shut);
+/* One connection too many was closed. */
 void gi_broker_core_connection_refused(gi_broker_core_t *self);
+/* One was not let in, said no hello in time, or was no ZeroMQ. */
+void gi_broker_core_handshake_failed(gi_broker_core_t *self);
 /* Adds a ROUTER; *socket is its number in all that follows. */
 gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,
                                  unsigned *socket) GATE_MUST;
@@ -79,6 +84,17 @@ bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max, int64_t now_ms);
 bool gi_broker_core_blocked(const gi_broker_core_t *self);
 /* When to tick again; INT64_MAX: nothing is planned. */
 int64_t gi_broker_core_next(const gi_broker_core_t *self);
+
+/* Another broker has our listeners (or has them no more): our own peers are
+ * asked to go there, with what is new. Others are not told. */
+void gi_broker_core_move(gi_broker_core_t *self, bool away, int64_t now_ms);
+/* We have another broker's listeners: until then calls to services without
+ * workers wait for these instead of being refused. */
+void gi_broker_core_expect(gi_broker_core_t *self, int64_t until_ms);
+/* For how long nobody has spoken on a frontend's connection on which nothing is
+ * under way; -1: something is. *told: it was asked to go, and will. */
+int64_t gi_broker_core_quiet(const gi_broker_core_t *self, unsigned socket,
+                             int fd, int64_t now_ms, bool *told);
 
 /* Takes no new calls from now on. */
 void gi_broker_core_drain(gi_broker_core_t *self);

@@ -8,7 +8,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include "mem.h"
+#include "meta.h"
 
 /* One call of the internal service. */
 typedef struct s_gate {
@@ -17,6 +19,7 @@ typedef struct s_gate {
     gate_bytes_t service, id;
     const gate_bytes_t *body;
     size_t n_body;
+    gate_bytes_t ext; /* empty: none came */
 } s_gate_t;
 
 /* A user function's call, made once and used again. */
@@ -49,13 +52,13 @@ static void s_send(const s_gate_t *gate, bool last) {
 static void s_answer(const s_gate_t *gate, gate_bytes_t value) {
     gi_frames_t *out = &gate->core->out;
     size_t size = value.size + GI_RPC_OK_OVERHEAD;
+    unsigned char *p;
     if (!gi_broker_to_client(gate->core, gate->client, gate->service,
                              gate->id) ||
-        zmq_msg_init_size(&out->f[out->n], size) < 0) {
+        !(p = gi_frames_room(out, size))) {
         s_no_memory(gate);
         return;
     }
-    unsigned char *p = zmq_msg_data(&out->f[out->n++]);
     memcpy(p, gi_rpc_ok_prefix, sizeof gi_rpc_ok_prefix);
     memcpy(p + sizeof gi_rpc_ok_prefix, value.data, value.size);
     memcpy(p + sizeof gi_rpc_ok_prefix + value.size, gi_rpc_ok_suffix,
@@ -73,9 +76,14 @@ static void s_pack_str(msgpack_packer *pk, const char *text) {
 
 static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
                          bool internal) {
-    msgpack_pack_array(pk, core->n_services + internal);
-    for (gi_link_t *l = core->order.next; l != &core->order; l = l->next)
-        s_pack_str(pk, GI_OF(l, gi_broker_service_t, order)->name);
+    size_t n = 0;
+    gi_link_t *l;
+    for (l = core->order.next; l != &core->order; l = l->next)
+        n += !GI_OF(l, gi_broker_service_t, order)->guessed;
+    msgpack_pack_array(pk, n + internal);
+    for (l = core->order.next; l != &core->order; l = l->next)
+        if (!GI_OF(l, gi_broker_service_t, order)->guessed)
+            s_pack_str(pk, GI_OF(l, gi_broker_service_t, order)->name);
     if (internal)
         s_pack_str(pk, core->internal.data);
 }
@@ -124,6 +132,7 @@ static gate_err_t s_query_service(const s_gate_t *gate,
 static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
                          msgpack_packer *pk) {
     (void)arg;
+    gate->client->asked = true;
     msgpack_pack_map(pk, 3);
     s_pack_str(pk, "my_id");
     msgpack_pack_bin(pk, GI_ID_SIZE);
@@ -131,8 +140,12 @@ static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
     s_pack_str(pk, "services");
     s_pack_names(gate->core, pk, false);
     s_pack_str(pk, "ext");
-    msgpack_pack_array(pk, 1);
+    bool packed = gate->core->settings->packed;
+    msgpack_pack_array(pk, packed ? 3 : 2);
     s_pack_str(pk, "GX1");
+    s_pack_str(pk, "HA1");
+    if (packed)
+        s_pack_str(pk, "GXP");
     return GATE_OK;
 }
 
@@ -154,24 +167,85 @@ static gate_err_t s_stats(const s_gate_t *gate, const msgpack_object *arg,
     return gi_broker_core_stats(gate->core, pk->data);
 }
 
-/* How many workers of that service were told to finish and leave; those that
- * know no extensions cannot be. */
-static gate_err_t s_drain(const s_gate_t *gate, const msgpack_object *arg,
-                          msgpack_packer *pk) {
-    gi_broker_service_t *service = NULL;
-    uint64_t n = 0;
-    if (arg->type == MSGPACK_OBJECT_STR)
-        service = gi_broker_service_find(
-            gate->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
-    if (service == NULL || service->n_workers == 0)
-        return gi_err(GATE_NOSERVICE, "no worker serves that name");
+/* A worker's routing id as people write it. */
+static void s_hex(char to[2 * GI_ID_MAX + 1], const gi_broker_peer_t *peer) {
+    for (size_t i = 0; i < peer->id_size; i++)
+        snprintf(to + 2 * i, 3, "%02x", peer->id[i]);
+    to[2 * peer->id_size] = 0;
+}
+
+static gi_broker_service_t *s_service_of(const s_gate_t *gate,
+                                         const msgpack_object *arg) {
+    if (arg->type != MSGPACK_OBJECT_STR)
+        return NULL;
+    return gi_broker_service_find(
+        gate->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
+}
+
+/* {id: {in_flight, max, ext, draining, silent_ms}} of a service's workers. */
+static gate_err_t s_workers(const s_gate_t *gate, const msgpack_object *arg,
+                            msgpack_packer *pk) {
+    char id[2 * GI_ID_MAX + 1];
+    const gi_broker_service_t *service = s_service_of(gate, arg);
+    if (service == NULL)
+        return gi_err(GATE_NOSERVICE, "no service of that name");
+    msgpack_pack_map(pk, service->n_workers);
+    const gi_link_t *l = service->workers.next;
+    for (; l != &service->workers; l = l->next) {
+        const gi_broker_worker_t *worker =
+            GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
+        s_hex(id, worker->peer);
+        s_pack_str(pk, id);
+        msgpack_pack_map(pk, 5);
+        s_pack_str(pk, "in_flight");
+        msgpack_pack_int64(pk, worker->in_flight);
+        s_pack_str(pk, "max");
+        msgpack_pack_int64(pk, worker->max);
+        s_pack_str(pk, "ext");
+        (worker->ext ? msgpack_pack_true : msgpack_pack_false)(pk);
+        s_pack_str(pk, "draining");
+        (worker->draining ? msgpack_pack_true : msgpack_pack_false)(pk);
+        s_pack_str(pk, "silent_ms");
+        msgpack_pack_int64(pk, gate->core->now_ms - worker->peer->seen_ms);
+    }
+    return GATE_OK;
+}
+
+/* Tells a service's workers to finish and leave: all, or the one with that id
+ * (""). How many were told; -1: no such worker. One that knows no extensions
+ * cannot be told. */
+static int64_t s_tell(const s_gate_t *gate, gi_broker_service_t *service,
+                      gate_bytes_t only) {
+    char id[2 * GI_ID_MAX + 1];
+    int64_t n = -1;
     for (gi_link_t *l = service->workers.next, *next; l != &service->workers;
          l = next) {
+        gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
         next = l->next; /* one that turns out to be gone leaves the list */
-        n += gi_broker_worker_drain(gate->core,
-                                    GI_OF(l, gi_broker_worker_t, of_service));
+        s_hex(id, worker->peer);
+        if (only.size && (strlen(id) != only.size ||
+                          strncasecmp(id, only.data, only.size) != 0))
+            continue;
+        n += (n < 0) + gi_broker_worker_drain(gate->core, worker);
     }
-    msgpack_pack_uint64(pk, n);
+    return n;
+}
+
+/* By a service's name, or by a worker's id. */
+static gate_err_t s_drain(const s_gate_t *gate, const msgpack_object *arg,
+                          msgpack_packer *pk) {
+    gi_broker_service_t *service = s_service_of(gate, arg);
+    gate_bytes_t none = {"", 0}, id = none;
+    int64_t n = service ? s_tell(gate, service, none) : -1;
+    if (arg->type == MSGPACK_OBJECT_STR)
+        id = (gate_bytes_t){arg->via.str.ptr, arg->via.str.size};
+    gi_link_t *l = gate->core->order.next;
+    for (; id.size && n < 0 && l != &gate->core->order; l = l->next)
+        n = s_tell(gate, GI_OF(l, gi_broker_service_t, order), id);
+    if (n < 0)
+        return gi_err(GATE_NOSERVICE, "no worker serves that name, and none "
+                                      "has that id");
+    msgpack_pack_int64(pk, n);
     return GATE_OK;
 }
 
@@ -184,6 +258,7 @@ static const struct {
     {"keepalive", s_keepalive, true}, {"get_services", s_get_services, false},
     {"info", s_info, false},          {"query_service", s_query_service, true},
     {"stats", s_stats, false},        {"drain", s_drain, true},
+    {"workers", s_workers, true},
 };
 
 static void s_run_own(const s_gate_t *gate, size_t i) {
@@ -229,13 +304,20 @@ static bool s_tagged(const s_gate_t *gate, gate_bytes_t a, gate_bytes_t b) {
 }
 
 /* Nobody can be waited for here: a reader that is full ends the stream. */
-static gate_err_t s_yield(gate_call_t *call) {
-    const s_gate_t *gate = GI_OF(call, s_host_t, call)->gate;
+static gate_err_t s_takes(const s_gate_t *gate) {
     if (gate->client->gone)
         return gi_err(GATE_CANCELLED, "the client is gone");
     if (!gi_broker_peer_has_room(gate->core, gate->client))
         return gi_err_story(GATE_BUSY, "StreamOverflowError",
                             "the reader is too slow", "");
+    return GATE_OK;
+}
+
+static gate_err_t s_yield(gate_call_t *call) {
+    const s_gate_t *gate = GI_OF(call, s_host_t, call)->gate;
+    gate_err_t e = s_takes(gate);
+    if (e)
+        return e;
     if (!s_tagged(gate, (gate_bytes_t){call->out.data, call->out.size},
                   (gate_bytes_t){NULL, 0}))
         return GATE_NOMEM;
@@ -243,15 +325,19 @@ static gate_err_t s_yield(gate_call_t *call) {
     return GATE_OK;
 }
 
+/* All of it at once; next may not care what became of an item. */
 static gate_err_t s_generate(gate_call_t *call,
                              gate_err_t (*next)(gate_call_t *, void *),
                              void *state, void (*done)(void *)) {
-    (void)next;
-    (void)call;
+    gate_err_t e = GATE_OK;
+    while (e == GATE_OK) {
+        e = next(call, state);
+        if (e == GATE_OK)
+            e = s_takes(GI_OF(call, s_host_t, call)->gate);
+    }
     if (done)
         done(state);
-    return gi_err(GATE_NOTIMPL, "gate_generate in a broker's own function; "
-                                "gate_yield works there");
+    return e;
 }
 
 static const gi_call_ops_t s_ops = {.yield = s_yield, .generate = s_generate};
@@ -288,6 +374,16 @@ static void s_finish(const s_gate_t *gate, gate_call_t *call, gate_err_t e) {
         s_error(gate, call->error.story.cls, call->error.story.text);
 }
 
+static void s_meta(const s_gate_t *gate, gate_call_t *call) {
+    gi_ext_t ext;
+    if (!gate->ext.size || gi_ext_parse(gate->ext, &ext) != GATE_OK ||
+        !ext.meta.size || ext.meta.size > GI_META_BYTES_MAX)
+        return;
+    char *flat = gi_arena_alloc(&call->arena, ext.meta.size);
+    if (flat)
+        call->meta = (gate_bytes_t){flat, gi_meta_flatten(ext.meta, flat)};
+}
+
 static void s_run_user(const s_gate_t *gate, const gi_broker_function_t *f) {
     s_host_t *host = gate->core->host;
     gate_call_t *call = &host->call;
@@ -302,6 +398,7 @@ static void s_run_user(const s_gate_t *gate, const gi_broker_function_t *f) {
     call->client = (gate_bytes_t){gate->client->id, gate->client->id_size};
     call->args_packed = gate->n_body > 1 ? gate->body[1] : (gate_bytes_t){0};
     call->kwargs_packed = gate->n_body > 2 ? gate->body[2] : (gate_bytes_t){0};
+    s_meta(gate, call);
     s_finish(gate, call, gi_call_invoke(call, f->method->fn));
 }
 
@@ -376,15 +473,18 @@ void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
                     gate_bytes_t service, gate_bytes_t id,
                     const gate_bytes_t *body, size_t n_body) {
     gate_bytes_t name;
-    s_gate_t gate = {core, client, service, id, body, n_body};
+    s_gate_t gate = {core, client, service, id, body, n_body, {NULL, 0}};
     core->count.gate_calls++;
     gate_err_t e = gi_rpc_parse_func(body[0], &name);
-    if (n_body == 4 && gi_ext_is(body[3]))
+    if (n_body == 4 && gi_ext_is(body[3])) {
         gate.n_body = 3;
+        gate.ext = body[3];
+    }
     if (e != GATE_OK)
         s_error(&gate, gi_err_class(e), gate_error()->text);
     else if (gate.n_body > 3)
         s_error(&gate, "ValueError", "More than func, args and kwargs.");
     else
         s_find_and_run(&gate, name);
+    gi_broker_move_tell(core, client);
 }

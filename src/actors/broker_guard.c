@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <gaterpc/log.h>
 #include "mem.h"
 #include "settings.h"
@@ -60,17 +61,20 @@ static void s_count(gi_guard_t *self, int64_t now_ms) {
     self->n_fds = n;
 }
 
+static void s_detach(int fd) {
+    int none = 0;
+    setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
+}
+
 static void s_filter(gi_guard_t *self, bool on) {
     struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
     struct sock_fprog program = {.len = 1, .filter = &drop};
-    int none = 0;
     for (unsigned i = 0; i < self->n_listeners; i++) {
         if (on)
             setsockopt(self->listeners[i], SOL_SOCKET, SO_ATTACH_FILTER,
                        &program, sizeof program);
         else
-            setsockopt(self->listeners[i], SOL_SOCKET, SO_DETACH_FILTER, &none,
-                       sizeof none);
+            s_detach(self->listeners[i]);
     }
     self->n_shut += on;
     self->shut = on;
@@ -102,7 +106,13 @@ void gi_guard_listener(gi_guard_t *self, int fd) {
     if (fd < 0 || self->n_listeners == GI_GUARD_LISTENERS_MAX)
         return;
     listen(fd, (int)(backlog < S_BACKLOG_MAX ? backlog : S_BACKLOG_MAX));
+    s_detach(fd); /* of the broker that had it before */
     self->listeners[self->n_listeners++] = fd;
+}
+
+void gi_guard_unlisten(gi_guard_t *self) {
+    self->n_listeners = 0;
+    self->shut = self->exhausted = false;
 }
 
 /* ---- connections
@@ -153,8 +163,10 @@ void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd) {
     uint64_t bytes = 0;
     if (fd < 0 || (size_t)fd >= self->n_by_fd)
         return;
-    for (unsigned i = 1; i < frames->n; i++) {
-        size_t n = frames->size[i] != SIZE_MAX ? frames->size[i] : INT32_MAX;
+    const size_t *size = frames->packed ? frames->wire : frames->size + 1;
+    unsigned n_sizes = frames->packed ? frames->n_wire : frames->n - 1;
+    for (unsigned i = 0; i < n_sizes; i++) {
+        size_t n = size[i] != SIZE_MAX ? size[i] : INT32_MAX;
         n += self->curve ? 33 : 0;
         bytes += n + (n < 256 ? 2 : 9);
     }
@@ -175,36 +187,64 @@ static int64_t s_received(int fd) {
     return (int64_t)info.tcpi_bytes_received - unread;
 }
 
+typedef union s_at {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un ipc;
+} s_at_t;
+
+static int s_port_of(const s_at_t *at) {
+    return at->any.sa_family == AF_INET    ? at->v4.sin_port
+           : at->any.sa_family == AF_INET6 ? at->v6.sin6_port
+                                           : -1;
+}
+
 static int s_port(int fd) {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } at;
+    s_at_t at = {0};
     socklen_t size = sizeof at;
-    if (getsockname(fd, &at.any, &size) < 0)
-        return -1;
-    return at.any.sa_family == AF_INET    ? at.v4.sin_port
-           : at.any.sa_family == AF_INET6 ? at.v6.sin6_port
-                                          : -1;
+    return getsockname(fd, &at.any, &size) < 0 ? -1 : s_port_of(&at);
+}
+
+static bool s_is_our_path(const gi_guard_t *self, const s_at_t *at) {
+    for (unsigned i = 0; i < self->n_paths; i++)
+        if (strncmp(at->ipc.sun_path, self->paths[i],
+                    sizeof at->ipc.sun_path) == 0)
+            return true;
+    return false;
 }
 
 /* The number may be the host's by now. */
 static bool s_is_ours(const gi_guard_t *self, int fd) {
-    int port = s_port(fd);
+    s_at_t at = {0};
+    socklen_t size = sizeof at;
+    if (getsockname(fd, &at.any, &size) < 0)
+        return false;
+    if (at.any.sa_family == AF_UNIX)
+        return s_is_our_path(self, &at);
+    int port = s_port_of(&at);
     for (unsigned i = 0; port >= 0 && i < self->n_listeners; i++)
         if (s_port(self->listeners[i]) == port)
             return true;
     return false;
 }
 
-/* libzmq sees an end and frees what it holds. */
+void gi_guard_endpoint(gi_guard_t *self, const char *endpoint) {
+    static const char ipc[] = "ipc://";
+    if (strncmp(endpoint, ipc, sizeof ipc - 1) == 0 &&
+        self->n_paths < GI_GUARD_LISTENERS_MAX)
+        self->paths[self->n_paths++] = endpoint + sizeof ipc - 1;
+}
+
+bool gi_guard_shut(gi_guard_t *self, int fd) {
+    return s_is_ours(self, fd) && shutdown(fd, SHUT_RDWR) == 0;
+}
+
 static void s_cut(gi_guard_t *self, int fd, int64_t held) {
-    if (!s_is_ours(self, fd))
+    if (!gi_guard_shut(self, fd))
         return;
     gate_log(GATE_WARN, "broker",
              "a peer is cut off: %lld bytes of one message", (long long)held);
-    shutdown(fd, SHUT_RDWR);
     self->n_cut++;
 }
 
@@ -219,8 +259,9 @@ static void s_judge(gi_guard_t *self, int fd, int64_t now_ms) {
     held = received < 0 || held < 0 ? 0 : held;
     self->held += held - g->held;
     g->held = held;
-    bool crowded =
-        self->held > s->broker_queue_max_bytes && held > age + S_SMALL_HELD;
+    bool crowded = s->broker_queue_max_bytes > 0 &&
+                   self->held > s->broker_queue_max_bytes &&
+                   held > age + S_SMALL_HELD;
     if (!moved && (crowded || held > s->message_bytes_max + age))
         s_cut(self, fd, held);
 }
@@ -231,9 +272,8 @@ static void s_make_way(gi_guard_t *self) {
     size_t n = s_reserve(s_limit());
     for (size_t fd = self->n_by_fd; fd-- > 0 && n > 0;) {
         const gi_guarded_t *g = &self->by_fd[fd];
-        if (!g->open || g->delivered > 0 || !s_is_ours(self, (int)fd))
+        if (!g->open || g->delivered > 0 || !gi_guard_shut(self, (int)fd))
             continue;
-        shutdown((int)fd, SHUT_RDWR);
         self->n_cut++;
         n--;
     }

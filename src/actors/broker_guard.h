@@ -23,7 +23,8 @@ typedef struct gi_guarded {
     uint64_t delivered; /* bytes on the wire of its messages */
     uint64_t judged;    /* delivered at the last look */
     int64_t since_ms;
-    int64_t held; /* bytes of an unfinished message, at the last look */
+    int64_t held;     /* bytes of an unfinished message, at the last look */
+    int64_t quiet_ms; /* broker_handover.c: nothing under way since; 0: is */
     uint8_t side;
     bool open;
 } gi_guarded_t;
@@ -34,7 +35,8 @@ typedef struct gi_guard {
     size_t n_by_fd, n_open, at; /* at: where the next look begins */
     int64_t held;               /* the sum */
     int listeners[GI_GUARD_LISTENERS_MAX];
-    unsigned n_listeners;
+    const char *paths[GI_GUARD_LISTENERS_MAX]; /* of ipc listeners */
+    unsigned n_listeners, n_paths;
     int64_t look_ms, count_ms; /* next look; last count of descriptors */
     size_t n_fds;              /* of the process, as far as is known */
     bool curve, shut;          /* shut: the filter is on */
@@ -47,8 +49,15 @@ void gi_guard_init(gi_guard_t *self, const gate_settings_t *settings,
 void gi_guard_fini(gi_guard_t *self);
 /* Takes its backlog to what the reserve of descriptors can hold. */
 void gi_guard_listener(gi_guard_t *self, int fd);
+/* Forgets them all: they are another broker's. */
+void gi_guard_unlisten(gi_guard_t *self);
 void gi_guard_accepted(gi_guard_t *self, unsigned side, int fd, int64_t now_ms);
 void gi_guard_closed(gi_guard_t *self, unsigned side, int fd);
+/* Borrows until fini: a bound endpoint; other ones than ipc are left out. */
+void gi_guard_endpoint(gi_guard_t *self, const char *endpoint);
+/* Ends a connection: libzmq sees an end and frees what it holds. False: the
+ * number is not one of a connection to our listeners (any more). */
+bool gi_guard_shut(gi_guard_t *self, int fd);
 /* accept failed for want of descriptors. */
 void gi_guard_exhausted(gi_guard_t *self);
 /* A message has come out. */

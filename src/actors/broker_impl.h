@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* broker_impl.h -- what the broker's public face and its actor share.
  * Law: the core and the sockets are touched by the actor's thread alone; the
- * lists of endpoints and methods do not change once it runs. */
+ * lists of endpoints and methods do not change once it has started. */
 #ifndef GI_BROKER_IMPL_H
 #define GI_BROKER_IMPL_H
 
 #include "actor.h"
+#include "authority.h"
 #include "broker_core.h"
 #include "broker_guard.h"
+#include "broker_handover.h"
 #include "curve.h"
 #include "err.h"
 #include "lock.h"
@@ -24,7 +26,7 @@ typedef enum gi_broker_side_name { GI_FRONT, GI_BACK } gi_broker_side_name_t;
 /* Where one side is to be bound, and where it is. */
 typedef struct gi_broker_endpoint {
     struct gi_broker_endpoint *next;
-    int listener_fd; /* tcp: a dup of the listening socket; else -1 */
+    gi_listener_t listener;
     char asked[GI_BROKER_ENDPOINT_MAX], bound[GI_BROKER_ENDPOINT_MAX];
 } gi_broker_endpoint_t;
 
@@ -35,6 +37,7 @@ typedef struct gi_broker_side {
     int closed[GI_BROKER_CLOSED_MAX]; /* connections that went while messages
                                          waited */
     unsigned n_closed;
+    unsigned n_open; /* its connections */
 } gi_broker_side_t;
 
 typedef struct gi_broker_methods {
@@ -56,17 +59,23 @@ struct gate_broker {
     gi_lock_t lock;                   /* of client alone */
     gate_client_t *client;            /* made on first use */
     char *curve_cert, *curve_allowed; /* NULL: no CURVE */
+    char *plain_users;                /* NULL: no PLAIN by the transport */
     char *zap, *zap_domain;           /* NULL: nobody is asked */
     char password[33];                /* what our own client says in band */
     gi_sock_t zap_sock;
     unsigned n_connections;
     gi_guard_t guard;
-    bool authority;          /* we share the process's zauth */
-    gi_curve_names_t *names; /* behind the keys */
-    char inside[64];         /* its endpoint */
-    bool inside_bound;       /* the actor's thread only */
+    gi_authority_t *authority; /* says who may connect; NULL: everybody */
+    gi_handover_t handover;
+    char inside[64];   /* its endpoint */
+    bool inside_bound; /* the actor's thread only */
 };
 
 extern const gi_actor_ops_t gi_broker_actor_ops;
+
+/* One endpoint more, at the end. Before the sides are bound. */
+gate_err_t gi_broker_add_endpoint(gate_broker_t *self, unsigned side,
+                                  const char *asked,
+                                  gi_broker_endpoint_t **out) GATE_MUST;
 
 #endif

@@ -35,13 +35,19 @@ static gi_broker_message_t *s_message_take(gi_broker_core_t *core, unsigned n) {
     return message;
 }
 
+size_t gi_broker_message_weight(const gi_broker_message_t *message) {
+    return message->bytes + sizeof *message +
+           message->room * sizeof(zmq_msg_t) + sizeof(gi_broker_call_t);
+}
+
 static void s_weigh(gi_broker_core_t *core, gi_broker_message_t *message) {
     message->bytes = gi_frames_bytes(&core->out, 0);
-    core->queued_bytes += message->bytes;
+    core->queued_bytes += gi_broker_message_weight(message);
 }
 
 bool gi_broker_has_room(const gi_broker_core_t *core) {
-    return core->queued_bytes < (size_t)core->settings->broker_queue_max_bytes;
+    size_t max = (size_t)core->settings->broker_queue_max_bytes;
+    return max == 0 || core->queued_bytes < max; /* 0: nobody has chosen */
 }
 
 gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core) {
@@ -75,7 +81,7 @@ gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core) {
 
 void gi_broker_message_free(gi_broker_core_t *core,
                             gi_broker_message_t *message) {
-    core->queued_bytes -= message->bytes;
+    core->queued_bytes -= gi_broker_message_weight(message);
     for (unsigned i = 0; i < message->n; i++)
         zmq_msg_close(&message->f[i]);
     if (message->room == S_SMALL)
@@ -286,6 +292,7 @@ gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
         return GI_GONE;
     if (peer->n_queued > 0)
         return s_queue(core, peer, reserve, call);
+    core->out.packed = peer->packed;
     switch (core->effects->send(core->ctx, peer->socket, &core->out)) {
     case 0:
         return GI_SENT;
@@ -305,6 +312,7 @@ void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
         gi_frames_t *out = &core->out;
         for (unsigned i = 0; i < message->n; i++)
             gi_frames_move(out, &message->f[i]);
+        out->packed = peer->packed;
         int rc = core->effects->send(core->ctx, peer->socket, out);
         if (rc != 0) {
             for (unsigned i = 0; i < message->n; i++)

@@ -7,12 +7,14 @@
  * the first of the first bucket that is not empty, found by one look at a
  * bitmap. Taken from the front and put back at the end, equals take turns.
  *
- * Law: a service's queue is not empty only while no worker of it has credit. */
+ * Law: a service's queue is not empty only while no worker of it has credit,
+ * and without workers only while some are to come (broker_move.c). */
 #include "broker_state.h"
 
 #include <stdio.h>
 #include <string.h>
 #include "mem.h"
+#include "meta.h"
 
 #define S_FUNC_AT 7
 #define S_EXT_AT 10 /* id "" MDPW01 02 client "" id func args kwargs ext */
@@ -51,11 +53,24 @@ static bool s_name(gi_broker_service_t *service, gate_bytes_t name,
     return true;
 }
 
+/* Its first worker: the description comes with it. */
+static void s_learn(gi_broker_service_t *service, gate_bytes_t name,
+                    gate_bytes_t description) {
+    char *before = service->name;
+    if (s_name(service, name, description))
+        gi_mem_free(before);
+    else
+        service->name = before;
+    service->guessed = false;
+}
+
 gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
                                             gate_bytes_t name,
                                             gate_bytes_t description) {
     uint64_t hash = gi_table_hash(core->seed, name.data, name.size);
     gi_broker_service_t *service = s_find(core, hash, name);
+    if (service && service->guessed)
+        s_learn(service, name, description);
     if (service)
         return service;
     if (core->n_services >= GI_SERVICES_MAX)
@@ -96,8 +111,12 @@ void gi_broker_service_free(gi_broker_core_t *core,
  * while they restart learns of it; not for ever, as names cost memory. */
 void gi_broker_service_idle(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
-    if (gi_link_empty(&service->workers) && gi_link_empty(&service->queue))
+    if (!gi_link_empty(&service->workers))
+        return;
+    if (gi_link_empty(&service->queue))
         gi_broker_service_free(core, service);
+    else /* workers are to come */
+        gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
 }
 
 /* ---- load
@@ -207,14 +226,11 @@ static bool s_full(gi_broker_core_t *core, gi_broker_call_t *call) {
 static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
                    gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
-    zmq_msg_t id;
-    if (!gi_frame_init(&id, peer->id, peer->id_size))
+    if (!gi_frames_replace(&core->out, 0, peer->id, peer->id_size))
         return s_no_memory(core, call);
-    zmq_msg_move(&core->out.f[0], &id);
-    zmq_msg_close(&id);
-    core->out.size[0] = peer->id_size;
     s_fit_ext(core, worker, call->user);
-    gi_broker_again_prepare(core, call, worker);
+    if (!gi_broker_again_prepare(core, call, worker))
+        return s_no_memory(core, call);
     switch (gi_broker_peer_send(core, peer, true, call)) {
     case GI_SENT:
     case GI_QUEUED:
@@ -233,18 +249,47 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     return true;
 }
 
-/* The earlier of the setting timeout and what the caller said it has left. */
-static int64_t s_deadline(gi_broker_core_t *core) {
+/* The call begins to wait: until the earlier of the setting timeout and what
+ * the caller said it has left; and with what priority. */
+static void s_begin_wait(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_frames_t *out = &core->out;
     zmq_msg_t *last = &out->f[out->n - 1];
     gate_bytes_t view = {zmq_msg_data(last), zmq_msg_size(last)};
-    int64_t wait = core->timeout_ms;
     gi_ext_t ext;
-    if (out->n == S_EXT_AT + 1 && gi_ext_is(view) &&
-        gi_ext_parse(view, &ext) == GATE_OK && ext.timeout_ms >= 0 &&
-        ext.timeout_ms < wait)
-        wait = ext.timeout_ms;
-    return core->now_ms + wait;
+    call->queued_ms = core->now_ms;
+    call->deadline_ms = core->now_ms + core->timeout_ms;
+    if (out->n != S_EXT_AT + 1 || !gi_ext_is(view) ||
+        gi_ext_parse(view, &ext) != GATE_OK)
+        return;
+    if (ext.timeout_ms >= 0 && ext.timeout_ms < core->timeout_ms)
+        call->deadline_ms = core->now_ms + ext.timeout_ms;
+    call->urgent = gi_meta_urgent(ext.meta);
+}
+
+/* First come, first served among equals; what runs again goes first. */
+static void s_line_up(gi_broker_call_t *call) {
+    gi_broker_service_t *service = call->service;
+    if (call->attempt > 1)
+        gi_link_prepend(&service->queue, &call->of_owner);
+    else if (!call->urgent)
+        gi_link_append(&service->queue, &call->of_owner);
+    else
+        gi_link_prepend(service->urgent ? service->urgent : &service->queue,
+                        &call->of_owner);
+    if (call->urgent && (call->attempt == 1 || service->urgent == NULL))
+        service->urgent = &call->of_owner;
+}
+
+static void s_leave_line(gi_broker_call_t *call) {
+    gi_broker_service_t *service = call->service;
+    gi_link_t *before = call->of_owner.prev;
+    if (service->urgent == &call->of_owner)
+        service->urgent =
+            before != &service->queue &&
+                    GI_OF(before, gi_broker_call_t, of_owner)->urgent
+                ? before
+                : NULL;
+    gi_link_remove(&call->of_owner);
 }
 
 static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
@@ -262,10 +307,8 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
         s_full(core, call);
         return;
     }
-    if (call->deadline_ms == 0) { /* else it was queued before */
-        call->queued_ms = core->now_ms;
-        call->deadline_ms = s_deadline(core);
-    }
+    if (call->deadline_ms == 0) /* else it was queued before */
+        s_begin_wait(core, call);
     gi_broker_again_forget(core, call);
     call->request = gi_broker_message_keep(core);
     if (call->request == NULL) {
@@ -273,10 +316,7 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
         return;
     }
     call->queued = true;
-    if (first)
-        gi_link_append(&service->queue, &call->of_owner);
-    else
-        gi_link_prepend(&service->queue, &call->of_owner);
+    s_line_up(call);
     service->n_queued++;
     core->n_queued++;
     gi_broker_arm(core, &call->deadline, call->deadline_ms);
@@ -291,11 +331,17 @@ void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
                             "The deadline passed before it could run.");
         return;
     }
-    while ((worker = s_pick(service)) != NULL)
+    while ((worker = call->args_size < 0 ? s_pick(service)
+                                         : gi_broker_args_pick(service)))
         if (s_give(core, call, worker))
             return;
-    if (service->n_workers > 0) {
-        s_enqueue(core, call);
+    if (service->n_workers > 0 || gi_broker_expects(core)) {
+        if (call->args_size < 0 ||
+            gi_broker_args_may_wait(service, s_pick(service) != NULL) ||
+            service->n_workers == 0)
+            s_enqueue(core, call);
+        else
+            gi_broker_args_refuse(core, call);
         return;
     }
     core->count.unavailable++;
@@ -308,7 +354,7 @@ void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     if (!call->queued)
         return;
     gi_broker_disarm(core, &call->deadline);
-    gi_link_remove(&call->of_owner);
+    s_leave_line(call);
     call->queued = false;
     call->service->n_queued--;
     core->n_queued--;
@@ -332,6 +378,14 @@ void gi_broker_service_pump(gi_broker_core_t *core,
         gi_broker_message_restore(core, request);
         gi_broker_dispatch(core, call);
     }
+}
+
+void gi_broker_service_empty(gi_broker_core_t *core,
+                             gi_broker_service_t *service) {
+    if (gi_broker_expects(core))
+        gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
+    else
+        gi_broker_service_abandon(core, service);
 }
 
 void gi_broker_service_abandon(gi_broker_core_t *core,

@@ -15,6 +15,7 @@
 #include "broker_table.h"
 #include "bucket.h"
 #include "call.h"
+#include "guess.h"
 #include "mdp.h"
 #include "rpc.h"
 #include "settings.h"
@@ -32,11 +33,12 @@
 
 /* Which timer of the wheel fired. */
 typedef enum gi_broker_due {
-    GI_DUE_CALL,   /* a queued call's deadline */
-    GI_DUE_BEAT,   /* a worker's heartbeat or expiry */
-    GI_DUE_PEER,   /* nobody heard of this peer for long */
-    GI_DUE_ASK,    /* the authentication service has not answered */
-    GI_DUE_SERVICE /* a service without workers for long */
+    GI_DUE_CALL,    /* a queued call's deadline */
+    GI_DUE_BEAT,    /* a worker's heartbeat or expiry */
+    GI_DUE_PEER,    /* nobody heard of this peer for long */
+    GI_DUE_ASK,     /* the authentication service has not answered */
+    GI_DUE_SERVICE, /* a service without workers for long */
+    GI_DUE_EXPECT   /* workers that were to come have not */
 } gi_broker_due_t;
 
 typedef struct gi_broker_timer {
@@ -86,7 +88,10 @@ struct gi_broker_peer {
                            not being registered */
     int srcfd;          /* its connection; -1 not known */
     uint8_t socket, id_size, n_scolded;
-    bool gone; /* EHOSTUNREACH; true until it speaks again */
+    bool gone;   /* EHOSTUNREACH; true until it speaks again */
+    bool asked;  /* a client: for Gate.info, on this connection */
+    bool told;   /* and was told to go to another broker */
+    bool packed; /* its last message was: so are ours */
     unsigned char id[GI_ID_MAX];
 };
 
@@ -103,24 +108,29 @@ struct gi_broker_worker {
     int64_t sent_ms;    /* last message to it */
     int64_t suspect_ms; /* its connection closed: probed until then; 0 = no */
     int64_t probe_ms;   /* wait before the next probe */
+    int64_t epoch;      /* which life of this identity it is; -1 not known */
     const char *why;    /* lost: the reason, a static text */
-    char *idempotent;   /* its methods that may run again: "a,b"; may be NULL */
-    unsigned bucket;    /* valid while placed */
+    char *idempotent; /* its methods that may run again: "a,b=5"; NULL: none */
+    unsigned bucket;  /* valid while placed */
     bool placed, ext, draining;
+    bool takes_args; /* arguments in chunks */
 };
 
 struct gi_broker_service {
-    gi_node_t node;  /* in core->services */
-    gi_link_t order; /* in core->order, by registration */
-    gi_link_t pump;  /* in core->pumps: a worker may have got credit */
-    gi_link_t queue; /* calls that wait for a worker, oldest first */
+    gi_node_t node;    /* in core->services */
+    gi_link_t order;   /* in core->order, by registration */
+    gi_link_t pump;    /* in core->pumps: a worker may have got credit */
+    gi_link_t queue;   /* calls that wait for a worker, oldest first, but urgent
+                          ones before others */
+    gi_link_t *urgent; /* the last of those; NULL: none */
     gi_link_t workers;
     gi_broker_timer_t idle; /* forgets it */
     size_t n_queued, n_workers;
     uint64_t n_calls, n_errors;
     char *name, *description; /* one block; NUL-terminated */
     size_t name_size, description_size;
-    bool ruled;                     /* some access rule is about it */
+    bool ruled;   /* some access rule is about it */
+    bool guessed; /* a name that a client used: no worker of it yet */
     uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
     gi_link_t buckets[GI_BUCKETS];  /* workers with credit, by load */
 };
@@ -141,7 +151,10 @@ struct gi_broker_call {
     int64_t ext_ms;               /* when its extension frame's "t" was true */
     int attempt;                  /* which run it is: 1, 2, ... */
     int64_t queued_ms, deadline_ms; /* 0: it never waited */
-    bool queued;                    /* in service->queue */
+    int64_t args_size; /* of arguments that come in chunks; -1: plain ones */
+    bool queued;       /* in service->queue */
+    bool urgent;       /* and before those that are not */
+    bool tagged;       /* its worker knows it by its id and the run's number */
     bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
     bool streaming, huge; /* which tag its client has seen */
     uint8_t id_size;
@@ -189,7 +202,7 @@ struct gi_broker_core {
     uint64_t seed;
     gi_broker_socket_t sockets[GI_BROKER_SOCKETS_MAX];
     unsigned n_sockets;
-    size_t queued_bytes; /* of all messages that wait or are kept */
+    size_t queued_bytes; /* weight of all messages that wait or are kept */
     size_t n_peers, n_calls, n_workers, n_services, n_queued;
     gi_table_t calls, services;
     gi_link_t order;   /* services */
@@ -208,6 +221,8 @@ struct gi_broker_core {
     gi_broker_function_t *functions; /* user's, of the internal service */
     void *host; /* broker_gate.c: their call; made with the first */
     bool zap, draining;
+    bool moving;              /* another broker has our listeners */
+    gi_broker_timer_t expect; /* armed: workers are to come */
     /* who is who */
     gi_broker_user_t *user;       /* of the message that is handled */
     gi_broker_user_t *local_user; /* of the broker's own client */
@@ -217,10 +232,11 @@ struct gi_broker_core {
     const gi_access_t *access; /* NULL: no rules */
     bool gate_ruled;           /* some rule is about the internal service */
     const char *zap_domain;
-    gi_broker_secret_t inside; /* what our own client says */
-    gi_table_t asks;           /* questions under way, by key */
-    gi_link_t believed;        /* verdicts that are, oldest first */
-    gi_link_t judged;          /* whose messages may go on; settled too */
+    gi_broker_secret_t inside;        /* what our own client says */
+    gi_table_t asks;                  /* questions under way, by key */
+    gi_guess_t *by_address, *by_user; /* wrong credentials; with zap alone */
+    gi_link_t believed;               /* verdicts that are, oldest first */
+    gi_link_t judged; /* whose messages may go on; settled too */
     size_t n_believed, n_waiting, waiting_bytes;
     gi_frames_t late; /* the message that goes on */
 };
@@ -275,6 +291,8 @@ bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
 void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,
                    int64_t due_ms);
 void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer);
+/* Deals with what was found dead during an event. */
+void gi_broker_settle(gi_broker_core_t *core);
 /* Handles a message of core->user. */
 void gi_broker_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
                      gi_frames_t *frames);
@@ -311,6 +329,8 @@ void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* The queues of all together are not at their bound. */
 bool gi_broker_has_room(const gi_broker_core_t *core);
+/* What it takes to keep it, with the call that it may be. */
+size_t gi_broker_message_weight(const gi_broker_message_t *message);
 /* Moves core->out into a message; NULL: no memory, core->out unchanged. */
 gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core);
 /* Moves it back into core->out and frees it. */
@@ -348,6 +368,9 @@ void gi_broker_service_wake(gi_broker_core_t *core,
 void gi_broker_service_pump(gi_broker_core_t *core,
                             gi_broker_service_t *service);
 /* Answers every queued call: no worker is left. */
+/* Its last worker is gone. */
+void gi_broker_service_empty(gi_broker_core_t *core,
+                             gi_broker_service_t *service);
 void gi_broker_service_abandon(gi_broker_core_t *core,
                                gi_broker_service_t *service);
 void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call);
@@ -358,6 +381,8 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames);
 void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker);
 /* Its connection may be closed: probe it. */
+/* A heartbeat, at once. */
+void gi_broker_worker_greet(gi_broker_core_t *core, gi_broker_worker_t *worker);
 void gi_broker_worker_suspect(gi_broker_core_t *core,
                               gi_broker_worker_t *worker);
 /* Takes it out of service at once; the rest is settled after the event. */
@@ -392,6 +417,12 @@ void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
 /* Nobody reads the answer any more: takes it out of the queue, or tells an
  * extended worker and waits for the final message. */
 void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call);
+/* Tells its client why, drops what still comes, cancels it at its worker. */
+void gi_broker_call_give_up(gi_broker_core_t *core, gi_broker_call_t *call,
+                            const char *cls, const char *text);
+/* EXT with "x", if the worker understands. */
+void gi_broker_tell_cancel(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           gate_bytes_t client, gate_bytes_t id);
 /* A worker's REPLY; f views its frames from the second on. */
 void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
                      gi_frames_t *frames, const gate_bytes_t *f,
@@ -410,14 +441,39 @@ void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
                       gate_bytes_t service, gate_bytes_t id, const char *cls,
                       const char *text);
 
+/* ---- broker_args.c: arguments in chunks
+ * ------------------------------------------ */
+/* What a request announces; -1: its arguments are in it. */
+int64_t gi_broker_args_size(const gate_bytes_t *body, unsigned n_body);
+/* The least loaded that takes them; NULL: none with credit. */
+gi_broker_worker_t *gi_broker_args_pick(gi_broker_service_t *service);
+/* room: some worker has credit. */
+bool gi_broker_args_may_wait(gi_broker_service_t *service, bool room);
+void gi_broker_args_refuse(gi_broker_core_t *core, gi_broker_call_t *call);
+/* A client's message is a chunk; it is handed on. */
+bool gi_broker_args_is(const gate_bytes_t *body, unsigned n_body);
+void gi_broker_args_chunk(gi_broker_core_t *core, gi_broker_peer_t *client,
+                          gi_frames_t *frames, const gate_bytes_t *f,
+                          const gi_mdp_request_t *at);
+/* A worker's EXT. */
+void gi_broker_args_credit(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           const gate_bytes_t *f, const gi_mdp_worker_t *at);
+
 /* ---- broker_again.c: calls that run again
  * -------------------------------------------- */
 void gi_broker_again_learn(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            gate_bytes_t names);
 /* core->out is call's REQUEST for worker: says which run it is and what time is
- * left, and keeps a copy if it may run again. */
-void gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
+ * left, and keeps a copy if it may run again. False: no memory. */
+bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
                              gi_broker_worker_t *worker);
+/* What its worker knows the call by; the size. */
+size_t gi_broker_again_id(const gi_broker_call_t *call,
+                          unsigned char id[GI_ID_MAX]);
+/* The tagged call that a worker means by id; NULL: none, or another run of it.
+ */
+gi_broker_call_t *gi_broker_again_find(gi_broker_core_t *core,
+                                       gate_bytes_t client, gate_bytes_t id);
 void gi_broker_again_forget(gi_broker_core_t *core, gi_broker_call_t *call);
 /* Its worker is lost: gives it to another one. False: it must not. */
 bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call);
@@ -430,6 +486,15 @@ void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
                     gate_bytes_t service, gate_bytes_t id,
                     const gate_bytes_t *body, size_t n_body);
 void gi_broker_gate_fini(gi_broker_core_t *core);
+
+/* ---- broker_move.c: a broker that is replaced, one that replaces
+ * ---------------------------- */
+void gi_broker_move_tell(gi_broker_core_t *core, gi_broker_peer_t *client);
+bool gi_broker_expects(const gi_broker_core_t *core);
+/* The service that a client named, to wait for its workers; NULL: none. */
+gi_broker_service_t *gi_broker_expected(gi_broker_core_t *core,
+                                        gate_bytes_t name);
+void gi_broker_expect_due(gi_broker_core_t *core);
 
 /* ---- broker_stats.c
  * -------------------------------------------------------------------------- */

@@ -31,13 +31,21 @@ int64_t gi_broker_service_credit(const gi_broker_service_t *service) {
     return credit;
 }
 
+static int64_t s_waited(const gi_broker_core_t *self,
+                        const gi_broker_service_t *service,
+                        const gi_link_t *at) {
+    return at == &service->queue
+               ? 0
+               : self->now_ms - GI_OF((uintptr_t)at, gi_broker_call_t, of_owner)
+                                    ->queued_ms;
+}
+
 static void s_service(const gi_broker_core_t *self, msgpack_packer *pk,
                       const gi_broker_service_t *service) {
-    int64_t oldest = 0;
-    if (!gi_link_empty(&service->queue))
-        oldest =
-            self->now_ms -
-            GI_OF(service->queue.next, gi_broker_call_t, of_owner)->queued_ms;
+    int64_t oldest = s_waited(self, service, service->queue.next), others = 0;
+    if (service->urgent) /* they overtook the others */
+        others = s_waited(self, service, service->urgent->next);
+    oldest = others > oldest ? others : oldest;
     s_key(pk, service->name);
     msgpack_pack_map(pk, 6);
     s_number(pk, "workers", service->n_workers);
@@ -98,19 +106,20 @@ uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
  * ------------------------------------------------------------------------- */
 /* What a walk has counted. */
 typedef struct s_sum {
-    size_t calls, peers, workers, queued, bytes, blocked, waiting, believed,
+    size_t calls, peers, workers, queued, weight, blocked, waiting, believed,
         asking;
 } s_sum_t;
 
 static bool s_peer_valid(const gi_broker_core_t *self,
                          const gi_broker_peer_t *peer, s_sum_t *sum) {
-    size_t n = 0, bytes = 0, calls = 0;
+    size_t n = 0, bytes = 0, calls = 0, weight = 0;
     for (gi_link_t *l = peer->queue.next; l != &peer->queue; l = l->next) {
         gi_broker_message_t *m = GI_OF(l, gi_broker_message_t, link);
         if (m->call && (m->call->request != m || m->call->worker == NULL ||
                         m->call->worker->peer != peer))
             return false;
         bytes += m->bytes;
+        weight += gi_broker_message_weight(m);
         n++;
     }
     for (gi_link_t *l = peer->calls.next; l != &peer->calls; l = l->next) {
@@ -119,7 +128,7 @@ static bool s_peer_valid(const gi_broker_core_t *self,
         calls++;
     }
     sum->peers++;
-    sum->bytes += bytes;
+    sum->weight += weight;
     sum->blocked += n > 0;
     return gi_broker_auth_valid(peer, &sum->waiting, &sum->believed,
                                 &sum->asking) &&
@@ -145,7 +154,7 @@ static bool s_worker_valid(const gi_broker_core_t *self,
         const gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
         if (!s_running_valid(call, worker))
             return false;
-        sum->bytes += call->again ? call->again->bytes : 0;
+        sum->weight += call->again ? gi_broker_message_weight(call->again) : 0;
     }
     sum->workers++;
     sum->calls += (size_t)n;
@@ -158,7 +167,7 @@ static bool s_worker_valid(const gi_broker_core_t *self,
 static bool s_service_valid(const gi_broker_core_t *self,
                             gi_broker_service_t *service, s_sum_t *sum) {
     size_t workers = 0, queued = 0;
-    bool credit = false;
+    bool credit = false, urgent = service->urgent == NULL;
     gi_link_t *l;
     for (l = service->workers.next; l != &service->workers; l = l->next) {
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
@@ -172,13 +181,15 @@ static bool s_service_valid(const gi_broker_core_t *self,
         if (!call->queued || call->worker || !call->request || call->muted ||
             call->again || !gi_timer_armed(&call->deadline.timer))
             return false;
-        sum->bytes += call->request->bytes;
+        sum->weight += gi_broker_message_weight(call->request);
+        urgent |= l == service->urgent && call->urgent;
         queued++;
     }
     sum->queued += queued;
     sum->calls += queued;
     return workers == service->n_workers && queued == service->n_queued &&
-           !(queued && (credit || workers == 0)) &&
+           urgent && !(queued && credit) &&
+           !(queued && workers == 0 && !gi_broker_expects(self)) &&
            (workers == 0) == gi_timer_armed(&service->idle.timer);
 }
 
@@ -205,7 +216,7 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
     return sum.peers == self->n_peers && sum.calls == self->n_calls &&
            self->calls.n == self->n_calls && sum.workers == self->n_workers &&
            sum.queued == self->n_queued && services == self->n_services &&
-           sum.bytes + self->waiting_bytes == self->queued_bytes &&
+           sum.weight + self->waiting_bytes == self->queued_bytes &&
            sum.blocked == s_blocked(self) && sum.waiting == self->n_waiting &&
            sum.believed == self->n_believed && sum.asking == self->asks.n;
 }

@@ -54,6 +54,11 @@ static void s_send_heartbeat(gi_broker_core_t *core,
     gi_frames_close(&core->out);
 }
 
+void gi_broker_worker_greet(gi_broker_core_t *core,
+                            gi_broker_worker_t *worker) {
+    s_send_heartbeat(core, worker);
+}
+
 static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     if (worker->peer->n_queued == 0) {
         s_send_heartbeat(core, worker);
@@ -92,6 +97,7 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     worker->service = service;
     worker->user = gi_broker_user_share(core->user);
     worker->max = ready->max;
+    worker->epoch = -1;
     worker->beat.due = GI_DUE_BEAT;
     gi_link_init(&worker->place);
     gi_link_init(&worker->calls);
@@ -151,6 +157,20 @@ static void s_ready(gi_broker_core_t *core, gi_broker_peer_t *peer,
     gi_broker_service_wake(core, worker->service);
 }
 
+/* False: it is another life than the one that registered; lost. */
+static bool s_same_life(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                        int64_t epoch) {
+    gi_broker_peer_t *peer = worker->peer;
+    if (epoch < 0 || worker->epoch < 0 || epoch == worker->epoch) {
+        worker->epoch = epoch < 0 ? worker->epoch : epoch;
+        return true;
+    }
+    core->count.epochs_differ++;
+    gi_broker_worker_lose(core, worker, "another life took its identity");
+    gi_broker_worker_disconnect(core, peer);
+    return false;
+}
+
 /* ---- messages from workers
  * ------------------------------------------------------------------- */
 static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
@@ -162,7 +182,10 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
         core->count.bad_ext++;
         return;
     }
+    if (!s_same_life(core, worker, ext.epoch))
+        return;
     worker->ext = true;
+    worker->takes_args = ext.huge;
     if (ext.drain)
         gi_broker_worker_drain(core, worker);
     if (worker->peer == NULL)
@@ -178,6 +201,9 @@ static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
     switch (at->command) {
     case GI_MDP_REPLY:
         gi_broker_reply(core, worker, frames, f, at);
+        break;
+    case GI_MDP_EXT:
+        gi_broker_args_credit(core, worker, f, at);
         break;
     case GI_MDP_HEARTBEAT:
         if (at->n_body > 0)
@@ -198,6 +224,13 @@ static void s_other_user(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_broker_worker_disconnect(core, peer);
 }
 
+/* Late answers of who was given up are the strangers that matter. */
+static void s_stranger(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                       int command) {
+    core->count.replies_unknown += command == GI_MDP_REPLY;
+    gi_broker_worker_scold(core, peer);
+}
+
 void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames) {
     gate_bytes_t f[GI_FRAMES_MAX];
@@ -212,7 +245,7 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
     else if (peer->worker)
         s_registered(core, peer->worker, frames, f, &at);
     else if (at.command != GI_MDP_DISCONNECT)
-        gi_broker_worker_scold(core, peer);
+        s_stranger(core, peer, at.command);
 }
 
 /* ---- liveness
@@ -329,7 +362,7 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
             gi_broker_call_fail(core, call, "WorkerLostError", text);
     }
     if (service->n_workers == 0)
-        gi_broker_service_abandon(core, service);
+        gi_broker_service_empty(core, service);
     gi_mem_free(worker->idempotent);
     gi_broker_user_drop(core, worker->user);
     gi_mem_free(worker);

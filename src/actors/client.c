@@ -50,6 +50,12 @@ void gate_client_curve(gate_client_t *self, const char *cert_file,
     s_set_text(self, &self->curve_server, server_cert_file);
 }
 
+void gate_client_plain_transport(gate_client_t *self, const char *user,
+                                 const char *password) {
+    s_set_text(self, &self->plain_user, user);
+    s_set_text(self, &self->plain_password, password);
+}
+
 gate_client_t *gate_client_new(gate_runtime_t *rt) {
     gate_client_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self) {
@@ -62,8 +68,11 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
     gi_gauge_init(&self->in_flight);
     gi_gauge_init(&self->local_calls);
     gi_latch_init(&self->inflating);
+    gi_lock_init(&self->ready_lock);
+    self->ready_mail.kind = GI_CMAIL_READY;
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
+    self->reply_timeout_ms = gi_settings_reply_timeout_ms(self->settings);
     self->route = strcmp(self->settings->route, "local") == 0 ? GI_ROUTE_LOCAL
                   : strcmp(self->settings->route, "broker") == 0
                       ? GI_ROUTE_BROKER
@@ -73,6 +82,8 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
                           self->settings->zap_plain_default_password);
     gate_client_curve(self, self->settings->curve_cert,
                       self->settings->curve_server);
+    gate_client_plain_transport(self, self->settings->plain_user,
+                                self->settings->plain_password);
     return self;
 }
 
@@ -86,13 +97,17 @@ void gi_client_release(void *arg) {
     if (!gi_ref_drop(&self->refs))
         return;
     gi_actor_destroy(&self->actor);
+    gi_service_release(self->bound);
     gi_latch_fini(&self->inflating);
+    gi_lock_fini(&self->ready_lock);
     gi_error_fini(&self->stuck);
     gi_error_fini(&self->refused);
     gi_buf_fini(&self->scratch);
     gi_mem_free(self->identity);
     gi_mem_free(self->user);
     gi_mem_free(self->password);
+    gi_mem_free(self->plain_user);
+    gi_mem_free(self->plain_password);
     gi_mem_free(self->curve_cert);
     gi_mem_free(self->curve_server);
     gi_mem_free(self->endpoint);
@@ -171,7 +186,7 @@ gate_value_t *gate_client_stats(gate_client_t *self) {
 typedef struct s_ask {
     gate_bytes_t service, func;
     gi_rpc_request_t request;
-    const gi_buf_t *packed; /* the thread's scratch */
+    gi_buf_t *packed; /* the thread's scratch */
     int64_t timeout_ms, deadline_ms;
     bool explicit_timeout;
     gate_future_t **future; /* one of the two */
@@ -181,8 +196,8 @@ typedef struct s_ask {
 gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
                              const gi_rpc_request_t *request,
                              const void *packed) {
-    size_t body =
-        request->func_size + request->args_size + request->kwargs_size;
+    size_t body = request->func_size + request->args_size +
+                  request->kwargs_size + request->meta_size;
     gi_pending_t *p = gi_mem_alloc(sizeof *p + service.size + body);
     if (!p)
         return NULL;
@@ -196,9 +211,30 @@ gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
     return p;
 }
 
+gi_pending_t *gi_pending_new_huge(gate_client_t *self, gate_bytes_t service,
+                                  const gi_rpc_request_t *request,
+                                  gi_buf_t *packed) {
+    gi_rpc_request_t head = *request;
+    size_t func = request->func_size, meta = request->meta_size;
+    const unsigned char *at = packed->data;
+    head.args_size = head.kwargs_size = 0;
+    gi_pending_t *p = gi_pending_new(self, service, &head, at);
+    if (!p)
+        return NULL;
+    p->request = *request;
+    memcpy(p->data + service.size + func,
+           at + func + request->args_size + request->kwargs_size, meta);
+    if (!gi_cargs_new(p, packed))
+        return p;
+    gi_pending_drop(p);
+    return NULL;
+}
+
 void gi_pending_drop(gi_pending_t *p) {
-    if (gi_ref_drop(&p->refs))
-        gi_mem_free(p);
+    if (!gi_ref_drop(&p->refs))
+        return;
+    gi_cargs_free(p);
+    gi_mem_free(p);
 }
 
 static void s_control(gi_pending_t *p, gi_cmail_kind_t kind, size_t items,
@@ -258,8 +294,11 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     if (!gi_gauge_enter(&self->in_flight, self->settings->message_max))
         return gi_err(GATE_BUSY, "message_max (%lld) calls are in flight",
                       (long long)self->settings->message_max);
-    gi_pending_t *p =
-        gi_pending_new(self, ask->service, &ask->request, ask->packed->data);
+    gi_pending_t *p = gi_rpc_args_huge(self->settings, &ask->request)
+                          ? gi_pending_new_huge(self, ask->service,
+                                                &ask->request, ask->packed)
+                          : gi_pending_new(self, ask->service, &ask->request,
+                                           ask->packed->data);
     if (!p || !s_open(self, p, ask)) {
         if (p)
             gi_pending_drop(p);
@@ -270,6 +309,8 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     p->asks = GI_ASKS_USER;
     p->deadline_ms = ask->deadline_ms;
     p->timeout_ms = ask->timeout_ms;
+    p->retries = ask->request.retries;
+    p->pause_ms = self->settings->retry_wait_ms;
     p->deadline_travels = ask->explicit_timeout;
     gate_err_t e = gi_mailbox_push(self->mailbox, &p->mail, 0);
     if (!e)
@@ -288,45 +329,42 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     return gate_error()->code;
 }
 
+/* Looked up once while the registry stays as it is. Borrows, until the thread's
+ * next call; *shared: the caller's to release. */
+static gate_service_t *s_find(gate_client_t *self, gate_bytes_t name,
+                              gate_service_t **shared) {
+    gi_registry_t *registry = gi_runtime_registry(self->rt);
+    uint64_t version = gi_registry_version(registry);
+    *shared = NULL;
+    if (!gi_mine(&self->bound_mine))
+        return *shared = gi_registry_find(registry, name, self->broker);
+    if (!self->bound || self->bound_version != version ||
+        !gi_service_is(self->bound, name)) {
+        gi_service_release(self->bound);
+        self->bound = gi_registry_find(registry, name, self->broker);
+        self->bound_version = version;
+    }
+    return self->bound;
+}
+
 /* GATE_NOSERVICE: not here; any other answer stands. */
 static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask) {
-    gate_service_t *service = gi_registry_find(gi_runtime_registry(self->rt),
-                                               ask->service, self->broker);
+    gate_service_t *shared;
+    gate_service_t *service = s_find(self, ask->service, &shared);
     if (!service)
         return GATE_NOSERVICE;
-    unsigned char *packed =
-        gi_mem_alloc(ask->packed->size ? ask->packed->size : 1);
-    gate_err_t e = packed ? GATE_OK : gi_err(GATE_NOMEM, "no memory");
-    if (!e) {
-        memcpy(packed, ask->packed->data, ask->packed->size);
-        e = gi_service_call_local(service, packed, &ask->request,
-                                  ask->deadline_ms, ask->timeout_ms,
-                                  ask->future, ask->stream);
-        if (e)
-            gi_mem_free(packed);
-    }
-    gi_service_release(service);
+    gi_local_ask_t local = {ask->packed->data, &ask->request, ask->deadline_ms,
+                            ask->timeout_ms};
+    gate_err_t e = ask->stream
+                       ? gi_service_open_local(service, &local, ask->stream)
+                       : gi_service_call_local(service, &local, ask->future);
+    gi_service_release(shared);
     return e;
 }
 
 static gate_err_t s_no_service(const s_ask_t *ask) {
     return gi_err(GATE_NOSERVICE, "The %.*s Service unavailable.",
                   (int)ask->service.size, (const char *)ask->service.data);
-}
-
-/* The broker's socket would close the connection. */
-static gate_err_t s_check_size(gate_client_t *self, const s_ask_t *ask) {
-    int64_t max = self->settings->message_bytes_max;
-    const gi_rpc_request_t *r = &ask->request;
-    size_t size = r->args_size > r->kwargs_size ? r->args_size : r->kwargs_size;
-    if ((int64_t)size <= max)
-        return GATE_OK;
-    return gi_err(GATE_TOOBIG,
-                  "%.*s.%.*s: arguments of %zu bytes: message_bytes_max is "
-                  "%lld",
-                  (int)ask->service.size, (const char *)ask->service.data,
-                  (int)ask->func.size, (const char *)ask->func.data, size,
-                  (long long)max);
 }
 
 static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
@@ -336,11 +374,8 @@ static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
     if (e == GATE_NOSERVICE && (!self->actor || self->route == GI_ROUTE_LOCAL))
         return s_no_service(ask);
     if (self->actor && self->route != GI_ROUTE_LOCAL &&
-        (e == GATE_NOSERVICE || e == GATE_BUSY || e == GATE_CLOSED)) {
-        e = s_check_size(self, ask);
-        if (!e)
-            e = s_by_broker(self, ask);
-    }
+        (e == GATE_NOSERVICE || e == GATE_BUSY || e == GATE_CLOSED))
+        e = s_by_broker(self, ask);
     return e;
 }
 
@@ -362,10 +397,9 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
         return e;
     ask->packed = packed;
     ask->explicit_timeout = ask->request.timeout_ms >= 0;
-    ask->timeout_ms = ask->explicit_timeout
-                          ? ask->request.timeout_ms
-                          : gi_settings_reply_timeout_ms(settings);
-    ask->deadline_ms = gi_clock_ms() + ask->timeout_ms;
+    ask->timeout_ms = ask->explicit_timeout ? ask->request.timeout_ms
+                                            : self->reply_timeout_ms;
+    ask->deadline_ms = gi_clock_deadline_ms(ask->timeout_ms);
     return s_send(self, ask);
 }
 

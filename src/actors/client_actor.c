@@ -38,11 +38,19 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
 }
 
 int gi_client_send(gate_client_t *self) {
+    self->out.packed = self->packs;
     int rc = self->sock.raw ? gi_sock_send(&self->sock, &self->out) : EAGAIN;
     self->blocked = rc == EAGAIN;
     if (!rc)
         self->sent_ms = self->now_ms;
     return rc;
+}
+
+int gi_client_send_on(gate_client_t *self, uint8_t former) {
+    if (!former)
+        return gi_client_send(self);
+    self->out.packed = false; /* either form is read */
+    return gi_sock_send(&self->formers[former - 1].sock, &self->out);
 }
 
 /* ---- the connection
@@ -64,6 +72,9 @@ static gate_err_t s_open(gate_client_t *self) {
         return e;
     self->watched = strncmp(self->endpoint, "inproc:", 7) != 0;
     e = gi_curve_client(&self->sock, self->curve_cert, self->curve_server);
+    if (!e)
+        e = gi_plain_client(&self->sock, self->plain_user,
+                            self->plain_password);
     if (!e && self->watched) {
         zmq_setsockopt(self->sock.raw, ZMQ_IMMEDIATE, &one, sizeof one);
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
@@ -81,15 +92,18 @@ static gate_err_t s_open(gate_client_t *self) {
 static void s_arrived(gate_client_t *self) {
     self->up = true;
     self->heard_ms = self->now_ms;
+    gi_pending_ask(self, GI_ASKS_INFO); /* first: whoever waited until we are
+                                           ready can use extensions */
     gi_pending_ask(self, GI_ASKS_SERVICES);
-    gi_pending_ask(self, GI_ASKS_INFO);
 }
 
 static void s_departed(gate_client_t *self) {
-    self->up = self->ready = self->ext = false;
+    self->up = self->ready = false;
+    self->ext = self->ext_args = self->packs = false;
     self->n_requests = 0;
     self->stats.reconnects++;
-    gi_pending_cut_all(self);
+    gi_pending_cut_all(self, 0);
+    self->informed = false; /* the question is cut as well */
 }
 
 static void s_reopen(gate_client_t *self) {
@@ -111,11 +125,13 @@ static void s_reopen(gate_client_t *self) {
 static void s_rejected(gate_client_t *self, int event) {
     if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
         gi_error_story(&self->refused, GATE_REFUSED, NULL,
-                       "the broker does not accept our certificate", "");
+                       "the broker does not accept our certificate or our "
+                       "password",
+                       "");
     gate_log(GATE_WARN, "client", "%s: the handshake failed: %s",
              self->endpoint,
              event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
-                 ? "our certificate is not accepted"
+                 ? "our certificate or password is not accepted"
                  : "another security mechanism, or no ZeroMQ");
     gi_sock_close(&self->sock);
     self->heard_ms = self->now_ms;
@@ -139,6 +155,86 @@ static bool s_events(gate_client_t *self) {
             s_departed(self);
         }
     }
+    return any;
+}
+
+/* ---- what comes in
+ * ------------------------------------------------------------- */
+static bool s_receive(gate_client_t *self, gi_sock_t *sock) {
+    bool any = false;
+    for (int64_t i = 0; i < self->settings->batch_max && sock->raw; i++) {
+        unsigned max = (unsigned)self->settings->frames_max;
+        int rc = gi_sock_recv(sock, &self->in, max);
+        if (!rc)
+            break;
+        any = true;
+        if (rc > 0 && gi_frames_unpack(&self->in, 0, max))
+            gi_pending_answer(self);
+        else
+            self->stats.dropped++;
+        gi_frames_close(&self->in);
+    }
+    return any;
+}
+
+/* ---- moving to another broker
+ * ------------------------------------------------ */
+static uint8_t s_free_former(const gate_client_t *self) {
+    for (uint8_t i = 0; i < GI_CFORMERS_MAX; i++)
+        if (!self->formers[i].sock.raw)
+            return i + 1;
+    return 0;
+}
+
+/* Not while too many earlier ones still have calls under way: the broker ends
+ * in its time then, and this connection with it. */
+void gi_client_move(gate_client_t *self) {
+    uint8_t former = s_free_former(self);
+    if (self->hearing || !self->watched || !former)
+        return;
+    gate_log(GATE_INFO, "client", "another broker takes over at %s",
+             self->endpoint);
+    self->stats.moves++;
+    self->formers[former - 1].sock = self->sock;
+    self->formers[former - 1].n = gi_pending_leave(self, former);
+    self->n_formers++;
+    self->up = self->ready = self->ext = self->packs = false;
+    self->n_requests = 0;
+    self->heard_ms = self->now_ms;
+    self->sock = (gi_sock_t){.fd = -1, .monitor_fd = -1};
+    if (s_open(self))
+        gate_log(GATE_ERROR, "client", "%s: %s", self->endpoint,
+                 gate_error()->text);
+}
+
+static void s_close_former(gate_client_t *self, gi_cformer_t *former) {
+    gi_sock_close(&former->sock);
+    self->n_formers--;
+}
+
+/* Answers are read before the end of the connection is believed. */
+static bool s_former(gate_client_t *self, uint8_t number) {
+    gi_cformer_t *former = &self->formers[number - 1];
+    int64_t heard_ms = self->heard_ms;
+    int event, value;
+    self->hearing = number;
+    bool any = s_receive(self, &former->sock), closed = false;
+    self->hearing = 0;
+    self->heard_ms = heard_ms;
+    while (!any && gi_sock_event(&former->sock, &event, &value))
+        closed |= event == ZMQ_EVENT_DISCONNECTED;
+    if (closed)
+        gi_pending_cut_all(self, number);
+    if (former->n == 0)
+        s_close_former(self, former);
+    return any || closed;
+}
+
+static bool s_formers(gate_client_t *self) {
+    bool any = false;
+    for (uint8_t i = 1; self->n_formers && i <= GI_CFORMERS_MAX; i++)
+        if (self->formers[i - 1].sock.raw)
+            any |= s_former(self, i);
     return any;
 }
 
@@ -185,7 +281,7 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     msgpack_packer pk;
     (void)unused;
     msgpack_packer_init(&pk, out, gi_buf_write);
-    msgpack_pack_map(&pk, 10);
+    msgpack_pack_map(&pk, 13);
     s_pack_count(&pk, "calls", s->calls);
     s_pack_count(&pk, "answers", s->answers);
     s_pack_count(&pk, "errors", s->errors);
@@ -195,6 +291,9 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     s_pack_count(&pk, "dropped", s->dropped);
     s_pack_count(&pk, "items", s->items);
     s_pack_count(&pk, "reconnects", s->reconnects);
+    s_pack_count(&pk, "retries", s->retries);
+    s_pack_count(&pk, "retries_denied", s->retries_denied);
+    s_pack_count(&pk, "moves", s->moves);
     s_pack_count(&pk, "in_flight", (uint64_t)gi_gauge_read(&self->in_flight));
     return GATE_OK;
 }
@@ -223,34 +322,21 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
             gi_pending_start((gi_pending_t *)(void *)mail);
         else if (mail->kind == GI_CMAIL_HUGE)
             gi_chuge_mail(mail);
+        else if (mail->kind == GI_CMAIL_READY)
+            gi_cargs_awake(self);
         else
             s_control((gi_ccontrol_t *)(void *)mail);
     }
 }
 
-static bool s_receive(gate_client_t *self) {
-    bool any = false;
-    for (int64_t i = 0; i < self->settings->batch_max && self->sock.raw; i++) {
-        int rc = gi_sock_recv(&self->sock, &self->in,
-                              (unsigned)self->settings->frames_max);
-        if (!rc)
-            break;
-        any = true;
-        if (rc > 0)
-            gi_pending_answer(self);
-        else
-            self->stats.dropped++;
-        gi_frames_close(&self->in);
-    }
-    return any;
-}
-
 static bool s_work(void *arg, int64_t now_ms) {
     gate_client_t *self = arg;
     self->now_ms = now_ms;
-    bool busy = s_receive(self);
+    bool busy = s_receive(self, &self->sock);
+    busy |= s_formers(self);
     busy |= s_events(self);
     busy |= gi_pending_flush(self);
+    busy |= gi_cargs_pull(self);
     busy |= gi_pending_expire(self);
     busy |= s_liveness(self);
     return busy;
@@ -259,6 +345,8 @@ static bool s_work(void *arg, int64_t now_ms) {
 static int64_t s_next(void *arg, int64_t now_ms) {
     gate_client_t *self = arg;
     int64_t next = gi_wheel_next(self->wheel), hb = s_heartbeat(self);
+    int64_t look = gi_cargs_next(self, now_ms);
+    next = look < next ? look : next;
     if (self->unsent && self->up && now_ms + S_BLOCKED_POLL_MS < next)
         next = now_ms + S_BLOCKED_POLL_MS;
     if (self->up && self->sent_ms + hb < next)
@@ -269,7 +357,10 @@ static int64_t s_next(void *arg, int64_t now_ms) {
 }
 
 static void s_fds(void *arg, gi_polled_t *polled) {
-    gi_sock_poll(&((gate_client_t *)arg)->sock, polled);
+    gate_client_t *self = arg;
+    gi_sock_poll(&self->sock, polled);
+    for (unsigned i = 0; self->n_formers && i < GI_CFORMERS_MAX; i++)
+        gi_sock_poll(&self->formers[i].sock, polled);
 }
 
 static gate_err_t s_slots(gate_client_t *self) {
@@ -301,6 +392,7 @@ static gate_err_t s_start(void *arg) {
     self->mailbox = gi_actor_mailbox(self->actor);
     self->now_ms = self->heard_ms = self->sent_ms = gi_clock_ms();
     gi_random(self->id_prefix, sizeof self->id_prefix);
+    self->retry_budget = GI_RETRIES_FREE;
     s_name_codecs(self);
     self->wheel = gi_wheel_new(self->now_ms);
     gate_err_t e = self->wheel ? s_slots(self)
@@ -322,6 +414,8 @@ static void s_stop(void *arg) {
     gate_client_t *self = arg;
     gi_pending_fail_all(self, GATE_CLOSED, "the client was closed");
     gi_sock_close(&self->sock);
+    for (unsigned i = 0; i < GI_CFORMERS_MAX; i++)
+        gi_sock_close(&self->formers[i].sock);
     gi_frames_close(&self->out);
     gi_wheel_destroy(&self->wheel);
     gi_mem_free(self->slots);

@@ -5,6 +5,7 @@
  *   client_actor.c    the shell: mail, socket, timers, connection
  *   client_pending.c  calls under way: the actor's half
  *   client_huge.c     huge answers: chunks to whoever inflates them
+ *   client_args.c     huge arguments: chunks while there is credit
  *
  * Request ids are 8 random bytes, a slot and a generation: the answer finds its
  * call by index, and an answer to an earlier user of the slot does not. */
@@ -16,8 +17,11 @@
 #include "frames.h"
 #include "future.h"
 #include "gauge.h"
+#include "huge_unpack.h"
 #include "latch.h"
+#include "lock.h"
 #include "mdp.h"
+#include "mine.h"
 #include "ref.h"
 #include "registry.h"
 #include "rpc.h"
@@ -27,11 +31,14 @@
 #include "stream.h"
 #include "wheel.h"
 
+#define GI_RETRIES_FREE 10 /* tries that the budget always has at first */
+
 typedef enum gi_cmail_kind {
     GI_CMAIL_CALL,   /* gi_pending */
     GI_CMAIL_CANCEL, /* gi_ccontrol */
     GI_CMAIL_CREDIT, /* gi_ccontrol */
-    GI_CMAIL_HUGE    /* gi_chuge: credit, or its end */
+    GI_CMAIL_HUGE,   /* gi_pending: credit, or its huge answer's end */
+    GI_CMAIL_READY   /* gate_client: compressed blocks are there */
 } gi_cmail_kind_t;
 
 typedef struct gi_cmail {
@@ -50,10 +57,11 @@ typedef enum gi_pending_state {
     GI_PENDING_NEW,
     GI_PENDING_UNSENT, /* the socket would not take it yet */
     GI_PENDING_SENT,
+    GI_PENDING_PAUSE, /* it was turned away and will be sent again */
     GI_PENDING_DONE
 } gi_pending_state_t;
 
-typedef struct gi_chuge gi_chuge_t;
+typedef struct gi_cargs gi_cargs_t;
 
 typedef struct gi_pending {
     gi_cmail_t mail;
@@ -63,21 +71,27 @@ typedef struct gi_pending {
     struct gi_pending *prev, *next; /* in the list of its state */
     gi_pending_state_t state;
     gi_asks_t asks;
-    bool cut; /* the connection went away after it was sent */
+    bool cut;       /* the connection went away after it was sent */
+    uint8_t former; /* on which connection: 0 the current, n: formers[n - 1] */
     bool deadline_travels;
     unsigned slot;
     unsigned char id[GI_ID_SIZE];
     int64_t deadline_ms; /* of a future; of a stream: next look */
     int64_t timeout_ms;
+    int retries;                   /* further tries that it may have */
+    int64_t pause_ms;              /* before the next one */
     gate_future_t *future;         /* the completer's reference */
     gate_stream_t *stream;         /* the producer's reference */
     bool chunks;                   /* a huge answer is coming in */
     bool triple_follows;           /* HugeDataException came (wire.md 7) */
-    gi_chuge_t *huge;              /* its receiver, for a future */
+    gi_huge_unpack_t *unpack;      /* its receiver, for a future */
+    gi_cmail_t huge_mail;          /* and that one's news */
+    gi_cargs_t *args;              /* huge ones; NULL: they are in data */
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
-    unsigned char data[]; /* service, func, args, kwargs */
+    unsigned char data[]; /* service, func, args, kwargs, metadata; huge: no
+                           * args and kwargs */
 } gi_pending_t;
 
 typedef struct gi_ccontrol {
@@ -94,8 +108,16 @@ typedef struct gi_cslot {
 
 typedef struct gi_cstats {
     uint64_t calls, answers, errors, timeouts, lost, late, dropped, items,
-        local, reconnects;
+        local, reconnects, moves, retries, retries_denied;
 } gi_cstats_t;
+
+/* A connection to a broker that was replaced: kept for what is under way. */
+typedef struct gi_cformer {
+    gi_sock_t sock; /* raw NULL: none */
+    size_t n;       /* calls that wait for their answer on it */
+} gi_cformer_t;
+
+#define GI_CFORMERS_MAX 4
 
 struct gate_client {
     gi_ref_t refs; /* the user's, futures' and streams' (for the settings) */
@@ -103,21 +125,34 @@ struct gate_client {
     const gate_settings_t *settings;
     gi_error_t stuck;
     char *identity, *user, *password, *curve_cert, *curve_server, *endpoint;
+    char *plain_user, *plain_password; /* of the transport */
     const void *broker; /* of this runtime; itself: elsewhere; NULL: none */
     enum { GI_ROUTE_AUTO, GI_ROUTE_BROKER, GI_ROUTE_LOCAL } route;
     gi_actor_t *actor;
     gi_mailbox_t *mailbox;
+    /* the service of this runtime asked last, as long as none comes or goes;
+     * of the first thread that calls */
+    gi_mine_t bound_mine;
+    gate_service_t *bound; /* shared */
+    uint64_t bound_version;
+    int64_t reply_timeout_ms; /* of calls that name none */
     gi_gauge_t in_flight;
     gi_gauge_t local_calls;
     gi_latch_t inflating; /* jobs that inflate for us */
     bool connected;       /* gate_client_connect was called */
     /* the actor's own */
     gi_sock_t sock;
+    gi_cformer_t formers[GI_CFORMERS_MAX];
+    unsigned n_formers; /* that are there */
+    uint8_t hearing;    /* whose message is handled: as pending.former */
     bool watched;       /* the transport reports connections */
     bool up;            /* the transport is there */
     bool ready;         /* the broker has answered on this connection */
     gi_error_t refused; /* why it does not let us in; empty: it does */
+    bool informed;      /* Gate.info was answered, or will not be */
     bool ext;           /* it announced GX1 */
+    bool ext_args;      /* and HA1 */
+    bool packs;         /* and that it reads packed messages */
     bool blocked;       /* the socket refused the last send */
     bool fresh_id;      /* next connection under a fresh identity */
     int64_t heard_ms, sent_ms, now_ms;
@@ -129,6 +164,11 @@ struct gate_client {
     char codecs[256];    /* that it reads: what it announces */
     unsigned n_requests; /* since ext was learnt: who is told when */
     unsigned n_huge;     /* huge answers coming in to futures */
+    gi_cargs_t *args;    /* huge arguments going out */
+    gi_cmail_t ready_mail;
+    gi_lock_t ready_lock; /* of: */
+    bool args_ready;      /* ready_mail is under way */
+    double retry_budget;  /* further tries that are left */
     gi_frames_t in, out;
     gi_buf_t scratch;
     gi_cstats_t stats;
@@ -142,6 +182,10 @@ void gi_client_release(void *self);
 gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
                              const gi_rpc_request_t *request,
                              const void *packed);
+/* The same for huge arguments, whose buffer it takes. */
+gi_pending_t *gi_pending_new_huge(gate_client_t *self, gate_bytes_t service,
+                                  const gi_rpc_request_t *request,
+                                  gi_buf_t *packed);
 void gi_pending_drop(gi_pending_t *p); /* a reference; any thread */
 
 /* ---- client_actor.c
@@ -152,6 +196,10 @@ gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
                              size_t size);
 /* Sends client->out: 0 or errno; frames stay on an errno. */
 int gi_client_send(gate_client_t *self);
+/* The same on the connection of a call under way. */
+int gi_client_send_on(gate_client_t *self, uint8_t former);
+/* The broker has given its listeners to another one: new calls go there. */
+void gi_client_move(gate_client_t *self);
 
 /* ---- client_pending.c
  * -------------------------------------------------------- */
@@ -176,7 +224,11 @@ void gi_pending_alive(gi_pending_t *p);
 void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes);
 bool gi_pending_flush(gate_client_t *self);
 bool gi_pending_expire(gate_client_t *self);
-void gi_pending_cut_all(gate_client_t *self);
+/* That connection is gone; 0: the current one. */
+void gi_pending_cut_all(gate_client_t *self, uint8_t former);
+/* What is under way on the current connection stays with that former one; how
+ * many they are. */
+size_t gi_pending_leave(gate_client_t *self, uint8_t former);
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
                          const char *text);
 
@@ -191,5 +243,21 @@ void gi_chuge_message(gi_pending_t *p, zmq_msg_t *frames,
 void gi_chuge_mail(gi_cmail_t *mail);
 /* The pending is done with it, whether it has ended or not. */
 void gi_chuge_leave(gi_pending_t *p);
+
+/* ---- client_args.c
+ * ----------------------------------------------------------- */
+/* Takes what packed holds. */
+gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed) GATE_MUST;
+void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext);
+/* The error of a broker that takes none; never GATE_OK. */
+gate_err_t gi_cargs_refuse(const gi_pending_t *p);
+/* An extension frame about the call came. May end it. */
+void gi_cargs_credit(gi_pending_t *p, gate_bytes_t frame);
+bool gi_cargs_pull(gate_client_t *self);
+int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms);
+bool gi_cargs_begun(const gi_pending_t *p); /* chunks went out */
+void gi_cargs_awake(gate_client_t *self);   /* mail: look at what is ready */
+void gi_cargs_stop(gi_pending_t *p);        /* the actor: the call has ended */
+void gi_cargs_free(gi_pending_t *p);        /* with the pending; any thread */
 
 #endif

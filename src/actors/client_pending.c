@@ -2,6 +2,8 @@
 /* client_pending.c -- calls under way.
  *
  *   NEW -> UNSENT -> SENT -> DONE: an answer, a deadline, a cancel, a cut
+ *            ^         `-> PAUSE: turned away unrun, with tries left
+ *            `---------------'
  *
  * Law: each call ends once. A call that was sent when the connection went away
  * ends with ConnectionLostError after two heartbeats unless its answer still
@@ -12,10 +14,14 @@
 #include <string.h>
 #include "clock.h"
 #include "err.h"
+#include "identity.h"
 #include "mem.h"
 
 #define S_COPY_MAX 1024 /* answers up to this are copied, larger ones kept */
 #define S_ANNOUNCE_EVERY 31
+#define S_NO_ARGS "\x90" /* packed: an empty array, an empty map */
+#define S_NO_KWARGS "\x80"
+#define S_PAUSE_MAX 2000 /* ms between two tries */
 
 /* ---- tables
  * ------------------------------------------------------------------ */
@@ -89,12 +95,18 @@ void gi_pending_done(gi_pending_t *p) {
     gate_client_t *self = p->client;
     gi_cslot_t *slot = &self->slots[p->slot];
     s_unlink(p);
+    if (p->former)
+        self->formers[p->former - 1].n--;
+    p->former = 0;
     p->state = GI_PENDING_DONE;
     gi_wheel_cancel(self->wheel, &p->timer);
     slot->pending = NULL;
     slot->next_free = self->free_slot;
     self->free_slot = p->slot;
     gi_chuge_leave(p);
+    gi_cargs_stop(p);
+    if (p->asks == GI_ASKS_INFO)
+        self->informed = true;
     if (p->stream)
         gi_stream_release(&p->stream);
     if (p->asks == GI_ASKS_USER)
@@ -128,15 +140,19 @@ static void s_add_ext(gate_client_t *self, const gi_ext_t *ext) {
 /* What we read is said along with what must be said, else now and then: a frame
  * costs as much as a tenth of a call. The number is odd, so that workers that
  * take turns are all told. */
-static void s_transmit_ext(gi_pending_t *p) {
+static void s_transmit_ext(gi_pending_t *p, const unsigned char *meta) {
     gate_client_t *self = p->client;
     bool announce =
         p->asks == GI_ASKS_USER && self->n_requests++ % S_ANNOUNCE_EVERY == 0;
     gi_ext_t ext;
-    if (!announce && !p->stream && !p->deadline_travels)
+    if (!announce && !p->stream && !p->deadline_travels &&
+        !p->request.meta_size && !p->args)
         return;
     gi_ext_init(&ext);
     gi_chuge_announce(self, &ext);
+    if (p->args)
+        gi_cargs_announce(p, &ext);
+    ext.meta = (gate_bytes_t){meta, p->request.meta_size};
     if (p->stream) {
         ext.credit_items = self->settings->stream_reply_maxsize;
         ext.credit_bytes = self->settings->stream_max_bytes;
@@ -155,11 +171,17 @@ static int s_transmit(gi_pending_t *p) {
     gi_frames_add(out, p->id, sizeof p->id);
     gi_frames_add(out, at, p->request.func_size);
     at += p->request.func_size;
-    gi_frames_add(out, at, p->request.args_size);
-    at += p->request.args_size;
-    gi_frames_add(out, at, p->request.kwargs_size);
+    if (p->args) {
+        gi_frames_add(out, S_NO_ARGS, 1);
+        gi_frames_add(out, S_NO_KWARGS, 1);
+    } else {
+        gi_frames_add(out, at, p->request.args_size);
+        at += p->request.args_size;
+        gi_frames_add(out, at, p->request.kwargs_size);
+        at += p->request.kwargs_size;
+    }
     if (self->ext)
-        s_transmit_ext(p);
+        s_transmit_ext(p, at);
     int rc = gi_client_send(self);
     if (rc)
         gi_frames_close(out);
@@ -168,6 +190,15 @@ static int s_transmit(gi_pending_t *p) {
 
 /* True when it went out or failed for good. */
 static bool s_send(gi_pending_t *p) {
+    gate_client_t *self = p->client;
+    if (p->args && !self->ext_args) {
+        if (!self->informed)
+            return false; /* those behind it wait for a round trip too */
+        (void)gi_cargs_refuse(p);
+        gate_error_t story = *gate_error();
+        gi_pending_fail(p, &story);
+        return true;
+    }
     int rc = s_transmit(p);
     if (rc == EAGAIN)
         return false;
@@ -186,6 +217,8 @@ bool gi_pending_flush(gate_client_t *self) {
 void gi_pending_start(gi_pending_t *p) {
     gate_client_t *self = p->client;
     self->stats.calls++;
+    if (self->retry_budget < GI_RETRIES_FREE)
+        self->retry_budget += (double)self->settings->retry_budget / 100;
     if (!self->slots || !s_take_slot(self, p)) { /* only while closing */
         gate_error_t story = {GATE_CLOSED, gi_err_class(GATE_CLOSED),
                               "the client was closed", ""};
@@ -237,19 +270,18 @@ void gi_pending_ask(gate_client_t *self, gi_asks_t asks) {
     }
     gi_wheel_arm(self->wheel, &p->timer, p->deadline_ms);
     s_link(p, GI_PENDING_UNSENT);
-    if (p == self->unsent)
-        s_send(p);
+    s_send(p); /* before calls that may wait for its answer */
 }
 
 /* About a call under way, to a broker that knows GX1. */
 static void s_tell(gi_pending_t *p, const gi_ext_t *ext) {
     gate_client_t *self = p->client;
-    if (!self->ext || p->state != GI_PENDING_SENT || p->cut)
+    if (!(self->ext || p->former) || p->state != GI_PENDING_SENT || p->cut)
         return;
     gi_frames_add(gi_client_begin(self, p->data, p->service_size), p->id,
                   sizeof p->id);
     s_add_ext(self, ext);
-    if (gi_client_send(self)) {
+    if (gi_client_send_on(self, p->former)) {
         gi_frames_close(&self->out);
         self->stats.dropped++; /* a credit: the next one makes up for it */
     }
@@ -311,6 +343,11 @@ void *gi_pending_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
     return zmq_msg_data(kept);
 }
 
+static bool s_is_name(const msgpack_object *o, const char *text) {
+    return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
+           memcmp(o->via.str.ptr, text, strlen(text)) == 0;
+}
+
 /* What Gate.info says: does it speak our extensions? */
 static void s_learn(gate_client_t *self, const msgpack_object *info) {
     if (info->type != MSGPACK_OBJECT_MAP)
@@ -323,9 +360,12 @@ static void s_learn(gate_client_t *self, const msgpack_object *info) {
             continue;
         for (uint32_t j = 0; j < kv->val.via.array.size; j++) {
             const msgpack_object *name = &kv->val.via.array.ptr[j];
-            if (name->type == MSGPACK_OBJECT_STR && name->via.str.size == 3 &&
-                memcmp(name->via.str.ptr, "GX1", 3) == 0)
+            if (s_is_name(name, "GX1"))
                 self->ext = true;
+            else if (s_is_name(name, "HA1"))
+                self->ext_args = true;
+            else if (s_is_name(name, "GXP"))
+                self->packs = self->settings->packed;
         }
     }
 }
@@ -345,6 +385,60 @@ static void s_own_answer(gate_client_t *self, gi_pending_t *p,
     gi_pending_done(p);
 }
 
+/* ---- another try
+ * -------------------------------------------------------------- */
+/* The pause before it, and somewhat more or less, so that callers that were
+ * turned away together do not come back together. */
+static int64_t s_pause(gi_pending_t *p) {
+    unsigned char random;
+    gi_random(&random, sizeof random);
+    int64_t pause = p->pause_ms / 2 + p->pause_ms * random / 255;
+    if (p->pause_ms < S_PAUSE_MAX)
+        p->pause_ms *= 2;
+    return pause > 0 ? pause : 1;
+}
+
+/* The answer says that the call did not run. */
+static bool s_turned_away(gate_client_t *self, zmq_msg_t *body) {
+    gate_value_t *value = NULL;
+    gate_err_t e = gi_rpc_take_reply(zmq_msg_data(body), zmq_msg_size(body),
+                                     NULL, NULL, self->settings, &value);
+    gate_value_destroy(&value);
+    return e == GATE_NOSERVICE || e == GATE_BUSY;
+}
+
+/* False: the answer stands. */
+static bool s_again(gi_pending_t *p, zmq_msg_t *body) {
+    gate_client_t *self = p->client;
+    if (p->retries <= 0 || !p->future || gi_cargs_begun(p) ||
+        !s_turned_away(self, body))
+        return false;
+    int64_t at = self->now_ms + s_pause(p);
+    if (at >= p->deadline_ms)
+        return false;
+    if (self->retry_budget < 1) {
+        self->stats.retries_denied++;
+        return false;
+    }
+    self->retry_budget -= 1;
+    self->stats.retries++;
+    p->retries--;
+    p->cut = false;
+    s_unlink(p);
+    p->state = GI_PENDING_PAUSE;
+    gi_wheel_arm(self->wheel, &p->timer, at);
+    return true;
+}
+
+static void s_pause_is_over(gi_pending_t *p) {
+    gate_client_t *self = p->client;
+    bool wait = self->unsent || !self->up;
+    gi_wheel_arm(self->wheel, &p->timer, p->deadline_ms);
+    s_link(p, GI_PENDING_UNSENT);
+    if (!wait)
+        s_send(p);
+}
+
 static void s_single(gi_pending_t *p, zmq_msg_t *body) {
     gate_client_t *self = p->client;
     gi_release_fn *release;
@@ -354,6 +448,8 @@ static void s_single(gi_pending_t *p, zmq_msg_t *body) {
         s_own_answer(self, p, body);
         return;
     }
+    if (s_again(p, body))
+        return;
     self->stats.answers++;
     void *data = gi_pending_own(body, &size, &release, &hint);
     if (!data)
@@ -425,6 +521,33 @@ static void s_end(gi_pending_t *p) {
     gi_pending_done(p);
 }
 
+/* Credit for a call that has ended here: its worker need not wait. */
+static void s_disown(gate_client_t *self, gate_bytes_t service,
+                     gate_bytes_t id) {
+    gi_ext_t ext;
+    if (!self->ext)
+        return;
+    gi_ext_init(&ext);
+    ext.cancel = true;
+    gi_frames_add(gi_client_begin(self, service.data, service.size), id.data,
+                  id.size);
+    s_add_ext(self, &ext);
+    if (gi_client_send(self))
+        gi_frames_close(&self->out);
+}
+
+/* Not about a call: the request id is all zero, the body an extension frame. */
+static bool s_notice(gate_client_t *self, gate_bytes_t id, gate_bytes_t body) {
+    static const unsigned char none[GI_ID_SIZE];
+    gi_ext_t ext;
+    if (id.size != sizeof none || memcmp(id.data, none, sizeof none) != 0 ||
+        !gi_ext_is(body))
+        return false;
+    if (!gi_ext_parse(body, &ext) && ext.moved)
+        gi_client_move(self);
+    return true;
+}
+
 void gi_pending_answer(gate_client_t *self) {
     gate_bytes_t view[GI_FRAMES_MAX];
     gi_mdp_reply_t m;
@@ -436,13 +559,20 @@ void gi_pending_answer(gate_client_t *self) {
     self->heard_ms = self->now_ms;
     gi_pending_t *p = s_find(self, view[m.request_id]);
     if (!p) {
+        if (s_notice(self, view[m.request_id], view[m.body]))
+            return;
         self->stats.late++;
+        if (m.n_body == 1 && gi_ext_is(view[m.body]))
+            s_disown(self, view[m.service], view[m.request_id]);
         return;
     }
     zmq_msg_t *f = &self->in.f[m.body];
     switch (gi_rpc_body_kind(view + m.body, m.n_body)) {
     case GI_BODY_SINGLE:
-        s_single(p, &f[0]);
+        if (gi_ext_is(view[m.body]))
+            gi_cargs_credit(p, view[m.body]);
+        else
+            s_single(p, &f[0]);
         break;
     case GI_BODY_ITEM:
         s_item(p, &f[1]);
@@ -501,6 +631,10 @@ static void s_expired(gi_pending_t *p) {
     gate_client_t *self = p->client;
     char text[400];
     int size = p->service_size < 200 ? (int)p->service_size : 200;
+    if (p->state == GI_PENDING_PAUSE) {
+        s_pause_is_over(p);
+        return;
+    }
     if (s_pay(p) || (p->stream && s_stream_goes_on(p)))
         return;
     if (p->asks != GI_ASKS_USER) {
@@ -527,6 +661,16 @@ static void s_expired(gi_pending_t *p) {
     s_fail_text(p, GATE_TIMEOUT, text);
 }
 
+/* The actor's own questions are asked anew on each connection. */
+static void s_drop_own_unsent(gate_client_t *self) {
+    gi_pending_t *next;
+    for (gi_pending_t *p = self->unsent; p; p = next) {
+        next = p->next;
+        if (p->asks != GI_ASKS_USER)
+            gi_pending_done(p);
+    }
+}
+
 bool gi_pending_expire(gate_client_t *self) {
     gi_timer_t *timer;
     bool any = false;
@@ -538,24 +682,42 @@ bool gi_pending_expire(gate_client_t *self) {
     return any;
 }
 
-void gi_pending_cut_all(gate_client_t *self) {
-    int64_t end = self->now_ms + 2 * gi_settings_heartbeat_ms(self->settings);
+size_t gi_pending_leave(gate_client_t *self, uint8_t former) {
+    size_t n = 0;
     gi_pending_t *next;
     for (gi_pending_t *p = self->sent; p; p = next) {
         next = p->next;
         if (p->asks != GI_ASKS_USER) {
             gi_pending_done(p);
+        } else if (!p->former && !p->cut) {
+            p->former = former;
+            n++;
+        }
+    }
+    s_drop_own_unsent(self);
+    return n;
+}
+
+void gi_pending_cut_all(gate_client_t *self, uint8_t former) {
+    int64_t end = self->now_ms + 2 * gi_settings_heartbeat_ms(self->settings);
+    gi_pending_t *next;
+    for (gi_pending_t *p = self->sent; p; p = next) {
+        next = p->next;
+        if (p->former != former)
+            continue;
+        if (p->asks != GI_ASKS_USER) {
+            gi_pending_done(p);
             continue;
         }
+        if (former)
+            self->formers[former - 1].n--;
+        p->former = 0;
         p->cut = true;
         if (p->stream || end < p->timer.due_ms)
             gi_wheel_arm(self->wheel, &p->timer, end);
     }
-    for (gi_pending_t *p = self->unsent; p; p = next) {
-        next = p->next;
-        if (p->asks != GI_ASKS_USER)
-            gi_pending_done(p);
-    }
+    if (!former)
+        s_drop_own_unsent(self);
 }
 
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* curve.h (private) -- CURVE on sockets, and who is let in: CZMQ's zauth, one
- * per process, over inproc://zeromq.zap.01.
- * Thread: the socket's; the authority: any. */
+/* curve.h (private) -- CURVE and PLAIN on sockets, and certificate files. Who
+ * is let in: authority.h. Thread: the socket's; files: any. */
 #ifndef GI_CURVE_H
 #define GI_CURVE_H
 
@@ -16,19 +15,18 @@ gate_err_t gi_curve_client(gi_sock_t *sock, const char *cert_file,
 gate_err_t gi_curve_server(gi_sock_t *sock, const char *cert_file,
                            const char *domain) GATE_MUST;
 
-/* Who is let in, process-wide: holders of a key in that directory (looked at
- * again when it changes), or of any key ("*"). Counted: pairs with release.
- * GATE_BADARG: another broker of this process named another directory. */
-gate_err_t gi_curve_authority(const char *allowed) GATE_MUST;
-void gi_curve_authority_release(void);
+/* PLAIN by libzmq, instead of CURVE: the same two ends. Nothing is done when
+ * user is NULL. */
+#define GI_PLAIN_MAX 255
+gate_err_t gi_plain_client(gi_sock_t *sock, const char *user,
+                           const char *password) GATE_MUST;
+gate_err_t gi_plain_server(gi_sock_t *sock, const char *domain) GATE_MUST;
 
-/* The names behind keys, for the broker's own thread. */
-typedef struct gi_curve_names gi_curve_names_t;
-/* NULL: no memory. allowed as above: "*" knows no names. */
-gi_curve_names_t *gi_curve_names_new(const char *allowed);
-void gi_curve_names_destroy(gi_curve_names_t **self_p);
-/* Borrows until the next call: the certificate's "name", else the key. */
-const char *gi_curve_name(gi_curve_names_t *self, const char *key,
-                          int64_t now_ms);
+/* The key in a public certificate file, and the name in it ("" when there is
+ * none). False: it is no certificate. */
+#define GI_CURVE_KEY 40 /* characters of a key in Z85 */
+#define GI_CURVE_NAME 256
+bool gi_curve_public(const char *file, char key[GI_CURVE_KEY + 1],
+                     char name[GI_CURVE_NAME]);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* frames.h -- multipart messages as raw zmq_msg_t, moved and never copied.
+/* frames.h -- multipart messages as raw zmq_msg_t, moved and never copied; and
+ * packed: between our own peers the small frames of a message travel in one
+ * (docs/extensions.md, packed messages), since it is frames that cost.
  * Blocks: never (DONTWAIT everywhere). */
 #ifndef GI_FRAMES_H
 #define GI_FRAMES_H
@@ -11,14 +13,22 @@
 
 typedef struct gi_frames {
     unsigned n;
+    bool packed;     /* it came so; send it so. Set it behind the first frame */
     uint64_t passed; /* a bit a frame: it was passed on, nothing to close */
+    uint64_t light;  /* a bit a frame: ours, and inside zmq_msg_t: the same */
     size_t size[GI_FRAMES_MAX]; /* as received or added; SIZE_MAX: ask libzmq */
     zmq_msg_t f[GI_FRAMES_MAX]; /* the first n are initialised */
+    unsigned n_wire;            /* it came packed: the frames that it was, */
+    size_t wire[GI_FRAMES_MAX]; /* their sizes, as above */
 } gi_frames_t;
 
 /* 1: a whole message; 0: none there; -1: one was taken off but it had more than
  * max frames (dropped). The struct must be empty (n = 0). */
 int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max);
+/* Unpacks a packed message; at: frames before it (1 at a ROUTER). False: it is
+ * none that can be read, or has more than max frames in all; self is empty. Any
+ * other message stays as it is. */
+bool gi_frames_unpack(gi_frames_t *self, unsigned at, unsigned max);
 void gi_frames_close(gi_frames_t *self); /* closes what is left; n = 0 */
 /* Borrowed views of frames first..n-1, for the parsers. */
 void gi_frames_view(const gi_frames_t *self, unsigned first, gate_bytes_t *out);
@@ -27,12 +37,20 @@ size_t gi_frames_bytes(const gi_frames_t *self, unsigned first);
 bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size);
 /* Appends; moves src (which is empty afterwards). */
 void gi_frames_move(gi_frames_t *self, zmq_msg_t *src);
-/* The same for frame i of another message, which need not be closed then. */
+/* Appends; src stays, its bytes are shared. */
+void gi_frames_share(gi_frames_t *self, zmq_msg_t *src);
+/* The same as move for frame i of another message, which need not be closed
+ * then. */
 void gi_frames_pass(gi_frames_t *self, gi_frames_t *from, unsigned i);
 /* Frame i moved out to where it outlives the message; to is not initialised
  * before. */
 void gi_frames_take(gi_frames_t *self, unsigned i, zmq_msg_t *to);
 bool gi_frames_add(gi_frames_t *self, const void *data, size_t size);
+/* Appends a frame to be filled by the caller; NULL: no memory. */
+void *gi_frames_room(gi_frames_t *self, size_t size);
+/* Frame i becomes another one; false: no memory, it is as it was. */
+bool gi_frames_replace(gi_frames_t *self, unsigned i, const void *data,
+                       size_t size);
 /* Frames that most messages begin with, ready made; worker commands follow
  * GI_FRAME_COMMAND. */
 enum {
@@ -45,7 +63,8 @@ enum {
 void gi_frames_add_const(gi_frames_t *self, unsigned which);
 /* Sends all frames and empties self (a sent frame needs no close). 0: sent.
  * Else errno (EAGAIN, EHOSTUNREACH, ...) and self is as it was: with a ROUTER
- * that is MANDATORY both come on the first frame only. */
+ * that is MANDATORY both come on the first frame only. A packed message has at
+ * most one frame before its empty one. */
 int gi_frames_send(void *socket, gi_frames_t *self);
 
 #endif

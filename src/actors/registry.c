@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* registry.c -- two short lists under one lock: a runtime has few brokers and
- * services, and a caller keeps what it found until the version changes. */
+/* registry.c -- tables under one lock. Callers keep what they found until the
+ * version changes; it is read without the lock: what a thread has been told of
+ * has happened before, and of the rest no order is promised. */
 #include "registry.h"
 
 #include <string.h>
 #include "err.h"
+#include "gauge.h"
 #include "lock.h"
 #include "mem.h"
 #include "service_local.h"
@@ -16,15 +18,19 @@ typedef struct s_endpoint {
 } s_endpoint_t;
 
 typedef struct s_entry {
-    struct s_entry *next;
+    struct s_entry *next; /* of all */
+    struct s_entry *same; /* of those with the same hash */
     gate_service_t *service;
 } s_entry_t;
 
+#define S_BUCKETS 256 /* power of two */
+
 struct gi_registry {
     gi_lock_t lock;
-    uint64_t version;
+    gi_gauge_t version; /* only grows; changed under the lock */
     s_endpoint_t *endpoints;
-    s_entry_t *services; /* in order of registration */
+    s_entry_t *services; /* in order of registration, as in each bucket */
+    s_entry_t *buckets[S_BUCKETS];
 };
 
 gi_registry_t *gi_registry_new(void) {
@@ -53,6 +59,8 @@ void gi_registry_destroy(gi_registry_t **self_p) {
     gi_mem_free(self);
 }
 
+static void s_changed(gi_registry_t *self) { gi_gauge_add(&self->version); }
+
 gate_err_t gi_registry_endpoint(gi_registry_t *self, const char *endpoint,
                                 const void *owner) {
     size_t size = strlen(endpoint) + 1;
@@ -64,7 +72,7 @@ gate_err_t gi_registry_endpoint(gi_registry_t *self, const char *endpoint,
     gi_lock(&self->lock);
     e->next = self->endpoints;
     self->endpoints = e;
-    self->version++;
+    s_changed(self);
     gi_unlock(&self->lock);
     return GATE_OK;
 }
@@ -79,7 +87,7 @@ void gi_registry_endpoints_gone(gi_registry_t *self, const void *owner) {
         }
         *p = e->next;
         gi_mem_free(e);
-        self->version++;
+        s_changed(self);
     }
     gi_unlock(&self->lock);
 }
@@ -94,31 +102,49 @@ const void *gi_registry_owner(gi_registry_t *self, const char *endpoint) {
     return owner;
 }
 
+static s_entry_t **s_bucket(gi_registry_t *self, gate_bytes_t name) {
+    const unsigned char *p = name.data;
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < name.size; i++)
+        h = (h ^ p[i]) * 16777619u;
+    return &self->buckets[h % S_BUCKETS];
+}
+
+static s_entry_t **s_bucket_of(gi_registry_t *self, gate_service_t *service) {
+    const char *name = gate_service_name(service);
+    return s_bucket(self, (gate_bytes_t){name, strlen(name)});
+}
+
 gate_err_t gi_registry_service(gi_registry_t *self, gate_service_t *service) {
     s_entry_t *e = gi_mem_alloc(sizeof *e);
     if (!e)
         return gi_err(GATE_NOMEM, "no memory to register a service");
-    *e = (s_entry_t){NULL, service};
+    *e = (s_entry_t){NULL, NULL, service};
     gi_lock(&self->lock);
-    s_entry_t **p = &self->services;
+    s_entry_t **p = &self->services, **q = s_bucket_of(self, service);
     while (*p)
         p = &(*p)->next;
-    *p = e;
-    self->version++;
+    while (*q)
+        q = &(*q)->same;
+    *p = *q = e;
+    s_changed(self);
     gi_unlock(&self->lock);
     return GATE_OK;
 }
 
 void gi_registry_service_gone(gi_registry_t *self, gate_service_t *service) {
     gi_lock(&self->lock);
-    for (s_entry_t **p = &self->services; *p; p = &(*p)->next) {
-        s_entry_t *e = *p;
-        if (e->service != service)
-            continue;
+    s_entry_t **p = &self->services, **q = s_bucket_of(self, service);
+    while (*p && (*p)->service != service)
+        p = &(*p)->next;
+    s_entry_t *e = *p;
+    if (e) {
+        while (*q != e)
+            q = &(*q)->same;
+        *q = e->same;
         *p = e->next;
         gi_mem_free(e);
-        self->version++;
-        break;
+        s_changed(self);
     }
     gi_unlock(&self->lock);
 }
@@ -127,7 +153,7 @@ gate_service_t *gi_registry_find(gi_registry_t *self, gate_bytes_t name,
                                  const void *broker) {
     gate_service_t *found = NULL;
     gi_lock(&self->lock);
-    for (s_entry_t *e = self->services; e && !found; e = e->next)
+    for (s_entry_t *e = *s_bucket(self, name); e && !found; e = e->same)
         if (gi_service_broker(e->service) == broker &&
             gi_service_is(e->service, name))
             found = gi_service_share(e->service);
@@ -144,9 +170,6 @@ size_t gi_registry_names(gi_registry_t *self, const char **out, size_t max) {
     return n;
 }
 
-uint64_t gi_registry_version(gi_registry_t *self) {
-    gi_lock(&self->lock);
-    uint64_t version = self->version;
-    gi_unlock(&self->lock);
-    return version;
+uint64_t gi_registry_version(const gi_registry_t *self) {
+    return (uint64_t)gi_gauge_read(&self->version);
 }

@@ -31,6 +31,6 @@ gate_service_t *gi_registry_find(gi_registry_t *self, gate_bytes_t name,
 /* Appends the names to a packer's array: for clients of this runtime only. */
 size_t gi_registry_names(gi_registry_t *self, const char **out, size_t max);
 /* Changes whenever anything was added or taken out. */
-uint64_t gi_registry_version(gi_registry_t *self);
+uint64_t gi_registry_version(const gi_registry_t *self);
 
 #endif

@@ -22,6 +22,7 @@
 #include "registry.h"
 #include "settings.h"
 #include "sock.h"
+#include "sysmem.h"
 
 struct gate_runtime {
     gi_ref_t refs;
@@ -34,6 +35,18 @@ struct gate_runtime {
     gi_access_t *access; /* does not change once started */
     gi_bucket_t rate;    /* of local_user */
 };
+
+#define S_QUEUES_MAX (256 * 1024 * 1024)
+#define S_QUEUES_MIN (1024 * 1024)
+
+/* The queues of a broker must not be what the kernel kills it for. */
+static void s_fit_memory(gate_settings_t *settings) {
+    int64_t share = gi_sysmem_limit() / 4;
+    if (settings->broker_queue_max_bytes == 0)
+        settings->broker_queue_max_bytes = share > S_QUEUES_MAX   ? S_QUEUES_MAX
+                                           : share < S_QUEUES_MIN ? S_QUEUES_MIN
+                                                                  : share;
+}
 
 /* ---- life
  * -------------------------------------------------------------------- */
@@ -59,6 +72,8 @@ gate_runtime_t *gate_runtime_new(const gate_settings_t *settings) {
     self->settings =
         settings ? gate_settings_dup(settings) : gate_settings_new();
     self->registry = gi_registry_new();
+    if (self->settings)
+        s_fit_memory(self->settings);
     if (self->settings && self->registry)
         return self;
     s_free(self);
@@ -243,11 +258,42 @@ static size_t s_drainables(gate_runtime_t *self, gi_drainable_t **out) {
 
 static bool s_all_told(gate_runtime_t *self) {
     gi_lock(&self->lock);
-    bool told = self->drainables != NULL;
-    for (gi_drainable_t *d = self->drainables; d; d = d->next)
-        told = told && d->told && d->told(d->self);
+    bool told = false, all = true;
+    for (gi_drainable_t *d = self->drainables; d && all; d = d->next)
+        if (!d->hold) {
+            told = d->told && d->told(d->self);
+            all = told;
+        }
     gi_unlock(&self->lock);
-    return told;
+    return told && all;
+}
+
+/* The error that a supervisor gave up with. */
+static gate_err_t s_failed(gate_runtime_t *self) {
+    gate_err_t e = GATE_OK;
+    gi_lock(&self->lock);
+    for (gi_drainable_t *d = self->drainables; d && !e; d = d->next)
+        if (d->failed)
+            e = d->failed(d->self);
+    gi_unlock(&self->lock);
+    return e;
+}
+
+/* Supervisors add and remove services: not any more, before these are listed.
+ */
+static void s_hold_supervisors(gate_runtime_t *self) {
+    gi_drainable_t *list[S_DRAINABLES_MAX];
+    size_t n = 0;
+    gi_lock(&self->lock);
+    for (gi_drainable_t *d = self->drainables; d && n < S_DRAINABLES_MAX;
+         d = d->next)
+        if (d->hold)
+            list[n++] = d;
+    gi_unlock(&self->lock);
+    while (n > 0) {
+        n--;
+        list[n]->hold(list[n]->self);
+    }
 }
 
 static bool s_all_idle(gi_drainable_t **list, size_t n) {
@@ -262,6 +308,11 @@ static volatile sig_atomic_t s_signals; /* how many came inside wait */
 static void s_on_signal(int number) {
     (void)number;
     s_signals++;
+}
+
+static int s_exit_code(gate_err_t failed) {
+    int code = gate_exit_code(failed);
+    return failed && code == 0 ? 1 : code;
 }
 
 int gate_runtime_wait(gate_runtime_t *self) {
@@ -279,8 +330,10 @@ int gate_runtime_wait(gate_runtime_t *self) {
     sigset_t open = before;
     sigdelset(&open, SIGTERM);
     sigdelset(&open, SIGINT);
-    while (!s_signals && !s_all_told(self))
+    gate_err_t failed = GATE_OK;
+    while (!s_signals && !s_all_told(self) && !(failed = s_failed(self)))
         ppoll(NULL, 0, &(struct timespec){.tv_nsec = 100000000}, &open);
+    s_hold_supervisors(self);
     size_t n = s_drainables(self, list);
     gate_log(GATE_INFO, "runtime", "draining");
     for (size_t i = 0; i < n; i++)
@@ -291,5 +344,5 @@ int gate_runtime_wait(gate_runtime_t *self) {
     sigaction(SIGTERM, &term, NULL);
     sigaction(SIGINT, &intr, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return 0;
+    return s_exit_code(failed);
 }

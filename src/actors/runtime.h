@@ -29,6 +29,9 @@ typedef struct gi_drainable {
     void (*begin)(void *self);
     bool (*idle)(void *self);
     bool (*told)(void *self); /* its peers told it to end; NULL: they do not */
+    /* Supervisors: nothing changes any more from then on; NULL: not one. */
+    void (*hold)(void *self);
+    gate_err_t (*failed)(void *self); /* it gave up; may be NULL */
 } gi_drainable_t;
 void gi_runtime_add(gate_runtime_t *self, gi_drainable_t *d);
 void gi_runtime_remove(gate_runtime_t *self, gi_drainable_t *d);

@@ -58,6 +58,14 @@ void gate_service_plain(gate_service_t *self, const char *user,
     s_set_text(self, &self->password, password ? password : "");
 }
 
+void gate_service_plain_transport(gate_service_t *self, const char *user,
+                                  const char *password) {
+    if (!s_stopped_only(self, "plain_transport"))
+        return;
+    s_set_text(self, &self->plain_user, user);
+    s_set_text(self, &self->plain_password, password);
+}
+
 void gate_service_curve(gate_service_t *self, const char *cert_file,
                         const char *server_cert_file) {
     if (!s_stopped_only(self, "certificates"))
@@ -110,7 +118,8 @@ static gate_err_t s_add_method(gate_service_t *self, const gate_method_t *m,
         self->methods = grown;
         self->methods_room = room;
     }
-    self->methods[self->n_methods++] = (gi_smethod_t){.m = m, .ctx = ctx};
+    self->methods[self->n_methods++] =
+        (gi_smethod_t){.m = m, .name_size = strlen(m->name), .ctx = ctx};
     return GATE_OK;
 }
 
@@ -137,7 +146,7 @@ gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name) {
     for (size_t i = s_hash(name.data, name.size) & mask; self->method_hash[i];
          i = (i + 1) & mask) {
         gi_smethod_t *method = &self->methods[self->method_hash[i] - 1];
-        if (strlen(method->m->name) == name.size &&
+        if (method->name_size == name.size &&
             memcmp(method->m->name, name.data, name.size) == 0)
             return method;
     }
@@ -152,7 +161,13 @@ static void s_resolve(gate_service_t *self, gi_smethod_t *method) {
         method->pool = self->default_pool;
 }
 
-/* Names the idempotent methods for the broker: "a,b". */
+int gi_service_runs(const gate_service_t *self, const gate_method_t *m) {
+    int64_t max = self->settings->attempts_max;
+    int runs = m->max_attempts > 0 ? m->max_attempts : GI_RUNS_DEFAULT;
+    return runs < max ? runs : (int)max;
+}
+
+/* Names the idempotent methods for the broker: "a,b=5". */
 static gate_err_t s_list_idempotent(gate_service_t *self) {
     gi_buf_t list = {0};
     for (size_t i = 0; i < self->n_methods; i++) {
@@ -161,7 +176,11 @@ static gate_err_t s_list_idempotent(gate_service_t *self) {
             continue;
         if (list.size)
             gi_buf_append(&list, ",", 1);
+        char runs[16] = "";
+        if (m->max_attempts > 0 && m->max_attempts != GI_RUNS_DEFAULT)
+            snprintf(runs, sizeof runs, "=%d", m->max_attempts);
         gi_buf_append(&list, m->name, strlen(m->name));
+        gi_buf_append(&list, runs, strlen(runs));
     }
     gi_buf_append(&list, "", 1);
     if (list.failed) {
@@ -288,16 +307,21 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     self->settings = gi_runtime_settings(rt);
     self->limit = self->settings->message_max;
     self->n_workers = 1;
+    gi_random(&self->life, sizeof self->life);
+    self->life &= INT64_MAX;
     self->default_runs = GATE_INLINE;
     self->waiting_tail = &self->waiting_head;
     s_set_text(self, &self->name,
                name ? name : self->settings->service_default_name);
+    self->name_size = self->name ? strlen(self->name) : 0;
     s_set_text(self, &self->description, "gaterpc service");
     if (self->settings->zap_plain_default_user)
         gate_service_plain(self, self->settings->zap_plain_default_user,
                            self->settings->zap_plain_default_password);
     gate_service_curve(self, self->settings->curve_cert,
                        self->settings->curve_server);
+    gate_service_plain_transport(self, self->settings->plain_user,
+                                 self->settings->plain_password);
     if (!self->name) {
         gi_service_release(self);
         return NULL;
@@ -317,7 +341,7 @@ gate_service_t *gi_service_share(gate_service_t *self) {
 }
 
 void gi_service_release(gate_service_t *self) {
-    if (!gi_ref_drop(&self->refs))
+    if (!self || !gi_ref_drop(&self->refs))
         return;
     gi_actor_destroy(&self->actor);
     gi_error_fini(&self->stuck);
@@ -329,6 +353,8 @@ void gi_service_release(gate_service_t *self) {
     gi_mem_free(self->identity);
     gi_mem_free(self->user);
     gi_mem_free(self->password);
+    gi_mem_free(self->plain_user);
+    gi_mem_free(self->plain_password);
     gi_mem_free(self->curve_cert);
     gi_mem_free(self->curve_server);
     gi_mem_free(self->methods);
@@ -411,6 +437,15 @@ static gate_err_t s_until(gate_service_t *self, const char *command,
     }
 }
 
+gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) {
+    gi_buf_t out = {0};
+    gate_err_t e = gi_actor_command(self->actor, "AWAY", NULL, &out);
+    if (!e && out.size == sizeof *ms)
+        memcpy(ms, out.data, sizeof *ms);
+    gi_buf_fini(&out);
+    return e;
+}
+
 gate_err_t gate_service_ready(gate_service_t *self, int64_t timeout_ms) {
     return s_until(self, "READY", timeout_ms, "no broker registered it");
 }
@@ -433,7 +468,7 @@ gate_value_t *gate_service_stats(gate_service_t *self) {
 }
 
 bool gi_service_is(const gate_service_t *self, gate_bytes_t name) {
-    return strlen(self->name) == name.size &&
+    return self->name_size == name.size &&
            memcmp(self->name, name.data, name.size) == 0;
 }
 

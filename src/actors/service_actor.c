@@ -31,6 +31,30 @@ static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     return GATE_OK;
 }
 
+/* The old connection stays for what is under way. */
+gate_err_t gi_service_follow(gi_link_t *link) {
+    gate_service_t *self = link->service;
+    if (self->n_links + 1 > S_LINKS_MAX)
+        return gi_err(GATE_TOOBIG, "service %s: too many connections",
+                      self->name);
+    gate_err_t e = gi_link_new(self, link->endpoint, link->number);
+    self->n_links += !e;
+    return e;
+}
+
+static void s_bury(gate_service_t *self) {
+    for (gi_link_t **at = &self->links; *at;) {
+        gi_link_t *link = *at;
+        if (!gi_link_is_over(link)) {
+            at = &link->next;
+            continue;
+        }
+        *at = link->next;
+        self->n_links--;
+        gi_link_destroy(link);
+    }
+}
+
 static gate_err_t s_say(gi_buf_t *out, bool yes) {
     gi_buf_append(out, yes ? "1" : "0", 1);
     return GATE_OK;
@@ -77,6 +101,19 @@ static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
     return s_say(out, s_try_leave(arg));
 }
 
+static gate_err_t s_away(void *arg, const char *unused, gi_buf_t *out) {
+    gate_service_t *self = arg;
+    int64_t away = gi_clock_ms() - self->reached_ms;
+    bool up = !self->links || self->draining;
+    (void)unused;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        up |= link->state == GI_LINK_UP;
+    if (up)
+        away = 0;
+    gi_buf_append(out, &away, sizeof away);
+    return GATE_OK;
+}
+
 static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
     msgpack_pack_str_with_body(pk, name, strlen(name));
     msgpack_pack_uint64(pk, n);
@@ -117,9 +154,13 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     return GATE_OK;
 }
 
-static const gi_command_t s_commands[] = {
-    {"CONNECT", s_connect}, {"READY", s_ready}, {"DRAIN", s_drain},
-    {"IDLE", s_is_idle},    {"STATS", s_stats}, {NULL, NULL}};
+static const gi_command_t s_commands[] = {{"CONNECT", s_connect},
+                                          {"READY", s_ready},
+                                          {"DRAIN", s_drain},
+                                          {"IDLE", s_is_idle},
+                                          {"STATS", s_stats},
+                                          {"AWAY", s_away},
+                                          {NULL, NULL}};
 
 /* ---- mail
  * -------------------------------------------------------------------- */
@@ -136,6 +177,13 @@ static void s_control(gi_scontrol_t *control) {
     gi_mem_free(control);
 }
 
+static void s_left(gi_sleft_t *left) {
+    if (left->local->call)
+        gi_scall_cancel(left->local->call);
+    gi_future_drop(left->local->future);
+    gi_mem_free(left);
+}
+
 /* Only to be awake: what is ready is pulled in this pass. */
 static void s_ready_again(gate_service_t *self) {
     gi_lock(&self->ready_lock);
@@ -146,7 +194,13 @@ static void s_ready_again(gate_service_t *self) {
 static void s_one(gi_smail_t *mail) {
     switch (mail->kind) {
     case GI_SMAIL_LOCAL:
-        gi_scall_local(S_OWNER(gi_scall_t, mail, mail));
+        gi_scall_local(S_OWNER(gi_slocal_t, mail, mail));
+        break;
+    case GI_SMAIL_OPEN:
+        gi_scall_open(S_OWNER(gi_scall_t, mail, mail));
+        break;
+    case GI_SMAIL_LEFT:
+        s_left(S_OWNER(gi_sleft_t, mail, mail));
         break;
     case GI_SMAIL_RETURNED:
         gi_scall_returned(S_OWNER(gi_scall_t, mail, mail));
@@ -169,6 +223,9 @@ static void s_one(gi_smail_t *mail) {
     case GI_SMAIL_END:
         gi_sfeed_end(S_OWNER(gi_shuge_t, end_mail, mail));
         break;
+    case GI_SMAIL_ARGS:
+        gi_sargs_news(S_OWNER(gi_scall_t, args_mail, mail));
+        break;
     case GI_SMAIL_READY:
         s_ready_again(S_OWNER(gate_service_t, ready_mail, mail));
         break;
@@ -179,11 +236,24 @@ static void s_one(gi_smail_t *mail) {
     }
 }
 
+/* Callers in this process are told of many answers at once, but none waits
+ * longer than this behind other calls' handlers. */
+#define S_TELL_NS 50000
+
+static void s_leave_room(gate_service_t *self) {
+    gi_gauge_leave_n(&self->local, (int64_t)self->n_left);
+    self->n_left = 0;
+}
+
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_service_t *self = arg;
+    gi_future_batch_t batch;
     self->now_ms = now_ms;
+    gi_future_batch_begin(&batch, S_TELL_NS);
     for (size_t i = 0; i < n; i++)
         s_one(items[i]);
+    s_leave_room(self);
+    gi_future_batch_end(&batch);
 }
 
 /* ---- the pass
@@ -192,7 +262,7 @@ static gate_err_t s_start(void *arg) {
     gate_service_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
     self->thread = pthread_self();
-    self->now_ms = gi_clock_ms();
+    self->now_ms = self->reached_ms = gi_clock_ms();
     self->wheel = gi_wheel_new(self->now_ms);
     return self->wheel ? GATE_OK : gi_err(GATE_NOMEM, "no memory for timers");
 }
@@ -201,12 +271,17 @@ static bool s_work(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
     bool busy = false;
     self->now_ms = now_ms;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    for (gi_link_t *link = self->links; link; link = link->next) {
         busy |= gi_link_work(link);
+        if (link->state == GI_LINK_UP)
+            self->reached_ms = now_ms;
+    }
+    s_bury(self);
     busy |= gi_sstream_pull(self);
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);
     gi_scall_next_waiting(self);
+    s_leave_room(self);
     if (self->draining)
         s_try_leave(self);
     return busy;

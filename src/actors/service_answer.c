@@ -10,18 +10,20 @@
 
 /* ---- answering
  * ---------------------------------------------------------------- */
-gi_frames_t *gi_scall_answer(gi_scall_t *c) {
+static gi_frames_t *s_about(gi_scall_t *c, int command) {
     gi_link_t *link = c->link;
     if (!link || c->orphan || c->epoch != link->epoch || !link->sock.raw)
         return NULL;
-    gi_frames_t *out = gi_link_begin(link, GI_MDP_REPLY);
-    zmq_msg_init(&out->f[out->n]);
-    zmq_msg_copy(&out->f[out->n++], &c->client_id);
+    gi_frames_t *out = gi_link_begin(link, command);
+    gi_frames_share(out, &c->client_id);
     gi_frames_add_const(out, GI_FRAME_EMPTY);
-    zmq_msg_init(&out->f[out->n]);
-    zmq_msg_copy(&out->f[out->n++], &c->request_id);
+    gi_frames_share(out, &c->request_id);
     return out;
 }
+
+gi_frames_t *gi_scall_answer(gi_scall_t *c) { return s_about(c, GI_MDP_REPLY); }
+
+gi_frames_t *gi_scall_control(gi_scall_t *c) { return s_about(c, GI_MDP_EXT); }
 
 static void s_write_ok(unsigned char *to, const gi_buf_t *value) {
     memcpy(to, gi_rpc_ok_prefix, sizeof gi_rpc_ok_prefix);
@@ -39,11 +41,11 @@ static void s_reply_wire(gi_scall_t *c, const unsigned char *body,
         c->service->stats.dropped++;
         return;
     }
+    unsigned char *room = NULL;
     if (body) {
         gi_frames_add(out, body, size);
-    } else if (zmq_msg_init_size(&out->f[out->n],
-                                 value->size + GI_RPC_OK_OVERHEAD) == 0) {
-        s_write_ok(zmq_msg_data(&out->f[out->n++]), value);
+    } else if ((room = gi_frames_room(out, value->size + GI_RPC_OK_OVERHEAD))) {
+        s_write_ok(room, value);
     } else {
         c->service->stats.dropped++;
         gi_frames_close(out);
@@ -52,45 +54,59 @@ static void s_reply_wire(gi_scall_t *c, const unsigned char *body,
     gi_link_send(c->link);
 }
 
-/* By value as well, but not measured as a plain reply: what would come huge
- * from elsewhere comes from here too. */
-static void s_reply_local_huge(gi_scall_t *c) {
-    size_t size;
-    void *data = gi_buf_take(&c->call.out, &size);
-    if (c->future)
-        gi_future_complete_huge(c->future, data, size, gi_mem_free, data);
-    else if (c->stream)
-        gi_stream_push_huge(c->stream, data, size, gi_mem_free, data);
-    else
-        gi_mem_free(data);
+gate_future_t *gi_scall_take_future(gi_scall_t *c) {
+    c->held = c->future;
     c->future = NULL;
+    if (c->held)
+        gi_future_hold(c->held);
+    return c->held;
 }
 
-static void s_reply_local(gi_scall_t *c) {
+static void s_release_service(void *service) { gi_service_release(service); }
+
+void gi_scall_own_future(gi_scall_t *c) {
+    gi_future_own(c->future, s_release_service, gi_service_share(c->service));
+}
+
+/* The last that happens to the call: short and plain results lie in the
+ * future's block and are read there, longer ones go as they lie. A result that
+ * a broker would have brought huge is not measured as a plain one either. */
+static void s_reply_future(gi_scall_t *c) {
     const gi_buf_t *value = &c->call.out;
-    if ((int64_t)value->size > c->service->settings->huge_plain_max) {
-        s_reply_local_huge(c);
+    gate_future_t *future = c->future;
+    size_t size = value->size;
+    if (size <= GI_FUTURE_SMALL &&
+        gi_future_complete_plain(future, value->data, size))
+        return;
+    gi_scall_own_future(c);
+    if (size <= GI_FUTURE_SMALL) {
+        gi_future_complete_copy(future, value->data, size);
         return;
     }
+    bool huge = (int64_t)size > c->service->settings->huge_plain_max;
+    void *data = gi_buf_take(&c->call.out, &size);
+    if (huge)
+        gi_future_complete_huge(future, data, size, gi_mem_free, data);
+    else
+        gi_future_complete_packed(future, data, size, gi_mem_free, data);
+}
+
+static void s_reply_stream(gi_scall_t *c) {
+    const gi_buf_t *value = &c->call.out;
     size_t size = value->size + GI_RPC_OK_OVERHEAD;
+    if ((int64_t)value->size > c->service->settings->huge_plain_max) {
+        void *data = gi_buf_take(&c->call.out, &size);
+        gi_stream_push_huge(c->stream, data, size, gi_mem_free, data);
+        return;
+    }
     unsigned char *body = gi_mem_alloc(size);
     if (!body) {
         (void)gi_err(GATE_NOMEM, "no memory for a reply");
-        if (c->future)
-            gi_future_fail(c->future, gate_error());
-        else if (c->stream)
-            gi_stream_fail(c->stream, gate_error());
-        c->future = NULL;
+        gi_stream_fail(c->stream, gate_error());
         return;
     }
     s_write_ok(body, value);
-    if (c->future)
-        gi_future_complete_reply(c->future, body, size, gi_mem_free, body);
-    else if (c->stream)
-        gi_stream_push_reply(c->stream, body, size, gi_mem_free, body);
-    else
-        gi_mem_free(body);
-    c->future = NULL;
+    gi_stream_push_reply(c->stream, body, size, gi_mem_free, body);
 }
 
 gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome) {
@@ -114,10 +130,9 @@ void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story) {
     if (!c->link) {
         gate_error_t same = gi_scall_as_remote(story);
         if (c->future)
-            gi_future_fail(c->future, &same);
+            gi_future_fail(gi_scall_take_future(c), &same);
         else if (c->stream)
             gi_stream_fail(c->stream, &same);
-        c->future = NULL;
         return;
     }
     gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
@@ -147,15 +162,18 @@ static void s_expire(gi_scall_t *c) {
     gate_error_t story = {GATE_TIMEOUT, gi_err_class(GATE_TIMEOUT), text, ""};
     if (c->stream && s_is_read(c))
         return;
+    if (c->state == GI_SCALL_ARRIVING) {
+        gi_sargs_look(c);
+        return;
+    }
     snprintf(text, sizeof text,
              c->stream ? "%s.%s: its stream was not read for %lld ms"
                        : "%s.%s: no answer within %lld ms",
              self->name, c->method_name, (long long)c->item_timeout_ms);
     if (c->future)
-        gi_future_fail(c->future, &story);
+        gi_future_fail(gi_scall_take_future(c), &story);
     else if (c->stream)
         gi_stream_fail(c->stream, &story);
-    c->future = NULL;
     gi_scall_cancel(c);
 }
 
@@ -170,6 +188,22 @@ bool gi_scall_expire(gate_service_t *self) {
     return any;
 }
 
+#define S_FAR 1024 /* more than a batch of mail ends */
+
+/* Its answer goes to a waiting future: out of everything before that, since who
+ * has the answer may ask again at once and counts on the room. */
+static void s_end_local(gi_scall_t *c) {
+    gate_service_t *self = c->service;
+    c->local->call = NULL;
+    c->left = true;
+    if (gi_gauge_read(&self->local) + S_FAR < self->settings->local_max)
+        self->n_left++; /* no room is short: all at once, after the batch */
+    else
+        gi_gauge_leave(&self->local);
+    s_reply_future(c);
+    c->future = NULL;
+}
+
 /* Out of all tables; the runner's reference goes as well. */
 static void s_finish(gi_scall_t *c) {
     gate_service_t *self = c->service;
@@ -177,7 +211,7 @@ static void s_finish(gi_scall_t *c) {
     /* while we still hold a reference: its reader takes one for each report */
     gi_stream_release(&c->stream);
     gi_scall_unlist(c);
-    if (!c->link)
+    if (!c->link && !c->left)
         gi_gauge_leave(&self->local);
     c->state = GI_SCALL_DONE;
     gi_scall_free(c);
@@ -218,8 +252,10 @@ void gi_scall_end(gi_scall_t *c, gate_err_t outcome) {
         gi_scall_answer_error(c, &story);
     else if (c->link)
         s_reply_wire(c, NULL, 0);
-    else
-        s_reply_local(c);
+    else if (c->future)
+        s_end_local(c);
+    else if (c->stream)
+        s_reply_stream(c);
     s_finish(c);
 }
 

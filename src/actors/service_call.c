@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "err.h"
 #include "mem.h"
+#include "meta.h"
 #include "procs.h"
 #include "scan.h"
 
@@ -67,7 +68,7 @@ static void s_job_run(gi_job_t *job) {
     gi_scall_t *c =
         (gi_scall_t *)(void *)((char *)job - offsetof(gi_scall_t, job));
     gate_err_t e;
-    if (c->call.deadline_ms <= gi_clock_ms()) {
+    if (c->call.deadline_ms <= gi_clock_coarse_ns() / 1000000) {
         e = GATE_TIMEOUT;
         gi_error_story(&c->call.error, e, NULL,
                        "its deadline passed before it could run", NULL);
@@ -79,7 +80,10 @@ static void s_job_run(gi_job_t *job) {
     s_bring_back(c, e);
 }
 
-void gi_scall_returned(gi_scall_t *c) { gi_scall_after(c, c->outcome); }
+void gi_scall_returned(gi_scall_t *c) {
+    gi_mailbox_linger(c->service->mailbox); /* others of its batch follow */
+    gi_scall_after(c, c->outcome);
+}
 
 static void s_refuse_pool(gi_scall_t *c, gate_err_t e, const char *what) {
     char text[200];
@@ -141,7 +145,8 @@ static void s_run_process(gi_scall_t *c) {
     gate_service_t *self = c->service;
     const gate_method_t *m = c->method->m;
     gate_pool_t *pool = NULL;
-    gi_limits_t limits = gi_scan_limits(self->settings);
+    gi_limits_t limits = c->call.args_huge ? gi_scan_limits_huge(self->settings)
+                                           : gi_scan_limits(self->settings);
     gate_err_t e = GATE_OK;
     if (c->call.args_packed.size)
         e = gi_scan(c->call.args_packed.data, c->call.args_packed.size,
@@ -160,8 +165,9 @@ static void s_run_process(gi_scall_t *c) {
             .name = m->name,
             .args = c->call.args_packed,
             .kwargs = c->call.kwargs_packed,
-            .options = {.idempotent = m->idempotent,
-                        .max_attempts = m->max_attempts,
+            .options = {.priority = gate_call_priority(&c->call),
+                        .idempotent = m->idempotent,
+                        .max_attempts = gi_service_runs(self, m),
                         .soft_ms = m->soft_ms,
                         .hard_ms = m->hard_ms},
             .deadline_ms = c->call.deadline_ms,
@@ -169,6 +175,7 @@ static void s_run_process(gi_scall_t *c) {
             .credit_items = gi_scall_window(c->credit.items),
             .credit_bytes = gi_scall_window(c->credit.bytes),
             .user = c->call.user,
+            .meta = c->call.meta,
             .sink = &s_proc_sink,
             .ctx = c};
         c->pool = pool;
@@ -185,7 +192,11 @@ static void s_run_inline(gi_scall_t *c) {
     gi_scall_after(c, gi_call_invoke(&c->call, c->method->m->fn));
 }
 
-static void s_start(gi_scall_t *c) {
+void gi_scall_start(gi_scall_t *c) {
+    if (c->args_coming) {
+        gi_sargs_start(c);
+        return;
+    }
     c->state = GI_SCALL_RUNNING;
     if (c->method->runs == GATE_INLINE) {
         s_run_inline(c);
@@ -198,12 +209,28 @@ static void s_start(gi_scall_t *c) {
         s_run_thread(c);
 }
 
+/* Urgent ones before others. */
+static void s_wait(gi_scall_t *c) {
+    gate_service_t *self = c->service;
+    gi_scall_t **at = self->waiting_tail;
+    if (gate_call_priority(&c->call) == GATE_HIGH)
+        for (at = &self->waiting_head;
+             *at && gate_call_priority(&(*at)->call) == GATE_HIGH;)
+            at = &(*at)->queue_next;
+    c->state = GI_SCALL_WAITING;
+    c->queue_next = *at;
+    *at = c;
+    if (!c->queue_next)
+        self->waiting_tail = &c->queue_next;
+    self->n_waiting++;
+}
+
 /* Over the limit it waits here: a Python broker sends more than was announced
  * after each stream (docs/wire.md, flow control). */
 static void s_admit(gi_scall_t *c) {
     gate_service_t *self = c->service;
     if (c->method->runs == GATE_INLINE || (int64_t)self->n_live < self->limit) {
-        s_start(c);
+        gi_scall_start(c);
         return;
     }
     if ((int64_t)self->n_waiting >= self->limit) {
@@ -214,11 +241,7 @@ static void s_admit(gi_scall_t *c) {
         gi_scall_refuse(c, GATE_BUSY, NULL, text);
         return;
     }
-    c->state = GI_SCALL_WAITING;
-    c->queue_next = NULL;
-    *self->waiting_tail = c;
-    self->waiting_tail = &c->queue_next;
-    self->n_waiting++;
+    s_wait(c);
 }
 
 void gi_scall_next_waiting(gate_service_t *self) {
@@ -232,7 +255,7 @@ void gi_scall_next_waiting(gate_service_t *self) {
             gi_scall_refuse(c, GATE_CANCELLED, NULL,
                             "cancelled while it waited");
         else
-            s_start(c);
+            gi_scall_start(c);
     }
 }
 
@@ -265,11 +288,20 @@ void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame) {
     s_admit(c);
 }
 
-static void s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
+/* Metadata that is out of bounds counts as none. */
+void gi_scall_meta(gi_scall_t *c, gate_bytes_t packed) {
+    char *flat = packed.size && packed.size <= GI_META_BYTES_MAX
+                     ? gi_arena_alloc(&c->call.arena, packed.size)
+                     : NULL;
+    size_t size = flat ? gi_meta_flatten(packed, flat) : 0;
+    c->call.meta = (gate_bytes_t){flat, size};
+}
+
+static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
     gi_ext_t ext;
     if (gi_ext_parse(frame, &ext)) {
         c->service->stats.dropped++;
-        return;
+        return GATE_OK;
     }
     if (ext.timeout_ms >= 0)
         c->call.deadline_ms = c->service->now_ms + ext.timeout_ms;
@@ -283,6 +315,8 @@ static void s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
             c->call.user = user;
         }
     }
+    if (ext.meta.size)
+        gi_scall_meta(c, ext.meta);
     if (ext.huge)
         gi_readers_note(c->service, c->link, c->call.client, ext.codecs);
     if (ext.credit_items >= 0 || ext.credit_bytes >= 0) {
@@ -292,6 +326,7 @@ static void s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
         c->credit.bytes =
             ext.credit_bytes >= 0 ? ext.credit_bytes : GI_CREDIT_FREE;
     }
+    return ext.args_size < 0 ? GATE_OK : gi_sargs_expect(c, &ext);
 }
 
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
@@ -315,7 +350,11 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
     gi_frames_take(in, request_id, &c->request_id);
     c->call.client = gi_scall_bytes(&c->client_id);
     if (n_body && gi_ext_is(view[body + n_body - 1])) {
-        s_take_ext(c, view[body + n_body - 1]);
+        gate_err_t e = s_take_ext(c, view[body + n_body - 1]);
+        if (e) {
+            gi_scall_refuse(c, e, NULL, gate_error()->text);
+            return;
+        }
         n_body--;
     }
     if (n_body < 1 || n_body > 3) {

@@ -10,6 +10,7 @@
  *   service_stream.c  items: credit, yields, pulled generators
  *   service_huge.c    huge results: compressed and sent while there is credit
  *   service_feed.c    where their bytes come from
+ *   service_args.c    huge arguments: inflated before the handler runs
  *   service_readers.c which callers read them
  *   service_local.c   calls of this process
  *   service_job.c     kept calls, continuing after a pool job
@@ -29,6 +30,7 @@
 #include "frames.h"
 #include "huge_feed.h"
 #include "huge_pool.h"
+#include "huge_unpack.h"
 #include "lock.h"
 #include "gauge.h"
 #include "latch.h"
@@ -45,11 +47,13 @@ typedef struct gi_scall gi_scall_t;
 typedef struct gi_link gi_link_t;
 typedef struct gi_shuge gi_shuge_t;
 typedef struct gi_readers gi_readers_t;
+typedef struct gi_sargs gi_sargs_t;
 
 /* ---- methods ----------------------------------------------------------------
  */
 typedef struct gi_smethod {
     const gate_method_t *m;
+    size_t name_size;
     void *ctx;
     gate_runs_t runs;  /* resolved: never GATE_DEFAULT */
     gate_pool_t *pool; /* where, unless inline; NULL: the runtime's default */
@@ -83,8 +87,10 @@ struct gi_link {
     gi_link_state_t state;
     bool watched;       /* the transport reports connections */
     bool ext;           /* the broker announced GX1 on this connection */
+    bool packs;         /* and that it reads packed messages */
     bool ext_told;      /* and we answered */
     bool released;      /* it will send no more requests */
+    bool moved;         /* another broker has its listeners: we are there too */
     unsigned epoch;     /* +1 for each new connection: stale answers differ */
     int64_t heard_ms;   /* last message from the broker */
     int64_t retry_ms;   /* BACKOFF: when to try */
@@ -99,6 +105,7 @@ struct gi_link {
 typedef enum gi_scall_state {
     GI_SCALL_NEW,
     GI_SCALL_WAITING,    /* in flight limit reached */
+    GI_SCALL_ARRIVING,   /* its arguments come in chunks */
     GI_SCALL_RUNNING,    /* in a pool */
     GI_SCALL_KEPT,       /* the user's, or a job's continuation */
     GI_SCALL_GENERATING, /* pulled by the actor */
@@ -108,16 +115,19 @@ typedef enum gi_scall_state {
 
 /* Mail kinds; the mail is a member of what it is about. */
 typedef enum gi_smail_kind {
-    GI_SMAIL_LOCAL,    /* gi_scall: a call from this process */
+    GI_SMAIL_LOCAL,    /* gi_slocal: a call from this process */
+    GI_SMAIL_OPEN,     /* gi_scall: the same, for a stream */
+    GI_SMAIL_LEFT,     /* gi_sleft: the caller of a gi_slocal left */
     GI_SMAIL_RETURNED, /* gi_scall: its handler returned on a pool */
     GI_SMAIL_FINISHED, /* gi_scall: a kept call has its outcome */
     GI_SMAIL_JOBDONE,  /* gi_sjob: a pool job of gate_call_run ended */
     GI_SMAIL_ITEM,     /* gi_sitem: one yielded item */
     GI_SMAIL_CREDIT,   /* gi_scontrol: a local reader took items */
-    GI_SMAIL_CANCEL,   /* gi_scontrol: a local caller left */
+    GI_SMAIL_CANCEL,   /* gi_scontrol: a local reader left */
     GI_SMAIL_BEGIN,    /* gi_shuge: a huge result was begun */
     GI_SMAIL_PIECE,    /* gi_sitem: bytes of it */
     GI_SMAIL_END,      /* gi_shuge: that was all, or its failure */
+    GI_SMAIL_ARGS,     /* gi_scall: huge arguments were inflated */
     GI_SMAIL_READY     /* gate_service: compressed blocks are there */
 } gi_smail_kind_t;
 
@@ -125,12 +135,31 @@ typedef struct gi_smail {
     gi_smail_kind_t kind;
 } gi_smail_t;
 
+/* A call of this process on its way, behind its future in one block. The actor
+ * runs it in a gi_scall of its own, so that the caller's thread makes nothing
+ * else. It lives as long as the future; the completer's reference is the
+ * actor's. */
+typedef struct gi_slocal {
+    gi_smail_t mail;
+    gate_service_t *service; /* alive as long as this is unanswered */
+    gi_scall_t *call;        /* the actor's: what runs it; NULL: nothing */
+    gate_future_t *future;
+    int64_t deadline_ms, timeout_ms;
+    size_t func_size, args_size, kwargs_size, meta_size;
+    unsigned char packed[]; /* func, args, kwargs, metadata */
+} gi_slocal_t;
+
+typedef struct gi_sleft {
+    gi_smail_t mail;
+    gi_slocal_t *local; /* one reference to its future */
+} gi_sleft_t;
+
 struct gi_scall {
     gate_call_t call; /* first: the handler's view */
     gi_job_t job;
     gi_timer_t timer; /* local: its deadline, or a look at its reader */
     int64_t item_timeout_ms;
-    gi_smail_t mail;        /* LOCAL, then RETURNED */
+    gi_smail_t mail;        /* OPEN, then RETURNED */
     gi_smail_t finish_mail; /* FINISHED */
     gate_service_t *service;
     gi_smethod_t *method;
@@ -145,6 +174,7 @@ struct gi_scall {
     bool finished;            /* a kept call's outcome arrived before that */
     struct gi_sjob *job_done; /* its pool job ended before that */
     bool orphan;              /* nobody waits for the answer */
+    bool left;                /* local: no longer counted as in flight */
     bool streaming;  /* an item went out: only a stream's end may follow */
     bool generating; /* inside next on the actor */
     bool gen_active; /* in the list of generators to pull */
@@ -155,9 +185,14 @@ struct gi_scall {
     zmq_msg_t client_id, request_id, args, kwargs;
     bool has_frames;
     char method_name[128];
-    unsigned char *packed; /* local: func, args, kwargs; gi_mem_free */
+    unsigned char *packed;   /* stream: func, args, kwargs; huge: args, kwargs;
+                              * gi_mem_free */
+    gi_sargs_t *args_coming; /* NULL: they are there */
+    gi_smail_t args_mail;
     gate_bytes_t local_func;
+    gi_slocal_t *local;    /* where future came from; NULL: none */
     gate_future_t *future; /* local; the completer's reference */
+    gate_future_t *held;   /* once it was completed: the arguments' */
     gate_stream_t *stream; /* local; the producer's reference */
     gi_ref_t refs; /* the runner's, the tables', one for each control mail */
     /* streams */
@@ -241,9 +276,12 @@ struct gate_service {
     const gate_settings_t *settings;
     gi_error_t stuck; /* the first error of a setter */
     char *name, *description, *identity;
+    size_t name_size;
     char *user, *password; /* in-band PLAIN; NULL = none */
     char *curve_cert, *curve_server;
+    char *plain_user, *plain_password; /* of the transport */
     int64_t limit;
+    int64_t life; /* random: what tells it from one under the same identity */
     unsigned n_workers;
     gate_runs_t default_runs;
     gate_pool_t *default_pool;
@@ -267,11 +305,14 @@ struct gate_service {
     size_t n_links;
     gi_scall_t *live, *free_calls;
     size_t n_live, n_free;
+    size_t n_left; /* local calls that ended and are still in gauge local */
     gi_scall_t *waiting_head, **waiting_tail;
     size_t n_waiting;
     gi_scall_t *generators;
-    gi_shuge_t *huges;     /* under way */
-    gi_readers_t *readers; /* callers that read huge results; NULL: none yet */
+    gi_shuge_t *huges;      /* under way */
+    gi_readers_t *readers;  /* callers that read huge results; NULL: none yet */
+    int64_t arriving_bytes; /* of the huge arguments under way */
+    unsigned n_arriving;
     gi_smail_t ready_mail;
     gi_lock_t ready_lock; /* of: */
     bool ready;           /* ready_mail is under way */
@@ -282,6 +323,7 @@ struct gate_service {
     gi_wheel_t *wheel;
     int64_t now_ms;
     bool draining, stopping;
+    int64_t reached_ms; /* some broker had us */
     gi_sstats_t stats;
 };
 
@@ -290,12 +332,20 @@ struct gate_service {
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
 gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
                            gate_pool_t **out) GATE_MUST;
+/* How often a call of it may run in all. */
+int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
+
+/* For how long no broker has had it (0: one has, or there is none to have it);
+ * an error: its actor does not run. */
+gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) GATE_MUST;
 
 /* ---- service_actor.c
  * --------------------------------------------------------- */
 extern const gi_actor_ops_t gi_service_ops;
 
 void gi_service_drain(gate_service_t *self); /* takes nothing new */
+/* A connection more to the broker behind the link's listener. */
+gate_err_t gi_service_follow(gi_link_t *link) GATE_MUST;
 
 /* ---- service_link.c
  * ---------------------------------------------------------- */
@@ -307,6 +357,8 @@ bool gi_link_work(gi_link_t *link);
 /* Nothing more can come from that broker. */
 bool gi_link_may_leave(const gi_link_t *link);
 int64_t gi_link_next(const gi_link_t *link);
+/* It was left for another broker's, and nothing refers to it any more. */
+bool gi_link_is_over(const gi_link_t *link);
 void gi_link_leave(gi_link_t *link);    /* DISCONNECT */
 void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */
 /* Begins "" MDPW01 command {zap} in service->out. */
@@ -337,13 +389,22 @@ gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body);
-void gi_scall_local(gi_scall_t *c);
+/* What the caller sent along, packed. */
+void gi_scall_meta(gi_scall_t *c, gate_bytes_t packed);
+void gi_scall_open(gi_scall_t *c);
+void gi_scall_local(gi_slocal_t *local);
+/* The future, to be completed now; its block is kept while c lives. NULL: it
+ * has been. */
+gate_future_t *gi_scall_take_future(gi_scall_t *c);
+/* Its future is about to get bytes that are read later. */
+void gi_scall_own_future(gi_scall_t *c);
 /* Finds the method and starts; the packed arguments are in place. */
 void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame);
 /* The handler has come back with e; the actor owns the call again. */
 void gi_scall_after(gi_scall_t *c, gate_err_t e);
 size_t gi_scall_window(int64_t credit); /* a pool's window: 0 = not limited */
 void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story);
+void gi_scall_start(gi_scall_t *c); /* it is admitted */
 void gi_scall_returned(gi_scall_t *c);
 void gi_scall_finished(gi_scall_t *c);
 void gi_scall_jobdone(gi_sjob_t *job);
@@ -361,6 +422,8 @@ void gi_scall_close(gi_scall_t *c, gate_err_t outcome);
 gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome);
 /* The answer's first frames in service->out; NULL: nobody to answer. */
 gi_frames_t *gi_scall_answer(gi_scall_t *c);
+/* The same of a control message to the caller. */
+gi_frames_t *gi_scall_control(gi_scall_t *c);
 /* A local caller gets what a remote one would: the code of the class. */
 gate_error_t gi_scall_as_remote(const gate_error_t *story);
 /* Runs waiting calls while there is room. */
@@ -422,6 +485,18 @@ void gi_sfeed_piece(gi_sitem_t *item);
 void gi_sfeed_item(gi_sitem_t *item, int kind, gate_bytes_t part);
 void gi_sfeed_begin(gi_shuge_t *h); /* mail */
 void gi_sfeed_end(gi_shuge_t *h);   /* mail */
+
+/* ---- service_args.c
+ * ---------------------------------------------------------- */
+/* The request says that its arguments come in chunks. GATE_TOOBIG,
+ * GATE_NOTIMPL, GATE_NOMEM. */
+gate_err_t gi_sargs_expect(gi_scall_t *c, const gi_ext_t *ext) GATE_MUST;
+void gi_sargs_start(gi_scall_t *c); /* asks for them */
+void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk);
+void gi_sargs_news(gi_scall_t *c); /* mail; drops its reference */
+void gi_sargs_look(gi_scall_t *c); /* its timer */
+void gi_sargs_cancel(gi_scall_t *c);
+void gi_sargs_leave(gi_scall_t *c); /* idempotent */
 
 /* ---- service_readers.c
  * ------------------------------------------------------- */

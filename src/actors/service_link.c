@@ -2,7 +2,7 @@
 /* service_link.c -- one worker at one broker (docs/wire.md, broker and worker;
  * docs/extensions.md).
  *
- *   CONNECTING --transport up--> READY_SENT --heartbeat--> UP
+ *   CONNECTING --transport up--> READY_SENT --heartbeat--> UP   (moved: LEFT)
  *        ^                          |   DISCONNECT, silence, cut   |
  *        +-------- BACKOFF <--------+------------------------------+
  *
@@ -67,6 +67,7 @@ bool gi_link_send(gi_link_t *link) {
         gi_frames_close(out);
         return true; /* the broker that asked is gone */
     }
+    out->packed = link->packs;
     int rc = link->out_n ? EAGAIN : gi_sock_send(&link->sock, out);
     if (rc == EAGAIN)
         s_queue(link, out);
@@ -96,6 +97,7 @@ static bool s_flush(gi_link_t *link) {
         frames.n = 0;
         for (unsigned i = 0; i < o->n; i++)
             gi_frames_move(&frames, &o->f[i]);
+        frames.packed = link->packs;
         if (gi_sock_send(&link->sock, &frames) == EAGAIN) {
             for (unsigned i = 0; i < o->n; i++)
                 zmq_msg_move(&o->f[i], &frames.f[i]);
@@ -131,6 +133,9 @@ static gate_err_t s_open(gi_link_t *link) {
     if (e)
         return e;
     e = gi_curve_client(&link->sock, self->curve_cert, self->curve_server);
+    if (!e)
+        e = gi_plain_client(&link->sock, self->plain_user,
+                            self->plain_password);
     link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
     if (!e && link->watched)
         e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
@@ -149,7 +154,7 @@ static void s_ready(gi_link_t *link) {
     char *line;
     gate_err_t e =
         gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
-    link->ext = link->ext_told = link->released = false;
+    link->ext = link->packs = link->ext_told = link->released = false;
     link->heard_ms = self->now_ms;
     link->state = GI_LINK_READY_SENT;
     if (e)
@@ -176,15 +181,31 @@ static void s_connect(gi_link_t *link) {
         s_ready(link);
 }
 
+/* The other broker has us already. */
+static void s_left_behind(gi_link_t *link) {
+    gi_scall_orphan_all(link->service, link);
+    s_drop_queue(link);
+    gi_sock_close(&link->sock);
+    link->state = GI_LINK_LEFT;
+}
+
+bool gi_link_is_over(const gi_link_t *link) {
+    return link->moved && link->state == GI_LINK_LEFT && link->live == 0;
+}
+
 /* The connection is of no use any more: a new one after a while. */
 static void s_lose(gi_link_t *link, const char *why) {
     gate_service_t *self = link->service;
+    if (link->moved) {
+        s_left_behind(link);
+        return;
+    }
     gate_log(GATE_WARN, "service", "%s: broker %s: %s", self->name,
              link->endpoint, why);
     gi_scall_orphan_all(self, link);
     s_drop_queue(link);
     gi_sock_close(&link->sock);
-    link->ext = false;
+    link->ext = link->packs = false;
     link->state = GI_LINK_BACKOFF;
     link->retry_ms = self->now_ms + link->backoff_ms;
     link->backoff_ms *= 2;
@@ -259,6 +280,8 @@ void gi_link_announce(gi_link_t *link) {
         gi_ext_t ext;
         gi_ext_init(&ext);
         ext.drain = self->draining;
+        ext.huge = true;
+        ext.epoch = self->life;
         ext.idempotent =
             (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
         gi_buf_reset(&self->scratch, 65536);
@@ -275,13 +298,36 @@ void gi_link_announce(gi_link_t *link) {
 
 /* ---- messages from the broker
  * ------------------------------------------------ */
+/* Whoever connects to the endpoint now is let in by another broker: be there
+ * too, while this one finishes. */
+static void s_move(gi_link_t *link) {
+    gate_service_t *self = link->service;
+    if (link->moved || !link->watched || self->draining)
+        return;
+    gate_err_t e = gi_service_follow(link);
+    if (e)
+        gate_log(GATE_WARN, "service",
+                 "%s: cannot follow to the new broker "
+                 "at %s: %s",
+                 self->name, link->endpoint, gate_error()->text);
+    else
+        gate_log(GATE_INFO, "service", "%s: another broker takes over at %s",
+                 self->name, link->endpoint);
+    link->moved = !e;
+}
+
 /* The broker speaks GX1; with "d" it sends nothing new any more, either because
  * we said so or because it wants us to leave. */
 static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     gate_service_t *self = link->service;
     gi_ext_t ext;
     link->ext = true;
-    if (gi_ext_parse(frame, &ext) || !ext.drain)
+    if (gi_ext_parse(frame, &ext))
+        return;
+    link->packs = ext.packed && self->settings->packed;
+    if (ext.moved)
+        s_move(link);
+    if (!ext.drain)
         return;
     link->released = true;
     if (self->draining)
@@ -318,7 +364,9 @@ static void s_disconnect(gi_link_t *link) {
     link->epoch++;
     if (link->state == GI_LINK_LEFT)
         return;
-    if (registered && !self->draining) {
+    if (link->moved) {
+        s_left_behind(link);
+    } else if (registered && !self->draining) {
         gate_log(GATE_INFO, "service", "%s: %s said DISCONNECT: READY again",
                  self->name, link->endpoint);
         s_ready(link);
@@ -334,6 +382,13 @@ static void s_ext(gi_link_t *link, const gate_bytes_t *view,
     gi_ext_t ext;
     gi_scall_t *c =
         gi_scall_find(link, view[m->client_id], view[m->request_id]);
+    if (c && m->n_body == 2) {
+        zmq_msg_t chunk;
+        gi_frames_take(&link->service->in, m->body + 1, &chunk);
+        gi_sargs_chunk(c, view[m->body], &chunk);
+        zmq_msg_close(&chunk);
+        return;
+    }
     if (!c || m->n_body != 1 || !gi_ext_is(view[m->body]) ||
         gi_ext_parse(view[m->body], &ext)) {
         link->service->stats.dropped++;
@@ -386,7 +441,7 @@ static bool s_events(gi_link_t *link) {
             link->state == GI_LINK_CONNECTING)
             s_ready(link);
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-            s_lose(link, "does not accept our certificate");
+            s_lose(link, "does not accept our certificate or password");
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
             s_lose(link, "speaks another security mechanism, or no ZeroMQ");
         else if (event == ZMQ_EVENT_DISCONNECTED &&
@@ -401,12 +456,12 @@ static bool s_receive(gi_link_t *link) {
     gate_service_t *self = link->service;
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && link->sock.raw; i++) {
-        int rc = gi_sock_recv(&link->sock, &self->in,
-                              (unsigned)self->settings->frames_max);
+        unsigned max = (unsigned)self->settings->frames_max;
+        int rc = gi_sock_recv(&link->sock, &self->in, max);
         if (!rc)
             break;
         any = true;
-        if (rc > 0)
+        if (rc > 0 && gi_frames_unpack(&self->in, 0, max))
             s_message(link);
         else
             self->stats.dropped++;

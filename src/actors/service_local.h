@@ -10,18 +10,24 @@
 #include "rpc.h"
 #include "stream.h"
 
-/* Takes packed (func, args, kwargs; gi_mem_free) on GATE_OK and gives the
- * future, or the stream when that is not NULL (item_timeout_ms for each item).
- * GATE_BUSY: local_max calls are in flight; GATE_CLOSED: it stops; GATE_NOMEM.
- * Sets the story. */
-gate_err_t gi_service_call_local(gate_service_t *self, unsigned char *packed,
-                                 const gi_rpc_request_t *request,
-                                 int64_t deadline_ms, int64_t item_timeout_ms,
-                                 gate_future_t **future,
+typedef struct gi_local_ask {
+    const unsigned char *packed; /* func, args, kwargs; copied */
+    const gi_rpc_request_t *request;
+    int64_t deadline_ms; /* of a call */
+    int64_t timeout_ms;  /* of a call as well, or for each item */
+} gi_local_ask_t;
+
+/* Gives the future, or the stream. GATE_BUSY: local_max calls are in flight;
+ * GATE_CLOSED: it stops; GATE_NOMEM; GATE_REFUSED. Sets the story. */
+gate_err_t gi_service_call_local(gate_service_t *self,
+                                 const gi_local_ask_t *ask,
+                                 gate_future_t **future) GATE_MUST;
+gate_err_t gi_service_open_local(gate_service_t *self,
+                                 const gi_local_ask_t *ask,
                                  gate_stream_t **stream) GATE_MUST;
 
 gate_service_t *gi_service_share(gate_service_t *self);
-void gi_service_release(gate_service_t *self);
+void gi_service_release(gate_service_t *self); /* NULL: nothing */
 bool gi_service_is(const gate_service_t *self, gate_bytes_t name);
 const void *gi_service_broker(const gate_service_t *self);
 

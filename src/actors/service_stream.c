@@ -64,8 +64,7 @@ static void s_send(gi_scall_t *c, const void *data, size_t size) {
     } else if (c->stream) {
         s_send_local(c, data, size);
     } else if (c->future) {
-        gi_future_fail(c->future, &streams);
-        c->future = NULL;
+        gi_future_fail(gi_scall_take_future(c), &streams);
         atomic_store(&c->call.cancel, true);
         gi_credit_cancel(&c->credit);
     }
@@ -260,7 +259,6 @@ void gi_sstream_end(gi_scall_t *c, const gate_error_t *story) {
     } else if (c->stream) {
         gi_stream_end(c->stream);
     } else if (c->future) {
-        gi_future_fail(c->future, &streams);
-        c->future = NULL;
+        gi_future_fail(gi_scall_take_future(c), &streams);
     }
 }

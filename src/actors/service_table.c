@@ -18,6 +18,7 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->state = GI_SCALL_NEW;
     c->outcome = GATE_OK;
     c->live = c->returned = c->finished = c->orphan = false;
+    c->left = false;
     c->streaming = c->generating = c->gen_active = c->credited = false;
     c->timer = (gi_timer_t){0};
     c->call.deadline_ms = INT64_MAX;
@@ -29,7 +30,9 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->link = NULL;
     c->has_frames = false;
     c->packed = NULL;
-    c->future = NULL;
+    c->args_coming = NULL;
+    c->local = NULL;
+    c->future = c->held = NULL;
     c->stream = NULL;
     gi_ref_init(&c->refs);
     c->unsent_items = c->unsent_bytes = 0;
@@ -65,6 +68,7 @@ gi_scall_t *gi_scall_new(gate_service_t *self) {
 
 static void s_release_parts(gi_scall_t *c) {
     gi_sfeed_free(&c->huge);
+    gi_sargs_leave(c);
     if (c->has_frames) {
         zmq_msg_close(&c->client_id);
         zmq_msg_close(&c->request_id);
@@ -74,6 +78,10 @@ static void s_release_parts(gi_scall_t *c) {
     }
     gi_mem_free(c->packed);
     c->packed = NULL;
+    if (c->held) {
+        c->local->call = NULL;
+        gi_future_drop(c->held);
+    }
     if (c->stream)
         gi_stream_release(&c->stream);
 }

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sock.c -- sockets in CZMQ's context (zauth answers only there). tcp listeners
- * are made here and given to libzmq by ZMQ_USE_FD, so that the broker can keep
- * a dup: for a filter at the fd limit and for a hot restart. */
+/* sock.c -- sockets in CZMQ's context (ZAP is answered only there). Listeners
+ * are made here and given to libzmq by ZMQ_USE_FD, so that the broker has them
+ * too: for a filter at the fd limit (tcp) and for a hot restart.
+ *
+ * zmq_unbind would close accepted connections. So a listener is paused by
+ * putting another socket under libzmq's descriptor: its epoll still tells of
+ * the old one, its accept finds nothing. */
 #include "sock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -16,6 +22,8 @@
 #include "settings.h"
 
 #define S_BACKLOG 4096
+#define S_CONNECT_MS 500 /* least time that a connection may take */
+#define S_UNACKED 30     /* intervals that a peer may leave what it was sent */
 
 /* ---- context ----------------------------------------------------------------
  */
@@ -136,7 +144,41 @@ static void s_set_int(void *raw, int option, int64_t value) {
     zmq_setsockopt(raw, option, &v, sizeof v);
 }
 
-static gate_err_t s_apply(gi_sock_t *self, gate_bytes_t identity,
+/* Half-open tcp is found by ZMTP heartbeats of whoever connects, and by the
+ * kernel's keep-alives where many connect to: libzmq looks for a timer one by
+ * one, so that 10,000 beating connections keep its thread from all else. */
+static void s_apply_liveness(gi_sock_t *self, int type, int64_t ivl_ms) {
+    int64_t ivl_s = (ivl_ms + 999) / 1000;
+    if (ivl_ms == 0)
+        return;
+    if (type == ZMQ_ROUTER) {
+        s_set_int(self->raw, ZMQ_TCP_KEEPALIVE, 1);
+        s_set_int(self->raw, ZMQ_TCP_KEEPALIVE_IDLE, ivl_s);
+        s_set_int(self->raw, ZMQ_TCP_KEEPALIVE_INTVL, ivl_s);
+        s_set_int(self->raw, ZMQ_TCP_KEEPALIVE_CNT, 3);
+        s_set_int(self->raw, ZMQ_TCP_MAXRT, S_UNACKED * ivl_ms);
+    } else {
+        s_set_int(self->raw, ZMQ_HEARTBEAT_IVL, ivl_ms);
+        s_set_int(self->raw, ZMQ_HEARTBEAT_TIMEOUT, 3 * ivl_ms);
+    }
+}
+
+/* Whoever lost its broker shall be back within two heartbeats of when it can:
+ * neither the wait between two tries nor a SYN that nobody took, which the
+ * kernel repeats ever more rarely, may take longer than one. */
+static void s_apply_return(gi_sock_t *self, const gate_settings_t *settings) {
+    int64_t beat_ms = gi_settings_heartbeat_ms(settings);
+    int64_t wait_ms = beat_ms / 2 > settings->reconnect_ivl_ms
+                          ? beat_ms / 2
+                          : settings->reconnect_ivl_ms;
+    if (wait_ms > settings->reconnect_ivl_max_ms)
+        wait_ms = settings->reconnect_ivl_max_ms;
+    s_set_int(self->raw, ZMQ_RECONNECT_IVL_MAX, wait_ms);
+    s_set_int(self->raw, ZMQ_CONNECT_TIMEOUT,
+              beat_ms > S_CONNECT_MS ? beat_ms : S_CONNECT_MS);
+}
+
+static gate_err_t s_apply(gi_sock_t *self, int type, gate_bytes_t identity,
                           const gate_settings_t *settings) {
     int64_t max = settings->message_bytes_max;
     s_set_int(self->raw, ZMQ_SNDHWM, settings->zmq_hwm);
@@ -144,12 +186,8 @@ static gate_err_t s_apply(gi_sock_t *self, gate_bytes_t identity,
     s_set_int(self->raw, ZMQ_LINGER, 0);
     s_set_int(self->raw, ZMQ_HANDSHAKE_IVL, settings->handshake_ivl_ms);
     s_set_int(self->raw, ZMQ_RECONNECT_IVL, settings->reconnect_ivl_ms);
-    s_set_int(self->raw, ZMQ_RECONNECT_IVL_MAX, settings->reconnect_ivl_max_ms);
-    if (settings->zmq_heartbeat_ivl_ms) {
-        s_set_int(self->raw, ZMQ_HEARTBEAT_IVL, settings->zmq_heartbeat_ivl_ms);
-        s_set_int(self->raw, ZMQ_HEARTBEAT_TIMEOUT,
-                  3 * settings->zmq_heartbeat_ivl_ms);
-    }
+    s_apply_return(self, settings);
+    s_apply_liveness(self, type, settings->zmq_heartbeat_ivl_ms);
     zmq_setsockopt(self->raw, ZMQ_MAXMSGSIZE, &max, sizeof max);
     if (identity.size && zmq_setsockopt(self->raw, ZMQ_ROUTING_ID,
                                         identity.data, identity.size) < 0)
@@ -183,7 +221,7 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
         return s_none_left("a peer");
     self->fd = s_fd(self->raw);
     self->maybe = self->events_maybe = true;
-    e = s_apply(self, identity, settings);
+    e = s_apply(self, type, identity, settings);
     if (e)
         gi_sock_close(self);
     return e;
@@ -253,53 +291,128 @@ static gate_err_t s_listen(const char *endpoint, int *out) {
     return e;
 }
 
-/* libzmq unlinks whatever is at the path: not under a living server. */
-static gate_err_t s_ipc_free(const char *endpoint) {
-    const char *path = endpoint + strlen("ipc://");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (*path == '*' || *path == '@' || strlen(path) >= sizeof address.sun_path)
-        return GATE_OK;
-    strcpy(address.sun_path, path);
+/* What is at the path is replaced, but not under a living server. */
+static gate_err_t s_ipc_free(const char *endpoint,
+                             const struct sockaddr_un *address,
+                             socklen_t size) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return gi_err_errno("%s: no socket", endpoint);
-    bool taken = connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    bool taken = connect(fd, (const struct sockaddr *)address, size) == 0;
     close(fd);
-    return taken ? gi_err(GATE_SYSTEM, "%s: somebody listens there already",
-                          endpoint)
-                 : GATE_OK;
+    if (taken)
+        return gi_err(GATE_SYSTEM, "%s: somebody listens there already",
+                      endpoint);
+    if (*address->sun_path)
+        unlink(address->sun_path);
+    return GATE_OK;
+}
+
+/* A listening socket for "ipc://path" or, of no file, "ipc://@name". */
+static gate_err_t s_listen_ipc(const char *endpoint, int *out) {
+    const char *path = endpoint + strlen("ipc://");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof address.sun_path)
+        return gi_err(GATE_BADARG, "%s: a path of 1 to %zu bytes expected",
+                      endpoint, sizeof address.sun_path - 1);
+    memcpy(address.sun_path, path, n);
+    if (*path == '@')
+        address.sun_path[0] = 0;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n +
+                                 (*path != '@'));
+    gate_err_t e = s_ipc_free(endpoint, &address, size);
+    if (e)
+        return e;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 ||
+        listen(fd, S_BACKLOG) < 0) {
+        e = gi_err_errno("%s: cannot listen", endpoint);
+        if (fd >= 0)
+            close(fd);
+    }
+    *out = fd;
+    return e;
 }
 
 static bool s_starts(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
 }
 
-gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
-                        size_t room, int *listener_fd) {
-    int fd = -1, none = -1;
+/* Makes the listener unless there is one; both descriptors stand then. */
+static gate_err_t s_listener(const char *endpoint, gi_listener_t *listener) {
     gate_err_t e = GATE_OK;
-    *listener_fd = -1;
-    if (s_starts(endpoint, "tcp://")) {
+    int fd = -1;
+    if (listener->fd < 0 && s_starts(endpoint, "tcp://"))
         e = s_listen(endpoint, &fd);
-        if (!e) {
-            *listener_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-            zmq_setsockopt(self->raw, ZMQ_USE_FD, &fd, sizeof fd);
-        }
-    } else if (s_starts(endpoint, "ipc://")) {
-        e = s_ipc_free(endpoint);
-    }
+    else if (listener->fd < 0 && s_starts(endpoint, "ipc://") &&
+             strcmp(endpoint, "ipc://*") != 0)
+        e = s_listen_ipc(endpoint, &fd);
     if (e)
         return e;
+    if (fd >= 0)
+        listener->fd = fd;
+    if (listener->fd < 0)
+        return GATE_OK;
+    listener->zmq_fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, 3);
+    return listener->zmq_fd < 0
+               ? gi_err_errno("%s: no descriptor for a listener", endpoint)
+               : GATE_OK;
+}
+
+gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
+                        size_t room, gi_listener_t *listener) {
+    int none = -1;
+    gate_err_t e = s_listener(endpoint, listener);
+    if (e) {
+        gi_listener_close(listener);
+        return e;
+    }
+    if (listener->zmq_fd >= 0)
+        zmq_setsockopt(self->raw, ZMQ_USE_FD, &listener->zmq_fd, sizeof none);
     if (zmq_bind(self->raw, endpoint) < 0) {
         e = gi_err_errno("%s: cannot bind", endpoint);
-        if (*listener_fd >= 0)
-            close(*listener_fd);
-        *listener_fd = -1;
+        if (listener->zmq_fd >= 0)
+            close(listener->zmq_fd);
+        gi_listener_close(listener);
     }
     zmq_setsockopt(self->raw, ZMQ_USE_FD, &none, sizeof none);
     if (!e && zmq_getsockopt(self->raw, ZMQ_LAST_ENDPOINT, out, &room) < 0)
         e = gi_err_errno("%s: no endpoint", endpoint);
     return e;
+}
+
+/* ---- listeners --------------------------------------------------------------
+ */
+int gi_listener_blank(void) {
+    const struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 &&
+        bind(fd, (const struct sockaddr *)&address,
+             sizeof address.sun_family) == 0 &&
+        listen(fd, 0) == 0)
+        return fd;
+    (void)gi_err_errno("no blank listener");
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+gate_err_t gi_listener_pause(const gi_listener_t *self, int blank_fd) {
+    if (self->zmq_fd >= 0 && dup3(blank_fd, self->zmq_fd, O_CLOEXEC) < 0)
+        return gi_err_errno("a listener cannot be paused");
+    return GATE_OK;
+}
+
+void gi_listener_resume(const gi_listener_t *self) {
+    if (self->zmq_fd >= 0)
+        dup3(self->fd, self->zmq_fd, O_CLOEXEC);
+}
+
+void gi_listener_close(gi_listener_t *self) {
+    if (self->fd >= 0)
+        close(self->fd);
+    *self = GI_LISTENER_NONE;
 }
 
 gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) {

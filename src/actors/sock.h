@@ -43,12 +43,28 @@ int gi_sock_send(gi_sock_t *self, gi_frames_t *frames);
 gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
                         const gate_settings_t *settings) GATE_MUST;
 void gi_sock_close(gi_sock_t *self); /* idempotent */
-/* Binds; out (at least 256) gets the endpoint with its real port. tcp listeners
- * are our own sockets handed over by ZMQ_USE_FD, *listener_fd a dup of it (-1
- * for other transports; the caller closes it). Stale ipc files are replaced
- * only when nobody answers there. */
+/* A listening socket of our own that libzmq was given by ZMQ_USE_FD: tcp, and
+ * ipc unless its name is a wildcard. -1: none. */
+typedef struct gi_listener {
+    int fd;     /* ours, another descriptor of the same socket; we close it */
+    int zmq_fd; /* libzmq's own: the number it polls and closes */
+} gi_listener_t;
+#define GI_LISTENER_NONE ((gi_listener_t){-1, -1})
+
+/* Binds; out (at least 256) gets the endpoint with its real port. A listener
+ * that is given (fd >= 0) is listened on, else one is made; stale ipc files are
+ * replaced only when nobody answers there. */
 gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
-                        size_t room, int *listener_fd) GATE_MUST;
+                        size_t room, gi_listener_t *listener) GATE_MUST;
+/* libzmq accepts nothing more there, and what it has accepted stays: its
+ * descriptor shows blank_fd, a listener that nobody can reach. */
+gate_err_t gi_listener_pause(const gi_listener_t *self, int blank_fd) GATE_MUST;
+/* It does again. Needed before a paused socket is closed: libzmq's epoll knows
+ * the listener by descriptor and socket. */
+void gi_listener_resume(const gi_listener_t *self);
+/* What pause shows; -1 with gate_error() set. */
+int gi_listener_blank(void);
+void gi_listener_close(gi_listener_t *self);
 gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) GATE_MUST;
 /* Starts the monitor for the given ZMQ_EVENT_* mask. */
 gate_err_t gi_sock_watch(gi_sock_t *self, int events) GATE_MUST;

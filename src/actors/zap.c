@@ -276,14 +276,13 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
 
 static gate_err_t s_start(void *arg) {
     gate_zap_t *self = arg;
-    int fd = -1;
+    gi_listener_t listener = GI_LISTENER_NONE;
     gate_err_t e = gi_sock_open(&self->sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
                                 self->settings);
     if (!e)
         e = gi_sock_bind(&self->sock, self->asked, self->bound,
-                         sizeof self->bound, &fd);
-    if (fd >= 0)
-        close(fd);
+                         sizeof self->bound, &listener);
+    gi_listener_close(&listener);
     if (e)
         gi_sock_close(&self->sock);
     return e;

@@ -15,11 +15,14 @@ typedef struct gi_bench_args {
     const char *outstanding; /* calls under way per client */
     const char *sizes;       /* of the payload, in bytes */
     const char *runs;        /* inline, thread, process */
+    const char *auths;       /* off, plain; NULL = off, or plain with a user */
+    const char *wires;       /* packed, frames; NULL = packed */
     const char *pins;        /* CPU numbers and the word free */
     const char *seconds;     /* of one measured round */
     const char *broker;      /* frontend of a running broker, or NULL */
     const char *method;      /* called there */
     const char *user, *password, *curve_cert, *curve_server;
+    const char *plain_user, *plain_password;
     int64_t clients, services, workers, rate, tolerance;
     int64_t rounds;      /* 0 = the verb's */
     bool json;           /* JSON instead of the table */

@@ -10,24 +10,58 @@ static const char *const s_transports[] = {"registry", "inproc", "ipc", "tcp"};
 static const char *const s_runs[] = {"inline", "thread", "process"};
 
 /* Timing each call would cost a good part of one where no socket is. */
-enum { S_SAMPLE_LOCAL = 16, S_KINDS = 4 };
+enum { S_SAMPLE_LOCAL = 16, S_KINDS = 7 };
 
-static int s_specs(const gi_session_t *self, const char *transport, int pin,
-                   gate_runs_t runs, gi_spec_t *specs) {
-    static const gi_kind_t *const sockets[S_KINDS] = {
-        &gi_kind_gate, &gi_kind_proxy, &gi_kind_one_frame, &gi_kind_direct};
-    static const gi_kind_t *const local[] = {&gi_kind_gate, &gi_kind_ring};
-    bool registry = !strcmp(transport, "registry");
-    int n = registry ? 2 : runs == GATE_INLINE ? S_KINDS : 2;
-    for (int i = 0; i < n; i++)
-        specs[i] = gi_session_spec(self, registry ? local[i] : sockets[i],
-                                   transport, pin);
-    specs[0].runs = runs;
-    specs[0].user = self->args->user;
-    specs[0].password = self->args->password;
-    specs[0].curve_cert = self->args->curve_cert;
-    specs[0].curve_server = self->args->curve_server;
-    return n;
+/* ---- what stands in a cell ----------------------------------------------- */
+typedef struct s_cell {
+    const gi_session_t *session;
+    const char *transport;
+    int pin;
+    gate_runs_t runs;
+    gi_spec_t specs[S_KINDS];
+    int n;
+} s_cell_t;
+
+static gi_spec_t *s_add(s_cell_t *self, const gi_kind_t *kind) {
+    gi_spec_t *spec = &self->specs[self->n++];
+    *spec = gi_session_spec(self->session, kind, self->transport, self->pin);
+    return spec;
+}
+
+/* Ours in one form; the first is followed by the reference. The registry has
+ * no broker that could ask, and no frames. */
+static void s_add_ours(s_cell_t *self, bool plain, bool frames) {
+    const gi_bench_args_t *args = self->session->args;
+    bool registry = !strcmp(self->transport, "registry");
+    if (registry && self->n)
+        return;
+    gi_spec_t *spec = s_add(self, &gi_kind_gate);
+    spec->runs = self->runs;
+    spec->frames = frames && !registry;
+    if (plain && !registry) {
+        spec->user = args->user ? args->user : "bench";
+        spec->password = args->user ? args->password : "password";
+    }
+    if (self->n == 1)
+        s_add(self, registry ? &gi_kind_ring : &gi_kind_proxy);
+}
+
+/* Every form asked for, then what tells where the cost lies. */
+static void s_specs(s_cell_t *self) {
+    const gi_bench_args_t *args = self->session->args;
+    const char *auths = args->auths  ? args->auths
+                        : args->user ? "plain"
+                                     : "off";
+    const char *wires = args->wires ? args->wires : "packed";
+    for (int frames = 0; frames < 2; frames++)
+        for (int plain = 0; plain < 2; plain++)
+            if (gi_word_in(wires, frames ? "frames" : "packed") &&
+                gi_word_in(auths, plain ? "plain" : "off"))
+                s_add_ours(self, plain, frames);
+    if (strcmp(self->transport, "registry") != 0 && self->runs == GATE_INLINE) {
+        s_add(self, &gi_kind_one_frame);
+        s_add(self, &gi_kind_direct);
+    }
 }
 
 static void s_sweep(gi_session_t *self, gi_cell_t *cell, bool registry) {
@@ -47,10 +81,11 @@ static void s_sweep(gi_session_t *self, gi_cell_t *cell, bool registry) {
 
 static void s_transport(gi_session_t *self, const char *transport, int pin,
                         gate_runs_t runs) {
-    gi_spec_t specs[S_KINDS];
+    s_cell_t all = {
+        .session = self, .transport = transport, .pin = pin, .runs = runs};
     gi_cell_t cell = {.n = 0};
-    int n = s_specs(self, transport, pin, runs, specs);
-    if (!gi_session_open(self, &cell, specs, n))
+    s_specs(&all);
+    if (!gi_session_open(self, &cell, all.specs, all.n))
         return;
     s_sweep(self, &cell, !strcmp(transport, "registry"));
     gi_session_close(&cell);
@@ -65,6 +100,8 @@ static void s_foreign(gi_session_t *self, int pin) {
     spec.method = args->method;
     spec.user = args->user;
     spec.password = args->password;
+    spec.plain_user = args->plain_user;
+    spec.plain_password = args->plain_password;
     spec.curve_cert = args->curve_cert;
     spec.curve_server = args->curve_server;
     if (!gi_session_open(self, &cell, &spec, 1))

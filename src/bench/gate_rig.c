@@ -74,11 +74,23 @@ static gate_settings_t *s_settings(const gi_spec_t *spec) {
     gate_settings_set(settings, "local_max", room);
     gate_settings_set(settings, "route", local ? "local" : "broker");
     gate_settings_set(settings, "zmq_context", "max_sockets=65536");
+    gate_settings_set(settings, "packed", !spec->frames);
     if (spec->runs == GATE_PROCESS && spec->pool)
         gate_settings_set(settings, "processes", spec->pool);
     if (spec->runs != GATE_PROCESS && spec->pool)
         gate_settings_set(settings, "threads", spec->pool);
     return settings;
+}
+
+/* In-band PLAIN: a ZAP service of ours beside the broker. */
+static gate_err_t s_up_zap(gi_gate_rig_t *self) {
+    const gi_spec_t *spec = self->spec;
+    self->zap = gate_zap_new(self->runtime, "inproc://bench-zap");
+    if (!self->zap)
+        return GATE_NOMEM;
+    gate_zap_plain(self->zap, "*", spec->user, spec->password);
+    gate_broker_use_zap(self->broker, "inproc://bench-zap", "gate");
+    return gate_zap_start(self->zap);
 }
 
 static gate_err_t s_up_broker(gi_gate_rig_t *self) {
@@ -88,7 +100,11 @@ static gate_err_t s_up_broker(gi_gate_rig_t *self) {
         return GATE_NOMEM;
     gate_broker_bind(self->broker, spec->frontend);
     gate_broker_bind_backend(self->broker, spec->backend);
-    gate_err_t e = gate_broker_start(self->broker);
+    if (spec->curve_server)
+        gate_broker_curve(self->broker, spec->curve_server, "*");
+    gate_err_t e = spec->user ? s_up_zap(self) : GATE_OK;
+    if (!e)
+        e = gate_broker_start(self->broker);
     if (e)
         return e;
     snprintf(spec->frontend, sizeof spec->frontend, "%s",
@@ -118,6 +134,9 @@ static gate_err_t s_up_service(gi_gate_rig_t *self, int i) {
                                       (part < spec->workers % replicas));
     if (spec->user)
         gate_service_plain(service, spec->user, spec->password);
+    if (spec->plain_user)
+        gate_service_plain_transport(service, spec->plain_user,
+                                     spec->plain_password);
     if (spec->curve_cert)
         gate_service_curve(service, spec->curve_cert, spec->curve_server);
     return gate_service_start(service, spec->backend[0] ? spec->backend : NULL);
@@ -176,6 +195,9 @@ bool gi_gate_rig_client(gi_gate_rig_t *self, gate_client_t **client) {
         return false;
     if (spec->user)
         gate_client_plain(*client, spec->user, spec->password);
+    if (spec->plain_user)
+        gate_client_plain_transport(*client, spec->plain_user,
+                                    spec->plain_password);
     if (spec->curve_cert)
         gate_client_curve(*client, spec->curve_cert, spec->curve_server);
     gate_err_t e =
@@ -350,6 +372,7 @@ void gi_gate_rig_down(void *arg) {
         gate_service_destroy(&self->services[i]);
     free(self->services);
     gate_broker_destroy(&self->broker);
+    gate_zap_destroy(&self->zap);
     gate_runtime_destroy(&self->runtime);
     free(self);
 }

@@ -4,6 +4,7 @@
 #define GI_GATE_RIG_H
 
 #include "rig.h"
+#include <gaterpc/zap.h>
 
 enum { GI_GATE_LANES = 64 };
 
@@ -11,6 +12,7 @@ typedef struct gi_gate_rig {
     gi_spec_t *spec; /* borrowed from the role */
     gate_runtime_t *runtime;
     gate_broker_t *broker;
+    gate_zap_t *zap;
     gate_service_t **services;
     int n_services;
     void *lanes[GI_GATE_LANES];

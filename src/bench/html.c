@@ -11,15 +11,19 @@ static const char s_head[] =
     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
     "<title>gate bench</title>\n<style>\n"
     "body{font:15px/1.45 system-ui,sans-serif;color:#111;background:#fff;"
-    "max-width:62em;margin:2em auto;padding:0 1em}\n"
+    "max-width:78em;margin:2em auto;padding:0 1em}\n"
     "h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}\n"
     "table{border-collapse:collapse;font-size:.85em;margin:1em 0}\n"
     "td,th{padding:.2em .6em;border-bottom:1px solid #ccc;text-align:right}\n"
-    "td:first-child,th:first-child{text-align:left}\n"
-    "tr.ref td{color:#555}svg{width:100%;max-width:46em;height:auto}\n"
-    "figure{margin:1em 0;break-inside:avoid}figcaption{font-size:.85em}\n"
+    "td{white-space:nowrap}td:first-child,th:first-child{text-align:left}\n"
+    "tr.ref td{color:#555}svg{width:100%;max-width:44em;height:auto}\n"
+    ".plots{display:grid;gap:0 2em;"
+    "grid-template-columns:repeat(auto-fit,minmax(33em,1fr))}\n"
+    "figure{margin:1em 0;break-inside:avoid}"
+    "figcaption{font-size:.85em;margin-bottom:.4em}\n"
     "text{font:11px system-ui,sans-serif;fill:#111}\n"
-    "@media print{body{margin:0;max-width:none}tr{break-inside:avoid}}\n"
+    "@media print{body{margin:0;max-width:none;font-size:11px}"
+    ".plots{display:block}tr{break-inside:avoid}h2{break-after:avoid}}\n"
     "</style></head><body>\n<h1>gate bench</h1>\n";
 
 static const char *s_text(const json_t *o, const char *key) {
@@ -38,7 +42,7 @@ static bool s_pinned(const json_t *o) {
 /* ---- plots --------------------------------------------------------------- */
 /* Which results belong to one line of a plot. */
 typedef struct s_line {
-    const char *verb, *system, *transport, *runs;
+    const char *verb, *system, *transport, *runs, *auth, *wire;
     double size;
     bool pinned;
 } s_line_t;
@@ -46,6 +50,7 @@ typedef struct s_line {
 static s_line_t s_line_of(const json_t *r) {
     return (s_line_t){s_text(r, "verb"),      s_text(r, "system"),
                       s_text(r, "transport"), s_text(r, "runs"),
+                      s_text(r, "auth"),      s_text(r, "wire"),
                       s_number(r, "size"),    s_pinned(r)};
 }
 
@@ -54,18 +59,34 @@ static bool s_on(const s_line_t *line, const json_t *r) {
            !strcmp(line->system, s_text(r, "system")) &&
            !strcmp(line->transport, s_text(r, "transport")) &&
            !strcmp(line->runs, s_text(r, "runs")) &&
+           !strcmp(line->auth, s_text(r, "auth")) &&
+           !strcmp(line->wire, s_text(r, "wire")) &&
            line->size == s_number(r, "size") && line->pinned == s_pinned(r);
 }
 
-static void s_name(const s_line_t *line, bool with_size, char *to,
+static const char *s_word(bool said, const char *word) {
+    return said ? word : "";
+}
+
+/* Without the transport where a plot shows but one. */
+static void s_name(const s_line_t *line, bool transport, char *to,
                    size_t room) {
-    snprintf(to, room, "%s %s%s%s%s", line->system, line->transport,
-             !strcmp(line->runs, "inline") ? "" : " ",
-             !strcmp(line->runs, "inline") ? "" : line->runs,
-             line->pinned ? " pinned" : "");
-    size_t n = strlen(to);
-    if (with_size && n < room)
-        snprintf(to + n, room - n, " %.0f B", line->size);
+    bool inline_ = !strcmp(line->runs, "inline");
+    snprintf(to, room, "%s%s%s%s%s%s%s%s", line->system,
+             s_word(!strcmp(line->auth, "plain"), "+auth"),
+             s_word(!strcmp(line->wire, "frames"), " frames"),
+             s_word(transport, " "), s_word(transport, line->transport),
+             s_word(!inline_, " "), s_word(!inline_, line->runs),
+             s_word(line->pinned, " pinned"));
+}
+
+/* As people read it: 12.3 k. */
+static const char *s_short(double v, char *to, size_t room) {
+    double by = v >= 1e6 ? 1e6 : v >= 1e4 ? 1e3 : 1;
+    const char *unit = v >= 1e6 ? " M" : v >= 1e4 ? " k" : "";
+    v /= by;
+    snprintf(to, room, "%.*f%s", v >= 100 ? 0 : v >= 10 ? 1 : 2, v, unit);
+    return to;
 }
 
 static bool s_seen(const json_t *list, size_t until, const s_line_t *line) {
@@ -89,92 +110,119 @@ static void s_points(gi_plot_line_t *to, const json_t *list,
     }
 }
 
-/* Lines of at least two points: rates against what was outstanding. */
-static void s_add_rates(gi_plot_t *plot, const json_t *list, const char *verb,
-                        bool dashed) {
+/* What one picture shows. */
+typedef struct s_view {
+    const json_t *report;
+    const char *verb, *transport, *unit;
+} s_view_t;
+
+static bool s_shows(const s_view_t *view, const s_line_t *line) {
+    return !strcmp(line->verb, view->verb) &&
+           !strcmp(line->transport, view->transport);
+}
+
+/* Begins a line, if there is room. */
+static gi_plot_line_t *s_begin(gi_plot_t *plot, const s_line_t *line,
+                               bool dashed) {
+    gi_plot_line_t *to = &plot->lines[plot->n];
+    if (plot->n == GI_PLOT_LINES)
+        return NULL;
+    *to = (gi_plot_line_t){.dashed = dashed};
+    s_name(line, false, to->name, sizeof to->name);
+    return to;
+}
+
+/* Lines from one x to another: rates against what was outstanding. */
+static void s_add_rates(gi_plot_t *plot, const s_view_t *view, bool dashed) {
+    const json_t *list =
+        json_object_get(view->report, dashed ? "references" : "results");
     size_t i;
     json_t *r;
     json_array_foreach(list, i, r) {
         s_line_t line = s_line_of(r);
-        gi_plot_line_t *to = &plot->lines[plot->n];
-        if (strcmp(line.verb, verb) != 0 || s_seen(list, i, &line) ||
-            plot->n == GI_PLOT_LINES)
+        gi_plot_line_t *to = NULL;
+        if (s_shows(view, &line) && !s_seen(list, i, &line))
+            to = s_begin(plot, &line, dashed);
+        if (!to)
             continue;
-        if (dashed && strcmp(line.system, "zmq_proxy") != 0 &&
-            strcmp(line.system, "ring") != 0 &&
-            strcmp(line.system, "mutex-list") != 0 &&
-            strcmp(line.system, "pipes") != 0)
-            continue; /* the main references are enough in a picture */
-        *to = (gi_plot_line_t){.dashed = dashed};
-        s_name(&line, false, to->name, sizeof to->name);
         s_points(to, list, &line);
-        if (to->n > 1)
-            plot->n++;
+        plot->n += to->n > 1 && to->x[to->n - 1] > to->x[0];
     }
 }
 
-static void s_rates(FILE *file, const json_t *report, const char *verb,
-                    const char *y) {
+static void s_write(FILE *file, const gi_plot_t *plot, const s_view_t *view,
+                    const char *caption) {
+    if (!plot->n)
+        return;
+    fprintf(file, "<figure><figcaption>%s%s%s: %s</figcaption>\n", view->verb,
+            s_word(*view->transport, " "), view->transport, caption);
+    gi_plot_write(plot, file);
+    fprintf(file, "</figure>\n");
+}
+
+static void s_rates(FILE *file, const s_view_t *view) {
     gi_plot_t *plot = calloc(1, sizeof *plot);
     if (!plot)
         return;
     plot->x_title = "outstanding";
-    plot->y_title = y;
-    s_add_rates(plot, json_object_get(report, "results"), verb, false);
-    s_add_rates(plot, json_object_get(report, "references"), verb, true);
-    if (plot->n) {
-        fprintf(file,
-                "<figure><figcaption>%s: %s against calls outstanding; "
-                "dashed: the references; bars: min to max</figcaption>\n",
-                verb, y);
-        gi_plot_write(plot, file);
-        fprintf(file, "</figure>\n");
-    }
+    plot->y_title = view->unit;
+    s_add_rates(plot, view, false);
+    s_add_rates(plot, view, true);
+    s_write(file, plot, view, "rate; dashed: the references; bars: min to max");
     free(plot);
 }
 
-static void s_latencies(FILE *file, const json_t *report, const char *verb) {
-    static const char *const keys[] = {"p50", "p90", "p99", "p99.9"};
-    static const double nines[] = {2, 10, 100, 1000};
-    gi_plot_t *plot = calloc(1, sizeof *plot);
+static const gi_plot_tick_t s_percentiles[] = {
+    {2, "p50"}, {10, "p90"}, {100, "p99"}, {1000, "p99.9"}};
+enum { S_PERCENTILES = sizeof s_percentiles / sizeof *s_percentiles };
+
+static void s_add_latencies(gi_plot_t *plot, const s_view_t *view,
+                            bool dashed) {
     size_t i;
     json_t *r;
-    if (!plot)
-        return;
-    plot->x_title = "1 call in N is slower";
-    plot->y_title = "latency, us";
-    json_array_foreach(json_object_get(report, "results"), i, r) {
+    json_array_foreach(
+        json_object_get(view->report, dashed ? "references" : "results"), i,
+        r) {
         const json_t *latency = json_object_get(r, "latency_us");
-        gi_plot_line_t *to = &plot->lines[plot->n];
         s_line_t line = s_line_of(r);
-        if (strcmp(line.verb, verb) != 0 || !json_is_object(latency) ||
-            plot->n == GI_PLOT_LINES)
+        gi_plot_line_t *to = NULL;
+        if (s_shows(view, &line) && json_is_object(latency) &&
+            (!dashed || !strcmp(line.system, "zmq_proxy")))
+            to = s_begin(plot, &line, dashed);
+        if (!to)
             continue;
-        *to = (gi_plot_line_t){.n = 4};
-        s_name(&line, false, to->name, sizeof to->name);
         size_t n = strlen(to->name);
-        snprintf(to->name + n, sizeof to->name - n, " W=%.0f",
+        snprintf(to->name + n, sizeof to->name - n, " %s%sW=%.0f",
+                 s_text(r, "label"), s_word(*s_text(r, "label"), " "),
                  s_number(r, "outstanding"));
-        for (int k = 0; k < 4; k++) {
-            to->x[k] = nines[k];
-            to->y[k] = to->low[k] = to->high[k] = s_number(latency, keys[k]);
+        for (; to->n < S_PERCENTILES; to->n++) {
+            const gi_plot_tick_t *tick = &s_percentiles[to->n];
+            to->x[to->n] = tick->at;
+            to->y[to->n] = s_number(latency, tick->label);
+            to->low[to->n] = to->high[to->n] = to->y[to->n];
         }
         plot->n++;
     }
-    if (plot->n) {
-        fprintf(file,
-                "<figure><figcaption>%s: latency percentiles (p50, p90, "
-                "p99, p99.9)</figcaption>\n",
-                verb);
-        gi_plot_write(plot, file);
-        fprintf(file, "</figure>\n");
-    }
+}
+
+static void s_latencies(FILE *file, const s_view_t *view) {
+    gi_plot_t *plot = calloc(1, sizeof *plot);
+    if (!plot)
+        return;
+    plot->x_title = "percentile";
+    plot->y_title = "latency, us";
+    plot->ticks = s_percentiles;
+    plot->n_ticks = S_PERCENTILES;
+    s_add_latencies(plot, view, false);
+    s_add_latencies(plot, view, true);
+    s_write(file, plot, view, "latency");
     free(plot);
 }
 
 /* Rates against how many services or workers there are. */
 static void s_scaling(FILE *file, const json_t *report) {
     static const char *const by[] = {"services", "workers"};
+    const s_view_t view = {report, "fanout", "", ""};
     gi_plot_t *plot = calloc(1, sizeof *plot);
     size_t i;
     json_t *r;
@@ -197,12 +245,21 @@ static void s_scaling(FILE *file, const json_t *report) {
         }
         plot->n += to->n > 1;
     }
-    if (plot->n) {
-        fprintf(file, "<figure><figcaption>fanout: scaling</figcaption>\n");
-        gi_plot_write(plot, file);
-        fprintf(file, "</figure>\n");
-    }
+    s_write(file, plot, &view, "against one service of one worker");
     free(plot);
+}
+
+static void s_pictures(FILE *file, const json_t *report, const char *verb,
+                       const char *unit) {
+    static const char *const transports[] = {"registry", "inproc", "ipc",
+                                             "tcp",      "pool",   "broker"};
+    if (!strcmp(verb, "fanout"))
+        s_scaling(file, report);
+    for (size_t t = 0; t < sizeof transports / sizeof *transports; t++) {
+        const s_view_t view = {report, verb, transports[t], unit};
+        s_rates(file, &view);
+        s_latencies(file, &view);
+    }
 }
 
 /* ---- tables -------------------------------------------------------------- */
@@ -210,15 +267,16 @@ static void s_row(FILE *file, const json_t *r, bool reference) {
     const json_t *latency = json_object_get(r, "latency_us");
     const json_t *to = json_object_get(r, "to_reference");
     s_line_t line = s_line_of(r);
-    char name[64];
-    s_name(&line, false, name, sizeof name);
+    char name[64], median[24], min[24], max[24];
+    s_name(&line, true, name, sizeof name);
     fprintf(file,
             "<tr%s><td>%s %s</td><td>%.0f</td><td>%.0f</td>"
-            "<td>%.4g</td><td>%.4g..%.4g</td><td>%s</td>",
-            reference ? " class=\"ref\"" : "", name, s_text(r, "label"),
+            "<td>%s</td><td>%s..%s</td><td>%s</td>",
+            s_word(reference, " class=\"ref\""), name, s_text(r, "label"),
             s_number(r, "outstanding"), s_number(r, "size"),
-            s_number(r, "median"), s_number(r, "min"), s_number(r, "max"),
-            s_text(r, "unit"));
+            s_short(s_number(r, "median"), median, sizeof median),
+            s_short(s_number(r, "min"), min, sizeof min),
+            s_short(s_number(r, "max"), max, sizeof max), s_text(r, "unit"));
     if (json_is_object(latency))
         fprintf(file, "<td>%.1f</td><td>%.1f</td><td>%.1f</td>",
                 s_number(latency, "p50"), s_number(latency, "p99"),
@@ -288,11 +346,9 @@ bool gi_report_html(const json_t *report, const char *name) {
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         if (!s_has(report, verbs[i].verb))
             continue;
-        fprintf(file, "<h2>%s</h2>\n", verbs[i].verb);
-        s_rates(file, report, verbs[i].verb, verbs[i].unit);
-        s_latencies(file, report, verbs[i].verb);
-        if (!strcmp(verbs[i].verb, "fanout"))
-            s_scaling(file, report);
+        fprintf(file, "<h2>%s</h2>\n<div class=\"plots\">\n", verbs[i].verb);
+        s_pictures(file, report, verbs[i].verb, verbs[i].unit);
+        fprintf(file, "</div>\n");
         s_table(file, report, verbs[i].verb);
     }
     fputs("</body></html>\n", file);

@@ -8,9 +8,10 @@
 enum {
     S_LEFT = 66,
     S_TOP = 10,
-    S_WIDTH = 470,
-    S_HEIGHT = 290,
-    S_LEGEND = 15 /* a line of it */
+    S_WIDTH = 330,
+    S_HEIGHT = 230,
+    S_LEGEND = 15,  /* a line of it */
+    S_LEGENDS = 190 /* all of it: width */
 };
 
 static const char *const s_colours[] = {"#0072b2", "#d55e00", "#009e73",
@@ -68,28 +69,52 @@ static void s_label(double v, char *to, size_t size) {
         snprintf(to, size, "%g", v);
 }
 
+static void s_grid_y(const s_axis_t *y, FILE *file) {
+    char label[24];
+    for (double p = y->low; p <= y->high; p++)
+        for (int step = 1; step <= 5; step = step < 2 ? 2 : step + 3) {
+            double v = step * pow(10, p), at = s_y(y, v);
+            if (s_log(v) > y->high + 1e-9)
+                continue;
+            fprintf(file,
+                    "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" "
+                    "stroke=\"%s\"/>",
+                    S_LEFT, at, S_LEFT + S_WIDTH, at,
+                    step == 1 ? "#bbb" : "#eee");
+            if (step > 1)
+                continue;
+            s_label(v, label, sizeof label);
+            fprintf(file,
+                    "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s"
+                    "</text>\n",
+                    S_LEFT - 6, at + 4, label);
+        }
+}
+
+static void s_tick(double at, const char *label, FILE *file) {
+    fprintf(file,
+            "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" "
+            "stroke=\"#bbb\"/><text x=\"%.1f\" y=\"%d\" "
+            "text-anchor=\"middle\">%s</text>\n",
+            at, S_TOP, at, S_TOP + S_HEIGHT, at, S_TOP + S_HEIGHT + 16, label);
+}
+
+static void s_grid_x(const gi_plot_t *self, const s_axis_t *x, FILE *file) {
+    char label[24];
+    for (int i = 0; i < self->n_ticks; i++)
+        s_tick(s_x(x, self->ticks[i].at), self->ticks[i].label, file);
+    if (self->n_ticks)
+        return;
+    for (double p = ceil(x->low); p <= x->high + 1e-9; p++) {
+        s_label(pow(10, p), label, sizeof label);
+        s_tick(s_x(x, pow(10, p)), label, file);
+    }
+}
+
 static void s_grid(const gi_plot_t *self, const s_axis_t *x, const s_axis_t *y,
                    FILE *file) {
-    char label[24];
-    for (double p = y->low; p <= y->high; p++) {
-        double v = pow(10, p), at = s_y(y, v);
-        s_label(v, label, sizeof label);
-        fprintf(file,
-                "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" "
-                "stroke=\"#ccc\"/><text x=\"%d\" y=\"%.1f\" "
-                "text-anchor=\"end\">%s</text>\n",
-                S_LEFT, at, S_LEFT + S_WIDTH, at, S_LEFT - 6, at + 4, label);
-    }
-    for (double p = ceil(x->low); p <= x->high + 1e-9; p++) {
-        double v = pow(10, p), at = s_x(x, v);
-        s_label(v, label, sizeof label);
-        fprintf(file,
-                "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" "
-                "stroke=\"#ccc\"/><text x=\"%.1f\" y=\"%d\" "
-                "text-anchor=\"middle\">%s</text>\n",
-                at, S_TOP, at, S_TOP + S_HEIGHT, at, S_TOP + S_HEIGHT + 16,
-                label);
-    }
+    s_grid_y(y, file);
+    s_grid_x(self, x, file);
     fprintf(file,
             "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">%s</text>\n"
             "<text transform=\"translate(14 %d) rotate(-90)\" "
@@ -150,7 +175,7 @@ void gi_plot_write(const gi_plot_t *self, FILE *file) {
     fprintf(file,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
             "role=\"img\">\n",
-            S_LEFT + S_WIDTH + 230, legend > height ? legend : height);
+            S_LEFT + S_WIDTH + S_LEGENDS, legend > height ? legend : height);
     s_grid(self, &x, &y, file);
     for (int i = 0; i < self->n; i++)
         s_line(self, i, &x, &y, file);

@@ -17,8 +17,15 @@ typedef struct gi_plot_line {
     double low[GI_PLOT_POINTS], high[GI_PLOT_POINTS];
 } gi_plot_line_t;
 
+typedef struct gi_plot_tick {
+    double at;
+    const char *label;
+} gi_plot_tick_t;
+
 typedef struct gi_plot {
     const char *x_title, *y_title;
+    const gi_plot_tick_t *ticks; /* of x; NULL = powers of ten */
+    int n_ticks;
     gi_plot_line_t lines[GI_PLOT_LINES];
     int n;
 } gi_plot_t;

@@ -59,7 +59,9 @@ static json_t *s_settings(const gi_session_t *self) {
         (json_int_t)args->services, "workers", (json_int_t)args->workers,
         "rounds", (json_int_t)self->rounds, "rate", (json_int_t)args->rate,
         "seconds", self->seconds, "warm_seconds", self->warm_seconds,
-        "authentication", args->user || args->curve_cert);
+        "authentication",
+        args->user || args->plain_user || args->curve_cert ||
+            (args->auths && gi_word_in(args->auths, "plain")));
 }
 
 json_t *gi_report_json(const gi_session_t *self) {
@@ -85,11 +87,17 @@ static void s_number(double v, char *to, size_t size) {
 }
 
 static void s_name(const gi_result_t *r, char *to, size_t size) {
-    char pin[16] = "free", runs[16] = "";
+    char pin[16] = "free", runs[40] = "";
     if (r->pin >= 0)
         snprintf(pin, sizeof pin, "cpu %d", r->pin);
     if (!r->is_reference && strcmp(r->runs, "inline") != 0)
         snprintf(runs, sizeof runs, " %s", r->runs);
+    if (strcmp(r->auth, "off") != 0)
+        snprintf(runs + strlen(runs), sizeof runs - strlen(runs), " +%s",
+                 r->auth);
+    if (!r->is_reference && strcmp(r->wire, "packed") != 0)
+        snprintf(runs + strlen(runs), sizeof runs - strlen(runs), " %s",
+                 r->wire);
     snprintf(to, size, "%s%s%s%s %s %s%s%s", r->is_reference ? "  " : "",
              r->verb, *r->label ? " " : "", r->label, r->transport, pin,
              r->is_reference ? "  " : runs, r->is_reference ? r->system : "");

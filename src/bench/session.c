@@ -137,6 +137,12 @@ bool gi_session_interrupted(void) {
 }
 
 /* ---- measuring ----------------------------------------------------------- */
+/* The first system, and what is a form of it beside the reference. */
+static bool s_ours(const gi_cell_t *cell, int i) {
+    return !i || (i > 1 && gi_rig_spec(cell->rigs[i])->kind ==
+                               gi_rig_spec(cell->rigs[0])->kind);
+}
+
 static gi_result_t *s_result(gi_session_t *self, const gi_cell_t *cell, int i) {
     const gi_spec_t *spec = gi_rig_spec(cell->rigs[i]);
     gi_result_t *r = gi_results_add(&self->results);
@@ -156,7 +162,9 @@ static gi_result_t *s_result(gi_session_t *self, const gi_cell_t *cell, int i) {
     r->rate = self->args->rate;
     r->pin = spec->pin;
     r->unit = cell->unit ? cell->unit : "calls/s";
-    r->is_reference = i > 0;
+    r->auth = spec->user && !self->args->broker ? "plain" : "off";
+    r->wire = spec->frames ? "frames" : "packed";
+    r->is_reference = !s_ours(cell, i);
     return r;
 }
 
@@ -190,7 +198,8 @@ bool gi_session_measure(gi_session_t *self, gi_cell_t *cell) {
         for (int i = 0; i < cell->n && !self->failed; i++)
             if (!s_round(self, cell, round, i))
                 self->failed = true;
-    if (cell->n > 1 && !self->failed)
-        gi_result_relate(cell->results[0], cell->results[1]);
+    for (int i = 0; i < cell->n && cell->n > 1 && !self->failed; i++)
+        if (s_ours(cell, i))
+            gi_result_relate(cell->results[i], cell->results[1]);
     return !self->failed;
 }

@@ -8,7 +8,7 @@
 #include "result.h"
 #include "rig.h"
 
-enum { GI_LIST_MAX = 32, GI_RIGS_MAX = 8 };
+enum { GI_LIST_MAX = 32, GI_RIGS_MAX = 12 };
 
 /* A list of numbers from "1,100,1000". */
 typedef struct gi_numbers {
@@ -29,8 +29,8 @@ typedef struct gi_session {
     bool failed, progress;
 } gi_session_t;
 
-/* One measurement: systems[0] is ours, systems[1] its reference, the others
- * stand beside; they run in turns. */
+/* One measurement: rigs[0] is ours, rigs[1] its reference, the others stand
+ * beside (those of the first one's kind are ours too); they run in turns. */
 typedef struct gi_cell {
     gi_rig_t *rigs[GI_RIGS_MAX];
     int n;

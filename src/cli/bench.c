@@ -38,6 +38,10 @@ int gi_bench_main(int argc, char **argv) {
         {"payload", GI_OPT_TEXT, &args.sizes, "LIST", "bytes (by verb: 64)"},
         {"runs", GI_OPT_TEXT, &args.runs, "LIST",
          "where the method runs: inline,thread,process"},
+        {"auth", GI_OPT_TEXT, &args.auths, "LIST",
+         "echo: of off,plain: who calls is asked of a ZAP service (off)"},
+        {"wire", GI_OPT_TEXT, &args.wires, "LIST",
+         "echo: of packed,frames: setting packed on, off (packed)"},
         {"pin", GI_OPT_TEXT, &args.pins, "LIST",
          "everything on one CPU, or free (free)"},
         {"clients", GI_OPT_NUMBER, &args.clients, "N", "clients (1)"},
@@ -66,6 +70,8 @@ int gi_bench_main(int argc, char **argv) {
         args.verb = words.items[0];
         args.user = auth.user;
         args.password = auth.password;
+        args.plain_user = auth.plain_user;
+        args.plain_password = auth.plain_password;
         args.curve_cert = auth.curve_cert;
         args.curve_server = auth.curve_server;
         code = gi_bench_run(&args);

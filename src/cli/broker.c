@@ -8,13 +8,16 @@ static const gi_usage_t s_usage = {
     "broker [OPTION]...",
     "Routes calls between clients on frontends and services on backends.\n"
     "Prints one line 'ready frontend=EP[,EP] backend=EP[,EP]' once bound.\n"
-    "SIGTERM or SIGINT drains, a second one stops at once."};
+    "SIGTERM or SIGINT drains, a second one stops at once. With --hand-over\n"
+    "a second broker, started alike, takes over without a call failing, and\n"
+    "the first one ends by itself."};
 
 typedef struct s_args {
     const char *config;
     gi_words_t frontends, backends;
     const char *zap, *zap_domain;
-    const char *curve_cert, *curve_allowed;
+    const char *curve_cert, *curve_allowed, *plain_users;
+    const char *hand_over;
 } s_args_t;
 
 static void s_setup(gate_broker_t *broker, const s_args_t *args,
@@ -29,9 +32,13 @@ static void s_setup(gate_broker_t *broker, const s_args_t *args,
         gate_broker_bind_backend(broker, backend);
     if (args->zap)
         gate_broker_use_zap(broker, args->zap, args->zap_domain);
+    if (args->plain_users)
+        gate_broker_plain(broker, args->plain_users);
     if (args->curve_cert)
         gate_broker_curve(broker, args->curve_cert,
                           args->curve_allowed ? args->curve_allowed : "*");
+    if (args->hand_over)
+        gate_broker_hand_over(broker, args->hand_over);
 }
 
 static void s_print_ready(const gate_broker_t *broker) {
@@ -72,10 +79,15 @@ int gi_broker_main(int argc, char **argv) {
         {"zap", GI_OPT_TEXT, &args.zap, "EP", "ask this in-band ZAP service"},
         {"zap-domain", GI_OPT_TEXT, &args.zap_domain, "NAME",
          "about this domain (setting zap_default_domain)"},
+        {"plain-users", GI_OPT_TEXT, &args.plain_users, "FILE",
+         "ask for PLAIN by the transport; a users file as for gate zap"},
         {"curve-cert", GI_OPT_TEXT, &args.curve_cert, "FILE",
          "be a CURVE server with this certificate"},
         {"curve-allow", GI_OPT_TEXT, &args.curve_allowed, "DIR|*",
          "directory of the certificates let in (*: any)"},
+        {"hand-over", GI_OPT_TEXT, &args.hand_over, "PATH",
+         "take the listeners of the broker that answers at this socket, if "
+         "any, and answer there for the next one"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);

@@ -18,7 +18,7 @@ static const gi_usage_t s_usage = {
 
 typedef struct s_args {
     gi_peer_t peer;
-    gi_words_t words, kw;
+    gi_words_t words, kw, meta;
     int64_t timeout_ms; /* -1: reply_timeout */
     bool raw;
 } s_args_t;
@@ -27,35 +27,35 @@ typedef struct s_args {
 typedef struct s_request {
     gate_arg_t *args;
     msgpack_sbuffer *packed; /* behind args, one each */
-    char **names;            /* of keyword arguments, copies */
-    size_t n;                /* of packed and names */
-    size_t n_args;           /* n, and one for the timeout */
+    char **names;            /* copies: of keyword arguments, of metadata */
+    size_t n, n_names;
+    size_t n_args; /* n, metadata, and one for the timeout */
 } s_request_t;
 
 static void s_request_fini(s_request_t *self) {
-    for (size_t i = 0; i < self->n; i++) {
+    for (size_t i = 0; i < self->n; i++)
         msgpack_sbuffer_destroy(&self->packed[i]);
+    for (size_t i = 0; self->names && i < self->n_names; i++)
         free(self->names[i]);
-    }
     free(self->args);
     free(self->packed);
     free(self->names);
 }
 
-static bool s_request_init(s_request_t *self, size_t n) {
+static bool s_request_init(s_request_t *self, size_t n, size_t n_meta) {
     *self = (s_request_t){
-        .args = calloc(n + 1, sizeof *self->args),
+        .args = calloc(n + n_meta + 1, sizeof *self->args),
         .packed = calloc(n + 1, sizeof *self->packed),
-        .names = calloc(n + 1, sizeof *self->names),
+        .names = calloc(n + n_meta + 1, sizeof *self->names),
     };
     return self->args && self->packed && self->names;
 }
 
-/* Adds word as an argument, by name unless that is NULL (kept); 0 or 2. */
-static int s_request_add(s_request_t *self, const char *word, char *name) {
+/* Adds word as an argument, by name unless that is NULL; 0 or 2. */
+static int s_request_add(s_request_t *self, const char *word,
+                         const char *name) {
     char why[128];
     size_t i = self->n++;
-    self->names[i] = name;
     msgpack_sbuffer_init(&self->packed[i]);
     if (!gi_json_pack(word, &self->packed[i], why, sizeof why))
         return gi_opts_fail(&s_usage, "'%s': %s", word, why);
@@ -64,24 +64,46 @@ static int s_request_add(s_request_t *self, const char *word, char *name) {
     return 0;
 }
 
-static int s_request_add_kw(s_request_t *self, const char *pair) {
+/* Splits NAME=VALUE; 0 or 2. *name is kept here. */
+static int s_request_split(s_request_t *self, const char *flag,
+                           const char *pair, const char **name,
+                           const char **value) {
     const char *equals = strchr(pair, '=');
     if (!equals || equals == pair)
-        return gi_opts_fail(&s_usage, "--kw '%s' is not NAME=VALUE", pair);
-    char *name = strndup(pair, (size_t)(equals - pair));
-    if (!name)
+        return gi_opts_fail(&s_usage, "--%s '%s' is not NAME=VALUE", flag,
+                            pair);
+    char *copy = strndup(pair, (size_t)(equals - pair));
+    if (!copy)
         return gi_opts_fail(&s_usage, "no memory");
-    return s_request_add(self, equals + 1, name);
+    *name = self->names[self->n_names++] = copy;
+    *value = equals + 1;
+    return 0;
+}
+
+static int s_request_add_kw(s_request_t *self, const char *pair) {
+    const char *name, *value;
+    int code = s_request_split(self, "kw", pair, &name, &value);
+    return code ? code : s_request_add(self, value, name);
+}
+
+static int s_request_add_meta(s_request_t *self, const char *pair) {
+    const char *name, *value;
+    int code = s_request_split(self, "meta", pair, &name, &value);
+    if (!code)
+        self->args[self->n_args++] = gate_meta(name, value);
+    return code;
 }
 
 static int s_request_fill(s_request_t *self, const s_args_t *args) {
     int code = 0;
-    if (!s_request_init(self, args->words.n + args->kw.n))
+    if (!s_request_init(self, args->words.n + args->kw.n, args->meta.n))
         return gi_opts_fail(&s_usage, "no memory");
     for (size_t i = 1; i < args->words.n && !code; i++)
         code = s_request_add(self, args->words.items[i], NULL);
     for (size_t i = 0; i < args->kw.n && !code; i++)
         code = s_request_add_kw(self, args->kw.items[i]);
+    for (size_t i = 0; i < args->meta.n && !code; i++)
+        code = s_request_add_meta(self, args->meta.items[i]);
     if (args->timeout_ms >= 0)
         self->args[self->n_args++] = gate_timeout_ms(args->timeout_ms);
     return code;
@@ -205,6 +227,8 @@ int gi_call_main(int argc, char **argv) {
          "wait so long for the result, or each item (reply_timeout)"},
         {"kw", GI_OPT_MANY, &args.kw, "NAME=VALUE",
          "a keyword argument; may be repeated"},
+        {"meta", GI_OPT_MANY, &args.meta, "NAME=VALUE",
+         "goes along with the call (traceparent, priority, ...)"},
         {"raw", GI_OPT_FLAG, &args.raw, NULL,
          "write a string or binary result as bytes"},
         GI_OPT_END,
@@ -214,5 +238,6 @@ int gi_call_main(int argc, char **argv) {
         code = s_run(&args);
     gi_words_fini(&args.words);
     gi_words_fini(&args.kw);
+    gi_words_fini(&args.meta);
     return code;
 }

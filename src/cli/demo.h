@@ -14,6 +14,7 @@ gate_err_t gi_demo_boom(gate_call_t *call);
 gate_err_t gi_demo_upper(gate_call_t *call);
 gate_err_t gi_demo_sleep(gate_call_t *call);
 gate_err_t gi_demo_blob(gate_call_t *call);
+gate_err_t gi_demo_about(gate_call_t *call);
 /* demo_streams.c */
 gate_err_t gi_demo_gen(gate_call_t *call);
 gate_err_t gi_demo_nils(gate_call_t *call);

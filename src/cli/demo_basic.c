@@ -96,6 +96,25 @@ gate_err_t gi_demo_upper(gate_call_t *call) {
     return e;
 }
 
+/* Metadata is bounded: 16 keys. */
+gate_err_t gi_demo_about(gate_call_t *call) {
+    gate_arg_t meta[16];
+    const char *key, *value;
+    size_t n = 0;
+    gate_err_t e = gate_no_args(call);
+    if (e)
+        return e;
+    for (; n < 16 && (key = gate_call_meta_at(call, n, &value)); n++)
+        meta[n] = gate_kw_(key, gate_str(value));
+    return gate_return(
+        call, gate_map(gate_kw("user", gate_call_user(call)),
+                       gate_kw("attempt", gate_call_attempt(call)),
+                       gate_kw("priority", gate_call_priority(call) == GATE_HIGH
+                                               ? "high"
+                                               : "normal"),
+                       gate_kw("meta", gate_map_(meta, n))));
+}
+
 gate_err_t gi_demo_nap(gate_call_t *call, int64_t ms) {
     while (ms > 0) {
         if (gate_call_cancelled(call))

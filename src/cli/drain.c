@@ -8,8 +8,9 @@
 #include <inttypes.h>
 
 static const gi_usage_t s_usage = {
-    "drain [OPTION]... SERVICE",
-    "Tells the workers of a service to take no new calls, to finish and to\n"
+    "drain [OPTION]... SERVICE|WORKER",
+    "Tells the workers of a service, or the one with that id (as 'gate\n"
+    "services --workers' shows it), to take no new calls, to finish and to\n"
     "leave; 'gate serve' ends then. Prints how many were told. Workers that\n"
     "are not gaterpc's cannot be told and stay."};
 
@@ -34,8 +35,9 @@ int gi_drain_main(int argc, char **argv) {
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, &words);
     if (code < 0)
-        code = words.n == 1 ? gi_auth_check(&peer.auth, &s_usage)
-                            : gi_opts_fail(&s_usage, "drain one service");
+        code = words.n == 1
+                   ? gi_auth_check(&peer.auth, &s_usage)
+                   : gi_opts_fail(&s_usage, "drain one service or worker");
     if (code < 0) {
         code = gi_peer_open(&peer);
         if (!code)

@@ -10,6 +10,12 @@ enum { S_CONNECT_MS = 3000 };
 int gi_auth_check(const gi_auth_t *auth, const gi_usage_t *usage) {
     if (!auth->user != !auth->password)
         return gi_opts_fail(usage, "--user and --password go together");
+    if (!auth->plain_user != !auth->plain_password)
+        return gi_opts_fail(usage,
+                            "--plain-user and --plain-password go together");
+    if (auth->plain_user && auth->curve_cert)
+        return gi_opts_fail(usage, "a connection speaks PLAIN or CURVE: "
+                                   "--plain-user or --curve-cert");
     if (!auth->curve_cert != !auth->curve_server)
         return gi_opts_fail(usage,
                             "--curve-cert and --curve-server go together");
@@ -64,6 +70,9 @@ int gi_peer_open(gi_peer_t *self) {
     if (self->auth.curve_cert)
         gate_client_curve(self->client, self->auth.curve_cert,
                           self->auth.curve_server);
+    if (self->auth.plain_user)
+        gate_client_plain_transport(self->client, self->auth.plain_user,
+                                    self->auth.plain_password);
     gate_err_t e = gate_client_connect(self->client, self->broker);
     if (e) {
         gi_peer_fail(e, false); /* no endpoint at all: our input */

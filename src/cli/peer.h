@@ -8,13 +8,18 @@
 #include "opts.h"
 
 typedef struct gi_auth {
-    const char *user, *password;           /* in-band PLAIN */
-    const char *curve_cert, *curve_server; /* files */
+    const char *user, *password;             /* in-band PLAIN */
+    const char *curve_cert, *curve_server;   /* files */
+    const char *plain_user, *plain_password; /* of the transport */
 } gi_auth_t;
 
 #define GI_AUTH_OPTS(a)                                                \
     {"user", GI_OPT_TEXT, &(a).user, "U", "user of in-band PLAIN"},    \
         {"password", GI_OPT_TEXT, &(a).password, "P", "its password"}, \
+        {"plain-user", GI_OPT_TEXT, &(a).plain_user, "U",              \
+         "user of PLAIN by the transport"},                            \
+        {"plain-password", GI_OPT_TEXT, &(a).plain_password, "P",      \
+         "its password"},                                              \
         {"curve-cert", GI_OPT_TEXT, &(a).curve_cert, "FILE",           \
          "our CURVE certificate"},                                     \
     {                                                                  \

@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "opts.h"
 #include "peer.h"
+#include "supervise.h"
 
 #include <dlfcn.h>
 #include <signal.h>
@@ -16,22 +17,32 @@ static const gi_usage_t s_usage = {
     "serve [OPTION]... (--demo | MODULE.so...)",
     "Runs services behind a broker, for which it waits. A module is a shared\n"
     "object that exports gate_module(); see examples/module.c. Prints\n"
-    "'ready service=NAME[,NAME]' once all are registered. SIGTERM drains."};
+    "'ready service=NAME[,NAME]' once all are registered. SIGTERM drains. A\n"
+    "service that does not start is tried again, as the supervise_... "
+    "settings\n"
+    "say; with --supervise so is the whole process."};
 
 enum { S_LOOK_MS = 200, S_SAY_MS = 1000 };
 
 typedef struct s_args {
     const char *config, *backend;
     int64_t threads, processes; /* -1: the setting */
-    bool demo;
+    bool demo, supervise;
     gi_auth_t auth;
     gi_words_t modules;
 } s_args_t;
 
+/* What a child of the supervisor is made of. */
+typedef struct s_served {
+    const gate_module_t *module;
+    const gi_auth_t *auth;
+} s_served_t;
+
 typedef struct s_serve {
     gate_runtime_t *runtime;
     const char *backend;
-    gate_service_t **services;
+    gate_supervisor_t *supervisor;
+    s_served_t *served;
     size_t n;
 } s_serve_t;
 
@@ -87,44 +98,53 @@ static gate_err_t s_init_demo(gate_runtime_t *runtime,
 static const gate_module_t s_demo = {
     GATE_MODULE_ABI, "Demo", "what examples and tests call", s_init_demo};
 
-/* Starts one service; 0 or the exit code. */
-static int s_start(s_serve_t *self, const gate_module_t *module,
-                   const s_args_t *args) {
-    gate_service_t *service = gate_service_new(self->runtime, module->name);
-    if (!service)
-        return gi_peer_fail(GATE_NOMEM, false);
-    self->services[self->n++] = service;
-    if (module->description)
-        gate_service_describe(service, module->description);
-    if (args->auth.user)
-        gate_service_plain(service, args->auth.user, args->auth.password);
-    if (args->auth.curve_cert)
-        gate_service_curve(service, args->auth.curve_cert,
-                           args->auth.curve_server);
-    gate_err_t e = module->init(self->runtime, service);
-    if (!e)
-        e = gate_service_start(service, self->backend);
-    return e ? gi_peer_fail(e, false) : 0;
+/* Each time that the supervisor makes the service anew. */
+static gate_err_t s_init(gate_runtime_t *runtime, gate_service_t *service,
+                         void *ctx) {
+    const s_served_t *served = ctx;
+    const gi_auth_t *auth = served->auth;
+    if (auth->user)
+        gate_service_plain(service, auth->user, auth->password);
+    if (auth->curve_cert)
+        gate_service_curve(service, auth->curve_cert, auth->curve_server);
+    if (auth->plain_user)
+        gate_service_plain_transport(service, auth->plain_user,
+                                     auth->plain_password);
+    return served->module->init(runtime, service);
+}
+
+static void s_add(s_serve_t *self, const gate_module_t *module,
+                  const s_args_t *args) {
+    s_served_t *served = &self->served[self->n++];
+    *served = (s_served_t){module, &args->auth};
+    const gate_service_spec_t spec = {.name = module->name,
+                                      .description = module->description,
+                                      .backend = self->backend,
+                                      .init = s_init,
+                                      .ctx = served};
+    gate_supervisor_add_service(self->supervisor, &spec);
 }
 
 static int s_start_all(s_serve_t *self, const s_args_t *args) {
-    int code = 0;
-    self->services = calloc(args->modules.n + 1, sizeof *self->services);
-    if (!self->services)
+    self->served = calloc(args->modules.n + 1, sizeof *self->served);
+    self->supervisor = gate_supervisor_new(self->runtime, NULL);
+    if (!self->served || !self->supervisor)
         return gi_peer_fail(GATE_NOMEM, false);
     if (args->demo)
-        code = s_start(self, &s_demo, args);
-    for (size_t i = 0; i < args->modules.n && !code; i++) {
+        s_add(self, &s_demo, args);
+    for (size_t i = 0; i < args->modules.n; i++) {
         const gate_module_t *module = s_module(args->modules.items[i]);
-        code = module ? s_start(self, module, args) : GI_EXIT_USAGE;
+        if (!module)
+            return GI_EXIT_USAGE;
+        s_add(self, module, args);
     }
-    return code;
+    gate_err_t e = gate_supervisor_start(self->supervisor);
+    return e ? gi_peer_fail(e, false) : 0;
 }
 
 static void s_fini(s_serve_t *self) {
-    for (size_t i = 0; i < self->n; i++)
-        gate_service_destroy(&self->services[i]);
-    free(self->services);
+    gate_supervisor_destroy(&self->supervisor);
+    free(self->served);
     gate_runtime_destroy(&self->runtime);
 }
 
@@ -146,28 +166,41 @@ static bool s_asked_to_stop(void) {
 
 /* Waits for the broker for ever; 0, the exit code, or -1: asked to stop. */
 static int s_wait_ready(const s_serve_t *self) {
+    gate_err_t e;
     int64_t waited_ms = 0;
-    for (size_t i = 0; i < self->n;) {
-        gate_err_t e = gate_service_ready(self->services[i], S_LOOK_MS);
-        if (e && e != GATE_TIMEOUT)
+    while ((e = gate_supervisor_ready(self->supervisor, S_LOOK_MS))) {
+        if (e != GATE_TIMEOUT)
             return gi_peer_fail(e, false);
-        if (!e)
-            i++;
-        else if ((waited_ms += S_LOOK_MS) == S_SAY_MS)
+        if ((waited_ms += S_LOOK_MS) == S_SAY_MS)
             fprintf(stderr, "gate: waiting for a broker at %s\n",
                     self->backend);
         if (s_asked_to_stop())
             return -1;
     }
-    return 0;
+    return s_asked_to_stop() ? -1 : 0;
 }
 
 static void s_print_ready(const s_serve_t *self) {
+    const char *standard = "";
+    gate_err_t e = gate_settings_get(gate_runtime_settings(self->runtime),
+                                     "service_default_name", &standard);
+    (void)e; /* it is there */
     printf("ready service=");
-    for (size_t i = 0; i < self->n; i++)
-        printf("%s%s", i ? "," : "", gate_service_name(self->services[i]));
+    for (size_t i = 0; i < self->n; i++) {
+        const char *name = self->served[i].module->name;
+        printf("%s%s", i ? "," : "", name ? name : standard);
+    }
     printf("\n");
     fflush(stdout);
+}
+
+/* To the end: a signal, told to drain, or the supervisor gave up. */
+static int s_wait_end(const s_serve_t *self) {
+    int code = gate_runtime_wait(self->runtime);
+    gate_err_t e = gate_supervisor_check(self->supervisor);
+    if (e)
+        gi_peer_fail(e, false);
+    return code;
 }
 
 static int s_run(const s_args_t *args) {
@@ -188,7 +221,7 @@ static int s_run(const s_args_t *args) {
         code = s_wait_ready(&self);
     if (!code) {
         s_print_ready(&self);
-        code = gate_runtime_wait(self.runtime);
+        code = s_wait_end(&self);
     }
     s_fini(&self);
     return code < 0 ? GI_EXIT_OK : code;
@@ -205,6 +238,8 @@ int gi_serve_main(int argc, char **argv) {
         {"processes", GI_OPT_NUMBER, &args.processes, "N",
          "process pool (cores, when a method runs there)"},
         {"demo", GI_OPT_FLAG, &args.demo, NULL, "serve the demo service"},
+        {"supervise", GI_OPT_FLAG, &args.supervise, NULL,
+         "in a process of its own, started again when it dies"},
         GI_AUTH_OPTS(args.auth),
         GI_OPT_END,
     };
@@ -214,7 +249,8 @@ int gi_serve_main(int argc, char **argv) {
                    ? gi_auth_check(&args.auth, &s_usage)
                    : gi_opts_fail(&s_usage, "serve what?");
     if (code < 0)
-        code = s_run(&args);
+        code = args.supervise ? gi_supervise(args.config, argc, argv)
+                              : s_run(&args);
     gi_words_fini(&args.modules);
     return code;
 }

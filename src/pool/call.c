@@ -10,11 +10,14 @@
 #include "clock.h"
 #include <gaterpc/shared.h>
 #include "mem.h"
+#include "meta.h"
 #include "mp.h"
+#include "pages.h"
 #include "scan.h"
 
 #define S_ZONE_CHUNK 2048
 #define S_OUT_KEEP 65536
+#define S_LARGE ((size_t)4 << 20)
 
 /* ---- life ---------------------------------------------------------------- */
 void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
@@ -29,9 +32,10 @@ void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
 }
 
 void gi_call_reset(gate_call_t *self) {
-    self->args_packed = self->kwargs_packed = (gate_bytes_t){NULL, 0};
+    self->args_packed = self->kwargs_packed = self->meta =
+        (gate_bytes_t){NULL, 0};
     self->decoded = self->packed = self->answered = self->streamed = false;
-    self->huge = false;
+    self->huge = self->args_huge = false;
     self->lent = false;
     atomic_store_explicit(&self->cancel, false, memory_order_relaxed);
     if (self->zone)
@@ -55,16 +59,22 @@ void gi_call_fini(gate_call_t *self) {
 /* ---- arguments ----------------------------------------------------------- */
 static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
                                msgpack_object_type type, const char *what,
-                               msgpack_object *out) {
-    gate_err_t e;
+                               msgpack_object *few, msgpack_object *out) {
+    gi_limits_t limits = self->args_huge ? gi_scan_limits_huge(self->settings)
+                                         : gi_scan_limits(self->settings);
+    gate_err_t e = GATE_OK;
 
     if (!packed.size) { /* an empty array or map: both members are zero */
         memset(out, 0, sizeof *out);
         out->type = type;
         return GATE_OK;
     }
-    e = gi_value_decode_into(packed.data, packed.size, self->zone,
-                             self->settings, out);
+    if (!gi_value_decode_few(packed, self->settings, few, GI_CALL_FEW, out)) {
+        if (!self->zone && !(self->zone = msgpack_zone_new(S_ZONE_CHUNK)))
+            return gi_err(GATE_NOMEM, "the arguments of a call");
+        e = gi_value_decode_within(packed.data, packed.size, self->zone,
+                                   self->settings, &limits, out);
+    }
     if (e == GATE_OK && out->type != type)
         e = gi_err(GATE_BADARG, "%s: %s is not a msgpack %s", self->method,
                    what, type == MSGPACK_OBJECT_ARRAY ? "array" : "map");
@@ -76,13 +86,11 @@ static gate_err_t s_decode(gate_call_t *self) {
 
     if (self->decoded)
         return GATE_OK;
-    if (!self->zone && !(self->zone = msgpack_zone_new(S_ZONE_CHUNK)))
-        return gi_err(GATE_NOMEM, "the arguments of a call");
     e = s_decode_one(self, self->args_packed, MSGPACK_OBJECT_ARRAY, "args",
-                     &self->args);
+                     self->few_args, &self->args);
     if (e == GATE_OK)
         e = s_decode_one(self, self->kwargs_packed, MSGPACK_OBJECT_MAP,
-                         "kwargs", &self->kwargs);
+                         "kwargs", self->few_kwargs, &self->kwargs);
     if (e == GATE_OK && self->ops->refer)
         e = self->ops->refer(self);
     self->decoded = e == GATE_OK;
@@ -112,6 +120,9 @@ static gate_err_t s_pack(gate_call_t *self, const gate_arg_t *v) {
 
     gi_buf_reset(&self->out, S_OUT_KEEP);
     self->packed = self->answered = self->lent = false;
+    if ((v->type == GATE_A_BIN || v->type == GATE_A_STR) && v->n > S_LARGE &&
+        gi_buf_reserve(&self->out, v->n + 8))
+        gi_pages_large(self->out.data, v->n);
     e = gi_arg_pack(&self->out, v, self->settings);
     if (e == GATE_OK && self->out.failed)
         e = gi_err(GATE_NOMEM, "%s: the result", self->method);
@@ -291,6 +302,26 @@ bool gate_call_cancelled(const gate_call_t *self) {
 
 int gate_call_attempt(const gate_call_t *self) {
     return self->attempt > 0 ? self->attempt : 1;
+}
+
+const char *gate_call_meta(const gate_call_t *self, const char *key) {
+    return gi_meta_find(self->meta, key);
+}
+
+const char *gate_call_meta_at(const gate_call_t *self, size_t i,
+                              const char **value) {
+    return gi_meta_at(self->meta, i, value);
+}
+
+gate_priority_t gate_call_priority(const gate_call_t *self) {
+    const char *said = gi_meta_find(self->meta, GI_META_PRIORITY);
+
+    return said && strcmp(said, GI_META_HIGH) == 0 ? GATE_HIGH : GATE_NORMAL;
+}
+
+gate_arg_t gate_meta_of(const gate_call_t *self) {
+    return (gate_arg_t){
+        .type = GATE_A_META, .n = self->meta.size, .as.p = self->meta.data};
 }
 
 /* ---- running a handler --------------------------------------------------- */

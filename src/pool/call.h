@@ -36,6 +36,8 @@ typedef struct gi_call_ops {
     const struct gi_huge_ops *huge; /* huge results (huge_feed.h) */
 } gi_call_ops_t;
 
+#define GI_CALL_FEW 6
+
 struct gate_call {
     /* filled by the host, borrowed */
     const gi_call_ops_t *ops;
@@ -45,12 +47,14 @@ struct gate_call {
     const char *method;                      /* NUL-terminated */
     gate_bytes_t client;
     const char *user;
+    gate_bytes_t meta; /* flat (meta.h) */
     void *ctx;
     int64_t deadline_ms; /* on gi_clock_ms; INT64_MAX = not known */
     int attempt;
     /* the call's own */
     atomic_bool cancel; /* set by the host from any thread */
     bool decoded;       /* args, kwargs are valid */
+    bool args_huge;     /* they are larger than plain ones may be */
     bool packed;        /* the user has a packer onto out */
     bool answered;      /* gate_return stored a result */
     bool lent;          /* it lies in what ops->lend gave */
@@ -58,6 +62,8 @@ struct gate_call {
     bool huge;          /* its result is a huge one that was begun */
     msgpack_zone *zone; /* of args and kwargs; reused */
     msgpack_object args, kwargs;
+    /* of short arguments, which need no zone then */
+    msgpack_object few_args[GI_CALL_FEW], few_kwargs[GI_CALL_FEW];
     gi_arena_t arena;
     gi_buf_t out; /* the packed result, or one packed item */
     msgpack_packer packer;

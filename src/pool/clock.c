@@ -12,6 +12,17 @@ int64_t gi_clock_ns(void) {
 
 int64_t gi_clock_ms(void) { return gi_clock_ns() / 1000000; }
 
+#define S_TICK_MS 10 /* at most, by the coarse clock */
+#define S_LONG_MS 1000
+
+int64_t gi_clock_deadline_ms(int64_t timeout_ms) {
+    int64_t now_ms = timeout_ms < S_LONG_MS
+                         ? gi_clock_ms()
+                         : gi_clock_coarse_ns() / 1000000 + S_TICK_MS;
+
+    return timeout_ms < INT64_MAX - now_ms ? now_ms + timeout_ms : INT64_MAX;
+}
+
 int64_t gi_clock_coarse_ns(void) {
     struct timespec now;
 

@@ -11,16 +11,20 @@
 #include "mem.h"
 #include "ref.h"
 #include "clock.h"
+#include "mine.h"
 #include "wait.h"
 
 /* Taken at once: others that dispatch get some too. */
 #define TAKE_MAX 64
+#define S_AHEAD 64
 
 struct gate_cq {
     pthread_mutex_t mutex;
     gi_ref_t ref; /* the user's and one for each future under way */
     int fd;
     bool closed; /* the user has gone */
+    gi_mine_t mine;
+    unsigned spare; /* references taken ahead by the first thread */
     gate_future_t *first, *last;
 };
 
@@ -47,7 +51,18 @@ static void s_drop(gate_cq_t *self, unsigned n) {
     gi_mem_free(self);
 }
 
-void gi_cq_share(gate_cq_t *self) { gi_ref_take(&self->ref); }
+/* One for a future: the first thread takes them by the dozen. */
+void gi_cq_share(gate_cq_t *self) {
+    if (!gi_mine(&self->mine)) {
+        gi_ref_take(&self->ref);
+        return;
+    }
+    if (!self->spare) {
+        gi_ref_take_n(&self->ref, S_AHEAD);
+        self->spare = S_AHEAD;
+    }
+    self->spare--;
+}
 
 /* Runs or drops each future of a chain; how many. */
 static size_t s_each(gate_future_t *chain,
@@ -116,7 +131,7 @@ void gate_cq_destroy(gate_cq_t **self_p) {
     pthread_mutex_unlock(&self->mutex);
     while ((chain = s_take(self, TAKE_MAX)))
         s_each(chain, gi_future_drop_then);
-    s_drop(self, 1);
+    s_drop(self, 1 + self->spare); /* nobody may give it futures any more */
 }
 
 int gate_cq_fd(const gate_cq_t *self) { return self->fd; }

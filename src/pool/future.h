@@ -7,6 +7,7 @@
 #define GI_FUTURE_H
 
 #include <gaterpc/future.h>
+#include <stdatomic.h>
 #include "value.h"
 
 /* User's and completer's reference both held by the caller. settings are used
@@ -14,12 +15,18 @@
  * settings outlive it. NULL: no memory. */
 gate_future_t *gi_future_new(const gate_settings_t *settings,
                              gi_release_fn *release_owner, void *owner);
-/* The same with extra zeroed bytes of the completer's in the future's own
+/* The same with extra bytes of the completer's (not zeroed) in the future's own
  * block, as long as the future lives. */
 gate_future_t *gi_future_new_with(const gate_settings_t *settings,
                                   gi_release_fn *release_owner, void *owner,
                                   size_t extra);
 void *gi_future_extra(gate_future_t *self);
+/* One reference more, for who already has one: so the block outlives the
+ * completion; let go of by drop. */
+void gi_future_hold(gate_future_t *self);
+void gi_future_drop(gate_future_t *self);
+/* Its answer comes within microseconds as a rule: who waits lingers. */
+void gi_future_brief(gate_future_t *self);
 /* One that has failed already; never NULL (a static one for no memory). */
 gate_future_t *gi_future_failed(const gate_error_t *story);
 /* What cancel asks for; runs at most once, on the cancelling thread, never
@@ -39,22 +46,34 @@ void gi_future_complete_packed(gate_future_t *self, const void *data,
 /* The same for a value that came as a huge one (gi_value_take_huge). */
 void gi_future_complete_huge(gate_future_t *self, const void *data, size_t size,
                              gi_release_fn *release, void *hint);
-/* Copies the bytes: small ones into the future itself. */
+/* Copies the bytes: up to GI_FUTURE_SMALL into the future's own block. */
+#define GI_FUTURE_SMALL 120
 void gi_future_complete_copy(gate_future_t *self, const void *data,
                              size_t size);
+/* The same, already read: true when the bytes are short and plain. False:
+ * nothing has happened. For whoever keeps the settings alive until then only
+ * (gi_future_own). */
+bool gi_future_complete_plain(gate_future_t *self, const void *data,
+                              size_t size);
+/* Gives it its owner late: before the completion, by the completer. */
+void gi_future_own(gate_future_t *self, gi_release_fn *release_owner,
+                   void *owner);
 void gi_future_fail(gate_future_t *self, const gate_error_t *story);
-/* Between these, what this thread completes wakes nobody: its waiters and
- * queues are told at the end, each once and not for each future. */
+/* Between these, what this thread completes is told in batches: waiters and
+ * queues are woken at the end, and before it when age_ns are over (0: not; it
+ * is looked at every few completions). */
+#define GI_FUTURE_WAKES 64
 typedef struct gi_future_batch {
-    gate_future_t *waited;       /* done, their waiters asleep */
     struct gate_cq *cq;          /* where the chain belongs */
     gate_future_t *first, *last; /* done, for cq */
     size_t n;
+    int64_t age_ns, due_ns;
+    unsigned unseen; /* completions since it was looked at */
+    size_t n_waited;
+    atomic_uint *waited[GI_FUTURE_WAKES]; /* done, their waiters asleep */
 } gi_future_batch_t;
-void gi_future_batch_begin(gi_future_batch_t *batch);
+void gi_future_batch_begin(gi_future_batch_t *batch, int64_t age_ns);
 void gi_future_batch_end(gi_future_batch_t *batch);
-/* True when nobody holds the user's reference any more and nothing waits. */
-bool gi_future_forgotten(const gate_future_t *self);
 /* A synchronous call's end: waits and stores as gate_future_wait_. Takes the
  * future in every case and keeps it, and so the strings stored, until this
  * thread's next such call or its end. */

@@ -21,8 +21,15 @@ static inline bool gi_gauge_enter(gi_gauge_t *self, int64_t max) {
     atomic_fetch_sub_explicit(&self->n, 1, memory_order_relaxed);
     return false;
 }
+static inline void gi_gauge_add(gi_gauge_t *self) {
+    atomic_fetch_add_explicit(&self->n, 1, memory_order_relaxed);
+}
 static inline void gi_gauge_leave(gi_gauge_t *self) {
     atomic_fetch_sub_explicit(&self->n, 1, memory_order_relaxed);
+}
+static inline void gi_gauge_leave_n(gi_gauge_t *self, int64_t n) {
+    if (n)
+        atomic_fetch_sub_explicit(&self->n, n, memory_order_relaxed);
 }
 static inline int64_t gi_gauge_read(const gi_gauge_t *self) {
     return atomic_load_explicit(&self->n, memory_order_relaxed);

@@ -19,7 +19,7 @@ typedef struct gi_local_job {
     gate_pool_t *pool;
     gate_fn *fn;
     const char *name, *user; /* in bytes, or NULL */
-    gate_bytes_t args, kwargs;
+    gate_bytes_t args, kwargs, meta;
     int64_t deadline_ms;
     int64_t soft_ms;       /* 0 = none */
     int64_t soft_until_ns; /* set when it starts; INT64_MAX = none */
@@ -32,7 +32,7 @@ typedef struct gi_local_job {
     bool windowed; /* credit is in use */
     gi_credit_t credit;
     size_t slot;
-    char bytes[]; /* args, kwargs, name, user */
+    char bytes[]; /* args, kwargs, name, user, meta */
 } gi_local_job_t;
 
 /* NULL: no memory. soft_ms is the pool's own limit, 0 = none. */

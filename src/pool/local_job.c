@@ -125,6 +125,7 @@ static void s_lend(s_holder_t *holder, gi_local_job_t *job) {
     call->kwargs_packed = job->kwargs;
     call->method = job->name ? job->name : "job";
     call->user = job->user;
+    call->meta = job->meta;
     call->ctx = job->fn_ctx;
     call->deadline_ms = job->deadline_ms;
     call->attempt = job->attempt;
@@ -216,7 +217,8 @@ gi_local_job_t *gi_local_job_new(gi_local_t *local, gate_pool_t *pool,
                                  int64_t soft_ms, const gi_request_t *r) {
     size_t name = s_text_size(r->name), user = s_text_size(r->user);
     gi_local_job_t *job =
-        gi_mem_alloc(sizeof *job + r->args.size + r->kwargs.size + name + user);
+        gi_mem_alloc(sizeof *job + r->args.size + r->kwargs.size + name + user +
+                     r->meta.size);
     char *at;
 
     if (!job)
@@ -232,6 +234,8 @@ gi_local_job_t *gi_local_job_new(gi_local_t *local, gate_pool_t *pool,
     job->kwargs.size = r->kwargs.size;
     job->name = name ? s_copy(&at, r->name, name) : gi_pool_fn_name(r->fn);
     job->user = user ? s_copy(&at, r->user, user) : NULL;
+    job->meta.data = s_copy(&at, r->meta.data, r->meta.size);
+    job->meta.size = r->meta.size;
     job->deadline_ms = r->deadline_ms;
     job->soft_ms = r->options.soft_ms ? r->options.soft_ms : soft_ms;
     job->soft_until_ns = INT64_MAX;

@@ -6,18 +6,22 @@
  *   cell.seq == pos + cap  free for the next round
  *
  * Memory orders:
- * - tail: claimed by CAS, relaxed: it only hands out positions. Its top bit
- * says closed, so that no position is handed out after close: the owner knows
- *   exactly which items it still has to expect.
+ * - tail: the next position to claim, and two flags in its top bits. Closed: no
+ *   position is handed out any more, so the owner knows exactly which items it
+ *   still has to expect. Sleeping: set by the owner's RMW (acquire), which at
+ *   the same time reads how many positions are claimed; it sleeps only if it
+ *   has taken all of them. A push claims by CAS of the same word, so it comes
+ *   either before that RMW (the owner sees that something is coming and stays
+ *   awake) or after it (the push sees the flag, clears it in its claim, and
+ *   rings once its item is there). No third order exists; no fence and no
+ *   second RMW is needed.
  * - cell.seq: release when an item is put or a cell freed, acquire when it is
- *   looked at; this carries the item.
- * - bell: (finished pushes << 1) | sleeping. A push ends with one RMW of it. If
- *   that comes before the owner's RMW that sets sleeping, the owner's acquire
- *   reads it and its look at the ring sees the item; if it comes after, the
- * push sees the bit and rings. No third order exists, and no fence is needed.
- * The count tells destroy when the last push has left.
+ *   looked at; this carries the item. It is the last that a push touches,
+ *   unless it rings: ringers count themselves before it, so whoever has seen
+ *   all items and no ringers knows that the last push has left.
  * - waiters: a push that finds the ring full adds itself by RMW, then looks
- *   again; the owner frees cells, then looks by RMW. The same argument. */
+ *   again; the owner frees cells, then looks by RMW: the one that comes second
+ *   sees the other. */
 #include "mailbox.h"
 
 #include <pthread.h>
@@ -29,8 +33,8 @@
 #include "wait.h"
 
 #define S_CLOSED ((uint64_t)1 << 63)
-#define S_SLEEPING 1u
-#define S_FINISHED 2u
+#define S_SLEEPING ((uint64_t)1 << 62)
+#define S_FLAGS (S_CLOSED | S_SLEEPING)
 
 typedef struct s_cell {
     _Atomic uint64_t seq;
@@ -42,13 +46,14 @@ struct gi_mailbox {
     uint64_t mask;
     int fd;
     char pad1[44];
-    _Atomic uint64_t tail; /* next position to claim; S_CLOSED */
-    _Atomic uint64_t bell; /* finished pushes, sleeping */
-    char pad2[48];
+    _Atomic uint64_t tail; /* next position to claim; flags */
+    char pad2[56];
     uint64_t head; /* owner: next position to take */
     uint64_t owed; /* owner: rings announced but not yet read */
-    char pad3[48];
+    bool lingers;  /* owner: before it sleeps */
+    char pad3[40];
     atomic_int waiters;    /* pushes that wait for room */
+    atomic_uint ringers;   /* pushes that ring */
     pthread_mutex_t mutex; /* of the two conditions */
     pthread_cond_t room;   /* cells were freed, or it was closed */
     pthread_cond_t left;   /* the last waiter has gone */
@@ -91,15 +96,24 @@ err_after_self:
     return NULL;
 }
 
+static bool s_is_there(const gi_mailbox_t *self, uint64_t pos) {
+    const s_cell_t *cell = &self->cells[pos & self->mask];
+
+    return atomic_load_explicit(&cell->seq, memory_order_acquire) == pos + 1;
+}
+
 /* Pushes that claimed a position may still be on their way out. */
 static void s_wait_for_pushes(gi_mailbox_t *self) {
-    uint64_t claimed = atomic_load(&self->tail) & ~S_CLOSED;
+    uint64_t claimed = atomic_load(&self->tail) & ~S_FLAGS, pos;
 
     pthread_mutex_lock(&self->mutex);
     while (atomic_load(&self->waiters))
         pthread_cond_wait(&self->left, &self->mutex);
     pthread_mutex_unlock(&self->mutex);
-    while (atomic_load(&self->bell) / S_FINISHED != claimed)
+    for (pos = self->head; pos != claimed; pos++)
+        while (!s_is_there(self, pos))
+            sched_yield();
+    while (atomic_load(&self->ringers))
         sched_yield();
 }
 
@@ -120,36 +134,30 @@ void gi_mailbox_destroy(gi_mailbox_t **self_p) {
 }
 
 /* ---- push ---------------------------------------------------------------- */
-static void s_finish(gi_mailbox_t *self) {
-    uint64_t bell = atomic_load_explicit(&self->bell, memory_order_relaxed);
+/* The item is the owner's from now on. */
+static void s_put(s_cell_t *cell, uint64_t pos, void *item) {
+    cell->item = item;
+    atomic_store_explicit(&cell->seq, pos + 1, memory_order_release);
+}
 
-    for (;;) {
-        if (bell & S_SLEEPING) {
-            /* Whoever clears the bit pays for the write. */
-            if (!atomic_compare_exchange_weak_explicit(
-                    &self->bell, &bell, bell & ~(uint64_t)S_SLEEPING,
-                    memory_order_acq_rel, memory_order_relaxed))
-                continue;
-            gi_wait_ring(self->fd);
-            atomic_fetch_add_explicit(&self->bell, S_FINISHED,
-                                      memory_order_acq_rel);
-            return;
-        }
-        if (atomic_compare_exchange_weak_explicit(
-                &self->bell, &bell, bell + S_FINISHED, memory_order_acq_rel,
-                memory_order_relaxed))
-            return;
-    }
+/* Whoever cleared the flag pays for the write. */
+static void s_put_and_ring(gi_mailbox_t *self, s_cell_t *cell, uint64_t pos,
+                           void *item) {
+    atomic_fetch_add_explicit(&self->ringers, 1, memory_order_relaxed);
+    s_put(cell, pos, item);
+    gi_wait_ring(self->fd);
+    atomic_fetch_sub_explicit(&self->ringers, 1, memory_order_release);
 }
 
 static gate_err_t s_try(gi_mailbox_t *self, void *item) {
-    uint64_t pos = atomic_load_explicit(&self->tail, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&self->tail, memory_order_relaxed);
 
     for (;;) {
+        uint64_t pos = tail & ~S_FLAGS;
         s_cell_t *cell = &self->cells[pos & self->mask];
         int64_t ahead;
 
-        if (pos & S_CLOSED)
+        if (tail & S_CLOSED)
             return GATE_CLOSED;
         ahead =
             (int64_t)(atomic_load_explicit(&cell->seq, memory_order_acquire) -
@@ -157,13 +165,14 @@ static gate_err_t s_try(gi_mailbox_t *self, void *item) {
         if (ahead < 0)
             return GATE_BUSY;
         if (ahead > 0) {
-            pos = atomic_load_explicit(&self->tail, memory_order_relaxed);
+            tail = atomic_load_explicit(&self->tail, memory_order_relaxed);
         } else if (atomic_compare_exchange_weak_explicit(
-                       &self->tail, &pos, pos + 1, memory_order_relaxed,
+                       &self->tail, &tail, pos + 1, memory_order_acq_rel,
                        memory_order_relaxed)) {
-            cell->item = item;
-            atomic_store_explicit(&cell->seq, pos + 1, memory_order_release);
-            s_finish(self);
+            if (tail & S_SLEEPING)
+                s_put_and_ring(self, cell, pos, item);
+            else
+                s_put(cell, pos, item);
             return GATE_OK;
         }
     }
@@ -206,17 +215,14 @@ void gi_mailbox_close(gi_mailbox_t *self) {
 
 /* ---- the owner ----------------------------------------------------------- */
 static bool s_has_item(const gi_mailbox_t *self) {
-    const s_cell_t *cell = &self->cells[self->head & self->mask];
-
-    return atomic_load_explicit(&cell->seq, memory_order_acquire) ==
-           self->head + 1;
+    return s_is_there(self, self->head);
 }
 
 /* Closed, and a push that got its position before that is about to fill it. */
 static bool s_one_is_coming(gi_mailbox_t *self) {
     uint64_t tail = atomic_load(&self->tail);
 
-    return (tail & S_CLOSED) && (tail & ~S_CLOSED) != self->head;
+    return (tail & S_CLOSED) && (tail & ~S_FLAGS) != self->head;
 }
 
 size_t gi_mailbox_pop(gi_mailbox_t *self, void **items, size_t max) {
@@ -243,20 +249,39 @@ size_t gi_mailbox_pop(gi_mailbox_t *self, void **items, size_t max) {
 
 int gi_mailbox_fd(const gi_mailbox_t *self) { return self->fd; }
 
+void gi_mailbox_linger(gi_mailbox_t *self) { self->lingers = true; }
+
+static bool s_linger(gi_mailbox_t *self) {
+    gi_linger_t linger = gi_linger_begin();
+
+    self->lingers = false;
+    while (!s_has_item(self))
+        if (!gi_linger(&linger))
+            return false;
+    return true;
+}
+
 bool gi_mailbox_sleep(gi_mailbox_t *self) {
-    atomic_fetch_or_explicit(&self->bell, S_SLEEPING, memory_order_acq_rel);
-    if (!s_has_item(self))
+    uint64_t tail;
+
+    if (self->lingers && s_linger(self))
+        return false;
+    tail =
+        atomic_fetch_or_explicit(&self->tail, S_SLEEPING, memory_order_acq_rel);
+    if ((tail & ~S_FLAGS) == self->head)
         return true;
     gi_mailbox_wake(self);
+    if (!s_has_item(self)) /* claimed, and about to come */
+        sched_yield();
     return false;
 }
 
 void gi_mailbox_wake(gi_mailbox_t *self) {
     /* As gi_doorbell_wake: a ring that was announced may be written later. */
-    uint64_t bell = atomic_fetch_and_explicit(
-        &self->bell, ~(uint64_t)S_SLEEPING, memory_order_acq_rel);
+    uint64_t tail = atomic_fetch_and_explicit(&self->tail, ~S_SLEEPING,
+                                              memory_order_acq_rel);
 
-    if (!(bell & S_SLEEPING))
+    if (!(tail & S_SLEEPING))
         self->owed++;
     if (self->owed)
         self->owed -= gi_wait_hush(self->fd);

@@ -23,5 +23,8 @@ int gi_mailbox_fd(const gi_mailbox_t *self);
 /* Declares sleep; false when items are waiting (then it is awake). */
 bool gi_mailbox_sleep(gi_mailbox_t *self);
 void gi_mailbox_wake(gi_mailbox_t *self);
+/* The next sleep lets others run for a moment before it is declared: for mail
+ * whose sender waits for the answer and sends again. */
+void gi_mailbox_linger(gi_mailbox_t *self);
 
 #endif

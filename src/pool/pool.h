@@ -36,6 +36,7 @@ typedef struct gi_request {
     void *fn_ctx;                      /* gate_call_ctx on threads */
     gate_runtime_t *runtime;           /* gate_call_runtime on threads */
     const char *user;                  /* gate_call_user; copied */
+    gate_bytes_t meta;                 /* flat (meta.h); copied */
     struct gate_queue *const *queues;  /* that args refer to (procs.h) */
     size_t n_queues;
     gi_run_t *const *runs; /* that args refer to, and where in them */

@@ -44,7 +44,7 @@ typedef struct gi_pjob {
     uintptr_t fn_here;          /* its address in this process */
     uint64_t fn_at;             /* as gi_fn_ref_t */
     uint32_t args_len, kwargs_len;
-    uint16_t name_len, user_len, client_len, object_len;
+    uint16_t name_len, user_len, meta_len, object_len;
     size_t size;         /* of the payload, which is all of the above */
     unsigned char *data; /* small or from gi_mem_alloc */
     unsigned char small[GI_JOB_INLINE];

@@ -204,7 +204,7 @@ static bool s_batch(gi_slot_t *s) {
             gi_run_release(s->reader.recs[i].run);
     s_feed_outbox(s);
     gi_future_batch_t batch;
-    gi_future_batch_begin(&batch);
+    gi_future_batch_begin(&batch, 0);
     for (size_t i = 0; i < n; i++)
         s_tell(p, &events[i]);
     gi_future_batch_end(&batch);

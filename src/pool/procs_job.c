@@ -123,18 +123,18 @@ static gate_err_t s_lengths(gi_pjob_t *job, const gi_request_t *r,
                             const gi_fn_ref_t *ref) {
     size_t name = s_string_size(r->name), user = s_string_size(r->user);
     size_t object = ref ? s_string_size(ref->object) : 0;
-    if (name > UINT16_MAX || user > UINT16_MAX || r->args.size > UINT32_MAX ||
-        r->kwargs.size > UINT32_MAX)
+    if (name > UINT16_MAX || user > UINT16_MAX || r->meta.size > UINT16_MAX ||
+        r->args.size > UINT32_MAX || r->kwargs.size > UINT32_MAX)
         return gi_err(GATE_TOOBIG, "a job's arguments are limited to 4 GiB, "
                                    "names to 64 KiB");
     job->name_len = (uint16_t)name;
     job->user_len = (uint16_t)user;
+    job->meta_len = (uint16_t)r->meta.size;
     job->object_len = (uint16_t)object;
-    job->client_len = 0;
     job->args_len = (uint32_t)r->args.size;
     job->kwargs_len = (uint32_t)r->kwargs.size;
-    job->size = name + user + object + r->args.size + r->kwargs.size +
-                r->n_runs * sizeof *r->run_refs;
+    job->size = name + user + r->meta.size + object + r->args.size +
+                r->kwargs.size + r->n_runs * sizeof *r->run_refs;
     return GATE_OK;
 }
 
@@ -154,6 +154,7 @@ static gate_err_t s_payload(gi_pjob_t *job, const gi_request_t *r,
     unsigned char *to = job->data;
     to = s_put(to, r->name, job->name_len);
     to = s_put(to, r->user, job->user_len);
+    to = s_put(to, r->meta.data, job->meta_len);
     to = s_put(to, ref ? ref->object : NULL, job->object_len);
     to = s_put(to, r->args.data, r->args.size);
     to = s_put(to, r->kwargs.data, r->kwargs.size);

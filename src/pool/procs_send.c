@@ -108,7 +108,7 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
     c->kwargs_len = job->kwargs_len;
     c->name_len = job->name_len;
     c->user_len = job->user_len;
-    c->client_len = job->client_len;
+    c->meta_len = job->meta_len;
     c->object_len = job->object_len;
     c->n_queues = (uint16_t)job->n_queues;
     c->n_runs = (uint16_t)job->n_runs;

@@ -48,7 +48,7 @@ typedef struct gi_req_cell {
     int64_t deadline_ms;
     uint32_t args_len, kwargs_len;
     /* the payload is these, in this order, name, user and object with NUL */
-    uint16_t name_len, user_len, client_len, object_len;
+    uint16_t name_len, user_len, meta_len, object_len;
     uint16_t n_queues;   /* descriptors on the control socket */
     uint16_t where;      /* gi_where_t of the payload */
     uint16_t n_runs;     /* payload ends with so many gi_run_ref_t */

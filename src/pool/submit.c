@@ -197,8 +197,7 @@ static s_one_t *s_one_new(gate_pool_t *pool) {
         return NULL;
     }
     self = gi_future_extra(future);
-    self->future = future;
-    self->pool = pool;
+    *self = (s_one_t){.pool = pool, .future = future};
     gi_future_on_cancel(future, s_one_cancel, self);
     return self;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -87,4 +88,33 @@ uint64_t gi_wait_hush(int fd) {
             break;
     }
     return count;
+}
+
+/* ---- lingering ----------------------------------------------------------- */
+#define S_YIELDS 32        /* about 8 us where nobody else wants the CPU */
+#define S_SLICE_NS 5000000 /* longer than a coarse clock's tick */
+#define S_OFF_NS 100000000 /* after a yield that took a slice */
+
+static _Thread_local int64_t t_off_until_ns;
+
+gi_linger_t gi_linger_begin(void) {
+    int64_t now_ns = gi_clock_coarse_ns();
+
+    return (gi_linger_t){now_ns < t_off_until_ns ? 0 : S_YIELDS, now_ns};
+}
+
+bool gi_linger(gi_linger_t *self) {
+    int64_t now_ns;
+
+    if (!self->left)
+        return false;
+    self->left--;
+    sched_yield();
+    now_ns = gi_clock_coarse_ns();
+    if (now_ns != self->at_ns) { /* a tick passed: a slice, or by chance */
+        self->left = 0;
+        if (now_ns - self->at_ns > S_SLICE_NS)
+            t_off_until_ns = now_ns + S_OFF_NS;
+    }
+    return true;
 }

@@ -26,4 +26,16 @@ void gi_wait_ring(int fd);
 /* Empties it; what it held. */
 uint64_t gi_wait_hush(int fd);
 
+/* Lingering: before a sleep that will probably be short a thread yields a few
+ * times instead. Where both sides share a CPU this hands it over without a
+ * wake-up; where each has its own, nobody sleeps at all. A yield that others
+ * answer by taking a whole time slice ends it for this thread, for a while: who
+ * sleeps is preferred when it wakes, who yields is not. */
+typedef struct gi_linger {
+    unsigned left;
+    int64_t at_ns; /* coarse */
+} gi_linger_t;
+gi_linger_t gi_linger_begin(void);
+bool gi_linger(gi_linger_t *self); /* false: sleep */
+
 #endif

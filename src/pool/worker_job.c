@@ -166,13 +166,14 @@ static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
     uintptr_t fn;
     call->method = s_string(&p, cell->name_len);
     call->user = s_string(&p, cell->user_len);
+    call->meta = (gate_bytes_t){p, cell->meta_len};
+    p += cell->meta_len;
     const char *object = s_string(&p, cell->object_len);
-    call->client = (gate_bytes_t){p, cell->client_len};
-    p += cell->client_len;
     call->args_packed = (gate_bytes_t){p, cell->args_len};
     p += cell->args_len;
     call->kwargs_packed = (gate_bytes_t){p, cell->kwargs_len};
     memcpy(self->runs, p + cell->kwargs_len, cell->n_runs * sizeof *self->runs);
+    call->args_huge = cell->where == GI_FD; /* the parent has measured them */
     call->ctx = self->ctx;
     call->deadline_ms = cell->deadline_ms;
     call->attempt = (int)cell->attempt;

@@ -85,6 +85,15 @@ gate_arg_t gate_timeout_ms(int64_t ms) {
     return (gate_arg_t){.type = GATE_A_TIMEOUT, .as.i = ms};
 }
 
+gate_arg_t gate_retry(int times) {
+    return (gate_arg_t){.type = GATE_A_RETRY, .as.i = times};
+}
+
+gate_arg_t gate_meta(const char *key, const char *value) {
+    return (gate_arg_t){
+        .type = GATE_A_META, .kw = key ? key : "", .as.p = value};
+}
+
 /* ---- packing ------------------------------------------------------------ */
 /* Deeper than this no peer of ours decodes; it also ends a list that holds
  * itself. */
@@ -254,6 +263,10 @@ static gate_err_t s_pack_arg(const s_pack_t *self, const gate_arg_t *arg,
     case GATE_A_TIMEOUT:
         return gi_err(GATE_BADARG,
                       "gate_timeout_ms stands in a call's own arguments only");
+    case GATE_A_META:
+    case GATE_A_RETRY:
+        return gi_err(GATE_BADARG, "gate_meta and gate_retry stand in a call's "
+                                   "own arguments only");
     }
     return gi_err(GATE_BADARG, "an argument of unknown type %d",
                   (int)arg->type);

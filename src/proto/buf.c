@@ -19,9 +19,7 @@ void gi_buf_reset(gi_buf_t *self, size_t keep_max) {
         gi_buf_fini(self);
 }
 
-bool gi_buf_reserve(gi_buf_t *self, size_t n) {
-    if (n <= self->room - self->size)
-        return true;
+bool gi_buf_grow(gi_buf_t *self, size_t n) {
     size_t need = self->size + n;
     if (need < n || need > SIZE_MAX / 2) {
         self->failed = true;

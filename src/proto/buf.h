@@ -16,8 +16,13 @@ typedef struct gi_buf {
 void gi_buf_fini(gi_buf_t *self);
 /* Empties it; keeps the memory unless that is more than keep_max. */
 void gi_buf_reset(gi_buf_t *self, size_t keep_max);
-/* Room for n more bytes; false (and failed) without memory. */
-bool gi_buf_reserve(gi_buf_t *self, size_t n);
+/* Room for n more bytes where there is not; false (and failed) without memory.
+ */
+bool gi_buf_grow(gi_buf_t *self, size_t n);
+/* The same; what fits costs no call, since each item passes here. */
+static inline bool gi_buf_reserve(gi_buf_t *self, size_t n) {
+    return n <= self->room - self->size || gi_buf_grow(self, n);
+}
 bool gi_buf_append(gi_buf_t *self, const void *data, size_t size);
 /* msgpack-c's writer signature: msgpack_packer_init(pk, buf, gi_buf_write). */
 int gi_buf_write(void *self, const char *data, size_t size);

@@ -4,6 +4,7 @@
 #include "decode.h"
 #include "err.h"
 #include "mp.h"
+#include "settings.h"
 
 typedef struct s_level {
     msgpack_object *container; /* NULL: the level of the value itself */
@@ -137,4 +138,52 @@ gate_err_t gi_decode_build(const void *data, msgpack_object *objects,
                 return e;
         }
     }
+}
+
+/* ---- few objects -------------------------------------------------------- */
+typedef struct s_few {
+    const unsigned char *end;
+    msgpack_object *objects; /* room that is left */
+    size_t n_objects;
+} s_few_t;
+
+/* One value; what follows it, or NULL. */
+static const unsigned char *s_few(s_few_t *self, const unsigned char *p,
+                                  unsigned depth, msgpack_object *out) {
+    gi_mp_t h;
+    size_t head = gi_mp_head(p, (size_t)(self->end - p), &h);
+    p += head;
+    if (!head || h.kind == GI_MP_RESERVED)
+        return NULL;
+    if (h.kind < GI_MP_ARRAY) {
+        if (h.n > (size_t)(self->end - p))
+            return NULL;
+        s_leaf(out, &h, p);
+        return p + h.n;
+    }
+    uint64_t n = h.kind == GI_MP_MAP ? 2 * (uint64_t)h.n : h.n;
+    if (n > self->n_objects || !depth)
+        return NULL;
+    msgpack_object *o = self->objects;
+    s_container(out, &h, o);
+    self->objects += n;
+    self->n_objects -= n;
+    for (; n && p; n--)
+        p = s_few(self, p, depth - 1, o++);
+    return p;
+}
+
+/* No length can pass a limit that the whole does not reach. */
+bool gi_decode_few(gate_bytes_t packed, const gate_settings_t *settings,
+                   msgpack_object *objects, size_t n_objects,
+                   msgpack_object *out) {
+    int64_t size = (int64_t)packed.size;
+    s_few_t self = {(const unsigned char *)packed.data + packed.size, objects,
+                    n_objects};
+    if (size > settings->msgpack_str_max || size > settings->msgpack_bin_max ||
+        size > settings->msgpack_array_max ||
+        size > settings->msgpack_map_max || settings->msgpack_depth_max < 4 ||
+        gi_decode_has_hooks(&settings->hooks))
+        return false;
+    return s_few(&self, packed.data, 4, out) == self.end;
 }

@@ -20,6 +20,11 @@ gate_err_t gi_scan_count(const void *data, size_t size,
 gate_err_t gi_decode_build(const void *data, msgpack_object *objects,
                            const gate_hooks_t *hooks, msgpack_zone *zone,
                            msgpack_object *out, bool *hooked) GATE_MUST;
+/* Both in one pass, for what is valid, short, not deep and has at most
+ * n_objects, where there are no hooks; false, without a story, for all else. */
+bool gi_decode_few(gate_bytes_t packed, const gate_settings_t *settings,
+                   msgpack_object *objects, size_t n_objects,
+                   msgpack_object *out);
 /* True when decoding calls any of these. */
 bool gi_decode_has_hooks(const gate_hooks_t *hooks);
 

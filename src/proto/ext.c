@@ -25,12 +25,18 @@ static const struct {
     {"t", S_COUNT, offsetof(gi_ext_t, timeout_ms)},
     {"a", S_RUN, offsetof(gi_ext_t, attempt)},
     {"d", S_FLAG, offsetof(gi_ext_t, drain)},
+    {"mv", S_FLAG, offsetof(gi_ext_t, moved)},
     {"h", S_FLAG, offsetof(gi_ext_t, huge)},
     {"hc", S_STR, offsetof(gi_ext_t, codecs)},
     {"hs", S_COUNT, offsetof(gi_ext_t, huge_size)},
+    {"ha", S_COUNT, offsetof(gi_ext_t, args_size)},
+    {"hk", S_COUNT, offsetof(gi_ext_t, kwargs_size)},
+    {"ac", S_STR, offsetof(gi_ext_t, args_codec)},
     {"im", S_STR, offsetof(gi_ext_t, idempotent)},
+    {"p", S_FLAG, offsetof(gi_ext_t, packed)},
     {"u", S_STR, offsetof(gi_ext_t, user)},
     {"m", S_MAP, offsetof(gi_ext_t, meta)},
+    {"e", S_COUNT, offsetof(gi_ext_t, epoch)},
 };
 enum { S_KEYS = sizeof s_keys / sizeof *s_keys };
 
@@ -38,7 +44,10 @@ void gi_ext_init(gi_ext_t *self) {
     *self = (gi_ext_t){.credit_items = -1,
                        .credit_bytes = -1,
                        .timeout_ms = -1,
-                       .huge_size = -1};
+                       .huge_size = -1,
+                       .args_size = -1,
+                       .kwargs_size = -1,
+                       .epoch = -1};
 }
 
 bool gi_ext_is(gate_bytes_t frame) {

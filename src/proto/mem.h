@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 void *gi_mem_alloc(size_t size);
 void *gi_mem_calloc(size_t n, size_t size);
@@ -25,5 +26,11 @@ bool gi_mem_refused(void);
 void gi_mem_fail_at(long n, bool from_then_on);
 /* Allocations asked for since the last gi_mem_fail_at. */
 long gi_mem_asked(void);
+
+/* Zeroes by a call: what gcc writes in its place (rep stos) costs 15 ns. */
+static inline void gi_mem_zero(void *p, size_t size) {
+    __asm__("" : "+r"(size)); /* no constant any more */
+    memset(p, 0, size);
+}
 
 #endif

@@ -4,6 +4,7 @@
 #include "rpc.h"
 #include "decode.h"
 #include "exception.h"
+#include "meta.h"
 #include "mp.h"
 
 #include <string.h>
@@ -14,13 +15,19 @@ const unsigned char gi_rpc_ok_suffix[11] = "\xa9"
                                            "exception\xc0";
 
 /* ---- requests ----------------------------------------------------------- */
+/* It stands among the arguments but is none. */
+static bool s_is_option(const gate_arg_t *arg) {
+    return arg->type == GATE_A_TIMEOUT || arg->type == GATE_A_META ||
+           arg->type == GATE_A_RETRY;
+}
+
 static gate_err_t s_pack_positional(gi_buf_t *out, const gate_arg_t *args,
                                     size_t n, size_t n_positional,
                                     const gate_settings_t *settings) {
     gate_err_t e = GATE_OK;
     gi_mp_put_array(out, n_positional);
     for (size_t i = 0; i < n && !e; i++)
-        if (!args[i].kw && args[i].type != GATE_A_TIMEOUT)
+        if (!args[i].kw && !s_is_option(&args[i]))
             e = gi_arg_pack(out, &args[i], settings);
     return e;
 }
@@ -31,7 +38,7 @@ static gate_err_t s_pack_keywords(gi_buf_t *out, const gate_arg_t *args,
     gate_err_t e = GATE_OK;
     gi_mp_put_map(out, n_keywords);
     for (size_t i = 0; n_keywords && i < n && !e; i++) {
-        if (!args[i].kw || args[i].type == GATE_A_TIMEOUT)
+        if (!args[i].kw || s_is_option(&args[i]))
             continue;
         gi_mp_put_str(out, args[i].kw, strlen(args[i].kw));
         e = gi_arg_pack(out, &args[i], settings);
@@ -45,9 +52,14 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
                                gi_rpc_request_t *req) {
     size_t start = out->size, n_positional = 0, n_keywords = 0;
     gi_rpc_request_t made = {.timeout_ms = -1};
+    bool meta = false;
     for (size_t i = 0; i < n; i++) {
         if (args[i].type == GATE_A_TIMEOUT)
             made.timeout_ms = args[i].as.i > 0 ? args[i].as.i : 0;
+        else if (args[i].type == GATE_A_META)
+            meta = true;
+        else if (args[i].type == GATE_A_RETRY)
+            made.retries = args[i].as.i > 0 ? (int)args[i].as.i : 0;
         else if (args[i].kw)
             n_keywords++;
         else
@@ -62,6 +74,10 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
     if (!e)
         e = s_pack_keywords(out, args, n, n_keywords, settings);
     made.kwargs_size = out->size - at;
+    at = out->size;
+    if (!e && meta)
+        e = gi_meta_pack(out, args, n);
+    made.meta_size = out->size - at;
     if (!e && out->failed)
         e = gi_err(GATE_NOMEM, "packing a request");
     if (e)
@@ -69,6 +85,19 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
     else
         *req = made;
     return e;
+}
+
+int64_t gi_rpc_plain_max(const gate_settings_t *settings) {
+    int64_t frame = settings->message_bytes_max;
+    int64_t bin = settings->msgpack_bin_max;
+    return frame < bin ? frame : bin;
+}
+
+bool gi_rpc_args_huge(const gate_settings_t *settings,
+                      const gi_rpc_request_t *req) {
+    size_t size =
+        req->args_size > req->kwargs_size ? req->args_size : req->kwargs_size;
+    return (int64_t)size > gi_rpc_plain_max(settings);
 }
 
 gate_err_t gi_rpc_split_name(const char *name, const char *fallback,
@@ -86,6 +115,12 @@ gate_err_t gi_rpc_split_name(const char *name, const char *fallback,
 }
 
 gate_err_t gi_rpc_parse_func(gate_bytes_t frame, gate_bytes_t *func) {
+    const unsigned char *p = frame.data;
+    if (frame.size > 0 && frame.size == 1 + (size_t)(*p & 0x1f) &&
+        (*p & 0xe0) == 0xa0) { /* a fixstr and nothing else */
+        *func = (gate_bytes_t){p + 1, frame.size - 1};
+        return GATE_OK;
+    }
     gi_mp_t h;
     gi_limits_t limits = gi_scan_limits(NULL);
     gate_err_t e = gi_scan(frame.data, frame.size, &limits);

@@ -9,15 +9,22 @@
 #include "value.h"
 
 /* ---- requests: func, args, kwargs ---------------------------------------- */
-/* Three packed values behind each other in one buffer. */
+/* Three packed values behind each other in one buffer, then metadata. */
 typedef struct gi_rpc_request {
     size_t func_size, args_size, kwargs_size;
+    size_t meta_size;   /* of gate_meta's, behind kwargs; 0 = none */
+    int retries;        /* from gate_retry */
     int64_t timeout_ms; /* from gate_timeout_ms; -1 when not given */
 } gi_rpc_request_t;
 gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
                                const gate_arg_t *args, size_t n,
                                const gate_settings_t *settings,
                                gi_rpc_request_t *req) GATE_MUST;
+/* The largest frame of arguments that every peer takes; larger ones travel in
+ * chunks (docs/extensions.md, huge arguments). */
+int64_t gi_rpc_plain_max(const gate_settings_t *settings);
+bool gi_rpc_args_huge(const gate_settings_t *settings,
+                      const gi_rpc_request_t *req);
 /* "Service.method" at the last dot; without one, service = fallback. Borrows.
  */
 gate_err_t gi_rpc_split_name(const char *name, const char *fallback,
@@ -78,6 +85,7 @@ bool gi_body_is_final(gi_body_kind_t kind);
 #define GI_EXT_MAGIC_SIZE 4
 /* Bytes of a huge answer that go to a reader who has given no credit yet. */
 #define GI_HUGE_FIRST ((size_t)1 << 20)
+#define GI_RUNS_DEFAULT 3 /* of an idempotent method's call, in all */
 typedef struct gi_ext {
     int64_t credit_items; /* "ci": more items the reader can take; -1 absent */
     int64_t credit_bytes; /* "cb" */
@@ -85,12 +93,19 @@ typedef struct gi_ext {
     int64_t timeout_ms;   /* "t": of the call; -1 absent */
     int attempt;          /* "a": 0 absent */
     bool drain;           /* "d": worker takes nothing new */
-    bool huge;            /* "h": the caller reads huge replies */
+    bool moved;           /* "mv": another broker has our listeners */
+    bool huge;            /* "h": reads huge replies; a worker: huge args */
     gate_bytes_t codecs;  /* "hc": codec names, comma separated */
     int64_t huge_size;    /* "hs": original bytes of a huge value; -1 absent */
-    gate_bytes_t idempotent; /* "im": method names, comma separated */
+    int64_t args_size;    /* "ha": of args that come in chunks; -1 absent */
+    int64_t kwargs_size;  /* "hk": of kwargs behind them; -1 absent */
+    gate_bytes_t args_codec; /* "ac": what they are in */
+    gate_bytes_t idempotent; /* "im": method names, comma separated, each with
+                              * "=runs" unless that is the default */
+    bool packed;             /* "p": the broker reads packed messages */
     gate_bytes_t user;       /* "u": the authenticated user */
     gate_bytes_t meta;       /* "m": a packed map: trace context and the like */
+    int64_t epoch;           /* "e": which life of a worker; -1 absent */
 } gi_ext_t;
 void gi_ext_init(gi_ext_t *self);
 bool gi_ext_is(gate_bytes_t frame);

@@ -368,9 +368,11 @@ gate_err_t gi_slots_store(const gate_slot_t *slots, size_t n,
                           gi_slot_queue_fn *queue, void *queue_ctx) {
     const msgpack_object *few[16];
     s_bind_t self = {slots, n, few};
-    if (n > sizeof few / sizeof *few &&
-        !(self.found = gi_arena_alloc(arena, n * sizeof *self.found)))
-        return gi_err(GATE_NOMEM, "arguments");
+    if (n > sizeof few / sizeof *few) {
+        self.found = gi_arena_alloc(arena, n * sizeof *self.found);
+        if (!self.found)
+            return gi_err(GATE_NOMEM, "arguments");
+    }
     for (size_t i = 0; i < n; i++)
         self.found[i] = NULL;
     gate_err_t e = s_bind_positional(&self, args);

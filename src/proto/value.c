@@ -20,6 +20,8 @@ struct gate_value {
     gate_bytes_t bytes;     /* the packed form; empty: see gate_value_bytes */
     gi_release_fn *release; /* of borrowed bytes */
     void *hint;
+    gi_release_fn *gone; /* instead of freeing it; NULL: it is the heap's */
+    void *gone_ctx;
     gate_value_t *whole; /* a part: whose objects and strings it uses */
     msgpack_zone zone;   /* what hooks made; chunk_list.head NULL = none */
     bool bare;           /* was never packed: it is when asked for */
@@ -56,7 +58,10 @@ static void s_free(gate_value_t *self) {
     if (self->release)
         self->release(self->hint);
     gate_value_t *whole = self->whole;
-    gi_mem_free(self);
+    if (self->gone)
+        self->gone(self->gone_ctx);
+    else
+        gi_mem_free(self);
     gate_value_destroy(&whole); /* a whole is never a part itself */
 }
 
@@ -65,7 +70,9 @@ void gate_value_destroy(gate_value_t **self_p) {
     if (!self)
         return;
     *self_p = NULL;
-    if (atomic_fetch_sub_explicit(&self->refs, 1, memory_order_acq_rel) == 1)
+    /* the last one: nobody is left who could take another */
+    if (atomic_load_explicit(&self->refs, memory_order_acquire) == 1 ||
+        atomic_fetch_sub_explicit(&self->refs, 1, memory_order_acq_rel) == 1)
         s_free(self);
 }
 
@@ -131,6 +138,23 @@ static gate_err_t s_take(gate_bytes_t bytes, gi_release_fn *release, void *hint,
     return e;
 }
 
+_Static_assert(sizeof(gate_value_t) <= GI_VALUE_ROOM(0), "room for a value");
+
+gate_value_t *gi_value_make_at(void *room, size_t n_objects, gate_bytes_t bytes,
+                               const gate_settings_t *settings,
+                               gi_release_fn *gone, void *ctx) {
+    const gate_settings_t *s = settings ? settings : gi_settings_defaults();
+    gate_value_t *self = room;
+    gi_mem_zero(self, sizeof *self);
+    if (!gi_decode_few(bytes, s, self->objects, n_objects, &self->object))
+        return NULL;
+    atomic_init(&self->refs, 1);
+    self->bytes = bytes;
+    self->gone = gone;
+    self->gone_ctx = ctx;
+    return self;
+}
+
 gate_err_t gi_value_take(const void *data, size_t size, gi_release_fn *release,
                          void *hint, const gate_settings_t *settings,
                          gate_value_t **out) {
@@ -145,10 +169,7 @@ gate_err_t gi_value_take_huge(const void *data, size_t size,
                               const gate_settings_t *settings,
                               gate_value_t **out) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
-    gi_limits_t limits = gi_scan_limits(s);
-    size_t max = (size_t)s->huge_max_bytes;
-    limits.str_max = limits.str_max > max ? limits.str_max : max;
-    limits.bin_max = limits.bin_max > max ? limits.bin_max : max;
+    gi_limits_t limits = gi_scan_limits_huge(s);
     return s_take((gate_bytes_t){data, size}, release, hint, &limits, &s->hooks,
                   out);
 }
@@ -179,15 +200,22 @@ gate_err_t gate_value_decode(const void *msgpack, size_t size,
     return s_make((gate_bytes_t){msgpack, size}, size, &limits, &s->hooks, out);
 }
 
-gate_err_t gi_value_decode_into(const void *data, size_t size,
-                                msgpack_zone *zone,
-                                const gate_settings_t *settings,
-                                msgpack_object *out) {
+bool gi_value_decode_few(gate_bytes_t packed, const gate_settings_t *settings,
+                         msgpack_object *objects, size_t n_objects,
+                         msgpack_object *out) {
+    return gi_decode_few(packed, settings ? settings : gi_settings_defaults(),
+                         objects, n_objects, out);
+}
+
+gate_err_t gi_value_decode_within(const void *data, size_t size,
+                                  msgpack_zone *zone,
+                                  const gate_settings_t *settings,
+                                  const gi_limits_t *limits,
+                                  msgpack_object *out) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
-    gi_limits_t limits = gi_scan_limits(s);
     size_t n_objects = 0;
     bool hooked;
-    gate_err_t e = s_scan(data, size, &limits, &n_objects);
+    gate_err_t e = s_scan(data, size, limits, &n_objects);
     if (e)
         return e;
     msgpack_object *objects = NULL;
@@ -200,6 +228,14 @@ gate_err_t gi_value_decode_into(const void *data, size_t size,
     if (!e)
         *out = made;
     return e;
+}
+
+gate_err_t gi_value_decode_into(const void *data, size_t size,
+                                msgpack_zone *zone,
+                                const gate_settings_t *settings,
+                                msgpack_object *out) {
+    gi_limits_t limits = gi_scan_limits(settings);
+    return gi_value_decode_within(data, size, zone, settings, &limits, out);
 }
 
 /* What we packed ourselves is not measured against a peer's limits. */

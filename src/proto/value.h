@@ -6,6 +6,7 @@
 
 #include <gaterpc/value.h>
 #include "buf.h"
+#include "scan.h"
 #include "settings.h"
 
 /* Frees what a value borrowed its bytes from. */
@@ -23,6 +24,15 @@ gate_err_t gi_value_take_huge(const void *data, size_t size,
                               gi_release_fn *release, void *hint,
                               const gate_settings_t *settings,
                               gate_value_t **out) GATE_MUST;
+/* Memory for a value with so many objects. */
+#define GI_VALUE_ROOM(n_objects) (192 + (n_objects) * sizeof(msgpack_object))
+/* A plain value of at most n_objects in room (aligned to 16), its strings in
+ * bytes, which outlive it; gone(ctx) runs instead of a free when its last
+ * reference goes. NULL without a story: it is not as plain as that (or not
+ * valid): decode it as any other. */
+gate_value_t *gi_value_make_at(void *room, size_t n_objects, gate_bytes_t bytes,
+                               const gate_settings_t *settings,
+                               gi_release_fn *gone, void *ctx);
 /* A bin of bytes that are borrowed until release(hint); never NULL data. NULL:
  * no memory, nothing was taken. */
 gate_value_t *gi_value_bin(const void *data, size_t size,
@@ -35,6 +45,17 @@ gate_err_t gi_value_decode_into(const void *data, size_t size,
                                 msgpack_zone *zone,
                                 const gate_settings_t *settings,
                                 msgpack_object *out) GATE_MUST;
+/* The same within limits of its own. */
+gate_err_t gi_value_decode_within(const void *data, size_t size,
+                                  msgpack_zone *zone,
+                                  const gate_settings_t *settings,
+                                  const gi_limits_t *limits,
+                                  msgpack_object *out) GATE_MUST;
+/* The same in one pass and without a zone, for what is small and valid where
+ * there are no hooks; false without a story: use the other. */
+bool gi_value_decode_few(gate_bytes_t packed, const gate_settings_t *settings,
+                         msgpack_object *objects, size_t n_objects,
+                         msgpack_object *out);
 /* A value around one part of another (shares it). NULL with gate_error() set.
  */
 gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part);

@@ -224,10 +224,10 @@ Test(curve, files_that_are_none) {
     cr_expect_eq(gate_broker_start(w.broker), GATE_SYSTEM);
     s_curve_up(&w, s_path("allow"));
     gate_broker_t *other = gate_broker_new(w.rt);
-    gate_broker_curve(other, s_path("server"), s_dir);
+    gate_broker_curve(other, s_path("server"), s_path("junk"));
     gate_broker_bind(other, "tcp://127.0.0.1:*");
-    cr_expect_eq(gate_broker_start(other), GATE_BADARG, "one directory");
-    gate_broker_curve(other, s_path("server"), s_path("allow"));
+    cr_expect_eq(gate_broker_start(other), GATE_BADARG, "no directory");
+    gate_broker_curve(other, s_path("server"), s_dir); /* of junk, too */
     MUST(gate_broker_start(other));
     gate_broker_destroy(&other);
     const char *certs[][2] = {{"missing", "server"},
@@ -249,6 +249,171 @@ Test(curve, files_that_are_none) {
     cr_expect_eq(gate_service_start(s, gate_broker_backend(w.broker, 0)),
                  GATE_SYSTEM);
     gate_service_destroy(&s);
+    s_end(&w);
+}
+
+/* A second broker beside w's, with its own idea of who may connect. */
+static gate_broker_t *s_beside(world_t *w, const char *allow,
+                               const char *users) {
+    gate_broker_t *other = gate_broker_new(w->rt);
+    if (allow)
+        gate_broker_curve(other, s_path("server"), allow);
+    if (users)
+        gate_broker_plain(other, users);
+    gate_broker_bind(other, "tcp://127.0.0.1:*");
+    MUST(gate_broker_start(other));
+    return other;
+}
+
+Test(curve, each_broker_has_its_own_directory) {
+    world_t w;
+    s_curve_world(&w);
+    s_curve_up(&w, s_path("allow"));
+    cr_assert_eq(mkdir(s_path("allow2"), 0700), 0);
+    s_copy("eve", "allow2/eve");
+    s_copy("eve", "allow2/eve_again"); /* the same key twice */
+    s_copy("ann", "allow2/Ann");
+    gate_broker_t *other = s_beside(&w, s_path("allow2"), NULL);
+    for (int i = 0; i < 2; i++) {
+        const char *who = i ? "anon" : "eve";
+        gate_client_t *c = gate_client_new(w.rt);
+        gate_client_curve(c, s_path(who), s_path("server"));
+        MUST(gate_client_connect(c, gate_broker_frontend(other, 0)));
+        cr_expect_eq(gate_client_ready(c, i ? 300 : 3000),
+                     i ? GATE_REFUSED : GATE_OK, "%s at the other", who);
+        gate_client_destroy(&c);
+        c = s_curve_client(&w, who, "server");
+        cr_expect_eq(gate_client_ready(c, i ? 3000 : 300),
+                     i ? GATE_OK : GATE_REFUSED, "%s at the first", who);
+        gate_client_destroy(&c);
+    }
+    gate_broker_destroy(&other);
+    gate_client_t *ann = s_curve_client(&w, "ann", "server");
+    MUST(gate_client_ready(ann, 3000));
+    gate_client_destroy(&ann);
+    s_end(&w);
+}
+
+/* ---- PLAIN by the transport
+ * --------------------------------------------------------------- */
+static void s_users(const char *name, const char *user, const char *password,
+                    const char *domain) {
+    char hash[256], line[400];
+    MUST(gate_zap_hash(password, hash, sizeof hash));
+    snprintf(line, sizeof line, "# who\n%s:%s%s\n", user, hash, domain);
+    s_write(s_path(name), line);
+}
+
+static gate_client_t *s_plain_client(world_t *w, const char *front,
+                                     const char *user, const char *password) {
+    gate_client_t *client = gate_client_new(w->rt);
+    gate_client_plain_transport(client, user, password);
+    MUST(gate_client_connect(client, front));
+    return client;
+}
+
+static void s_plain_up(world_t *w) {
+    s_begin(w);
+    s_users("users", "ann", "secret", ":gate");
+    s_runtime(w);
+    gate_broker_plain(w->broker, s_path("users"));
+    MUST(gate_broker_start(w->broker));
+    gate_service_plain_transport(w->service, "ann", "secret");
+    s_serve(w);
+}
+
+Test(plain_transport, users_of_the_file_alone) {
+    world_t w;
+    const char *user, *front;
+    s_plain_up(&w);
+    front = gate_broker_frontend(w.broker, 0);
+    gate_client_t *ann = s_plain_client(&w, front, "ann", "secret");
+    MUST(gate_client_ready(ann, 3000));
+    MUST(gate_client_call(ann, "Test.who", &user));
+    cr_expect_str_eq(user, "ann");
+    gate_client_t *wrong = s_plain_client(&w, front, "ann", "guess");
+    cr_expect_eq(gate_client_ready(wrong, 500), GATE_REFUSED);
+    cr_expect(strstr(gate_error()->text, "password"), "%s", gate_error()->text);
+    gate_client_t *none = s_plain_client(&w, front, NULL, NULL);
+    cr_expect_neq(gate_client_ready(none, 300), GATE_OK);
+    gate_client_t *bob = s_plain_client(&w, front, "bob", "late");
+    cr_expect_eq(gate_client_ready(bob, 300), GATE_REFUSED);
+    s_users("users", "bob", "late", ""); /* the file changes */
+    for (int i = 0; i < 500 && gate_client_ready(bob, 0); i++)
+        s_pause(10); /* it tries again by itself */
+    MUST(gate_client_call(bob, "Test.who", &user));
+    cr_expect_str_eq(user, "bob");
+    gate_client_destroy(&ann);
+    gate_client_destroy(&wrong);
+    gate_client_destroy(&none);
+    gate_client_destroy(&bob);
+    s_end(&w);
+}
+
+Test(plain_transport, each_broker_has_its_own_users) {
+    world_t w;
+    s_plain_up(&w);
+    s_users("users2", "ann", "other", "");
+    gate_broker_t *other = s_beside(&w, NULL, s_path("users2"));
+    const char *fronts[] = {gate_broker_frontend(w.broker, 0),
+                            gate_broker_frontend(other, 0)};
+    const char *passwords[] = {"secret", "other"};
+    for (int f = 0; f < 2; f++)
+        for (int p = 0; p < 2; p++) {
+            gate_client_t *c =
+                s_plain_client(&w, fronts[f], "ann", passwords[p]);
+            cr_expect_eq(gate_client_ready(c, f == p ? 3000 : 300),
+                         f == p ? GATE_OK : GATE_REFUSED, "%d %d", f, p);
+            gate_client_destroy(&c);
+        }
+    gate_broker_destroy(&other);
+    s_end(&w);
+}
+
+Test(plain_transport, what_it_does_not_take) {
+    world_t w;
+    s_curve_world(&w);
+    s_write(s_path("bad"), "ann=secret\n");
+    gate_broker_plain(w.broker, s_path("bad"));
+    cr_expect_eq(gate_broker_start(w.broker), GATE_BADDATA);
+    gate_broker_plain(w.broker, s_path("missing"));
+    cr_expect_eq(gate_broker_start(w.broker), GATE_SYSTEM);
+    s_users("users", "ann", "secret", "");
+    gate_broker_plain(w.broker, s_path("users"));
+    gate_broker_curve(w.broker, s_path("server"), "*");
+    cr_expect_eq(gate_broker_start(w.broker), GATE_BADARG);
+    cr_expect(strstr(gate_error()->text, "not both"), "%s", gate_error()->text);
+    s_end(&w);
+}
+
+/* Both layers: the transport says who connects, the message who sends it. */
+Test(plain_transport, with_in_band_users_on_top) {
+    world_t w;
+    const char *user;
+    s_begin(&w);
+    s_users("users", "gate", "keeper", "");
+    s_runtime(&w);
+    w.zap = gate_zap_new(w.rt, "tcp://127.0.0.1:*");
+    gate_zap_plain(w.zap, "*", "ann", "secret");
+    MUST(gate_zap_start(w.zap));
+    gate_broker_use_zap(w.broker, gate_zap_endpoint(w.zap), NULL);
+    gate_broker_plain(w.broker, s_path("users"));
+    MUST(gate_broker_start(w.broker));
+    gate_service_plain_transport(w.service, "gate", "keeper");
+    gate_service_plain(w.service, "ann", "secret");
+    s_serve(&w);
+    const char *front = gate_broker_frontend(w.broker, 0);
+    gate_client_t *both = gate_client_new(w.rt);
+    gate_client_plain(both, "ann", "secret");
+    gate_client_plain_transport(both, "gate", "keeper");
+    MUST(gate_client_connect(both, front));
+    MUST(gate_client_ready(both, 3000));
+    MUST(gate_client_call(both, "Test.who", &user));
+    cr_expect_str_eq(user, "ann");
+    gate_client_t *half = s_plain_client(&w, front, "gate", "keeper");
+    cr_expect_eq(gate_client_ready(half, 1000), GATE_REFUSED);
+    gate_client_destroy(&both);
+    gate_client_destroy(&half);
     s_end(&w);
 }
 

@@ -4,7 +4,7 @@ slowdown is noticed without timing anything. Counts are divided by those of raw
 ZeroMQ frames in the same run and held against the baseline of this libc; 3 %
 more fails. A change that is worth its price records a new baseline:
 
-    GATE_BUILD=build/release python3 tests/bench/test_instruction_count.py --record
+    script/bench --instructions
 """
 import json
 import os

@@ -3,13 +3,19 @@
 measured here means nothing: the rounds are too short."""
 import json
 import os
+import pty
 import subprocess
+import sys
 import tempfile
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))), "wire"))
+import kit  # noqa: E402
+
 GATE = os.environ["GATE_COMMAND"]
 SLOW = float(os.environ.get("GATE_SLOW", "1"))
-KEYS = {"verb", "system", "transport", "runs", "label", "outstanding", "size",
+KEYS = {"verb", "system", "transport", "runs", "label", "auth", "outstanding", "size",
         "clients", "services", "workers", "pin", "unit", "median", "min", "max",
         "rounds", "latency_us", "cpu_s_per_100k", "peak_rss_kib", "n", "errors"}
 
@@ -76,6 +82,66 @@ class Bench(unittest.TestCase):
         for one in report["results"] + report["references"]:
             self.assertLess(abs(one["n"] - 200), 5)
 
+    def test_authentication_beside_none(self):
+        report = short("echo", "--auth", "off,plain", "--transport",
+                       "registry,inproc,tcp", "--outstanding", "10")
+        self.sound(report)
+        self.assertEqual([(r["transport"], r["auth"]) for r in report["results"]],
+                         [("registry", "off"), ("inproc", "off"),
+                          ("inproc", "plain"), ("tcp", "off"),
+                          ("tcp", "plain")])
+        for one in report["results"]:
+            self.assertGreater(one["to_reference"]["rate"], 0)
+        report = short("echo", "--wire", "packed,frames", "--transport", "ipc",
+                       "--outstanding", "10")
+        self.sound(report)
+        self.assertEqual([r["wire"] for r in report["results"]],
+                         ["packed", "frames"])
+        report = short("echo", "--user", "somebody", "--password", "x",
+                       "--transport", "ipc", "--outstanding", "10")
+        self.sound(report)
+        self.assertEqual([r["auth"] for r in report["results"]], ["plain"])
+
+    def test_a_running_broker(self):
+        broker = kit.OurBroker()
+        try:
+            service = kit.OurService(broker.back)
+            try:
+                report = short("echo", "--broker", broker.front,
+                               "--outstanding", "1,10")
+                self.sound(report)
+                self.assertEqual([r["transport"] for r in report["results"]],
+                                 ["broker", "broker"])
+                done = bench("echo", "--broker", broker.front, "--rounds", "1",
+                             "--seconds", "0.1", "--method", "Nobody.here",
+                             "--outstanding", "1", "--json")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("Nobody", done.stderr)
+            finally:
+                service.end()
+        finally:
+            broker.end()
+
+    def test_progress_on_a_terminal(self):
+        """A line that is overwritten; none where stderr is no terminal."""
+        ours, theirs = pty.openpty()
+        with os.fdopen(ours, "rb", buffering=0) as terminal:
+            process = subprocess.Popen(
+                [GATE, "bench", "echo", "--rounds", "2", "--seconds", "0.05",
+                 "--transport", "registry", "--outstanding", "1", "--json"],
+                stdout=subprocess.DEVNULL, stderr=theirs)
+            os.close(theirs)
+            seen = b""
+            try:
+                while part := terminal.read(4096):
+                    seen += part
+            except OSError:
+                pass  # its other end has closed
+            self.assertEqual(process.wait(60 * SLOW), 0)
+        for words in (b"gate registry W=1  round 1/2", b"ring registry W=1  "
+                      b"round 2/2", b"\r\x1b[K"):
+            self.assertIn(words, seen)
+
     def test_the_other_verbs(self):
         for verb, *args in (("stream", "--transport", "registry,ipc"),
                             ("huge", "--transport", "ipc", "--payload",
@@ -113,7 +179,9 @@ class Bench(unittest.TestCase):
     def test_wrong_words(self):
         for args in ((), ("nothing",), ("echo", "--transport", "pigeon"),
                      ("echo", "--pin", "9999"), ("echo", "--outstanding", "0"),
-                     ("echo", "--seconds", "x"), ("echo", "--clients", "0")):
+                     ("echo", "--seconds", "x"), ("echo", "--clients", "0"),
+                     ("echo", "--auth", "maybe"), ("echo", "--wire", "x"),
+                     ("echo", "--curve-cert", "x", "--curve-server", "y")):
             with self.subTest(args=args):
                 done = bench(*args)
                 self.assertEqual((done.returncode, done.stdout), (2, ""))

@@ -22,7 +22,8 @@ static char s_dir[64];
 static atomic_bool s_failed;
 /* The kit's own variables: taken out of the environment, where the library
  * would warn of names it does not know. */
-static double s_scale, s_long, s_slow;
+static double s_scale = 0.05, s_long, s_slow = 1.0;
+static char s_python[256], s_script[512]; /* of GATE_FAULT_WORKER */
 
 /* ---- the test itself ---------------------------------------------------- */
 static void s_cleanup(void) {
@@ -47,6 +48,10 @@ void child_init(int argc, char **argv) {
     s_long = s_take_env("GATE_LONG", 0);
     s_scale = s_take_env("GATE_SCALE", s_long > 0 ? 1.0 : 0.05);
     s_slow = s_take_env("GATE_SLOW", 1.0);
+    const char *worker = getenv("GATE_FAULT_WORKER");
+    if (worker && sscanf(worker, "%255s %511s", s_python, s_script) != 2)
+        child_die("GATE_FAULT_WORKER: PYTHON SCRIPT expected");
+    unsetenv("GATE_FAULT_WORKER");
     s_gate = argc > 1 ? argv[1] : getenv("GATE_COMMAND");
     if (!s_gate || access(s_gate, X_OK))
         child_die("usage: %s GATE-COMMAND", argv[0]);
@@ -87,8 +92,8 @@ void child_check(bool ok, const char *what) {
 int child_result(void) { return atomic_load(&s_failed) ? 1 : 0; }
 
 /* ---- life of a child ---------------------------------------------------- */
-static void s_exec(int out, const char *const *args) {
-    const char *argv[24] = {s_gate};
+static void s_exec(int out, const char *program, const char *const *args) {
+    const char *argv[24] = {program};
     for (size_t i = 0; args[i] && i < 22; i++)
         argv[i + 1] = args[i];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -99,7 +104,7 @@ static void s_exec(int out, const char *const *args) {
         const char **in;
         char **out;
     } cast = {argv};
-    execv(s_gate, cast.out);
+    execv(program, cast.out);
     _exit(127);
 }
 
@@ -119,7 +124,8 @@ static bool s_read_line(int fd, char *line, double deadline) {
     return false;
 }
 
-void child_start(child_t *self, const char *const *args) {
+static void s_spawn(child_t *self, const char *program,
+                    const char *const *args) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
         child_die("pipe: %s", strerror(errno));
@@ -127,13 +133,32 @@ void child_start(child_t *self, const char *const *args) {
     if (self->pid < 0)
         child_die("fork: %s", strerror(errno));
     if (self->pid == 0)
-        s_exec(ends[1], args);
+        s_exec(ends[1], program ? program : "/proc/self/exe", args);
     close(ends[1]);
     self->out = ends[0];
+    snprintf(self->ready, sizeof self->ready, "%s", args[0]);
+}
+
+void child_spawn(child_t *self, const char *const *args) {
+    s_spawn(self, s_gate, args);
+}
+
+void child_ready(child_t *self) {
     double deadline = child_now_ms() + 20000 * child_slow();
-    if (!s_read_line(self->out, self->ready, deadline) ||
-        strncmp(self->ready, "ready ", 6) != 0)
-        child_die("gate %s is not ready", args[0]);
+    char line[CHILD_LINE] = "";
+    if (!s_read_line(self->out, line, deadline) ||
+        strncmp(line, "ready ", 6) != 0)
+        child_die("%s is not ready", self->ready);
+    memcpy(self->ready, line, sizeof line);
+}
+
+void child_run(child_t *self, const char *program, const char *const *args) {
+    s_spawn(self, program, args);
+    child_ready(self);
+}
+
+void child_start(child_t *self, const char *const *args) {
+    child_run(self, s_gate, args);
 }
 
 void child_broker(child_t *self, const char *frontend, const char *backend) {
@@ -142,10 +167,27 @@ void child_broker(child_t *self, const char *frontend, const char *backend) {
     child_start(self, args);
 }
 
-void child_service(child_t *self, const char *backend, const char *threads) {
+void child_spawn_service(child_t *self, const char *backend,
+                         const char *threads) {
     const char *args[] = {"serve",     "--demo", "--backend", backend,
                           "--threads", threads,  NULL};
-    child_start(self, args);
+    child_spawn(self, args);
+}
+
+bool child_has_python(void) { return *s_script; }
+
+bool child_python(child_t *self, const char *backend, const char *name) {
+    const char *args[] = {"-B", s_script, backend, name, NULL};
+    if (*s_script)
+        child_run(self, s_python, args);
+    return *s_script;
+}
+
+void child_service(child_t *self, const char *backend, const char *threads) {
+    if (child_python(self, backend, NULL))
+        return;
+    child_spawn_service(self, backend, threads);
+    child_ready(self);
 }
 
 void child_signal(const child_t *self, int number) {
@@ -218,6 +260,10 @@ int child_fds(pid_t pid) {
         n++;
     closedir(dir);
     return n - 2 - (pid == 0); /* ".", "..", and the directory's own */
+}
+
+void child_path(const char *name, char *to, size_t size) {
+    snprintf(to, size, "%s/%s", s_dir, name);
 }
 
 void child_ipc(const char *name, char *to, size_t size) {

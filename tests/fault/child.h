@@ -28,11 +28,23 @@ void child_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void child_check(bool ok, const char *what);
 int child_result(void);
 
-/* Starts the command with these arguments (NULL-ended), waits for "ready". */
+/* Starts the command with these arguments (NULL-ended). */
+void child_spawn(child_t *self, const char *const *args);
+/* Waits for its "ready". */
+void child_ready(child_t *self);
+/* Both. */
 void child_start(child_t *self, const char *const *args);
+/* Both with another program; NULL is the test itself. */
+void child_run(child_t *self, const char *program, const char *const *args);
 void child_broker(child_t *self, const char *frontend, const char *backend);
-/* threads as text. */
+/* threads as text. With GATE_FAULT_WORKER="PYTHON SCRIPT" in the environment it
+ * is a worker of Python's kind (tests/wire/worker.py). */
 void child_service(child_t *self, const char *backend, const char *threads);
+/* The same with an identity made from name; false without that variable. */
+bool child_python(child_t *self, const char *backend, const char *name);
+bool child_has_python(void);
+void child_spawn_service(child_t *self, const char *backend,
+                         const char *threads);
 void child_signal(const child_t *self, int number);
 /* Waits at most so long; the exit status as of waitpid, or -1. */
 int child_wait(child_t *self, int timeout_ms);
@@ -46,6 +58,8 @@ void child_endpoint(const child_t *self, const char *key, char *to,
 long child_rss_kb(const child_t *self);
 int child_fds(pid_t pid); /* 0 = this process */
 
+/* "DIR/name". */
+void child_path(const char *name, char *to, size_t size);
 /* "ipc://DIR/name". */
 void child_ipc(const char *name, char *to, size_t size);
 /* GATE_SCALE times n, at least least. */

@@ -55,6 +55,36 @@ static void s_told(gate_client_t *client, child_t service[2],
     }
 }
 
+/* `gate drain WORKER` by the command: the other one stays. */
+static void s_one_by_id(gate_client_t *client, child_t service[2],
+                        const char *front, const char *back) {
+    GATE_OWN(gate_value) workers = NULL;
+    char id[128] = "";
+    gate_err_t e = gate_client_call(client, "Gate.workers", &workers, "Demo");
+    const msgpack_object *map = e ? NULL : gate_value_object(workers);
+    if (map && map->type == MSGPACK_OBJECT_MAP && map->via.map.size == 2)
+        snprintf(id, sizeof id, "%.*s",
+                 (int)map->via.map.ptr[0].key.via.str.size,
+                 map->via.map.ptr[0].key.via.str.ptr);
+    child_check(*id != 0, "both workers are listed");
+    const char *args[] = {"drain", "--broker", front, id, NULL};
+    child_t drain;
+    child_spawn(&drain, args);
+    child_check(child_wait(&drain, 10000) == 0, "gate drain WORKER");
+    int gone = -1;
+    for (double end = child_now_ms() + 10000 * child_slow();
+         gone < 0 && child_now_ms() < end;)
+        for (int i = 0; i < 2; i++)
+            if (child_wait(&service[i], 1) == 0)
+                gone = i;
+    child_check(gone >= 0, "one of them ends with 0");
+    if (gone < 0)
+        return;
+    child_sleep_ms(100);
+    child_check(child_wait(&service[1 - gone], 1) == -1, "the other one stays");
+    child_service(&service[gone], back, "8");
+}
+
 int main(int argc, char **argv) {
     child_t broker, service[2];
     sleepers_t sleepers;
@@ -79,6 +109,7 @@ int main(int argc, char **argv) {
             s_awake(&sleepers);
         child_service(&service[i % 2], back, "8");
     }
+    s_one_by_id(client, service, front, back);
     s_told(client, service, back);
     child_check(lanes_all_back(lanes, 10000 * child_slow()) >= 0, "all back");
     lanes_stop(&lanes);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fault_heartbeats.c -- handlers that block every thread lane for ten and more
- * heartbeats never get their worker expelled: inline calls go on, the sleepers
- * come back, nothing is lost. */
+/* fault_heartbeats.c -- handlers that block every thread lane and use up every
+ * pool worker for ten and more heartbeats (60 s in the long form) never get
+ * their worker expelled: inline calls go on, the busy ones come back, nothing
+ * is lost and nobody was taken for dead. */
 #include "child.h"
 #include "lanes.h"
 #include <stdio.h>
@@ -9,6 +10,8 @@
 
 #define HB_MS 200
 #define LANES 4
+#define PROCS 2
+#define BUSY (2 * LANES + PROCS)
 
 int main(int argc, char **argv) {
     child_t broker, service;
@@ -18,21 +21,25 @@ int main(int argc, char **argv) {
     child_ipc("f", front, sizeof front);
     child_ipc("b", back, sizeof back);
     child_broker(&broker, front, back);
-    child_service(&service, back, "4");
+    const char *serve[] = {"serve",       "--demo",    "--backend",
+                           back,          "--threads", "4",
+                           "--processes", "2",         NULL};
+    child_start(&service, serve);
     gate_runtime_t *runtime = lanes_runtime();
     gate_client_t *client = lanes_client(runtime, front);
 
-    int64_t ms = child_long() ? 10000 : 12 * HB_MS;
-    gate_future_t *busy[2 * LANES]; /* as many again wait behind them */
-    ledger_t *sleepers = ledger_new("sleepers", 2 * LANES);
-    for (int i = 0; i < 2 * LANES; i++) {
+    int64_t ms = child_long() ? 60000 : 15 * HB_MS;
+    gate_future_t *busy[BUSY]; /* as many again wait behind the threads */
+    ledger_t *sleepers = ledger_new("busy lanes and workers", BUSY);
+    for (int i = 0; i < BUSY; i++) {
+        const char *method = i < 2 * LANES ? "Demo.sleep" : "Demo.spin";
         ledger_open(sleepers, ms + i);
-        busy[i] = gate_client_start(client, "Demo.sleep", ms + i,
-                                    gate_timeout_ms(60000));
+        busy[i] =
+            gate_client_start(client, method, ms + i, gate_timeout_ms(10 * ms));
     }
     ledger_t *ledger = ledger_new("beside them", 4000000);
     lanes_t *lanes = lanes_start(client, ledger, 4, 10000, 1);
-    for (int i = 0; i < 2 * LANES; i++) {
+    for (int i = 0; i < BUSY; i++) {
         int64_t got = -1;
         gate_err_t e = gate_future_wait(busy[i], -1, &got);
         ledger_final(sleepers, (size_t)i, e, got);
@@ -42,6 +49,8 @@ int main(int argc, char **argv) {
     child_check(ledger_close(sleepers), "the sleepers' ledger");
     child_check(ledger_close(ledger), "the ledger");
     child_check(ledger_right(ledger) > 100, "inline calls were served");
+    child_check(lanes_count(client, "workers_lost") == 0, "no worker lost");
+    child_check(lanes_count(client, "workers_expired") == 0, "none expired");
     ledger_destroy(&sleepers);
     ledger_destroy(&ledger);
     gate_client_destroy(&client);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fault_stop_cont.c -- broker and service are stopped and continued, shorter
- * and longer than the liveness window: no call gets two finals, none hangs, and
- * all go on afterwards. */
+/* fault_stop_cont.c -- client, broker and service are stopped and continued,
+ * shorter and longer than the liveness window: no call gets two finals, none
+ * hangs, and all go on afterwards. */
 #include "child.h"
 #include "lanes.h"
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #define HB_MS 300
 #define WINDOW 32
@@ -82,8 +84,54 @@ static void s_recovered(gate_client_t *client) {
     ledger_destroy(&ledger);
 }
 
+/* ---- a client that is stopped: this program, started with other words ------
+ */
+static int s_client(const char *front, int ms) {
+    gate_runtime_t *runtime = lanes_runtime();
+    gate_client_t *client = lanes_client(runtime, front);
+    ledger_t *ledger = ledger_new("the stopped client's own", 1000000);
+    ledger_allow(ledger, GATE_LOST);
+    ledger_allow(ledger, GATE_TIMEOUT);
+    printf("ready client\n");
+    fflush(stdout);
+    dup2(STDERR_FILENO, STDOUT_FILENO); /* nobody reads on */
+    lanes_t *lanes = lanes_start(client, ledger, 4, 15000, 1);
+    child_sleep_ms(ms);
+    child_check(lanes_all_back(lanes, 10000) >= 0, "it is back");
+    lanes_stop(&lanes);
+    child_check(ledger_close(ledger), "the stopped client's ledger");
+    ledger_destroy(&ledger);
+    gate_client_destroy(&client);
+    gate_runtime_destroy(&runtime);
+    return child_result();
+}
+
+static void s_stop_client(const char *front, double ms) {
+    child_t client;
+    char length[16];
+    snprintf(length, sizeof length, "%d", (int)ms + 1000);
+    const char *args[] = {"client", front, length, NULL};
+    child_run(&client, NULL, args);
+    child_sleep_ms(300);
+    child_signal(&client, SIGSTOP);
+    child_sleep_ms(ms);
+    child_signal(&client, SIGCONT);
+    child_check(child_wait(&client, 30000) == 0, "the client that was stopped");
+    printf("client stopped %.1f s: it ended well\n", ms / 1000);
+}
+
+static void s_late(gate_client_t *client) {
+    int64_t late = lanes_count(client, "replies_late"),
+            unknown = lanes_count(client, "replies_unknown");
+    /* often none: who was silent begins anew before it answers */
+    printf("late replies: %lld, of calls no longer known: %lld\n",
+           (long long)late, (long long)unknown);
+}
+
 int main(int argc, char **argv) {
     child_t broker, service;
+    if (argc > 3 && strcmp(argv[1], "client") == 0)
+        return s_client(argv[2], atoi(argv[3]));
     char front[128], back[128];
     setenv("GATE_MDP_HEARTBEAT_INTERVAL", "300", 1);
     child_init(argc, argv);
@@ -97,11 +145,17 @@ int main(int argc, char **argv) {
     s_recovered(client);
     s_stop("service stopped 3 s", client, &service, 3000);
     s_recovered(client);
+    s_late(client);
+    s_stop_client(front, 1500);
     s_stop("broker stopped 0.5 s", client, &broker, 500);
     s_recovered(client);
     s_stop("broker stopped 3 s", client, &broker, 3000);
     s_recovered(client);
     if (child_long()) {
+        for (double ms = 5000; ms <= 20000; ms *= 2)
+            s_stop_client(front, ms);
+        s_stop("service stopped 8 s", client, &service, 8000);
+        s_recovered(client);
         s_stop("service stopped 20 s", client, &service, 20000);
         s_stop("broker stopped 20 s", client, &broker, 20000);
         s_recovered(client);

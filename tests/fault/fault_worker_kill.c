@@ -10,10 +10,12 @@
 
 #define HB_MS 500
 #define SLEEPERS 16
+#define LIVENESS 3
 
 /* Sixteen sleeping calls, then the signal; how long until all have ended. */
 static double s_condemn(const char *name, gate_client_t *client,
-                        child_t *service, int number, double limit_ms) {
+                        child_t *service, int number, double limit_ms,
+                        double figure_ms) {
     gate_future_t *sleeping[SLEEPERS];
     ledger_t *ledger = ledger_new(name, SLEEPERS);
     ledger_allow(ledger, GATE_WORKERLOST);
@@ -38,6 +40,8 @@ static double s_condemn(const char *name, gate_client_t *client,
     child_check(ledger_close(ledger), name);
     child_check(ledger_right(ledger) == 0, "nobody slept that fast");
     printf("%s: all ended after %.0f ms\n", name, ms);
+    if (child_long())
+        child_check(ms <= figure_ms, "noticed in time");
     ledger_destroy(&ledger);
     return ms;
 }
@@ -45,10 +49,11 @@ static double s_condemn(const char *name, gate_client_t *client,
 static void s_two_ends(gate_client_t *client, const char *back) {
     child_t service;
     child_service(&service, back, "8");
-    s_condemn("killed", client, &service, SIGKILL, 2 * HB_MS);
+    s_condemn("killed", client, &service, SIGKILL, 20 * HB_MS, HB_MS);
     child_kill(&service);
     child_service(&service, back, "8");
-    s_condemn("stopped", client, &service, SIGSTOP, 7 * HB_MS);
+    s_condemn("stopped", client, &service, SIGSTOP, 30 * HB_MS,
+              LIVENESS * HB_MS + 200);
     child_kill(&service);
 }
 

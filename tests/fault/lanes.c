@@ -9,13 +9,13 @@
 
 typedef struct lane {
     lanes_t *of;
+    gate_client_t *client;
     pthread_t thread;
     int64_t n;                /* its calls so far */
     _Atomic double good_from; /* when its last right call began */
 } lane_t;
 
 struct lanes {
-    gate_client_t *client;
     ledger_t *ledger;
     size_t n;
     int64_t timeout_ms;
@@ -30,7 +30,7 @@ static bool s_call(lane_t *self) {
     if (id == SIZE_MAX)
         return false;
     double begin = child_now_ms();
-    gate_err_t e = gate_client_call(self->of->client, "Demo.add", &sum, a, b,
+    gate_err_t e = gate_client_call(self->client, "Demo.add", &sum, a, b,
                                     gate_timeout_ms(self->of->timeout_ms));
     ledger_final(self->of->ledger, id, e, sum);
     if (e == GATE_OK)
@@ -50,16 +50,22 @@ static void *s_run(void *arg) {
 
 lanes_t *lanes_start(gate_client_t *client, ledger_t *ledger, size_t n,
                      int64_t timeout_ms, double pause_ms) {
+    return lanes_start_each(&client, 1, ledger, n, timeout_ms, pause_ms);
+}
+
+lanes_t *lanes_start_each(gate_client_t *const *clients, size_t n_clients,
+                          ledger_t *ledger, size_t n, int64_t timeout_ms,
+                          double pause_ms) {
     lanes_t *self = calloc(1, sizeof *self);
     if (!self || n > LANES_MAX)
         child_die("no memory for the lanes");
-    self->client = client;
     self->ledger = ledger;
     self->n = n;
     self->timeout_ms = timeout_ms;
     self->pause_ms = pause_ms;
     for (size_t i = 0; i < n; i++) {
         self->lane[i].of = self;
+        self->lane[i].client = clients[i % n_clients];
         if (pthread_create(&self->lane[i].thread, NULL, s_run, &self->lane[i]))
             child_die("no thread");
     }

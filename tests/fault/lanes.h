@@ -6,7 +6,7 @@
 
 #include "ledger.h"
 
-#define LANES_MAX 32
+#define LANES_MAX 256
 
 typedef struct lanes lanes_t;
 
@@ -14,6 +14,10 @@ typedef struct lanes lanes_t;
  * calls of a lane (after a failure at least 1). */
 lanes_t *lanes_start(gate_client_t *client, ledger_t *ledger, size_t n,
                      int64_t timeout_ms, double pause_ms);
+/* The same with n_clients clients, which the lanes share in turn. */
+lanes_t *lanes_start_each(gate_client_t *const *clients, size_t n_clients,
+                          ledger_t *ledger, size_t n, int64_t timeout_ms,
+                          double pause_ms);
 /* Waits until each lane has had a right answer to a call begun after this one;
  * the milliseconds it took, or -1 after limit_ms. */
 double lanes_all_back(lanes_t *self, double limit_ms);

@@ -133,6 +133,13 @@ static double *s_latencies(const ledger_t *self, size_t *n) {
     return ms;
 }
 
+double ledger_p99_ms(const ledger_t *self) {
+    size_t n = 0;
+    double *ms = s_latencies(self, &n), p99 = n ? ms[n * 99 / 100] : 0;
+    free(ms);
+    return p99;
+}
+
 static size_t s_lost(const ledger_t *self) {
     size_t lost = 0;
     for (size_t i = 0; i < ledger_opened(self); i++)

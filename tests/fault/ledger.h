@@ -28,6 +28,8 @@ size_t ledger_opened(const ledger_t *self);
 size_t ledger_right(const ledger_t *self);
 /* The longest that a call took, finished or not. */
 double ledger_longest_ms(const ledger_t *self);
+/* Of the right answers; 0 without any. */
+double ledger_p99_ms(const ledger_t *self);
 /* Prints one line of figures; false when the law is broken. */
 bool ledger_close(ledger_t *self);
 

@@ -275,7 +275,7 @@ static void s_step(s_world_t *w) {
 
 static void s_end(s_world_t *w) {
     memset(w->mood, 0, sizeof w->mood);
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 1000 && !gi_broker_core_idle(w->core); i++) {
         w->now += 50;
         gi_broker_core_tick(w->core, w->now);
         gi_broker_core_retry(w->core, 64, w->now);

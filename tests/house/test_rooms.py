@@ -29,6 +29,8 @@ EXCEPT = {
     ("src/proto/value.c", "stdatomic.h"): "values are shared by a count",
     ("src/actors/actor.c", "semaphore.h"):
         "start is waited for before any mailbox is there",
+    ("src/cli/supervise.c", "sys/wait.h"): "gate serve --supervise: a process",
+    ("src/cli/supervise.c", "sys/prctl.h"): "it ends when its parent does",
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)

@@ -15,8 +15,9 @@ HB = 0.5
 class Deaths(kit.Case):
     def setUp(self):
         super().setUp()
-        self.broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"),
-                                              timeout=2))
+        self.broker = self.keep(kit.OurBroker(
+            self.ipc("f"), self.ipc("b"), timeout=2,
+            mdp_heartbeat_interval=int(HB * 1000)))
         self.client = self.keep(peers.RawClient(self.broker.front))
 
     def worker(self, maximum=5000):
@@ -56,6 +57,8 @@ class Deaths(kit.Case):
         self.assertIsNotNone(self.client.reply(rid, 8 * HB))
         worker.answer(request, peers.result("late"))
         self.assertIsNone(self.client.reply(rid, 0.4), "two finals")
+        stats = self.client.call("Gate", "stats")
+        self.assertEqual(stats["replies_unknown"], 1, "it is counted")
 
     def test_death_in_a_stream(self):
         worker = self.worker()
@@ -153,7 +156,7 @@ class SlowReaders(kit.Case):
         end = time.monotonic() + 2
         while time.monotonic() < end:  # others are served meanwhile
             self.assertEqual(other.call("Svc", "add", 1, 2), 3)
-        return sleeper.stream(rid, 3)
+        return sleeper.stream(rid, 5)
 
     def test_whole_or_an_exception(self):
         items, story = self.stream_to_a_sleeper()
@@ -181,7 +184,7 @@ class Robust(kit.Shared):
         cls.worker = peers.Worker(cls.broker.back, "Svc",
                                   peers.demo_methods(), secure=False)
         cls.share(peers.Background(cls.worker))
-        end = time.monotonic() + 5
+        end = time.monotonic() + 50
         while not cls.worker.log and time.monotonic() < end:
             time.sleep(0.01)
 

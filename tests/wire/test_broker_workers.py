@@ -13,7 +13,8 @@ HB = 0.5
 class Workers(kit.Case):
     def setUp(self):
         super().setUp()
-        self.broker = self.keep(kit.OurBroker(timeout=20))
+        self.broker = self.keep(kit.OurBroker(
+            timeout=20, mdp_heartbeat_interval=int(HB * 1000)))
         self.client = self.keep(peers.RawClient(self.broker.front))
 
     def worker(self, name="Svc", maximum=5000, ident=None):
@@ -110,10 +111,10 @@ class Workers(kit.Case):
         old = self.worker(ident=ident)
         old.close()
         new = self.keep(peers.RawWorker(self.broker.back, ident))
-        end = time.monotonic() + 4
+        end = time.monotonic() + 40
         while time.monotonic() < end:  # a Python worker retries as well
             new.ready("Svc")
-            message = new.recv(1)
+            message = new.recv(0.9)
             if message and message[2] == HEARTBEAT:
                 break
         else:
@@ -142,7 +143,7 @@ class Workers(kit.Case):
         for line in (b"Bare", b"Third:a:b:5"):
             worker = self.keep(peers.RawWorker(self.broker.back))
             worker.command(peers.READY, line)
-            registered = worker.expect(HEARTBEAT, 1.0) is not None
+            registered = worker.expect(HEARTBEAT, 0.9) is not None
             name = line.split(b":")[0].decode()
             self.assertEqual(name in self.services(), registered)
 
@@ -187,13 +188,15 @@ class Workers(kit.Case):
 
     def test_broker_restart_brings_a_reconnecting_worker_back(self):
         back = kit.free_tcp()
-        first = self.keep(kit.OurBroker(backend=back))
+        first = self.keep(kit.OurBroker(
+            backend=back, mdp_heartbeat_interval=int(HB * 1000)))
         worker = peers.Worker(back, "Svc", peers.demo_methods(),
-                              reconnect=True)
+                              reconnect=True, hb=HB)
         self.keep(peers.Background(worker))
         self.until(lambda: worker.log, 3, "registration")
         first.kill()
-        second = self.keep(kit.OurBroker(backend=back))
+        second = self.keep(kit.OurBroker(
+            backend=back, mdp_heartbeat_interval=int(HB * 1000)))
         client = self.keep(peers.RawClient(second.front))
 
         def served():

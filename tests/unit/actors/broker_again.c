@@ -38,11 +38,11 @@ Test(again, a_worker_that_says_goodbye) {
     kit_t k;
     s_begin(&k);
     bye(&k, "w1");
-    got_run(&k, "w2", "c", "1", EXT_A2);
+    got_run(&k, "w2", "c", "1\2", EXT_A2);
     got_nothing(&k, "c");
     reply(&k, "w1", "c", "1", "late");
     got_nothing(&k, "c");
-    reply(&k, "w2", "c", "1", "x");
+    reply(&k, "w2", "c", "1\2", "x");
     got_reply(&k, "c", "S", "1", "x");
     got_nothing(&k, "c");
     counted(&k, "ran_again", 1);
@@ -55,8 +55,8 @@ Test(again, a_worker_whose_connection_is_closed) {
     s_begin(&k);
     k.gone[0] = "w1";
     kit_wait(&k, HB + 10);
-    got_run(&k, "w2", "c", "1", EXT_A2);
-    reply(&k, "w2", "c", "1", "x");
+    got_run(&k, "w2", "c", "1\2", EXT_A2);
+    reply(&k, "w2", "c", "1\2", "x");
     got_reply(&k, "c", "S", "1", "x");
     kit_end(&k);
 }
@@ -71,7 +71,7 @@ Test(again, a_silent_worker_that_comes_back) {
     counted(&k, "workers_expired", 1);
     counted(&k, "ran_again", 1);
     reply(&k, "w1", "c", "1", "late");
-    reply(&k, "w2", "c", "1", "x");
+    reply(&k, "w2", "c", "1\2", "x");
     got_reply(&k, "c", "S", "1", "x");
     got_nothing(&k, "c");
     ready(&k, "w1", "S:d:9");
@@ -84,10 +84,10 @@ Test(again, three_runs_at_most) {
     kit_t k;
     s_begin(&k);
     bye(&k, "w1");
-    got_run(&k, "w2", "c", "1", EXT_A2);
+    got_run(&k, "w2", "c", "1\2", EXT_A2);
     s_worker(&k, "w3", "S:d:9");
     bye(&k, "w2");
-    got_run(&k, "w3", "c", "1", EXT_A3);
+    got_run(&k, "w3", "c", "1\3", EXT_A3);
     s_worker(&k, "w4", "S:d:9");
     bye(&k, "w3");
     got_error(&k, "c", "1", "WorkerLostError", "lost");
@@ -111,7 +111,7 @@ Test(again, other_methods_are_lost_with_their_worker) {
     got_error(&k, "c", "1", "WorkerLostError", "lost");
     got_error(&k, "c", "2", "WorkerLostError", "lost");
     got_nothing(&k, "c");
-    got_run(&k, "w2", "c", "3", EXT_A2);
+    got_run(&k, "w2", "c", "3\2", EXT_A2);
     counted(&k, "ran_again", 1);
     kit_end(&k);
 }
@@ -153,9 +153,9 @@ Test(again, a_stream_that_has_not_begun_runs_again) {
     kit_t k;
     s_begin(&k);
     bye(&k, "w1");
-    got_run(&k, "w2", "c", "1", EXT_A2);
-    reply(&k, "w2", "c", "1", STREAM, "\x01");
-    reply(&k, "w2", "c", "1", STREAM, GI_STREAM_END);
+    got_run(&k, "w2", "c", "1\2", EXT_A2);
+    reply(&k, "w2", "c", "1\2", STREAM, "\x01");
+    reply(&k, "w2", "c", "1\2", STREAM, GI_STREAM_END);
     got_reply(&k, "c", "S", "1", STREAM, "\x01");
     got_reply(&k, "c", "S", "1", STREAM, GI_STREAM_END);
     cr_expect(gi_broker_core_idle(k.core));
@@ -177,9 +177,9 @@ Test(again, it_is_cancelled_where_it_runs) {
     kit_t k;
     s_begin(&k);
     bye(&k, "w1");
-    got_run(&k, "w2", "c", "1", EXT_A2);
+    got_run(&k, "w2", "c", "1\2", EXT_A2);
     control(&k, "c", "1", CANCEL);
-    got(&k, "w2", "", "MDPW01", "\6", "c", "", "1", CANCEL);
+    got(&k, "w2", "", "MDPW01", "\6", "c", "", "1\2", CANCEL);
     kit_end(&k);
 }
 
@@ -196,8 +196,8 @@ Test(again, it_waits_for_room_ahead_of_the_others) {
     bye(&k, "w1");
     got_nothing(&k, "w2");
     reply(&k, "w2", "c", "2", "x");
-    got_run(&k, "w2", "c", "1", EXT_A2);
-    reply(&k, "w2", "c", "1", "x");
+    got_run(&k, "w2", "c", "1\2", EXT_A2);
+    reply(&k, "w2", "c", "1\2", "x");
     got_request(&k, "w2", "c", "3");
     kit_end(&k);
 }
@@ -223,7 +223,7 @@ Test(again, the_time_left_shrinks) {
     s_worker(&k, "w2", "S:d:9");
     kit_wait(&k, 400);
     bye(&k, "w1");
-    got_run(&k, "w2", "c", "1",
+    got_run(&k, "w2", "c", "1\2",
             EXT "\x82\xa1t\xcd\x02\x58\xa1"
                 "a\x02");
     kit_end(&k);
@@ -255,5 +255,131 @@ Test(again, a_call_that_waited_has_less_time) {
     kit_wait(&k, 400);
     reply(&k, "w1", "c", "1", "x");
     got_run(&k, "w1", "c", "2", EXT "\x81\xa1t\xcd\x02\x58");
+    kit_end(&k);
+}
+
+/* ---- lives
+ * ---------------------------------------------------------------------- */
+/* w1 has died and come again, w2 was between: what w1's first life still says
+ * of the call is no answer of its second. */
+Test(again, a_late_answer_of_an_earlier_run_is_none) {
+    kit_t k;
+    s_begin(&k);
+    bye(&k, "w1");
+    got_run(&k, "w2", "c", "1\2", EXT_A2);
+    s_worker(&k, "w1", "S:d:9");
+    bye(&k, "w2");
+    got_run(&k, "w1", "c", "1\3", EXT_A3);
+    reply(&k, "w1", "c", "1", "of the first life");
+    reply(&k, "w1", "c", "1\2", "of nobody's");
+    got_nothing(&k, "c");
+    counted(&k, "replies_unknown", 2);
+    reply(&k, "w1", "c", "1\3", "x");
+    got_reply(&k, "c", "S", "1", "x");
+    cr_expect(gi_broker_core_idle(k.core));
+    kit_end(&k);
+}
+
+#define EPOCH(n)   \
+    EXT "\x81\xa1" \
+        "e" n
+
+Test(again, another_life_under_an_identity_is_told_apart) {
+    kit_t k;
+    kit_begin(&k);
+    kit_worker(&k, "w1", "S:d:9");
+    say(&k, BACK, "w1", "", "MDPW01", "\4", EPOCH("\x05"));
+    say(&k, BACK, "w1", "", "MDPW01", "\4", EPOCH("\x05"));
+    counted(&k, "epochs_differ", 0);
+    request(&k, "c", "S", "1");
+    got_request(&k, "w1", "c", "1");
+    say(&k, BACK, "w1", "", "MDPW01", "\4", EPOCH("\x06"));
+    got(&k, "w1", "", "MDPW01", "\5");
+    got_error(&k, "c", "1", "WorkerLostError", "another life");
+    counted(&k, "epochs_differ", 1);
+    ready(&k, "w1", "S:d:9");
+    reply(&k, "w1", "c", "1", "late");
+    got_nothing(&k, "c");
+    kit_end(&k);
+}
+
+/* ---- how often
+ * ---------------------------------------------------------------------- */
+/* {"im": "f=5"} */
+#define EXT_IM5          \
+    EXT "\x81\xa2im\xa3" \
+        "f=5"
+
+static int s_runs_until_lost(kit_t *k) {
+    char name[8] = "v1", next[8];
+    int runs = 1;
+    kit_worker(k, name, "S:d:9");
+    say(k, BACK, name, "", "MDPW01", "\4", EXT_IM5);
+    request(k, "c", "S", "1");
+    for (; runs < 20; runs++) {
+        uint64_t before = gi_broker_core_count(k->core, "ran_again");
+        snprintf(next, sizeof next, "v%d", runs + 1);
+        kit_worker(k, next, "S:d:9");
+        say(k, BACK, next, "", "MDPW01", "\4", EXT_IM5);
+        bye(k, name);
+        if (gi_broker_core_count(k->core, "ran_again") == before)
+            break;
+        strcpy(name, next);
+    }
+    got_error(k, "c", "1", "WorkerLostError", "lost");
+    return runs;
+}
+
+Test(again, as_often_as_the_service_says) {
+    kit_t k;
+    kit_begin(&k);
+    cr_expect_eq(s_runs_until_lost(&k), 5);
+    kit_end(&k);
+}
+
+Test(again, but_never_more_often_than_the_setting) {
+    kit_t k;
+    kit_init(&k);
+    k.settings->attempts_max = 2;
+    kit_start(&k);
+    cr_expect_eq(s_runs_until_lost(&k), 2);
+    kit_end(&k);
+}
+
+/* ---- priority
+ * ---------------------------------------------------------------------- */
+/* {"m": {"priority": "high"}} */
+#define EXT_HIGH        \
+    EXT "\x81\xa1m\x81" \
+        "\xa8priority\xa4high"
+#define EXT_LOW         \
+    EXT "\x81\xa1m\x81" \
+        "\xa8priority\xa3low"
+
+Test(again, urgent_calls_overtake_where_they_wait) {
+    static const struct {
+        const char *id, *ext;
+    } calls[] = {{"2", NULL}, {"3", EXT_LOW},  {"4", EXT_HIGH},
+                 {"5", NULL}, {"6", EXT_HIGH}, {"7", EXT_HIGH}};
+    static const char order[] = "467235";
+    kit_t k;
+    kit_begin(&k);
+    kit_worker(&k, "w1", "S:d:1");
+    request(&k, "c", "S", "1");
+    got_request(&k, "w1", "c", "1");
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        if (calls[i].ext)
+            request_ext(&k, "c", "S", calls[i].id, calls[i].ext);
+        else
+            request(&k, "c", "S", calls[i].id);
+    control(&k, "c", "7", CANCEL); /* the last of the urgent ones leaves */
+    request_ext(&k, "c", "S", "7", EXT_HIGH);
+    reply(&k, "w1", "c", "1", "x");
+    for (const char *p = order; *p; p++) {
+        char id[2] = {*p, 0};
+        got_request(&k, "w1", "c", id);
+        reply(&k, "w1", "c", id, "x");
+    }
+    cr_expect(gi_broker_core_idle(k.core));
     kit_end(&k);
 }

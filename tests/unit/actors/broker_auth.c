@@ -249,6 +249,70 @@ Test(auth, guessing_is_slow) {
     kit_end(&k);
 }
 
+/* A new identity for every guess, as one who reconnects has. */
+static unsigned s_guesses(kit_t *k, unsigned n, const char *user) {
+    char client[32];
+    unsigned asked = 0;
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(client, sizeof client, "%u.%.8s", i, user ? user : "");
+        ask(k, client, "1", user ? user : client, "bad");
+        asked += s_answer(k, "400", "");
+        cr_expect(kit_got_error(k, client, "1", 5, "AccessDeniedError", ""));
+    }
+    return asked;
+}
+
+Test(auth, guessing_is_slow_over_fresh_connections_too) {
+    kit_t k;
+    s_begin(&k);
+    k.address = "10.0.0.1";
+    s_worker(&k, "w");
+    cr_expect_eq(s_guesses(&k, 100, "joe"), 10);
+    kit_wait(&k, 1000);
+    kit_forget(&k);
+    cr_expect_eq(s_guesses(&k, 100, "joe"), 5);
+    ask(&k, "amy", "1", "amy", "x"); /* another user, same address */
+    cr_assert(s_answer(&k, "200", "amy"));
+    got_request(&k, "w", "amy", "1");
+    k.address = "10.0.0.2";
+    ask(&k, "joe", "1", "joe", "x"); /* the same user from elsewhere */
+    cr_assert(s_answer(&k, "200", "joe"));
+    got_request(&k, "w", "joe", "1");
+    kit_end(&k);
+}
+
+Test(auth, nor_do_many_user_names_help) {
+    kit_t k;
+    s_begin(&k);
+    k.address = ":1000:1000:4711"; /* ipc: the process does not count */
+    unsigned asked = s_guesses(&k, 60, NULL);
+    k.address = ":1000:1000:4712";
+    cr_expect_eq(asked + s_guesses(&k, 240, NULL), 100);
+    kit_end(&k);
+}
+
+Test(auth, who_leaves_before_the_answer_has_guessed) {
+    kit_t k;
+    char client[16];
+    unsigned asked = 0;
+    s_begin(&k);
+    k.address = "10.0.0.1";
+    for (unsigned i = 0; i < 30; i++) {
+        snprintf(client, sizeof client, "c%u", i);
+        int fd = 100 + (int)i;
+        say_fd(&k, FRONT, client, fd, "", "MDPC01", "S", P, "joe", "bad", "1",
+               "\xa1"
+               "f");
+        said_t *q = kit_take(&k, "zap");
+        asked += q != NULL;
+        free(q);
+        gi_broker_core_closed(k.core, FRONT, fd, k.now);
+        kit_forget(&k);
+    }
+    cr_expect_eq(asked, 10, "%u", asked);
+    kit_end(&k);
+}
+
 Test(auth, what_waits_is_bounded) {
     kit_t k;
     s_begin(&k);

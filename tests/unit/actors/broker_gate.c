@@ -198,8 +198,30 @@ static gate_err_t s_keep(gate_call_t *call) {
     return GATE_KEPT;
 }
 
+static int s_at, s_freed;
+
+static gate_err_t s_next(gate_call_t *call, void *state) {
+    int *at = state;
+    return ++*at > 2 ? GATE_EOS : gate_yield(call, *at);
+}
+
+static void s_free(void *state) { s_freed += *(int *)state > 0; }
+
 static gate_err_t s_gen(gate_call_t *call) {
-    return gate_generate(call, NULL, NULL, NULL);
+    s_at = 0;
+    return gate_generate(call, s_next, &s_at, s_free);
+}
+
+/* Does not care what became of its items. */
+static gate_err_t s_more(gate_call_t *call, void *state) {
+    (void)state;
+    gate_err_t e = gate_yield(call, 1);
+    (void)e;
+    return GATE_OK;
+}
+
+static gate_err_t s_gen_flood(gate_call_t *call) {
+    return gate_generate(call, s_more, NULL, NULL);
 }
 
 static const gate_method_t s_table[] = {
@@ -210,6 +232,7 @@ static const gate_method_t s_table[] = {
     {.name = "flood", .fn = s_flood},
     {.name = "keep", .fn = s_keep},
     {.name = "gen", .fn = s_gen},
+    {.name = "gen_flood", .fn = s_gen_flood},
     {.name = NULL},
 };
 
@@ -251,11 +274,6 @@ Test(gate, user_functions_run) {
          "\x90", "\x80");
     got_error(&k, "c", "id", "NotImplementedError", "at once");
     CALL(&k,
-         "\xa3"
-         "gen",
-         "\x90", "\x80");
-    got_error(&k, "c", "id", "NotImplementedError", "gate_yield");
-    CALL(&k,
          "\xa6"
          "double",
          "\x91\x05"); /* after all that: still */
@@ -285,5 +303,20 @@ Test(gate, user_functions_stream) {
         got_reply(&k, "c", "Gate", "id", STREAM, "\x01");
     got_tagged_error(&k, "c", "id", "StreamOverflowError", "slow");
     got_nothing(&k, "c");
+    CALL(&k,
+         "\xa3"
+         "gen",
+         "\x90", "\x80");
+    got_reply(&k, "c", "Gate", "id", STREAM, "\x01");
+    got_reply(&k, "c", "Gate", "id", STREAM, "\x02");
+    got_reply(&k, "c", "Gate", "id", STREAM, GI_STREAM_END);
+    cr_expect_eq(s_freed, 1);
+    k.full[0] = "c";
+    CALL(&k, "\xa9gen_flood", "\x90", "\x80");
+    k.full[0] = NULL;
+    gi_broker_core_retry(k.core, 64, k.now);
+    for (int i = 0; i < 16; i++)
+        got_reply(&k, "c", "Gate", "id", STREAM, "\x01");
+    got_tagged_error(&k, "c", "id", "StreamOverflowError", "slow");
     kit_end(&k);
 }

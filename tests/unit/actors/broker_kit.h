@@ -43,8 +43,9 @@ typedef struct kit {
     int64_t now;
     const char *full[8], *gone[8]; /* peers' ids; NULL = none */
     size_t n_sends;
-    const char *user; /* whom the transport takes everybody for; NULL = "" */
-    int mute;         /* errno of questions to the authentication service */
+    const char *user;    /* whom the transport takes everybody for; NULL = "" */
+    int mute;            /* errno of questions to the authentication service */
+    const char *address; /* everybody's; NULL = not known */
 } kit_t;
 
 static bool kit_among(const char *const *ids, const char *id) {
@@ -98,8 +99,14 @@ static const char *kit_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     return k->user ? k->user : "";
 }
 
+static const char *kit_address(void *ctx, zmq_msg_t *frame) {
+    kit_t *k = ctx;
+    (void)frame;
+    return k->address ? k->address : "";
+}
+
 static const gi_broker_effects_t kit_effects = {
-    .send = kit_send, .user = kit_user, .ask = kit_ask};
+    .send = kit_send, .user = kit_user, .ask = kit_ask, .address = kit_address};
 
 static inline void kit_check(kit_t *k) {
     cr_assert(gi_broker_core_valid(k->core), "the core's law is broken");
@@ -112,6 +119,7 @@ static inline void kit_init(kit_t *k) {
     k->settings = gate_settings_new();
     k->settings->mdp_heartbeat_interval = HB;
     k->settings->timeout = 5;
+    k->settings->packed = false;
 }
 
 static inline void kit_start(kit_t *k) {

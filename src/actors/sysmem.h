@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* sysmem.h -- how much memory this process may have: of the machine, of its
+ * control groups (v1 and v2), of its resource limits, whichever is least.
+ * Thread: any. Blocks: for the reading of some files. */
+#ifndef GI_SYSMEM_H
+#define GI_SYSMEM_H
+
+#include <stdint.h>
+
+/* Bytes; INT64_MAX when nothing can be learnt. */
+int64_t gi_sysmem_limit(void);
+
+#endif

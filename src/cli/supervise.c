@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* supervise.c -- a crash inside a process takes the process: so the serving one
+ * is a child of this one, which does nothing but start it again. It is one
+ * child of a supervisor, whose settings hold. */
+#include "supervise.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "cli.h"
+#include "peer.h"
+
+enum { S_LOOK_MS = 50 };
+
+typedef struct s_process {
+    char **argv;   /* of the child */
+    pid_t pid;     /* 0: none */
+    pid_t starter; /* the thread whose end is the child's to end */
+    int status;    /* of waitpid, once it has ended */
+} s_process_t;
+
+static void s_stop_signals(sigset_t *set) {
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+}
+
+/* Between fork and exec: only what a process of many threads may do there. */
+static void s_become(const s_process_t *self, pid_t parent) {
+    sigset_t none;
+    sigemptyset(&none);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(GI_EXIT_OK);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execv("/proc/self/exe", self->argv);
+    _exit(GI_EXIT_USAGE);
+}
+
+static gate_err_t s_start(void *ctx) {
+    s_process_t *self = ctx;
+    pid_t parent = getpid();
+    self->starter = gettid();
+    self->pid = fork();
+    if (self->pid == 0)
+        s_become(self, parent);
+    if (self->pid > 0)
+        return GATE_OK;
+    self->pid = 0;
+    perror("gate: fork");
+    return GATE_SYSTEM;
+}
+
+/* True: it has ended, self->status says how. */
+static bool s_has_ended(s_process_t *self) {
+    if (self->pid > 0 && waitpid(self->pid, &self->status, WNOHANG) > 0)
+        self->pid = 0;
+    return self->pid == 0;
+}
+
+/* Exit 0 is an end as it should be, bad usage is not mended by a restart. */
+static gate_err_t s_check(void *ctx) {
+    s_process_t *self = ctx;
+    if (!s_has_ended(self))
+        return GATE_OK;
+    if (WIFSIGNALED(self->status)) {
+        fprintf(stderr, "gate: the serving process was killed by signal %d\n",
+                WTERMSIG(self->status));
+        return GATE_WORKERLOST;
+    }
+    int code = WEXITSTATUS(self->status);
+    if (code)
+        fprintf(stderr, "gate: the serving process ended with %d\n", code);
+    return code == 0               ? GATE_EOS
+           : code == GI_EXIT_USAGE ? GATE_BADARG
+                                   : GATE_WORKERLOST;
+}
+
+/* The end of the thread that started it has sent SIGTERM already. A second
+ * signal of the user's goes there too. */
+static void s_stop(void *ctx) {
+    s_process_t *self = ctx;
+    sigset_t stop;
+    s_stop_signals(&stop);
+    if (!s_has_ended(self) && self->starter == gettid())
+        kill(self->pid, SIGTERM);
+    while (!s_has_ended(self)) {
+        const struct timespec look = {0, S_LOOK_MS * 1000000L};
+        int number = sigtimedwait(&stop, NULL, &look);
+        if (number > 0 && self->pid > 0)
+            kill(self->pid, number);
+    }
+}
+
+/* "gate serve ..." without --supervise; one block to free. */
+static char **s_words(int argc, char **argv) {
+    char **words = calloc((size_t)argc + 2, sizeof *words);
+    int n = 0;
+    if (!words)
+        return NULL;
+    words[n++] = (char *)(uintptr_t) "gate";
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--supervise") != 0)
+            words[n++] = argv[i];
+    return words;
+}
+
+/* Until the child has ended for good, or a signal. */
+static void s_wait(gate_supervisor_t *supervisor) {
+    const struct timespec look = {0, S_LOOK_MS * 1000000L};
+    sigset_t stop;
+    s_stop_signals(&stop);
+    while (!gate_supervisor_over(supervisor) &&
+           sigtimedwait(&stop, NULL, &look) <= 0) {
+    }
+}
+
+static int s_run(gate_runtime_t *runtime, s_process_t *process) {
+    const gate_child_t child = {.name = "the serving process",
+                                .start = s_start,
+                                .check = s_check,
+                                .stop = s_stop,
+                                .ctx = process,
+                                .restart = GATE_TRANSIENT};
+    const gate_supervisor_options_t options = {.check_ms = S_LOOK_MS};
+    gate_supervisor_t *supervisor = gate_supervisor_new(runtime, &options);
+    if (!supervisor)
+        return gi_peer_fail(GATE_NOMEM, false);
+    gate_supervisor_add(supervisor, &child);
+    gate_err_t e = gate_supervisor_start(supervisor);
+    if (e) {
+        gate_supervisor_destroy(&supervisor);
+        return gi_peer_fail(e, false);
+    }
+    s_wait(supervisor);
+    gate_supervisor_destroy(&supervisor); /* which stops it */
+    return WIFEXITED(process->status) ? WEXITSTATUS(process->status)
+                                      : GI_EXIT_REMOTE;
+}
+
+int gi_supervise(const char *config, int argc, char **argv) {
+    s_process_t process = {.argv = s_words(argc, argv)};
+    sigset_t stop;
+    s_stop_signals(&stop);
+    sigprocmask(SIG_BLOCK, &stop, NULL);
+    GATE_OWN(gate_runtime) runtime = gi_peer_runtime(config);
+    int code = GI_EXIT_USAGE;
+    if (runtime)
+        code = process.argv ? s_run(runtime, &process)
+                            : gi_peer_fail(GATE_NOMEM, false);
+    free(process.argv);
+    return code;
+}

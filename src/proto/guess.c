@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* guess.c -- see guess.h. A table of sets of a few buckets: the hash, which
+ * nobody outside can compute, names the set and stands for the key. */
+#include "guess.h"
+
+#include "bucket.h"
+#include "identity.h"
+#include "mem.h"
+
+#define S_SETS 1024 /* power of two */
+#define S_WAYS 4
+
+typedef struct s_entry {
+    uint64_t hash; /* 0: free */
+    gi_bucket_t bucket;
+} s_entry_t;
+
+struct gi_guess {
+    double per_s, burst;
+    uint64_t seed;
+    s_entry_t sets[S_SETS][S_WAYS];
+};
+
+gi_guess_t *gi_guess_new(double per_s, double burst) {
+    gi_guess_t *self = gi_mem_calloc(1, sizeof *self);
+    if (!self)
+        return NULL;
+    self->per_s = per_s;
+    self->burst = burst;
+    gi_random(&self->seed, sizeof self->seed);
+    return self;
+}
+
+void gi_guess_destroy(gi_guess_t **self_p) {
+    gi_mem_free(*self_p);
+    *self_p = NULL;
+}
+
+static uint64_t s_hash(const gi_guess_t *self, const void *key, size_t size) {
+    const unsigned char *p = key;
+    uint64_t h = self->seed;
+    for (size_t i = 0; i < size; i++) {
+        h = (h ^ p[i]) * UINT64_C(0x9e3779b97f4a7c15);
+        h ^= h >> 29;
+    }
+    return h ? h : 1;
+}
+
+static s_entry_t *s_find(gi_guess_t *self, uint64_t hash) {
+    s_entry_t *set = self->sets[hash & (S_SETS - 1)];
+    for (unsigned i = 0; i < S_WAYS; i++)
+        if (set[i].hash == hash)
+            return &set[i];
+    return NULL;
+}
+
+/* Free, or the one that loses least. */
+static s_entry_t *s_make(gi_guess_t *self, uint64_t hash, int64_t now_ms) {
+    s_entry_t *set = self->sets[hash & (S_SETS - 1)], *least = &set[0];
+    for (unsigned i = 0; i < S_WAYS; i++) {
+        gi_bucket_grow(&set[i].bucket, self->per_s, now_ms); /* free: 0 used */
+        if (set[i].bucket.used < least->bucket.used)
+            least = &set[i];
+    }
+    *least = (s_entry_t){.hash = hash};
+    return least;
+}
+
+bool gi_guess_may(gi_guess_t *self, const void *key, size_t size,
+                  int64_t now_ms) {
+    s_entry_t *entry = s_find(self, s_hash(self, key, size));
+    return !entry ||
+           gi_bucket_has(&entry->bucket, self->per_s, self->burst, now_ms);
+}
+
+void gi_guess_wrong(gi_guess_t *self, const void *key, size_t size,
+                    int64_t now_ms) {
+    uint64_t hash = s_hash(self, key, size);
+    s_entry_t *entry = s_find(self, hash);
+    if (!entry)
+        entry = s_make(self, hash, now_ms);
+    gi_bucket_take(&entry->bucket, self->per_s, self->burst, now_ms);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* guess.h -- who has guessed wrong how often: token buckets by text (an
+ * address, an address and a user), a bounded number of them. Pure. Thread: one.
+ * Law: what is forgotten when it is full is whatever has most tokens left, so
+ * that nobody gets a fresh allowance by making others' entries. */
+#ifndef GI_GUESS_H
+#define GI_GUESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct gi_guess gi_guess_t;
+
+/* burst wrong ones at once, then per_s. NULL: no memory. */
+gi_guess_t *gi_guess_new(double per_s, double burst);
+void gi_guess_destroy(gi_guess_t **self_p);
+/* Whether one more try is looked at; costs nothing. */
+bool gi_guess_may(gi_guess_t *self, const void *key, size_t size,
+                  int64_t now_ms);
+/* It was wrong. */
+void gi_guess_wrong(gi_guess_t *self, const void *key, size_t size,
+                    int64_t now_ms);
+
+#endif

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Other people's systems beside ours: the page is made of what was recorded, and
+where script/bench-peers has built the drivers, each of them answers."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+RECORD = os.path.join(ROOT, "bench", "peers.json")
+PROGRAM = os.path.join(ROOT, "build", "peers", "bench_peers")
+
+
+class Page(unittest.TestCase):
+    def test_from_the_record(self):
+        with open(RECORD) as f:
+            record = json.load(f)
+        with tempfile.TemporaryDirectory() as folder:
+            def path(name):
+                return os.path.join(folder, name)
+
+            def put(name, value):
+                with open(path(name), "w") as f:
+                    json.dump(value, f)
+            put("calls.json", record["calls"])
+            for key, name in (("threads", "threads"), ("processes", "procs")):
+                for i, one in enumerate(record[key]):
+                    put("%s-%d.json" % (name, i), one)
+            with open(path("page.md"), "w") as f:
+                f.write("before\n<!-- peers -->\nold\n<!-- end -->\nafter\n")
+            subprocess.run([sys.executable, "-B", os.path.join(
+                ROOT, "script", "peers_page.py"), folder, path("again.json"),
+                path("page.html"), path("page.md")], check=True,
+                stdout=subprocess.DEVNULL, timeout=60)
+            with open(path("page.md")) as f:
+                section = f.read()
+            with open(path("page.html")) as f:
+                page = f.read()
+        self.assertNotIn("old\n", section)
+        self.assertTrue(section.startswith("before\n"))
+        self.assertTrue(section.endswith("after\n"))
+        for name in ("NATS", "Gearman", "gRPC", "nng"):
+            self.assertIn(name, section)
+            self.assertIn(name, page)
+        self.assertIn("<svg", page)
+        self.assertTrue(page.rstrip().endswith("</html>"))
+        self.assertNotIn("http://", page.replace("http://www.w3.org/2000/svg",
+                                                 ""))
+
+
+class Drivers(unittest.TestCase):
+    @unittest.skipUnless(os.path.exists(PROGRAM),
+                         "script/bench-peers has not been run here")
+    def test_every_system_answers(self):
+        done = subprocess.run(
+            [PROGRAM, "--rounds", "1", "--seconds", "0.1", "--outstanding",
+             "1,10"], stdout=subprocess.PIPE, text=True, timeout=200)
+        self.assertEqual(done.returncode, 0)
+        report = json.loads(done.stdout)
+        for one in report["results"] + report["references"]:
+            with self.subTest(system=one["system"], w=one["outstanding"]):
+                self.assertGreater(one["n"], 0)
+                self.assertEqual(one["errors"], 0)
+
+
+unittest.main(verbosity=2)
