@@ -68,7 +68,7 @@ static void s_job_run(gi_job_t *job) {
     gi_scall_t *c =
         (gi_scall_t *)(void *)((char *)job - offsetof(gi_scall_t, job));
     gate_err_t e;
-    if (c->call.deadline_ms <= gi_clock_ms()) {
+    if (c->call.deadline_ms <= gi_clock_coarse_ns() / 1000000) {
         e = GATE_TIMEOUT;
         gi_error_story(&c->call.error, e, NULL,
                        "its deadline passed before it could run", NULL);
@@ -80,7 +80,10 @@ static void s_job_run(gi_job_t *job) {
     s_bring_back(c, e);
 }
 
-void gi_scall_returned(gi_scall_t *c) { gi_scall_after(c, c->outcome); }
+void gi_scall_returned(gi_scall_t *c) {
+    gi_mailbox_linger(c->service->mailbox); /* others of its batch follow */
+    gi_scall_after(c, c->outcome);
+}
 
 static void s_refuse_pool(gi_scall_t *c, gate_err_t e, const char *what) {
     char text[200];
