@@ -234,7 +234,7 @@ static gate_err_t s_work(gi_chuge_t *h) {
     gate_pool_t *pool = gi_runtime_helpers(h->client->rt);
     gate_err_t e = pool ? GATE_OK : gate_error()->code;
     if (!e) {
-        h->job.run = s_run;
+        h->job = (gi_job_t){.run = s_run};
         gi_ref_take(&h->refs);
         gi_latch_add(&h->client->inflating);
         e = gi_pool_run(pool, &h->job);

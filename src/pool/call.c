@@ -16,6 +16,7 @@
 
 #define S_ZONE_CHUNK 2048
 #define S_OUT_KEEP 65536
+#define S_OUT_SMALL 512
 
 /* ---- life ---------------------------------------------------------------- */
 void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
@@ -42,6 +43,14 @@ void gi_call_reset(gate_call_t *self) {
     gi_buf_reset(&self->out, S_OUT_KEEP);
     if (self->error.story.code)
         gi_error_fini(&self->error);
+}
+
+void gi_call_trim(gate_call_t *self) {
+    gi_call_reset(self);
+    gi_buf_reset(&self->out, S_OUT_SMALL);
+    if (self->zone)
+        msgpack_zone_free(self->zone);
+    self->zone = NULL;
 }
 
 void gi_call_fini(gate_call_t *self) {
