@@ -60,16 +60,19 @@ def echo(part):
     for one in part["results"]:
         other = kin(one, part["references"],
                     "ring" if one["transport"] == "registry" else "zmq_proxy")
+        broker = one["broker_cpu_s_per_100k"]
         rows.append([one["transport"], pin(one), one["outstanding"],
-                     one.get("auth", "off"), rate(one),
-                     other and rate(other), "**%s**" % ratio(one),
-                     us(one, "p50"), us(one, "p99"), us(one, "p99.9"),
-                     ratio(one, "p50"), "%.3f" % one["cpu_s_per_100k"],
-                     ratio(one, "cpu"), "%.3f" % one["broker_cpu_s_per_100k"]
-                     if one["broker_cpu_s_per_100k"] else "-", "%.0f" % (one["peak_rss_kib"] / 1024)])
-    return table(["transport", "CPU", "W", "authentication",
-                  "calls/s (min..max)", "reference", "ratio", "p50 us", "p99", "p99.9", "p50 to reference's",
-                  "CPU s / 100 k", "to reference's", "broker's", "RSS MiB"], rows)
+                     one["wire"] if one["transport"] != "registry" else "-",
+                     one["auth"], rate(one), other and rate(other),
+                     "**%s**" % ratio(one), us(one, "p50"), us(one, "p99"),
+                     us(one, "p99.9"), ratio(one, "p50"),
+                     "%.3f" % one["cpu_s_per_100k"], ratio(one, "cpu"),
+                     "%.3f" % broker if broker else "-",
+                     "%.0f" % (one["peak_rss_kib"] / 1024)])
+    return table(["transport", "CPU", "W", "wire", "authentication",
+                  "calls/s (min..max)", "reference", "ratio", "p50 us", "p99",
+                  "p99.9", "p50 to reference's", "CPU s / 100 k",
+                  "to reference's", "broker's", "RSS MiB"], rows)
 
 
 def limits(part):
@@ -86,7 +89,7 @@ def pools(part, inline):
     rows = []
     for one in part["results"]:
         same = [o for o in inline if all(o[k] == one[k] for k in (
-            "transport", "outstanding", "size", "pin", "auth"))]
+            "transport", "outstanding", "size", "pin", "auth", "wire"))]
         to_inline = (ratio(one) if not same or ratio(one) == "-" else "%.2f" % (
             one["to_reference"]["rate"] / same[0]["to_reference"]["rate"]))
         rows.append([one["transport"], one["runs"], pin(one),
@@ -193,10 +196,11 @@ def targets(parts):
                                    % (name, number(v)) for name, v in figures)])
 
     def calls(key, transports, **what):
-        return [("%s%s" % (t, " authenticated" if a == "plain" else ""),
-                 one["to_reference"][key]) for a in ("off", "plain")
-                for t in transports
-                for one in pick(echo_, transport=t, auth=a, **what)]
+        return [("%s%s%s" % (t, " frames" if w == "frames" else "",
+                             " authenticated" if a == "plain" else ""),
+                 one["to_reference"][key]) for w in ("packed", "frames")
+                for a in ("off", "plain") for t in transports
+                for one in pick(echo_, transport=t, auth=a, wire=w, **what)]
 
     def to_inline(runs):
         return [(pin(one), one["to_reference"]["rate"]
@@ -204,7 +208,7 @@ def targets(parts):
                 for one in pick(parts.get("pools"), runs=runs, transport="ipc",
                                 outstanding=1000)
                 for same in pick(echo_, transport="ipc", outstanding=1000,
-                                 auth="off", pin=one["pin"])]
+                                 auth="off", wire="packed", pin=one["pin"])]
 
     def against(key, label):
         return [(o["transport"], o["to_reference"][key])

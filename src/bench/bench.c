@@ -63,7 +63,8 @@ static bool s_valid(const gi_bench_args_t *args) {
     if (!s_words("--transport", args->transports ? args->transports : S_ALL,
                  S_ALL) ||
         !s_words("--runs", args->runs, "inline,thread,process") ||
-        (args->auths && !s_words("--auth", args->auths, "off,plain")))
+        (args->auths && !s_words("--auth", args->auths, "off,plain")) ||
+        (args->wires && !s_words("--wire", args->wires, "packed,frames")))
         return false;
     if (!gi_numbers_parse(args->pins, &n))
         return s_fail("--pin", args->pins);
@@ -83,10 +84,11 @@ static bool s_valid(const gi_bench_args_t *args) {
         args->services > 1000 || args->workers < 1 || args->workers > 1000)
         return s_fail("number of", "clients (1..64), services or workers "
                                    "(1..1000)");
-    if (args->curve_cert && !args->broker)
-        return s_fail("without --broker", "CURVE");
-    if (args->auths && args->broker)
-        return s_fail("with --broker (it asks as it is set up)", "--auth");
+    if ((args->curve_cert || args->plain_user) && !args->broker)
+        return s_fail("without --broker", "authentication by the transport");
+    if ((args->auths || args->wires) && args->broker)
+        return s_fail("with --broker (which is as it was set up)",
+                      "--auth or --wire");
     if (args->rounds > GI_ROUNDS_MAX)
         return s_fail("--rounds", "1..99");
     return true;

@@ -11,14 +11,16 @@ static const char *const s_keys[] = {
     "verb",     "system",  "transport", "runs",  "label", "outstanding", "size",
     "services", "workers", "clients",   "crowd", "rate",  "pin"};
 
-/* What older reports do not tell was off. */
-static const char *s_auth(const json_t *o) {
-    const char *auth = json_string_value(json_object_get(o, "auth"));
-    return auth ? auth : "off";
+/* What older reports do not tell was so. */
+static bool s_alike(const json_t *a, const json_t *b, const char *key,
+                    const char *usual) {
+    const char *one = json_string_value(json_object_get(a, key));
+    const char *other = json_string_value(json_object_get(b, key));
+    return !strcmp(one ? one : usual, other ? other : usual);
 }
 
 static bool s_same(const json_t *a, const json_t *b) {
-    if (strcmp(s_auth(a), s_auth(b)) != 0)
+    if (!s_alike(a, b, "auth", "off") || !s_alike(a, b, "wire", "packed"))
         return false;
     for (size_t i = 0; i < sizeof s_keys / sizeof *s_keys; i++)
         if (!json_equal(json_object_get(a, s_keys[i]),

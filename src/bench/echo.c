@@ -10,54 +10,58 @@ static const char *const s_transports[] = {"registry", "inproc", "ipc", "tcp"};
 static const char *const s_runs[] = {"inline", "thread", "process"};
 
 /* Timing each call would cost a good part of one where no socket is. */
-enum { S_SAMPLE_LOCAL = 16, S_KINDS = 5 };
+enum { S_SAMPLE_LOCAL = 16, S_KINDS = 7 };
 
-/* True when calls without (or with) authentication are asked for. */
-static bool s_asked(const gi_session_t *self, const char *auth) {
-    const gi_bench_args_t *args = self->args;
-    const char *usual = args->user ? "plain" : "off";
-    return gi_word_in(args->auths ? args->auths : usual, auth);
+/* ---- what stands in a cell ----------------------------------------------- */
+typedef struct s_cell {
+    const gi_session_t *session;
+    const char *transport;
+    int pin;
+    gate_runs_t runs;
+    gi_spec_t specs[S_KINDS];
+    int n;
+} s_cell_t;
+
+static gi_spec_t *s_add(s_cell_t *self, const gi_kind_t *kind) {
+    gi_spec_t *spec = &self->specs[self->n++];
+    *spec = gi_session_spec(self->session, kind, self->transport, self->pin);
+    return spec;
 }
 
-static void s_authenticate(const gi_session_t *self, gi_spec_t *spec) {
-    bool named = self->args->user != NULL;
-    spec->user = named ? self->args->user : "bench";
-    spec->password = named ? self->args->password : "password";
-}
-
-static void s_transport_keys(const gi_session_t *self, gi_spec_t *spec) {
-    spec->plain_user = self->args->plain_user;
-    spec->plain_password = self->args->plain_password;
-    spec->curve_cert = self->args->curve_cert;
-    spec->curve_server = self->args->curve_server;
-}
-
-/* Ours and its reference, then ours with authentication beside it, then what
- * tells where the cost lies. The registry has no broker that could ask. */
-static int s_specs(const gi_session_t *self, const char *transport, int pin,
-                   gate_runs_t runs, gi_spec_t *specs) {
-    bool registry = !strcmp(transport, "registry");
-    bool both = !registry && s_asked(self, "off") && s_asked(self, "plain");
-    const gi_kind_t *kinds[S_KINDS];
-    int n = 0;
-    kinds[n++] = &gi_kind_gate;
-    kinds[n++] = registry ? &gi_kind_ring : &gi_kind_proxy;
-    if (both)
-        kinds[n++] = &gi_kind_gate;
-    if (!registry && runs == GATE_INLINE) {
-        kinds[n++] = &gi_kind_one_frame;
-        kinds[n++] = &gi_kind_direct;
+/* Ours in one form; the first is followed by the reference. The registry has
+ * no broker that could ask, and no frames. */
+static void s_add_ours(s_cell_t *self, bool plain, bool frames) {
+    const gi_bench_args_t *args = self->session->args;
+    bool registry = !strcmp(self->transport, "registry");
+    if (registry && self->n)
+        return;
+    gi_spec_t *spec = s_add(self, &gi_kind_gate);
+    spec->runs = self->runs;
+    spec->frames = frames && !registry;
+    if (plain && !registry) {
+        spec->user = args->user ? args->user : "bench";
+        spec->password = args->user ? args->password : "password";
     }
-    for (int i = 0; i < n; i++) {
-        specs[i] = gi_session_spec(self, kinds[i], transport, pin);
-        if (kinds[i] == &gi_kind_gate) {
-            specs[i].runs = runs;
-            s_transport_keys(self, &specs[i]);
-        }
+    if (self->n == 1)
+        s_add(self, registry ? &gi_kind_ring : &gi_kind_proxy);
+}
+
+/* Every form asked for, then what tells where the cost lies. */
+static void s_specs(s_cell_t *self) {
+    const gi_bench_args_t *args = self->session->args;
+    const char *auths = args->auths  ? args->auths
+                        : args->user ? "plain"
+                                     : "off";
+    const char *wires = args->wires ? args->wires : "packed";
+    for (int frames = 0; frames < 2; frames++)
+        for (int plain = 0; plain < 2; plain++)
+            if (gi_word_in(wires, frames ? "frames" : "packed") &&
+                gi_word_in(auths, plain ? "plain" : "off"))
+                s_add_ours(self, plain, frames);
+    if (strcmp(self->transport, "registry") != 0 && self->runs == GATE_INLINE) {
+        s_add(self, &gi_kind_one_frame);
+        s_add(self, &gi_kind_direct);
     }
-    if (!registry && s_asked(self, "plain"))
-        s_authenticate(self, &specs[both ? 2 : 0]);
-    return n;
 }
 
 static void s_sweep(gi_session_t *self, gi_cell_t *cell, bool registry) {
@@ -77,10 +81,11 @@ static void s_sweep(gi_session_t *self, gi_cell_t *cell, bool registry) {
 
 static void s_transport(gi_session_t *self, const char *transport, int pin,
                         gate_runs_t runs) {
-    gi_spec_t specs[S_KINDS];
+    s_cell_t all = {
+        .session = self, .transport = transport, .pin = pin, .runs = runs};
     gi_cell_t cell = {.n = 0};
-    int n = s_specs(self, transport, pin, runs, specs);
-    if (!gi_session_open(self, &cell, specs, n))
+    s_specs(&all);
+    if (!gi_session_open(self, &cell, all.specs, all.n))
         return;
     s_sweep(self, &cell, !strcmp(transport, "registry"));
     gi_session_close(&cell);

@@ -42,16 +42,16 @@ static bool s_pinned(const json_t *o) {
 /* ---- plots --------------------------------------------------------------- */
 /* Which results belong to one line of a plot. */
 typedef struct s_line {
-    const char *verb, *system, *transport, *runs, *auth;
+    const char *verb, *system, *transport, *runs, *auth, *wire;
     double size;
     bool pinned;
 } s_line_t;
 
 static s_line_t s_line_of(const json_t *r) {
-    return (s_line_t){
-        s_text(r, "verb"), s_text(r, "system"), s_text(r, "transport"),
-        s_text(r, "runs"), s_text(r, "auth"),   s_number(r, "size"),
-        s_pinned(r)};
+    return (s_line_t){s_text(r, "verb"),      s_text(r, "system"),
+                      s_text(r, "transport"), s_text(r, "runs"),
+                      s_text(r, "auth"),      s_text(r, "wire"),
+                      s_number(r, "size"),    s_pinned(r)};
 }
 
 static bool s_on(const s_line_t *line, const json_t *r) {
@@ -60,6 +60,7 @@ static bool s_on(const s_line_t *line, const json_t *r) {
            !strcmp(line->transport, s_text(r, "transport")) &&
            !strcmp(line->runs, s_text(r, "runs")) &&
            !strcmp(line->auth, s_text(r, "auth")) &&
+           !strcmp(line->wire, s_text(r, "wire")) &&
            line->size == s_number(r, "size") && line->pinned == s_pinned(r);
 }
 
@@ -71,8 +72,9 @@ static const char *s_word(bool said, const char *word) {
 static void s_name(const s_line_t *line, bool transport, char *to,
                    size_t room) {
     bool inline_ = !strcmp(line->runs, "inline");
-    snprintf(to, room, "%s%s%s%s%s%s%s", line->system,
+    snprintf(to, room, "%s%s%s%s%s%s%s%s", line->system,
              s_word(!strcmp(line->auth, "plain"), "+auth"),
+             s_word(!strcmp(line->wire, "frames"), " frames"),
              s_word(transport, " "), s_word(transport, line->transport),
              s_word(!inline_, " "), s_word(!inline_, line->runs),
              s_word(line->pinned, " pinned"));

@@ -87,7 +87,7 @@ static void s_number(double v, char *to, size_t size) {
 }
 
 static void s_name(const gi_result_t *r, char *to, size_t size) {
-    char pin[16] = "free", runs[24] = "";
+    char pin[16] = "free", runs[40] = "";
     if (r->pin >= 0)
         snprintf(pin, sizeof pin, "cpu %d", r->pin);
     if (!r->is_reference && strcmp(r->runs, "inline") != 0)
@@ -95,6 +95,9 @@ static void s_name(const gi_result_t *r, char *to, size_t size) {
     if (strcmp(r->auth, "off") != 0)
         snprintf(runs + strlen(runs), sizeof runs - strlen(runs), " +%s",
                  r->auth);
+    if (!r->is_reference && strcmp(r->wire, "packed") != 0)
+        snprintf(runs + strlen(runs), sizeof runs - strlen(runs), " %s",
+                 r->wire);
     snprintf(to, size, "%s%s%s%s %s %s%s%s", r->is_reference ? "  " : "",
              r->verb, *r->label ? " " : "", r->label, r->transport, pin,
              r->is_reference ? "  " : runs, r->is_reference ? r->system : "");

@@ -108,6 +108,7 @@ json_t *gi_result_json(const gi_result_t *self) {
     if (!o)
         return NULL;
     json_object_set_new(o, "auth", json_string(self->auth));
+    json_object_set_new(o, "wire", json_string(self->wire));
     json_object_set_new(o, "pin",
                         self->pin < 0 ? json_string("free")
                                       : json_integer(self->pin));

@@ -89,7 +89,7 @@ static void s_fill(gate_error_t *dst, const gate_error_t *src, char *block,
 
 static gate_error_t s_story(gate_err_t code, const char *cls, const char *text,
                             const char *traceback) {
-    return (gate_error_t){code, cls ? cls : gi_err_class(code),
+    return (gate_error_t){code, cls && *cls ? cls : gi_err_class(code),
                           text ? text : "", traceback ? traceback : ""};
 }
 

@@ -92,6 +92,11 @@ class Bench(unittest.TestCase):
                           ("tcp", "plain")])
         for one in report["results"]:
             self.assertGreater(one["to_reference"]["rate"], 0)
+        report = short("echo", "--wire", "packed,frames", "--transport", "ipc",
+                       "--outstanding", "10")
+        self.sound(report)
+        self.assertEqual([r["wire"] for r in report["results"]],
+                         ["packed", "frames"])
         report = short("echo", "--user", "somebody", "--password", "x",
                        "--transport", "ipc", "--outstanding", "10")
         self.sound(report)
@@ -175,7 +180,7 @@ class Bench(unittest.TestCase):
         for args in ((), ("nothing",), ("echo", "--transport", "pigeon"),
                      ("echo", "--pin", "9999"), ("echo", "--outstanding", "0"),
                      ("echo", "--seconds", "x"), ("echo", "--clients", "0"),
-                     ("echo", "--auth", "maybe"),
+                     ("echo", "--auth", "maybe"), ("echo", "--wire", "x"),
                      ("echo", "--curve-cert", "x", "--curve-server", "y")):
             with self.subTest(args=args):
                 done = bench(*args)

@@ -242,6 +242,170 @@ static gate_err_t s_runtime(world_t *w) {
     return e;
 }
 
+/* ---- pools: the threads of this process -----------------------------------
+ */
+static gate_err_t s_job(gate_future_t **future, int64_t want) {
+    int64_t got = -1;
+    gate_err_t e =
+        *future ? gate_future_wait(*future, 10000, &got) : GATE_NOMEM;
+    gate_future_destroy(future);
+    if (!e && got != want)
+        s_die("a wrong result", got, e);
+    return e;
+}
+
+static gate_err_t s_submit(world_t *w) {
+    gate_pool_t *pool = gate_runtime_threads(w->runtime);
+    gate_job_options_t options = {.priority = GATE_HIGH};
+    gate_future_t *future = pool ? gate_submit(pool, twice, (int64_t)4) : NULL;
+    gate_err_t e = s_job(&future, 8);
+    if (e)
+        return e;
+    future = gate_submit_with(pool, twice, &options, (int64_t)5);
+    return s_job(&future, 10);
+}
+
+static gate_err_t s_read_up(gate_stream_t **stream, gate_err_t e) {
+    int64_t item = 0, n = 0;
+    while (!e && !(e = gate_stream_next(*stream, &item)))
+        n += item;
+    gate_stream_destroy(stream);
+    if (e == GATE_EOS && n != 0 + 1 + 2)
+        s_die("a wrong sum of items", n, e);
+    return e == GATE_EOS ? GATE_OK : e;
+}
+
+static gate_err_t s_submit_stream(world_t *w) {
+    gate_stream_t *stream = NULL;
+    gate_pool_t *pool = gate_runtime_threads(w->runtime);
+    gate_err_t e = pool ? gate_submit_stream(pool, count, &stream, (int64_t)3)
+                        : GATE_NOMEM;
+    return s_read_up(&stream, e);
+}
+
+static gate_err_t half(gate_call_t *call) {
+    int64_t a = 0;
+    gate_err_t e = gate_args(call, &a);
+    return e ? e : gate_return(call, a / 2);
+}
+
+static gate_err_t s_map(world_t *w) {
+    gate_stream_t *stream = NULL;
+    gate_pool_t *pool = gate_runtime_threads(w->runtime);
+    gate_arg_t inputs[] = {gate_int(0), gate_int(2), gate_int(4)};
+    gate_err_t e =
+        pool ? gate_pool_map(pool, half, inputs, 3, true, &stream) : GATE_NOMEM;
+    return s_read_up(&stream, e);
+}
+
+static gate_err_t s_resize(world_t *w) {
+    gate_pool_t *pool = gate_threads_new(w->runtime, NULL);
+    gate_err_t e = pool ? gate_pool_resize(pool, 3) : GATE_NOMEM;
+    e = e ? e : gate_pool_resize(pool, 1);
+    e = e ? e : gate_pool_drain(pool, 1000);
+    gate_pool_destroy(&pool);
+    return e;
+}
+
+/* ---- what needs no peer ---------------------------------------------------
+ */
+static gate_err_t s_compress(world_t *w) {
+    static char zeros[300000];
+    void *packed = NULL, *plain = NULL;
+    size_t n = 0, m = 0;
+    gate_bytes_t in = {zeros, sizeof zeros};
+    gate_err_t e = gate_compress(gate_runtime_threads(w->runtime), "gzip", 1,
+                                 in, &packed, &n);
+    if (!e)
+        e = gate_decompress("gzip", (gate_bytes_t){packed, n}, sizeof zeros,
+                            &plain, &m);
+    if (!e && m != sizeof zeros)
+        s_die("a wrong size", (long)m, e);
+    free(packed);
+    free(plain);
+    return e;
+}
+
+static gate_err_t s_queue(world_t *w) {
+    int64_t item = 0;
+    gate_queue_t *queue = gate_queue_new(w->runtime, 4, 1024);
+    gate_err_t e = queue ? gate_queue_put(queue, (int64_t)7, 0) : GATE_NOMEM;
+    e = e ? e : gate_queue_get(queue, &item, 0);
+    if (!e && item != 7)
+        s_die("a wrong item", item, e);
+    gate_queue_destroy(&queue);
+    return e;
+}
+
+static gate_err_t s_args(world_t *w) {
+    (void)w;
+    gate_arg_t items[] = {gate_int(1), gate_str("two"), gate_f64(3.0)};
+    gate_value_t *value = gate_value_new_(gate_list_(items, 3));
+    gate_value_t *shared = value ? gate_value_share(value) : NULL;
+    gate_err_t e = shared ? GATE_OK : GATE_NOMEM;
+    char *json = e ? NULL : gate_object_json(gate_value_object(shared));
+    e = e ? e : json ? GATE_OK : GATE_NOMEM;
+    free(json);
+    gate_value_destroy(&shared);
+    gate_value_destroy(&value);
+    return e;
+}
+
+/* ---- calls by other ways --------------------------------------------------
+ */
+static void s_set(void *ctx, gate_err_t e, const gate_value_t *value) {
+    (void)value;
+    *(gate_err_t *)ctx = e;
+}
+
+static gate_err_t s_then(world_t *w) {
+    gate_err_t e = GATE_ERR_COUNT;
+    gate_cq_t *cq = gate_cq_new();
+    if (!cq)
+        return GATE_NOMEM;
+    gate_future_t *future =
+        gate_client_start(w->client, "M.add", 1, 2, gate_timeout_ms(SHORT_MS));
+    if (future)
+        gate_future_then(&future, cq, s_set, &e);
+    else
+        e = GATE_NOMEM;
+    for (int i = 0; e == GATE_ERR_COUNT && i < 100; i++)
+        gate_cq_wait(cq, 8, 100);
+    if (e == GATE_ERR_COUNT)
+        s_die("no callback", 0, GATE_TIMEOUT);
+    gate_cq_destroy(&cq);
+    return e;
+}
+
+static gate_err_t s_cancel(world_t *w) {
+    gate_future_t *future =
+        gate_client_start(w->client, "M.add", 1, 2, gate_timeout_ms(SHORT_MS));
+    if (!future)
+        return GATE_NOMEM;
+    gate_future_cancel(future);
+    gate_err_t e = gate_future_wait(future, 2 * SHORT_MS, NULL);
+    gate_future_destroy(&future);
+    return e == GATE_CANCELLED ? GATE_OK : e;
+}
+
+static gate_err_t s_zap(world_t *w) {
+    gate_zap_t *zap = gate_zap_new(w->runtime, "inproc://nomem-zap");
+    gate_err_t e = GATE_NOMEM;
+    if (zap) {
+        gate_zap_plain(zap, "*", "user", "password");
+        gate_zap_allow(zap, "127.0.0.1");
+        e = gate_zap_start(zap);
+        e = e ? e : s_of(gate_zap_stats(zap));
+    }
+    gate_zap_destroy(&zap);
+    return e;
+}
+
+static gate_err_t s_broker_client(world_t *w) {
+    gate_client_t *client = gate_broker_client(w->broker); /* borrowed */
+    return client ? s_sum(client, "M.add") : gate_error()->code;
+}
+
 static const step_t s_steps[] = {
     {"settings", s_settings}, {"value", s_value},
     {"dict", s_dict},         {"runtime", s_runtime},
@@ -251,7 +415,12 @@ static const step_t s_steps[] = {
     {"stream", s_stream},     {"local stream", s_stream_local},
     {"services", s_services}, {"stats", s_stats},
     {"client", s_client},     {"service", s_service},
-    {"broker", s_broker},
+    {"broker", s_broker},     {"submit", s_submit},
+    {"map", s_map},           {"submit stream", s_submit_stream},
+    {"resize", s_resize},     {"compress", s_compress},
+    {"queue", s_queue},       {"arguments", s_args},
+    {"callback", s_then},     {"cancel", s_cancel},
+    {"zap", s_zap},           {"broker's client", s_broker_client},
 };
 
 /* ---- the world ------------------------------------------------------------
