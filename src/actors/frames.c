@@ -307,13 +307,12 @@ static int s_send_packed(void *socket, gi_frames_t *self, unsigned at) {
         if (at == 0)
             return error;
     }
-    for (unsigned i = 0; i < n; i++, outside >>= 1) {
-        unsigned k = at + 1 + i;
+    outside <<= 1; /* from here on the empty frame counts as well */
+    for (unsigned i = at; i < self->n; i++, outside >>= 1)
         if (outside & 1)
-            s_send_rest(&self->f[k], socket, outside > 1);
-        else if (!(self->light & s_bit(k)))
-            zmq_msg_close(&self->f[k]);
-    }
+            s_send_rest(&self->f[i], socket, outside > 1);
+        else if (!(self->light & s_bit(i)))
+            zmq_msg_close(&self->f[i]);
     self->n = 0;
     return 0;
 }
