@@ -28,6 +28,10 @@ function(gate_test name label timeout)
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
     FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}"
     ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tests/tsan.supp")
+  if(name MATCHES "^api_huge") # they end under traffic: see the file
+    set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT
+      "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tests/lsan.supp")
+  endif()
   if(label MATCHES "stress|fault|bench" OR name STREQUAL "api_huge")
     set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
   endif()

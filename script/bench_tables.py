@@ -196,10 +196,11 @@ def targets(parts):
                                    % (name, number(v)) for name, v in figures)])
 
     def calls(key, transports, **what):
-        return [("%s%s" % (t, " authenticated" if a == "plain" else ""),
-                 one["to_reference"][key]) for a in ("off", "plain")
-                for t in transports
-                for one in pick(echo_, transport=t, auth=a, **what)]
+        return [("%s%s%s" % (t, " frames" if w == "frames" else "",
+                             " authenticated" if a == "plain" else ""),
+                 one["to_reference"][key]) for w in ("packed", "frames")
+                for a in ("off", "plain") for t in transports
+                for one in pick(echo_, transport=t, auth=a, wire=w, **what)]
 
     def to_inline(runs):
         return [(pin(one), one["to_reference"]["rate"]
@@ -207,7 +208,7 @@ def targets(parts):
                 for one in pick(parts.get("pools"), runs=runs, transport="ipc",
                                 outstanding=1000)
                 for same in pick(echo_, transport="ipc", outstanding=1000,
-                                 auth="off", pin=one["pin"])]
+                                 auth="off", wire="packed", pin=one["pin"])]
 
     def against(key, label):
         return [(o["transport"], o["to_reference"][key])

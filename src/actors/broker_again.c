@@ -166,7 +166,7 @@ bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
         return true;
     if (call->attempt > 1 || call->ext_ms != core->now_ms)
         s_fit(core, call);
-    if (worker->idempotent && gi_broker_has_room(core) &&
+    if (call->args_size < 0 && worker->idempotent && gi_broker_has_room(core) &&
         call->attempt < s_runs(core, worker))
         call->again = gi_broker_message_copy(core);
     return true;

@@ -222,22 +222,20 @@ void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
 /* ---- muting
  * -----------------------------------------------------------------------------
  */
-/* EXT to the call's worker, if it understands. */
-static void s_tell_worker(gi_broker_core_t *core, gi_broker_call_t *call,
+/* EXT to a worker, if it understands. */
+static void s_tell_worker(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                          gate_bytes_t client, gate_bytes_t id,
                           gate_bytes_t ext) {
-    gi_broker_worker_t *worker = call->worker;
     gi_broker_peer_t *peer = worker->peer;
     gi_frames_t *out = &core->out;
-    unsigned char id[GI_ID_MAX];
     if (peer == NULL || !worker->ext) {
         core->count.control_unknown++;
         return;
     }
     if (gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
                             GI_MDP_EXT) &&
-        gi_frames_add(out, call->client->id, call->client->id_size) &&
-        gi_frames_add(out, NULL, 0) &&
-        gi_frames_add(out, id, gi_broker_again_id(call, id)) &&
+        gi_frames_add(out, client.data, client.size) &&
+        gi_frames_add(out, NULL, 0) && gi_frames_add(out, id.data, id.size) &&
         gi_frames_add(out, ext.data, ext.size)) {
         worker->sent_ms = core->now_ms;
         if (gi_broker_peer_send(core, peer, false, NULL) == GI_OVERFLOW)
@@ -248,16 +246,27 @@ static void s_tell_worker(gi_broker_core_t *core, gi_broker_call_t *call,
     gi_frames_close(out);
 }
 
-static void s_cancel_at_worker(gi_broker_core_t *core, gi_broker_call_t *call) {
+void gi_broker_tell_cancel(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           gate_bytes_t client, gate_bytes_t id) {
     gi_ext_t ext;
     gi_ext_init(&ext);
     ext.cancel = true;
-    if (call->worker->peer == NULL || !call->worker->ext)
+    if (worker->peer == NULL || !worker->ext)
         return;
     gi_buf_reset(&core->body, 65536);
     if (gi_ext_pack(&core->body, &ext) == GATE_OK)
-        s_tell_worker(core, call,
+        s_tell_worker(core, worker, client, id,
                       (gate_bytes_t){core->body.data, core->body.size});
+}
+
+static gate_bytes_t s_client_of(const gi_broker_call_t *call) {
+    return (gate_bytes_t){call->client->id, call->client->id_size};
+}
+
+static void s_cancel_at_worker(gi_broker_core_t *core, gi_broker_call_t *call) {
+    unsigned char id[GI_ID_MAX];
+    gi_broker_tell_cancel(core, call->worker, s_client_of(call),
+                          (gate_bytes_t){id, gi_broker_again_id(call, id)});
 }
 
 void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call) {
@@ -269,8 +278,16 @@ void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call) {
         gi_broker_call_free(core, call); /* it never left */
 }
 
+void gi_broker_call_give_up(gi_broker_core_t *core, gi_broker_call_t *call,
+                            const char *cls, const char *text) {
+    s_tell_error(core, call, cls, text);
+    call->muted = true;
+    s_cancel_at_worker(core, call);
+}
+
 void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
                        gate_bytes_t id, gate_bytes_t frame) {
+    unsigned char run[GI_ID_MAX];
     gi_ext_t ext;
     gi_broker_call_t *call = gi_broker_call_find(
         core, (gate_bytes_t){client->id, client->id_size}, id);
@@ -282,7 +299,9 @@ void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
         core->count.cancelled++;
         gi_broker_call_mute(core, call);
     } else if (call->worker) {
-        s_tell_worker(core, call, frame);
+        s_tell_worker(core, call->worker, s_client_of(call),
+                      (gate_bytes_t){run, gi_broker_again_id(call, run)},
+                      frame);
     } else {
         core->count.control_unknown++; /* still queued: nothing to pace */
     }

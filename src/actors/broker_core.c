@@ -313,6 +313,8 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
         !gi_broker_rate(self, client, name, id))
         return;
     gi_broker_call_t *call = gi_broker_call_new(self, client, service, id);
+    if (call)
+        call->args_size = gi_broker_args_size(&f[at->body], at->n_body);
     if (call && s_compose_request(self, frames, at)) {
         gi_broker_dispatch(self, call);
         return;
@@ -346,6 +348,8 @@ static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
     const gate_bytes_t *body = &f[at.body];
     if (at.n_body == 1 && gi_ext_is(body[0]))
         gi_broker_control(self, client, f[at.request_id], body[0]);
+    else if (gi_broker_args_is(body, at.n_body))
+        gi_broker_args_chunk(self, client, frames, f, &at);
     else if (f[at.service].size == self->internal.size &&
              memcmp(f[at.service].data, self->internal.data,
                     self->internal.size) == 0)

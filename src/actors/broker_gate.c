@@ -140,9 +140,11 @@ static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
     s_pack_str(pk, "services");
     s_pack_names(gate->core, pk, false);
     s_pack_str(pk, "ext");
-    msgpack_pack_array(pk, gate->core->settings->packed ? 2 : 1);
+    bool packed = gate->core->settings->packed;
+    msgpack_pack_array(pk, packed ? 3 : 2);
     s_pack_str(pk, "GX1");
-    if (gate->core->settings->packed)
+    s_pack_str(pk, "HA1");
+    if (packed)
         s_pack_str(pk, "GXP");
     return GATE_OK;
 }

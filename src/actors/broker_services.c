@@ -331,11 +331,17 @@ void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
                             "The deadline passed before it could run.");
         return;
     }
-    while ((worker = s_pick(service)) != NULL)
+    while ((worker = call->args_size < 0 ? s_pick(service)
+                                         : gi_broker_args_pick(service)))
         if (s_give(core, call, worker))
             return;
     if (service->n_workers > 0 || gi_broker_expects(core)) {
-        s_enqueue(core, call);
+        if (call->args_size < 0 ||
+            gi_broker_args_may_wait(service, s_pick(service) != NULL) ||
+            service->n_workers == 0)
+            s_enqueue(core, call);
+        else
+            gi_broker_args_refuse(core, call);
         return;
     }
     core->count.unavailable++;

@@ -113,6 +113,7 @@ struct gi_broker_worker {
     char *idempotent; /* its methods that may run again: "a,b=5"; NULL: none */
     unsigned bucket;  /* valid while placed */
     bool placed, ext, draining;
+    bool takes_args; /* arguments in chunks */
 };
 
 struct gi_broker_service {
@@ -150,10 +151,11 @@ struct gi_broker_call {
     int64_t ext_ms;               /* when its extension frame's "t" was true */
     int attempt;                  /* which run it is: 1, 2, ... */
     int64_t queued_ms, deadline_ms; /* 0: it never waited */
-    bool queued;                    /* in service->queue */
-    bool urgent;                    /* and before those that are not */
-    bool tagged; /* its worker knows it by its id and the run's number */
-    bool muted;  /* cancelled, orphaned or overflowed: nothing more goes out */
+    int64_t args_size; /* of arguments that come in chunks; -1: plain ones */
+    bool queued;       /* in service->queue */
+    bool urgent;       /* and before those that are not */
+    bool tagged;       /* its worker knows it by its id and the run's number */
+    bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
     bool streaming, huge; /* which tag its client has seen */
     uint8_t id_size;
     unsigned char *id; /* id_inline, or a block of its own */
@@ -415,6 +417,12 @@ void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
 /* Nobody reads the answer any more: takes it out of the queue, or tells an
  * extended worker and waits for the final message. */
 void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call);
+/* Tells its client why, drops what still comes, cancels it at its worker. */
+void gi_broker_call_give_up(gi_broker_core_t *core, gi_broker_call_t *call,
+                            const char *cls, const char *text);
+/* EXT with "x", if the worker understands. */
+void gi_broker_tell_cancel(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           gate_bytes_t client, gate_bytes_t id);
 /* A worker's REPLY; f views its frames from the second on. */
 void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
                      gi_frames_t *frames, const gate_bytes_t *f,
@@ -432,6 +440,24 @@ void gi_broker_text(char to[GI_ID_MAX + 1], gate_bytes_t name);
 void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
                       gate_bytes_t service, gate_bytes_t id, const char *cls,
                       const char *text);
+
+/* ---- broker_args.c: arguments in chunks
+ * ------------------------------------------ */
+/* What a request announces; -1: its arguments are in it. */
+int64_t gi_broker_args_size(const gate_bytes_t *body, unsigned n_body);
+/* The least loaded that takes them; NULL: none with credit. */
+gi_broker_worker_t *gi_broker_args_pick(gi_broker_service_t *service);
+/* room: some worker has credit. */
+bool gi_broker_args_may_wait(gi_broker_service_t *service, bool room);
+void gi_broker_args_refuse(gi_broker_core_t *core, gi_broker_call_t *call);
+/* A client's message is a chunk; it is handed on. */
+bool gi_broker_args_is(const gate_bytes_t *body, unsigned n_body);
+void gi_broker_args_chunk(gi_broker_core_t *core, gi_broker_peer_t *client,
+                          gi_frames_t *frames, const gate_bytes_t *f,
+                          const gi_mdp_request_t *at);
+/* A worker's EXT. */
+void gi_broker_args_credit(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           const gate_bytes_t *f, const gi_mdp_worker_t *at);
 
 /* ---- broker_again.c: calls that run again
  * -------------------------------------------- */

@@ -185,6 +185,7 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
     if (!s_same_life(core, worker, ext.epoch))
         return;
     worker->ext = true;
+    worker->takes_args = ext.huge;
     if (ext.drain)
         gi_broker_worker_drain(core, worker);
     if (worker->peer == NULL)
@@ -200,6 +201,9 @@ static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
     switch (at->command) {
     case GI_MDP_REPLY:
         gi_broker_reply(core, worker, frames, f, at);
+        break;
+    case GI_MDP_EXT:
+        gi_broker_args_credit(core, worker, f, at);
         break;
     case GI_MDP_HEARTBEAT:
         if (at->n_body > 0)

@@ -68,6 +68,8 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
     gi_gauge_init(&self->in_flight);
     gi_gauge_init(&self->local_calls);
     gi_latch_init(&self->inflating);
+    gi_lock_init(&self->ready_lock);
+    self->ready_mail.kind = GI_CMAIL_READY;
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
     self->reply_timeout_ms = gi_settings_reply_timeout_ms(self->settings);
@@ -97,6 +99,7 @@ void gi_client_release(void *arg) {
     gi_actor_destroy(&self->actor);
     gi_service_release(self->bound);
     gi_latch_fini(&self->inflating);
+    gi_lock_fini(&self->ready_lock);
     gi_error_fini(&self->stuck);
     gi_error_fini(&self->refused);
     gi_buf_fini(&self->scratch);
@@ -183,7 +186,7 @@ gate_value_t *gate_client_stats(gate_client_t *self) {
 typedef struct s_ask {
     gate_bytes_t service, func;
     gi_rpc_request_t request;
-    const gi_buf_t *packed; /* the thread's scratch */
+    gi_buf_t *packed; /* the thread's scratch */
     int64_t timeout_ms, deadline_ms;
     bool explicit_timeout;
     gate_future_t **future; /* one of the two */
@@ -208,9 +211,30 @@ gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
     return p;
 }
 
+gi_pending_t *gi_pending_new_huge(gate_client_t *self, gate_bytes_t service,
+                                  const gi_rpc_request_t *request,
+                                  gi_buf_t *packed) {
+    gi_rpc_request_t head = *request;
+    size_t func = request->func_size, meta = request->meta_size;
+    const unsigned char *at = packed->data;
+    head.args_size = head.kwargs_size = 0;
+    gi_pending_t *p = gi_pending_new(self, service, &head, at);
+    if (!p)
+        return NULL;
+    p->request = *request;
+    memcpy(p->data + service.size + func,
+           at + func + request->args_size + request->kwargs_size, meta);
+    if (!gi_cargs_new(p, packed))
+        return p;
+    gi_pending_drop(p);
+    return NULL;
+}
+
 void gi_pending_drop(gi_pending_t *p) {
-    if (gi_ref_drop(&p->refs))
-        gi_mem_free(p);
+    if (!gi_ref_drop(&p->refs))
+        return;
+    gi_cargs_free(p);
+    gi_mem_free(p);
 }
 
 static void s_control(gi_pending_t *p, gi_cmail_kind_t kind, size_t items,
@@ -270,8 +294,11 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     if (!gi_gauge_enter(&self->in_flight, self->settings->message_max))
         return gi_err(GATE_BUSY, "message_max (%lld) calls are in flight",
                       (long long)self->settings->message_max);
-    gi_pending_t *p =
-        gi_pending_new(self, ask->service, &ask->request, ask->packed->data);
+    gi_pending_t *p = gi_rpc_args_huge(self->settings, &ask->request)
+                          ? gi_pending_new_huge(self, ask->service,
+                                                &ask->request, ask->packed)
+                          : gi_pending_new(self, ask->service, &ask->request,
+                                           ask->packed->data);
     if (!p || !s_open(self, p, ask)) {
         if (p)
             gi_pending_drop(p);
@@ -340,21 +367,6 @@ static gate_err_t s_no_service(const s_ask_t *ask) {
                   (int)ask->service.size, (const char *)ask->service.data);
 }
 
-/* The broker's socket would close the connection. */
-static gate_err_t s_check_size(gate_client_t *self, const s_ask_t *ask) {
-    int64_t max = self->settings->message_bytes_max;
-    const gi_rpc_request_t *r = &ask->request;
-    size_t size = r->args_size > r->kwargs_size ? r->args_size : r->kwargs_size;
-    if ((int64_t)size <= max)
-        return GATE_OK;
-    return gi_err(GATE_TOOBIG,
-                  "%.*s.%.*s: arguments of %zu bytes: message_bytes_max is "
-                  "%lld",
-                  (int)ask->service.size, (const char *)ask->service.data,
-                  (int)ask->func.size, (const char *)ask->func.data, size,
-                  (long long)max);
-}
-
 static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
     gate_err_t e = GATE_NOSERVICE;
     if (self->route != GI_ROUTE_BROKER && self->broker != self)
@@ -362,11 +374,8 @@ static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
     if (e == GATE_NOSERVICE && (!self->actor || self->route == GI_ROUTE_LOCAL))
         return s_no_service(ask);
     if (self->actor && self->route != GI_ROUTE_LOCAL &&
-        (e == GATE_NOSERVICE || e == GATE_BUSY || e == GATE_CLOSED)) {
-        e = s_check_size(self, ask);
-        if (!e)
-            e = s_by_broker(self, ask);
-    }
+        (e == GATE_NOSERVICE || e == GATE_BUSY || e == GATE_CLOSED))
+        e = s_by_broker(self, ask);
     return e;
 }
 

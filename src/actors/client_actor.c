@@ -98,10 +98,12 @@ static void s_arrived(gate_client_t *self) {
 }
 
 static void s_departed(gate_client_t *self) {
-    self->up = self->ready = self->ext = self->packs = false;
+    self->up = self->ready = false;
+    self->ext = self->ext_args = self->packs = false;
     self->n_requests = 0;
     self->stats.reconnects++;
     gi_pending_cut_all(self, 0);
+    self->informed = false; /* the question is cut as well */
 }
 
 static void s_reopen(gate_client_t *self) {
@@ -320,6 +322,8 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
             gi_pending_start((gi_pending_t *)(void *)mail);
         else if (mail->kind == GI_CMAIL_HUGE)
             gi_chuge_mail(mail);
+        else if (mail->kind == GI_CMAIL_READY)
+            gi_cargs_awake(self);
         else
             s_control((gi_ccontrol_t *)(void *)mail);
     }
@@ -332,6 +336,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     busy |= s_formers(self);
     busy |= s_events(self);
     busy |= gi_pending_flush(self);
+    busy |= gi_cargs_pull(self);
     busy |= gi_pending_expire(self);
     busy |= s_liveness(self);
     return busy;
@@ -340,6 +345,8 @@ static bool s_work(void *arg, int64_t now_ms) {
 static int64_t s_next(void *arg, int64_t now_ms) {
     gate_client_t *self = arg;
     int64_t next = gi_wheel_next(self->wheel), hb = s_heartbeat(self);
+    int64_t look = gi_cargs_next(self, now_ms);
+    next = look < next ? look : next;
     if (self->unsent && self->up && now_ms + S_BLOCKED_POLL_MS < next)
         next = now_ms + S_BLOCKED_POLL_MS;
     if (self->up && self->sent_ms + hb < next)

@@ -5,6 +5,7 @@
  *   client_actor.c    the shell: mail, socket, timers, connection
  *   client_pending.c  calls under way: the actor's half
  *   client_huge.c     huge answers: chunks to whoever inflates them
+ *   client_args.c     huge arguments: chunks while there is credit
  *
  * Request ids are 8 random bytes, a slot and a generation: the answer finds its
  * call by index, and an answer to an earlier user of the slot does not. */
@@ -16,7 +17,9 @@
 #include "frames.h"
 #include "future.h"
 #include "gauge.h"
+#include "huge_unpack.h"
 #include "latch.h"
+#include "lock.h"
 #include "mdp.h"
 #include "mine.h"
 #include "ref.h"
@@ -34,7 +37,8 @@ typedef enum gi_cmail_kind {
     GI_CMAIL_CALL,   /* gi_pending */
     GI_CMAIL_CANCEL, /* gi_ccontrol */
     GI_CMAIL_CREDIT, /* gi_ccontrol */
-    GI_CMAIL_HUGE    /* gi_chuge: credit, or its end */
+    GI_CMAIL_HUGE,   /* gi_pending: credit, or its huge answer's end */
+    GI_CMAIL_READY   /* gate_client: compressed blocks are there */
 } gi_cmail_kind_t;
 
 typedef struct gi_cmail {
@@ -57,7 +61,7 @@ typedef enum gi_pending_state {
     GI_PENDING_DONE
 } gi_pending_state_t;
 
-typedef struct gi_chuge gi_chuge_t;
+typedef struct gi_cargs gi_cargs_t;
 
 typedef struct gi_pending {
     gi_cmail_t mail;
@@ -80,11 +84,14 @@ typedef struct gi_pending {
     gate_stream_t *stream;         /* the producer's reference */
     bool chunks;                   /* a huge answer is coming in */
     bool triple_follows;           /* HugeDataException came (wire.md 7) */
-    gi_chuge_t *huge;              /* its receiver, for a future */
+    gi_huge_unpack_t *unpack;      /* its receiver, for a future */
+    gi_cmail_t huge_mail;          /* and that one's news */
+    gi_cargs_t *args;              /* huge ones; NULL: they are in data */
     size_t owed_items, owed_bytes; /* credit the socket would not take */
     size_t service_size;
     gi_rpc_request_t request;
-    unsigned char data[]; /* service, func, args, kwargs, metadata */
+    unsigned char data[]; /* service, func, args, kwargs, metadata; huge: no
+                           * args and kwargs */
 } gi_pending_t;
 
 typedef struct gi_ccontrol {
@@ -142,7 +149,9 @@ struct gate_client {
     bool up;            /* the transport is there */
     bool ready;         /* the broker has answered on this connection */
     gi_error_t refused; /* why it does not let us in; empty: it does */
+    bool informed;      /* Gate.info was answered, or will not be */
     bool ext;           /* it announced GX1 */
+    bool ext_args;      /* and HA1 */
     bool packs;         /* and that it reads packed messages */
     bool blocked;       /* the socket refused the last send */
     bool fresh_id;      /* next connection under a fresh identity */
@@ -155,7 +164,11 @@ struct gate_client {
     char codecs[256];    /* that it reads: what it announces */
     unsigned n_requests; /* since ext was learnt: who is told when */
     unsigned n_huge;     /* huge answers coming in to futures */
-    double retry_budget; /* further tries that are left */
+    gi_cargs_t *args;    /* huge arguments going out */
+    gi_cmail_t ready_mail;
+    gi_lock_t ready_lock; /* of: */
+    bool args_ready;      /* ready_mail is under way */
+    double retry_budget;  /* further tries that are left */
     gi_frames_t in, out;
     gi_buf_t scratch;
     gi_cstats_t stats;
@@ -169,6 +182,10 @@ void gi_client_release(void *self);
 gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
                              const gi_rpc_request_t *request,
                              const void *packed);
+/* The same for huge arguments, whose buffer it takes. */
+gi_pending_t *gi_pending_new_huge(gate_client_t *self, gate_bytes_t service,
+                                  const gi_rpc_request_t *request,
+                                  gi_buf_t *packed);
 void gi_pending_drop(gi_pending_t *p); /* a reference; any thread */
 
 /* ---- client_actor.c
@@ -226,5 +243,21 @@ void gi_chuge_message(gi_pending_t *p, zmq_msg_t *frames,
 void gi_chuge_mail(gi_cmail_t *mail);
 /* The pending is done with it, whether it has ended or not. */
 void gi_chuge_leave(gi_pending_t *p);
+
+/* ---- client_args.c
+ * ----------------------------------------------------------- */
+/* Takes what packed holds. */
+gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed) GATE_MUST;
+void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext);
+/* The error of a broker that takes none; never GATE_OK. */
+gate_err_t gi_cargs_refuse(const gi_pending_t *p);
+/* An extension frame about the call came. May end it. */
+void gi_cargs_credit(gi_pending_t *p, gate_bytes_t frame);
+bool gi_cargs_pull(gate_client_t *self);
+int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms);
+bool gi_cargs_begun(const gi_pending_t *p); /* chunks went out */
+void gi_cargs_awake(gate_client_t *self);   /* mail: look at what is ready */
+void gi_cargs_stop(gi_pending_t *p);        /* the actor: the call has ended */
+void gi_cargs_free(gi_pending_t *p);        /* with the pending; any thread */
 
 #endif

@@ -19,6 +19,8 @@
 
 #define S_COPY_MAX 1024 /* answers up to this are copied, larger ones kept */
 #define S_ANNOUNCE_EVERY 31
+#define S_NO_ARGS "\x90" /* packed: an empty array, an empty map */
+#define S_NO_KWARGS "\x80"
 #define S_PAUSE_MAX 2000 /* ms between two tries */
 
 /* ---- tables
@@ -102,6 +104,9 @@ void gi_pending_done(gi_pending_t *p) {
     slot->next_free = self->free_slot;
     self->free_slot = p->slot;
     gi_chuge_leave(p);
+    gi_cargs_stop(p);
+    if (p->asks == GI_ASKS_INFO)
+        self->informed = true;
     if (p->stream)
         gi_stream_release(&p->stream);
     if (p->asks == GI_ASKS_USER)
@@ -141,10 +146,12 @@ static void s_transmit_ext(gi_pending_t *p, const unsigned char *meta) {
         p->asks == GI_ASKS_USER && self->n_requests++ % S_ANNOUNCE_EVERY == 0;
     gi_ext_t ext;
     if (!announce && !p->stream && !p->deadline_travels &&
-        !p->request.meta_size)
+        !p->request.meta_size && !p->args)
         return;
     gi_ext_init(&ext);
     gi_chuge_announce(self, &ext);
+    if (p->args)
+        gi_cargs_announce(p, &ext);
     ext.meta = (gate_bytes_t){meta, p->request.meta_size};
     if (p->stream) {
         ext.credit_items = self->settings->stream_reply_maxsize;
@@ -164,11 +171,17 @@ static int s_transmit(gi_pending_t *p) {
     gi_frames_add(out, p->id, sizeof p->id);
     gi_frames_add(out, at, p->request.func_size);
     at += p->request.func_size;
-    gi_frames_add(out, at, p->request.args_size);
-    at += p->request.args_size;
-    gi_frames_add(out, at, p->request.kwargs_size);
+    if (p->args) {
+        gi_frames_add(out, S_NO_ARGS, 1);
+        gi_frames_add(out, S_NO_KWARGS, 1);
+    } else {
+        gi_frames_add(out, at, p->request.args_size);
+        at += p->request.args_size;
+        gi_frames_add(out, at, p->request.kwargs_size);
+        at += p->request.kwargs_size;
+    }
     if (self->ext)
-        s_transmit_ext(p, at + p->request.kwargs_size);
+        s_transmit_ext(p, at);
     int rc = gi_client_send(self);
     if (rc)
         gi_frames_close(out);
@@ -177,6 +190,15 @@ static int s_transmit(gi_pending_t *p) {
 
 /* True when it went out or failed for good. */
 static bool s_send(gi_pending_t *p) {
+    gate_client_t *self = p->client;
+    if (p->args && !self->ext_args) {
+        if (!self->informed)
+            return false; /* those behind it wait for a round trip too */
+        (void)gi_cargs_refuse(p);
+        gate_error_t story = *gate_error();
+        gi_pending_fail(p, &story);
+        return true;
+    }
     int rc = s_transmit(p);
     if (rc == EAGAIN)
         return false;
@@ -248,8 +270,7 @@ void gi_pending_ask(gate_client_t *self, gi_asks_t asks) {
     }
     gi_wheel_arm(self->wheel, &p->timer, p->deadline_ms);
     s_link(p, GI_PENDING_UNSENT);
-    if (p == self->unsent)
-        s_send(p);
+    s_send(p); /* before calls that may wait for its answer */
 }
 
 /* About a call under way, to a broker that knows GX1. */
@@ -341,6 +362,8 @@ static void s_learn(gate_client_t *self, const msgpack_object *info) {
             const msgpack_object *name = &kv->val.via.array.ptr[j];
             if (s_is_name(name, "GX1"))
                 self->ext = true;
+            else if (s_is_name(name, "HA1"))
+                self->ext_args = true;
             else if (s_is_name(name, "GXP"))
                 self->packs = self->settings->packed;
         }
@@ -387,7 +410,8 @@ static bool s_turned_away(gate_client_t *self, zmq_msg_t *body) {
 /* False: the answer stands. */
 static bool s_again(gi_pending_t *p, zmq_msg_t *body) {
     gate_client_t *self = p->client;
-    if (p->retries <= 0 || !p->future || !s_turned_away(self, body))
+    if (p->retries <= 0 || !p->future || gi_cargs_begun(p) ||
+        !s_turned_away(self, body))
         return false;
     int64_t at = self->now_ms + s_pause(p);
     if (at >= p->deadline_ms)
@@ -497,6 +521,21 @@ static void s_end(gi_pending_t *p) {
     gi_pending_done(p);
 }
 
+/* Credit for a call that has ended here: its worker need not wait. */
+static void s_disown(gate_client_t *self, gate_bytes_t service,
+                     gate_bytes_t id) {
+    gi_ext_t ext;
+    if (!self->ext)
+        return;
+    gi_ext_init(&ext);
+    ext.cancel = true;
+    gi_frames_add(gi_client_begin(self, service.data, service.size), id.data,
+                  id.size);
+    s_add_ext(self, &ext);
+    if (gi_client_send(self))
+        gi_frames_close(&self->out);
+}
+
 /* Not about a call: the request id is all zero, the body an extension frame. */
 static bool s_notice(gate_client_t *self, gate_bytes_t id, gate_bytes_t body) {
     static const unsigned char none[GI_ID_SIZE];
@@ -520,13 +559,20 @@ void gi_pending_answer(gate_client_t *self) {
     self->heard_ms = self->now_ms;
     gi_pending_t *p = s_find(self, view[m.request_id]);
     if (!p) {
-        self->stats.late += !s_notice(self, view[m.request_id], view[m.body]);
+        if (s_notice(self, view[m.request_id], view[m.body]))
+            return;
+        self->stats.late++;
+        if (m.n_body == 1 && gi_ext_is(view[m.body]))
+            s_disown(self, view[m.service], view[m.request_id]);
         return;
     }
     zmq_msg_t *f = &self->in.f[m.body];
     switch (gi_rpc_body_kind(view + m.body, m.n_body)) {
     case GI_BODY_SINGLE:
-        s_single(p, &f[0]);
+        if (gi_ext_is(view[m.body]))
+            gi_cargs_credit(p, view[m.body]);
+        else
+            s_single(p, &f[0]);
         break;
     case GI_BODY_ITEM:
         s_item(p, &f[1]);

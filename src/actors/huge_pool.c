@@ -231,11 +231,17 @@ static void s_submit(gi_huge_pack_t *self, s_slot_t *slot) {
     slot->here = true;
 }
 
+/* Every so many block, from the second on; nothing else is known in time. */
+static bool s_must_store(const gi_huge_pack_t *self) {
+    return self->options.bounded && self->tail % GI_HUGE_RATIO == 1;
+}
+
 /* Opens the block at the tail: it becomes QUEUED. */
 static void s_open(gi_huge_pack_t *self, const gi_block_t *block) {
     s_slot_t *slot = s_slot(self, self->tail);
     slot->block = *block;
-    slot->block.store = !self->codec && gi_policy_store(&self->policy);
+    slot->block.store =
+        !self->codec && (s_must_store(self) || gi_policy_store(&self->policy));
     slot->err = GATE_OK;
     slot->ns = 0;
     slot->ticket = 0;

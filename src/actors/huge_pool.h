@@ -17,6 +17,9 @@
 #include "policy.h"
 #include "pool.h"
 
+/* Original : compressed of a bounded pack; less than huge_ratio_max. */
+#define GI_HUGE_RATIO 256
+
 typedef struct gi_huge_pack gi_huge_pack_t;
 
 typedef struct gi_huge_pack_options {
@@ -24,6 +27,8 @@ typedef struct gi_huge_pack_options {
     int level;             /* 0 = the codec's default */
     size_t chunk_bytes;    /* frame size; 0 = 128 KiB */
     gi_policy_mode_t mode; /* a zeroed one is adaptive; gzip only */
+    bool bounded;          /* nobody says how large it is: gzip is kept below
+                            * GI_HUGE_RATIO, by blocks that are stored */
     int in_flight;         /* blocks at once; 0 = twice the pool's workers */
     /* A frame, the end or an error may wait in next: called on any thread,
      * with no lock held, must not block nor call back. May be NULL. */

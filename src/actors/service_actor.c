@@ -223,6 +223,9 @@ static void s_one(gi_smail_t *mail) {
     case GI_SMAIL_END:
         gi_sfeed_end(S_OWNER(gi_shuge_t, end_mail, mail));
         break;
+    case GI_SMAIL_ARGS:
+        gi_sargs_news(S_OWNER(gi_scall_t, args_mail, mail));
+        break;
     case GI_SMAIL_READY:
         s_ready_again(S_OWNER(gate_service_t, ready_mail, mail));
         break;

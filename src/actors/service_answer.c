@@ -10,16 +10,20 @@
 
 /* ---- answering
  * ---------------------------------------------------------------- */
-gi_frames_t *gi_scall_answer(gi_scall_t *c) {
+static gi_frames_t *s_about(gi_scall_t *c, int command) {
     gi_link_t *link = c->link;
     if (!link || c->orphan || c->epoch != link->epoch || !link->sock.raw)
         return NULL;
-    gi_frames_t *out = gi_link_begin(link, GI_MDP_REPLY);
+    gi_frames_t *out = gi_link_begin(link, command);
     gi_frames_share(out, &c->client_id);
     gi_frames_add_const(out, GI_FRAME_EMPTY);
     gi_frames_share(out, &c->request_id);
     return out;
 }
+
+gi_frames_t *gi_scall_answer(gi_scall_t *c) { return s_about(c, GI_MDP_REPLY); }
+
+gi_frames_t *gi_scall_control(gi_scall_t *c) { return s_about(c, GI_MDP_EXT); }
 
 static void s_write_ok(unsigned char *to, const gi_buf_t *value) {
     memcpy(to, gi_rpc_ok_prefix, sizeof gi_rpc_ok_prefix);
@@ -158,6 +162,10 @@ static void s_expire(gi_scall_t *c) {
     gate_error_t story = {GATE_TIMEOUT, gi_err_class(GATE_TIMEOUT), text, ""};
     if (c->stream && s_is_read(c))
         return;
+    if (c->state == GI_SCALL_ARRIVING) {
+        gi_sargs_look(c);
+        return;
+    }
     snprintf(text, sizeof text,
              c->stream ? "%s.%s: its stream was not read for %lld ms"
                        : "%s.%s: no answer within %lld ms",

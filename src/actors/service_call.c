@@ -145,7 +145,8 @@ static void s_run_process(gi_scall_t *c) {
     gate_service_t *self = c->service;
     const gate_method_t *m = c->method->m;
     gate_pool_t *pool = NULL;
-    gi_limits_t limits = gi_scan_limits(self->settings);
+    gi_limits_t limits = c->call.args_huge ? gi_scan_limits_huge(self->settings)
+                                           : gi_scan_limits(self->settings);
     gate_err_t e = GATE_OK;
     if (c->call.args_packed.size)
         e = gi_scan(c->call.args_packed.data, c->call.args_packed.size,
@@ -191,7 +192,11 @@ static void s_run_inline(gi_scall_t *c) {
     gi_scall_after(c, gi_call_invoke(&c->call, c->method->m->fn));
 }
 
-static void s_start(gi_scall_t *c) {
+void gi_scall_start(gi_scall_t *c) {
+    if (c->args_coming) {
+        gi_sargs_start(c);
+        return;
+    }
     c->state = GI_SCALL_RUNNING;
     if (c->method->runs == GATE_INLINE) {
         s_run_inline(c);
@@ -225,7 +230,7 @@ static void s_wait(gi_scall_t *c) {
 static void s_admit(gi_scall_t *c) {
     gate_service_t *self = c->service;
     if (c->method->runs == GATE_INLINE || (int64_t)self->n_live < self->limit) {
-        s_start(c);
+        gi_scall_start(c);
         return;
     }
     if ((int64_t)self->n_waiting >= self->limit) {
@@ -250,7 +255,7 @@ void gi_scall_next_waiting(gate_service_t *self) {
             gi_scall_refuse(c, GATE_CANCELLED, NULL,
                             "cancelled while it waited");
         else
-            s_start(c);
+            gi_scall_start(c);
     }
 }
 
@@ -292,11 +297,11 @@ void gi_scall_meta(gi_scall_t *c, gate_bytes_t packed) {
     c->call.meta = (gate_bytes_t){flat, size};
 }
 
-static void s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
+static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
     gi_ext_t ext;
     if (gi_ext_parse(frame, &ext)) {
         c->service->stats.dropped++;
-        return;
+        return GATE_OK;
     }
     if (ext.timeout_ms >= 0)
         c->call.deadline_ms = c->service->now_ms + ext.timeout_ms;
@@ -321,6 +326,7 @@ static void s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
         c->credit.bytes =
             ext.credit_bytes >= 0 ? ext.credit_bytes : GI_CREDIT_FREE;
     }
+    return ext.args_size < 0 ? GATE_OK : gi_sargs_expect(c, &ext);
 }
 
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
@@ -344,7 +350,11 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
     gi_frames_take(in, request_id, &c->request_id);
     c->call.client = gi_scall_bytes(&c->client_id);
     if (n_body && gi_ext_is(view[body + n_body - 1])) {
-        s_take_ext(c, view[body + n_body - 1]);
+        gate_err_t e = s_take_ext(c, view[body + n_body - 1]);
+        if (e) {
+            gi_scall_refuse(c, e, NULL, gate_error()->text);
+            return;
+        }
         n_body--;
     }
     if (n_body < 1 || n_body > 3) {

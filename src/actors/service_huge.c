@@ -47,6 +47,12 @@ static bool s_listed(const char *list, const char *name) {
     return false;
 }
 
+/* Its reader learns the size before the first byte. Else it holds the stream to
+ * huge_ratio_max, which gzip can be kept below; the others cannot. */
+static bool s_says_size(const gi_shuge_t *h) {
+    return h->begin.size != UINT64_MAX && gi_readers_codecs(h->call);
+}
+
 /* Names the codec in h->begin: the one wished for, or one that is read. */
 static gate_err_t s_choose_codec(gi_shuge_t *h) {
     const char *usual = h->call->service->settings->huge_data_compress_module;
@@ -54,7 +60,8 @@ static gate_err_t s_choose_codec(gi_shuge_t *h) {
     char *codec = h->begin.codec;
     bool wished = *codec;
     if (!wished)
-        snprintf(codec, sizeof h->begin.codec, "%s", usual);
+        snprintf(codec, sizeof h->begin.codec, "%s",
+                 s_says_size(h) || !read ? usual : "gzip");
     if (read ? s_listed(read, codec) : !strcmp(codec, usual))
         return GATE_OK;
     if (!wished && s_listed(read, "gzip")) {
@@ -103,6 +110,7 @@ static gate_err_t s_pack(gi_shuge_t *h) {
             h->begin.level ? h->begin.level : (int)s->huge_data_compress_level,
         .chunk_bytes = (size_t)s_min(s->huge_chunk_bytes, s->message_bytes_max),
         .mode = gi_policy_mode(s->huge_policy),
+        .bounded = !s_says_size(h),
         .ready = s_ready,
         .ctx = self};
     e = gi_huge_pack_new(s_pool(self), &options, &h->pack);

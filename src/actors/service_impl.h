@@ -10,6 +10,7 @@
  *   service_stream.c  items: credit, yields, pulled generators
  *   service_huge.c    huge results: compressed and sent while there is credit
  *   service_feed.c    where their bytes come from
+ *   service_args.c    huge arguments: inflated before the handler runs
  *   service_readers.c which callers read them
  *   service_local.c   calls of this process
  *   service_job.c     kept calls, continuing after a pool job
@@ -29,6 +30,7 @@
 #include "frames.h"
 #include "huge_feed.h"
 #include "huge_pool.h"
+#include "huge_unpack.h"
 #include "lock.h"
 #include "gauge.h"
 #include "latch.h"
@@ -45,6 +47,7 @@ typedef struct gi_scall gi_scall_t;
 typedef struct gi_link gi_link_t;
 typedef struct gi_shuge gi_shuge_t;
 typedef struct gi_readers gi_readers_t;
+typedef struct gi_sargs gi_sargs_t;
 
 /* ---- methods ----------------------------------------------------------------
  */
@@ -102,6 +105,7 @@ struct gi_link {
 typedef enum gi_scall_state {
     GI_SCALL_NEW,
     GI_SCALL_WAITING,    /* in flight limit reached */
+    GI_SCALL_ARRIVING,   /* its arguments come in chunks */
     GI_SCALL_RUNNING,    /* in a pool */
     GI_SCALL_KEPT,       /* the user's, or a job's continuation */
     GI_SCALL_GENERATING, /* pulled by the actor */
@@ -123,6 +127,7 @@ typedef enum gi_smail_kind {
     GI_SMAIL_BEGIN,    /* gi_shuge: a huge result was begun */
     GI_SMAIL_PIECE,    /* gi_sitem: bytes of it */
     GI_SMAIL_END,      /* gi_shuge: that was all, or its failure */
+    GI_SMAIL_ARGS,     /* gi_scall: huge arguments were inflated */
     GI_SMAIL_READY     /* gate_service: compressed blocks are there */
 } gi_smail_kind_t;
 
@@ -180,7 +185,10 @@ struct gi_scall {
     zmq_msg_t client_id, request_id, args, kwargs;
     bool has_frames;
     char method_name[128];
-    unsigned char *packed; /* stream: func, args, kwargs; gi_mem_free */
+    unsigned char *packed;   /* stream: func, args, kwargs; huge: args, kwargs;
+                              * gi_mem_free */
+    gi_sargs_t *args_coming; /* NULL: they are there */
+    gi_smail_t args_mail;
     gate_bytes_t local_func;
     gi_slocal_t *local;    /* where future came from; NULL: none */
     gate_future_t *future; /* local; the completer's reference */
@@ -301,8 +309,10 @@ struct gate_service {
     gi_scall_t *waiting_head, **waiting_tail;
     size_t n_waiting;
     gi_scall_t *generators;
-    gi_shuge_t *huges;     /* under way */
-    gi_readers_t *readers; /* callers that read huge results; NULL: none yet */
+    gi_shuge_t *huges;      /* under way */
+    gi_readers_t *readers;  /* callers that read huge results; NULL: none yet */
+    int64_t arriving_bytes; /* of the huge arguments under way */
+    unsigned n_arriving;
     gi_smail_t ready_mail;
     gi_lock_t ready_lock; /* of: */
     bool ready;           /* ready_mail is under way */
@@ -394,6 +404,7 @@ void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame);
 void gi_scall_after(gi_scall_t *c, gate_err_t e);
 size_t gi_scall_window(int64_t credit); /* a pool's window: 0 = not limited */
 void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story);
+void gi_scall_start(gi_scall_t *c); /* it is admitted */
 void gi_scall_returned(gi_scall_t *c);
 void gi_scall_finished(gi_scall_t *c);
 void gi_scall_jobdone(gi_sjob_t *job);
@@ -411,6 +422,8 @@ void gi_scall_close(gi_scall_t *c, gate_err_t outcome);
 gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome);
 /* The answer's first frames in service->out; NULL: nobody to answer. */
 gi_frames_t *gi_scall_answer(gi_scall_t *c);
+/* The same of a control message to the caller. */
+gi_frames_t *gi_scall_control(gi_scall_t *c);
 /* A local caller gets what a remote one would: the code of the class. */
 gate_error_t gi_scall_as_remote(const gate_error_t *story);
 /* Runs waiting calls while there is room. */
@@ -472,6 +485,18 @@ void gi_sfeed_piece(gi_sitem_t *item);
 void gi_sfeed_item(gi_sitem_t *item, int kind, gate_bytes_t part);
 void gi_sfeed_begin(gi_shuge_t *h); /* mail */
 void gi_sfeed_end(gi_shuge_t *h);   /* mail */
+
+/* ---- service_args.c
+ * ---------------------------------------------------------- */
+/* The request says that its arguments come in chunks. GATE_TOOBIG,
+ * GATE_NOTIMPL, GATE_NOMEM. */
+gate_err_t gi_sargs_expect(gi_scall_t *c, const gi_ext_t *ext) GATE_MUST;
+void gi_sargs_start(gi_scall_t *c); /* asks for them */
+void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk);
+void gi_sargs_news(gi_scall_t *c); /* mail; drops its reference */
+void gi_sargs_look(gi_scall_t *c); /* its timer */
+void gi_sargs_cancel(gi_scall_t *c);
+void gi_sargs_leave(gi_scall_t *c); /* idempotent */
 
 /* ---- service_readers.c
  * ------------------------------------------------------- */

@@ -28,6 +28,8 @@ void gi_scall_cancel(gi_scall_t *c) {
         gi_pool_cancel(c->pool, c->ticket);
     if (c->huge) {
         gi_shuge_cancel(c);
+    } else if (c->state == GI_SCALL_ARRIVING) {
+        gi_sargs_cancel(c);
     } else if (c->state == GI_SCALL_GENERATING) {
         gi_error_story(&c->call.error, GATE_CANCELLED, NULL, "the reader left",
                        NULL);
@@ -71,8 +73,8 @@ void gi_scall_orphan_all(gate_service_t *self, gi_link_t *link) {
         next = c->next;
         if (link && c->link != link)
             continue;
-        bool away =
-            c->state != GI_SCALL_GENERATING && c->state != GI_SCALL_HUGE;
+        bool away = c->state != GI_SCALL_GENERATING &&
+                    c->state != GI_SCALL_HUGE && c->state != GI_SCALL_ARRIVING;
         c->orphan = !self->stopping;
         gi_scall_cancel(c);
         if (away && self->stopping)

@@ -280,6 +280,7 @@ void gi_link_announce(gi_link_t *link) {
         gi_ext_t ext;
         gi_ext_init(&ext);
         ext.drain = self->draining;
+        ext.huge = true;
         ext.epoch = self->life;
         ext.idempotent =
             (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
@@ -381,6 +382,13 @@ static void s_ext(gi_link_t *link, const gate_bytes_t *view,
     gi_ext_t ext;
     gi_scall_t *c =
         gi_scall_find(link, view[m->client_id], view[m->request_id]);
+    if (c && m->n_body == 2) {
+        zmq_msg_t chunk;
+        gi_frames_take(&link->service->in, m->body + 1, &chunk);
+        gi_sargs_chunk(c, view[m->body], &chunk);
+        zmq_msg_close(&chunk);
+        return;
+    }
     if (!c || m->n_body != 1 || !gi_ext_is(view[m->body]) ||
         gi_ext_parse(view[m->body], &ext)) {
         link->service->stats.dropped++;

@@ -167,6 +167,13 @@ gate_err_t gi_service_call_local(gate_service_t *self,
     return e;
 }
 
+/* They would have come in chunks, and may be as large as then. */
+static bool s_huge(const gi_scall_t *c) {
+    gi_rpc_request_t r = {.args_size = c->call.args_packed.size,
+                          .kwargs_size = c->call.kwargs_packed.size};
+    return gi_rpc_args_huge(c->service->settings, &r);
+}
+
 void gi_scall_local(gi_slocal_t *local) {
     gate_service_t *self = local->service;
     gi_mailbox_linger(self->mailbox); /* its caller may ask again at once */
@@ -187,6 +194,7 @@ void gi_scall_local(gi_slocal_t *local) {
     c->call.kwargs_packed = (gate_bytes_t){at, local->kwargs_size};
     at += local->kwargs_size;
     gi_scall_meta(c, (gate_bytes_t){at, local->meta_size});
+    c->call.args_huge = s_huge(c);
     c->call.deadline_ms = local->deadline_ms;
     c->item_timeout_ms = local->timeout_ms;
     c->local_func = (gate_bytes_t){local->packed, local->func_size};
@@ -231,6 +239,7 @@ static gi_scall_t *s_stream_new(gate_service_t *self, const gi_local_ask_t *ask,
     c->call.kwargs_packed = (gate_bytes_t){at, r->kwargs_size};
     at += r->kwargs_size;
     gi_scall_meta(c, (gate_bytes_t){at, r->meta_size});
+    c->call.args_huge = s_huge(c);
     c->item_timeout_ms = ask->timeout_ms;
     c->mail.kind = GI_SMAIL_OPEN;
     return c;

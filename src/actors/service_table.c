@@ -30,6 +30,7 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->link = NULL;
     c->has_frames = false;
     c->packed = NULL;
+    c->args_coming = NULL;
     c->local = NULL;
     c->future = c->held = NULL;
     c->stream = NULL;
@@ -67,6 +68,7 @@ gi_scall_t *gi_scall_new(gate_service_t *self) {
 
 static void s_release_parts(gi_scall_t *c) {
     gi_sfeed_free(&c->huge);
+    gi_sargs_leave(c);
     if (c->has_frames) {
         zmq_msg_close(&c->client_id);
         zmq_msg_close(&c->request_id);

@@ -22,7 +22,8 @@
 #include "settings.h"
 
 #define S_BACKLOG 4096
-#define S_UNACKED 30 /* intervals that a peer may leave what it was sent */
+#define S_CONNECT_MS 500 /* least time that a connection may take */
+#define S_UNACKED 30     /* intervals that a peer may leave what it was sent */
 
 /* ---- context ----------------------------------------------------------------
  */
@@ -162,6 +163,21 @@ static void s_apply_liveness(gi_sock_t *self, int type, int64_t ivl_ms) {
     }
 }
 
+/* Whoever lost its broker shall be back within two heartbeats of when it can:
+ * neither the wait between two tries nor a SYN that nobody took, which the
+ * kernel repeats ever more rarely, may take longer than one. */
+static void s_apply_return(gi_sock_t *self, const gate_settings_t *settings) {
+    int64_t beat_ms = gi_settings_heartbeat_ms(settings);
+    int64_t wait_ms = beat_ms / 2 > settings->reconnect_ivl_ms
+                          ? beat_ms / 2
+                          : settings->reconnect_ivl_ms;
+    if (wait_ms > settings->reconnect_ivl_max_ms)
+        wait_ms = settings->reconnect_ivl_max_ms;
+    s_set_int(self->raw, ZMQ_RECONNECT_IVL_MAX, wait_ms);
+    s_set_int(self->raw, ZMQ_CONNECT_TIMEOUT,
+              beat_ms > S_CONNECT_MS ? beat_ms : S_CONNECT_MS);
+}
+
 static gate_err_t s_apply(gi_sock_t *self, int type, gate_bytes_t identity,
                           const gate_settings_t *settings) {
     int64_t max = settings->message_bytes_max;
@@ -170,7 +186,7 @@ static gate_err_t s_apply(gi_sock_t *self, int type, gate_bytes_t identity,
     s_set_int(self->raw, ZMQ_LINGER, 0);
     s_set_int(self->raw, ZMQ_HANDSHAKE_IVL, settings->handshake_ivl_ms);
     s_set_int(self->raw, ZMQ_RECONNECT_IVL, settings->reconnect_ivl_ms);
-    s_set_int(self->raw, ZMQ_RECONNECT_IVL_MAX, settings->reconnect_ivl_max_ms);
+    s_apply_return(self, settings);
     s_apply_liveness(self, type, settings->zmq_heartbeat_ivl_ms);
     zmq_setsockopt(self->raw, ZMQ_MAXMSGSIZE, &max, sizeof max);
     if (identity.size && zmq_setsockopt(self->raw, ZMQ_ROUTING_ID,

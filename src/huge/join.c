@@ -18,6 +18,7 @@ struct gi_join {
     gi_gunzip_t *gunzip; /* gzip: read as from the wire */
     gi_codec_t *codec;   /* or any other */
     uint64_t max_bytes, ratio_max;
+    uint64_t size;     /* announced; 0 = not */
     uint64_t in, out;  /* bytes so far */
     size_t n_end;      /* bytes of an END in the data frames so far */
     bool ended;        /* the stream is complete */
@@ -29,7 +30,10 @@ gate_err_t gi_join_new(const gi_join_options_t *options, gi_join_t **out) {
     if (!self)
         return gi_err(GATE_NOMEM, "a huge result's receiver");
     self->max_bytes = options->max_bytes ? options->max_bytes : UINT64_MAX;
-    self->ratio_max = options->ratio_max;
+    self->ratio_max = options->size ? 0 : options->ratio_max;
+    self->size = options->size;
+    if (self->size && self->size < self->max_bytes)
+        self->max_bytes = self->size;
     gate_err_t e = GATE_OK;
     if (gi_codec_find(options->codec) == &gi_codec_gzip) {
         self->gunzip = gi_gunzip_new(GI_ENGINE_AUTO, true);
@@ -56,6 +60,12 @@ void gi_join_destroy(gi_join_t **self_p) {
 }
 
 static gate_err_t s_check(const gi_join_t *self) {
+    if (self->size &&
+        (self->out > self->size || (self->ended && self->out < self->size)))
+        return gi_err(GATE_BADDATA,
+                      "a huge result of %s than the %llu bytes announced",
+                      self->out > self->size ? "more" : "fewer",
+                      (unsigned long long)self->size);
     if (self->out > self->max_bytes)
         return gi_err(GATE_TOOBIG, "a huge result of more than %llu bytes",
                       (unsigned long long)self->max_bytes);

@@ -17,6 +17,9 @@ typedef struct gi_join_options {
     const char *codec;  /* NULL = gzip */
     uint64_t max_bytes; /* original bytes; 0 = no cap */
     uint64_t ratio_max; /* original : compressed beyond 1 MiB; 0 = no cap */
+    uint64_t size;      /* original bytes that the sender announced; 0 = it did
+                         * not. Then it is exactly these, and no ratio is looked
+                         * at: what was accepted at the start is no surprise */
 } gi_join_options_t;
 
 typedef struct gi_join gi_join_t;

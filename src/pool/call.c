@@ -12,10 +12,12 @@
 #include "mem.h"
 #include "meta.h"
 #include "mp.h"
+#include "pages.h"
 #include "scan.h"
 
 #define S_ZONE_CHUNK 2048
 #define S_OUT_KEEP 65536
+#define S_LARGE ((size_t)4 << 20)
 
 /* ---- life ---------------------------------------------------------------- */
 void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
@@ -33,7 +35,7 @@ void gi_call_reset(gate_call_t *self) {
     self->args_packed = self->kwargs_packed = self->meta =
         (gate_bytes_t){NULL, 0};
     self->decoded = self->packed = self->answered = self->streamed = false;
-    self->huge = false;
+    self->huge = self->args_huge = false;
     self->lent = false;
     atomic_store_explicit(&self->cancel, false, memory_order_relaxed);
     if (self->zone)
@@ -58,6 +60,8 @@ void gi_call_fini(gate_call_t *self) {
 static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
                                msgpack_object_type type, const char *what,
                                msgpack_object *few, msgpack_object *out) {
+    gi_limits_t limits = self->args_huge ? gi_scan_limits_huge(self->settings)
+                                         : gi_scan_limits(self->settings);
     gate_err_t e = GATE_OK;
 
     if (!packed.size) { /* an empty array or map: both members are zero */
@@ -68,8 +72,8 @@ static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
     if (!gi_value_decode_few(packed, self->settings, few, GI_CALL_FEW, out)) {
         if (!self->zone && !(self->zone = msgpack_zone_new(S_ZONE_CHUNK)))
             return gi_err(GATE_NOMEM, "the arguments of a call");
-        e = gi_value_decode_into(packed.data, packed.size, self->zone,
-                                 self->settings, out);
+        e = gi_value_decode_within(packed.data, packed.size, self->zone,
+                                   self->settings, &limits, out);
     }
     if (e == GATE_OK && out->type != type)
         e = gi_err(GATE_BADARG, "%s: %s is not a msgpack %s", self->method,
@@ -116,6 +120,9 @@ static gate_err_t s_pack(gate_call_t *self, const gate_arg_t *v) {
 
     gi_buf_reset(&self->out, S_OUT_KEEP);
     self->packed = self->answered = self->lent = false;
+    if ((v->type == GATE_A_BIN || v->type == GATE_A_STR) && v->n > S_LARGE &&
+        gi_buf_reserve(&self->out, v->n + 8))
+        gi_pages_large(self->out.data, v->n);
     e = gi_arg_pack(&self->out, v, self->settings);
     if (e == GATE_OK && self->out.failed)
         e = gi_err(GATE_NOMEM, "%s: the result", self->method);

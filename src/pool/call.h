@@ -54,6 +54,7 @@ struct gate_call {
     /* the call's own */
     atomic_bool cancel; /* set by the host from any thread */
     bool decoded;       /* args, kwargs are valid */
+    bool args_huge;     /* they are larger than plain ones may be */
     bool packed;        /* the user has a packer onto out */
     bool answered;      /* gate_return stored a result */
     bool lent;          /* it lies in what ops->lend gave */

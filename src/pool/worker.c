@@ -71,7 +71,7 @@ static bool s_work(const gi_worker_t *self) {
            atomic_load(&self->shm.ctl->quit);
 }
 
-static void s_loop(gi_worker_t *self) {
+void gi_worker_loop(gi_worker_t *self) {
     for (;;) {
         gi_worker_wait(self, s_work, GI_SLEEP_WORK);
         if (atomic_load(&self->shm.ctl->req_tail) == self->req_head)
@@ -104,7 +104,7 @@ void gi_worker_main(int first_fd) {
     memcpy(&start, &init, sizeof start);
     if (init)
         self->ctx = start();
-    s_loop(self);
+    gi_worker_loop(self);
     fflush(NULL);
     _exit(0);
 }

@@ -44,6 +44,9 @@ typedef struct gi_worker {
 
 /* Its descriptors (zygote.h) begin at first_fd. */
 void gi_worker_main(int first_fd) __attribute__((noreturn));
+/* Takes jobs until it is told to quit and has none; also of tests, in whose
+ * threads workers run. */
+void gi_worker_loop(gi_worker_t *self);
 /* worker_job.c: runs the job at req_head, unless it was revoked. */
 void gi_worker_job(gi_worker_t *self);
 /* worker_out.c: waits until ready(self); the parent knows all we said. */

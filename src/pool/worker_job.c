@@ -173,6 +173,7 @@ static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
     p += cell->args_len;
     call->kwargs_packed = (gate_bytes_t){p, cell->kwargs_len};
     memcpy(self->runs, p + cell->kwargs_len, cell->n_runs * sizeof *self->runs);
+    call->args_huge = cell->where == GI_FD; /* the parent has measured them */
     call->ctx = self->ctx;
     call->deadline_ms = cell->deadline_ms;
     call->attempt = (int)cell->attempt;

@@ -29,6 +29,9 @@ static const struct {
     {"h", S_FLAG, offsetof(gi_ext_t, huge)},
     {"hc", S_STR, offsetof(gi_ext_t, codecs)},
     {"hs", S_COUNT, offsetof(gi_ext_t, huge_size)},
+    {"ha", S_COUNT, offsetof(gi_ext_t, args_size)},
+    {"hk", S_COUNT, offsetof(gi_ext_t, kwargs_size)},
+    {"ac", S_STR, offsetof(gi_ext_t, args_codec)},
     {"im", S_STR, offsetof(gi_ext_t, idempotent)},
     {"p", S_FLAG, offsetof(gi_ext_t, packed)},
     {"u", S_STR, offsetof(gi_ext_t, user)},
@@ -42,6 +45,8 @@ void gi_ext_init(gi_ext_t *self) {
                        .credit_bytes = -1,
                        .timeout_ms = -1,
                        .huge_size = -1,
+                       .args_size = -1,
+                       .kwargs_size = -1,
                        .epoch = -1};
 }
 

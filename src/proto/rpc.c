@@ -87,6 +87,19 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
     return e;
 }
 
+int64_t gi_rpc_plain_max(const gate_settings_t *settings) {
+    int64_t frame = settings->message_bytes_max;
+    int64_t bin = settings->msgpack_bin_max;
+    return frame < bin ? frame : bin;
+}
+
+bool gi_rpc_args_huge(const gate_settings_t *settings,
+                      const gi_rpc_request_t *req) {
+    size_t size =
+        req->args_size > req->kwargs_size ? req->args_size : req->kwargs_size;
+    return (int64_t)size > gi_rpc_plain_max(settings);
+}
+
 gate_err_t gi_rpc_split_name(const char *name, const char *fallback,
                              gate_bytes_t *service, gate_bytes_t *func) {
     const char *dot = strrchr(name, '.');

@@ -20,6 +20,11 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
                                const gate_arg_t *args, size_t n,
                                const gate_settings_t *settings,
                                gi_rpc_request_t *req) GATE_MUST;
+/* The largest frame of arguments that every peer takes; larger ones travel in
+ * chunks (docs/extensions.md, huge arguments). */
+int64_t gi_rpc_plain_max(const gate_settings_t *settings);
+bool gi_rpc_args_huge(const gate_settings_t *settings,
+                      const gi_rpc_request_t *req);
 /* "Service.method" at the last dot; without one, service = fallback. Borrows.
  */
 gate_err_t gi_rpc_split_name(const char *name, const char *fallback,
@@ -89,9 +94,12 @@ typedef struct gi_ext {
     int attempt;          /* "a": 0 absent */
     bool drain;           /* "d": worker takes nothing new */
     bool moved;           /* "mv": another broker has our listeners */
-    bool huge;            /* "h": the caller reads huge replies */
+    bool huge;            /* "h": reads huge replies; a worker: huge args */
     gate_bytes_t codecs;  /* "hc": codec names, comma separated */
     int64_t huge_size;    /* "hs": original bytes of a huge value; -1 absent */
+    int64_t args_size;    /* "ha": of args that come in chunks; -1 absent */
+    int64_t kwargs_size;  /* "hk": of kwargs behind them; -1 absent */
+    gate_bytes_t args_codec; /* "ac": what they are in */
     gate_bytes_t idempotent; /* "im": method names, comma separated, each with
                               * "=runs" unless that is the default */
     bool packed;             /* "p": the broker reads packed messages */

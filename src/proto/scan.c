@@ -16,6 +16,15 @@ gi_limits_t gi_scan_limits(const gate_settings_t *settings) {
                          (unsigned)s->msgpack_depth_max};
 }
 
+gi_limits_t gi_scan_limits_huge(const gate_settings_t *settings) {
+    const gate_settings_t *s = settings ? settings : gi_settings_defaults();
+    gi_limits_t limits = gi_scan_limits(s);
+    size_t max = (size_t)s->huge_max_bytes;
+    limits.str_max = limits.str_max > max ? limits.str_max : max;
+    limits.bin_max = limits.bin_max > max ? limits.bin_max : max;
+    return limits;
+}
+
 static gate_err_t s_bad(const char *what, size_t at) {
     return gi_err(GATE_BADDATA, "msgpack: %s at byte %zu", what, at);
 }

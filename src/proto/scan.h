@@ -21,5 +21,7 @@ gate_err_t gi_scan(const void *data, size_t size,
 gate_err_t gi_scan_one(const void *data, size_t size, const gi_limits_t *limits,
                        size_t *used) GATE_MUST;
 gi_limits_t gi_scan_limits(const gate_settings_t *settings);
+/* The same for what came in chunks: a str or bin may be huge_max_bytes long. */
+gi_limits_t gi_scan_limits_huge(const gate_settings_t *settings);
 
 #endif

@@ -169,10 +169,7 @@ gate_err_t gi_value_take_huge(const void *data, size_t size,
                               const gate_settings_t *settings,
                               gate_value_t **out) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
-    gi_limits_t limits = gi_scan_limits(s);
-    size_t max = (size_t)s->huge_max_bytes;
-    limits.str_max = limits.str_max > max ? limits.str_max : max;
-    limits.bin_max = limits.bin_max > max ? limits.bin_max : max;
+    gi_limits_t limits = gi_scan_limits_huge(s);
     return s_take((gate_bytes_t){data, size}, release, hint, &limits, &s->hooks,
                   out);
 }
@@ -210,15 +207,15 @@ bool gi_value_decode_few(gate_bytes_t packed, const gate_settings_t *settings,
                          objects, n_objects, out);
 }
 
-gate_err_t gi_value_decode_into(const void *data, size_t size,
-                                msgpack_zone *zone,
-                                const gate_settings_t *settings,
-                                msgpack_object *out) {
+gate_err_t gi_value_decode_within(const void *data, size_t size,
+                                  msgpack_zone *zone,
+                                  const gate_settings_t *settings,
+                                  const gi_limits_t *limits,
+                                  msgpack_object *out) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
-    gi_limits_t limits = gi_scan_limits(s);
     size_t n_objects = 0;
     bool hooked;
-    gate_err_t e = s_scan(data, size, &limits, &n_objects);
+    gate_err_t e = s_scan(data, size, limits, &n_objects);
     if (e)
         return e;
     msgpack_object *objects = NULL;
@@ -231,6 +228,14 @@ gate_err_t gi_value_decode_into(const void *data, size_t size,
     if (!e)
         *out = made;
     return e;
+}
+
+gate_err_t gi_value_decode_into(const void *data, size_t size,
+                                msgpack_zone *zone,
+                                const gate_settings_t *settings,
+                                msgpack_object *out) {
+    gi_limits_t limits = gi_scan_limits(settings);
+    return gi_value_decode_within(data, size, zone, settings, &limits, out);
 }
 
 /* What we packed ourselves is not measured against a peer's limits. */

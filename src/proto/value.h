@@ -6,6 +6,7 @@
 
 #include <gaterpc/value.h>
 #include "buf.h"
+#include "scan.h"
 #include "settings.h"
 
 /* Frees what a value borrowed its bytes from. */
@@ -44,6 +45,12 @@ gate_err_t gi_value_decode_into(const void *data, size_t size,
                                 msgpack_zone *zone,
                                 const gate_settings_t *settings,
                                 msgpack_object *out) GATE_MUST;
+/* The same within limits of its own. */
+gate_err_t gi_value_decode_within(const void *data, size_t size,
+                                  msgpack_zone *zone,
+                                  const gate_settings_t *settings,
+                                  const gi_limits_t *limits,
+                                  msgpack_object *out) GATE_MUST;
 /* The same in one pass and without a zone, for what is small and valid where
  * there are no hooks; false without a story: use the other. */
 bool gi_value_decode_few(gate_bytes_t packed, const gate_settings_t *settings,

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SLEEPERS 8
@@ -140,6 +141,31 @@ static void s_stranger(const rig_t *rig, const void *text, size_t size) {
     close(fd);
 }
 
+/* Another user, to whom the file was opened by mistake. Needs root. */
+static void s_other_user(const rig_t *rig) {
+    enum { NOBODY = 65534 };
+    char dir[sizeof rig->path], answer[256];
+    if (geteuid() != 0) {
+        printf("not root: no other user to be\n");
+        return;
+    }
+    snprintf(dir, sizeof dir, "%s", rig->path);
+    *strrchr(dir, '/') = 0;
+    child_check(chmod(dir, 0711) == 0 && chmod(rig->path, 0666) == 0, "chmod");
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setgid(NOBODY) || setuid(NOBODY))
+            _exit(2);
+        int fd = s_dial(rig);
+        send(fd, "GATE-TAKE 1", 11, MSG_NOSIGNAL);
+        _exit(recv(fd, answer, sizeof answer, 0) <= 0 ? 0 : 1);
+    }
+    int status = -1;
+    child_check(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0,
+                "another user gets nothing");
+    child_check(chmod(rig->path, 0600) == 0 && chmod(dir, 0700) == 0, "chmod");
+}
+
 /* Says all that a new broker says, and dies when it has the listeners. */
 static void s_impostor(const rig_t *rig) {
     char answer[4096];
@@ -160,6 +186,7 @@ static void s_strangers(const rig_t *rig) {
     s_stranger(rig, nonsense, sizeof nonsense);
     s_stranger(rig, "UP", 2);
     s_stranger(rig, "GATE-TAKE 2", 11);
+    s_other_user(rig);
     close(s_dial(rig)); /* without a word */
 }
 

@@ -25,6 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
            a.credit_bytes == b.credit_bytes && a.timeout_ms == b.timeout_ms);
     assert(a.cancel == b.cancel && a.drain == b.drain && a.huge == b.huge &&
            a.attempt == b.attempt);
+    assert(a.huge_size == b.huge_size && a.args_size == b.args_size &&
+           a.kwargs_size == b.kwargs_size);
+    s_same(a.args_codec, b.args_codec);
     s_same(a.codecs, b.codecs);
     s_same(a.idempotent, b.idempotent);
     s_same(a.user, b.user);

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void s_join(const char *name, const uint8_t *data, size_t size,
                    size_t chunk, size_t room, char *buf) {
-    gi_join_options_t options = {name, S_CAP, 100};
+    gi_join_options_t options = {name, S_CAP, 100, 0};
     gi_join_t *join;
     uint64_t out = 0;
     gate_err_t e = gi_join_new(&options, &join);

@@ -40,7 +40,7 @@ static void s_roundtrip(gate_bytes_t whole, const uint8_t *how) {
     size_t window = 1 + (how[0] >> 2) % 8, chunk = 64 + (how[1] >> 3) * 4096u;
     gi_gather_t gather;
     gi_join_t *join;
-    gi_join_options_t options = {NULL, whole.size, 0};
+    gi_join_options_t options = {NULL, whole.size, 0, 0};
     uint64_t n = gi_block_count(whole.size);
     size_t done = 0;
     s_must(gi_gather_init(&gather, chunk, window) == GATE_OK);

@@ -35,6 +35,14 @@ for name in files(".md"):
             problems.append("%s: %s is nowhere" % (name, target))
 
 
+# ---- promises --------------------------------------------------------------
+promises = re.search(r"\n## What it is for\n(.*?)\n## ", read("README.md"), re.S)
+for promise in re.findall(r"^- (.*?)(?=^- |\Z)", promises.group(1) + "\n",
+                          re.M | re.S):
+    if not re.search(r"`(tests|examples)/[\w./]+`", promise):
+        problems.append("README.md: no test beside: " + promise[:60])
+
+
 # ---- man page --------------------------------------------------------------
 def run(*args):
     return subprocess.run([GATE, *args], text=True, check=True, timeout=60,

@@ -81,7 +81,7 @@ Test(join, what_python_workers_send) {
                 t_bytes_t out = {0};
                 unsigned char *data = t_data(kind, sizes[i], 9);
                 void *packed = s_pack(names[c], data, sizes[i], &n);
-                gi_join_options_t options = {names[c], sizes[i], 20000};
+                gi_join_options_t options = {names[c], sizes[i], 20000, 0};
                 cr_assert_eq(s_receive(&options, (gate_bytes_t){packed, n},
                                        i & 1 ? 1000 : 65536, 65536, &out),
                              GATE_EOS, "%s: %s", names[c], gate_error()->text);
@@ -139,7 +139,7 @@ static const char *s_key(const char *at, const char *key, size_t *n) {
 
 /* Plays one variant's data frames; the END frame is END if it is whole. */
 static gate_err_t s_play(const char *frames, t_bytes_t *out) {
-    gi_join_options_t options = {NULL, 1 << 20, 2000};
+    gi_join_options_t options = {NULL, 1 << 20, 2000, 0};
     gi_join_t *join;
     gate_err_t e = gi_join_new(&options, &join);
     const char *at = strchr(frames, '[') + 1, *stop = strchr(at, ']');
@@ -198,8 +198,8 @@ Test(join, bombs_are_refused_in_bounded_memory) {
     for (size_t c = 0; c < 5; c++) {
         size_t n;
         void *packed = s_pack(names[c], zeros, 50 << 20, &n);
-        gi_join_options_t size = {names[c], 4 << 20, 0};
-        gi_join_options_t ratio = {names[c], 0, 100};
+        gi_join_options_t size = {names[c], 4 << 20, 0, 0};
+        gi_join_options_t ratio = {names[c], 0, 100, 0};
         t_bytes_t out = {0};
         gate_bytes_t in = {packed, n};
         cr_assert_eq(s_receive(&size, in, 4096, 65536, &out), GATE_TOOBIG);
@@ -214,13 +214,36 @@ Test(join, bombs_are_refused_in_bounded_memory) {
     free(zeros);
 }
 
+/* What was announced is exactly what comes, however well it shrinks. */
+Test(join, an_announced_size_is_met_to_the_byte) {
+    static const char *const names[] = {"gzip", "bz2", "lzma", "zstd", "lz4"};
+    unsigned char *zeros = calloc(1, 50 << 20);
+    for (size_t c = 0; c < 5; c++) {
+        size_t n;
+        void *packed = s_pack(names[c], zeros, 50 << 20, &n);
+        for (int more = -1; more <= 1; more++) {
+            gi_join_options_t options = {names[c], 0, 10,
+                                         (uint64_t)((50 << 20) + more)};
+            t_bytes_t out = {0};
+            cr_assert_eq(s_receive(&options, (gate_bytes_t){packed, n}, 65536,
+                                   65536, &out),
+                         more ? GATE_BADDATA : GATE_EOS, "%s %d: %s", names[c],
+                         more, gate_error()->text);
+            cr_assert_leq(out.size, options.size);
+            free(out.data);
+        }
+        free(packed);
+    }
+    free(zeros);
+}
+
 Test(join, a_cap_is_met_to_the_byte) {
     unsigned char *data = t_data(T_JSON, 300000, 1);
     size_t n;
     void *packed = s_pack(NULL, data, 300000, &n);
     for (size_t cap = 299999; cap <= 300001; cap++)
         for (size_t room = 100; room <= 400000; room *= 20) {
-            gi_join_options_t options = {NULL, cap, 0};
+            gi_join_options_t options = {NULL, cap, 0, 0};
             t_bytes_t out = {0};
             cr_assert_eq(
                 s_receive(&options, (gate_bytes_t){packed, n}, 999, room, &out),
@@ -273,7 +296,7 @@ Test(join, every_truncation_and_flip_is_an_error) {
     unsigned char *data = t_data(T_JSON, 3000, 1);
     size_t n;
     unsigned char *packed = s_pack(NULL, data, 3000, &n);
-    gi_join_options_t options = {NULL, 1 << 20, 2000};
+    gi_join_options_t options = {NULL, 1 << 20, 2000, 0};
     for (size_t cut = 0; cut < n; cut++) {
         t_bytes_t out = {0};
         gate_err_t e =
@@ -303,7 +326,7 @@ Test(join, reordered_chunks_are_an_error) {
     unsigned char *data = t_data(T_JSON, 100000, 1);
     size_t n;
     unsigned char *packed = s_pack(NULL, data, 100000, &n), swap[1000];
-    gi_join_options_t options = {NULL, 1 << 20, 2000};
+    gi_join_options_t options = {NULL, 1 << 20, 2000, 0};
     t_bytes_t out = {0};
     memcpy(swap, packed + 2000, 1000);
     memcpy(packed + 2000, packed + 3000, 1000);

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client_args.c -- arguments that are too large for a message go out in chunks
+ * (docs/extensions.md, huge arguments).
+ *
+ *   head, with ha hk ac --first credit--> chunks while there is credit --> END
+ *
+ * Law: nothing but the head goes out before the worker asked for it; the packed
+ * arguments stay where they are until the last chunk is made. */
+#include "client_impl.h"
+
+#include <errno.h>
+#include <string.h>
+#include "clock.h"
+#include "err.h"
+#include "huge_pool.h"
+#include "mem.h"
+
+#define S_SEND_MAX 16                  /* chunks of one call per pass */
+#define S_LOOK_MS 10                   /* between looks at what waits */
+#define S_CHUNK_MAX ((int64_t)1 << 20) /* what credit may be exceeded by */
+
+struct gi_cargs {
+    gi_pending_t *pending;
+    gi_cargs_t *prev, *next; /* of the client's, once it has a pack */
+    unsigned char *packed;   /* func, args, kwargs */
+    gate_bytes_t whole;      /* args and kwargs */
+    gi_huge_pack_t *pack;    /* NULL: no credit yet, or all is sent */
+    gate_bytes_t chunk;      /* made and not sent; data NULL: none */
+    int64_t credit, stalled_ns;
+    bool waits; /* for a block */
+};
+
+/* ---- life ----------------------------------------------------------------*/
+gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed) {
+    const gi_rpc_request_t *r = &p->request;
+    gi_cargs_t *a = gi_mem_calloc(1, sizeof *a);
+    size_t size;
+    if (!a)
+        return gi_err(GATE_NOMEM, "no memory for huge arguments");
+    a->pending = p;
+    a->packed = gi_buf_take(packed, &size);
+    a->whole =
+        (gate_bytes_t){a->packed + r->func_size, r->args_size + r->kwargs_size};
+    p->args = a;
+    return GATE_OK;
+}
+
+static void s_unlink(gi_cargs_t *a) {
+    gate_client_t *self = a->pending->client;
+    if (a->prev)
+        a->prev->next = a->next;
+    else if (self->args == a)
+        self->args = a->next;
+    if (a->next)
+        a->next->prev = a->prev;
+    a->prev = a->next = NULL;
+}
+
+/* All is sent, or nobody wants the rest. */
+static void s_stop(gi_cargs_t *a) {
+    s_unlink(a);
+    gi_huge_pack_destroy(&a->pack);
+    gi_mem_free(a->packed);
+    a->packed = NULL;
+    a->whole = (gate_bytes_t){NULL, 0};
+}
+
+void gi_cargs_stop(gi_pending_t *p) {
+    if (p->args)
+        s_stop(p->args);
+}
+
+void gi_cargs_free(gi_pending_t *p) {
+    gi_cargs_t *a = p->args;
+    p->args = NULL;
+    if (a)
+        gi_mem_free(a->packed);
+    gi_mem_free(a);
+}
+
+bool gi_cargs_begun(const gi_pending_t *p) {
+    return p->args && (p->args->pack || !p->args->packed);
+}
+
+/* ---- the head ------------------------------------------------------------*/
+static const char *s_codec(const gi_pending_t *p) {
+    return p->client->settings->huge_data_compress_module;
+}
+
+void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext) {
+    const char *codec = s_codec(p);
+    ext->args_size = (int64_t)p->request.args_size;
+    ext->kwargs_size = (int64_t)p->request.kwargs_size;
+    ext->args_codec = (gate_bytes_t){codec, strlen(codec)};
+}
+
+/* What a plain peer does not take. */
+gate_err_t gi_cargs_refuse(const gi_pending_t *p) {
+    const gate_client_t *self = p->client;
+    int size = p->service_size < 200 ? (int)p->service_size : 200;
+    return gi_err(GATE_TOOBIG,
+                  "arguments of %zu bytes to %.*s: more than %lld (the smaller "
+                  "of message_bytes_max = %lld and msgpack_bin_max = %lld) go "
+                  "in chunks only, and the broker at %s knows none",
+                  p->args->whole.size, size, (const char *)p->data,
+                  (long long)gi_rpc_plain_max(self->settings),
+                  (long long)self->settings->message_bytes_max,
+                  (long long)self->settings->msgpack_bin_max, self->endpoint);
+}
+
+/* ---- chunks --------------------------------------------------------------*/
+/* On any thread; the client outlives its packs. */
+static void s_ready(void *ctx) {
+    gate_client_t *self = ctx;
+    gi_lock(&self->ready_lock);
+    bool tell = !self->args_ready;
+    self->args_ready = true;
+    gi_unlock(&self->ready_lock);
+    if (!tell || !gi_mailbox_push(self->mailbox, &self->ready_mail, 0))
+        return;
+    gi_cargs_awake(self); /* full: the actor looks by itself soon */
+}
+
+void gi_cargs_awake(gate_client_t *self) {
+    gi_lock(&self->ready_lock);
+    self->args_ready = false;
+    gi_unlock(&self->ready_lock);
+}
+
+static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static gate_err_t s_start(gi_cargs_t *a) {
+    gate_client_t *self = a->pending->client;
+    const gate_settings_t *s = self->settings;
+    gate_pool_t *pool = gi_runtime_has_procs(self->rt);
+    gi_huge_pack_options_t options = {
+        .codec = s_codec(a->pending),
+        .level = (int)s->huge_data_compress_level,
+        .chunk_bytes = (size_t)s_min(
+            S_CHUNK_MAX, s_min(s->huge_chunk_bytes, s->message_bytes_max)),
+        .mode = gi_policy_mode(s->huge_policy),
+        .ready = s_ready,
+        .ctx = self};
+    gate_err_t e = gi_huge_pack_new(
+        pool ? pool : gate_runtime_threads(self->rt), &options, &a->pack);
+    if (e)
+        return e;
+    gi_huge_pack_source(a->pack, a->whole);
+    a->next = self->args;
+    if (a->next)
+        a->next->prev = a;
+    self->args = a;
+    return GATE_OK;
+}
+
+void gi_cargs_credit(gi_pending_t *p, gate_bytes_t frame) {
+    gi_cargs_t *a = p->args;
+    gi_ext_t ext;
+    if (!a || !a->packed || p->cut || gi_ext_parse(frame, &ext) ||
+        ext.credit_bytes < 0) {
+        p->client->stats.dropped++;
+        return;
+    }
+    gi_pending_alive(p);
+    bool first = !a->pack;
+    if (ext.credit_bytes <= INT64_MAX / 2 - a->credit)
+        a->credit += ext.credit_bytes;
+    if (first && s_start(a))
+        gi_pending_abort(p);
+}
+
+static gate_err_t s_send(gi_cargs_t *a, const void *data, size_t size) {
+    gi_pending_t *p = a->pending;
+    gate_client_t *self = p->client;
+    gi_frames_t *out = gi_client_begin(self, p->data, p->service_size);
+    bool ok = gi_frames_add(out, p->id, sizeof p->id) &&
+              gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG)) &&
+              gi_frames_add(out, data, size);
+    int rc = ok ? gi_client_send_on(self, p->former) : 0;
+    if (!ok || rc)
+        gi_frames_close(out);
+    if (!ok)
+        return gi_err(GATE_NOMEM, "no memory for a chunk of arguments");
+    return rc ? GATE_WOULDBLOCK : GATE_OK;
+}
+
+static bool s_may_send(gi_cargs_t *a) {
+    if (a->credit > 0 && a->pending->client->up)
+        return true;
+    if (!a->stalled_ns)
+        a->stalled_ns = gi_clock_ns();
+    return false;
+}
+
+static gate_err_t s_send_chunk(gi_cargs_t *a) {
+    int64_t begun = a->stalled_ns ? a->stalled_ns : gi_clock_ns();
+    gate_err_t e = s_send(a, a->chunk.data, a->chunk.size);
+    if (e)
+        return e;
+    gi_huge_pack_sent(a->pack, a->chunk.size, gi_clock_ns() - begun);
+    a->stalled_ns = 0;
+    a->credit -= (int64_t)a->chunk.size;
+    a->chunk = (gate_bytes_t){NULL, 0};
+    return GATE_OK;
+}
+
+/* One chunk or the end; GATE_WOULDBLOCK: not now. */
+static gate_err_t s_send_one(gi_cargs_t *a) {
+    gate_err_t e = GATE_OK;
+    if (!s_may_send(a))
+        return GATE_WOULDBLOCK;
+    if (!a->chunk.data)
+        e = gi_huge_pack_next(a->pack, &a->chunk);
+    a->waits = e == GATE_WOULDBLOCK;
+    if (!e)
+        return s_send_chunk(a);
+    if (e != GATE_EOS)
+        return e;
+    e = s_send(a, GI_HUGE_END, strlen(GI_HUGE_END));
+    a->waits = e == GATE_WOULDBLOCK;
+    return e ? e : GATE_EOS;
+}
+
+static bool s_send_some(gi_cargs_t *a) {
+    gate_err_t e = GATE_OK;
+    int i = 0;
+    for (; !e && i < S_SEND_MAX; i++)
+        e = s_send_one(a);
+    if (e == GATE_EOS)
+        s_stop(a);
+    else if (e && e != GATE_WOULDBLOCK)
+        gi_pending_abort(a->pending);
+    return i > 1 || e != GATE_WOULDBLOCK;
+}
+
+bool gi_cargs_pull(gate_client_t *self) {
+    bool any = false;
+    gi_cargs_t *next;
+    for (gi_cargs_t *a = self->args; a; a = next) {
+        next = a->next;
+        if (!a->pending->cut)
+            any |= s_send_some(a);
+    }
+    return any;
+}
+
+int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms) {
+    for (const gi_cargs_t *a = self->args; a; a = a->next)
+        if (a->waits || a->chunk.data)
+            return now_ms + S_LOOK_MS;
+    return INT64_MAX;
+}

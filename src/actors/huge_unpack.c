@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* huge_unpack.c -- a queue of frames between an actor and a helper's job. */
+#include "huge_unpack.h"
+
+#include <stddef.h>
+#include "buf.h"
+#include "err.h"
+#include "lock.h"
+#include "mem.h"
+#include "pages.h"
+#include "ref.h"
+
+#define S_STEP ((size_t)256 << 10)
+#define S_TELL_BYTES ((size_t)256 << 10) /* news of so much at a time */
+
+typedef struct s_chunk {
+    struct s_chunk *next;
+    zmq_msg_t frame;
+} s_chunk_t;
+
+struct gi_huge_unpack {
+    gi_job_t job;
+    gi_ref_t refs; /* the owner's, the job's */
+    gi_huge_unpack_options_t options;
+    gi_lock_t lock; /* of what follows, up to error */
+    s_chunk_t *head, **tail;
+    uint64_t queued;    /* bytes */
+    bool working;       /* the job is under way */
+    bool told;          /* and its owner has not asked since */
+    bool end;           /* nothing follows what is queued */
+    bool left;          /* the owner is done with it */
+    size_t taken;       /* bytes inflated that news has not said */
+    gate_err_t outcome; /* GATE_OK under way, GATE_EOS complete, else error */
+    gi_error_t error;
+    gi_join_t *join;
+    gi_buf_t value;
+};
+
+/* ---- life ----------------------------------------------------------------*/
+static void s_free_chunk(s_chunk_t *c) {
+    zmq_msg_close(&c->frame);
+    gi_mem_free(c);
+}
+
+static void s_free_queue(gi_huge_unpack_t *self) {
+    while (self->head) {
+        s_chunk_t *c = self->head;
+        self->head = c->next;
+        s_free_chunk(c);
+    }
+    self->tail = &self->head;
+    self->queued = 0;
+}
+
+static void s_drop(gi_huge_unpack_t *self) {
+    if (!gi_ref_drop(&self->refs))
+        return;
+    s_free_queue(self);
+    gi_join_destroy(&self->join);
+    gi_buf_fini(&self->value);
+    gi_error_fini(&self->error);
+    gi_lock_fini(&self->lock);
+    gi_mem_free(self);
+}
+
+gate_err_t gi_huge_unpack_new(const gi_huge_unpack_options_t *options,
+                              gi_huge_unpack_t **out) {
+    gi_huge_unpack_t *self = gi_mem_calloc(1, sizeof *self);
+    if (!self)
+        return gi_err(GATE_NOMEM, "no memory for %s", options->what);
+    gi_ref_init(&self->refs);
+    gi_lock_init(&self->lock);
+    gi_error_init(&self->error);
+    self->options = *options;
+    self->tail = &self->head;
+    gate_err_t e = gi_join_new(&options->join, &self->join);
+    if (!e && options->size &&
+        !gi_buf_reserve(&self->value, options->size + S_STEP))
+        e = gi_err(GATE_NOMEM, "no memory for %s of %zu bytes", options->what,
+                   options->size);
+    if (e) {
+        s_drop(self);
+        return e;
+    }
+    if (options->size)
+        gi_pages_large(self->value.data, options->size);
+    *out = self;
+    return GATE_OK;
+}
+
+void gi_huge_unpack_leave(gi_huge_unpack_t **self_p) {
+    gi_huge_unpack_t *self = *self_p;
+    if (!self)
+        return;
+    *self_p = NULL;
+    gi_lock(&self->lock);
+    self->left = true;
+    s_free_queue(self);
+    gi_unlock(&self->lock);
+    s_drop(self);
+}
+
+/* ---- the job -------------------------------------------------------------*/
+/* Inflates what is in hand; end: no more input comes. */
+static gate_err_t s_inflate(gi_huge_unpack_t *self, gate_bytes_t in, bool end) {
+    gi_buf_t *value = &self->value;
+    gate_err_t e;
+    size_t room;
+    do {
+        if (!gi_buf_reserve(value, S_STEP))
+            return gi_err(GATE_NOMEM, "no memory for %s", self->options.what);
+        size_t n = room = value->room - value->size;
+        unsigned char *to = value->data + value->size;
+        e = end ? gi_join_end(self->join, to, &n)
+                : gi_join_step(self->join, &in, to, &n);
+        if (!e && gi_join_saw_end(self->join))
+            e = GATE_EOS;
+        value->size += n;
+        room -= n;
+    } while (!e && (end || in.size || room == 0));
+    return e;
+}
+
+/* The next chunk; NULL: none, then *end says whether any follows. False: there
+ * is nothing to do, and the job has ended. */
+static bool s_take(gi_huge_unpack_t *self, s_chunk_t **chunk, bool *end) {
+    gi_lock(&self->lock);
+    s_chunk_t *c = self->head;
+    bool work = (c || self->end) && !self->left && !self->outcome;
+    if (work && c) {
+        self->head = c->next;
+        if (!self->head)
+            self->tail = &self->head;
+        self->queued -= zmq_msg_size(&c->frame);
+    }
+    self->working = work;
+    *chunk = work ? c : NULL;
+    *end = !c;
+    gi_unlock(&self->lock);
+    return work;
+}
+
+static void s_settle(gi_huge_unpack_t *self, gate_err_t e, size_t taken) {
+    const gi_huge_unpack_options_t *o = &self->options;
+    gi_lock(&self->lock);
+    self->outcome = e;
+    if (e && e != GATE_EOS)
+        gi_error_set(&self->error, gate_error());
+    self->taken += taken;
+    bool tell = !self->left && !self->told &&
+                (e || !self->head || self->taken >= S_TELL_BYTES);
+    self->told |= tell;
+    if (tell)
+        o->share(o->ctx);
+    gi_unlock(&self->lock);
+    if (tell)
+        o->tell(o->ctx);
+}
+
+static void s_run(gi_job_t *job) {
+    gi_huge_unpack_t *self =
+        (gi_huge_unpack_t *)(void *)((char *)job -
+                                     offsetof(gi_huge_unpack_t, job));
+    gi_latch_t *latch = self->options.latch;
+    s_chunk_t *c;
+    bool end;
+    while (s_take(self, &c, &end)) {
+        gate_bytes_t in = {NULL, 0};
+        if (c)
+            in = (gate_bytes_t){zmq_msg_data(&c->frame),
+                                zmq_msg_size(&c->frame)};
+        s_settle(self, s_inflate(self, in, end), in.size);
+        if (c)
+            s_free_chunk(c);
+    }
+    s_drop(self);
+    gi_latch_done(latch);
+}
+
+/* Sees to it that a job looks at the queue. */
+static gate_err_t s_work(gi_huge_unpack_t *self) {
+    const gi_huge_unpack_options_t *o = &self->options;
+    gi_lock(&self->lock);
+    bool start = !self->working;
+    self->working = true;
+    gi_unlock(&self->lock);
+    if (!start)
+        return GATE_OK;
+    self->job.run = s_run;
+    gi_ref_take(&self->refs);
+    gi_latch_add(o->latch);
+    gate_err_t e = gi_pool_run(o->pool, &self->job);
+    if (!e)
+        return GATE_OK;
+    gi_latch_done(o->latch);
+    gi_lock(&self->lock);
+    self->working = false;
+    gi_unlock(&self->lock);
+    (void)gi_err(e, "no thread inflates %s: %s", o->what, gate_err_text(e));
+    s_drop(self); /* the job's: the owner's is there still */
+    return e;
+}
+
+/* ---- the owner -----------------------------------------------------------*/
+gate_err_t gi_huge_unpack_chunk(gi_huge_unpack_t *self, zmq_msg_t *frame) {
+    uint64_t max = self->options.queued_max;
+    s_chunk_t *c = gi_mem_alloc(sizeof *c);
+    if (!c)
+        return gi_err(GATE_NOMEM, "no memory for %s", self->options.what);
+    c->next = NULL;
+    zmq_msg_init(&c->frame);
+    zmq_msg_move(&c->frame, frame);
+    gi_lock(&self->lock);
+    *self->tail = c;
+    self->tail = &c->next;
+    self->queued += zmq_msg_size(&c->frame);
+    bool over = self->queued > max;
+    gi_unlock(&self->lock);
+    return over ? gi_err(GATE_TOOBIG,
+                         "%s: more than %llu compressed bytes wait to be "
+                         "inflated",
+                         self->options.what, (unsigned long long)max)
+                : s_work(self);
+}
+
+gate_err_t gi_huge_unpack_end(gi_huge_unpack_t *self) {
+    gi_lock(&self->lock);
+    self->end = true;
+    gi_unlock(&self->lock);
+    return s_work(self);
+}
+
+gate_err_t gi_huge_unpack_news(gi_huge_unpack_t *self, size_t *taken) {
+    gi_lock(&self->lock);
+    gate_err_t outcome = self->outcome;
+    *taken = self->taken;
+    self->told = false;
+    self->taken = 0;
+    gi_unlock(&self->lock);
+    return outcome && outcome != GATE_EOS ? gi_error_publish(&self->error)
+                                          : outcome;
+}
+
+void *gi_huge_unpack_take(gi_huge_unpack_t *self, size_t *size) {
+    return gi_buf_take(&self->value, size);
+}
