@@ -49,6 +49,8 @@ int main(int argc, char **argv) {
     child_check(ledger_close(sleepers), "the sleepers' ledger");
     child_check(ledger_close(ledger), "the ledger");
     child_check(ledger_right(ledger) > 100, "inline calls were served");
+    child_check(!child_long() || ledger_p99_ms(ledger) <= 5,
+                "inline calls answered within 5 ms (p99)");
     child_check(lanes_count(client, "workers_lost") == 0, "no worker lost");
     child_check(lanes_count(client, "workers_expired") == 0, "none expired");
     ledger_destroy(&sleepers);
