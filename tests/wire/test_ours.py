@@ -283,12 +283,17 @@ class Life(kit.Case):
         done = kit.run("broker", "--config", self.dir + "/none.zpl")
         self.assertNotEqual(done.code, 0)
 
+    def until_in_flight(self, broker):
+        eye = self.keep(peers.RawClient(broker.front))
+        self.until(lambda: eye.call("Gate", "stats")["in_flight"] > 0,
+                   what="the call's arrival")
+
     def test_worker_killed_under_a_call(self):
         broker = self.keep(kit.OurBroker())
         service = self.keep(kit.OurService(broker.back))
         call = self.keep(kit.Command("call", "--broker", broker.front,
                                      "Demo.sleep", "20000"))
-        time.sleep(0.5)
+        self.until_in_flight(broker)
         begin = time.monotonic()
         service.kill()
         self.assertEqual(call.wait(), 1)
@@ -301,7 +306,7 @@ class Life(kit.Case):
         call = self.keep(kit.Command("call", "--broker", broker.front,
                                      "Demo.sleep", "20000",
                                      mdp_heartbeat_interval=500))
-        time.sleep(0.5)
+        self.until_in_flight(broker)
         begin = time.monotonic()
         broker.kill()
         self.assertEqual(call.wait(), 3)
