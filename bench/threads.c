@@ -93,6 +93,17 @@ static void s_uv(size_t n) {
 }
 #endif
 
+/* ---- TBB ----------------------------------------------------------------- */
+#ifdef GI_BENCH_TBB
+void bench_tbb(int workers, size_t n, void (*ran)(void), void (*wait)(size_t));
+
+static void s_tbb_run(void) {
+    atomic_fetch_add_explicit(&s_ran, 1, memory_order_release);
+}
+
+static void s_tbb(size_t n) { bench_tbb(WORKERS, n, s_tbb_run, s_wait); }
+#endif
+
 static const struct {
     const char *name;
     void (*run)(size_t n);
@@ -103,6 +114,9 @@ static const struct {
 #endif
 #ifdef GI_BENCH_LIBUV
     {"libuv", s_uv},
+#endif
+#ifdef GI_BENCH_TBB
+    {"tbb", s_tbb},
 #endif
 };
 

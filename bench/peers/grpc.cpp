@@ -8,6 +8,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <memory>
@@ -70,11 +71,12 @@ void serve(grpc::ServerCompletionQueue *queue) {
 
 bool up_service(Rig *rig) {
     grpc::ServerBuilder builder;
+    unsigned cpus = std::max(1u, std::thread::hardware_concurrency());
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
                              &port);
     builder.RegisterService(&rig->service);
-    for (int i = 0; i < GI_PEER_SERVICE_THREADS; i++)
+    for (unsigned i = 0; i < cpus; i++)
         rig->queues.push_back(builder.AddCompletionQueue());
     rig->server = builder.BuildAndStart();
     if (!rig->server)

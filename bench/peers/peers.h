@@ -20,8 +20,6 @@ extern const gi_kind_t gi_kind_grpc;       /* no broker */
 extern const gi_kind_t gi_kind_nng;        /* no broker */
 extern const gi_kind_t gi_kind_nng_device; /* nng_device between */
 
-enum { GI_PEER_SERVICE_THREADS = 2 };
-
 /* A port of 127.0.0.1 that nobody has now. */
 int gi_peer_port(void);
 /* Starts a server that ends with this process and waits until its port takes

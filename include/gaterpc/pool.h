@@ -59,6 +59,8 @@ GATE_API gate_err_t gate_pool_resize(gate_pool_t *self, int workers) GATE_MUST;
  * cancelled, restarts: {reason: n}, state}. NULL only for lack of memory. */
 GATE_API gate_value_t *gate_pool_stats(gate_pool_t *self);
 
+/* GATE_HIGH: before all jobs that wait and are not (a custom pool's order is
+ * its own). */
 typedef enum gate_priority { GATE_NORMAL, GATE_HIGH } gate_priority_t;
 typedef struct gate_job_options {
     gate_priority_t priority;

@@ -185,6 +185,10 @@ static gi_broker_message_t *s_first(gi_broker_core_t *core, s_trust_t *trust) {
     return message;
 }
 
+bool gi_broker_auth_waits(const gi_broker_peer_t *peer) {
+    return peer->trust && peer->trust->n_waiting > 0;
+}
+
 void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     s_trust_t *trust = peer->trust;
     if (trust == NULL)

@@ -449,7 +449,7 @@ void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
     if (peer->worker)
         gi_broker_worker_suspect(self, peer->worker);
     else if (peer->n_calls == 0 && peer->n_queued == 0 &&
-             gi_link_empty(&peer->doomed))
+             !gi_broker_auth_waits(peer) && gi_link_empty(&peer->doomed))
         gi_broker_peer_free(self, peer);
     gi_broker_settle(self);
 }

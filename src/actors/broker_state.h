@@ -251,6 +251,8 @@ void gi_broker_auth_due(gi_broker_core_t *core, gi_broker_timer_t *timer);
 void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust);
 /* The first in core->judged. */
 gi_broker_trust_t *gi_broker_auth_judged(gi_broker_core_t *core);
+/* A message of it waits for a verdict: it is not to be forgotten. */
+bool gi_broker_auth_waits(const gi_broker_peer_t *peer);
 void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_auth_fini(gi_broker_core_t *core);
 /* The peer's part of the law; adds to the sums. */

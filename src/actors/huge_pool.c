@@ -219,7 +219,7 @@ static void s_submit(gi_huge_pack_t *self, s_slot_t *slot) {
     slot->here = !job;
     if (!job)
         return;
-    job->job.run = s_run;
+    job->job = (gi_job_t){.run = s_run};
     gate_err_t e =
         self->procs
             ? gi_huge_job_submit(self->pool, &slot->block, self->options.level,

@@ -186,7 +186,7 @@ static gate_err_t s_work(gi_huge_unpack_t *self) {
     gi_unlock(&self->lock);
     if (!start)
         return GATE_OK;
-    self->job.run = s_run;
+    self->job = (gi_job_t){.run = s_run};
     gi_ref_take(&self->refs);
     gi_latch_add(o->latch);
     gate_err_t e = gi_pool_run(o->pool, &self->job);

@@ -252,6 +252,7 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gi_future_batch_begin(&batch, S_TELL_NS);
     for (size_t i = 0; i < n; i++)
         s_one(items[i]);
+    gi_scall_to_threads(self);
     s_leave_room(self);
     gi_future_batch_end(&batch);
 }
@@ -281,6 +282,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);
     gi_scall_next_waiting(self);
+    gi_scall_to_threads(self);
     s_leave_room(self);
     if (self->draining)
         s_try_leave(self);
@@ -308,6 +310,7 @@ static void s_fds(void *arg, gi_polled_t *polled) {
 static void s_stop(void *arg) {
     gate_service_t *self = arg;
     self->stopping = true;
+    gi_scall_to_threads(self);
     gi_scall_orphan_all(self, NULL);
     while (self->links) {
         gi_link_t *link = self->links;

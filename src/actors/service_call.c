@@ -95,22 +95,47 @@ static void s_refuse_pool(gi_scall_t *c, gate_err_t e, const char *what) {
     gi_scall_refuse(c, e, NULL, text);
 }
 
+static void s_refused_by_pool(gi_scall_t *c, gate_err_t e) {
+    if (e != GATE_BUSY)
+        (void)gi_err(e, "the pool of %s refused it: %s", c->method->m->name,
+                     gate_err_text(e));
+    s_refuse_pool(c, e, "thread pool");
+}
+
+/* Calls for threads are gathered while a batch of mail or messages is read: the
+ * pool takes them under one lock and wakes one thread. */
+void gi_scall_to_threads(gate_service_t *self) {
+    gi_job_t *jobs[GI_SERVICE_JOBS];
+    size_t n = self->n_jobs;
+    gate_err_t e;
+    if (!n)
+        return;
+    self->n_jobs = 0; /* refusing may bring new ones */
+    memcpy(jobs, self->jobs, n * sizeof *jobs);
+    gi_latch_add_n(&self->away, n);
+    size_t taken = gi_pool_run_many(self->jobs_pool, jobs, n, &e);
+    for (; taken < n; taken++) {
+        gi_latch_done(&self->away);
+        s_refused_by_pool((gi_scall_t *)(void *)((char *)jobs[taken] -
+                                                 offsetof(gi_scall_t, job)),
+                          e);
+    }
+}
+
 static void s_run_thread(gi_scall_t *c) {
     gate_service_t *self = c->service;
     gate_pool_t *pool;
     gate_err_t e = gi_service_pool(self, c->method, &pool);
-    if (!e) {
-        c->job.run = s_job_run;
-        gi_latch_add(&self->away);
-        e = gi_pool_run(pool, &c->job);
-        if (!e)
-            return;
-        gi_latch_done(&self->away);
-        if (e != GATE_BUSY)
-            (void)gi_err(e, "the pool of %s refused it: %s", c->method->m->name,
-                         gate_err_text(e));
+    if (e) {
+        s_refuse_pool(c, e, "thread pool");
+        return;
     }
-    s_refuse_pool(c, e, "thread pool");
+    if (self->n_jobs == GI_SERVICE_JOBS || self->jobs_pool != pool)
+        gi_scall_to_threads(self);
+    c->job.run = s_job_run;
+    c->job.urgent = gate_call_priority(&c->call) == GATE_HIGH;
+    self->jobs_pool = pool;
+    self->jobs[self->n_jobs++] = &c->job;
 }
 
 /* From the process pool's thread: the method's own items and end. */

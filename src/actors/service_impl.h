@@ -270,6 +270,8 @@ typedef struct gi_sstats {
     uint64_t calls, errors, refused, items, dropped, cancelled, huge, chunks;
 } gi_sstats_t;
 
+#define GI_SERVICE_JOBS 64
+
 struct gate_service {
     gi_ref_t refs; /* the user's, kept calls', the registry's finders' */
     gate_runtime_t *rt;
@@ -305,6 +307,9 @@ struct gate_service {
     size_t n_links;
     gi_scall_t *live, *free_calls;
     size_t n_live, n_free;
+    gi_job_t *jobs[GI_SERVICE_JOBS]; /* on their way to threads */
+    size_t n_jobs;
+    gate_pool_t *jobs_pool; /* theirs */
     size_t n_left; /* local calls that ended and are still in gauge local */
     gi_scall_t *waiting_head, **waiting_tail;
     size_t n_waiting;
@@ -403,6 +408,8 @@ void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame);
 /* The handler has come back with e; the actor owns the call again. */
 void gi_scall_after(gi_scall_t *c, gate_err_t e);
 size_t gi_scall_window(int64_t credit); /* a pool's window: 0 = not limited */
+/* Hands over the calls gathered for threads. */
+void gi_scall_to_threads(gate_service_t *self);
 void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story);
 void gi_scall_start(gi_scall_t *c); /* it is admitted */
 void gi_scall_returned(gi_scall_t *c);

@@ -6,7 +6,8 @@
 #include <string.h>
 #include "mem.h"
 
-#define S_FREE_MAX 256 /* calls kept for reuse */
+#define S_FREE_MAX 2048 /* calls kept for reuse */
+#define S_RICH_MAX 256  /* of them with what they allocated */
 
 /* ---- life
  * --------------------------------------------------------------------- */
@@ -106,7 +107,10 @@ void gi_scall_free(gi_scall_t *c) {
         gi_mem_free(c);
         return;
     }
-    gi_call_reset(&c->call);
+    if (self->n_free < S_RICH_MAX)
+        gi_call_reset(&c->call);
+    else
+        gi_call_trim(&c->call);
     c->credit.cancelled = false;
     c->next = self->free_calls;
     self->free_calls = c;

@@ -61,8 +61,8 @@ static int64_t s_groups(void) {
 
 static int64_t s_rlimit(int what) {
     struct rlimit limit;
-    if (getrlimit(what, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
-        limit.rlim_cur > INT64_MAX)
+    if (getrlimit((__rlimit_resource_t)what, &limit) < 0 ||
+        limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > INT64_MAX)
         return INT64_MAX;
     return (int64_t)limit.rlim_cur;
 }

@@ -17,6 +17,7 @@
 
 #define S_ZONE_CHUNK 2048
 #define S_OUT_KEEP 65536
+#define S_OUT_SMALL 512
 #define S_LARGE ((size_t)4 << 20)
 
 /* ---- life ---------------------------------------------------------------- */
@@ -44,6 +45,14 @@ void gi_call_reset(gate_call_t *self) {
     gi_buf_reset(&self->out, S_OUT_KEEP);
     if (self->error.story.code)
         gi_error_fini(&self->error);
+}
+
+void gi_call_trim(gate_call_t *self) {
+    gi_call_reset(self);
+    gi_buf_reset(&self->out, S_OUT_SMALL);
+    if (self->zone)
+        msgpack_zone_free(self->zone);
+    self->zone = NULL;
 }
 
 void gi_call_fini(gate_call_t *self) {

@@ -74,6 +74,8 @@ void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
                   gate_runtime_t *runtime, const gate_settings_t *settings);
 /* Ready for the next call; keeps memory worth keeping. */
 void gi_call_reset(gate_call_t *self);
+/* The same, keeping next to nothing. */
+void gi_call_trim(gate_call_t *self);
 void gi_call_fini(gate_call_t *self);
 /* Checks (scan, array, map) and runs fn. GATE_OK: exactly one packed value in
  * out (nil for a handler that returned nothing; GATE_BADARG when what was built

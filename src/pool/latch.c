@@ -14,11 +14,13 @@ void gi_latch_fini(gi_latch_t *self) {
     pthread_mutex_destroy(&self->mutex);
 }
 
-void gi_latch_add(gi_latch_t *self) {
+void gi_latch_add_n(gi_latch_t *self, size_t n) {
     pthread_mutex_lock(&self->mutex);
-    self->count++;
+    self->count += (long)n;
     pthread_mutex_unlock(&self->mutex);
 }
+
+void gi_latch_add(gi_latch_t *self) { gi_latch_add_n(self, 1); }
 
 void gi_latch_done(gi_latch_t *self) {
     pthread_mutex_lock(&self->mutex);

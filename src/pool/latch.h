@@ -14,6 +14,7 @@ typedef struct gi_latch {
 
 void gi_latch_init(gi_latch_t *self);
 void gi_latch_fini(gi_latch_t *self);
+void gi_latch_add_n(gi_latch_t *self, size_t n);
 void gi_latch_add(gi_latch_t *self);
 void gi_latch_done(gi_latch_t *self);
 /* Blocks until the count is zero. */

@@ -172,6 +172,7 @@ static gate_err_t s_submit(gate_pool_t *pool, const gi_request_t *request,
 
     if (!job)
         return s_refused(self, GATE_NOMEM);
+    job->job.urgent = request->options.priority == GATE_HIGH;
     pthread_mutex_lock(&self->mutex);
     e = s_take_slot(self, job, &made) ? GATE_OK : GATE_NOMEM;
     pthread_mutex_unlock(&self->mutex);
@@ -191,6 +192,13 @@ static gate_err_t s_submit(gate_pool_t *pool, const gi_request_t *request,
 
 static gate_err_t s_run_job(gate_pool_t *pool, gi_job_t *job) {
     return s_start(pool->impl, job, false);
+}
+
+static size_t s_run_many(gate_pool_t *pool, gi_job_t *const *jobs, size_t n,
+                         gate_err_t *e) {
+    gi_local_t *self = pool->impl;
+
+    return gi_threads_submit_many(self->threads, jobs, n, e);
 }
 
 static void s_cancel(gate_pool_t *pool, gi_ticket_t ticket) {
@@ -303,14 +311,15 @@ static gate_value_t *s_stats(gate_pool_t *pool) {
     return gi_pool_numbers_value(&n);
 }
 
-#define S_OPS(its_kind)                                             \
-    {                                                               \
-        .kind = its_kind, .destroy = s_destroy, .drain = s_drain,   \
-        .resize = s_resize, .stats = s_stats, .run = s_run_job,     \
-        .submit = s_submit, .cancel = s_cancel, .credit = s_credit, \
+#define S_OPS(its_kind, many)                                     \
+    {                                                             \
+        .kind = its_kind, .run_many = many, .destroy = s_destroy, \
+        .drain = s_drain, .resize = s_resize, .stats = s_stats,   \
+        .run = s_run_job, .submit = s_submit, .cancel = s_cancel, \
+        .credit = s_credit,                                       \
     }
-static const gi_pool_ops_t s_threads_ops = S_OPS("threads");
-static const gi_pool_ops_t s_custom_ops = S_OPS("custom");
+static const gi_pool_ops_t s_threads_ops = S_OPS("threads", s_run_many);
+static const gi_pool_ops_t s_custom_ops = S_OPS("custom", NULL);
 
 static gi_local_t *s_local_new(const gi_pool_base_t *base,
                                const gi_pool_ops_t *ops) {

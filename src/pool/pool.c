@@ -149,6 +149,18 @@ gate_err_t gi_pool_run(gate_pool_t *self, gi_job_t *job) {
     return self->ops->run ? self->ops->run(self, job) : GATE_BADARG;
 }
 
+size_t gi_pool_run_many(gate_pool_t *self, gi_job_t *const *jobs, size_t n,
+                        gate_err_t *e) {
+    size_t taken = 0;
+
+    if (self->ops->run_many)
+        return self->ops->run_many(self, jobs, n, e);
+    *e = GATE_OK;
+    while (taken < n && (*e = gi_pool_run(self, jobs[taken])) == GATE_OK)
+        taken++;
+    return taken;
+}
+
 bool gi_pool_is_procs(const gate_pool_t *self) {
     return strcmp(self->ops->kind, "processes") == 0;
 }

@@ -57,6 +57,9 @@ typedef struct gi_pool_ops {
     gate_value_t *(*stats)(gate_pool_t *self);
     /* A job of the process's own: threads and custom only, else NULL. */
     gate_err_t (*run)(gate_pool_t *self, gi_job_t *job);
+    /* many at once; NULL: one after the other */
+    size_t (*run_many)(gate_pool_t *self, gi_job_t *const *jobs, size_t n,
+                       gate_err_t *e);
     gate_err_t (*submit)(gate_pool_t *self, const gi_request_t *request,
                          gi_ticket_t *ticket);
     void (*cancel)(gate_pool_t *self, gi_ticket_t ticket);
@@ -126,6 +129,9 @@ void gi_pool_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
 /* Runs job->run on the pool; GATE_BUSY, GATE_CLOSED, GATE_BADARG (processes).
  * Sets no story. */
 gate_err_t gi_pool_run(gate_pool_t *self, gi_job_t *job);
+/* How many of n it took, from the first on; *e: why not all. */
+size_t gi_pool_run_many(gate_pool_t *self, gi_job_t *const *jobs, size_t n,
+                        gate_err_t *e);
 bool gi_pool_is_procs(const gate_pool_t *self);
 
 #endif

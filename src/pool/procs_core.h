@@ -240,6 +240,12 @@ void gi_slot_output(gi_slot_t *slot, bool last);
 /* Looks at soft and hard limits, cancels, ages; returns when to look again. */
 int64_t gi_limits_check(gi_procs_t *p, int64_t now_ms);
 
+/* ---- procs_channel.c: the zygote's words; dispatcher ----------------------
+ */
+void gi_channel_read(gi_procs_t *p);
+/* Its process has ended, by its pidfd or the zygote's report; lock held. */
+void gi_channel_dead(gi_slot_t *slot);
+
 /* ---- procs_dispatch.c ------------------------------------------------------
  */
 void *gi_dispatch_main(void *pool);

@@ -5,14 +5,9 @@
  * Law: it declares sleep (its doorbell, then each worker's parent_sleeping),
  * looks at everything once more, and only then sleeps; whoever gives it work
  * publishes that first and looks at the declaration afterwards. */
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
-#include <gaterpc/log.h>
 #include "clock.h"
 #include "future.h"
 #include "mp.h"
@@ -237,15 +232,6 @@ static bool s_ended(gi_procs_t *p) {
 /* ---- deaths ---------------------------------------------------------------
  */
 
-static void s_dead(gi_slot_t *s) {
-    if (s->state != GI_S_UP)
-        return;
-    s->state = GI_S_DYING;
-    s->dying_ms = gi_clock_ms();
-    if (s->pidfd >= 0)
-        epoll_ctl(s->pool->epoll_fd, EPOLL_CTL_DEL, s->pidfd, NULL);
-}
-
 static void s_fail_queued(gi_procs_t *p) {
     for (gi_pjob_t *job; (job = gi_pjob_next(p)) != NULL;) {
         gi_pjob_unqueue(p, job);
@@ -254,39 +240,6 @@ static void s_fail_queued(gi_procs_t *p) {
                      "worker",
                      p->name);
         p->worker_lost++;
-    }
-}
-
-/* Its workers die with it (PR_SET_PDEATHSIG). Where late forks are allowed a
- * new one is made; else the pool is lost and says so. */
-static void s_zygote_lost(gi_procs_t *p) {
-    close(p->channel);
-    p->channel = -1;
-    if (p->stopping)
-        return;
-    int channel = -1;
-    if (gi_zygote_start(p->settings->process_late_fork) == GATE_OK &&
-        gi_zygote_attach(&channel) == GATE_OK &&
-        gi_dispatch_watch(p, channel, GI_EP_CHANNEL, 0)) {
-        p->channel = channel;
-        gate_log(GATE_WARN, "pool", "%s: the zygote died; forked a new one",
-                 p->name);
-    } else {
-        p->lost = true;
-        gate_log(GATE_ERROR, "pool",
-                 "%s: the zygote died: no worker can be started any more; "
-                 "restart this process, or set process_late_fork",
-                 p->name);
-    }
-    p->restarts[GI_R_ZYGOTE]++;
-    for (int i = 0; i < p->n_slots; i++) {
-        gi_slot_t *s = p->slots[i];
-        if (s->state == GI_S_STARTING)
-            gi_slot_failed(s, EPIPE);
-        if (s->state == GI_S_UP)
-            gi_slot_kill(s, GI_R_ZYGOTE); /* its pidfd tells when */
-        if (p->lost && s->state == GI_S_WAITING)
-            s->state = GI_S_EMPTY;
     }
 }
 
@@ -307,62 +260,6 @@ static bool s_funeral(gi_slot_t *s) {
     return true;
 }
 
-/* ---- the channel ----------------------------------------------------------
- */
-
-static void s_spawned(gi_procs_t *p, const gi_zyg_msg_t *m, int pidfd) {
-    gi_slot_t *s = p->slots[m->slot];
-    bool ours = s->state == GI_S_STARTING && s->generation == m->generation;
-    bool born = m->kind == GI_ZYG_SPAWNED;
-    if (ours && born && pidfd >= 0) {
-        gi_slot_spawned(s, m->pid, pidfd);
-        return;
-    }
-    if (born) { /* we cannot watch it: no descriptor for its pidfd */
-        gi_zyg_msg_t end = *m;
-        end.kind = GI_ZYG_KILL;
-        gi_zyg_send(p->channel, &end, sizeof end, NULL, 0, MSG_DONTWAIT);
-    }
-    if (pidfd >= 0)
-        close(pidfd);
-    if (ours)
-        gi_slot_failed(s, m->status ? m->status : EMFILE);
-}
-
-static void s_message(gi_procs_t *p, const gi_zyg_msg_t *m, int pidfd) {
-    if (m->slot < 0 || m->slot >= p->n_slots)
-        return;
-    gi_slot_t *s = p->slots[m->slot];
-    if (m->kind != GI_ZYG_EXITED)
-        s_spawned(p, m, pidfd);
-    else if (s->generation == m->generation) {
-        s->status = m->status;
-        s_dead(s);
-    }
-}
-
-static void s_channel(gi_procs_t *p) {
-    for (;;) {
-        gi_zyg_msg_t m;
-        int pidfd = -1, n;
-        if (p->channel < 0)
-            return;
-        ssize_t rc =
-            gi_zyg_recv(p->channel, &m, sizeof m, &pidfd, 1, &n, MSG_DONTWAIT);
-        if (rc < 0 && errno == EAGAIN)
-            return;
-        pthread_mutex_lock(&p->lock);
-        if (rc == sizeof m)
-            s_message(p, &m, n ? pidfd : -1);
-        else
-            s_zygote_lost(p);
-        gi_send_fill(p);
-        pthread_mutex_unlock(&p->lock);
-        if (rc != sizeof m)
-            return;
-    }
-}
-
 /* ---- the loop -------------------------------------------------------------
  */
 
@@ -373,12 +270,12 @@ static void s_events(gi_procs_t *p, int timeout_ms) {
         int kind = (int)(events[i].data.u64 >> 32);
         gi_slot_t *s = p->slots[(uint32_t)events[i].data.u64];
         if (kind == GI_EP_CHANNEL)
-            s_channel(p);
+            gi_channel_read(p);
         else if (kind == GI_EP_OUT)
             gi_slot_output(s, false);
         else if (kind == GI_EP_PIDFD) {
             pthread_mutex_lock(&p->lock);
-            s_dead(s);
+            gi_channel_dead(s);
             pthread_mutex_unlock(&p->lock);
         }
     }

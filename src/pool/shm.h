@@ -11,17 +11,18 @@
  * every address from its own numbers and believes nothing that the worker
  * writes.
  *
- * Memory orders. A ring's tail is stored seq_cst after its cells were written
- * and loaded acquire before they are read: that publishes the cells. A head is
- * stored release after the cells were read, loaded acquire before they are
- * written again. `sleeping` words pair with the tail as Dekker's algorithm
- * does: the sleeper stores sleeping, then looks at the tail; the producer
- * stores the tail, then looks at sleeping; all four seq_cst, so at least one
- * sees the other and no wake-up is lost. (A waker that takes the word to 0
- * saves the next ones theirs: the sleeper, once awake, stores sleeping anew and
- * looks again before it sleeps, and those stores and looks are ordered as
- * before.) A claim word changes by compare-and-swap only (acq_rel): whoever
- * moves it owns what follows. */
+ * Memory orders (the whole argument: docs/processes.md). A ring's tail is
+ * stored release or stronger after its cells were written and loaded acquire
+ * before they are read: that publishes the cells. A head is stored release
+ * after the cells were read, loaded acquire before they are written again.
+ * `sleeping` words pair with the tail as Dekker's algorithm does: the sleeper
+ * stores sleeping, then looks at the tail; the producer stores the tail, then
+ * looks at sleeping; all four seq_cst, or with a full fence between the
+ * producer's two, so at least one sees the other and no wake-up is lost. (A
+ * waker that takes the word to 0 saves the next ones theirs: the sleeper, once
+ * awake, stores sleeping anew and looks again before it sleeps, and those
+ * stores and looks are ordered as before.) A claim word changes by
+ * compare-and-swap only (acq_rel): whoever moves it owns what follows. */
 #ifndef GI_SHM_H
 #define GI_SHM_H
 

@@ -48,8 +48,10 @@ struct gi_threads {
     pthread_cond_t work;   /* for idle workers */
     pthread_cond_t quiet;  /* unfinished became 0, or a worker has gone */
     gi_job_t **ring;
-    size_t room, head, count; /* room is a power of two */
-    size_t queue_max;
+    size_t room, head, count;        /* room is a power of two */
+    gi_job_t *urgent, **last_urgent; /* wait before those in the ring */
+    size_t n_urgent;
+    size_t queue_max;  /* of both */
     size_t unfinished; /* submitted and not yet reported as run */
     uint64_t done;
     unsigned idle;   /* workers inside their wait */
@@ -86,20 +88,45 @@ static void s_report(s_worker_t *worker) {
         pthread_cond_broadcast(&self->quiet);
 }
 
+static size_t s_waiting(const gi_threads_t *self) {
+    return self->n_urgent + self->count;
+}
+
+/* The next of those that wait. */
+static gi_job_t *s_take(gi_threads_t *self) {
+    gi_job_t *job = self->urgent;
+
+    if (!job) {
+        self->count--;
+        return self->ring[self->head++ & (self->room - 1)];
+    }
+    self->urgent = job->next;
+    if (!job->next)
+        self->last_urgent = &self->urgent;
+    self->n_urgent--;
+    return job;
+}
+
+static void s_put_urgent(gi_threads_t *self, gi_job_t *job) {
+    job->next = NULL;
+    *self->last_urgent = job;
+    self->last_urgent = &job->next;
+    self->n_urgent++;
+}
+
 /* Fills the worker's batch from the ring; false when the ring is empty. */
 static bool s_refill(s_worker_t *worker) {
     gi_threads_t *self = worker->pool;
-    size_t n = self->count / 2, i;
+    size_t n = s_waiting(self) / 2, i;
 
-    if (!self->count)
+    if (!s_waiting(self))
         return false;
     if (n > S_BATCH_MAX)
         n = S_BATCH_MAX;
     if (n < 1)
         n = 1;
     for (i = 0; i < n; i++)
-        worker->batch[i] = self->ring[self->head++ & (self->room - 1)];
-    self->count -= n;
+        worker->batch[i] = s_take(self);
     worker->batch_size = (unsigned)n;
     if (n > 1) {
         worker->spread = true;
@@ -145,7 +172,7 @@ static bool s_steal(s_worker_t *thief) {
 static bool s_leaves_work(const gi_threads_t *self) {
     const s_worker_t *worker;
 
-    if (self->count)
+    if (s_waiting(self))
         return true;
     if (!self->spread || !self->idle)
         return false;
@@ -263,6 +290,7 @@ gate_err_t gi_threads_new(const char *name, int workers, size_t queue_max,
     if (!self)
         return gi_err(GATE_NOMEM, "a thread pool");
     self->room = S_RING_MIN;
+    self->last_urgent = &self->urgent;
     self->ring = gi_mem_alloc(self->room * sizeof *self->ring);
     if (!self->ring) {
         gi_mem_free(self);
@@ -370,26 +398,45 @@ static bool s_grow(gi_threads_t *self) {
     return true;
 }
 
-gate_err_t gi_threads_submit(gi_threads_t *self, gi_job_t *job) {
-    gate_err_t e = GATE_OK;
-    bool wake = false;
-
-    job->queued_ns = gi_clock_coarse_ns();
-    pthread_mutex_lock(&self->mutex);
-    if (self->closed) {
-        e = GATE_CLOSED;
-    } else if (self->count >= self->queue_max) {
-        e = GATE_BUSY;
-    } else if (self->count == self->room && !s_grow(self)) {
-        e = GATE_NOMEM;
-    } else {
+/* Under the mutex. */
+static gate_err_t s_append(gi_threads_t *self, gi_job_t *job) {
+    if (self->closed)
+        return GATE_CLOSED;
+    if (s_waiting(self) >= self->queue_max)
+        return GATE_BUSY;
+    if (!job->urgent && self->count == self->room && !s_grow(self))
+        return GATE_NOMEM;
+    if (job->urgent)
+        s_put_urgent(self, job);
+    else
         self->ring[(self->head + self->count++) & (self->room - 1)] = job;
-        self->unfinished++;
-        wake = s_wants_wake(self);
-    }
+    self->unfinished++;
+    return GATE_OK;
+}
+
+size_t gi_threads_submit_many(gi_threads_t *self, gi_job_t *const *jobs,
+                              size_t n, gate_err_t *e) {
+    int64_t now_ns = gi_clock_coarse_ns();
+    size_t taken = 0;
+    bool wake;
+
+    *e = GATE_OK;
+    for (size_t i = 0; i < n; i++)
+        jobs[i]->queued_ns = now_ns;
+    pthread_mutex_lock(&self->mutex);
+    while (taken < n && (*e = s_append(self, jobs[taken])) == GATE_OK)
+        taken++;
+    wake = taken && s_wants_wake(self);
     pthread_mutex_unlock(&self->mutex);
     if (wake)
         pthread_cond_signal(&self->work);
+    return taken;
+}
+
+gate_err_t gi_threads_submit(gi_threads_t *self, gi_job_t *job) {
+    gate_err_t e;
+
+    gi_threads_submit_many(self, &job, 1, &e);
     return e;
 }
 
@@ -399,7 +446,7 @@ void gi_threads_stats(gi_threads_t *self, gi_threads_stats_t *out) {
 
     pthread_mutex_lock(&self->mutex);
     out->workers = self->target;
-    out->queued = self->count;
+    out->queued = s_waiting(self);
     for (worker = self->workers; worker; worker = worker->next)
         out->queued += s_unclaimed(worker);
     out->running = (size_t)self->live - self->idle;

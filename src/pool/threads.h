@@ -10,7 +10,9 @@
 /* Embedded in whatever is to run. Owned by the pool from submit to run. */
 typedef struct gi_job {
     void (*run)(struct gi_job *self);
-    int64_t queued_ns; /* set by submit, for the oldest-age gauge */
+    int64_t queued_ns;   /* set by submit, for the oldest-age gauge */
+    struct gi_job *next; /* the pool's, of an urgent one */
+    bool urgent;         /* before all that wait and are not */
 } gi_job_t;
 
 typedef struct gi_threads gi_threads_t;
@@ -27,6 +29,10 @@ gate_err_t gi_threads_new(const char *name, int workers, size_t queue_max,
 void gi_threads_destroy(gi_threads_t **self_p);
 /* GATE_BUSY: full; GATE_CLOSED. Sets no story. */
 gate_err_t gi_threads_submit(gi_threads_t *self, gi_job_t *job);
+/* The same for many, with one lock and one wake-up: how many it took, from the
+ * first on; *e says why not all. */
+size_t gi_threads_submit_many(gi_threads_t *self, gi_job_t *const *jobs,
+                              size_t n, gate_err_t *e);
 gate_err_t gi_threads_resize(gi_threads_t *self, int workers) GATE_MUST;
 /* Refuses new jobs; waits up to timeout_ms for those there are. */
 gate_err_t gi_threads_drain(gi_threads_t *self, int64_t timeout_ms) GATE_MUST;

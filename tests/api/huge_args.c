@@ -23,10 +23,11 @@ static unsigned char s_letter(size_t i, char kind) {
     uint64_t r = (i / 8 + 1) * 0x9e3779b97f4a7c15u;
     r ^= r >> 29;
     r *= 0xbf58476d1ce4e5b9u;
-    return kind == 'z' ? 0
-           : kind == 'r'
-               ? (unsigned char)(r >> 8 * (i % 8))
-               : (unsigned char)"{\"n\": 1234567, \"s\": \"x\"}"[i % 24];
+    if (kind == 'z')
+        return 0;
+    if (kind == 'r')
+        return (unsigned char)(r >> 8 * (i % 8));
+    return (unsigned char)"{'n': 1234567, 's': 'xy'}"[i % 24];
 }
 
 static char *s_make(size_t n, char kind) {

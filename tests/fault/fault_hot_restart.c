@@ -103,7 +103,7 @@ static void s_restarts(const char *name, const char *front, const char *back) {
     s_up(&rig, front, back);
     ledger_t *ledger = ledger_new(name, 4000000);
     lanes_t *lanes = lanes_start(rig.client, ledger, 16, PATIENCE_MS,
-                                 child_long() ? 3 : 0.2);
+                                 child_long() ? 1 : 0.2);
     int n = child_long() ? 30 : 3;
     double begin = child_now_ms();
     for (int i = 0; i < n; i++)

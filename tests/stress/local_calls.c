@@ -19,7 +19,7 @@
         }                                                              \
     } while (0)
 
-enum { S_THREADS = 4, S_CALLS = 1500, S_BIG = 4000 };
+enum { S_THREADS = 4, S_CALLS = 600, S_BIG = 4000 };
 
 static gate_runtime_t *s_runtime;
 static gate_client_t *s_client;

@@ -251,7 +251,7 @@ static void *s_killer(void *ctx) {
             s_await_new(zygote, pid, began);
         } else {
             kill(pid, SIGSTOP);
-            usleep((slow ? 1000000 : 100000) * (1 + s_random(&seed) % 4));
+            usleep((slow ? 1000000 : 100000) * (1 + s_random(&seed) % 5));
             kill(pid, SIGCONT);
         }
     }

@@ -66,8 +66,11 @@ class HotRestart(kit.Case):
         old = self.broker()
         worker = peers.Worker(old.back, "Py", {"add": lambda a, b: a + b},
                               hb=HB, reconnect=True)
-        background = self.keep(peers.Background(worker))
+        self.keep(peers.Background(worker))
         client = self.keep(peers.RawClient(old.front))
+        end = time.monotonic() + 5 * kit.SLOW
+        while "Py" not in client.call("Gate", "get_services"):
+            self.assertLess(time.monotonic(), end, "not registered")
         self.assertEqual(client.call("Py", "add", 1, 2), 3)
         new = self.replace(old)
         fresh = self.keep(peers.RawClient(new.front))
@@ -75,7 +78,6 @@ class HotRestart(kit.Case):
             fresh.call("Py", "add", 3, 4, timeout=10 * kit.SLOW), 7)
         self.assertEqual(old.wait(10), 0)
         self.assertEqual(client.call("Py", "add", 1, 2), 3)
-        del background
 
     def test_the_path_is_busy_or_wrong(self):
         old = self.broker()

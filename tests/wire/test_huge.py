@@ -410,7 +410,8 @@ class FromStrangers(kit.Shared):
         _, usual = self.most("Svc.x")
         type(self).plan = staticmethod(lambda request: self.shape(bomb, 65536))
         begin = time.monotonic()
-        err, most = self.most("Svc.x", huge_max_bytes=4 * MIB)
+        err, most = self.most("Svc.x", huge_max_bytes=4 * MIB,
+                              huge_ratio_max=2000)
         self.between(time.monotonic() - begin, 0, 2)
         self.assertIn("ValueError: a huge result of more than", err)
         self.assertLess(most - usual, 16 * MIB if kit.SLOW == 1 else 400 * MIB)

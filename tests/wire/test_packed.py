@@ -71,7 +71,7 @@ class Packed(kit.Shared):
 
     def test_announced(self):
         info = self.client().call("Gate", "info")
-        self.assertEqual(info["ext"], ["GX1", "GXP"])
+        self.assertIn("GXP", info["ext"])
 
     def test_each_in_kind(self):
         """Packed client, plain worker; plain client, packed worker."""
@@ -114,7 +114,7 @@ class Off(kit.Shared):
 
     def test_not_announced(self):
         client = self.keep(peers.RawClient(self.broker.front))
-        self.assertEqual(client.call("Gate", "info")["ext"], ["GX1"])
+        self.assertNotIn("GXP", client.call("Gate", "info")["ext"])
 
 
 if __name__ == "__main__":

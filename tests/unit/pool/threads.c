@@ -51,6 +51,32 @@ Test(threads, destroy_waits_for_all, .timeout = 60) {
     cr_assert_eq(s_ran, 10000);
 }
 
+static s_task_t s_order[5];
+static atomic_int s_place, s_places[5];
+
+static void s_run_place(gi_job_t *job) {
+    s_places[(s_task_t *)job - s_order] = s_place++;
+}
+
+Test(threads, urgent_ones_first_in_their_order, .timeout = 60) {
+    gi_threads_t *pool = s_pool(1, 5);
+    s_task_t busy = s_task(200), one_more = s_task(0);
+
+    cr_assert_eq(gi_threads_submit(pool, &busy.job), GATE_OK);
+    for (gi_threads_stats_t now = {.queued = 1}; now.queued; usleep(1000))
+        gi_threads_stats(pool, &now); /* until it has been taken */
+    for (int i = 0; i < 5; i++) {
+        s_order[i].job.run = s_run_place;
+        s_order[i].job.urgent = i > 2;
+        cr_assert_eq(gi_threads_submit(pool, &s_order[i].job), GATE_OK);
+    }
+    one_more.job.urgent = true;
+    cr_assert_eq(gi_threads_submit(pool, &one_more.job), GATE_BUSY);
+    gi_threads_destroy(&pool);
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(s_places[i], (i + 2) % 5, "%d", i);
+}
+
 /* One slow job: whatever batch it was taken in, nothing else waits for it. */
 static void s_one_slow(int slow_at) {
     enum { N = 400 };
