@@ -236,8 +236,8 @@ static void s_one(gi_smail_t *mail) {
     }
 }
 
-/* Callers in this process are told of many answers at once, but none waits
- * longer than this behind other calls' handlers. */
+/* Callers in this process are told of many answers at once; after every eighth
+ * the clock says whether the first has waited so long. */
 #define S_TELL_NS 50000
 
 static void s_leave_room(gate_service_t *self) {
