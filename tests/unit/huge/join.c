@@ -214,16 +214,18 @@ Test(join, bombs_are_refused_in_bounded_memory) {
     free(zeros);
 }
 
+#define S_ANNOUNCED (8 << 20)
+
 /* What was announced is exactly what comes, however well it shrinks. */
 Test(join, an_announced_size_is_met_to_the_byte) {
     static const char *const names[] = {"gzip", "bz2", "lzma", "zstd", "lz4"};
-    unsigned char *zeros = calloc(1, 50 << 20);
+    unsigned char *zeros = calloc(1, S_ANNOUNCED);
     for (size_t c = 0; c < 5; c++) {
         size_t n;
-        void *packed = s_pack(names[c], zeros, 50 << 20, &n);
+        void *packed = s_pack(names[c], zeros, S_ANNOUNCED, &n);
         for (int more = -1; more <= 1; more++) {
             gi_join_options_t options = {names[c], 0, 10,
-                                         (uint64_t)((50 << 20) + more)};
+                                         (uint64_t)((S_ANNOUNCED) + more)};
             t_bytes_t out = {0};
             cr_assert_eq(s_receive(&options, (gate_bytes_t){packed, n}, 65536,
                                    65536, &out),
