@@ -35,6 +35,8 @@ struct gi_actor {
     gi_error_t start_error;
     bool terminated; /* $TERM was read; the actor's thread only */
     bool pipe_maybe; /* a command may wait */
+    int64_t busy_poll_ns;
+    int64_t worked_ns; /* when there was work; with busy_poll_ns only */
 };
 
 /* ---- commands, on the actor's thread --------------------------------------
@@ -182,6 +184,20 @@ static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms) {
     gi_mailbox_wake(actor->mailbox);
 }
 
+/* True: it is too early to sleep, all descriptors were looked at. */
+static bool s_busy_poll(gi_actor_t *actor, int pipe_fd, bool busy) {
+    if (actor->busy_poll_ns == 0)
+        return false;
+    int64_t now_ns = gi_clock_ns();
+    if (busy)
+        actor->worked_ns = now_ns;
+    else if (now_ns - actor->worked_ns < actor->busy_poll_ns)
+        s_poll(actor, pipe_fd, 0);
+    else
+        return false;
+    return true;
+}
+
 static void s_run(gi_actor_t *actor, void *raw, int pipe_fd) {
     unsigned pass = 0;
     while (!actor->terminated) {
@@ -189,7 +205,7 @@ static void s_run(gi_actor_t *actor, void *raw, int pipe_fd) {
         bool busy = s_mail(actor, now);
         busy |= actor->ops->work(actor->self, now);
         busy |= s_commands(actor, raw);
-        if (!busy)
+        if (!s_busy_poll(actor, pipe_fd, busy) && !busy)
             s_sleep(actor, pipe_fd, now);
         else if (++pass % S_LOOK_EVERY == 0)
             s_poll(actor, pipe_fd, 0);
@@ -336,6 +352,10 @@ void gi_actor_destroy(gi_actor_t **actor_p) {
 }
 
 gi_mailbox_t *gi_actor_mailbox(gi_actor_t *actor) { return actor->mailbox; }
+
+void gi_actor_busy_poll(gi_actor_t *actor, int64_t us) {
+    actor->busy_poll_ns = us * 1000;
+}
 
 /* ---- commands, from outside ------------------------------------------------
  */

@@ -56,5 +56,7 @@ void gi_actor_destroy(gi_actor_t **actor_p);
 gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,
                             const char *arg, gi_buf_t *out) GATE_MUST;
 gi_mailbox_t *gi_actor_mailbox(gi_actor_t *actor);
+/* Looks for work so long before it sleeps; from ops->start. */
+void gi_actor_busy_poll(gi_actor_t *actor, int64_t us);
 
 #endif

@@ -6,6 +6,7 @@
  * socket. Sockets are read last, because a send swallows the edge that ZMQ_FD
  * gives for a message come in; after a pass that sent anything there is another
  * one. */
+#include "affinity.h"
 #include "broker_impl.h"
 
 #include <errno.h>
@@ -314,6 +315,8 @@ static gate_err_t s_trust(gate_broker_t *self) {
 
 static gate_err_t s_start(void *ctx) {
     gate_broker_t *self = ctx;
+    gi_affinity_actor(self->settings);
+    gi_actor_busy_poll(self->actor, self->settings->busy_poll_us);
     gate_err_t e = s_trust(self);
     gi_guard_init(&self->guard, self->settings, self->curve_cert != NULL,
                   gi_clock_ms());

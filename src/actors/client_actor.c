@@ -6,6 +6,7 @@
  * is no connection, so what was not sent stays with us). Silence for the whole
  * liveness is treated as a cut and answered with a new socket under a fresh
  * identity, since the old one may still hang at the broker. */
+#include "affinity.h"
 #include "client_impl.h"
 
 #include <errno.h>
@@ -390,6 +391,7 @@ static void s_name_codecs(gate_client_t *self) {
 static gate_err_t s_start(void *arg) {
     gate_client_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
+    gi_affinity_actor(self->settings);
     self->now_ms = self->heard_ms = self->sent_ms = gi_clock_ms();
     gi_random(self->id_prefix, sizeof self->id_prefix);
     self->retry_budget = GI_RETRIES_FREE;

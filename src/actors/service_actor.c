@@ -5,6 +5,7 @@
 #include "service_impl.h"
 
 #include <string.h>
+#include "affinity.h"
 #include "clock.h"
 #include "err.h"
 #include "mem.h"
@@ -262,6 +263,7 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
 static gate_err_t s_start(void *arg) {
     gate_service_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);
+    gi_affinity_actor(self->settings);
     self->thread = pthread_self();
     self->now_ms = self->reached_ms = gi_clock_ms();
     self->wheel = gi_wheel_new(self->now_ms);

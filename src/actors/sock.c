@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#include "affinity.h"
 #include "err.h"
 #include "lock.h"
 #include "settings.h"
@@ -80,13 +81,15 @@ static gate_err_t s_context_each(void *ctx, const char *name,
 
 gate_err_t gi_sock_context(const gate_settings_t *settings) {
     gi_lock(&s_context_lock);
-    gate_err_t e = GATE_OK;
-    if (!s_context_made) {
+    gate_err_t e = gi_affinity_check(settings);
+    if (!e && !s_context_made) {
         e = s_each_option(settings->zmq_context, s_context_each, NULL);
         s_default_env("ZSYS_SIGHANDLER", "false");
         s_default_env("ZSYS_MAX_SOCKETS", "65535");
         if (!e && !zsys_init())
             e = gi_err_errno("no ZeroMQ context");
+        if (!e)
+            gi_affinity_context(settings, zsys_init());
         s_context_made = !e;
     }
     gi_unlock(&s_context_lock);
