@@ -107,8 +107,10 @@ static size_t s_sent(const world_t *w) {
     return mutate_count(w->requests) + mutate_count(w->replies);
 }
 
+/* So many, and more until the broker has taken one of them for a worker. */
 static void s_mutants(world_t *w, size_t until) {
-    for (size_t n = 0; s_sent(w) < until; n++) {
+    size_t most = 100 * until;
+    for (size_t n = 0; s_sent(w) < (w->answered ? until : most); n++) {
         s_client_says(w, n);
         s_worker_says(w, n);
     }
