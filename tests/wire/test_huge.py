@@ -9,6 +9,7 @@ import os
 import random
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -571,6 +572,46 @@ class Deaths(kit.Case):
         again = kit.run("call", "--broker", broker.front, "--raw", "Demo.huge",
                         str(n), text=False, timeout=60)
         self.assertEqual(hashlib.sha256(again.out).digest(), digest.digest())
+
+
+class Whole(kit.Case):
+    """What comes compressed over tcp is what comes stored over ipc."""
+    SIZES = (0, 1, 131071, 131072, 131073, 20 * MIB + 7)
+
+    def digest(self, broker, n, kind):
+        call = subprocess.Popen(
+            [kit.GATE, "call", "--broker", broker.front, "--raw", "Demo.huge",
+             str(n), kind], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env=kit.environment())
+        self.addCleanup(Deaths.reap, call)
+        digest, size = hashlib.sha256(), 0
+        while True:
+            piece = call.stdout.read(MIB)
+            if not piece:
+                break
+            digest.update(piece)
+            size += len(piece)
+        self.assertEqual((call.wait(), size), (0, n), call.stderr.read())
+        return digest.hexdigest()
+
+    def test_every_byte(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        over = {}
+        for policy, ends in (("compress", []), ("store", [
+                "ipc://%s/front" % folder, "ipc://%s/back" % folder])):
+            over[policy] = self.keep(kit.OurBroker(*ends))
+            self.keep(kit.OurService(over[policy].back, huge_policy=policy))
+        sizes = self.SIZES
+        if os.environ.get("GATE_LONG"):
+            sizes += (1 << 30,)
+        for n in sizes:
+            for kind in ("json", "hex", "random", "zeros"):
+                one = self.digest(over["compress"], n, kind)
+                self.assertEqual(one, self.digest(over["store"], n, kind),
+                                 "%s of %d" % (kind, n))
+                if kind == "zeros" and n <= 32 * MIB:
+                    self.assertEqual(
+                        one, hashlib.sha256(bytes(n)).hexdigest())
 
 
 class Memory(kit.Case):
