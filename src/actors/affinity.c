@@ -63,11 +63,28 @@ gate_err_t gi_affinity_check(const gate_settings_t *settings) {
     return GATE_OK;
 }
 
+/* An actor's thread: what it runs on, and what it was born with. */
+static _Thread_local bool s_pinned;
+static _Thread_local cpu_set_t s_own, s_born;
+
 void gi_affinity_actor(const gate_settings_t *settings) {
-    cpu_set_t set;
-    if (s_asked(settings, &set) && sched_setaffinity(0, sizeof set, &set) < 0)
+    if (!s_asked(settings, &s_own))
+        return;
+    s_pinned = sched_getaffinity(0, sizeof s_born, &s_born) == 0 &&
+               sched_setaffinity(0, sizeof s_own, &s_own) == 0;
+    if (!s_pinned)
         gate_log(GATE_WARN, "runtime", "cpus: \"%s\" is refused by the system",
                  settings->cpus);
+}
+
+void gi_affinity_loosen(void) {
+    if (s_pinned)
+        sched_setaffinity(0, sizeof s_born, &s_born);
+}
+
+void gi_affinity_tighten(void) {
+    if (s_pinned)
+        sched_setaffinity(0, sizeof s_own, &s_own);
 }
 
 void gi_affinity_context(const gate_settings_t *settings, void *context) {

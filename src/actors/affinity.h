@@ -10,6 +10,10 @@
 gate_err_t gi_affinity_check(const gate_settings_t *settings) GATE_MUST;
 /* The calling thread, an actor's. */
 void gi_affinity_actor(const gate_settings_t *settings);
+/* Around the making of a pool: threads inherit, and pools are not for the CPUs
+ * of the actor that happens to make one. Nothing on other threads. */
+void gi_affinity_loosen(void);
+void gi_affinity_tighten(void);
 /* A ZeroMQ context without any socket yet: its threads are made with the first
  * one. */
 void gi_affinity_context(const gate_settings_t *settings, void *context);

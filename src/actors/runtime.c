@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include "affinity.h"
 #include "bucket.h"
 #include <unistd.h>
 #include "clock.h"
@@ -105,7 +106,9 @@ gate_err_t gate_runtime_start(gate_runtime_t *self) {
     gate_err_t e = gate_settings_check(self->settings);
     gi_lock(&self->lock);
     if (!e && !self->started) {
-        e = gi_sock_context(self->settings);
+        e = gi_affinity_check(self->settings);
+        if (!e)
+            e = gi_sock_context(self->settings);
         if (!e && !self->access)
             e = gi_access_parse(self->settings->access, &self->access);
         if (!e)
@@ -161,16 +164,27 @@ static gate_pool_t *s_made(gate_runtime_t *rt, gate_pool_t *pool) {
     return pool;
 }
 
+typedef gate_pool_t *s_make_fn(const gi_pool_base_t *base,
+                               const gate_pool_options_t *options);
+
+static gate_pool_t *s_make(s_make_fn *make, const gi_pool_base_t *base,
+                           const gate_pool_options_t *options) {
+    gi_affinity_loosen();
+    gate_pool_t *pool = make(base, options);
+    gi_affinity_tighten();
+    return pool;
+}
+
 gate_pool_t *gate_threads_new(gate_runtime_t *rt,
                               const gate_pool_options_t *options) {
     gi_pool_base_t base = s_base(rt);
-    return s_made(rt, gi_pool_threads(&base, options));
+    return s_made(rt, s_make(gi_pool_threads, &base, options));
 }
 
 gate_pool_t *gate_procs_new(gate_runtime_t *rt,
                             const gate_pool_options_t *options) {
     gi_pool_base_t base = s_base(rt);
-    return s_made(rt, gi_pool_procs(&base, options));
+    return s_made(rt, s_make(gi_pool_procs, &base, options));
 }
 
 gate_pool_t *gate_pool_custom(gate_runtime_t *rt, gate_submit_fn *submit,
@@ -190,13 +204,12 @@ gate_queue_t *gate_queue_new(gate_runtime_t *rt, size_t n_items,
 
 /* A default pool is the runtime's own and holds no reference to it. */
 static gate_pool_t *s_default(gate_runtime_t *self, gate_pool_t **slot,
-                              gate_pool_t *(*make)(const gi_pool_base_t *,
-                                                   const gate_pool_options_t *),
+                              s_make_fn *make,
                               const gate_pool_options_t *options) {
     gi_pool_base_t base = {.settings = self->settings, .runtime = self};
     gi_lock(&self->lock);
     if (!*slot)
-        *slot = make(&base, options);
+        *slot = s_make(make, &base, options);
     gate_pool_t *pool = *slot;
     gi_unlock(&self->lock);
     return pool;

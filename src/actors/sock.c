@@ -81,8 +81,8 @@ static gate_err_t s_context_each(void *ctx, const char *name,
 
 gate_err_t gi_sock_context(const gate_settings_t *settings) {
     gi_lock(&s_context_lock);
-    gate_err_t e = gi_affinity_check(settings);
-    if (!e && !s_context_made) {
+    gate_err_t e = GATE_OK;
+    if (!s_context_made) {
         e = s_each_option(settings->zmq_context, s_context_each, NULL);
         s_default_env("ZSYS_SIGHANDLER", "false");
         s_default_env("ZSYS_MAX_SOCKETS", "65535");

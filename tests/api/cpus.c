@@ -10,7 +10,16 @@
 #include "rig.h"
 
 static gate_err_t one(gate_call_t *call) { return gate_return(call, 1); }
-static const gate_method_t table[] = {GATE_METHOD(one), GATE_END};
+
+/* How many CPUs a pool's thread may use. */
+static gate_err_t may_use(gate_call_t *call) {
+    cpu_set_t set;
+    cr_assert_eq(sched_getaffinity(0, sizeof set, &set), 0);
+    return gate_return(call, CPU_COUNT(&set));
+}
+
+static const gate_method_t table[] = {
+    GATE_METHOD(one), GATE_METHOD(may_use, .runs = GATE_THREAD), GATE_END};
 
 static int s_last_cpu(void) {
     cpu_set_t set;
@@ -59,6 +68,10 @@ Test(cpus, threads_are_where_they_should_be, .timeout = 30) {
         cr_assert_eq(gate_client_call(rig.client, "Test.one", &n), GATE_OK);
         cr_assert_eq(n, 1);
     }
+    cpu_set_t mine;
+    cr_assert_eq(sched_getaffinity(0, sizeof mine, &mine), 0);
+    cr_assert_eq(gate_client_call(rig.client, "Test.may_use", &n), GATE_OK);
+    cr_assert_eq(n, CPU_COUNT(&mine), "pools are not pinned with the actors");
     cr_assert_geq(s_pinned("broker", last), 1);
     cr_assert_geq(s_pinned("service", last), 1);
     cr_assert_geq(s_pinned("client", last), 1);
