@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "bytes.h"
 #include "actor.h"
 #include "clock.h"
 #include "curve.h"
@@ -56,19 +57,6 @@ static struct {
 
 /* ---- answers --------------------------------------------------------------
  */
-static bool s_is(gate_bytes_t frame, const char *text) {
-    return frame.size == strlen(text) && !memcmp(frame.data, text, frame.size);
-}
-
-/* A copy with a NUL; false: too long, or a NUL inside. */
-static bool s_text(gate_bytes_t frame, char out[S_TEXT_MAX + 1]) {
-    if (frame.size > S_TEXT_MAX || memchr(frame.data, 0, frame.size))
-        return false;
-    memcpy(out, frame.data, frame.size);
-    out[frame.size] = 0;
-    return true;
-}
-
 static void s_answer(const gate_bytes_t *f, const char *user, const char *why) {
     gi_frames_t *out = &s_self.out;
     gi_frames_close(out);
@@ -151,7 +139,8 @@ static void s_plain(gi_authority_t *m, const gate_bytes_t *f, int64_t now_ms) {
     bool yes = false;
     if (!m->judge.file)
         why = "Mechanism not supported";
-    else if (s_text(f[S_FRAMES], user) && s_text(f[S_FRAMES + 1], password))
+    else if (gi_bytes_text(f[S_FRAMES], user, sizeof user) &&
+             gi_bytes_text(f[S_FRAMES + 1], password, sizeof password))
         yes = s_by_password(m, f, user, password, now_ms, &why);
     explicit_bzero(password, sizeof password);
     s_answer(f, yes ? user : NULL, why);
@@ -161,7 +150,7 @@ static void s_plain(gi_authority_t *m, const gate_bytes_t *f, int64_t now_ms) {
  */
 static gi_authority_t *s_find(gate_bytes_t domain) {
     gi_authority_t *m = s_self.members;
-    while (m && !s_is(domain, m->domain))
+    while (m && !gi_bytes_is(domain, m->domain))
         m = m->next;
     return m;
 }
@@ -170,10 +159,10 @@ static void s_judge(const gate_bytes_t *f, size_t n, int64_t now_ms) {
     gi_authority_t *m = s_find(f[4]);
     if (!m) {
         s_answer(f, NULL, "Invalid domain");
-    } else if (n == S_FRAMES + 1 && s_is(f[7], "CURVE")) {
+    } else if (n == S_FRAMES + 1 && gi_bytes_is(f[7], "CURVE")) {
         const char *user = s_by_key(m, f[S_FRAMES], now_ms);
         s_answer(f, user, user ? "OK" : "Invalid key");
-    } else if (n == S_FRAMES + 2 && s_is(f[7], "PLAIN")) {
+    } else if (n == S_FRAMES + 2 && gi_bytes_is(f[7], "PLAIN")) {
         s_plain(m, f, now_ms);
     } else {
         s_answer(f, NULL, "Mechanism not supported");
@@ -183,7 +172,7 @@ static void s_judge(const gate_bytes_t *f, size_t n, int64_t now_ms) {
 static void s_question(int64_t now_ms) {
     gate_bytes_t f[GI_FRAMES_MAX];
     gi_frames_view(&s_self.in, 0, f);
-    if (s_self.in.n < S_FRAMES || f[1].size || !s_is(f[2], "1.0"))
+    if (s_self.in.n < S_FRAMES || f[1].size || !gi_bytes_is(f[2], "1.0"))
         return;
     gi_lock(&s_self.lock);
     s_judge(f, s_self.in.n, now_ms);

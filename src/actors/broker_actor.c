@@ -80,11 +80,11 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
             *empty = true;
             break;
         }
-        int fd = rc > 0 ? gi_frame_srcfd(&self->in.f[0]) : -1;
         if (rc < 0 || !gi_frames_unpack(&self->in, 1, max)) {
             gi_broker_core_oversized(self->core);
             continue;
         }
+        int fd = gi_frame_srcfd(&self->in.f[0]);
         gi_guard_delivered(&self->guard, &self->in, fd);
         gi_broker_core_message(self->core, side->number, &self->in, fd, now_ms);
     }

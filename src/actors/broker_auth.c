@@ -19,6 +19,7 @@
 #include <gaterpc/log.h>
 #include <errno.h>
 #include <string.h>
+#include "bytes.h"
 #include "identity.h"
 #include "mem.h"
 #include "utf8.h"
@@ -66,14 +67,9 @@ static gate_bytes_t s_frame(gi_frames_t *frames, unsigned at) {
                           zmq_msg_size(&frames->f[at])};
 }
 
-static bool s_is(gate_bytes_t frame, const char *text) {
-    return frame.size == strlen(text) &&
-           memcmp(frame.data, text, frame.size) == 0;
-}
-
 static bool s_has_credentials(gi_frames_t *frames) {
     return frames->n > S_CREDENTIALS + 2 &&
-           s_is(s_frame(frames, S_CREDENTIALS), GI_ZAP_PLAIN) &&
+           gi_bytes_is(s_frame(frames, S_CREDENTIALS), GI_ZAP_PLAIN) &&
            s_frame(frames, S_CREDENTIALS + 1).size <= S_USER_MAX &&
            s_frame(frames, S_CREDENTIALS + 2).size <= S_PASSWORD_MAX;
 }
@@ -227,10 +223,10 @@ static void s_reject_client(gi_broker_core_t *core, gi_broker_peer_t *peer,
         unsigned n;
     } known[] = {{"PLAIN", 3}, {"NULL", 1}, {"CURVE", 2}, {"GSSAPI", 3}};
     unsigned id = S_CREDENTIALS;
-    if (frames->n <= id || !s_is(s_frame(frames, 2), GI_MDP_CLIENT))
+    if (frames->n <= id || !gi_bytes_is(s_frame(frames, 2), GI_MDP_CLIENT))
         return;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (s_is(s_frame(frames, S_CREDENTIALS), known[i].mechanism))
+        if (gi_bytes_is(s_frame(frames, S_CREDENTIALS), known[i].mechanism))
             id += known[i].n;
     if (id >= frames->n || s_frame(frames, id).size == 0 ||
         s_frame(frames, id).size > GI_ID_MAX ||
@@ -509,11 +505,11 @@ void gi_broker_auth_verdict(gi_broker_core_t *core, gi_frames_t *frames) {
         return;
     }
     gate_bytes_t status = s_frame(frames, 3), name = s_frame(frames, 5);
-    if (s_is(status, "200") && name.size <= S_USER_MAX &&
+    if (gi_bytes_is(status, "200") && name.size <= S_USER_MAX &&
         gi_utf8_valid(name.data, name.size) &&
         memchr(name.data, 0, name.size) == NULL) {
         s_yes(core, trust, name);
-    } else if (s_is(status, "400")) {
+    } else if (gi_bytes_is(status, "400")) {
         s_no(core, trust);
     } else {
         core->count.zap_outages++;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include "bytes.h"
 #include "mem.h"
 #include "meta.h"
 
@@ -444,10 +445,6 @@ void gi_broker_gate_fini(gi_broker_core_t *core) {
 /* ---- the way in
  * ---------------------------------------------------------------------------
  */
-static bool s_is(gate_bytes_t name, const char *text) {
-    return strlen(text) == name.size && memcmp(text, name.data, name.size) == 0;
-}
-
 static void s_unknown(const s_gate_t *gate, gate_bytes_t name) {
     char safe[GI_ID_MAX + 1], text[sizeof safe + 32];
     gi_broker_text(safe, name);
@@ -457,12 +454,12 @@ static void s_unknown(const s_gate_t *gate, gate_bytes_t name) {
 
 static void s_find_and_run(const s_gate_t *gate, gate_bytes_t name) {
     for (const gi_broker_function_t *f = gate->core->functions; f; f = f->next)
-        if (s_is(name, f->method->name)) {
+        if (gi_bytes_is(name, f->method->name)) {
             s_run_user(gate, f);
             return;
         }
     for (size_t i = 0; i < sizeof s_functions / sizeof *s_functions; i++)
-        if (s_is(name, s_functions[i].name)) {
+        if (gi_bytes_is(name, s_functions[i].name)) {
             s_run_own(gate, i);
             return;
         }

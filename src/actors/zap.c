@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "bytes.h"
 #include "actor.h"
 #include "err.h"
 #include "mem.h"
@@ -164,24 +165,12 @@ gate_err_t gate_zap_hash(const char *password, char *out, size_t room) {
 
 /* ---- one question
  * ------------------------------------------------------------------- */
-static bool s_is(gate_bytes_t frame, const char *text) {
-    return frame.size == strlen(text) && !memcmp(frame.data, text, frame.size);
-}
-
-/* A copy with a NUL; false: too long, or a NUL inside. */
-static bool s_text(gate_bytes_t frame, char out[S_TEXT_MAX + 1]) {
-    if (frame.size > S_TEXT_MAX || memchr(frame.data, 0, frame.size))
-        return false;
-    memcpy(out, frame.data, frame.size);
-    out[frame.size] = 0;
-    return true;
-}
-
 static const char *s_judge(gate_zap_t *self, const gate_bytes_t *f,
                            const char **why) {
     char domain[S_TEXT_MAX + 1], user[S_TEXT_MAX + 1], password[S_TEXT_MAX + 1];
-    if (!s_text(f[4], domain) || !s_text(f[8], user) ||
-        !s_text(f[9], password)) {
+    if (!gi_bytes_text(f[4], domain, sizeof domain) ||
+        !gi_bytes_text(f[8], user, sizeof user) ||
+        !gi_bytes_text(f[9], password, sizeof password)) {
         *why = "Malformed";
         return "400";
     }
@@ -225,11 +214,11 @@ static void s_question(gate_zap_t *self) {
     const char *status, *why;
     gi_frames_view(&self->in, 0, f);
     if (self->in.n < 8 || f[1].size ||
-        !s_is(f[2], self->settings->zap_version)) {
+        !gi_bytes_is(f[2], self->settings->zap_version)) {
         self->count.dropped++;
         return;
     }
-    if (self->in.n != S_FRAMES || !s_is(f[7], GI_ZAP_PLAIN)) {
+    if (self->in.n != S_FRAMES || !gi_bytes_is(f[7], GI_ZAP_PLAIN)) {
         static const gate_bytes_t nobody = {"", 0};
         gate_bytes_t g[S_FRAMES] = {f[0],   f[1],   f[2],   f[3],   nobody,
                                     nobody, nobody, nobody, nobody, nobody};

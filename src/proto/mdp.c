@@ -3,6 +3,7 @@
  * credentials). Each parser reads as its message's schema: a cursor walks the
  * frames, the first that does not fit is named. */
 #include "mdp.h"
+#include "bytes.h"
 #include "err.h"
 #include "mem.h"
 #include "utf8.h"
@@ -23,11 +24,6 @@ typedef struct s_cursor {
     unsigned n, at;
 } s_cursor_t;
 
-static bool s_is(gate_bytes_t frame, const char *text) {
-    size_t size = strlen(text);
-    return frame.size == size && !memcmp(frame.data, text, size);
-}
-
 static gate_err_t s_bad(const s_cursor_t *c, const char *what) {
     return gi_err(GATE_BADDATA, "frame %u of %u: %s", c->at + 1, c->n, what);
 }
@@ -40,7 +36,7 @@ static gate_err_t s_start(s_cursor_t *c, const gate_bytes_t *f, size_t n,
     if (f[0].size)
         return s_bad(c, "must be empty");
     c->at = 1;
-    if (!s_is(f[1], tag))
+    if (!gi_bytes_is(f[1], tag))
         return s_bad(c, "another protocol");
     c->at = 2;
     return GATE_OK;
@@ -60,7 +56,7 @@ static gate_err_t s_frame(s_cursor_t *c, size_t max, const char *what,
 
 /* wire.md 8: PLAIN user password; NULL and CURVE prove nothing in band. */
 static gate_err_t s_zap(s_cursor_t *c, unsigned *zap, unsigned *n_zap) {
-    if (c->at >= c->n || !s_is(c->f[c->at], GI_ZAP_PLAIN))
+    if (c->at >= c->n || !gi_bytes_is(c->f[c->at], GI_ZAP_PLAIN))
         return gi_err(GATE_REFUSED, "no PLAIN credentials");
     if (c->n - c->at < S_PLAIN_FRAMES)
         return gi_err(GATE_REFUSED, "PLAIN without user and password");

@@ -2,6 +2,7 @@
 /* rpc.c -- requests, single replies, and which kind of message a body is
  * (wire.md 2, 6, 7). Exceptions: exception.c. Extensions: ext.c. */
 #include "rpc.h"
+#include "bytes.h"
 #include "decode.h"
 #include "exception.h"
 #include "meta.h"
@@ -236,25 +237,21 @@ gate_err_t gi_rpc_take_reply(const void *data, size_t size,
 }
 
 /* ---- which kind of message ---------------------------------------------- */
-static bool s_is(gate_bytes_t frame, const char *tag) {
-    size_t size = strlen(tag);
-    return frame.size == size && !memcmp(frame.data, tag, size);
-}
-
 /* wire.md 6: END and EXCEPTION are raw frames, items are packed. */
 static gi_body_kind_t s_stream_kind(const gate_bytes_t *body, size_t n) {
-    if (s_is(body[1], GI_STREAM_END))
+    if (gi_bytes_is(body[1], GI_STREAM_END))
         return GI_BODY_END;
-    if (s_is(body[1], GI_STREAM_EXCEPTION))
+    if (gi_bytes_is(body[1], GI_STREAM_EXCEPTION))
         return n > 2 ? GI_BODY_EXCEPTION : GI_BODY_BAD;
     return n == 2 ? GI_BODY_ITEM : GI_BODY_BAD;
 }
 
 /* wire.md 7: HugeDataException comes without its triple, from Python brokers */
 static gi_body_kind_t s_huge_kind(const gate_bytes_t *body, size_t n) {
-    if (s_is(body[1], GI_HUGE_END))
+    if (gi_bytes_is(body[1], GI_HUGE_END))
         return GI_BODY_HUGE_END;
-    if (s_is(body[1], GI_HUGE_EXCEPTION) || s_is(body[1], GI_STREAM_EXCEPTION))
+    if (gi_bytes_is(body[1], GI_HUGE_EXCEPTION) ||
+        gi_bytes_is(body[1], GI_STREAM_EXCEPTION))
         return GI_BODY_HUGE_EXCEPTION;
     return n == 2 || (n == 3 && gi_ext_is(body[2])) ? GI_BODY_CHUNK
                                                     : GI_BODY_BAD;
@@ -263,13 +260,13 @@ static gi_body_kind_t s_huge_kind(const gate_bytes_t *body, size_t n) {
 gi_body_kind_t gi_rpc_body_kind(const gate_bytes_t *body, size_t n) {
     if (n < 2)
         return n ? GI_BODY_SINGLE : GI_BODY_BAD;
-    if (s_is(body[0], GI_STREAM_TAG))
+    if (gi_bytes_is(body[0], GI_STREAM_TAG))
         return s_stream_kind(body, n);
-    if (s_is(body[0], GI_HUGE_TAG))
+    if (gi_bytes_is(body[0], GI_HUGE_TAG))
         return s_huge_kind(body, n);
     /* wire.md 5: a generator of a Python broker fails under this tag */
-    if (n > 2 && s_is(body[0], GI_STREAM_EXCEPTION) &&
-        s_is(body[1], GI_STREAM_EXCEPTION))
+    if (n > 2 && gi_bytes_is(body[0], GI_STREAM_EXCEPTION) &&
+        gi_bytes_is(body[1], GI_STREAM_EXCEPTION))
         return GI_BODY_EXCEPTION;
     return GI_BODY_BAD;
 }
