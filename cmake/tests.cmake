@@ -78,6 +78,11 @@ foreach(source ${tests})
   add_executable(stress_${name} ${source})
   gate_quote(stress_${name} proto huge pool actors)
   target_link_libraries(stress_${name} PRIVATE gi_all)
+  if(name MATCHES "^nomem")
+    target_sources(stress_${name} PRIVATE tests/kit/nomem.c)
+    target_compile_options(stress_${name} PRIVATE
+      "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
+  endif()
   gate_test(stress_${name} stress 600 stress_${name})
 endforeach()
 
