@@ -344,6 +344,7 @@ static gate_err_t s_then(world_t *w) {
         gate_future_then(&future, cq, s_set, &e);
     else
         e = GATE_NOMEM;
+    (void)gate_cq_dispatch(cq, 8);
     for (int i = 0; e == GATE_ERR_COUNT && i < 100; i++)
         gate_cq_wait(cq, 8, 100);
     if (e == GATE_ERR_COUNT)
@@ -382,20 +383,34 @@ static gate_err_t s_broker_client(world_t *w) {
 }
 
 static const step_t s_steps[] = {
-    {"settings", s_settings, false}, {"value", s_value, false},
-    {"dict", s_dict, false},         {"runtime", s_runtime, false},
-    {"pool", s_pool, false},         {"call", s_call, false},
-    {"local call", s_local, false},  {"call on a thread", s_thread, false},
-    {"future", s_future, false},     {"error", s_error, false},
-    {"stream", s_stream, false},     {"local stream", s_stream_local, false},
-    {"services", s_services, false}, {"stats", s_stats, false},
-    {"client", s_client, false},     {"service", s_service, false},
-    {"broker", s_broker, false},     {"submit", s_submit, false},
-    {"map", s_map, false},           {"submit stream", s_submit_stream, false},
-    {"resize", s_resize, false},     {"compress", s_compress, false},
-    {"queue", s_queue, false},       {"arguments", s_args, false},
-    {"callback", s_then, false},     {"cancel", s_cancel, false},
-    {"zap", s_zap, false},           {"broker's client", s_broker_client, false},
+    {"settings", s_settings, false},
+    {"value", s_value, false},
+    {"dict", s_dict, false},
+    {"runtime", s_runtime, false},
+    {"pool", s_pool, false},
+    {"call", s_call, false},
+    {"local call", s_local, false},
+    {"call on a thread", s_thread, false},
+    {"future", s_future, false},
+    {"error", s_error, false},
+    {"stream", s_stream, false},
+    {"local stream", s_stream_local, false},
+    {"services", s_services, false},
+    {"stats", s_stats, false},
+    {"client", s_client, false},
+    {"service", s_service, false},
+    {"broker", s_broker, false},
+    {"submit", s_submit, false},
+    {"map", s_map, false},
+    {"submit stream", s_submit_stream, false},
+    {"resize", s_resize, false},
+    {"compress", s_compress, false},
+    {"queue", s_queue, false},
+    {"arguments", s_args, false},
+    {"callback", s_then, false},
+    {"cancel", s_cancel, false},
+    {"zap", s_zap, false},
+    {"broker's client", s_broker_client, false},
 };
 
 /* ---- the world ------------------------------------------------------------
