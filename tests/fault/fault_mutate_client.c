@@ -42,6 +42,15 @@ static const message_t s_credit = {5,
 
 /* ---- the broker -----------------------------------------------------------
  */
+/* For arguments in chunks, as it should be: what is changed comes behind it. */
+static void s_give_credit(world_t *w, const message_t *head) {
+    message_t m = s_credit;
+    m.frame[3] = head->frame[4];
+    if (head->n == 9 && head->frame[5].size == 5 &&
+        memcmp(head->frame[5].data, "\xa4size", 5) == 0)
+        raw_send_to(w->router, head->frame[0], &m);
+}
+
 /* In kind: packed to who packs. */
 static void s_reply(world_t *w, const message_t *request, gate_bytes_t body) {
     message_t m = {5,
@@ -149,6 +158,7 @@ static void s_request(world_t *w, const raw_message_t *got) {
         s_add(w, m);
     } else if (m->frame[4].size == 16) {
         memcpy(w->rid[w->n_rids++ % RIDS], m->frame[4].data, 16);
+        s_give_credit(w, m);
         s_mutants(w, m->frame[0], 3);
     }
 }

@@ -446,7 +446,8 @@ static gate_err_t s_queues(world_t *w) {
     if (!e) {
         gate_future_t *future = gate_submit(w->procs, down_and_up, down, up);
         e = s_job(&future, 14);
-        e = e ? e : s_want(gate_queue_get(up, &n, 5000), n, 7);
+        e = e ? e : gate_queue_get(up, &n, 5000);
+        e = s_want(e, n, 7);
     }
     gate_queue_destroy(&down);
     gate_queue_destroy(&up);
