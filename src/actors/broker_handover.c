@@ -25,6 +25,10 @@
 #define S_TEXT_MAX 32768
 #define S_FDS_MAX (GI_HANDOVER_LISTENERS_MAX + 1)
 #define S_ASKS 3
+/* From when on listeners are given: libzmq's thread watches them some time
+ * after zmq_bind, and one that is paused before that is a descriptor that it
+ * cannot find again (it aborts). It tells nobody when it does. */
+#define S_YOUNG_MS 250
 #define S_LOOK_MS 20
 #define S_STAY_MS 500  /* the new one may die young */
 #define S_QUIET_MS 400 /* a client that knows nothing of moving: cut then */
@@ -283,6 +287,7 @@ gate_err_t gi_handover_take(gate_broker_t *broker) {
         return GATE_OK;
     self->state = GI_HANDOVER_LISTENS;
     self->listen_maybe = true;
+    self->give_ms = gi_clock_ms() + S_YOUNG_MS;
     if (self->died) /* its workers come to us */
         s_expect(broker, 0);
     if (!self->took)
@@ -406,7 +411,7 @@ static void s_give(gate_broker_t *broker, int64_t now_ms) {
 static bool s_accept(gate_broker_t *broker, int64_t now_ms) {
     gi_handover_t *self = &broker->handover;
     if (!self->listen_maybe || self->state != GI_HANDOVER_LISTENS ||
-        self->peer_fd >= 0)
+        self->peer_fd >= 0 || now_ms < self->give_ms)
         return false;
     self->listen_maybe = false;
     self->peer_fd = accept4(self->listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -545,8 +550,10 @@ int64_t gi_handover_next(const gate_broker_t *broker) {
         return self->due_ms;
     case GI_HANDOVER_LEAVING:
         return self->look_ms;
-    case GI_HANDOVER_OFF:
     case GI_HANDOVER_LISTENS:
+        return self->listen_maybe && self->peer_fd < 0 ? self->give_ms
+                                                       : INT64_MAX;
+    case GI_HANDOVER_OFF:
     case GI_HANDOVER_LEFT:
         break;
     }
@@ -555,7 +562,8 @@ int64_t gi_handover_next(const gate_broker_t *broker) {
 
 void gi_handover_fds(gate_broker_t *broker, gi_polled_t *polled) {
     gi_handover_t *self = &broker->handover;
-    if (self->state == GI_HANDOVER_LISTENS && self->peer_fd < 0)
+    if (self->state == GI_HANDOVER_LISTENS && self->peer_fd < 0 &&
+        !self->listen_maybe)
         gi_polled_add(polled, self->listen_fd, &self->listen_maybe);
     if (self->state != GI_HANDOVER_LEFT)
         gi_polled_add(polled, self->peer_fd, &self->peer_maybe);
