@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* nomem.c -- the n-th allocation fails, for every n until a public call gets
  * through, once and from then on: an error or a result, no crash, no hang, no
- * leak (ASan), and the same objects work afterwards. nomem_calls.c and
- * nomem_lives.c have more of them; house_nomem says whether all are there. */
+ * leak (ASan), and the same objects work afterwards. nomem_calls.c,
+ * nomem_pools.c and nomem_lives.c have more; house_nomem says whether all are
+ * there. */
 #include "nomem.h"
 #include <stdlib.h>
 
