@@ -17,6 +17,10 @@
 
 #define S_PART "broker"
 #define S_ASKS 3
+/* From when on listeners are given: libzmq's thread watches them some time
+ * after zmq_bind, and one that is paused before that is a descriptor that it
+ * cannot find again (it aborts). It tells nobody when it does. */
+#define S_YOUNG_MS 250
 
 /* Waits for the next message, at start. */
 static int s_await(int fd, int64_t wait_ms, char text[GI_HANDOVER_TEXT_MAX],
@@ -196,6 +200,7 @@ gate_err_t gi_handover_take(gate_broker_t *broker) {
         return GATE_OK;
     self->state = GI_HANDOVER_LISTENS;
     self->listen_maybe = true;
+    self->give_ms = gi_clock_ms() + S_YOUNG_MS;
     if (self->died) /* its workers come to us */
         gi_handover_expect(broker, 0);
     if (!self->took)
