@@ -357,7 +357,7 @@ static bool s_believed(gi_broker_core_t *core, s_trust_t *trust,
     if (!s_same(&trust->granted, frames) || core->now_ms > trust->until_ms)
         return false;
     if (core->now_ms - trust->since_ms > trust->until_ms - core->now_ms &&
-        !trust->asking && trust->n_waiting == 0)
+        !trust->asking && !trust->held && trust->n_waiting == 0)
         s_ask(core, trust, frames);
     return true;
 }
@@ -377,11 +377,10 @@ static bool s_judge(gi_broker_core_t *core, s_trust_t *trust,
         s_admit(core, peer, frames, trust->user);
     } else if (trust->asking || trust->held) {
         return false;
-    } else if (!s_may_try(core, trust, frames)) {
-        if (!late) {
-            s_hold(core, trust);
-            return false;
-        }
+    } else if (!late && !s_may_try(core, trust, frames)) {
+        s_hold(core, trust);
+        return false;
+    } else if (late) { /* whoever was held as well would see the same token */
         core->count.zap_throttled++;
         s_reject(core, peer, frames, "AccessDeniedError",
                  "Too many wrong credentials: not looked at, come later.");

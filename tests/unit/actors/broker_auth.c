@@ -265,8 +265,6 @@ static unsigned s_guesses(kit_t *k, unsigned n, const char *user) {
         asked += s_answer(k, "400", "");
     }
     kit_wait(k, 50);
-    while (s_answer(k, "400", "")) /* what the wait has earned */
-        asked++;
     for (unsigned i = 0; i < n; i++) {
         snprintf(client, sizeof client, "%u.%.8s", i, user ? user : "");
         cr_expect(kit_got_error(k, client, "1", 5, "AccessDeniedError", ""));
@@ -300,7 +298,7 @@ Test(auth, nor_do_many_user_names_help) {
     unsigned asked = s_guesses(&k, 60, NULL);
     k.address = ":1000:1000:4712";
     asked += s_guesses(&k, 240, NULL);
-    cr_expect(asked >= 100 && asked <= 102, "%u", asked);
+    cr_expect(asked == 100 || asked == 101, "%u: the wait earns one", asked);
     kit_end(&k);
 }
 
