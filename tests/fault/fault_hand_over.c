@@ -29,8 +29,8 @@ typedef enum step {
 } step_t;
 
 static const char *const s_steps[] = {
-    "when it is asked",   "having given",    "when the new one is up",
-    "having confirmed",   "when peers move", "when they have moved"};
+    "when it is asked", "having given",    "when the new one is up",
+    "having confirmed", "when peers move", "when they have moved"};
 
 typedef struct rig {
     char front[128], back[128], path[128], between[128];

@@ -2,8 +2,8 @@
 /* fuzz_huge_split.c -- round trip: whatever is split, compressed out of order,
  * gathered and cut comes back by the receiver.
  * byte 0: engine, stored blocks, window; byte 1: level, chunk size; byte 2: how
- * often the rest is repeated; byte 3: block size (gather and receiver know none),
- * so that a few KiB are many blocks. Bytes 2 and 3 all ones: a block
+ * often the rest is repeated; byte 3: block size (gather and receiver know
+ * none), so that a few KiB are many blocks. Bytes 2 and 3 all ones: a block
  * that is more than one stored block of deflate. */
 #include "big.h"
 #include "gather.h"

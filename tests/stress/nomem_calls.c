@@ -97,12 +97,12 @@ static gate_err_t about(gate_call_t *call) {
     const char *key = gate_call_meta_at(call, 0, NULL);
     const char *meta = gate_call_meta(call, "traceparent");
     return gate_return(
-        call, gate_list(args ? (int)args->via.array.size : -1,
-                        kwargs ? (int)kwargs->via.map.size : -1,
-                        gate_call_user(call), gate_call_client(call),
-                        gate_call_time_left_ms(call),
-                        gate_call_attempt(call) + (int)gate_call_priority(call),
-                        key, meta, gate_call_method(call)));
+        call,
+        gate_list(args ? (int)args->via.array.size : -1,
+                  kwargs ? (int)kwargs->via.map.size : -1, gate_call_user(call),
+                  gate_call_client(call), gate_call_time_left_ms(call),
+                  gate_call_attempt(call) + (int)gate_call_priority(call), key,
+                  meta, gate_call_method(call)));
 }
 
 static gate_err_t onwards(gate_call_t *call) {
@@ -110,8 +110,8 @@ static gate_err_t onwards(gate_call_t *call) {
     if (!gate_call_runtime(call) || gate_call_ctx(call))
         return gate_raise(call, "RuntimeError", "a call without a runtime");
     gate_err_t e =
-        gate_client_call(s_world.local, "C.about", &got, 1,
-                         gate_meta_of(call), gate_timeout_ms(SHORT_MS));
+        gate_client_call(s_world.local, "C.about", &got, 1, gate_meta_of(call),
+                         gate_timeout_ms(SHORT_MS));
     return e ? e : gate_return(call, got);
 }
 
@@ -155,9 +155,14 @@ static gate_err_t size(gate_call_t *call) {
 }
 
 static const gate_method_t s_methods[] = {
-    GATE_METHOD(seven), GATE_METHOD(kept), GATE_METHOD(kept_failed),
-    GATE_METHOD(raised), GATE_METHOD(generated), GATE_METHOD(run_on),
-    GATE_METHOD(about), GATE_METHOD(size),
+    GATE_METHOD(seven),
+    GATE_METHOD(kept),
+    GATE_METHOD(kept_failed),
+    GATE_METHOD(raised),
+    GATE_METHOD(generated),
+    GATE_METHOD(run_on),
+    GATE_METHOD(about),
+    GATE_METHOD(size),
     GATE_METHOD(onwards, .runs = GATE_THREAD),
     GATE_METHOD(fed, .runs = GATE_THREAD),
     GATE_METHOD(fed_failed, .runs = GATE_THREAD),
@@ -191,7 +196,7 @@ static gate_err_t s_key_error(world_t *w, const char *method) {
                                     gate_timeout_ms(SHORT_MS));
     return e == GATE_RAISED && !strcmp(gate_error()->cls, "KeyError") ? GATE_OK
            : e                                                        ? e
-                                                                      : GATE_BADDATA;
+               : GATE_BADDATA;
 }
 
 static gate_err_t s_packer(world_t *w) {
@@ -258,10 +263,10 @@ static gate_err_t s_polled(world_t *w) {
 static gate_err_t s_meta(world_t *w) {
     GATE_OWN(gate_value) got = NULL;
     const char *text = NULL;
-    gate_err_t e = gate_client_call(
-        w->client, "C.onwards", &got, gate_meta("traceparent", "00-12"),
-        gate_meta("priority", "high"), gate_retry(2),
-        gate_timeout_ms(SHORT_MS));
+    gate_err_t e = gate_client_call(w->client, "C.onwards", &got,
+                                    gate_meta("traceparent", "00-12"),
+                                    gate_meta("priority", "high"),
+                                    gate_retry(2), gate_timeout_ms(SHORT_MS));
     return e ? e : gate_value_read(got, "7", &text);
 }
 
@@ -269,8 +274,8 @@ static gate_err_t s_meta(world_t *w) {
  */
 static gate_err_t s_huge(gate_client_t *client, const char *method) {
     gate_bytes_t got = {0};
-    gate_err_t e = gate_client_call(client, method, &got,
-                                    gate_timeout_ms(2 * SHORT_MS));
+    gate_err_t e =
+        gate_client_call(client, method, &got, gate_timeout_ms(2 * SHORT_MS));
     return s_want(e, (int64_t)got.size, HUGE);
 }
 
@@ -433,8 +438,8 @@ static gate_err_t s_queues(world_t *w) {
     int64_t n = 0;
     gate_queue_t *down = gate_queue_new(w->runtime, 4, 1024);
     gate_queue_t *up = gate_queue_new(w->runtime, 4, 1024);
-    gate_err_t e = down && up ? gate_queue_put(down, (int64_t)14, 0)
-                              : GATE_NOMEM;
+    gate_err_t e =
+        down && up ? gate_queue_put(down, (int64_t)14, 0) : GATE_NOMEM;
     if (!e) {
         gate_future_t *future = gate_submit(w->procs, down_and_up, down, up);
         e = s_job(&future, 14);
