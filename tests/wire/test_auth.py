@@ -326,7 +326,8 @@ class Plain(Auth):
         print("p99 of %d calls: %.2f ms before, %.2f ms during %d guesses" % (
             len(times), before[-2] * 1e3, times[len(times) * 99 // 100] * 1e3,
             total))
-        self.assertLess(times[len(times) * 99 // 100], 0.2 * kit.SLOW)
+        self.assertLess(times[len(times) * 99 // 100],
+                        (0.2 if kit.LONG else 2) * kit.SLOW)
 
     @staticmethod
     def times(client, n):
