@@ -153,7 +153,7 @@ gate_err_t gi_handover_ask(gate_broker_t *broker) {
         gi_fd_close(&self->peer_fd);
         if (e)
             return e;
-        self->died = true;
+        self->died_ms = gi_clock_ms();
     }
     return self->path
                ? gi_err(GATE_SYSTEM,
@@ -161,6 +161,11 @@ gate_err_t gi_handover_ask(gate_broker_t *broker) {
                         "(or is giving them to another one)",
                         self->path)
                : GATE_OK;
+}
+
+bool gi_handover_dies(const gate_broker_t *broker) {
+    int64_t died_ms = broker->handover.died_ms;
+    return died_ms && gi_clock_ms() < died_ms + GI_HANDOVER_MS;
 }
 
 /* fchmod before bind: the file never has another mode. */
@@ -209,7 +214,7 @@ gate_err_t gi_handover_take(gate_broker_t *broker) {
         return e;
     self->state = GI_HANDOVER_LISTENS;
     self->listen_maybe = true;
-    if (self->died) /* its workers come to us */
+    if (self->died_ms) /* its workers come to us */
         gi_handover_expect(broker, 0);
     if (!self->took)
         return s_listen(self);
