@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* huge_args.c -- arguments too large for one message, in the three forms: memory
- * that is kept and not copied, a file, and pieces that are fed while they are
- * sent. The service gets a value like any other, here in a worker process. */
+/* huge_args.c -- arguments too large for one message, in the three forms:
+ * memory that is kept and not copied, a file, and pieces that are fed while
+ * they are sent. The service gets a value like any other, here in a worker
+ * process. */
 #include "local.h"
 #include <string.h>
 
@@ -18,8 +19,7 @@ static gate_err_t check(gate_call_t *call) {
         return e;
     for (size_t i = 0; i < data.size; i++)
         wrong += ((const unsigned char *)data.data)[i] != byte_at(i);
-    return gate_return(call,
-                       gate_list((int64_t)data.size, wrong));
+    return gate_return(call, gate_list((int64_t)data.size, wrong));
 }
 
 static const gate_method_t methods[] = {
@@ -63,7 +63,8 @@ static int from_file(gate_client_t *client) {
     return report("file", e, value);
 }
 
-/* The call is started first; gate_huge_put waits while the service is behind. */
+/* The call is started first; gate_huge_put waits while the service is behind.
+ */
 static int fed(gate_client_t *client) {
     gate_huge_options_t options = {.codec = "gzip", .level = 1, .size = SIZE};
     GATE_OWN(gate_huge) huge = gate_huge_arg_new(&options);

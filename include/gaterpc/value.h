@@ -32,7 +32,7 @@ typedef enum gate_arg_type {
     GATE_A_TIMEOUT, /* as.i in ms: the call's deadline, not an argument */
     GATE_A_META,    /* metadata of the call (gate_meta), not an argument */
     GATE_A_RETRY,   /* as.i: further tries (gate_retry), not an argument */
-    GATE_A_HUGE     /* as.p, a gate_huge_t of n bytes; arguments of calls only */
+    GATE_A_HUGE /* as.p, a gate_huge_t of n bytes; arguments of calls only */
 } gate_arg_type_t;
 
 typedef struct gate_arg {

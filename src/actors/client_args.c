@@ -72,9 +72,8 @@ static gate_err_t s_take_hole(gi_cargs_t *a, const gi_rpc_hole_t *hole) {
         return e;
     if (!a->n_holes)
         a->begin = huge->begin;
-    a->holes[a->n_holes++] = (s_hole_t){
-        hole->at + (hole->in_kwargs ? a->pending->request.args_size : 0),
-        gi_huge_source_share(huge->source)};
+    a->holes[a->n_holes++] =
+        (s_hole_t){hole->at, gi_huge_source_share(huge->source)};
     *(hole->in_kwargs ? &a->kwargs_size : &a->args_size) += huge->value.size;
     return GATE_OK;
 }
@@ -83,8 +82,7 @@ static gate_err_t s_take_hole(gi_cargs_t *a, const gi_rpc_hole_t *hole) {
 static gate_err_t s_fill_hole(gi_buf_t *packed, gi_rpc_request_t *r,
                               const gi_rpc_hole_t *hole) {
     const gate_huge_t *huge = s_huge(hole);
-    size_t at =
-        r->func_size + (hole->in_kwargs ? r->args_size : 0) + hole->at;
+    size_t at = r->func_size + hole->at;
     size_t n = (size_t)huge->value.size;
     if (!gi_buf_reserve(packed, n))
         return gi_err(GATE_NOMEM, "no memory for a huge argument");
@@ -199,25 +197,24 @@ void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext) {
     const gi_cargs_t *a = p->args;
     ext->args_size = (int64_t)a->args_size;
     ext->kwargs_size = (int64_t)a->kwargs_size;
-    ext->args_codec =
-        (gate_bytes_t){a->begin.codec, strlen(a->begin.codec)};
+    ext->args_codec = (gate_bytes_t){a->begin.codec, strlen(a->begin.codec)};
 }
 
 /* What a plain peer does not take. */
 gate_err_t gi_cargs_refuse(const gi_pending_t *p) {
     const gate_client_t *self = p->client;
     int size = p->service_size < 200 ? (int)p->service_size : 200;
-    return gi_err(GATE_TOOBIG,
-                  "arguments of %llu bytes to %.*s, in chunks, of which the "
-                  "broker at %s knows nothing: at most %lld at once (the "
-                  "smaller of message_bytes_max = %lld and msgpack_bin_max = "
-                  "%lld), and at hand when the call starts",
-                  (unsigned long long)(p->args->args_size +
-                                       p->args->kwargs_size),
-                  size, (const char *)p->data, self->endpoint,
-                  (long long)gi_rpc_plain_max(self->settings),
-                  (long long)self->settings->message_bytes_max,
-                  (long long)self->settings->msgpack_bin_max);
+    return gi_err(
+        GATE_TOOBIG,
+        "arguments of %llu bytes to %.*s, in chunks, of which the "
+        "broker at %s knows nothing: at most %lld at once (the "
+        "smaller of message_bytes_max = %lld and msgpack_bin_max = "
+        "%lld), and at hand when the call starts",
+        (unsigned long long)(p->args->args_size + p->args->kwargs_size), size,
+        (const char *)p->data, self->endpoint,
+        (long long)gi_rpc_plain_max(self->settings),
+        (long long)self->settings->message_bytes_max,
+        (long long)self->settings->msgpack_bin_max);
 }
 
 /* ---- chunks --------------------------------------------------------------*/
@@ -247,8 +244,8 @@ static gate_err_t s_start(gi_cargs_t *a) {
     gate_pool_t *pool = gi_runtime_has_procs(self->rt);
     gi_huge_pack_options_t options = {
         .codec = a->begin.codec,
-        .level = a->begin.level ? a->begin.level
-                                : (int)s->huge_data_compress_level,
+        .level =
+            a->begin.level ? a->begin.level : (int)s->huge_data_compress_level,
         .chunk_bytes = (size_t)s_min(
             S_CHUNK_MAX, s_min(s->huge_chunk_bytes, s->message_bytes_max)),
         .mode = gi_policy_mode(s->huge_policy),
@@ -330,8 +327,7 @@ static gate_err_t s_peek(gi_cargs_t *a, gate_bytes_t *out) {
         if (e != GATE_EOS)
             return e;
     }
-    size_t end =
-        a->hole < a->n_holes ? a->holes[a->hole].at : a->whole.size;
+    size_t end = a->hole < a->n_holes ? a->holes[a->hole].at : a->whole.size;
     *out = (gate_bytes_t){(const char *)a->whole.data + a->at, end - a->at};
     return out->size ? GATE_OK : GATE_EOS;
 }

@@ -41,7 +41,7 @@ struct gi_huge_source {
     gate_bytes_t kept; /* memory that is left; the sender's */
     void *memory;
     void (*release)(void *data);
-    bool is_memory, regular;
+    bool fed, regular; /* fed: by put */
     int fd; /* -1: none */
 };
 
@@ -57,6 +57,7 @@ gi_huge_source_t *gi_huge_source_new(uint64_t size) {
     gi_error_init(&self->error);
     self->tail = &self->head;
     self->left = size;
+    self->fed = true;
     self->fd = -1;
     return self;
 }
@@ -68,7 +69,7 @@ gi_huge_source_t *gi_huge_source_share(gi_huge_source_t *self) {
 
 void gi_huge_source_memory(gi_huge_source_t *self, const void *data,
                            void (*release)(void *data)) {
-    self->is_memory = true;
+    self->fed = false;
     self->kept = (gate_bytes_t){data, (size_t)self->left};
     self->left = 0;
     self->memory = (void *)(uintptr_t)data; /* what it was given, writable */
@@ -77,6 +78,7 @@ void gi_huge_source_memory(gi_huge_source_t *self, const void *data,
 }
 
 void gi_huge_source_file(gi_huge_source_t *self, int fd, bool regular) {
+    self->fed = false;
     self->fd = fd;
     self->regular = regular;
     self->ended = !self->left;
@@ -162,7 +164,7 @@ static gate_err_t s_await_room(gi_huge_source_t *self) {
 
 gate_err_t gi_huge_source_put(gi_huge_source_t *self, const void *data,
                               size_t size) {
-    if (self->is_memory || self->fd >= 0)
+    if (!self->fed)
         return gi_err(GATE_BADARG, "this huge argument is not fed");
     s_piece_t *piece = s_piece_new(size);
     if (!piece)
@@ -188,7 +190,7 @@ static void s_end(gi_huge_source_t *self, const gate_error_t *error) {
 
 void gi_huge_source_end(gi_huge_source_t *self, const gate_error_t *error) {
     gi_monitor_enter(&self->monitor);
-    if (!self->is_memory && self->fd < 0)
+    if (self->fed)
         s_end(self, error);
     gi_monitor_leave(&self->monitor);
 }
@@ -336,7 +338,7 @@ void gi_huge_source_used(gi_huge_source_t *self, size_t size) {
 
 /* ---- at once --------------------------------------------------------------*/
 bool gi_huge_source_here(const gi_huge_source_t *self) {
-    return self->is_memory || (self->fd >= 0 && self->regular);
+    return !self->fed && (self->fd < 0 || self->regular);
 }
 
 static gate_err_t s_read_all(gi_huge_source_t *self, char *to) {

@@ -39,8 +39,7 @@ void gi_huge_source_end(gi_huge_source_t *self, const gate_error_t *error);
 /* GATE_BADARG: it has one already. ready: something may be there, on any
  * thread, no lock held. */
 gate_err_t gi_huge_source_attach(gi_huge_source_t *self,
-                                 void (*ready)(void *ctx),
-                                 void *ctx) GATE_MUST;
+                                 void (*ready)(void *ctx), void *ctx) GATE_MUST;
 /* It wants no more: what it was made of is released now. */
 void gi_huge_source_leave(gi_huge_source_t *self);
 /* Borrows until used. GATE_WOULDBLOCK: none yet; GATE_EOS: that was all; else

@@ -38,8 +38,8 @@ static gate_err_t s_pack_hole(const s_packing_t *self,
         return gi_err(GATE_BADARG, "more than %d huge arguments in a call",
                       GI_RPC_HOLES_MAX);
     gi_buf_append(self->out, huge->head, huge->n_head);
-    holes->hole[holes->n++] = (gi_rpc_hole_t){self->out->size - self->start,
-                                              self->in_kwargs, huge};
+    holes->hole[holes->n++] =
+        (gi_rpc_hole_t){self->out->size - self->start, self->in_kwargs, huge};
     return GATE_OK;
 }
 

@@ -28,7 +28,7 @@ typedef struct gi_rpc_huge {
     unsigned char n_head, head[5];
 } gi_rpc_huge_t;
 
-/* Where the bytes of one belong: at so many of args and kwargs. */
+/* Where the bytes of one belong: behind so many of args and kwargs. */
 typedef struct gi_rpc_hole {
     size_t at;
     bool in_kwargs;

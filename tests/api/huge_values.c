@@ -40,22 +40,20 @@ static uint64_t s_digest(const void *data, size_t n) {
 static gate_err_t digest(gate_call_t *call) {
     gate_bytes_t data;
     gate_err_t e = gate_args(call, &data);
-    return e ? e
-             : gate_return(call, (int64_t)s_digest(data.data, data.size));
+    return e ? e : gate_return(call, (int64_t)s_digest(data.data, data.size));
 }
 
 /* Of two values among small ones, by position and by name. */
 static gate_err_t mixed(gate_call_t *call) {
     int64_t before, after;
     gate_bytes_t one, two;
-    gate_err_t e = gate_args(call, &before, &one, &after,
-                             gate_named("two", &two));
+    gate_err_t e =
+        gate_args(call, &before, &one, &after, gate_named("two", &two));
     if (e)
         return e;
-    return gate_return(
-        call, (int64_t)(s_digest(one.data, one.size) ^
-                        s_digest(two.data, two.size)) +
-                  before + after);
+    return gate_return(call, (int64_t)(s_digest(one.data, one.size) ^
+                                       s_digest(two.data, two.size)) +
+                                 before + after);
 }
 
 static gate_err_t count(gate_call_t *call) {
@@ -191,8 +189,8 @@ static void s_check(rig_t *rig, const char *way, gate_huge_t *huge, size_t n) {
 }
 
 OVER_ALL(kept_memory_and_files) {
-    static const size_t n[] = {0,          1,        31,       (size_t)PLAIN,
-                               128 << 10,  MIB + 77, 20 * MIB};
+    static const size_t n[] = {0,         1,        31,      (size_t)PLAIN,
+                               128 << 10, MIB + 77, 20 * MIB};
     for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
         int before = s_released;
         s_check(rig, way, s_of_data(n[i]), n[i]);
@@ -230,8 +228,7 @@ OVER(fed_and_pipes, RIG_REGISTRY) {
 OVER(among_others, RIG_REGISTRY) {
     int64_t got;
     char *one = s_make(3 * MIB), *two = s_make(700);
-    int64_t want =
-        (int64_t)(s_digest(one, 3 * MIB) ^ s_digest(two, 700)) + 12;
+    int64_t want = (int64_t)(s_digest(one, 3 * MIB) ^ s_digest(two, 700)) + 12;
     GATE_OWN(gate_huge) a = s_of_data(3 * MIB);
     GATE_OWN(gate_huge) b = gate_huge_arg_fd(s_file(700), NULL);
     OK(gate_client_call(rig->client, "Test.mixed", &got, 5, a, 7,
@@ -266,16 +263,14 @@ Test(huge_values, kinds_and_codecs, .timeout = 60) {
         GATE_OWN(gate_huge)
         h = gate_huge_arg_data(
             list, 5 + MIB, NULL,
-            &(gate_huge_options_t){.codec = names[i],
-                                   .level = 1,
-                                   .kind = GATE_HUGE_PACKED});
+            &(gate_huge_options_t){
+                .codec = names[i], .level = 1, .kind = GATE_HUGE_PACKED});
         OK(gate_client_call(rig.client, "Test.count", &n, h));
         cr_assert_eq(n, (int64_t)MIB);
         GATE_OWN(gate_huge)
-        text = gate_huge_arg_data(s_make(MIB), MIB, s_release,
-                                  &(gate_huge_options_t){
-                                      .codec = names[i],
-                                      .kind = GATE_HUGE_STR});
+        text = gate_huge_arg_data(
+            s_make(MIB), MIB, s_release,
+            &(gate_huge_options_t){.codec = names[i], .kind = GATE_HUGE_STR});
         OK(gate_client_call(rig.client, "Test.digest", &n, text));
     }
     free(list);
@@ -293,16 +288,16 @@ OVER(refused, RIG_REGISTRY) {
     FAILS(GATE_BADARG, "argument",
           gate_client_call(rig->client, "Test.digest", &got,
                            gate_list(1, nested)));
-    GATE_OWN(gate_huge) idle = gate_huge_arg_new(
-        &(gate_huge_options_t){.size = 10});
+    GATE_OWN(gate_huge)
+    idle = gate_huge_arg_new(&(gate_huge_options_t){.size = 10});
     FAILS(GATE_BADARG, "after the call", gate_huge_put(idle, "x", 1));
     GATE_OWN(gate_huge)
     odd = gate_huge_arg_data(s_make(MIB), MIB, s_release,
                              &(gate_huge_options_t){.codec = "snappy"});
     FAILS(GATE_NOTIMPL, "snappy",
           gate_client_call(rig->client, "Test.digest", &got, odd));
-    cr_assert_null(gate_huge_arg_new(
-        &(gate_huge_options_t){.kind = GATE_HUGE_PACKED}));
+    cr_assert_null(
+        gate_huge_arg_new(&(gate_huge_options_t){.kind = GATE_HUGE_PACKED}));
     cr_assert(strstr(gate_error()->text, "size"));
     int ends[2];
     cr_assert_eq(pipe(ends), 0);
@@ -320,8 +315,8 @@ Test(huge_values, without_a_broker, .timeout = 60) {
     int64_t got;
     GATE_OWN(gate_settings) settings = s_settings();
     rig_up(&rig, RIG_REGISTRY, settings, table, NULL);
-    GATE_OWN(gate_huge) fed = gate_huge_arg_new(
-        &(gate_huge_options_t){.size = 10});
+    GATE_OWN(gate_huge)
+    fed = gate_huge_arg_new(&(gate_huge_options_t){.size = 10});
     FAILS(GATE_NOTIMPL, "needs a broker",
           gate_client_call(rig.client, "Test.digest", &got, fed));
     rig_down(&rig);
@@ -349,8 +344,7 @@ OVER(fails_half_way, RIG_REGISTRY) {
     cr_assert_str_eq(gate_error()->cls, "LookupError");
     OK(s_join(&f));
     /* too few, too many, none at all */
-    gate_huge_t *h =
-        gate_huge_arg_new(&(gate_huge_options_t){.size = 8 * MIB});
+    gate_huge_t *h = gate_huge_arg_new(&(gate_huge_options_t){.size = 8 * MIB});
     GATE_OWN(gate_future)
     few = gate_client_start(rig->client, "Test.digest", h);
     OK(gate_huge_put(h, "abc", 3));

@@ -4,24 +4,26 @@
  * machine has no shared memory for is refused by name. GATE_SCALE scales the
  * sizes. */
 #include <gaterpc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 
 static int s_wrong;
 
-#define MUST(test, ...)                            \
-    do {                                           \
-        if (!(test)) {                             \
-            fprintf(stderr, "%d: ", __LINE__);     \
-            fprintf(stderr, __VA_ARGS__);          \
+#define MUST(test, ...)                                    \
+    do {                                                   \
+        if (!(test)) {                                     \
+            fprintf(stderr, "%d: ", __LINE__);             \
+            fprintf(stderr, __VA_ARGS__);                  \
             fprintf(stderr, ": %s\n", gate_error()->text); \
-            s_wrong++;                             \
-        }                                          \
+            s_wrong++;                                     \
+        }                                                  \
     } while (0)
 
 static int64_t s_digest(const void *data, size_t n) {
@@ -38,8 +40,13 @@ static gate_err_t digest(gate_call_t *call) {
     return e ? e : gate_return(call, s_digest(data.data, data.size));
 }
 
+static gate_err_t pid(gate_call_t *call) {
+    return gate_return(call, (int64_t)getpid());
+}
+
 static const gate_method_t s_methods[] = {
-    GATE_METHOD(digest, .runs = GATE_PROCESS), GATE_END};
+    GATE_METHOD(digest, .runs = GATE_PROCESS),
+    GATE_METHOD(pid, .runs = GATE_PROCESS), GATE_END};
 
 /* kB of this process that status calls by that name. */
 static long s_status(const char *name) {
@@ -66,8 +73,8 @@ static void s_sizes(gate_client_t *client, size_t most) {
     for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
         char *data = s_make(n[i], i);
         int64_t want = s_digest(data, n[i]), got = 0;
-        gate_err_t e = gate_client_call(client, "Huge.digest", &got,
-                                        gate_bin(data, n[i]));
+        gate_err_t e =
+            gate_client_call(client, "Huge.digest", &got, gate_bin(data, n[i]));
         MUST(!e && got == want, "plain value of %zu: %lld", n[i],
              (long long)got);
         GATE_OWN(gate_huge) huge = gate_huge_arg_data(data, n[i], free, NULL);
@@ -95,6 +102,32 @@ static void s_together(gate_client_t *client) {
     }
 }
 
+/* The only worker is killed: while it compresses for the client, while it gets
+ * the arguments, while it runs. Nothing hangs, no digest is wrong. */
+static void s_kills(gate_client_t *client, int rounds) {
+    char *data = s_make(34 * MIB, 3);
+    int64_t want = s_digest(data, 34 * MIB), got, worker;
+    for (int i = 0; i < rounds; i++) {
+        gate_err_t e = gate_client_call(client, "Huge.pid", &worker);
+        MUST(!e, "pid");
+        if (e)
+            break;
+        GATE_OWN(gate_huge)
+        huge = gate_huge_arg_data(data, 34 * MIB, NULL, NULL);
+        GATE_OWN(gate_future)
+        f = gate_client_start(client, "Huge.digest", huge);
+        nanosleep(&(struct timespec){.tv_nsec = i * 20000000L}, NULL);
+        kill((pid_t)worker, SIGKILL);
+        e = gate_future_wait(f, 60000, &got);
+        MUST(e == GATE_WORKERLOST || (!e && got == want), "kill %d: %s", i,
+             gate_err_name(e));
+    }
+    gate_err_t e =
+        gate_client_call(client, "Huge.digest", &got, gate_bin(data, 34 * MIB));
+    MUST(!e && got == want, "after the kills");
+    free(data);
+}
+
 /* Shared memory is made of files: here none may be larger than 16 MiB. */
 static void s_no_room(gate_client_t *client) {
     struct rlimit old, low;
@@ -103,8 +136,8 @@ static void s_no_room(gate_client_t *client) {
     getrlimit(RLIMIT_FSIZE, &old);
     low = (struct rlimit){16 * MIB, old.rlim_max};
     setrlimit(RLIMIT_FSIZE, &low);
-    gate_err_t e = gate_client_call(client, "Huge.digest", &got,
-                                    gate_bin(data, 34 * MIB));
+    gate_err_t e =
+        gate_client_call(client, "Huge.digest", &got, gate_bin(data, 34 * MIB));
     MUST(e && strstr(gate_error()->text, "shared memory"), "no room: %s",
          gate_err_name(e));
     e = gate_client_call(client, "Huge.digest", &got, gate_bin(data, MIB));
@@ -138,7 +171,8 @@ int main(void) {
     GATE_OWN(gate_settings) settings = gate_settings_new();
     gate_settings_set(settings, "route", "broker");
     gate_settings_set(settings, "log_level", "error");
-    gate_settings_set(settings, "processes", 2);
+    gate_settings_set(settings, "processes", 1);
+    gate_settings_set(settings, "huge_policy", "compress");
     gate_settings_set(settings, "reply_timeout", 120);
     gate_runtime_t *rt = gate_runtime_new(settings);
     gate_broker_t *broker;
@@ -150,6 +184,7 @@ int main(void) {
     long before = s_status("VmRSS:");
     s_sizes(client, part < 1 ? 64 * MIB : 200 * MIB);
     s_together(client);
+    s_kills(client, part < 1 ? 6 : 30);
     s_no_room(client);
     /* what was taken is given back: allocators keep some of it */
     long after = 0, limit = before + 96 * 1024;

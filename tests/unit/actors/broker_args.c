@@ -5,18 +5,17 @@
 #include "broker_state.h"
 
 /* \x40: ten bytes; strings in hex where a letter would be read as a digit */
-#define TAKES EXT "\x81\xa1h\xc3"               /* {"h": true} */
-#define HA EXT "\x81\xa2\x68\x61\x0a"           /* {"ha": 10} */
+#define TAKES EXT "\x81\xa1h\xc3"                  /* {"h": true} */
+#define HA EXT "\x81\xa2\x68\x61\x0a"              /* {"ha": 10} */
 #define HA_HK EXT "\x82\xa2\x68\x61\x0a\xa2hk\x05" /* and {"hk": 5} */
-#define CB EXT "\x81\xa2\x63\x62\x64"           /* {"cb": 100} */
+#define CB EXT "\x81\xa2\x63\x62\x64"              /* {"cb": 100} */
 #define BODY \
     "\xa1"   \
     "f",     \
         "\x90", "\x80"
 #define chunk(k, c, id, bytes) \
     say(k, FRONT, c, "", "MDPC01", "S", id, HUGE_, bytes)
-#define credit(k, w, c, id) \
-    say(k, BACK, w, "", "MDPW01", "\6", c, "", id, CB)
+#define credit(k, w, c, id) say(k, BACK, w, "", "MDPW01", "\6", c, "", id, CB)
 #define got_head(k, w, c, id, ext) \
     got(k, w, "", "MDPW01", "\2", c, "", id, BODY, ext)
 #define got_chunk(k, w, c, id, bytes) \
