@@ -42,7 +42,8 @@ if(TARGET gate)
   endforeach()
   # The same with workers of Python's kind.
   if(NOT GATE_SANITIZE)
-    foreach(name same_identity worker_kill broker_restart stop_cont slow_reader)
+    foreach(name same_identity worker_kill broker_restart stop_cont slow_reader
+        flood)
       gate_test(fault_${name}_python fault 900 ${CMAKE_COMMAND} -E env
         "GATE_FAULT_WORKER=${GATE_SYSTEM_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/tests/wire/worker.py"
         $<TARGET_FILE:fault_${name}> $<TARGET_FILE:gate>)

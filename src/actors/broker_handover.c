@@ -24,6 +24,7 @@
 #define S_YOURS "YOURS"
 #define S_TEXT_MAX 32768
 #define S_FDS_MAX (GI_HANDOVER_LISTENERS_MAX + 1)
+#define S_ASKS 3
 #define S_LOOK_MS 20
 #define S_STAY_MS 500  /* the new one may die young */
 #define S_QUIET_MS 400 /* a client that knows nothing of moving: cut then */
@@ -193,33 +194,59 @@ static gate_err_t s_adopt_all(gate_broker_t *broker, char *text, int *fds,
     return e;
 }
 
+/* True: the listeners came. False with GATE_OK: it hung up, or died. */
+static bool s_ask(gate_broker_t *broker, char text[S_TEXT_MAX], int *fds,
+                  size_t *n, gate_err_t *e) {
+    gi_handover_t *self = &broker->handover;
+    /* the one before may still be leaving */
+    int64_t wait_ms = broker->settings->drain_timeout_ms + GI_HANDOVER_MS;
+    *n = 0;
+    *e = GATE_OK;
+    if (!s_may(self->peer_fd)) {
+        *e = gi_err(GATE_REFUSED, "%s: another user's broker is there",
+                    self->path);
+        return false;
+    }
+    int size = s_say(self->peer_fd, S_TAKE)
+                   ? s_await(self->peer_fd, wait_ms, text, fds, n)
+                   : 0;
+    if (size > 0 && *n > 0 && strncmp(text, S_GIVE, strlen(S_GIVE)) == 0)
+        return true;
+    s_close_all(fds, *n);
+    if (size != 0)
+        *e = gi_err(GATE_SYSTEM,
+                    "%s: somebody is there, but no broker that gives its "
+                    "listeners",
+                    self->path);
+    return false;
+}
+
+/* One that hangs up may have died: then nobody is there the next time. */
 gate_err_t gi_handover_ask(gate_broker_t *broker) {
     gi_handover_t *self = &broker->handover;
     char text[S_TEXT_MAX];
     int fds[S_FDS_MAX];
     size_t n = 0;
-    /* the one before may still be leaving */
-    int64_t wait_ms = broker->settings->drain_timeout_ms + GI_HANDOVER_MS;
-    if (self->path == NULL)
-        return GATE_OK;
-    gate_err_t e = s_connect(self->path, &self->peer_fd);
-    if (e || self->peer_fd < 0)
-        return e;
-    if (!s_may(self->peer_fd))
-        return gi_err(GATE_REFUSED, "%s: another user's broker is there",
-                      self->path);
-    if (!s_say(self->peer_fd, S_TAKE) ||
-        s_await(self->peer_fd, wait_ms, text, fds, &n) <= 0 || n == 0 ||
-        strncmp(text, S_GIVE, strlen(S_GIVE)) != 0) {
-        s_close_all(fds, n);
-        return gi_err(GATE_SYSTEM,
-                      "%s: somebody is there, but no broker that gives its "
-                      "listeners (or it is giving them to another one)",
-                      self->path);
+    for (int i = 0; self->path && i < S_ASKS; i++) {
+        gate_err_t e = s_connect(self->path, &self->peer_fd);
+        if (e || self->peer_fd < 0)
+            return e;
+        if (s_ask(broker, text, fds, &n, &e)) {
+            self->listen_fd = fds[0];
+            self->took = true;
+            return s_adopt_all(broker, text, fds, n);
+        }
+        s_close(&self->peer_fd);
+        if (e)
+            return e;
+        self->died = true;
     }
-    self->listen_fd = fds[0];
-    self->took = true;
-    return s_adopt_all(broker, text, fds, n);
+    return self->path
+               ? gi_err(GATE_SYSTEM,
+                        "%s: the broker there does not give its listeners "
+                        "(or is giving them to another one)",
+                        self->path)
+               : GATE_OK;
 }
 
 /* fchmod before bind: the file never has another mode. */
@@ -256,6 +283,8 @@ gate_err_t gi_handover_take(gate_broker_t *broker) {
         return GATE_OK;
     self->state = GI_HANDOVER_LISTENS;
     self->listen_maybe = true;
+    if (self->died) /* its workers come to us */
+        s_expect(broker, 0);
     if (!self->took)
         return s_listen(self);
     s_expect(broker, broker->settings->drain_timeout_ms);

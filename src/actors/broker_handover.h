@@ -38,6 +38,7 @@ typedef struct gi_handover {
     int listen_fd, peer_fd;        /* -1 */
     bool listen_maybe, peer_maybe; /* poll() says: look */
     bool took;       /* we are the new one of the two on peer_fd */
+    bool died;       /* who was asked hung up; nobody is there since */
     int64_t due_ms;  /* ASKED, GIVEN: give up; LEAVING: LEFT */
     int64_t look_ms; /* LEAVING: at who is there */
     int64_t stay_ms; /* LEAVING: LEFT no sooner */

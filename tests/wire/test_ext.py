@@ -171,6 +171,7 @@ class Lives(Ext):
         self.begin(mdp_heartbeat_liveness=30)
         ident = peers.new_id()
         first = self.worker(ident=ident, im="f=9", e=1)
+        self.known(first)
         client = self.client()
         rid = self.ask(client)
         old = first.request()
@@ -212,6 +213,7 @@ class Lives(Ext):
     def test_python_workers_get_the_callers_id_on_every_run(self):
         self.begin()
         first = self.worker(im="f")
+        self.known(first)
         client = self.client()
         rid = self.ask(client)
         self.assertEqual(first.request()[2], rid)

@@ -1,0 +1,667 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nomem_calls.c -- see nomem.c: what a handler, a job and a caller can ask of a
+ * call, on threads, inline and in worker processes. In a worker process the
+ * job itself lets its allocations fail. */
+#include "nomem.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "mem.h"
+
+#define FRONT "inproc://nomem-calls-front"
+#define BACK "inproc://nomem-calls-back"
+#define SHORT_MS 300
+#define HUGE 200000 /* bytes; more than huge_threshold and one frame */
+
+struct world {
+    gate_runtime_t *runtime;
+    gate_broker_t *broker;
+    gate_service_t *service;
+    gate_client_t *client, *local;
+    gate_pool_t *threads, *procs, *custom;
+};
+
+static world_t s_world; /* handlers use its client */
+static char s_bytes[HUGE];
+
+static gate_err_t s_own_error(void) { return gate_error()->code; }
+
+/* ---- handlers -------------------------------------------------------------
+ */
+static gate_err_t seven(gate_call_t *call) {
+    msgpack_packer *packer = gate_call_packer(call);
+    if (!packer)
+        return s_own_error();
+    msgpack_pack_int(packer, 7);
+    return GATE_OK;
+}
+
+static gate_err_t kept(gate_call_t *call) {
+    gate_call_t *mine = gate_call_keep(call);
+    if (!mine)
+        return s_own_error();
+    gate_finish(&mine, 7);
+    return GATE_KEPT;
+}
+
+static gate_err_t kept_failed(gate_call_t *call) {
+    gate_call_t *mine = gate_call_keep(call);
+    if (!mine)
+        return s_own_error();
+    gate_fail(&mine, "KeyError", "as it should");
+    return GATE_KEPT;
+}
+
+static gate_err_t raised(gate_call_t *call) {
+    return gate_raise(call, "KeyError", "%s", "as it should");
+}
+
+typedef struct count {
+    int n;
+} count_t;
+
+static gate_err_t s_next(gate_call_t *call, void *state) {
+    count_t *count = state;
+    return count->n == 3 ? GATE_EOS : gate_yield(call, count->n++);
+}
+
+static gate_err_t generated(gate_call_t *call) {
+    count_t *count = calloc(1, sizeof *count);
+    return gate_generate(call, s_next, count, free);
+}
+
+static gate_err_t half(gate_call_t *call) {
+    int64_t n = 0;
+    gate_err_t e = gate_args(call, &n);
+    return e ? e : gate_return(call, n / 2);
+}
+
+static gate_err_t s_then(gate_call_t *call, gate_err_t e,
+                         const gate_value_t *value) {
+    int64_t n = 0;
+    e = e ? e : gate_value_read(value, "", &n);
+    return e ? e : gate_return(call, n);
+}
+
+static gate_err_t run_on(gate_call_t *call) {
+    return gate_call_run(call, s_world.threads, half, gate_int(14), s_then);
+}
+
+/* What can be known of it, as a list. */
+static gate_err_t about(gate_call_t *call) {
+    const msgpack_object *args = gate_call_raw_args(call);
+    const msgpack_object *kwargs = gate_call_raw_kwargs(call);
+    const char *key = gate_call_meta_at(call, 0, NULL);
+    const char *meta = gate_call_meta(call, "traceparent");
+    return gate_return(
+        call,
+        gate_list(args ? (int)args->via.array.size : -1,
+                  kwargs ? (int)kwargs->via.map.size : -1, gate_call_user(call),
+                  gate_call_client(call), gate_call_time_left_ms(call),
+                  gate_call_attempt(call) + (int)gate_call_priority(call), key,
+                  meta, gate_call_method(call)));
+}
+
+static gate_err_t onwards(gate_call_t *call) {
+    GATE_OWN(gate_value) got = NULL;
+    if (!gate_call_runtime(call) || gate_call_ctx(call))
+        return gate_raise(call, "RuntimeError", "a call without a runtime");
+    gate_err_t e =
+        gate_client_call(s_world.local, "C.about", &got, 1, gate_meta_of(call),
+                         gate_timeout_ms(SHORT_MS));
+    return e ? e : gate_return(call, got);
+}
+
+static gate_err_t fed(gate_call_t *call) {
+    gate_huge_options_t options = {.size = HUGE};
+    gate_huge_t *huge = gate_huge_new(call, &options);
+    gate_err_t e = huge ? GATE_OK : s_own_error();
+    for (int i = 0; i < 4 && !e; i++)
+        e = gate_huge_put(huge, s_bytes, HUGE / 4);
+    e = e ? e : gate_huge_end(&huge);
+    gate_huge_destroy(&huge);
+    return e;
+}
+
+static gate_err_t fed_failed(gate_call_t *call) {
+    gate_huge_options_t options = {.size = HUGE};
+    gate_huge_t *huge = gate_huge_new(call, &options);
+    if (!huge)
+        return s_own_error();
+    gate_err_t e = gate_huge_put(huge, s_bytes, HUGE / 2);
+    (void)e; /* failing is what it is for */
+    gate_huge_fail(&huge, "KeyError", "as it should");
+    return GATE_KEPT;
+}
+
+static gate_err_t whole(gate_call_t *call) {
+    return gate_huge_data(call, s_bytes, HUGE, NULL, NULL);
+}
+
+static gate_err_t of_fd(gate_call_t *call) {
+    int fd = memfd_create("nomem", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, s_bytes, HUGE) != HUGE || lseek(fd, 0, SEEK_SET))
+        nomem_die("memfd", 0, GATE_SYSTEM);
+    return gate_huge_fd(call, fd, NULL);
+}
+
+static gate_err_t size(gate_call_t *call) {
+    gate_bytes_t data;
+    gate_err_t e = gate_args(call, &data);
+    return e ? e : gate_return(call, data.size);
+}
+
+static const gate_method_t s_methods[] = {
+    GATE_METHOD(seven),
+    GATE_METHOD(kept),
+    GATE_METHOD(kept_failed),
+    GATE_METHOD(raised),
+    GATE_METHOD(generated),
+    GATE_METHOD(run_on),
+    GATE_METHOD(about),
+    GATE_METHOD(size),
+    GATE_METHOD(onwards, .runs = GATE_THREAD),
+    GATE_METHOD(fed, .runs = GATE_THREAD),
+    GATE_METHOD(fed_failed, .runs = GATE_THREAD),
+    GATE_METHOD(whole, .runs = GATE_THREAD),
+    GATE_METHOD(of_fd, .runs = GATE_THREAD),
+    {.name = "half_process", .fn = half, .runs = GATE_PROCESS},
+    {.name = "half_custom", .fn = half, .runs = GATE_CUSTOM},
+    GATE_END};
+
+/* ---- calls ----------------------------------------------------------------
+ */
+static gate_err_t s_want(gate_err_t e, int64_t got, int64_t want) {
+    if (!e && got != want)
+        nomem_die("a wrong answer", (long)got, e);
+    return e;
+}
+
+static gate_err_t s_number(gate_client_t *client, const char *method,
+                           int64_t arg, int64_t want) {
+    int64_t got = -1;
+    gate_err_t e = arg < 0 ? gate_client_call(client, method, &got,
+                                              gate_timeout_ms(SHORT_MS))
+                           : gate_client_call(client, method, &got, arg,
+                                              gate_timeout_ms(SHORT_MS));
+    return s_want(e, got, want);
+}
+
+/* The handler's own KeyError, else what went wrong. */
+static gate_err_t s_key_error(world_t *w, const char *method) {
+    gate_err_t e = gate_client_call(w->client, method, (void *)NULL,
+                                    gate_timeout_ms(SHORT_MS));
+    return e == GATE_RAISED && !strcmp(gate_error()->cls, "KeyError") ? GATE_OK
+           : e                                                        ? e
+               : GATE_BADDATA;
+}
+
+static gate_err_t s_packer(world_t *w) {
+    return s_number(w->client, "C.seven", -1, 7);
+}
+
+static gate_err_t s_keep(world_t *w) {
+    gate_err_t e = s_number(w->client, "C.kept", -1, 7);
+    return e ? e : s_number(w->local, "C.kept", -1, 7);
+}
+
+static gate_err_t s_keep_fail(world_t *w) {
+    return s_key_error(w, "C.kept_failed");
+}
+
+static gate_err_t s_raise(world_t *w) { return s_key_error(w, "C.raised"); }
+
+static gate_err_t s_run(world_t *w) {
+    return s_number(w->client, "C.run_on", -1, 7);
+}
+
+static gate_err_t s_method_process(world_t *w) {
+    return s_number(w->client, "C.half_process", 14, 7);
+}
+
+static gate_err_t s_method_custom(world_t *w) {
+    return s_number(w->client, "C.half_custom", 14, 7);
+}
+
+static gate_err_t s_open(world_t *w, const char *method,
+                         gate_stream_t **stream) {
+    return gate_client_open(w->client, method, stream,
+                            gate_timeout_ms(SHORT_MS));
+}
+
+static gate_err_t s_generate(world_t *w) {
+    gate_stream_t *stream = NULL;
+    int64_t item = -1, n = 0;
+    gate_err_t e = s_open(w, "C.generated", &stream);
+    while (!e && !(e = gate_stream_next(stream, &item)))
+        n = s_want(GATE_OK, item, n) + n + 1;
+    gate_stream_destroy(&stream);
+    return e == GATE_EOS ? s_want(GATE_OK, n, 3) : e;
+}
+
+/* Never waits in the stream, but in poll(). */
+static gate_err_t s_polled(world_t *w) {
+    gate_stream_t *stream = NULL;
+    int64_t item = -1, looks = 0;
+    gate_err_t e = s_open(w, "C.generated", &stream);
+    if (!e && gate_stream_fd(stream) < 0)
+        e = GATE_NOMEM;
+    while (!e && looks++ < 1000) {
+        e = gate_stream_try(stream, &item);
+        if (e == GATE_BUSY)
+            e = usleep(1000) ? GATE_SYSTEM : GATE_OK;
+    }
+    if (!e)
+        e = GATE_TIMEOUT;
+    gate_stream_destroy(&stream);
+    return e == GATE_EOS ? GATE_OK : e;
+}
+
+static gate_err_t s_meta(world_t *w) {
+    GATE_OWN(gate_value) got = NULL;
+    const char *text = NULL;
+    gate_err_t e = gate_client_call(w->client, "C.onwards", &got,
+                                    gate_meta("traceparent", "00-12"),
+                                    gate_meta("priority", "high"),
+                                    gate_retry(2), gate_timeout_ms(SHORT_MS));
+    return e ? e : gate_value_read(got, "7", &text);
+}
+
+/* ---- huge -----------------------------------------------------------------
+ */
+static gate_err_t s_huge(gate_client_t *client, const char *method) {
+    gate_bytes_t got = {0};
+    gate_err_t e =
+        gate_client_call(client, method, &got, gate_timeout_ms(2 * SHORT_MS));
+    return s_want(e, (int64_t)got.size, HUGE);
+}
+
+static gate_err_t s_fed(world_t *w) { return s_huge(w->client, "C.fed"); }
+
+static gate_err_t s_fed_local(world_t *w) { return s_huge(w->local, "C.fed"); }
+
+static gate_err_t s_whole(world_t *w) { return s_huge(w->client, "C.whole"); }
+
+static gate_err_t s_of_fd(world_t *w) { return s_huge(w->client, "C.of_fd"); }
+
+static gate_err_t s_fed_fail(world_t *w) {
+    return s_key_error(w, "C.fed_failed");
+}
+
+static gate_err_t s_read_huge(world_t *w) {
+    static char room[HUGE];
+    gate_stream_t *stream = NULL;
+    gate_progress_t progress = {0};
+    size_t all = 0, n = sizeof room;
+    gate_err_t e = s_open(w, "C.whole", &stream);
+    while (!e && !(e = gate_stream_read(stream, room, &n))) {
+        all += n;
+        n = sizeof room;
+    }
+    if (stream)
+        gate_stream_progress(stream, &progress);
+    gate_stream_destroy(&stream);
+    return e == GATE_EOS ? s_want(GATE_OK, (int64_t)all, HUGE) : e;
+}
+
+static gate_err_t s_piece(void *ctx, const void *data, size_t n) {
+    (void)data;
+    *(int64_t *)ctx += (int64_t)n;
+    return GATE_OK;
+}
+
+static gate_err_t s_read_fn(world_t *w) {
+    gate_stream_t *stream = NULL;
+    int64_t all = 0;
+    gate_err_t e = s_open(w, "C.fed", &stream);
+    e = e ? e : gate_stream_to_fn(stream, s_piece, &all);
+    gate_stream_destroy(&stream);
+    return s_want(e, all, HUGE);
+}
+
+static gate_err_t s_read_fd(world_t *w) {
+    gate_stream_t *stream = NULL;
+    int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    gate_err_t e = s_open(w, "C.fed", &stream);
+    e = e ? e : gate_stream_to_fd(stream, fd);
+    gate_stream_destroy(&stream);
+    close(fd);
+    return e;
+}
+
+/* More than message_bytes_max: it goes in chunks. */
+static gate_err_t s_huge_args(world_t *w) {
+    int64_t got = -1;
+    gate_err_t e =
+        gate_client_call(w->client, "C.size", &got, gate_bin(s_bytes, HUGE),
+                         gate_timeout_ms(2 * SHORT_MS));
+    return s_want(e, got, HUGE);
+}
+
+static void *s_codec_open(bool compress, int level) {
+    (void)compress;
+    (void)level;
+    return NULL;
+}
+
+static void s_codec_close(void *self) { (void)self; }
+
+static gate_err_t s_codec_step(void *self, gate_bytes_t *in, void *out,
+                               size_t *out_size, bool finish) {
+    (void)self, (void)in, (void)out, (void)out_size, (void)finish;
+    return GATE_NOMEM;
+}
+
+static gate_err_t s_codec(world_t *w) {
+    static const gate_codec_t codec = {"nomem-codec", s_codec_open,
+                                       s_codec_close, s_codec_step};
+    gate_err_t e = gate_codec_register(&codec);
+    (void)w;
+    return e == GATE_BADARG ? GATE_OK : e; /* it is there */
+}
+
+/* ---- worker processes -----------------------------------------------------
+ */
+static gate_err_t s_job(gate_future_t **future, int64_t want) {
+    int64_t got = -1;
+    gate_err_t e = gate_future_wait(*future, 10000, &got);
+    gate_future_destroy(future);
+    return s_want(e, got, want);
+}
+
+static gate_err_t s_procs(world_t *w) {
+    gate_future_t *future = gate_submit(w->procs, half, (int64_t)14);
+    gate_err_t e = s_job(&future, 7);
+    if (e)
+        return e;
+    gate_job_options_t options = {.idempotent = true, .hard_ms = 5000};
+    future = gate_submit_with(w->procs, half, &options, (int64_t)16);
+    return s_job(&future, 8);
+}
+
+static gate_err_t three(gate_call_t *call) {
+    gate_err_t e = GATE_OK;
+    for (int i = 0; i < 3 && !e; i++)
+        e = gate_yield(call, i);
+    return e ? e : GATE_EOS;
+}
+
+static gate_err_t s_add_up(gate_stream_t **stream, gate_err_t e) {
+    int64_t item = 0, sum = 0;
+    while (!e && !(e = gate_stream_next(*stream, &item)))
+        sum += item;
+    gate_stream_destroy(stream);
+    return e == GATE_EOS ? s_want(GATE_OK, sum, 3) : e;
+}
+
+static gate_err_t s_procs_stream(world_t *w) {
+    gate_stream_t *stream = NULL;
+    gate_err_t e = gate_submit_stream(w->procs, three, &stream);
+    return s_add_up(&stream, e);
+}
+
+static gate_err_t s_procs_map(world_t *w) {
+    gate_stream_t *stream = NULL;
+    gate_arg_t inputs[] = {gate_int(0), gate_int(2), gate_int(4)};
+    gate_err_t e = gate_pool_map(w->procs, half, inputs, 3, true, &stream);
+    return s_add_up(&stream, e);
+}
+
+static gate_err_t s_shared(world_t *w) {
+    gate_shared_t *shared = gate_shared_new(w->procs, HUGE);
+    if (!shared)
+        return s_own_error();
+    memset(gate_shared_data(shared), 1, HUGE);
+    gate_future_t *future =
+        gate_submit(w->procs, size, gate_shared_arg(shared));
+    gate_shared_destroy(&shared);
+    return s_job(&future, HUGE);
+}
+
+/* In the worker. */
+static gate_err_t down_and_up(gate_call_t *call) {
+    GATE_OWN(gate_queue) down = NULL;
+    GATE_OWN(gate_queue) up = NULL;
+    int64_t n = 0;
+    gate_err_t e = gate_args(call, &down, &up);
+    e = e ? e : gate_queue_get(down, &n, 5000);
+    e = e ? e : gate_queue_put(up, n / 2, 5000);
+    if (up)
+        gate_queue_close(up);
+    return e ? e : gate_return(call, n);
+}
+
+static gate_err_t s_queues(world_t *w) {
+    int64_t n = 0;
+    gate_queue_t *down = gate_queue_new(w->runtime, 4, 1024);
+    gate_queue_t *up = gate_queue_new(w->runtime, 4, 1024);
+    gate_err_t e =
+        down && up ? gate_queue_put(down, (int64_t)14, 0) : GATE_NOMEM;
+    if (!e) {
+        gate_future_t *future = gate_submit(w->procs, down_and_up, down, up);
+        e = s_job(&future, 14);
+        e = e ? e : s_want(gate_queue_get(up, &n, 5000), n, 7);
+    }
+    gate_queue_destroy(&down);
+    gate_queue_destroy(&up);
+    return e;
+}
+
+/* Its own allocations fail; what it says, in bytes, is how many there were. */
+static gate_err_t s_in_worker(gate_call_t *call, gate_fn *part) {
+    nomem_order_t order = {0, false};
+    gate_err_t e = gate_args(call, &order.n, &order.on);
+    if (e)
+        return e;
+    nomem_here(&order);
+    e = part(call);
+    int64_t asked = nomem_asked();
+    return e ? gate_raise(call, "MemoryError", "%lld", (long long)asked) : e;
+}
+
+static gate_err_t s_part_shared(gate_call_t *call) {
+    void *data = NULL;
+    gate_err_t e = gate_return_shared(call, HUGE, &data);
+    if (!e)
+        memset(data, 1, HUGE);
+    return e;
+}
+
+static gate_err_t s_part_return(gate_call_t *call) {
+    return gate_return(call, gate_bin(s_bytes, HUGE));
+}
+
+static gate_err_t shared_there(gate_call_t *call) {
+    return s_in_worker(call, s_part_shared);
+}
+
+static gate_err_t return_there(gate_call_t *call) {
+    return s_in_worker(call, s_part_return);
+}
+
+/* Failed: it says how many it had asked for; else all of them. */
+static gate_err_t s_there(world_t *w, gate_fn *job) {
+    nomem_order_t order = nomem_order();
+    gate_bytes_t got = {0};
+    gate_future_t *future = gate_submit(w->procs, job, order.n, order.on);
+    gate_err_t e = gate_future_wait(future, 10000, &got);
+    if (e == GATE_RAISED && !strcmp(gate_error()->cls, "MemoryError"))
+        nomem_there(atol(gate_error()->text));
+    else if (e)
+        nomem_die("in a worker", (long)order.n, e);
+    else
+        nomem_there(0);
+    e = s_want(e, (int64_t)got.size, HUGE);
+    gate_future_destroy(&future);
+    return e;
+}
+
+static gate_err_t s_there_shared(world_t *w) {
+    return s_there(w, shared_there);
+}
+
+static gate_err_t s_there_return(world_t *w) {
+    return s_there(w, return_there);
+}
+
+static gate_err_t s_procs_life(world_t *w) {
+    gate_pool_options_t options = {.name = "nomem", .workers = 1};
+    gate_pool_t *pool = gate_procs_new(w->runtime, &options);
+    gate_err_t e = pool ? gate_pool_resize(pool, 2) : s_own_error();
+    if (!e) {
+        gate_future_t *future = gate_submit(pool, half, (int64_t)14);
+        e = s_job(&future, 7);
+    }
+    e = e ? e : gate_pool_drain(pool, 1000);
+    gate_pool_destroy(&pool);
+    return e;
+}
+
+/* ---- the other pools ------------------------------------------------------
+ */
+static gate_err_t s_at_once(void *ctx, void (*run)(void *arg), void *arg) {
+    (void)ctx;
+    run(arg);
+    return GATE_OK;
+}
+
+static gate_err_t s_custom(world_t *w) {
+    gate_pool_t *pool = gate_pool_custom(w->runtime, s_at_once, NULL);
+    if (!pool)
+        return s_own_error();
+    gate_fn_register("half", half);
+    gate_future_t *future = gate_submit(pool, half, (int64_t)14);
+    gate_err_t e = s_job(&future, 7);
+    gate_pool_destroy(&pool);
+    return e;
+}
+
+static gate_err_t s_default_pools(world_t *w) {
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    if (!settings)
+        return GATE_NOMEM;
+    gate_settings_set(settings, "threads", 1);
+    gate_settings_set(settings, "processes", 1);
+    (void)w;
+    GATE_OWN(gate_runtime) runtime = gate_runtime_new(settings);
+    if (!runtime)
+        return GATE_NOMEM;
+    return gate_runtime_threads(runtime) && gate_runtime_procs(runtime)
+               ? GATE_OK
+               : s_own_error();
+}
+
+static const step_t s_all[] = {
+    {"packer", s_packer, false},
+    {"keep", s_keep, false},
+    {"keep and fail", s_keep_fail, false},
+    {"raise", s_raise, false},
+    {"run", s_run, false},
+    {"generate", s_generate, false},
+    {"try", s_polled, false},
+    {"metadata", s_meta, true},
+    {"method on processes", s_method_process, false},
+    {"method on a custom pool", s_method_custom, false},
+    {"huge put", s_fed, true},
+    {"huge put, local", s_fed_local, true},
+    {"huge data", s_whole, true},
+    {"huge fd", s_of_fd, true},
+    {"huge fail", s_fed_fail, false},
+    {"huge read", s_read_huge, true},
+    {"huge to fn", s_read_fn, true},
+    {"huge to fd", s_read_fd, true},
+    {"huge arguments", s_huge_args, true},
+    {"codec", s_codec, false},
+    {"procs", s_procs, false},
+    {"procs stream", s_procs_stream, false},
+    {"procs map", s_procs_map, false},
+    {"shared", s_shared, false},
+    {"queues", s_queues, false},
+    {"shared, in a worker", s_there_shared, false},
+    {"return, in a worker", s_there_return, false},
+    {"procs life", s_procs_life, true},
+    {"custom", s_custom, false},
+    {"default pools", s_default_pools, true},
+};
+
+/* ---- the world ------------------------------------------------------------
+ */
+static gate_client_t *s_connect(gate_runtime_t *runtime, const char *front) {
+    gate_client_t *client = gate_client_new(runtime);
+    gate_err_t e = gate_client_connect(client, front);
+    if (e || (e = gate_client_ready(client, 10000)))
+        nomem_die("client", 0, e);
+    return client;
+}
+
+static gate_runtime_t *s_make_runtime(const char *route) {
+    GATE_OWN(gate_settings) settings = gate_settings_new();
+    gate_settings_set(settings, "route", route);
+    gate_settings_set(settings, "threads", 2);
+    gate_settings_set(settings, "processes", 1);
+    gate_settings_set(settings, "mdp_heartbeat_interval", 100);
+    gate_settings_set(settings, "huge_threshold", HUGE / 2);
+    gate_settings_set(settings, "message_bytes_max", HUGE - 1);
+    gate_settings_set(settings, "log_level", "silent");
+    return gate_runtime_new(settings);
+}
+
+static gate_method_t s_table[sizeof s_methods / sizeof *s_methods];
+
+static void s_begin(world_t *w) {
+    gate_pool_options_t one = {.workers = 1};
+    w->runtime = s_make_runtime("broker");
+    w->threads = gate_runtime_threads(w->runtime);
+    w->procs = gate_procs_new(w->runtime, &one);
+    w->custom = gate_pool_custom(w->runtime, s_at_once, NULL);
+    w->broker = gate_broker_new(w->runtime);
+    gate_broker_bind(w->broker, FRONT);
+    gate_broker_bind_backend(w->broker, BACK);
+    gate_err_t e = gate_broker_start(w->broker);
+    memcpy(s_table, s_methods, sizeof s_methods);
+    for (gate_method_t *m = s_table; m->name; m++)
+        if (m->runs == GATE_CUSTOM)
+            m->pool = w->custom;
+    w->service = gate_service_new(w->runtime, "C");
+    gate_service_methods(w->service, s_table, NULL);
+    e = e ? e : gate_service_start(w->service, BACK);
+    e = e ? e : gate_service_ready(w->service, 10000);
+    if (e || !w->procs || !w->custom)
+        nomem_die("world", 0, e);
+    w->client = s_connect(w->runtime, FRONT);
+    w->local = s_connect(w->runtime, FRONT);
+}
+
+static void s_end(world_t *w) {
+    gate_client_destroy(&w->client);
+    gate_client_destroy(&w->local);
+    gate_service_destroy(&w->service);
+    gate_broker_destroy(&w->broker);
+    gate_pool_destroy(&w->procs);
+    gate_pool_destroy(&w->custom);
+    gate_runtime_destroy(&w->runtime);
+}
+
+/* Each may fail, and the one that gets through is the only one. */
+static void s_processes(void) {
+    gate_err_t e = GATE_NOMEM;
+    for (long n = 1; e; n++) {
+        gi_mem_fail_at(n, true);
+        e = gate_process_init();
+        if (e && e != GATE_NOMEM)
+            nomem_die("process init", n, e);
+    }
+    gi_mem_fail_at(0, false);
+}
+
+int main(int argc, char **argv) {
+    nomem_init();
+    s_processes();
+    s_begin(&s_world);
+    nomem_run(&s_world, s_all, sizeof s_all / sizeof *s_all, argc, argv);
+    s_end(&s_world);
+    return 0;
+}
