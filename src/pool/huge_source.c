@@ -30,7 +30,7 @@ struct gi_huge_source {
     gi_ref_t refs;
     gi_monitor_t monitor; /* of what follows, up to kept */
     s_piece_t *head, **tail;
-    size_t queued;
+    size_t queued; /* bytes, and what it takes to keep them */
     uint64_t left; /* bytes still to come in */
     gi_error_t error;
     bool ended, attached, gone; /* gone: nobody sends it any more */
@@ -42,7 +42,7 @@ struct gi_huge_source {
     void *memory;
     void (*release)(void *data);
     bool fed, regular; /* fed: by put */
-    int fd; /* -1: none */
+    int fd;            /* -1: none */
 };
 
 /* ---- life ----------------------------------------------------------------*/
@@ -144,7 +144,7 @@ static s_piece_t *s_piece_new(size_t size) {
 static void s_add(gi_huge_source_t *self, s_piece_t *piece) {
     *self->tail = piece;
     self->tail = &piece->next;
-    self->queued += piece->size;
+    self->queued += sizeof *piece + piece->size;
     self->left -= piece->size;
     s_tell(self);
 }
@@ -220,11 +220,18 @@ static bool s_goes_on(const gi_huge_source_t *self) {
     return !self->gone && !self->ended && self->queued < S_ROOM;
 }
 
+static s_piece_t *s_shrunk(s_piece_t *piece) {
+    s_piece_t *small = gi_mem_realloc(piece, sizeof *piece + piece->size);
+    return small ? small : piece;
+}
+
 /* One piece; inside, but for reading. */
 static void s_read_piece(gi_huge_source_t *self) {
     gi_monitor_leave(&self->monitor);
     s_piece_t *piece = s_piece_new(GI_HUGE_PIECE);
     gate_err_t e = piece ? s_read(self, piece) : GATE_NOMEM;
+    if (!e && piece->size < GI_HUGE_PIECE / 2)
+        piece = s_shrunk(piece); /* pipes give little */
     gi_monitor_enter(&self->monitor);
     if (!e && piece->size)
         s_add(self, piece);
@@ -327,7 +334,7 @@ void gi_huge_source_used(gi_huge_source_t *self, size_t size) {
         self->head = piece->next;
         if (!self->head)
             self->tail = &self->head;
-        self->queued -= piece->size;
+        self->queued -= sizeof *piece + piece->size;
         gi_monitor_notify(&self->monitor);
     } else {
         piece = NULL;
