@@ -142,7 +142,7 @@ def kinds():
 
 
 KINDS = kinds()
-CLASSES = ("ValueError",)
+CLASSES = ("ValueError", "NotImplementedError")
 
 
 def memory(pid, field):
