@@ -6,7 +6,7 @@
 #include "local.h"
 #include <string.h>
 
-#define SIZE (40u << 20)
+#define SIZE (34u << 20)
 
 static unsigned char byte_at(size_t i) { return (unsigned char)(i * i >> 7); }
 

@@ -189,7 +189,7 @@ static void s_check(rig_t *rig, const char *way, gate_huge_t *huge, size_t n) {
 }
 
 OVER_ALL(kept_memory_and_files) {
-    static const size_t n[] = {0,         1,        31,      (size_t)PLAIN,
+    static const size_t n[] = {0,         1,        31,     (size_t)PLAIN,
                                128 << 10, MIB + 77, 6 * MIB};
     for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
         int before = s_released;

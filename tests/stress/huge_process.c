@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* huge_process.c -- huge arguments to methods that run in worker processes: the
  * digest is right there, some at a time, the memory is given back, and what the
- * machine has no shared memory for is refused by name. GATE_SCALE scales the
- * sizes. */
+ * machine has no shared memory for is refused by name. More of it with
+ * GATE_LONG. */
 #include <gaterpc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -164,8 +164,7 @@ static gate_client_t *s_up(gate_runtime_t *rt, gate_broker_t **broker,
 }
 
 int main(void) {
-    const char *scale = getenv("GATE_SCALE");
-    double part = scale ? atof(scale) : 1;
+    bool all = getenv("GATE_LONG") != NULL;
     if (gate_process_init())
         return gate_perror("process_init");
     GATE_OWN(gate_settings) settings = gate_settings_new();
@@ -182,9 +181,9 @@ int main(void) {
     if (gate_client_call(client, "Huge.digest", &got, "abc"))
         return gate_perror("digest");
     long before = s_status("VmRSS:");
-    s_sizes(client, part < 1 ? 64 * MIB : 200 * MIB);
+    s_sizes(client, all ? 200 * MIB : 40 * MIB);
     s_together(client);
-    s_kills(client, part < 1 ? 6 : 30);
+    s_kills(client, all ? 30 : 6);
     s_no_room(client);
     /* what was taken is given back: allocators keep some of it */
     long after = 0, limit = before + 96 * 1024;
