@@ -162,7 +162,7 @@ class Deaths(Case):
 class Sizes(Case):
     def test_file_argument(self):
         """Read while it is sent: the client has no more than the window."""
-        n = max(48 * MIB, int(SIZE * SCALE) // MIB * MIB)
+        n = max(80 * MIB, int(SIZE * SCALE) // MIB * MIB)
         broker = self.keep(kit.OurBroker())
         service = self.keep(kit.OurService(broker.back))
         path = noise_file(self, n)
@@ -174,7 +174,7 @@ class Sizes(Case):
         self.assertIn("TypeError", call.stderr.read().decode())
         self.assertGreater(status(service.pid, "VmHWM"), n)  # all of it came
         self.assertGreater(most, 0)
-        self.assertLess(most, LIMIT if n < 100 * MIB else min(LIMIT, n / 2))
+        self.assertLess(most, LIMIT)
 
     @staticmethod
     def hwm(pid):
