@@ -419,6 +419,10 @@ gate_err_t gi_huge_pack_feed(gi_huge_pack_t *self, gate_bytes_t *in) {
 
 void gi_huge_pack_finish(gi_huge_pack_t *self) { self->finishing = self->fed; }
 
+bool gi_huge_pack_idle(const gi_huge_pack_t *self) {
+    return self->head == self->tail;
+}
+
 void gi_huge_pack_sent(gi_huge_pack_t *self, size_t bytes, int64_t ns) {
     gi_policy_sent(&self->policy, bytes, ns > 0 ? (uint64_t)ns : 0);
 }
