@@ -17,6 +17,9 @@ function(gate_script name label timeout)
 endfunction()
 
 if(TARGET gate)
+  add_library(cli_fragile MODULE tests/cli/fragile.c) # of test_supervise.py
+  set_target_properties(cli_fragile PROPERTIES PREFIX "")
+  target_link_libraries(cli_fragile PRIVATE gate_options gaterpc gate_msgpack)
   file(GLOB tests CONFIGURE_DEPENDS tests/cli/test_*.py)
   foreach(source ${tests})
     get_filename_component(name ${source} NAME_WE)

@@ -14,11 +14,11 @@ foreach(source ${tests})
   get_filename_component(name ${source} NAME_WE)
   string(REPLACE test_ wire_ name ${name})
   if(TARGET gate)
-    gate_test(${name} wire 120 ${CMAKE_COMMAND} -E env
+    gate_test(${name} wire 600 ${CMAKE_COMMAND} -E env
       GATE_COMMAND=$<TARGET_FILE:gate> GATE_SLOW=${slow}
       PYTHONDONTWRITEBYTECODE=1 ${GATE_SYSTEM_PYTHON} ${source})
   elseif(name STREQUAL "wire_peers")
-    gate_test(${name} wire 120 ${GATE_SYSTEM_PYTHON} -B ${source})
+    gate_test(${name} wire 600 ${GATE_SYSTEM_PYTHON} -B ${source})
   endif()
 endforeach()
 
@@ -42,7 +42,8 @@ if(TARGET gate)
   endforeach()
   # The same with workers of Python's kind.
   if(NOT GATE_SANITIZE)
-    foreach(name same_identity worker_kill broker_restart stop_cont slow_reader)
+    foreach(name same_identity worker_kill broker_restart stop_cont slow_reader
+        flood)
       gate_test(fault_${name}_python fault 900 ${CMAKE_COMMAND} -E env
         "GATE_FAULT_WORKER=${GATE_SYSTEM_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/tests/wire/worker.py"
         $<TARGET_FILE:fault_${name}> $<TARGET_FILE:gate>)

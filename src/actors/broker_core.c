@@ -16,6 +16,7 @@
 #define S_KEEP_CALLS 8192
 #define S_KEEP_PEERS 64
 #define S_FORGET_SILENCES 10
+#define S_TABLE 16 /* slots at first; they grow with what is in them */
 /* A request gets two frames more on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
@@ -60,11 +61,11 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     gi_ext_init(&ext);
     ext.packed = self->settings->packed;
     self->wheel = gi_wheel_new(now_ms);
-    return self->wheel && gi_table_init(&self->calls, 1024) &&
-           gi_table_init(&self->services, 64) &&
-           gi_table_init(&self->users, 64) && gi_table_init(&self->asks, 64) &&
-           s_local_user(self) && gi_ext_pack(&self->hello, &ext) == GATE_OK &&
-           s_farewell(self);
+    return self->wheel && gi_table_init(&self->calls, S_TABLE) &&
+           gi_table_init(&self->services, S_TABLE) &&
+           gi_table_init(&self->users, S_TABLE) &&
+           gi_table_init(&self->asks, S_TABLE) && s_local_user(self) &&
+           gi_ext_pack(&self->hello, &ext) == GATE_OK && s_farewell(self);
 }
 
 gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
@@ -167,7 +168,7 @@ gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,
         return gi_err(GATE_TOOBIG, "a broker has at most %d sockets",
                       GI_BROKER_SOCKETS_MAX);
     gi_broker_socket_t *new = &self->sockets[self->n_sockets];
-    if (!gi_table_init(&new->peers, 256))
+    if (!gi_table_init(&new->peers, S_TABLE))
         return gi_err(GATE_NOMEM, "no memory for a broker's socket");
     new->backend = backend;
     *socket = self->n_sockets++;

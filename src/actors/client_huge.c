@@ -8,7 +8,7 @@
 #include <string.h>
 #include "client_impl.h"
 #include "err.h"
-#include "mem.h"
+#include "spare.h"
 
 /* ---- announcing -----------------------------------------------------------
  */
@@ -105,7 +105,7 @@ static void s_complete(gi_pending_t *p) {
     size_t size;
     void *data = gi_huge_unpack_take(p->unpack, &size);
     p->client->stats.answers++;
-    gi_future_complete_huge(p->future, data, size, gi_mem_free, data);
+    gi_future_complete_huge(p->future, data, size, gi_spare_give, data);
     p->future = NULL;
     gi_pending_done(p);
 }

@@ -150,6 +150,8 @@ struct gate_client {
     bool ready;         /* the broker has answered on this connection */
     gi_error_t refused; /* why it does not let us in; empty: it does */
     bool informed;      /* Gate.info was answered, or will not be */
+    bool known;         /* it was answered for good: no need to ask again */
+    int64_t asked_ms;   /* when it was asked last */
     bool ext;           /* it announced GX1 */
     bool ext_args;      /* and HA1 */
     bool packs;         /* and that it reads packed messages */
@@ -206,19 +208,20 @@ void gi_client_move(gate_client_t *self);
 void gi_pending_start(gi_pending_t *p);
 /* The broker's own functions, asked by the actor itself. */
 void gi_pending_ask(gate_client_t *self, gi_asks_t asks);
-void gi_pending_answer(gate_client_t *self); /* client->in holds a message */
 void gi_pending_cancel(gi_pending_t *p);
-/* Ends it: with an error, which is told; as a remote exception; as answered. */
+gi_pending_t *gi_pending_find(gate_client_t *self, gate_bytes_t id);
+/* Ends it: with an error, which is told; as answered. */
 void gi_pending_fail(gi_pending_t *p, const gate_error_t *story);
-void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple);
+void gi_pending_fail_text(gi_pending_t *p, gate_err_t code, const char *text);
 void gi_pending_done(gi_pending_t *p);
 /* Fails it by this thread's story and tells its producer to stop. */
 void gi_pending_abort(gi_pending_t *p);
-/* The bytes of a frame for somebody who outlives it; NULL: no memory. */
-void *gi_pending_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
-                     void **hint);
-/* An item or chunk to its stream. */
-void gi_pending_push(gi_pending_t *p, zmq_msg_t *frame);
+/* Tells whoever works on it that nobody waits any more. */
+void gi_pending_tell_cancel(gi_pending_t *p);
+/* It was turned away unrun: sent again then. */
+void gi_pending_pause(gi_pending_t *p, int64_t until_ms);
+/* Adds the frame to the message that goes out. */
+void gi_client_add_ext(gate_client_t *self, const gi_ext_t *ext);
 /* Something came: what waits for the next thing waits anew. */
 void gi_pending_alive(gi_pending_t *p);
 void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes);
@@ -231,6 +234,17 @@ void gi_pending_cut_all(gate_client_t *self, uint8_t former);
 size_t gi_pending_leave(gate_client_t *self, uint8_t former);
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
                          const char *text);
+
+/* ---- client_answer.c
+ * --------------------------------------------------------- */
+void gi_pending_answer(gate_client_t *self); /* client->in holds a message */
+/* Ends it as a remote exception. */
+void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple);
+/* The bytes of a frame for somebody who outlives it; NULL: no memory. */
+void *gi_pending_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
+                     void **hint);
+/* An item or chunk to its stream. */
+void gi_pending_push(gi_pending_t *p, zmq_msg_t *frame);
 
 /* ---- client_huge.c
  * ----------------------------------------------------------- */

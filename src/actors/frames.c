@@ -206,6 +206,16 @@ bool gi_frames_add(gi_frames_t *self, const void *data, size_t size) {
     return false;
 }
 
+bool gi_frames_give(gi_frames_t *self, const void *data, size_t size,
+                    zmq_free_fn *release, void *hint) {
+    zmq_msg_t *f = s_next(self, size, false);
+    void *mine = (void *)(uintptr_t)data;
+    if (zmq_msg_init_data(f, mine, size, release, hint) == 0)
+        return true;
+    self->n--;
+    return false;
+}
+
 void *gi_frames_room(gi_frames_t *self, size_t size) {
     zmq_msg_t *f = s_next(self, size, false);
     if (zmq_msg_init_size(f, size) == 0)

@@ -46,6 +46,10 @@ void gi_frames_pass(gi_frames_t *self, gi_frames_t *from, unsigned i);
  * before. */
 void gi_frames_take(gi_frames_t *self, unsigned i, zmq_msg_t *to);
 bool gi_frames_add(gi_frames_t *self, const void *data, size_t size);
+/* A frame of data, whose memory is released (on any thread) when it has been
+ * sent or dropped. False: no memory, and nothing was taken. */
+bool gi_frames_give(gi_frames_t *self, const void *data, size_t size,
+                    zmq_free_fn *release, void *hint);
 /* Appends a frame to be filled by the caller; NULL: no memory. */
 void *gi_frames_room(gi_frames_t *self, size_t size);
 /* Frame i becomes another one; false: no memory, it is as it was. */

@@ -13,7 +13,7 @@
 #include "clock.h"
 #include "codec.h"
 #include "err.h"
-#include "gather.h"
+#include "huge_frames.h"
 #include "huge_job.h"
 #include "mem.h"
 #include "monitor.h"
@@ -33,13 +33,8 @@ typedef struct s_slot {
     s_state_t state;
     gi_ticket_t ticket; /* of a process's job */
     int64_t queued_ms;
-    gi_block_t block;
-    gi_piece_t piece;        /* seq, and the result when DONE */
-    gate_err_t err;          /* or its failure */
-    int64_t ns;              /* what compressing took */
-    bool here;               /* no pool has it: the owner compresses it */
-    gi_deflater_t *deflater; /* made when first needed */
-    unsigned char *data;     /* fed data: dictionary, then block */
+    gi_huge_block_t b;
+    bool here; /* no pool has it: the owner compresses it */
 } s_slot_t;
 
 struct gi_huge_pack {
@@ -51,8 +46,7 @@ struct gi_huge_pack {
     gate_pool_t *pool;
     bool procs;
     gi_codec_t *codec; /* NULL: gzip, in parallel */
-    gi_gather_t gather;
-    gi_chunker_t chunker; /* of other codecs */
+    gi_huge_frames_t frames;
     gi_policy_t policy;
     bool primed; /* blocks look back */
     gate_bytes_t source;
@@ -81,58 +75,44 @@ static s_slot_t *s_slot(gi_huge_pack_t *self, uint64_t seq) {
     return &self->slots[seq % (self->n_slots + 1)];
 }
 
-static gate_err_t s_deflate(gi_huge_pack_t *self, s_slot_t *slot) {
-    gi_piece_t *piece = &slot->piece;
-    piece->data = gi_mem_alloc(gi_block_bound(slot->block.in.size));
-    if (!slot->deflater)
-        slot->deflater = gi_deflater_new(GI_ENGINE_AUTO, self->options.level);
-    if (!piece->data || !slot->deflater)
-        return GATE_NOMEM;
-    return gi_deflater_block(slot->deflater, &slot->block, piece->data,
-                             &piece->size, &piece->crc);
-}
-
 /* Other codecs: there is one block at a time, so the codec is its claimer's. */
 static gate_err_t s_codec(gi_huge_pack_t *self, s_slot_t *slot) {
     gi_buf_t out = {0};
-    gate_bytes_t in = slot->block.in;
+    gate_bytes_t in = slot->b.block.in;
     gate_err_t e = GATE_OK;
     size_t n = 0, room = 0;
-    while (e == GATE_OK && (in.size || n == room || slot->block.last)) {
+    gi_huge_block_done(&slot->b);
+    while (e == GATE_OK && (in.size || n == room || slot->b.block.last)) {
         if (!gi_buf_reserve(&out, S_CHUNK_BYTES)) {
             e = GATE_NOMEM;
             break;
         }
         n = room = out.room - out.size;
         e = gi_codec_step(self->codec, &in, out.data + out.size, &n,
-                          slot->block.last);
+                          slot->b.block.last);
         out.size += n;
     }
-    slot->piece.data = gi_buf_take(&out, &slot->piece.size);
+    slot->b.piece.data = gi_buf_take(&out, &slot->b.piece.size);
     return e == GATE_EOS ? GATE_OK : e;
 }
 
 /* By the claimer, outside the monitor. */
 static void s_compress(gi_huge_pack_t *self, s_slot_t *slot) {
     int64_t begun = gi_clock_ns();
-    gi_mem_free(slot->piece.data); /* of an attempt that failed */
-    slot->piece.data = NULL;
-    slot->err = self->codec ? s_codec(self, slot) : s_deflate(self, slot);
-    slot->ns = gi_clock_ns() - begun;
+    slot->b.err = self->codec
+                      ? s_codec(self, slot)
+                      : gi_huge_block_deflate(&slot->b, self->options.level);
+    slot->b.ns = gi_clock_ns() - begun;
 }
 
 /* ---- the pack's memory ----------------------------------------------------*/
 static void s_drop(gi_huge_pack_t *self) {
     if (!gi_ref_drop(&self->ref))
         return;
-    for (size_t i = 0; i <= S_SLOTS_MAX; i++) {
-        gi_mem_free(self->slots[i].piece.data);
-        gi_mem_free(self->slots[i].data);
-        gi_deflater_destroy(&self->slots[i].deflater);
-    }
+    for (size_t i = 0; i <= S_SLOTS_MAX; i++)
+        gi_huge_block_fini(&self->slots[i].b);
     gi_codec_close(&self->codec);
-    gi_gather_fini(&self->gather);
-    gi_chunker_fini(&self->chunker);
+    gi_huge_frames_fini(&self->frames);
     gi_monitor_fini(&self->monitor);
     gi_mem_free(self);
 }
@@ -158,7 +138,7 @@ static bool s_claim(gi_huge_pack_t *self, uint64_t seq) {
     s_slot_t *slot = s_slot(self, seq);
     gi_monitor_enter(&self->monitor);
     bool mine =
-        !self->closed && slot->piece.seq == seq && slot->state == S_QUEUED;
+        !self->closed && slot->b.piece.seq == seq && slot->state == S_QUEUED;
     if (mine) {
         slot->state = S_RUNNING;
         self->n_active++;
@@ -192,39 +172,57 @@ static void s_run(gi_job_t *gi_job) {
 }
 
 /* ---- worker processes -----------------------------------------------------*/
-/* A worker process has the block's result. */
+/* A worker process has had the claimed block. */
+static void s_process_end(s_job_t *job, gate_err_t e) {
+    s_slot_t *slot = s_slot(job->pack, job->seq);
+    slot->b.err = e;
+    slot->here = e != GATE_OK; /* a lost worker loses nothing */
+    s_deliver(job->pack, job->seq);
+}
+
 static void s_process_done(void *ctx, const void *data, size_t size,
                            const gate_error_t *err) {
     s_job_t *job = ctx;
-    if (s_claim(job->pack, job->seq)) {
-        s_slot_t *slot = s_slot(job->pack, job->seq);
-        slot->err =
-            err ? err->code
-                : gi_huge_job_result(data, size, &slot->piece, &slot->ns);
-        slot->here = slot->err != GATE_OK; /* a lost worker loses nothing */
-        s_deliver(job->pack, job->seq);
-    }
+    if (s_claim(job->pack, job->seq))
+        s_process_end(job,
+                      err ? err->code
+                          : gi_huge_job_result(&s_slot(job->pack, job->seq)->b,
+                                               data, size));
     s_job_free(job);
 }
 
-static const gi_sink_t s_process_sink = {.done = s_process_done};
+static void s_process_lent(void *ctx, gi_run_t *run) {
+    s_job_t *job = ctx;
+    if (s_claim(job->pack, job->seq))
+        s_process_end(job,
+                      gi_huge_job_lent(&s_slot(job->pack, job->seq)->b, run));
+    else
+        gi_run_release(run);
+    s_job_free(job);
+}
+
+static const gi_sink_t s_process_sink = {.done = s_process_done,
+                                         .lent = s_process_lent};
 
 /* ---- handing out ----------------------------------------------------------*/
 /* Gives the block to the pool; what the pool does not take stays here. */
 static void s_submit(gi_huge_pack_t *self, s_slot_t *slot) {
-    bool alone = self->procs && (self->codec || slot->block.store);
+    gi_huge_block_t *b = &slot->b;
     s_job_t *job = NULL;
-    if (self->pool && !alone && slot->block.in.size)
-        job = s_job_new(self, slot->piece.seq);
+    bool away = self->pool && b->block.in.size;
+    if (away && self->procs)
+        away = !self->codec && !b->block.store &&
+               gi_huge_block_share(b, self->pool);
+    if (away)
+        job = s_job_new(self, b->piece.seq);
     slot->here = !job;
     if (!job)
         return;
     job->job = (gi_job_t){.run = s_run};
-    gate_err_t e =
-        self->procs
-            ? gi_huge_job_submit(self->pool, &slot->block, self->options.level,
-                                 &s_process_sink, job, &slot->ticket)
-            : gi_pool_run(self->pool, &job->job);
+    gate_err_t e = self->procs
+                       ? gi_huge_job_submit(self->pool, b, self->options.level,
+                                            &s_process_sink, job, &slot->ticket)
+                       : gi_pool_run(self->pool, &job->job);
     if (e == GATE_OK)
         return;
     s_job_free(job);
@@ -239,16 +237,16 @@ static bool s_must_store(const gi_huge_pack_t *self) {
 /* Opens the block at the tail: it becomes QUEUED. */
 static void s_open(gi_huge_pack_t *self, const gi_block_t *block) {
     s_slot_t *slot = s_slot(self, self->tail);
-    slot->block = *block;
-    slot->block.store =
+    slot->b.block = *block;
+    slot->b.block.store =
         !self->codec && (s_must_store(self) || gi_policy_store(&self->policy));
-    slot->err = GATE_OK;
-    slot->ns = 0;
+    slot->b.err = GATE_OK;
+    slot->b.ns = 0;
     slot->ticket = 0;
     slot->queued_ms = gi_clock_ms();
     self->given = block->last;
     gi_monitor_enter(&self->monitor);
-    slot->piece = (gi_piece_t){
+    slot->b.piece = (gi_piece_t){
         .seq = self->tail++, .in_size = block->in.size, .last = block->last};
     slot->state = S_QUEUED;
     gi_monitor_leave(&self->monitor);
@@ -261,7 +259,7 @@ static bool s_has_room(const gi_huge_pack_t *self) {
 
 /* Opens the block that was being filled; an empty one only ends the stream. */
 static void s_open_fed(gi_huge_pack_t *self, bool last) {
-    unsigned char *data = s_slot(self, self->tail)->data;
+    unsigned char *data = s_slot(self, self->tail)->b.data;
     gi_block_t block = {.last = last};
     if (self->n_fill) {
         block.in = (gate_bytes_t){data + GI_DICT_SIZE, self->n_fill};
@@ -285,16 +283,14 @@ static void s_refill(gi_huge_pack_t *self) {
 
 /* ---- taking in ------------------------------------------------------------*/
 static gate_err_t s_join(gi_huge_pack_t *self, s_slot_t *slot) {
-    gi_piece_t *piece = &slot->piece;
+    gi_piece_t *piece = &slot->b.piece;
     bool last = piece->last;
-    if (!slot->block.store && !self->codec && piece->in_size && slot->ns > 0)
+    if (!slot->b.block.store && !self->codec && piece->in_size &&
+        slot->b.ns > 0)
         gi_policy_compressed(&self->policy, piece->in_size, piece->size,
-                             (uint64_t)slot->ns);
-    gate_err_t e =
-        self->codec ? gi_chunker_add(&self->chunker, piece->data, piece->size)
-                    : gi_gather_put(&self->gather, piece);
-    gi_mem_free(piece->data);
-    piece->data = NULL;
+                             (uint64_t)slot->b.ns);
+    gate_err_t e = gi_huge_frames_add(&self->frames, &slot->b);
+    gi_huge_block_done(&slot->b);
     self->ended = last;
     return e;
 }
@@ -323,19 +319,14 @@ static gate_err_t s_collect(gi_huge_pack_t *self, int64_t late_ms) {
     if (self->head == self->tail || !s_head_done(self, late_ms))
         return GATE_WOULDBLOCK;
     s_slot_t *slot = s_slot(self, self->head);
-    gate_err_t e = slot->err == GATE_OK
+    gate_err_t e = slot->b.err == GATE_OK
                        ? s_join(self, slot)
-                       : gi_err(slot->err, "compressing a huge result");
+                       : gi_err(slot->b.err, "compressing a huge result");
     gi_monitor_enter(&self->monitor);
     slot->state = S_FREE;
     self->head++;
     gi_monitor_leave(&self->monitor);
     return e;
-}
-
-static bool s_chunk(gi_huge_pack_t *self, gate_bytes_t *chunk) {
-    return self->codec ? gi_chunker_next(&self->chunker, self->ended, chunk)
-                       : gi_gather_next(&self->gather, chunk);
 }
 
 static bool s_cancelled(gi_huge_pack_t *self) {
@@ -353,7 +344,7 @@ static gate_err_t s_next(gi_huge_pack_t *self, gate_bytes_t *chunk,
         if (s_cancelled(self))
             return gi_err(GATE_CANCELLED, "the huge result was cancelled");
         s_refill(self);
-        if (s_chunk(self, chunk))
+        if (gi_huge_frames_next(&self->frames, self->ended, chunk))
             return GATE_OK;
         if (self->ended)
             return GATE_EOS;
@@ -384,6 +375,11 @@ gate_err_t gi_huge_pack_wait(gi_huge_pack_t *self, gate_bytes_t *chunk) {
     }
 }
 
+bool gi_huge_pack_take(gi_huge_pack_t *self, zmq_free_fn **release,
+                       void **hint) {
+    return gi_huge_frames_take(&self->frames, release, hint);
+}
+
 /* ---- input ----------------------------------------------------------------*/
 void gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t whole) {
     self->source = whole;
@@ -393,14 +389,16 @@ void gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t whole) {
 /* The buffer of the block that is being filled, with the dictionary in front of
  * it; NULL without memory. */
 static unsigned char *s_fill_data(gi_huge_pack_t *self) {
-    s_slot_t *slot = s_slot(self, self->tail);
-    if (!slot->data)
-        slot->data = gi_mem_alloc(GI_DICT_SIZE + GI_BLOCK_SIZE);
+    gi_huge_block_t *b = &s_slot(self, self->tail)->b;
+    if (self->n_fill)
+        return b->data;
+    if (!gi_huge_block_room(b, self->procs && !self->codec ? self->pool : NULL))
+        return NULL;
     /* the block before it was whole: its end is this one's dictionary */
-    if (slot->data && !self->n_fill && self->tail)
-        memcpy(slot->data, s_slot(self, self->tail - 1)->data + GI_BLOCK_SIZE,
+    if (self->tail && self->primed)
+        memcpy(b->data, s_slot(self, self->tail - 1)->b.data + GI_BLOCK_SIZE,
                GI_DICT_SIZE);
-    return slot->data;
+    return b->data;
 }
 
 gate_err_t gi_huge_pack_feed(gi_huge_pack_t *self, gate_bytes_t *in) {
@@ -453,10 +451,11 @@ static gate_err_t s_init(gi_huge_pack_t *self) {
     self->n_slots = slots < S_SLOTS_MAX ? (size_t)slots : S_SLOTS_MAX;
     self->primed = gi_block_primed(self->options.level);
     gi_policy_init(&self->policy, self->options.mode, workers);
-    if (gi_codec_find(codec) == &gi_codec_gzip)
-        return gi_gather_init(&self->gather, chunk, 1); /* joined in order */
+    bool gzip = gi_codec_find(codec) == &gi_codec_gzip;
+    gate_err_t e = gi_huge_frames_init(&self->frames, gzip, chunk);
+    if (gzip || e != GATE_OK)
+        return e;
     self->n_slots = 1;
-    gi_chunker_init(&self->chunker, chunk);
     return gi_codec_open(codec, true, self->options.level, &self->codec);
 }
 

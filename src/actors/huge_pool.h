@@ -14,6 +14,7 @@
 #ifndef GI_HUGE_POOL_H
 #define GI_HUGE_POOL_H
 
+#include <zmq.h>
 #include "policy.h"
 #include "pool.h"
 
@@ -56,6 +57,9 @@ void gi_huge_pack_finish(gi_huge_pack_t *self);
  * (send END); GATE_CANCELLED; any other error stays. */
 gate_err_t gi_huge_pack_next(gi_huge_pack_t *self,
                              gate_bytes_t *chunk) GATE_MUST;
+/* The memory that the frame given last lies in; false: copy it. Once. */
+bool gi_huge_pack_take(gi_huge_pack_t *self, zmq_free_fn **release,
+                       void **hint);
 /* The same, waiting. GATE_WOULDBLOCK only when it has nothing to work on:
  * feed more or finish. */
 gate_err_t gi_huge_pack_wait(gi_huge_pack_t *self,

@@ -7,8 +7,8 @@
 #include "err.h"
 #include "lock.h"
 #include "mem.h"
-#include "pages.h"
 #include "ref.h"
+#include "spare.h"
 
 #define S_STEP ((size_t)256 << 10)
 #define S_TELL_BYTES ((size_t)256 << 10) /* news of so much at a time */
@@ -57,10 +57,17 @@ static void s_drop(gi_huge_unpack_t *self) {
         return;
     s_free_queue(self);
     gi_join_destroy(&self->join);
-    gi_buf_fini(&self->value);
+    gi_spare_give(self->value.data);
     gi_error_fini(&self->error);
     gi_lock_fini(&self->lock);
     gi_mem_free(self);
+}
+
+static bool s_room(gi_huge_unpack_t *self, size_t size) {
+    self->value.data = gi_spare_take(size, &self->value.room);
+    if (!self->value.data)
+        self->value.room = 0;
+    return self->value.data != NULL;
 }
 
 gate_err_t gi_huge_unpack_new(const gi_huge_unpack_options_t *options,
@@ -74,16 +81,13 @@ gate_err_t gi_huge_unpack_new(const gi_huge_unpack_options_t *options,
     self->options = *options;
     self->tail = &self->head;
     gate_err_t e = gi_join_new(&options->join, &self->join);
-    if (!e && options->size &&
-        !gi_buf_reserve(&self->value, options->size + S_STEP))
+    if (!e && options->size && !s_room(self, options->size + S_STEP))
         e = gi_err(GATE_NOMEM, "no memory for %s of %zu bytes", options->what,
                    options->size);
     if (e) {
         s_drop(self);
         return e;
     }
-    if (options->size)
-        gi_pages_large(self->value.data, options->size);
     *out = self;
     return GATE_OK;
 }

@@ -46,7 +46,7 @@ gate_err_t gi_huge_unpack_end(gi_huge_unpack_t *self) GATE_MUST;
 /* GATE_OK: it goes on; GATE_EOS: the value is complete; else why it is not,
  * published. *taken: compressed bytes inflated since the last time. */
 gate_err_t gi_huge_unpack_news(gi_huge_unpack_t *self, size_t *taken) GATE_MUST;
-/* After GATE_EOS: gives the value (gi_mem_free). */
+/* After GATE_EOS: gives the value (gi_spare_give, or gi_mem_free). */
 void *gi_huge_unpack_take(gi_huge_unpack_t *self, size_t *size);
 
 #endif

@@ -253,6 +253,18 @@ static void s_add_ext(gi_shuge_t *h, gi_frames_t *out) {
         gi_frames_add(out, self->scratch.data, self->scratch.size);
 }
 
+/* From where it is, or copied. */
+static bool s_add_chunk(gi_shuge_t *h, gi_frames_t *out, gate_bytes_t chunk) {
+    zmq_free_fn *release;
+    void *hint;
+    if (!gi_huge_pack_take(h->pack, &release, &hint))
+        return gi_frames_add(out, chunk.data, chunk.size);
+    if (gi_frames_give(out, chunk.data, chunk.size, release, hint))
+        return true;
+    release(NULL, hint);
+    return false;
+}
+
 static gate_err_t s_send_wire(gi_shuge_t *h, gate_bytes_t chunk) {
     gi_scall_t *c = h->call;
     int64_t begun = h->stalled_ns ? h->stalled_ns : gi_clock_ns();
@@ -260,7 +272,7 @@ static gate_err_t s_send_wire(gi_shuge_t *h, gate_bytes_t chunk) {
     if (!out)
         return gi_err(GATE_CANCELLED, "the reader left");
     if (!gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG)) ||
-        !gi_frames_add(out, chunk.data, chunk.size)) {
+        !s_add_chunk(h, out, chunk)) {
         gi_frames_close(out);
         return gi_err(GATE_NOMEM, "no memory for a chunk");
     }

@@ -5,6 +5,10 @@
 
 #include <gaterpc/supervisor.h>
 #include "err.h"
+#include "keeper.h"
+#include "lock.h"
+#include "runtime.h"
+#include "supervisor_core.h"
 
 typedef struct gi_supervised {
     gate_child_t is;          /* name is ours */
@@ -16,14 +20,27 @@ typedef struct gi_supervised {
     gi_error_t error;  /* its last death's */
 } gi_supervised_t;
 
+struct gate_supervisor {
+    gate_runtime_t *rt;
+    gate_supervisor_options_t options; /* complete */
+    gi_error_t stuck;                  /* the setters' first error */
+    gi_supervised_t child[GI_SUP_CHILDREN_MAX];
+    int64_t look_ms; /* the keeper's */
+    bool unready;    /* somebody runs and is not ready yet; the keeper's */
+    gi_drainable_t drainable;
+    bool started;
+    bool ending;         /* everybody is being stopped; that thread's */
+    bool below;          /* another one supervises it */
+    gi_lock_t lock;      /* of all below */
+    gi_keeper_t *keeper; /* NULL before start and once held */
+    gi_sup_t core;
+    gi_error_t final; /* why it gave up */
+};
+
 /* Adds; name is copied. On an error, which sticks, ctx has been freed. */
 void gi_supervisor_add(gate_supervisor_t *self, const gi_supervised_t *child,
                        const char *name);
 /* Notes a setter's error. */
 void gi_supervisor_stick(gate_supervisor_t *self, gate_err_t e);
-/* Everybody is being stopped by destroy: what is under way is not waited for.
- */
-bool gi_supervisor_is_ending(gate_supervisor_t *self);
-gate_runtime_t *gi_supervisor_runtime(const gate_supervisor_t *self);
 
 #endif

@@ -62,7 +62,7 @@ static bool s_ready(void *ctx) {
 static void s_stop(void *ctx) {
     s_service_t *self = ctx;
     gate_err_t e = GATE_OK;
-    if (!gi_supervisor_is_ending(self->supervisor))
+    if (!self->supervisor->ending)
         e = gate_service_drain(self->service,
                                gi_runtime_settings(self->rt)->drain_timeout_ms);
     (void)e; /* what is left ends with an error */
@@ -76,7 +76,7 @@ static bool s_copy(char **to, const char *text) {
 
 void gate_supervisor_add_service(gate_supervisor_t *self,
                                  const gate_service_spec_t *spec) {
-    gate_runtime_t *rt = gi_supervisor_runtime(self);
+    gate_runtime_t *rt = self->rt;
     s_service_t *ours = gi_mem_calloc(1, sizeof *ours);
     if (ours == NULL) {
         gi_supervisor_stick(self, gi_err(GATE_NOMEM, "no memory for a child"));

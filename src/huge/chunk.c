@@ -26,6 +26,10 @@ gate_err_t gi_chunker_add(gi_chunker_t *self, const void *data, size_t size) {
         self->buf.size = left;
         self->start = 0;
     }
+    /* a chunk and what follows it: no growing on the way there */
+    if (!self->buf.room && size < self->target &&
+        !gi_buf_reserve(&self->buf, self->target + size))
+        return gi_err(GATE_NOMEM, "%zu bytes of a huge result", size);
     if (size && !gi_buf_append(&self->buf, data, size))
         return gi_err(GATE_NOMEM, "%zu bytes of a huge result", size);
     return GATE_OK;
@@ -63,4 +67,25 @@ bool gi_chunker_next(gi_chunker_t *self, bool all, gate_bytes_t *chunk) {
     *chunk = (gate_bytes_t){data, n};
     self->start += n;
     return true;
+}
+
+void *gi_chunker_take(gi_chunker_t *self) {
+    size_t left = gi_chunker_size(self);
+    gi_buf_t rest = {0};
+    if (left >= self->target)
+        return NULL; /* another chunk lies in it */
+    if (left && (!gi_buf_reserve(&rest, self->target + left) ||
+                 !gi_buf_append(&rest, self->buf.data + self->start, left))) {
+        gi_buf_fini(&rest);
+        return NULL;
+    }
+    void *data = self->buf.data;
+    self->buf = rest;
+    self->start = 0;
+    return data;
+}
+
+bool gi_chunker_whole(const gi_chunker_t *self, const void *data, size_t size) {
+    return size >= self->target / 2 && size <= self->target &&
+           s_cut(data, size) == size;
 }

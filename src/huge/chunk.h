@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* chunk.h -- cuts a compressed stream into frames that every peer reads right.
  * Thread: one at a time.
- * Law: no chunk is empty; all but the last few are of the size asked for, less
- * one where a trap lies (wire.md 7.2): none is or ends with HugeDataEND, nor
+ * Law: no chunk is empty; all but the last few, and those that the caller makes
+ * itself and in front of them, are of the size asked for, less one where a trap
+ * lies (wire.md 7.2): none is or ends with HugeDataEND, nor
  * does one of the 1000-byte slices that Python's client cuts it into; none
  * equals another of the tags that end a stream. The first holds the gzip header
  * and data. */
@@ -28,6 +29,11 @@ gate_err_t gi_chunker_add(gi_chunker_t *self, const void *data,
 /* True: *chunk is the next frame, borrowed until the next add. all: no more
  * will be added, so that less than a whole one is given too. */
 bool gi_chunker_next(gi_chunker_t *self, bool all, gate_bytes_t *chunk);
+/* The memory that the chunk lies in (gi_mem_free); NULL: it cannot be had, so
+ * copy the chunk. Once after each next. */
+void *gi_chunker_take(gi_chunker_t *self);
+/* True: these bytes are a good chunk as they are. */
+bool gi_chunker_whole(const gi_chunker_t *self, const void *data, size_t size);
 /* Bytes waiting. */
 size_t gi_chunker_size(const gi_chunker_t *self);
 

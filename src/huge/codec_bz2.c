@@ -13,7 +13,7 @@ typedef struct s_bz2 {
 
 static void *s_alloc(void *opaque, int n, int size) {
     (void)opaque;
-    return gi_mem_calloc((size_t)n, (size_t)size);
+    return gi_mem_alloc((size_t)n * (size_t)size); /* ints; MiBs, not zeroed */
 }
 
 static void s_free(void *opaque, void *p) {

@@ -20,9 +20,18 @@ gate_err_t gi_gather_init(gi_gather_t *self, size_t chunk_bytes,
     return gi_chunker_add(&self->chunker, gi_gzip_head, sizeof gi_gzip_head);
 }
 
+void gi_piece_drop(gi_piece_t *self) {
+    if (self->data && self->release)
+        self->release(self->hint);
+    else
+        gi_mem_free(self->data);
+    self->data = NULL;
+    self->release = NULL;
+}
+
 void gi_gather_fini(gi_gather_t *self) {
     for (size_t i = 0; self->window && i < self->n_window; i++)
-        gi_mem_free(self->window[i].data);
+        gi_piece_drop(&self->window[i]);
     gi_mem_free(self->window);
     gi_chunker_fini(&self->chunker);
     memset(self, 0, sizeof *self);
@@ -62,10 +71,27 @@ static gate_err_t s_advance(gi_gather_t *self) {
         gate_err_t e = s_append(self, piece);
         if (e != GATE_OK)
             return e;
-        gi_mem_free(piece->data);
-        piece->data = NULL;
+        gi_piece_drop(piece);
         self->next++;
     }
+}
+
+gate_err_t gi_gather_add(gi_gather_t *self, const gi_piece_t *piece) {
+    if (self->ended || piece->seq != self->next)
+        return gi_err(GATE_BADARG, "block %llu is not wanted",
+                      (unsigned long long)piece->seq);
+    gate_err_t e = s_append(self, piece);
+    self->next += e == GATE_OK;
+    return e;
+}
+
+bool gi_gather_pass(gi_gather_t *self, const gi_piece_t *piece) {
+    if (self->ended || !piece->seq || piece->seq != self->next || piece->last ||
+        !gi_chunker_whole(&self->chunker, piece->data, piece->size))
+        return false;
+    gi_member_add(&self->member, piece->crc, piece->in_size);
+    self->next++;
+    return true;
 }
 
 gate_err_t gi_gather_put(gi_gather_t *self, gi_piece_t *piece) {

@@ -14,12 +14,17 @@
 /* A finished block. */
 typedef struct gi_piece {
     uint64_t seq; /* 0, 1, 2, ... */
-    void *data;   /* gi_mem memory; taken */
+    void *data;   /* gi_mem memory, unless release says otherwise; taken */
     size_t size;
     uint32_t crc;   /* of the original bytes */
     size_t in_size; /* how many they were */
     bool last;
+    void (*release)(void *hint); /* NULL: gi_mem_free(data) */
+    void *hint;
 } gi_piece_t;
+
+/* Frees its data. */
+void gi_piece_drop(gi_piece_t *self);
 
 typedef struct gi_gather {
     gi_chunker_t chunker;
@@ -37,6 +42,11 @@ void gi_gather_fini(gi_gather_t *self);
 /* Takes piece->data on GATE_OK. GATE_BADARG: behind, beyond the window, there
  * already, or after the end. */
 gate_err_t gi_gather_put(gi_gather_t *self, gi_piece_t *piece) GATE_MUST;
+/* The next piece, copied: it stays the caller's. GATE_BADARG: another is. */
+gate_err_t gi_gather_add(gi_gather_t *self, const gi_piece_t *piece) GATE_MUST;
+/* True: it was the next piece, and its bytes make a frame by themselves, behind
+ * all that waits here and in front of what is added later. */
+bool gi_gather_pass(gi_gather_t *self, const gi_piece_t *piece);
 /* True: *chunk is the next frame, borrowed until the next put. */
 bool gi_gather_next(gi_gather_t *self, gate_bytes_t *chunk);
 /* Everything has been joined and given. */

@@ -51,7 +51,7 @@ struct gi_gunzip {
 
 static void *s_alloc(void *opaque, unsigned n, unsigned size) {
     (void)opaque;
-    return gi_mem_calloc(n, size);
+    return gi_mem_alloc((size_t)n * size); /* zlib's own does not zero */
 }
 
 static void s_free(void *opaque, void *p) {

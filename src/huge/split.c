@@ -36,7 +36,7 @@ static bool s_use_isal(gi_engine_t engine, int level) {
 /* ---- zlib ---------------------------------------------------------------- */
 static void *s_alloc(void *opaque, unsigned n, unsigned size) {
     (void)opaque;
-    return gi_mem_calloc(n, size);
+    return gi_mem_alloc((size_t)n * size); /* zlib's own does not zero */
 }
 
 static void s_free(void *opaque, void *p) {

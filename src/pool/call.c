@@ -12,13 +12,12 @@
 #include "mem.h"
 #include "meta.h"
 #include "mp.h"
-#include "pages.h"
+#include "spare.h"
 #include "scan.h"
 
 #define S_ZONE_CHUNK 2048
 #define S_OUT_KEEP 65536
 #define S_OUT_SMALL 512
-#define S_LARGE ((size_t)4 << 20)
 
 /* ---- life ---------------------------------------------------------------- */
 void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
@@ -32,6 +31,13 @@ void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
     gi_error_init(&self->error);
 }
 
+static void s_drop_out(gate_call_t *self) {
+    size_t size;
+    if (self->out.room >= GI_SPARE_MIN)
+        gi_spare_give(gi_buf_take(&self->out, &size));
+    gi_buf_reset(&self->out, S_OUT_KEEP);
+}
+
 void gi_call_reset(gate_call_t *self) {
     self->args_packed = self->kwargs_packed = self->meta =
         (gate_bytes_t){NULL, 0};
@@ -42,7 +48,7 @@ void gi_call_reset(gate_call_t *self) {
     if (self->zone)
         msgpack_zone_clear(self->zone);
     gi_arena_fini(&self->arena);
-    gi_buf_reset(&self->out, S_OUT_KEEP);
+    s_drop_out(self);
     if (self->error.story.code)
         gi_error_fini(&self->error);
 }
@@ -61,6 +67,7 @@ void gi_call_fini(gate_call_t *self) {
     self->zone = NULL;
     self->decoded = false;
     gi_arena_fini(&self->arena);
+    s_drop_out(self);
     gi_buf_fini(&self->out);
     gi_error_fini(&self->error);
 }
@@ -124,14 +131,20 @@ const msgpack_object *gate_call_raw_kwargs(const gate_call_t *self) {
 }
 
 /* ---- the answer ---------------------------------------------------------- */
+static void s_large_out(gate_call_t *self, size_t size) {
+    gi_buf_fini(&self->out);
+    self->out.data = gi_spare_take(size, &self->out.room);
+    if (!self->out.data) /* packing says so */
+        self->out.room = 0;
+}
+
 static gate_err_t s_pack(gate_call_t *self, const gate_arg_t *v) {
     gate_err_t e;
 
     gi_buf_reset(&self->out, S_OUT_KEEP);
     self->packed = self->answered = self->lent = false;
-    if ((v->type == GATE_A_BIN || v->type == GATE_A_STR) && v->n > S_LARGE &&
-        gi_buf_reserve(&self->out, v->n + 8))
-        gi_pages_large(self->out.data, v->n);
+    if ((v->type == GATE_A_BIN || v->type == GATE_A_STR) && v->n > GI_SPARE_MIN)
+        s_large_out(self, v->n + 8);
     e = gi_arg_pack(&self->out, v, self->settings);
     if (e == GATE_OK && self->out.failed)
         e = gi_err(GATE_NOMEM, "%s: the result", self->method);

@@ -13,7 +13,7 @@ void gi_cq_share(gate_cq_t *self);
 void gi_cq_push(gate_cq_t *self, gate_future_t *first, gate_future_t *last,
                 size_t n);
 
-/* What the queue needs of a future (future.c). */
+/* What the queue needs of a future (future_done.c). */
 gate_future_t **gi_future_link(gate_future_t *self);
 void gi_future_run_then(gate_future_t *self);
 void gi_future_drop_then(gate_future_t *self);

@@ -11,12 +11,22 @@
 #define GI_PAGE_LARGE ((uintptr_t)2 << 20)
 
 /* The whole large pages within data; smaller buffers are left alone. */
-static inline void gi_pages_large(void *data, size_t size) {
+static inline void gi_pages_advise(void *data, size_t size, int advice) {
     uintptr_t from =
         ((uintptr_t)data + GI_PAGE_LARGE - 1) & ~(GI_PAGE_LARGE - 1);
     uintptr_t to = ((uintptr_t)data + size) & ~(GI_PAGE_LARGE - 1);
     if (to > from)
-        (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
+        (void)madvise((void *)from, to - from, advice);
+}
+
+static inline void gi_pages_large(void *data, size_t size) {
+    gi_pages_advise(data, size, MADV_HUGEPAGE);
+}
+
+/* Their content is not needed: the kernel may take them, until they are written
+ * to again. */
+static inline void gi_pages_lazy(void *data, size_t size) {
+    gi_pages_advise(data, size, MADV_FREE);
 }
 
 #endif

@@ -65,6 +65,8 @@ typedef struct gi_pool_ops {
     void (*cancel)(gate_pool_t *self, gi_ticket_t ticket);
     void (*credit)(gate_pool_t *self, gi_ticket_t ticket, size_t items,
                    size_t bytes);
+    /* Memory that its workers read in place: processes only, else NULL. */
+    gi_exchange_t *(*inbox)(gate_pool_t *self);
 } gi_pool_ops_t;
 
 struct gate_pool {

@@ -124,15 +124,15 @@ static void s_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
 }
 
 gate_err_t gi_procs_take(gate_pool_t *pool, size_t size, gi_run_t **out) {
-    return gi_exchange_take(s_of(pool)->inbox, size, out);
+    return gi_exchange_take(pool->ops->inbox(pool), size, out);
 }
 
 bool gi_procs_in_inbox(gate_pool_t *pool, const void *data) {
-    return gi_exchange_has(s_of(pool)->inbox, data);
+    return gi_exchange_has(pool->ops->inbox(pool), data);
 }
 
 gi_run_t *gi_procs_run(gate_pool_t *pool, const void *data, size_t size) {
-    return gi_exchange_find(s_of(pool)->inbox, data, size);
+    return gi_exchange_find(pool->ops->inbox(pool), data, size);
 }
 
 /* ---- the pool -------------------------------------------------------------
@@ -285,6 +285,8 @@ static void s_destroy(gate_pool_t *self) {
     s_free(p);
 }
 
+static gi_exchange_t *s_inbox(gate_pool_t *self) { return s_of(self)->inbox; }
+
 static const gi_pool_ops_t s_ops = {.kind = "processes",
                                     .destroy = s_destroy,
                                     .drain = s_drain,
@@ -292,7 +294,8 @@ static const gi_pool_ops_t s_ops = {.kind = "processes",
                                     .stats = s_stats,
                                     .submit = s_submit,
                                     .cancel = s_cancel,
-                                    .credit = s_credit};
+                                    .credit = s_credit,
+                                    .inbox = s_inbox};
 
 static int s_cores(void) {
     cpu_set_t set;

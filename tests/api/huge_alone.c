@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Criterion's test bodies already have two threads. */
+__attribute__((constructor)) static void s_zygote(void) {
+    if (gate_process_init() != GATE_OK)
+        abort();
+}
+
 static char *s_data(size_t size) {
     char *data = malloc(size + 64);
     cr_assert_not_null(data);
@@ -48,6 +54,50 @@ Test(huge_alone, on_threads) {
     GATE_OWN(gate_pool) pool = gate_threads_new(rt, NULL);
     cr_assert_not_null(pool);
     s_pool(pool);
+}
+
+/* How many jobs the pool has done. */
+static int s_done(gate_pool_t *pool) {
+    GATE_OWN(gate_value) stats = gate_pool_stats(pool);
+    int done = -1;
+    cr_assert_eq(gate_value_read(stats, "done", &done), GATE_OK);
+    return done;
+}
+
+/* Every kind of block, with and without a dictionary, from memory of its own
+ * and from memory that is shared: then nothing is copied on its way in. */
+Test(huge_alone, on_processes) {
+    enum { SIZE = 3000001 };
+    GATE_OWN(gate_runtime) rt = gate_runtime_new(NULL);
+    gate_pool_options_t options = {.workers = 2};
+    GATE_OWN(gate_pool) pool = gate_procs_new(rt, &options);
+    cr_assert_not_null(pool, "%s", gate_error()->text);
+    s_pool(pool);
+    GATE_OWN(gate_shared) shared = gate_shared_new(pool, SIZE);
+    cr_assert_not_null(shared);
+    unsigned char *data = gate_shared_data(shared);
+    for (int kind = 0; kind < 3; kind++)
+        for (int level = 1; level < 8; level += 3) {
+            unsigned seed = 1;
+            for (size_t i = 0; i < SIZE;
+                 i++, seed = seed * 1664525 + 1013904223)
+                data[i] = (unsigned char)(seed >> (kind == 0   ? 24
+                                                   : kind == 1 ? 28
+                                                               : 30));
+            void *packed, *back;
+            size_t n, m;
+            gate_bytes_t in = {data, SIZE};
+            cr_assert_eq(gate_compress(pool, NULL, level, in, &packed, &n),
+                         GATE_OK);
+            in = (gate_bytes_t){packed, n};
+            cr_assert_eq(gate_decompress(NULL, in, SIZE, &back, &m), GATE_OK,
+                         "%s", gate_error()->text);
+            cr_assert(m == SIZE && !memcmp(back, data, m));
+            free(packed);
+            free(back);
+        }
+    /* a slow worker's blocks are compressed here, but not all were */
+    cr_assert_gt(s_done(pool), 0);
 }
 
 Test(huge_alone, unknown_codecs_and_caps_are_errors) {

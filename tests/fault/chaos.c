@@ -106,6 +106,10 @@ static bool s_read(chaos_t *self, way_t *way, double now) {
         return n < 0 && errno == EAGAIN;
     }
     const chaos_rules_t *r = &self->rules;
+    if (r->loss > 0 && s_random(self) < r->loss) {
+        free(chunk);
+        return false; /* what tcp cannot mend it ends */
+    }
     double due = now + r->delay_ms + r->jitter_ms * s_random(self);
     if (due < way->due_ms)
         due = way->due_ms;

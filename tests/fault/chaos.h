@@ -19,6 +19,7 @@ typedef struct chaos_rules {
     double delay_ms, jitter_ms; /* jitter: 0 to so much more */
     double bytes_per_s;         /* 0: as fast as it goes */
     double cut_ms; /* each connection lives half to double of it; 0: on */
+    double loss;   /* the part of all pieces read that are lost: a cut each */
     bool frozen;   /* half-open: nothing is carried, nothing is closed */
 } chaos_rules_t;
 

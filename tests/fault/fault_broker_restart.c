@@ -2,13 +2,16 @@
 /* fault_broker_restart.c -- the broker is killed with -9 under load and started
  * again on its endpoints: every call in flight ends with an answer or a named
  * error, and all callers are back within two heartbeats. Long: 200 clients, the
- * broker is killed every 5 s, 12 times. */
+ * broker is killed every 5 s, 12 times. Workers of Python's kind say nothing by
+ * themselves and hear of no lost connection: they come back after three
+ * heartbeats of silence, and their callers with them. */
 #include "child.h"
 #include "lanes.h"
 #include <stdio.h>
 #include <stdlib.h>
 
 #define HB_MS 500
+#define LIVENESS 3
 #define TIMEOUT_MS 10000
 #define CLIENTS_MAX 200
 #define ROUND_MS 5000
@@ -54,10 +57,11 @@ static void s_transport(const char *name, const char *front, const char *back) {
     }
     lanes_stop(&lanes);
     child_check(ledger_close(ledger), "the ledger");
-    printf("%s: %zu clients, worst return %.0f ms (2 heartbeats = %d)\n", name,
-           n, worst, 2 * HB_MS);
+    int most = (child_has_python() ? LIVENESS : 2) * HB_MS;
+    printf("%s: %zu clients, worst return %.0f ms (at most %d)\n", name, n,
+           worst, most);
     if (child_long())
-        child_check(worst <= 2 * HB_MS, "back within two heartbeats");
+        child_check(worst <= most, "back within two heartbeats");
     child_check(ledger_longest_ms(ledger) < TIMEOUT_MS, "no call hung");
     ledger_destroy(&ledger);
     for (size_t i = 0; i < n; i++)

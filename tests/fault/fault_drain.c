@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define SLEEPERS 12
+#define RATE 5000 /* calls a second over all of it, in the long form */
 
 typedef struct sleepers {
     ledger_t *ledger;
@@ -99,6 +100,7 @@ int main(int argc, char **argv) {
     gate_runtime_t *runtime = lanes_runtime();
     gate_client_t *client = lanes_client(runtime, front);
     ledger_t *ledger = ledger_new("drains under load", 4000000);
+    double begin = child_now_ms();
     lanes_t *lanes = lanes_start(client, ledger, 16, 20000, 0.2);
     for (int i = 0; i < (child_long() ? 40 : 6); i++) {
         child_sleep_ms(100);
@@ -113,6 +115,11 @@ int main(int argc, char **argv) {
     s_told(client, service, back);
     child_check(lanes_all_back(lanes, 10000 * child_slow()) >= 0, "all back");
     lanes_stop(&lanes);
+    double seconds = (child_now_ms() - begin) / 1000;
+    double rate = (double)ledger_opened(ledger) / seconds;
+    printf("drain: %.0f calls/s for %.1f s\n", rate, seconds);
+    if (child_long())
+        child_check(rate >= RATE, "the load is what it shall be");
     child_check(ledger_close(ledger), "the ledger");
     ledger_destroy(&ledger);
     child_check(lanes_count(client, "ran_again") == 0, "none ran again");

@@ -15,7 +15,8 @@
 
 #define HB_MS 500
 #define CALLS 10
-#define RATE 5000 /* calls a second, all callers together */
+#define RATE 5000        /* calls a second, all callers together */
+#define RATE_PYTHON 2000 /* what a worker of that kind can do beside */
 #define LIVENESS 3
 #define SPARE 4000 /* descriptors that a broker keeps, and others of ours */
 
@@ -83,7 +84,8 @@ static size_t s_connections(size_t wanted) {
 static void s_callers(world_t *w, size_t n) {
     honest_t honest = s_honest(w, "beside callers");
     double begin = child_now_ms();
-    zmtp_t *flood = zmtp_new(w->front, n, CALLS, RATE);
+    zmtp_t *flood =
+        zmtp_new(w->front, n, CALLS, child_has_python() ? RATE_PYTHON : RATE);
     bool done = zmtp_run(flood, 120000);
     double seconds = (child_now_ms() - begin) / 1000;
     int fds = child_fds(w->broker.pid);

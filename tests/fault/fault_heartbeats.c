@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* fault_heartbeats.c -- handlers that block every thread lane and use up every
- * pool worker for six heartbeats (60 s in the long form) never get
- * their worker expelled: inline calls go on, the busy ones come back, nothing
- * is lost and nobody was taken for dead. */
+ * pool worker for six heartbeats (60 s in the long form) never get their worker
+ * expelled: inline calls go on, the busy ones come back and so do those that
+ * waited behind them, nothing is lost and nobody was taken for dead. */
 #include "child.h"
 #include "lanes.h"
 #include <stdio.h>
@@ -32,10 +32,12 @@ int main(int argc, char **argv) {
     gate_future_t *busy[BUSY]; /* as many again wait behind the threads */
     ledger_t *sleepers = ledger_new("busy lanes and workers", BUSY);
     for (int i = 0; i < BUSY; i++) {
+        bool waits = i >= LANES && i < 2 * LANES;
         const char *method = i < 2 * LANES ? "Demo.sleep" : "Demo.spin";
-        ledger_open(sleepers, ms + i);
+        int64_t want = (waits ? 1000 : ms) + i;
+        ledger_open(sleepers, want);
         busy[i] =
-            gate_client_start(client, method, ms + i, gate_timeout_ms(10 * ms));
+            gate_client_start(client, method, want, gate_timeout_ms(10 * ms));
     }
     ledger_t *ledger = ledger_new("beside them", 4000000);
     lanes_t *lanes = lanes_start(client, ledger, 4, 10000, 1);

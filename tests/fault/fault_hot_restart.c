@@ -111,9 +111,10 @@ static void s_restarts(const char *name, const char *front, const char *back) {
     double seconds = (child_now_ms() - begin) / 1000;
     lanes_stop(&lanes);
     child_check(ledger_close(ledger), "the ledger");
+    double rate = (double)ledger_opened(ledger) / seconds;
     printf("%s: %d brokers replaced at %.0f calls/s, longest %.0f ms\n", name,
-           n, (double)ledger_opened(ledger) / seconds,
-           ledger_longest_ms(ledger));
+           n, rate, ledger_longest_ms(ledger));
+    child_check(!child_long() || rate >= 5000, "5,000 calls/s or more");
     ledger_destroy(&ledger);
     child_check(lanes_count(rig.client, "ran_again") == 0, "none ran again");
     s_down(&rig);

@@ -14,6 +14,7 @@
 #define HB_MS 300
 #define WINDOW 32
 #define TIMEOUT_MS 15000
+#define CALLS 65536 /* more than anybody asks in a window of 22 s */
 
 /* Finals are counted in callbacks, where a second one would show. */
 typedef struct asked {
@@ -41,9 +42,9 @@ static void s_ask(gate_client_t *client, asked_t *asked, int64_t a) {
 
 static void s_stop(const char *name, gate_client_t *client,
                    const child_t *child, double ms) {
-    static asked_t asked[8192]; /* outlives late finals, were there any */
+    static asked_t asked[CALLS]; /* outlives late finals, were there any */
     atomic_int flying = 0;
-    ledger_t *ledger = ledger_new(name, 8192);
+    ledger_t *ledger = ledger_new(name, CALLS);
     ledger_allow(ledger, GATE_LOST);
     ledger_allow(ledger, GATE_WORKERLOST);
     ledger_allow(ledger, GATE_NOSERVICE);
@@ -52,7 +53,7 @@ static void s_stop(const char *name, gate_client_t *client,
     double begin = child_now_ms();
     bool stopped = false, continued = false;
     int n = 0;
-    while (child_now_ms() - begin < ms + 1500 && n < 8192) {
+    while (child_now_ms() - begin < ms + 1500 && n < CALLS) {
         double t = child_now_ms() - begin;
         if (!stopped && t > 100)
             child_signal(child, SIGSTOP), stopped = true;
@@ -160,6 +161,7 @@ int main(int argc, char **argv) {
         s_stop("service stopped 8 s", client, &service, 8000);
         s_recovered(client);
         s_stop("service stopped 20 s", client, &service, 20000);
+        s_recovered(client);
         s_stop("broker stopped 20 s", client, &broker, 20000);
         s_recovered(client);
     }

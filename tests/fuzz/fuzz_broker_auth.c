@@ -5,10 +5,12 @@
  * event the core's law must hold, and nothing unauthenticated may reach a
  * worker. */
 #include <errno.h>
+#include <gaterpc/log.h>
 #include <stdlib.h>
 #include <string.h>
 #include "broker_core.h"
 #include "frames.h"
+#include "logring.h"
 #include "settings.h"
 
 enum { FRONT, BACK, CLIENTS = 4, PEERS = 7, KEYS = 16 };
@@ -143,6 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static gate_settings_t *settings;
     unsigned number;
     if (settings == NULL) {
+        gi_log_levels(GATE_SILENT, "");
         settings = gate_settings_new();
         settings->mdp_heartbeat_interval = 1000;
         settings->zap_reply_timeout = 2;

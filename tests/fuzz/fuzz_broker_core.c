@@ -25,7 +25,8 @@ typedef struct s_world {
     gi_broker_core_t *core;
     int64_t now;
     s_account_t accounts[CLIENTS][IDS];
-    unsigned char mood[PEERS]; /* 0 fine, 1 full, 2 gone */
+    unsigned char mood[PEERS];      /* 0 fine, 1 full, 2 gone */
+    uint64_t cancelled, duplicates; /* as counted last */
     const uint8_t *data;
     size_t size;
 } s_world_t;
@@ -106,6 +107,13 @@ static uint64_t s_count(const s_world_t *w, const char *name) {
     return gi_broker_core_count(w->core, name);
 }
 
+/* How far a counter has come since the last time. */
+static unsigned s_news(const s_world_t *w, const char *name, uint64_t *last) {
+    uint64_t now = s_count(w, name), news = now - *last;
+    *last = now;
+    return (unsigned)news;
+}
+
 static void s_add_ext(s_world_t *w, gi_frames_t *m) {
     switch (s_byte(w) % 5) {
     case 0:
@@ -136,14 +144,12 @@ static void s_request(s_world_t *w, unsigned how) {
     gi_frames_add(&m, name, strlen(name));
     gi_frames_add(&m, &id, 1);
     if (how & 128) { /* a control message */
-        uint64_t cancelled = s_count(w, "cancelled");
         s_add_ext(w, &m);
         s_hear(w, FRONT, &m, 0);
         w->accounts[client][b % IDS].excused +=
-            (unsigned)(s_count(w, "cancelled") - cancelled);
+            s_news(w, "cancelled", &w->cancelled);
         return;
     }
-    uint64_t before = s_count(w, "duplicate_ids");
     ADD(&m, "\xa4info");
     if (n > 0)
         ADD(&m, "\x90");
@@ -154,7 +160,7 @@ static void s_request(s_world_t *w, unsigned how) {
     w->accounts[client][b % IDS].taken++; /* the answer may come at once */
     s_hear(w, FRONT, &m, 0);
     w->accounts[client][b % IDS].taken -=
-        (unsigned)(s_count(w, "duplicate_ids") - before);
+        s_news(w, "duplicate_ids", &w->duplicates);
 }
 
 static void s_worker(s_world_t *w, unsigned how) {
@@ -238,6 +244,8 @@ static void s_anything(s_world_t *w, unsigned how) {
     for (unsigned i = 0; i < IDS; i++)
         w->accounts[0][i].taken = w->accounts[0][i].excused = 1000000;
     s_hear(w, back ? BACK : FRONT, &m, 0);
+    s_news(w, "duplicate_ids", &w->duplicates);
+    s_news(w, "cancelled", &w->cancelled);
 }
 
 static void s_step(s_world_t *w) {

@@ -2,6 +2,7 @@
 /* fuzz_huge_join.c -- any peer's chunks into every codec's receiver.
  * byte 0: codec (mod 5), 5..: gunzip by zlib; byte 1: chunk size; byte 2: room;
  * the rest: the stream. Law: caps hold to the byte, an error stays. */
+#include "big.h"
 #include "gunzip.h"
 #include "join.h"
 #include <stdint.h>

@@ -6,6 +6,8 @@
 #include "codec.h"
 #include "mem.h"
 #include "monitor.h"
+#include "mp.h"
+#include "procs.h"
 #include "settings.h"
 #include "split.h"
 #include <gaterpc/runtime.h>
@@ -70,19 +72,40 @@ static void s_proc_done(void *ctx, const void *data, size_t size,
     free(proc);
 }
 
+/* Threads know no shared memory: the first argument, a reference to it, becomes
+ * the bytes themselves. */
+static void s_resolve(gi_buf_t *to, gi_request_t *request) {
+    static const unsigned char head[] = {0x94, 0xd4, GI_EXT_RUN, 0};
+    const unsigned char *args = request->args.data;
+    if (!request->n_runs)
+        return;
+    S_MUST(request->n_runs == 1 && !memcmp(args, head, sizeof head));
+    unsigned char *data = gi_run_data(request->runs[0]);
+    data += request->run_refs[0].at - gi_run_at(request->runs[0], data);
+    gi_mp_put_byte(to, 0x94);
+    gi_mp_put_bin(to, data, (size_t)request->run_refs[0].size);
+    gi_buf_append(to, args + sizeof head, request->args.size - sizeof head);
+    request->args = (gate_bytes_t){to->data, to->size};
+    request->n_runs = 0;
+}
+
 static gate_err_t s_proc_submit(gate_pool_t *self, const gi_request_t *request,
                                 gi_ticket_t *ticket) {
     static const gi_sink_t sink = {.done = s_proc_done};
     gi_request_t inner = *request;
+    gi_buf_t args = {0};
+    s_resolve(&args, &inner);
     s_proc_t *proc = malloc(sizeof *proc);
     (void)self;
     S_MUST(proc);
     *proc = (s_proc_t){request->sink, request->ctx};
     inner.sink = &sink;
     inner.ctx = proc;
-    gate_err_t e = s_faults && s_random() % 5 == 0
+    gate_err_t e = args.failed ? GATE_NOMEM
+                   : s_faults && s_random() % 5 == 0
                        ? GATE_BUSY
                        : gi_pool_submit(s_inner, &inner, ticket);
+    gi_buf_fini(&args);
     if (e != GATE_OK)
         free(proc);
     return e;
@@ -98,11 +121,19 @@ static gate_value_t *s_proc_stats(gate_pool_t *self) {
     return gate_pool_stats(s_inner);
 }
 
+static gi_exchange_t *s_memory;
+
+static gi_exchange_t *s_proc_inbox(gate_pool_t *self) {
+    (void)self;
+    return s_memory;
+}
+
 static gate_pool_t *s_procs(void) {
     static const gi_pool_ops_t ops = {.kind = "processes",
                                       .stats = s_proc_stats,
                                       .submit = s_proc_submit,
-                                      .cancel = s_proc_cancel};
+                                      .cancel = s_proc_cancel,
+                                      .inbox = s_proc_inbox};
     static gate_pool_t pool = {.ops = &ops};
     return &pool;
 }
@@ -432,12 +463,15 @@ int main(void) {
     gate_pool_destroy(&custom);
     s_stuck();
     s_inner = s_threads(2, 1000);
+    s_memory = gi_exchange_new("stress", 64); /* at times it is all in use */
+    S_MUST(s_memory);
     for (int i = 0; i < 2; i++) {
         s_faults = i;
         s_pool(s_procs(), rounds);
     }
     s_concurrent(s_procs());
     gate_pool_destroy(&s_inner);
+    gi_exchange_release(&s_memory);
     gate_settings_t *settings = (gate_settings_t *)(uintptr_t)base.settings;
     gate_settings_destroy(&settings);
     printf("ok\n");

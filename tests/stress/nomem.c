@@ -1,46 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* nomem.c -- the n-th allocation fails, for every n until a public call gets
  * through, once and from then on: an error or a result, no crash, no hang, no
- * leak (ASan), and the same objects work afterwards. */
-#include <gaterpc.h>
-#include <pthread.h>
-#include <stdio.h>
+ * leak (ASan), and the same objects work afterwards. nomem_calls.c,
+ * nomem_pools.c and nomem_lives.c have more; house_nomem says whether all are
+ * there. */
+#include "nomem.h"
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include "mem.h"
 
 #define FRONT "inproc://nomem-front"
 #define BACK "inproc://nomem-back"
 #define SHORT_MS 300 /* a peer without memory may have dropped the message */
-#define MOST 3000
 
-typedef struct world {
+struct world {
     gate_runtime_t *runtime;
     gate_broker_t *broker;
     gate_service_t *service;
     gate_client_t *client, *local;
-} world_t;
-
-/* One public call, or the shortest way through an object's life. Runs with
- * memory missing, so it only says whether all went well. */
-typedef struct step {
-    const char *name;
-    gate_err_t (*run)(world_t *w);
-} step_t;
-
-static double s_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
-static void s_die(const char *what, long n, gate_err_t e) {
-    gi_mem_fail_at(0, false);
-    fprintf(stderr, "FAIL: %s, allocation %ld: %s: %s\n", what, n,
-            gate_err_name(e), gate_error()->text);
-    exit(1);
-}
+};
 
 /* ---- the service ----------------------------------------------------------
  */
@@ -76,7 +52,7 @@ static gate_err_t s_sum(gate_client_t *client, const char *method) {
     gate_err_t e = gate_client_call(client, method, &got, 20, 1,
                                     gate_timeout_ms(SHORT_MS));
     if (!e && got != 21)
-        s_die("a wrong sum", got, e);
+        nomem_die("a wrong sum", got, e);
     return e;
 }
 
@@ -107,7 +83,7 @@ static gate_err_t s_drink(gate_client_t *client) {
                                     gate_timeout_ms(SHORT_MS));
     while (!e && !(e = gate_stream_next(stream, &item)))
         if (item != want++)
-            s_die("an item out of order", item, e);
+            nomem_die("an item out of order", item, e);
     gate_stream_destroy(&stream);
     return e == GATE_EOS ? GATE_OK : e;
 }
@@ -250,7 +226,7 @@ static gate_err_t s_job(gate_future_t **future, int64_t want) {
         *future ? gate_future_wait(*future, 10000, &got) : GATE_NOMEM;
     gate_future_destroy(future);
     if (!e && got != want)
-        s_die("a wrong result", got, e);
+        nomem_die("a wrong result", got, e);
     return e;
 }
 
@@ -271,7 +247,7 @@ static gate_err_t s_read_up(gate_stream_t **stream, gate_err_t e) {
         n += item;
     gate_stream_destroy(stream);
     if (e == GATE_EOS && n != 0 + 1 + 2)
-        s_die("a wrong sum of items", n, e);
+        nomem_die("a wrong sum of items", n, e);
     return e == GATE_EOS ? GATE_OK : e;
 }
 
@@ -320,7 +296,7 @@ static gate_err_t s_compress(world_t *w) {
         e = gate_decompress("gzip", (gate_bytes_t){packed, n}, sizeof zeros,
                             &plain, &m);
     if (!e && m != sizeof zeros)
-        s_die("a wrong size", (long)m, e);
+        nomem_die("a wrong size", (long)m, e);
     free(packed);
     free(plain);
     return e;
@@ -332,7 +308,7 @@ static gate_err_t s_queue(world_t *w) {
     gate_err_t e = queue ? gate_queue_put(queue, (int64_t)7, 0) : GATE_NOMEM;
     e = e ? e : gate_queue_get(queue, &item, 0);
     if (!e && item != 7)
-        s_die("a wrong item", item, e);
+        nomem_die("a wrong item", item, e);
     gate_queue_destroy(&queue);
     return e;
 }
@@ -369,10 +345,11 @@ static gate_err_t s_then(world_t *w) {
         gate_future_then(&future, cq, s_set, &e);
     else
         e = GATE_NOMEM;
+    (void)gate_cq_dispatch(cq, 8);
     for (int i = 0; e == GATE_ERR_COUNT && i < 100; i++)
         gate_cq_wait(cq, 8, 100);
     if (e == GATE_ERR_COUNT)
-        s_die("no callback", 0, GATE_TIMEOUT);
+        nomem_die("no callback", 0, GATE_TIMEOUT);
     gate_cq_destroy(&cq);
     return e;
 }
@@ -407,20 +384,20 @@ static gate_err_t s_broker_client(world_t *w) {
 }
 
 static const step_t s_steps[] = {
-    {"settings", s_settings}, {"value", s_value},
-    {"dict", s_dict},         {"runtime", s_runtime},
-    {"pool", s_pool},         {"call", s_call},
-    {"local call", s_local},  {"call on a thread", s_thread},
-    {"future", s_future},     {"error", s_error},
-    {"stream", s_stream},     {"local stream", s_stream_local},
-    {"services", s_services}, {"stats", s_stats},
-    {"client", s_client},     {"service", s_service},
-    {"broker", s_broker},     {"submit", s_submit},
-    {"map", s_map},           {"submit stream", s_submit_stream},
-    {"resize", s_resize},     {"compress", s_compress},
-    {"queue", s_queue},       {"arguments", s_args},
-    {"callback", s_then},     {"cancel", s_cancel},
-    {"zap", s_zap},           {"broker's client", s_broker_client},
+    {"settings", s_settings, 0}, {"value", s_value, 0},
+    {"dict", s_dict, 0},         {"runtime", s_runtime, 0},
+    {"pool", s_pool, 0},         {"call", s_call, 0},
+    {"local call", s_local, 0},  {"call on a thread", s_thread, 0},
+    {"future", s_future, 0},     {"error", s_error, 0},
+    {"stream", s_stream, 0},     {"local stream", s_stream_local, 0},
+    {"services", s_services, 0}, {"stats", s_stats, 0},
+    {"client", s_client, 0},     {"service", s_service, 0},
+    {"broker", s_broker, 0},     {"submit", s_submit, 0},
+    {"map", s_map, 0},           {"submit stream", s_submit_stream, 0},
+    {"resize", s_resize, 0},     {"compress", s_compress, 0},
+    {"queue", s_queue, 0},       {"arguments", s_args, 0},
+    {"callback", s_then, 0},     {"cancel", s_cancel, 0},
+    {"zap", s_zap, 0},           {"broker's client", s_broker_client, 0},
 };
 
 /* ---- the world ------------------------------------------------------------
@@ -429,7 +406,7 @@ static gate_client_t *s_connect(gate_runtime_t *runtime) {
     gate_client_t *client = gate_client_new(runtime);
     gate_err_t e = gate_client_connect(client, FRONT);
     if (e || (e = gate_client_ready(client, 10000)))
-        s_die("client", 0, e);
+        nomem_die("client", 0, e);
     return client;
 }
 
@@ -453,7 +430,7 @@ static void s_begin(world_t *w) {
     e = e ? e : gate_service_start(w->service, BACK);
     e = e ? e : gate_service_ready(w->service, 10000);
     if (e)
-        s_die("world", 0, e);
+        nomem_die("world", 0, e);
     w->local = s_connect(w->runtime);
     w->client = s_connect(w->runtime);
 }
@@ -466,51 +443,11 @@ static void s_end(world_t *w) {
     gate_runtime_destroy(&w->runtime);
 }
 
-/* Whoever lost a connection for want of memory makes it anew. */
-static void s_recover(world_t *w, const step_t *step, long n) {
-    double end = s_now() + 30000;
-    gate_err_t e;
-    gi_mem_fail_at(0, false);
-    while ((e = step->run(w)) != GATE_OK)
-        if (s_now() > end)
-            s_die(step->name, n, e);
-}
-
-/* Runs the step until its allocations are used up. */
-static long s_try(world_t *w, const step_t *step, bool from_then_on) {
-    long n = 1;
-    for (;; n++) {
-        gi_mem_fail_at(n, from_then_on);
-        double begin = s_now();
-        gate_err_t e = step->run(w);
-        bool reached = gi_mem_asked() >= n;
-        if (s_now() - begin > 20000)
-            s_die("it hung", n, e);
-        s_recover(w, step, n);
-        if (!reached)
-            return n - 1;
-        if (n > MOST)
-            s_die("it never ends", n, e);
-    }
-}
-
 int main(int argc, char **argv) {
     world_t w;
-    unsetenv("GATE_LONG");
-    unsetenv("GATE_SCALE");
-    unsetenv("GATE_SLOW");
+    nomem_init();
     s_begin(&w);
-    for (size_t i = 0; i < sizeof s_steps / sizeof *s_steps; i++) {
-        const step_t *step = &s_steps[i];
-        if (argc > 1 && strcmp(argv[1], step->name) != 0)
-            continue;
-        s_recover(&w, step, 0);
-        double begin = s_now();
-        long once = s_try(&w, step, false), on = s_try(&w, step, true);
-        printf("%s: %ld allocations, %ld from then on, %.0f ms\n", step->name,
-               once, on, s_now() - begin);
-        fflush(stdout);
-    }
+    nomem_run(&w, s_steps, sizeof s_steps / sizeof *s_steps, argc, argv);
     s_end(&w);
     return 0;
 }

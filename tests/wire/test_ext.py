@@ -171,6 +171,7 @@ class Lives(Ext):
         self.begin(mdp_heartbeat_liveness=30)
         ident = peers.new_id()
         first = self.worker(ident=ident, im="f=9", e=1)
+        self.known(first)
         client = self.client()
         rid = self.ask(client)
         old = first.request()
@@ -212,6 +213,7 @@ class Lives(Ext):
     def test_python_workers_get_the_callers_id_on_every_run(self):
         self.begin()
         first = self.worker(im="f")
+        self.known(first)
         client = self.client()
         rid = self.ask(client)
         self.assertEqual(first.request()[2], rid)
@@ -297,6 +299,29 @@ class Limits(Ext):
             while s.recv(100):
                 pass  # the greeting, then the end
         self.until(lambda: self.stats()["handshakes_failed"] >= 1)
+
+    def test_too_many_frames(self):
+        """Dropped and counted; what comes behind is served."""
+        self.begin(frames_max=12)
+        client = self.client()
+        before = self.stats()["malformed"]
+        client.send(b"", b"MDPC01", b"Gate", peers.new_id(), *[b"x"] * 20)
+        self.assertEqual(client.call("Gate", "keepalive", b"heartbeat"),
+                         b"200")
+        self.assertEqual(self.stats()["malformed"], before + 1)
+
+    def test_too_large_a_frame(self):
+        """libzmq closes that connection; others are served."""
+        self.begin(message_bytes_max=65536)
+        client, other = self.client(), self.client()
+        other.call("Gate", "keepalive", b"heartbeat")
+        monitor = client.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        client.send(b"", b"MDPC01", b"Gate", peers.new_id(), b"x" * 65537)
+        self.assertTrue(monitor.poll(5000 * kit.SLOW), "closed")
+        client.socket.disable_monitor()
+        monitor.close()
+        self.assertEqual(other.call("Gate", "keepalive", b"heartbeat"),
+                         b"200")
 
     def test_too_many_connections_on_ipc_and_tcp(self):
         for front in (self.ipc("front"), "tcp://127.0.0.1:*"):

@@ -447,26 +447,31 @@ class Life(kit.Case):
 
 class BehindPython(kit.Case):
     """The same service behind the behaving Python broker, called by the
-    behaving Python client."""
+    behaving Python client. Both of those run in this process and count three
+    silent intervals as an end: they must outlast a machine that stands still."""
+
+    HB = 1.0
+    HB_MS = int(HB * 1000)
 
     def test_session(self):
-        broker = peers.Broker(self.ipc("f"), self.ipc("b"), hb=0.3)
+        broker = peers.Broker(self.ipc("f"), self.ipc("b"), hb=self.HB)
         self.keep(peers.Background(broker))
         service = self.keep(kit.OurService(self.ipc("b"),
-                                           mdp_heartbeat_interval=300))
-        client = self.keep(peers.Client(self.ipc("f"), hb=0.3))
+                                           mdp_heartbeat_interval=self.HB_MS))
+        client = self.keep(peers.Client(self.ipc("f"), hb=self.HB))
         client.connect()
         self.assertEqual(client.services, ["Demo", "Gate"])
         call = client.call
         self.assertEqual(call("Demo", "add", 2, 3), 5)
         self.assertEqual(call("Demo", "gen", 4), [0, 1, 2, 3])
-        self.assertEqual(call("Demo", "sleep", 3000), 3000)
+        longer = 4 * self.HB_MS  # than any liveness
+        self.assertEqual(call("Demo", "sleep", longer), longer)
         with self.assertRaises(peers.RemoteError) as e:
             call("Demo", "nosuch")
         self.assertEqual(e.exception.cls, "AttributeError")
         text = call("Demo", "huge", 500000)
         self.assertEqual(len(text.encode()), 500000)
-        client.idle(2)
+        client.idle(4 * self.HB)
         self.assertFalse(client.dead)
         self.assertEqual(broker.banned, [])
         self.assertEqual(service.end(), 0)

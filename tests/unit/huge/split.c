@@ -266,7 +266,7 @@ Test(split, no_memory_is_an_error) {
     for (long at = 1; at <= 4; at++) {
         gi_gather_t gather;
         gi_mem_fail_at(at, true);
-        gate_err_t e = gi_gather_init(&gather, 100000, 4);
+        gate_err_t e = gi_gather_init(&gather, 20000, 4);
         if (e == GATE_OK) {
             gi_mem_fail_at(0, false);
             gi_piece_t piece = {

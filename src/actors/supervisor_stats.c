@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* supervisor_stats.c -- what a supervisor and its children are at, in words. */
+#include <gaterpc/value.h>
+#include <string.h>
+#include "buf.h"
+#include "err.h"
+#include "supervisor_impl.h"
+
+static const char *const s_states[] = {"waiting", "starting", "running",
+                                       "stopping", "ended"};
+
+const char *gate_child_state_text(gate_child_state_t state) {
+    return (unsigned)state <= GATE_CHILD_ENDED ? s_states[state] : "?";
+}
+
+static void s_pack_str(msgpack_packer *pk, const char *text) {
+    msgpack_pack_str_with_body(pk, text, strlen(text));
+}
+
+static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
+    s_pack_str(pk, name);
+    msgpack_pack_uint64(pk, n);
+}
+
+static void s_pack_child(const gate_supervisor_t *self, size_t i,
+                         msgpack_packer *pk) {
+    s_pack_str(pk, self->child[i].is.name);
+    msgpack_pack_map(pk, 3);
+    s_pack_str(pk, "state");
+    s_pack_str(pk, gate_child_state_text(self->core.child[i].state));
+    s_pack_count(pk, "restarts", self->core.child[i].restarts);
+    s_pack_str(pk, "error");
+    if (self->core.child[i].last)
+        s_pack_str(pk, self->child[i].error.story.text);
+    else
+        msgpack_pack_nil(pk);
+}
+
+static void s_pack(const gate_supervisor_t *self, msgpack_packer *pk) {
+    static const char *const strategies[] = {"one_for_one", "rest_for_one",
+                                             "one_for_all"};
+    uint64_t restarts = 0;
+    for (size_t i = 0; i < self->core.n; i++)
+        restarts += self->core.child[i].restarts;
+    msgpack_pack_map(pk, 6);
+    s_pack_str(pk, "state");
+    s_pack_str(pk, self->core.gave_up    ? "gave_up"
+                   : self->core.stopping ? "stopped"
+                   : self->started       ? "running"
+                                         : "new");
+    s_pack_str(pk, "strategy");
+    s_pack_str(pk, strategies[self->core.strategy]);
+    s_pack_count(pk, "intensity", (uint64_t)self->core.intensity);
+    s_pack_count(pk, "period_ms", (uint64_t)self->core.period_ms);
+    s_pack_count(pk, "restarts", restarts);
+    s_pack_str(pk, "children");
+    msgpack_pack_map(pk, self->core.n);
+    for (size_t i = 0; i < self->core.n; i++)
+        s_pack_child(self, i, pk);
+}
+
+gate_value_t *gate_supervisor_stats(gate_supervisor_t *self) {
+    gi_buf_t out = {0};
+    msgpack_packer pk;
+    gate_value_t *value = NULL;
+    msgpack_packer_init(&pk, &out, gi_buf_write);
+    gi_lock(&self->lock);
+    s_pack(self, &pk);
+    gi_unlock(&self->lock);
+    gate_err_t e = out.failed
+                       ? gi_err(GATE_NOMEM, "no memory for statistics")
+                       : gate_value_decode(out.data, out.size, NULL, &value);
+    gi_buf_fini(&out);
+    return e ? NULL : value;
+}
