@@ -64,9 +64,8 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     return self->wheel && gi_table_init(&self->calls, S_TABLE) &&
            gi_table_init(&self->services, S_TABLE) &&
            gi_table_init(&self->users, S_TABLE) &&
-           gi_table_init(&self->asks, S_TABLE) &&
-           s_local_user(self) && gi_ext_pack(&self->hello, &ext) == GATE_OK &&
-           s_farewell(self);
+           gi_table_init(&self->asks, S_TABLE) && s_local_user(self) &&
+           gi_ext_pack(&self->hello, &ext) == GATE_OK && s_farewell(self);
 }
 
 gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,

@@ -34,8 +34,7 @@ static inline big_slot_t *big_find(size_t size) {
         big_slot_t *slot = &big_slots[i];
         if (slot->taken || (slot->at && slot->capacity < size))
             continue;
-        if (!best || !best->at ||
-            (slot->at && slot->capacity < best->capacity))
+        if (!best || !best->at || (slot->at && slot->capacity < best->capacity))
             best = slot;
     }
     return best;

@@ -25,7 +25,7 @@ typedef struct s_world {
     gi_broker_core_t *core;
     int64_t now;
     s_account_t accounts[CLIENTS][IDS];
-    unsigned char mood[PEERS]; /* 0 fine, 1 full, 2 gone */
+    unsigned char mood[PEERS];      /* 0 fine, 1 full, 2 gone */
     uint64_t cancelled, duplicates; /* as counted last */
     const uint8_t *data;
     size_t size;
