@@ -14,11 +14,11 @@ foreach(source ${tests})
   get_filename_component(name ${source} NAME_WE)
   string(REPLACE test_ wire_ name ${name})
   if(TARGET gate)
-    gate_test(${name} wire 120 ${CMAKE_COMMAND} -E env
+    gate_test(${name} wire 600 ${CMAKE_COMMAND} -E env
       GATE_COMMAND=$<TARGET_FILE:gate> GATE_SLOW=${slow}
       PYTHONDONTWRITEBYTECODE=1 ${GATE_SYSTEM_PYTHON} ${source})
   elseif(name STREQUAL "wire_peers")
-    gate_test(${name} wire 120 ${GATE_SYSTEM_PYTHON} -B ${source})
+    gate_test(${name} wire 600 ${GATE_SYSTEM_PYTHON} -B ${source})
   endif()
 endforeach()
 

@@ -10,10 +10,13 @@
  * asked again in the second half of that, so that a short outage goes by
  * unnoticed; a no and an outage are never kept. Wrong credentials cost tokens:
  * the peer's, its address's, and its address's for that user; without one it is
- * refused unasked, so guessing is slow, whatever connections it comes over.
+ * refused unasked and not at once (its messages are held for a moment), so
+ * guessing is slow, whatever connections it comes over, and so is being
+ * refused.
  *
- * Law: core->asks holds exactly the trusts that are asking, each with its
- * timer; a trust with messages that wait is asking or in core->judged. */
+ * Law: core->asks holds exactly the trusts that are asking; one that asks or is
+ * held has its timer; a trust with messages that wait is one of the two or in
+ * core->judged. */
 #include "broker_state.h"
 
 #include <gaterpc/log.h>
@@ -37,6 +40,7 @@
 #define S_ADDRESS_PER_S 20.0
 #define S_ADDRESS_BURST 100.0
 #define S_ADDRESS_MAX 63
+#define S_HOLD_MS 50 /* until somebody who guesses is refused */
 
 typedef enum s_verdict { S_NONE, S_YES, S_NO, S_OUTAGE } s_verdict_t;
 
@@ -47,13 +51,14 @@ struct gi_broker_trust {
     gi_link_t believed;    /* in core->believed while granted, oldest first */
     gi_link_t judged;      /* in core->judged: waiting messages may go on */
     gi_link_t waiting;     /* messages */
-    gi_broker_timer_t due; /* the answer's */
+    gi_broker_timer_t due; /* the answer's, or the end of being held */
     size_t n_waiting;
+    size_t n_late; /* the first of them: they were held long enough */
     gi_broker_secret_t granted, asked;
     gi_broker_user_t *user; /* of granted */
     int64_t since_ms, until_ms;
     s_verdict_t verdict; /* on asked, for the messages that wait */
-    bool asking;
+    bool asking, held;   /* one of them at most */
     gi_bucket_t refusals;
     char address[S_ADDRESS_MAX + 1]; /* where it asked from; "" not known */
     unsigned char key[S_KEY];
@@ -171,6 +176,21 @@ static void s_stop_asking(gi_broker_core_t *core, s_trust_t *trust) {
     gi_broker_disarm(core, &trust->due);
 }
 
+/* From now on what it sends waits. */
+static void s_hold(gi_broker_core_t *core, s_trust_t *trust) {
+    if (trust->held)
+        return;
+    trust->held = true;
+    gi_broker_arm(core, &trust->due, core->now_ms + S_HOLD_MS);
+}
+
+static void s_release(gi_broker_core_t *core, s_trust_t *trust) {
+    if (!trust->held)
+        return;
+    trust->held = false;
+    gi_broker_disarm(core, &trust->due);
+}
+
 static gi_broker_message_t *s_first(gi_broker_core_t *core, s_trust_t *trust) {
     gi_broker_message_t *message =
         GI_OF(trust->waiting.next, gi_broker_message_t, link);
@@ -193,6 +213,7 @@ void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     if (trust->asking)
         s_guessed_wrong(core, trust); /* it did not stay for the answer */
     s_stop_asking(core, trust);
+    s_release(core, trust);
     s_unbelieve(core, trust);
     gi_broker_secret_forget(&trust->asked);
     gi_link_remove(&trust->judged);
@@ -336,14 +357,15 @@ static bool s_believed(gi_broker_core_t *core, s_trust_t *trust,
     if (!s_same(&trust->granted, frames) || core->now_ms > trust->until_ms)
         return false;
     if (core->now_ms - trust->since_ms > trust->until_ms - core->now_ms &&
-        !trust->asking && trust->n_waiting == 0)
+        !trust->asking && !trust->held && trust->n_waiting == 0)
         s_ask(core, trust, frames);
     return true;
 }
 
-/* False: it must wait for a verdict. */
+/* False: it must wait, for a verdict or since wrong ones were too many; late:
+ * it has waited for that. */
 static bool s_judge(gi_broker_core_t *core, s_trust_t *trust,
-                    gi_frames_t *frames) {
+                    gi_frames_t *frames, bool late) {
     gi_broker_peer_t *peer = trust->peer;
     if (!s_has_credentials(frames)) {
         core->count.zap_missing++;
@@ -353,9 +375,12 @@ static bool s_judge(gi_broker_core_t *core, s_trust_t *trust,
         s_admit(core, peer, frames, core->local_user);
     } else if (s_believed(core, trust, frames)) {
         s_admit(core, peer, frames, trust->user);
-    } else if (trust->asking) {
+    } else if (trust->asking || trust->held) {
         return false;
-    } else if (!s_may_try(core, trust, frames)) {
+    } else if (!late && !s_may_try(core, trust, frames)) {
+        s_hold(core, trust);
+        return false;
+    } else if (late) { /* whoever was held as well would see the same token */
         core->count.zap_throttled++;
         s_reject(core, peer, frames, "AccessDeniedError",
                  "Too many wrong credentials: not looked at, come later.");
@@ -400,7 +425,7 @@ void gi_broker_auth_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
     s_trust_t *trust = s_trust(core, peer);
     if (trust == NULL)
         return;
-    if (trust->n_waiting == 0 && s_judge(core, trust, frames))
+    if (trust->n_waiting == 0 && s_judge(core, trust, frames, false))
         return;
     if (s_wait(core, trust, frames, false))
         return;
@@ -416,10 +441,12 @@ void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust) {
     gi_frames_t *frames = &core->late;
     gi_broker_peer_t *peer = trust->peer;
     s_verdict_t verdict = trust->verdict;
-    if (trust->n_waiting == 0 || trust->asking) {
+    if (trust->n_waiting == 0 || trust->asking || trust->held) {
         gi_link_remove(&trust->judged);
         return;
     }
+    bool late = trust->n_late > 0;
+    trust->n_late -= late;
     gi_broker_message_restore(core, s_first(core, trust));
     gi_frames_close(frames);
     for (unsigned i = 0; i < core->out.n; i++)
@@ -431,7 +458,8 @@ void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust) {
                  "Wrong user or password.");
     } else if (same && verdict == S_OUTAGE) {
         s_outage(core, peer, frames);
-    } else if (!s_judge(core, trust, frames)) {
+    } else if (!s_judge(core, trust, frames, late)) {
+        trust->n_late = 0;
         gi_link_remove(&trust->judged);
         if (!s_wait(core, trust, frames, true))
             s_outage(core, peer, frames);
@@ -522,6 +550,12 @@ void gi_broker_auth_verdict(gi_broker_core_t *core, gi_frames_t *frames) {
 
 void gi_broker_auth_due(gi_broker_core_t *core, gi_broker_timer_t *timer) {
     s_trust_t *trust = GI_OF(timer, s_trust_t, due);
+    if (trust->held) {
+        s_release(core, trust);
+        trust->n_late = trust->n_waiting;
+        s_let_go(core, trust, S_NONE);
+        return;
+    }
     core->count.zap_outages++;
     gate_log(GATE_WARN, S_PART,
              "the authentication service does not answer within %g s",
@@ -562,6 +596,9 @@ bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
     return trust->peer == peer &&
            (trust->n_waiting > 0) == !gi_link_empty(&trust->waiting) &&
            (trust->granted.data != NULL) == !gi_link_empty(&trust->believed) &&
-           trust->asking == gi_timer_armed(&trust->due.timer) &&
-           (trust->n_waiting == 0 || trust->asking);
+           trust->n_late <= trust->n_waiting &&
+           !(trust->asking && trust->held) &&
+           (trust->asking || trust->held) ==
+               gi_timer_armed(&trust->due.timer) &&
+           (trust->n_waiting == 0 || trust->asking || trust->held);
 }

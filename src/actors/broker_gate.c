@@ -170,8 +170,11 @@ static gate_err_t s_stats(const s_gate_t *gate, const msgpack_object *arg,
 
 /* A worker's routing id as people write it. */
 static void s_hex(char to[2 * GI_ID_MAX + 1], const gi_broker_peer_t *peer) {
-    for (size_t i = 0; i < peer->id_size; i++)
-        snprintf(to + 2 * i, 3, "%02x", peer->id[i]);
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < peer->id_size; i++) {
+        to[2 * i] = digits[peer->id[i] >> 4];
+        to[2 * i + 1] = digits[peer->id[i] & 15];
+    }
     to[2 * peer->id_size] = 0;
 }
 
@@ -223,9 +226,10 @@ static int64_t s_tell(const s_gate_t *gate, gi_broker_service_t *service,
          l = next) {
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
         next = l->next; /* one that turns out to be gone leaves the list */
+        if (only.size && only.size != 2u * worker->peer->id_size)
+            continue; /* anybody may ask, and there may be many workers */
         s_hex(id, worker->peer);
-        if (only.size && (strlen(id) != only.size ||
-                          strncasecmp(id, only.data, only.size) != 0))
+        if (only.size && strncasecmp(id, only.data, only.size) != 0)
             continue;
         n += (n < 0) + gi_broker_worker_drain(gate->core, worker);
     }

@@ -18,6 +18,7 @@
 
 #include <gaterpc/broker.h>
 #include "gauge.h"
+#include "rights.h"
 #include "sock.h"
 
 #define GI_HANDOVER_MS 5000
@@ -39,6 +40,7 @@ typedef struct gi_handover {
     bool listen_maybe, peer_maybe; /* poll() says: look */
     bool took;       /* we are the new one of the two on peer_fd */
     bool died;       /* who was asked hung up; nobody is there since */
+    int64_t give_ms; /* LISTENS: nobody is answered before */
     int64_t due_ms;  /* ASKED, GIVEN: give up; LEAVING: LEFT */
     int64_t look_ms; /* LEAVING: at who is there */
     int64_t stay_ms; /* LEAVING: LEFT no sooner */
@@ -61,5 +63,25 @@ bool gi_handover_away(const gate_broker_t *broker);
 bool gi_handover_shared(const gate_broker_t *broker);
 /* Before the sockets are closed. */
 void gi_handover_close(gate_broker_t *broker);
+
+/* ---- between the two sides' files
+ * --------------------------------------------- */
+#define GI_HANDOVER_TAKE "GATE-TAKE 1"
+#define GI_HANDOVER_GIVE "GATE-GIVE 1\n"
+#define GI_HANDOVER_UP "UP"
+#define GI_HANDOVER_YOURS "YOURS"
+#define GI_HANDOVER_TEXT_MAX 32768
+#define GI_HANDOVER_FDS_MAX (GI_HANDOVER_LISTENERS_MAX + 1)
+_Static_assert(GI_HANDOVER_FDS_MAX <= GI_RIGHTS_MAX, "one message holds them");
+
+bool gi_handover_say(int fd, const char *text);
+/* A message as text, its descriptors in fds. -1: nothing yet; 0: the end, or no
+ * message of ours. */
+int gi_handover_hear(int fd, char text[GI_HANDOVER_TEXT_MAX], int *fds, int *n);
+/* Workers come, one heartbeat after more_ms at the latest: calls wait for them.
+ */
+void gi_handover_expect(gate_broker_t *broker, int64_t more_ms);
+/* The other end runs as our user, or as root. */
+bool gi_handover_may(int fd);
 
 #endif

@@ -93,13 +93,14 @@ static gate_err_t s_open(gate_client_t *self) {
 static void s_arrived(gate_client_t *self) {
     self->up = true;
     self->heard_ms = self->now_ms;
+    self->asked_ms = self->now_ms;
     gi_pending_ask(self, GI_ASKS_INFO); /* first: whoever waited until we are
                                            ready can use extensions */
     gi_pending_ask(self, GI_ASKS_SERVICES);
 }
 
 static void s_departed(gate_client_t *self) {
-    self->up = self->ready = false;
+    self->up = self->ready = self->known = false;
     self->ext = self->ext_args = self->packs = false;
     self->n_requests = 0;
     self->stats.reconnects++;
@@ -253,6 +254,11 @@ static bool s_liveness(gate_client_t *self) {
     if (self->now_ms - self->heard_ms >=
         hb * self->settings->mdp_heartbeat_liveness) {
         s_reopen(self);
+        return true;
+    }
+    if (!self->known && self->now_ms - self->asked_ms >= 2 * hb) {
+        self->asked_ms = self->now_ms; /* or extensions stay unused for ever */
+        gi_pending_ask(self, GI_ASKS_INFO);
         return true;
     }
     if (self->now_ms - self->sent_ms < hb)

@@ -61,6 +61,12 @@ static void s_learn(gate_client_t *self, const msgpack_object *info) {
     }
 }
 
+/* No memory here or there, too much work, nobody who could authenticate us. */
+static bool s_passes(gate_err_t e) {
+    return e == GATE_NOMEM || e == GATE_BUSY || e == GATE_NOSERVICE ||
+           (e == GATE_RAISED && strcmp(gate_error()->cls, "MemoryError") == 0);
+}
+
 static void s_own_answer(gate_client_t *self, gi_pending_t *p,
                          zmq_msg_t *body) {
     gate_value_t *value = NULL;
@@ -70,8 +76,11 @@ static void s_own_answer(gate_client_t *self, gi_pending_t *p,
         gi_error_set(&self->refused, gate_error());
     else
         self->ready = true;
-    if (!e && p->asks == GI_ASKS_INFO)
-        s_learn(self, gate_value_object(value));
+    if (p->asks == GI_ASKS_INFO) {
+        self->known = !s_passes(e);
+        if (!e)
+            s_learn(self, gate_value_object(value));
+    }
     gate_value_destroy(&value);
     gi_pending_done(p);
 }

@@ -150,6 +150,8 @@ struct gate_client {
     bool ready;         /* the broker has answered on this connection */
     gi_error_t refused; /* why it does not let us in; empty: it does */
     bool informed;      /* Gate.info was answered, or will not be */
+    bool known;         /* it was answered for good: no need to ask again */
+    int64_t asked_ms;   /* when it was asked last */
     bool ext;           /* it announced GX1 */
     bool ext_args;      /* and HA1 */
     bool packs;         /* and that it reads packed messages */

@@ -285,10 +285,9 @@ void gi_link_announce(gi_link_t *link) {
         ext.idempotent =
             (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
         gi_buf_reset(&self->scratch, 65536);
-        if (!gi_ext_pack(&self->scratch, &ext)) {
+        link->ext_told =
+            !gi_ext_pack(&self->scratch, &ext) &&
             gi_frames_add(out, self->scratch.data, self->scratch.size);
-            link->ext_told = true;
-        }
     } else if (link->state != GI_LINK_UP) {
         gi_frames_close(out); /* nobody to tell yet */
         return;

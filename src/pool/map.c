@@ -2,10 +2,11 @@
 /* map.c -- one function over many inputs, on any kind of pool.
  *
  * At most S_WINDOW inputs are between "submitted" and "read": under way in the
- * pool, waiting for their turn (ordered), or in the stream. The reader's credit
- * and each end of a job pump: submit what the window allows. One thread pumps
- * at a time; others leave a note, so that an executor which runs jobs at once
- * makes no recursion.
+ * pool, waiting for their turn (ordered), or in the stream. The same in bytes:
+ * what waits and what those under way will probably bring stay below S_BYTES,
+ * or one input alone is under way. The reader's credit and each end of a job
+ * pump: submit what the window allows. One thread pumps at a time; others leave
+ * a note, so that an executor which runs jobs at once makes no recursion.
  *
  * Law: the mutex is never held while the pool or the stream's user is called;
  * gi_stream_push is called with it held, which keeps the items in order. */
@@ -20,6 +21,8 @@
 #include "stream.h"
 
 #define S_WINDOW 256
+#define S_BYTES ((size_t)64 << 20)
+#define S_BLIND 16 /* under way before the size of any result is known */
 
 typedef struct s_map s_map_t;
 
@@ -47,7 +50,9 @@ struct s_map {
     bool stopping;               /* nothing more is submitted */
     size_t n, submitted, pushed; /* inputs; pushed: results in the stream */
     size_t under_way;
-    size_t unread;  /* in the stream */
+    size_t unread;        /* in the stream */
+    size_t waiting_bytes; /* of results, in the stream or before */
+    size_t usual;   /* size of a result: the largest of late; 0: unknown */
     s_try_t tries;  /* ring of those under way */
     size_t fail_at; /* ordered: the lowest index that failed; SIZE_MAX */
     gi_error_t error;
@@ -169,9 +174,18 @@ static void s_failed(s_map_t *self, size_t index, const gate_error_t *err) {
         s_over(self, err);
 }
 
+static void s_note_size(s_map_t *self, size_t size) {
+    self->waiting_bytes += size;
+    if (size > self->usual)
+        self->usual = size;
+    else
+        self->usual -= (self->usual - size) / 8;
+}
+
 static void s_store(s_map_t *self, size_t index, char *data, size_t size) {
     s_result_t *place;
 
+    s_note_size(self, size);
     if (!self->ordered) {
         s_push(self, data, size, index);
         return;
@@ -208,12 +222,22 @@ static void s_cancel_rest(s_map_t *self) {
     gi_pool_leave(self->pool);
 }
 
+static bool s_bytes_open(const s_map_t *self) {
+    size_t next = self->under_way + 1;
+
+    if (self->waiting_bytes >= S_BYTES)
+        return false;
+    if (!self->usual)
+        return next <= S_BLIND;
+    return next == 1 || self->usual <= (S_BYTES - self->waiting_bytes) / next;
+}
+
 static bool s_window_open(const s_map_t *self) {
     size_t behind =
         self->ordered ? self->submitted - self->pushed : self->under_way;
 
     return !self->stopping && self->submitted < self->n &&
-           behind + self->unread < S_WINDOW;
+           behind + self->unread < S_WINDOW && s_bytes_open(self);
 }
 
 static void s_pump(s_map_t *self);
@@ -392,10 +416,10 @@ static void s_pump(s_map_t *self) {
 static void s_credit(void *ctx, size_t items, size_t bytes) {
     s_map_t *self = ctx;
 
-    (void)bytes;
     gi_ref_take(&self->ref);
     pthread_mutex_lock(&self->mutex);
     self->unread -= items;
+    self->waiting_bytes -= bytes;
     pthread_mutex_unlock(&self->mutex);
     s_pump(self);
     s_drop(self);
@@ -420,6 +444,7 @@ static s_map_t *s_map_new(gate_pool_t *pool, gate_fn *fn, size_t n,
     gi_stream_options_t options = {
         .timeout_ms = -1,
         .max_items = S_WINDOW,
+        .report_bytes = S_BYTES / 16,
         .ops = &ops,
         .ctx = self,
         .release_owner = gi_pool_shared_release,

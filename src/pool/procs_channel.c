@@ -8,6 +8,7 @@
 #include <gaterpc/log.h>
 #include "clock.h"
 #include "procs_core.h"
+#include "rights.h"
 
 void gi_channel_dead(gi_slot_t *s) {
     if (s->state != GI_S_UP)
@@ -62,7 +63,7 @@ static void s_spawned(gi_procs_t *p, const gi_zyg_msg_t *m, int pidfd) {
     if (born) { /* we cannot watch it: no descriptor for its pidfd */
         gi_zyg_msg_t end = *m;
         end.kind = GI_ZYG_KILL;
-        gi_zyg_send(p->channel, &end, sizeof end, NULL, 0, MSG_DONTWAIT);
+        gi_rights_send(p->channel, &end, sizeof end, NULL, 0, MSG_DONTWAIT);
     }
     if (pidfd >= 0)
         close(pidfd);
@@ -88,8 +89,8 @@ void gi_channel_read(gi_procs_t *p) {
         int pidfd = -1, n;
         if (p->channel < 0)
             return;
-        ssize_t rc =
-            gi_zyg_recv(p->channel, &m, sizeof m, &pidfd, 1, &n, MSG_DONTWAIT);
+        ssize_t rc = gi_rights_recv(p->channel, &m, sizeof m, &pidfd, 1, &n,
+                                    MSG_DONTWAIT);
         if (rc < 0 && errno == EAGAIN)
             return;
         pthread_mutex_lock(&p->lock);

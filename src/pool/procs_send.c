@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "lane.h"
 #include "procs_core.h"
+#include "rights.h"
 #include "queue.h"
 
 #define DEPTH_NS 200000
@@ -87,7 +88,8 @@ static bool s_send_fds(gi_slot_t *slot, const gi_pjob_t *job, uint64_t id,
         return false;
     for (size_t i = 0; i < job->n_queues; i++)
         fds[n++] = gi_queue_fd(job->queues[i]);
-    bool sent = gi_zyg_send(slot->ctl_fd, &id, sizeof id, fds, n, MSG_DONTWAIT);
+    bool sent =
+        gi_rights_send(slot->ctl_fd, &id, sizeof id, fds, n, MSG_DONTWAIT);
     if (payload)
         close(fds[0]);
     return sent;

@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "procs_core.h"
+#include "rights.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
@@ -57,17 +58,11 @@ gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out) {
     return GATE_OK;
 }
 
-static void s_close(int *fd) {
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 void gi_slot_free(gi_slot_t *s) {
-    s_close(&s->pidfd);
-    s_close(&s->out_fd);
-    s_close(&s->ctl_fd);
-    s_close(&s->bell_fd);
+    gi_fd_close(&s->pidfd);
+    gi_fd_close(&s->out_fd);
+    gi_fd_close(&s->ctl_fd);
+    gi_fd_close(&s->bell_fd);
     gi_exchange_release(&s->outbox); /* before the counts go */
     gi_rsp_fini(&s->reader);
     gi_shm_fini(&s->shm);
@@ -113,18 +108,18 @@ static bool s_ask(gi_slot_t *s) {
                              ctl[1],
                              gi_exchange_fd(s->pool->inbox),
                              gi_exchange_fd(s->outbox)};
-    ok = ok && gi_zyg_send(s->pool->channel, &m, sizeof m, fds, GI_WFD_COUNT,
-                           MSG_DONTWAIT);
+    ok = ok && gi_rights_send(s->pool->channel, &m, sizeof m, fds, GI_WFD_COUNT,
+                              MSG_DONTWAIT);
     int error = errno;
-    s_close(&out[1]);
-    s_close(&ctl[1]);
+    gi_fd_close(&out[1]);
+    gi_fd_close(&ctl[1]);
     if (ok && gi_dispatch_watch(s->pool, out[0], GI_EP_OUT, s->index)) {
         s->out_fd = out[0];
         s->ctl_fd = ctl[0];
         return true;
     }
-    s_close(&out[0]);
-    s_close(&ctl[0]);
+    gi_fd_close(&out[0]);
+    gi_fd_close(&ctl[0]);
     errno = error;
     return false;
 }
@@ -189,8 +184,8 @@ void gi_slot_failed(gi_slot_t *s, int error) {
     gi_procs_t *p = s->pool;
     gate_log(GATE_ERROR, "pool", "%s: worker %d cannot be started: %s", p->name,
              s->index, strerror(error));
-    s_close(&s->out_fd);
-    s_close(&s->ctl_fd);
+    gi_fd_close(&s->out_fd);
+    gi_fd_close(&s->ctl_fd);
     p->restarts[GI_R_SPAWN]++;
     s_note_death(p, gi_clock_ms());
     s->state =
@@ -306,9 +301,9 @@ void gi_slot_bury(gi_slot_t *s) {
     s_settle(s, how);
     memset(s->jobs, 0, s->shm.cells * sizeof *s->jobs);
     s->in_flight = 0;
-    s_close(&s->pidfd);
-    s_close(&s->out_fd);
-    s_close(&s->ctl_fd);
+    gi_fd_close(&s->pidfd);
+    gi_fd_close(&s->out_fd);
+    gi_fd_close(&s->ctl_fd);
     p->restarts[s->reason]++;
     s_schedule(s,
                !clean && s->reason != GI_R_CANCEL && s->reason != GI_R_LIMIT);

@@ -105,34 +105,6 @@ gate_queue_t *gi_queue_new(const gi_pool_base_t *base, size_t n_items,
     return self;
 }
 
-gate_err_t gi_queue_open(int fd, const gate_settings_t *settings,
-                         gate_queue_t **out) {
-    struct stat st;
-    gate_queue_t *self = s_new();
-    void *map = MAP_FAILED;
-    if (self && fstat(fd, &st) == 0)
-        map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                   fd, 0);
-    close(fd);
-    if (map == MAP_FAILED) {
-        gi_mem_free(self);
-        return gi_err(GATE_NOMEM, "a queue cannot be mapped");
-    }
-    self->map_size = (size_t)st.st_size;
-    self->shared = map;
-    self->size_bytes = self->shared->size_bytes;
-    self->n_items = self->shared->n_items;
-    self->settings = settings;
-    *out = self;
-    return GATE_OK;
-}
-
-gate_queue_t *gi_queue_share(gate_queue_t *self) {
-    atomic_fetch_add(&self->refs, 1);
-    atomic_fetch_add(&self->users, 1);
-    return self;
-}
-
 static void s_release(gate_queue_t *self) {
     if (atomic_fetch_sub(&self->refs, 1) != 1)
         return;
@@ -146,6 +118,41 @@ static void s_release(gate_queue_t *self) {
     if (self->release_owner)
         self->release_owner(self->owner);
     gi_mem_free(self);
+}
+
+gate_err_t gi_queue_open(int fd, const gate_settings_t *settings,
+                         gate_queue_t **out) {
+    struct stat st;
+    gate_queue_t *self = s_new();
+    void *map = MAP_FAILED;
+    if (self && fstat(fd, &st) == 0 && (size_t)st.st_size > sizeof(s_shared_t))
+        map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                   fd, 0);
+    close(fd);
+    if (map == MAP_FAILED) {
+        gi_mem_free(self);
+        return gi_err(GATE_NOMEM, "a queue cannot be mapped");
+    }
+    self->map_size = (size_t)st.st_size;
+    self->shared = map;
+    self->size_bytes = self->shared->size_bytes;
+    self->n_items = self->shared->n_items;
+    self->settings = settings;
+    /* another worker may have had it before */
+    if (self->size_bytes == 0 ||
+        self->size_bytes > self->map_size - sizeof(s_shared_t)) {
+        s_release(self);
+        return gi_err(GATE_BADDATA, "another process wrote nonsense into a "
+                                    "queue");
+    }
+    *out = self;
+    return GATE_OK;
+}
+
+gate_queue_t *gi_queue_share(gate_queue_t *self) {
+    atomic_fetch_add(&self->refs, 1);
+    atomic_fetch_add(&self->users, 1);
+    return self;
 }
 
 int gi_queue_fd(const gate_queue_t *self) { return self->fd; }
@@ -358,7 +365,7 @@ static gate_err_t s_take(gate_queue_t *self) {
     if (used > self->size_bytes || used < sizeof len)
         return s_bad(self);
     s_read(self, self->get_at, &len, sizeof len);
-    if (len > used - sizeof len)
+    if (len == 0 || len > used - sizeof len)
         return s_bad(self);
     gate_value_destroy(&self->value); /* it points into got_item */
     gi_arena_fini(&self->arena);

@@ -12,6 +12,7 @@
 #include "huge_feed.h"
 #include "procs_fn.h"
 #include "queue.h"
+#include "rights.h"
 #include "worker.h"
 #include "zygote.h"
 
@@ -107,8 +108,8 @@ static int s_receive_fds(gi_worker_t *self, int *fds) {
     uint64_t id = 0;
     int n;
     for (;;) {
-        ssize_t rc = gi_zyg_recv(self->ctl_fd, &id, sizeof id, fds,
-                                 GI_WORKER_FDS, &n, 0);
+        ssize_t rc = gi_rights_recv(self->ctl_fd, &id, sizeof id, fds,
+                                    GI_WORKER_FDS, &n, 0);
         if (rc <= 0)
             _exit(0); /* the parent let go of us */
         if (id == self->id)

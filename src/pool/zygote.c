@@ -17,6 +17,7 @@
 #include "err.h"
 #include "procs.h"
 #include "procs_fn.h"
+#include "rights.h"
 
 /* ThreadSanitizer runs a thread of its own. */
 #ifdef __SANITIZE_THREAD__
@@ -31,64 +32,6 @@ static struct {
     pid_t pid;            /* 0 = none */
     int fd;               /* its socket */
 } s_zygote = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
-
-bool gi_zyg_send(int fd, const void *data, size_t size, const int *fds, int n,
-                 int flags) {
-    union {
-        char room[CMSG_SPACE(16 * sizeof(int))];
-        struct cmsghdr align;
-    } control = {{0}};
-    struct iovec iov = {(void *)(uintptr_t)data, size};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (n > 0) {
-        m.msg_control = control.room;
-        m.msg_controllen = CMSG_SPACE((size_t)n * sizeof(int));
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN((size_t)n * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, (size_t)n * sizeof(int));
-    }
-    ssize_t rc;
-    do
-        rc = sendmsg(fd, &m, flags | MSG_NOSIGNAL);
-    while (rc < 0 && errno == EINTR);
-    return rc == (ssize_t)size;
-}
-
-ssize_t gi_zyg_recv(int fd, void *data, size_t size, int *fds, int max, int *n,
-                    int flags) {
-    union {
-        char room[CMSG_SPACE(16 * sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {data, size};
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control.room,
-                       .msg_controllen = sizeof control.room};
-    ssize_t rc;
-    do
-        rc = recvmsg(fd, &m, flags | MSG_CMSG_CLOEXEC);
-    while (rc < 0 && errno == EINTR);
-    *n = 0;
-    if (rc < 0)
-        return rc;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count; i++) {
-            int got;
-            memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof got);
-            if (*n < max)
-                fds[(*n)++] = got;
-            else
-                close(got);
-        }
-    }
-    return rc;
-}
 
 static int s_threads(void) {
     DIR *dir = opendir("/proc/self/task");
@@ -192,7 +135,7 @@ gate_err_t gi_zygote_attach(int *channel) {
         return gi_err_errno("a channel to the zygote");
     pthread_mutex_lock(&s_zygote.lock);
     bool sent =
-        s_alive() && gi_zyg_send(s_zygote.fd, &m, sizeof m, &pair[1], 1, 0);
+        s_alive() && gi_rights_send(s_zygote.fd, &m, sizeof m, &pair[1], 1, 0);
     pthread_mutex_unlock(&s_zygote.lock);
     close(pair[1]);
     if (!sent) {

@@ -52,14 +52,6 @@ typedef struct gi_zyg_msg {
     int pid, status;
 } gi_zyg_msg_t;
 
-/* One datagram with n descriptors. False: errno. */
-bool gi_zyg_send(int fd, const void *data, size_t size, const int *fds, int n,
-                 int flags);
-/* Receives one; *n is how many descriptors came, at most max. Returns its size,
- * 0 at the end, -1 with errno. */
-ssize_t gi_zyg_recv(int fd, void *data, size_t size, int *fds, int max, int *n,
-                    int flags);
-
 /* The zygote's life, after the fork; never returns. */
 void gi_zygote_main(int fd, pid_t parent) __attribute__((noreturn));
 /* Shows in ps and top. */

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "mem.h"
+#include "rights.h"
 #include "worker.h"
 #include "zygote.h"
 
@@ -115,7 +116,7 @@ static void s_spawn(int channel, gi_zyg_msg_t *m, const int *fds, int n) {
         kill(pid, SIGKILL);
     /* A channel that cannot take the answer is broken: its owner cannot know
      * its workers any more. */
-    if (!gi_zyg_send(channel, m, sizeof *m, &pidfd, pidfd < 0 ? 0 : 1, 0))
+    if (!gi_rights_send(channel, m, sizeof *m, &pidfd, pidfd < 0 ? 0 : 1, 0))
         shutdown(channel, SHUT_RDWR);
     if (pidfd >= 0)
         close(pidfd);
@@ -129,7 +130,7 @@ static bool s_report(s_child_t *child) {
                       .pid = child->pid,
                       .status = child->status};
     if (child->channel >= 0 &&
-        !gi_zyg_send(child->channel, &m, sizeof m, NULL, 0, MSG_DONTWAIT) &&
+        !gi_rights_send(child->channel, &m, sizeof m, NULL, 0, MSG_DONTWAIT) &&
         errno == EAGAIN)
         return false;
     child->pid = 0;
@@ -194,8 +195,8 @@ static void s_kill(int channel, const gi_zyg_msg_t *m) {
 static bool s_serve(int channel) {
     gi_zyg_msg_t m;
     int fds[GI_WFD_COUNT], n;
-    ssize_t rc =
-        gi_zyg_recv(channel, &m, sizeof m, fds, GI_WFD_COUNT, &n, MSG_DONTWAIT);
+    ssize_t rc = gi_rights_recv(channel, &m, sizeof m, fds, GI_WFD_COUNT, &n,
+                                MSG_DONTWAIT);
     if (rc < 0)
         return errno == EAGAIN;
     if (rc == sizeof m && m.kind == GI_ZYG_SPAWN)
@@ -210,7 +211,7 @@ static bool s_serve(int channel) {
 static void s_take_channel(void) {
     gi_zyg_msg_t m;
     int fd, n;
-    ssize_t rc = gi_zyg_recv(s_fds[FD_MAIN].fd, &m, sizeof m, &fd, 1, &n, 0);
+    ssize_t rc = gi_rights_recv(s_fds[FD_MAIN].fd, &m, sizeof m, &fd, 1, &n, 0);
     if (rc <= 0)
         _exit(0); /* the parent is gone; PR_SET_PDEATHSIG ends the workers */
     if (n == 1 && (m.kind != GI_ZYG_ATTACH || !s_add_fd(fd)))

@@ -126,6 +126,7 @@ static void s_slowed(gate_client_t *honest, const char *when, int64_t *asked,
 int main(int argc, char **argv) {
     child_t zap, broker, service;
     char at[128], front[128], back[128];
+    setenv("GATE_LOG_LEVEL", "error", 1);
     child_init(argc, argv);
     child_start(&zap,
                 (const char *[]){"zap", "--bind", "tcp://127.0.0.1:*", "--user",
@@ -152,7 +153,7 @@ int main(int argc, char **argv) {
     s_slowed(honest, "over one connection", &asked, begin);
     begin = child_now_ms();
     s_turns(honest, "beside many connections", runtime, front,
-            s_over_fresh_connections, child_scaled(2000, 100));
+            s_over_fresh_connections, child_scaled(400, 60));
     s_slowed(honest, "over fresh connections", &asked, begin);
     child_check(lanes_count(honest, "zap_throttled") > 0, "throttled");
 

@@ -32,8 +32,45 @@ typedef struct world {
         }                                                               \
     }
 
+#define CLIENT(service) \
+    FRAME(""), FRAME("MDPC01"), FRAME(service), FRAME("0123456789abcdef")
+#define WORKER(command) FRAME(""), FRAME("MDPW01"), FRAME(command)
+
+/* Metadata, and arguments in chunks: head, chunk, end, credit. */
+static void s_more(world_t *w) {
+    mutate_add(w->requests,
+               MESSAGE(CLIENT("GateRPC"),
+                       FRAME("\xa3"
+                             "add"),
+                       FRAME("\x92\x01\x02"), FRAME("\x80"),
+                       FRAME("\xc1GX1\x81\xa1m\x82\xabtraceparent\xa5"
+                             "00-ab\xa8priority\xa4high")));
+    mutate_add(w->requests,
+               MESSAGE(CLIENT("GateRPC"),
+                       FRAME("\xa4"
+                             "blob"),
+                       FRAME("\x90"), FRAME("\x80"),
+                       FRAME("\xc1GX1\x83\xa2ha\xcd\x01\x00\xa2hk\x01\xa2"
+                             "ac\xa4gzip")));
+    for (int i = 0; i < 2; i++)
+        mutate_add(w->requests,
+                   MESSAGE(CLIENT("GateRPC"), FRAME("GateStreamHugData"),
+                           FRAME("\x1f\x8b\x08\0\0\0\0\0\0\xff\x63\x60")));
+    mutate_add(w->requests,
+               MESSAGE(CLIENT("GateRPC"), FRAME("GateStreamHugData"),
+                       FRAME("HugeDataEND")));
+    mutate_add(w->replies, MESSAGE(WORKER("\x06"), FRAME("client"), FRAME(""),
+                                   FRAME("0123456789abcdef"),
+                                   FRAME("\xc1GX1\x81\xa2"
+                                         "cb\xce\0\x10\0\0")));
+    mutate_add(w->replies,
+               MESSAGE(WORKER("\x04"), FRAME("\xc1GX1\x83\xa1h\xc3\xa1p\xc3\xa1"
+                                             "e\x07")));
+}
+
 /* Our own extensions, which no Python peer sends. */
 static void s_ours(world_t *w) {
+    s_more(w);
     mutate_add(w->requests,
                MESSAGE(FRAME(""), FRAME("MDPC01"), FRAME("GateRPC"),
                        FRAME("0123456789abcdef"), FRAME("\xa3gen"),
@@ -66,7 +103,7 @@ static void s_client_says(world_t *w, size_t n) {
     if (n % 2 && m.n > 2 && m.frame[2].size == 7)
         m.frame[2] = demo;
     void **socket = &w->client[n % PEERS];
-    raw_send(*socket, mutate_change(w->requests, &m));
+    raw_send(*socket, mutate_packed(w->requests, &m));
     raw_drop(*socket);
     if (mutate_random(w->requests, LIFE) == 0) {
         raw_close(socket);
@@ -84,7 +121,7 @@ static void s_worker_answers(world_t *w, void *socket,
         m.frame[3] = request->frame[3];
         m.frame[5] = request->frame[5];
     }
-    raw_send(socket, mutate_change(w->replies, &m));
+    raw_send(socket, mutate_packed(w->replies, &m));
 }
 
 static void s_worker_says(world_t *w, size_t n) {
@@ -96,7 +133,7 @@ static void s_worker_says(world_t *w, size_t n) {
             s_worker_answers(w, *socket, &got.m);
         raw_free(&got);
     }
-    raw_send(*socket, mutate_change(w->replies, mutate_pick(w->replies)));
+    raw_send(*socket, mutate_packed(w->replies, mutate_pick(w->replies)));
     if (mutate_random(w->replies, LIFE) == 0) {
         raw_close(socket);
         *socket = raw_dealer(w->back);

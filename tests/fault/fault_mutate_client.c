@@ -27,18 +27,37 @@ typedef struct world {
     mutate_t *mutate;
     char rid[RIDS][16]; /* of the victims' last calls */
     size_t n_rids;
+    bool packs;            /* the client packs what it says */
+    size_t packed, chunks; /* messages of its that came so; of arguments */
     atomic_size_t sent;
     atomic_bool over;
     pthread_t thread;
 } world_t;
 
+static const message_t s_credit = {5,
+                                   {FRAME(""), FRAME("MDPC01"),
+                                    FRAME("GateRPC"), FRAME("0123456789abcdef"),
+                                    FRAME("\xc1GX1\x81\xa2"
+                                          "cb\xce\0\x10\0\0")}};
+
 /* ---- the broker -----------------------------------------------------------
  */
+/* For arguments in chunks, as it should be: what is changed comes behind it. */
+static void s_give_credit(world_t *w, const message_t *head) {
+    message_t m = s_credit;
+    m.frame[3] = head->frame[4];
+    if (head->n == 9 && head->frame[5].size == 5 &&
+        memcmp(head->frame[5].data, "\xa4size", 5) == 0)
+        raw_send_to(w->router, head->frame[0], &m);
+}
+
+/* In kind: packed to who packs. */
 static void s_reply(world_t *w, const message_t *request, gate_bytes_t body) {
     message_t m = {5,
                    {FRAME(""), FRAME("MDPC01"), request->frame[3],
                     request->frame[4], body}};
-    raw_send_to(w->router, request->frame[0], &m);
+    raw_send_to(w->router, request->frame[0],
+                w->packs ? mutate_pack(w->mutate, &m) : &m);
 }
 
 /* info, keepalive and the rest get what each understands. */
@@ -47,7 +66,7 @@ static void s_gate(world_t *w, const message_t *request) {
         FRAME("\x82\xa6result\x83\xa5my_id\xc4\x10"
               "0123456789abcdef\xa8services\x91\xa4"
               "Demo\xa3"
-              "ext\x91\xa3GX1\xa9"
+              "ext\x93\xa3GX1\xa3HA1\xa3GXP\xa9"
               "exception\xc0");
     static const gate_bytes_t alive = FRAME("\x82\xa6result\xc4\x03"
                                             "200\xa9"
@@ -58,15 +77,27 @@ static void s_gate(world_t *w, const message_t *request) {
     s_reply(w, request, wants_info ? info : alive);
 }
 
+/* Somewhere in it there is one that is nearly this. */
+static bool s_is_near(gate_bytes_t frame, const char *rid) {
+    const char *data = frame.data;
+    for (size_t at = 0; at + 16 <= frame.size; at++) {
+        size_t differ = 0;
+        for (size_t i = 0; i < 16; i++)
+            differ += data[at + i] != rid[i];
+        if (differ > 0 && differ <= 8)
+            return true;
+    }
+    return false;
+}
+
 /* A changed id may be another call's: clients count. A broker that answers that
- * one so is no mutant but a liar. */
+ * one so is no mutant but a liar. Packed, or with a frame more or less, it may
+ * stand anywhere. */
 static bool s_lies(const message_t *m, const char *rid) {
-    size_t differ = 0;
-    if (m->n < 4 || m->frame[3].size != 16)
-        return false;
-    for (size_t i = 0; i < 16; i++)
-        differ += ((const char *)m->frame[3].data)[i] != rid[i];
-    return differ > 0 && differ <= 8;
+    for (size_t i = 0; i < m->n; i++)
+        if (s_is_near(m->frame[i], rid))
+            return true;
+    return false;
 }
 
 /* Changed ones, for the victims' calls. */
@@ -76,7 +107,8 @@ static void s_mutants(world_t *w, gate_bytes_t peer, int n) {
         const char *rid = w->rid[mutate_random(w->mutate, RIDS) % w->n_rids];
         if (m.n > 3)
             m.frame[3] = (gate_bytes_t){rid, 16};
-        const message_t *changed = mutate_change(w->mutate, &m);
+        const message_t *changed = w->packs ? mutate_packed(w->mutate, &m)
+                                            : mutate_change(w->mutate, &m);
         if (!s_lies(changed, rid))
             raw_send_to(w->router, peer, changed);
     }
@@ -107,9 +139,13 @@ static void s_add(world_t *w, const message_t *request) {
     s_reply(w, request, (gate_bytes_t){body, sizeof body - 1});
 }
 
-static void s_request(world_t *w, const message_t *m) {
+static void s_request(world_t *w, const raw_message_t *got) {
+    const message_t *m = &got->m;
+    w->packs = got->packed;
+    w->packed += got->packed;
     if (m->n < 5)
         return;
+    w->chunks += m->n == 7 && m->frame[5].size == 17;
     gate_bytes_t service = m->frame[3];
     if (service.size == 4 && memcmp(service.data, "Gate", 4) == 0) {
         s_gate(w, m);
@@ -118,6 +154,7 @@ static void s_request(world_t *w, const message_t *m) {
         s_add(w, m);
     } else if (m->frame[4].size == 16) {
         memcpy(w->rid[w->n_rids++ % RIDS], m->frame[4].data, 16);
+        s_give_credit(w, m);
         s_mutants(w, m->frame[0], 3);
     }
 }
@@ -127,7 +164,7 @@ static void *s_broker(void *arg) {
     raw_message_t got;
     while (!atomic_load(&w->over))
         if (raw_take(w->router, 50, &got)) {
-            s_request(w, &got.m);
+            s_request(w, &got);
             raw_free(&got);
         }
     raw_close(&w->router);
@@ -156,12 +193,24 @@ static void s_stream(gate_client_t *client) {
     gate_stream_destroy(&stream);
 }
 
+/* Arguments in chunks, when the broker's credit is not changed too much. */
+static void s_huge(gate_client_t *client) {
+    static const char zeros[300000];
+    gate_err_t e = gate_client_call(
+        client, "GateRPC.size", (void *)NULL, gate_bin(zeros, sizeof zeros),
+        gate_meta("traceparent", "00-ab"), gate_timeout_ms(VICTIM_MS));
+    (void)e; /* any will do */
+}
+
 static void *s_victim(void *arg) {
     victim_t *self = arg;
     while (!atomic_load(&self->w->over)) {
         double begin = child_now_ms();
-        if (self->calls++ % 2) {
+        size_t n = self->calls++;
+        if (n % 2) {
             s_stream(self->client);
+        } else if (n % 8 == 0) {
+            s_huge(self->client);
         } else {
             gate_value_t *value = NULL;
             gate_err_t e = gate_client_call(self->client, "GateRPC.echo",
@@ -215,8 +264,10 @@ static void s_test(world_t *w, gate_client_t *client) {
         longest = victim[i].longest > longest ? victim[i].longest : longest;
     }
     printf("mutants: %zu messages at a client; %zu calls got them, the longest "
-           "%.0f ms; memory %+ld kB\n",
-           atomic_load(&w->sent), calls, longest, kb);
+           "%.0f ms; %zu messages came packed, %zu chunks; memory %+ld kB\n",
+           atomic_load(&w->sent), calls, longest, w->packed, w->chunks, kb);
+    child_check(w->packed > 0 && w->chunks > 0,
+                "the client packs, and sends arguments in chunks");
     child_check(ledger_close(ledger), "the honest ledger");
     /* a stream of 100 items may take so long for each */
     child_check(longest < 101 * VICTIM_MS * child_slow(), "each call ended");
@@ -228,8 +279,10 @@ int main(int argc, char **argv) {
     char endpoint[128];
     world_t w = {.mutate = mutate_new("broker->client", mutate_seed())};
     setenv("GATE_MDP_HEARTBEAT_INTERVAL", "500", 1);
-    setenv("GATE_PACKED", "false", 1); /* this broker reads plain frames */
+    setenv("GATE_MSGPACK_BIN_MAX", "65536", 1); /* more is huge */
     child_init(argc, argv);
+    for (int i = 0; i < 8; i++) /* credit for arguments in chunks */
+        mutate_add(w.mutate, &s_credit);
     w.router = raw_router(endpoint, sizeof endpoint);
     if (pthread_create(&w.thread, NULL, s_broker, &w))
         child_die("no thread");

@@ -23,7 +23,34 @@ static const message_t s_disconnect = {3, {HEAD, FRAME("\x05")}};
 /* Our own extensions, which no Python broker sends. */
 static const message_t s_ours[] = {
     {4, {HEAD, FRAME("\x04"), FRAME("\xc1GX1\x80")}},
-    {4, {HEAD, FRAME("\x04"), FRAME("\xc1GX1\x80")}},
+    {4, {HEAD, FRAME("\x04"), FRAME("\xc1GX1\x81\xa1p\xc3")}},
+    {4, {HEAD, FRAME("\x04"), FRAME("\xc1GX1\x81\xa1p\xc3")}},
+    /* metadata; arguments in chunks: head, chunk, end */
+    {10,
+     {HEAD, FRAME("\x02"), FRAME("client-of-mutant"), FRAME(""),
+      FRAME("0123456789abcdef"),
+      FRAME("\xa5"
+            "about"),
+      FRAME("\x90"), FRAME("\x80"),
+      FRAME("\xc1GX1\x82\xa1m\x82\xabtraceparent\xa5"
+            "00-ab\xa8priority\xa4high\xa1"
+            "a\x02")}},
+    {10,
+     {HEAD, FRAME("\x02"), FRAME("client-of-mutant"), FRAME(""),
+      FRAME("0123456789abcdef"),
+      FRAME("\xa4"
+            "blob"),
+      FRAME("\x90"), FRAME("\x80"),
+      FRAME("\xc1GX1\x83\xa2ha\xcd\x01\x00\xa2hk\x01\xa2"
+            "ac\xa4gzip")}},
+    {8,
+     {HEAD, FRAME("\x06"), FRAME("client-of-mutant"), FRAME(""),
+      FRAME("0123456789abcdef"), FRAME("GateStreamHugData"),
+      FRAME("\x1f\x8b\x08\0\0\0\0\0\0\xff\x63\x60")}},
+    {8,
+     {HEAD, FRAME("\x06"), FRAME("client-of-mutant"), FRAME(""),
+      FRAME("0123456789abcdef"), FRAME("GateStreamHugData"),
+      FRAME("HugeDataEND")}},
     {7,
      {HEAD, FRAME("\x06"), FRAME("client-of-mutant"), FRAME(""),
       FRAME("0123456789abcdef"), FRAME("\xc1GX1\x81\xa1x\xc3")}},
@@ -40,6 +67,8 @@ typedef struct world {
     char name[256]; /* the service's routing id */
     gate_bytes_t peer;
     size_t asked, right, anew; /* honest requests; READYs */
+    bool packs;                /* the service packs what it says */
+    size_t packed;             /* messages of its that came so */
 } world_t;
 
 static bool s_is(const message_t *m, size_t at, const void *data, size_t size) {
@@ -48,7 +77,10 @@ static bool s_is(const message_t *m, size_t at, const void *data, size_t size) {
 }
 
 /* What came from the service: true when it says READY. */
-static bool s_ready(world_t *w, const message_t *m) {
+static bool s_ready(world_t *w, const raw_message_t *got) {
+    const message_t *m = &got->m;
+    w->packs = got->packed;
+    w->packed += got->packed;
     if (!s_is(m, 3, "\x01", 1) || m->frame[0].size > sizeof w->name)
         return false;
     memcpy(w->name, m->frame[0].data, m->frame[0].size);
@@ -75,7 +107,7 @@ static int s_answer(world_t *w, const char *rid, int64_t want) {
     while (child_now_ms() < limit) {
         if (!raw_take(w->router, 100, &got))
             continue;
-        bool ready = s_ready(w, &got.m);
+        bool ready = s_ready(w, &got);
         bool mine = s_is(&got.m, 3, "\x03", 1) && s_is(&got.m, 6, rid, 16);
         int64_t n = mine && got.m.n == 8 ? s_result(got.m.frame[7]) : -1;
         raw_free(&got);
@@ -110,7 +142,8 @@ static bool s_honest(world_t *w) {
                               "add"),
                         {args, 5},
                         FRAME("\x80")}};
-        raw_send_to(w->router, w->peer, &m);
+        raw_send_to(w->router, w->peer,
+                    w->packs ? mutate_pack(w->mutate, &m) : &m);
         verdict = s_answer(w, rid, a + 1);
     }
     w->right += verdict > 0;
@@ -121,7 +154,7 @@ static bool s_batches(world_t *w, size_t until) {
     for (size_t n = 1; mutate_count(w->mutate) < until; n++) {
         for (int i = 0; i < BATCH; i++)
             raw_send_to(w->router, w->peer,
-                        mutate_change(w->mutate, mutate_pick(w->mutate)));
+                        mutate_packed(w->mutate, mutate_pick(w->mutate)));
         if (n % LIFE == 0)
             raw_send_to(w->router, w->peer, &s_disconnect);
         if (!s_honest(w))
@@ -137,9 +170,11 @@ static void s_test(world_t *w, const child_t *service) {
     ok = ok && s_batches(w, all);
     kb = child_rss_kb(service) - kb;
     printf("mutants: %zu messages at a service; %zu honest requests, %zu "
-           "answered, %zu times it began anew; memory %+ld kB\n",
-           mutate_count(w->mutate), w->asked, w->right, w->anew, kb);
+           "answered, %zu times it began anew, %zu messages came packed; "
+           "memory %+ld kB\n",
+           mutate_count(w->mutate), w->asked, w->right, w->anew, w->packed, kb);
     child_check(ok && w->right > 0, "honest requests are answered");
+    child_check(w->packed > 0, "the service packs for a broker that reads it");
     child_check(kb < MEMORY_KB * child_slow(), "memory stays flat");
 }
 
@@ -156,7 +191,7 @@ int main(int argc, char **argv) {
         mutate_add(w.mutate, &s_ours[i]);
     w.router = raw_router(endpoint, sizeof endpoint);
     child_spawn_service(&service, endpoint, "2");
-    if (!raw_take(w.router, 20000, &got) || !s_ready(&w, &got.m))
+    if (!raw_take(w.router, 20000, &got) || !s_ready(&w, &got))
         child_die("no READY");
     raw_free(&got);
     child_ready(&service);

@@ -26,10 +26,13 @@ static void s_read_all(gate_stream_t *stream, int64_t n) {
            (long long)want, (long long)n, child_now_ms() - begin);
 }
 
-/* Others' calls for so long. */
+/* Others' calls for so long, and until each has had an answer: a worker of
+ * Python's kind does nothing else while it sends 30,000 items. */
 static void s_others(gate_client_t *client, ledger_t *ledger, double ms) {
-    lanes_t *lanes = lanes_start(client, ledger, 4, 10000, 0.2);
+    lanes_t *lanes = lanes_start(client, ledger, 4, 20000, 0.2);
     child_sleep_ms(ms);
+    child_check(lanes_all_back(lanes, 20000 * child_slow()) >= 0,
+                "the others are served");
     lanes_stop(&lanes);
 }
 
@@ -37,7 +40,6 @@ static void s_compare(const char *name, ledger_t *peace, ledger_t *beside) {
     double quiet = ledger_p99_ms(peace), p99 = ledger_p99_ms(beside);
     child_check(ledger_close(peace), "the others' ledger in peace");
     child_check(ledger_close(beside), "the others' ledger");
-    child_check(ledger_right(beside) > 100, "the others were served");
     printf("%s: others' p99 %.2f ms, %.2f ms in peace\n", name, p99, quiet);
     if (child_long())
         child_check(p99 <= 2 * quiet, "others' p99 at most twice");

@@ -161,6 +161,7 @@ int main(int argc, char **argv) {
         s_stop("service stopped 8 s", client, &service, 8000);
         s_recovered(client);
         s_stop("service stopped 20 s", client, &service, 20000);
+        s_recovered(client);
         s_stop("broker stopped 20 s", client, &broker, 20000);
         s_recovered(client);
     }

@@ -16,6 +16,7 @@ struct mutate {
     message_t vector[VECTORS_MAX];
     size_t n_vectors, count;
     message_t changed; /* the last that was given out */
+    message_t packed;  /* the same, packed */
     unsigned char *arena;
     size_t used;
     char *text[VECTORS_MAX]; /* files, decoded in place: the frames' bytes */
@@ -255,6 +256,70 @@ const message_t *mutate_change(mutate_t *self, const message_t *message) {
         for (uint32_t i = 1 + mutate_random(self, 4); i > 0; i--)
             s_change(self, m);
     return m;
+}
+
+/* ---- packed ----------------------------------------------------------------
+ */
+static size_t s_length(unsigned char *to, size_t size) {
+    if (size <= 253) {
+        *to = (unsigned char)size;
+        return 1;
+    }
+    *to = 254;
+    for (int i = 1; i < 5; i++)
+        to[i] = (unsigned char)(size >> (32 - 8 * i));
+    return 5;
+}
+
+const message_t *mutate_pack(mutate_t *self, const message_t *message) {
+    enum { FRAMES_MAX = 63, INSIDE_MAX = 1024 };
+    message_t *m = &self->packed;
+    size_t n = message->n - (message->n > 0), at = 5, end;
+    if (n == 0 || n > FRAMES_MAX || message->frame[0].size ||
+        self->used + 5 + (size_t)FRAMES_MAX * (5 + INSIDE_MAX) > ARENA)
+        return message;
+    unsigned char *data = self->arena + self->used;
+    bool inside[FRAMES_MAX];
+    memcpy(data, "\xc1GXP", 4);
+    data[4] = (unsigned char)n;
+    for (size_t i = 0; i < n; i++) {
+        size_t size = message->frame[i + 1].size;
+        inside[i] = size <= INSIDE_MAX && mutate_random(self, 16);
+        if (inside[i])
+            at += s_length(data + at, size);
+        else
+            data[at++] = 255;
+    }
+    m->n = 1;
+    end = at;
+    for (size_t i = 0; i < n; i++) {
+        const gate_bytes_t *f = &message->frame[i + 1];
+        if (inside[i] && f->size)
+            memcpy(data + end, f->data, f->size);
+        if (inside[i])
+            end += f->size;
+        else
+            m->frame[m->n++] = *f;
+    }
+    m->frame[0] = (gate_bytes_t){data, end};
+    self->used += end;
+    return m;
+}
+
+const message_t *mutate_packed(mutate_t *self, const message_t *message) {
+    switch (mutate_random(self, 4)) {
+    case 0:
+        return mutate_pack(self, mutate_change(self, message));
+    case 1:
+        self->used = 0;
+        self->count++;
+        self->changed = *mutate_pack(self, message);
+        for (uint32_t i = 1 + mutate_random(self, 3); i > 0; i--)
+            s_change(self, &self->changed);
+        return &self->changed;
+    default:
+        return mutate_change(self, message);
+    }
 }
 
 size_t mutate_count(const mutate_t *self) { return self->count; }

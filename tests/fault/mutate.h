@@ -28,6 +28,11 @@ const message_t *mutate_pick(mutate_t *self);
 /* Changes a copy one to four times, now and then not at all. What comes back is
  * valid until the next call. */
 const message_t *mutate_change(mutate_t *self, const message_t *message);
+/* The same frames as docs/extensions.md packs them, some of them outside; how
+ * many is up to chance. Valid until the next change. */
+const message_t *mutate_pack(mutate_t *self, const message_t *message);
+/* A changed message that is packed now and then, before or after its change. */
+const message_t *mutate_packed(mutate_t *self, const message_t *message);
 /* 0 .. below - 1. */
 uint32_t mutate_random(mutate_t *self, uint32_t below);
 /* So many messages have been changed. */

@@ -73,6 +73,46 @@ static bool s_more(void *socket) {
     return zmq_getsockopt(socket, ZMQ_RCVMORE, &more, &size) == 0 && more;
 }
 
+/* docs/extensions.md, packed messages: frame at and those behind it become what
+ * they stand for. Only from our own peers: anything else is a bug of theirs. */
+static void s_unpack(raw_message_t *self, size_t at) {
+    message_t from = self->m;
+    gate_bytes_t packed = from.frame[at];
+    const unsigned char *p = packed.data, *end = p + packed.size;
+    size_t n = packed.size > 4 ? p[4] : 0, size[64], outside = at + 1;
+    message_t *to = &self->m;
+    if (n > 63)
+        child_die("a packed message of %zu frames", n);
+    p += 5;
+    for (size_t i = 0; i < n && p < end; i++) {
+        size[i] = *p++;
+        if (size[i] == 254 && end - p >= 4) {
+            size[i] = (size_t)p[0] << 24 | (size_t)p[1] << 16 |
+                      (size_t)p[2] << 8 | p[3];
+            p += 4;
+        } else if (size[i] == 255) {
+            size[i] = SIZE_MAX;
+        }
+    }
+    to->n = at;
+    to->frame[to->n++] = (gate_bytes_t){"", 0};
+    for (size_t i = 0; i < n && to->n < MUTATE_FRAMES; i++) {
+        bool inside = size[i] != SIZE_MAX;
+        if (inside ? size[i] > (size_t)(end - p) : outside >= from.n)
+            child_die("a packed message that ends too early");
+        to->frame[to->n++] =
+            inside ? (gate_bytes_t){p, size[i]} : from.frame[outside++];
+        p += inside ? size[i] : 0;
+    }
+    if (p != end || outside != from.n)
+        child_die("a packed message with more behind it");
+    self->packed = true;
+}
+
+static bool s_is_packed(gate_bytes_t frame) {
+    return frame.size > 4 && memcmp(frame.data, "\xc1GXP", 4) == 0;
+}
+
 bool raw_take(void *socket, int timeout_ms, raw_message_t *to) {
     zmq_pollitem_t item = {.socket = socket, .events = ZMQ_POLLIN};
     to->m.n = to->n_parts = 0;
@@ -87,6 +127,10 @@ bool raw_take(void *socket, int timeout_ms, raw_message_t *to) {
             (gate_bytes_t){zmq_msg_data(part), zmq_msg_size(part)};
         to->n_parts++;
     } while (s_more(socket) && to->n_parts < MUTATE_FRAMES);
+    to->packed = false;
+    for (size_t at = 0; at < 2 && at < to->m.n && !to->packed; at++)
+        if (s_is_packed(to->m.frame[at])) /* a ROUTER has an id before it */
+            s_unpack(to, at);
     return true;
 }
 

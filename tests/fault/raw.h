@@ -13,6 +13,7 @@ typedef struct raw_message {
     message_t m;
     zmq_msg_t part[MUTATE_FRAMES];
     size_t n_parts;
+    bool packed; /* so it came; m is what it stands for */
 } raw_message_t;
 
 /* A DEALER with an identity of its own, connected. */

@@ -6,6 +6,7 @@
 #ifndef FUZZ_BIG_H
 #define FUZZ_BIG_H
 
+#include <malloc.h>
 #include <sanitizer/asan_interface.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,6 +25,8 @@ static big_slot_t big_slots[BIG_SLOTS];
 
 void *__real_gi_mem_alloc(size_t size);
 void *__wrap_gi_mem_alloc(size_t size);
+void *__real_gi_mem_realloc(void *p, size_t size);
+void *__wrap_gi_mem_realloc(void *p, size_t size);
 void __real_gi_mem_free(void *p);
 void __wrap_gi_mem_free(void *p);
 
@@ -59,17 +62,38 @@ void *__wrap_gi_mem_alloc(size_t size) {
     return slot->at;
 }
 
-void __wrap_gi_mem_free(void *p) {
+static inline big_slot_t *big_of(const void *p) {
     for (size_t i = 0; p && i < BIG_SLOTS; i++)
-        if (big_slots[i].at == p) {
-            if (!big_slots[i].taken)
-                abort(); /* freed twice */
-            big_slots[i].taken = false;
-            ASAN_UNPOISON_MEMORY_REGION((char *)p + big_slots[i].size, BIG_RED);
-            ASAN_POISON_MEMORY_REGION(p, BIG_RED);
-            return;
-        }
-    __real_gi_mem_free(p);
+        if (big_slots[i].at == p)
+            return &big_slots[i];
+    return NULL;
+}
+
+void __wrap_gi_mem_free(void *p) {
+    big_slot_t *slot = big_of(p);
+    if (!slot) {
+        __real_gi_mem_free(p);
+        return;
+    }
+    if (!slot->taken)
+        abort(); /* freed twice */
+    slot->taken = false;
+    ASAN_UNPOISON_MEMORY_REGION(slot->at + slot->size, BIG_RED);
+    ASAN_POISON_MEMORY_REGION(slot->at, BIG_RED);
+}
+
+/* What is or becomes large always moves. */
+void *__wrap_gi_mem_realloc(void *p, size_t size) {
+    big_slot_t *slot = big_of(p);
+    if (!slot && size < BIG_SIZE)
+        return __real_gi_mem_realloc(p, size);
+    size_t n = slot ? slot->size : malloc_usable_size(p);
+    void *to = __wrap_gi_mem_alloc(size);
+    if (to && p) {
+        memcpy(to, p, n < size ? n : size);
+        __wrap_gi_mem_free(p);
+    }
+    return to;
 }
 
 #endif

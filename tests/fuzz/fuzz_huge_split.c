@@ -2,19 +2,24 @@
 /* fuzz_huge_split.c -- round trip: whatever is split, compressed out of order,
  * gathered and cut comes back by the receiver.
  * byte 0: engine, stored blocks, window; byte 1: level, chunk size; byte 2: how
- * often the rest is repeated, 255: to more than two whole blocks, all stored;
- * byte 3: block size otherwise (gather and receiver know none), so that a few
- * KiB are many blocks. */
+ * often the rest is repeated; byte 3: block size (gather and receiver know
+ * none), so that a few KiB are many blocks. Bytes 2 and 3 all ones: a block
+ * that is more than one stored block of deflate. */
+#include "big.h"
 #include "gather.h"
 #include "join.h"
-#include "mem.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { S_HEAD = 4, S_TALL = 255, S_WHOLE_MAX = 4096, S_BLOCKS_MAX = 32 };
+enum { S_HEAD = 4, S_WHOLE_MAX = 4096, S_BLOCKS_MAX = 32 };
+enum { S_TALL_BLOCK = 66000, S_TALL_WHOLE = 66100 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static bool s_tall(const uint8_t *how) {
+    return how[2] == 255 && how[3] == 255;
+}
 
 static void s_must(bool ok) {
     if (!ok)
@@ -71,7 +76,7 @@ static gi_piece_t s_piece(gate_bytes_t whole, const uint8_t *how, uint64_t seq,
                         .in_size = block.in.size,
                         .last = block.last,
                         .data = gi_mem_alloc(gi_block_bound(block.in.size))};
-    block.store = how[2] == S_TALL || ((how[0] & 2) && seq % 2);
+    block.store = s_tall(how) || ((how[0] & 2) && seq % 2);
     s_must(gi_deflater_block(s_deflater(how), &block, piece.data, &piece.size,
                              &piece.crc) == GATE_OK);
     s_must(piece.size <= gi_block_bound(block.in.size));
@@ -80,7 +85,7 @@ static gi_piece_t s_piece(gate_bytes_t whole, const uint8_t *how, uint64_t seq,
 
 static void s_roundtrip(gate_bytes_t whole, const uint8_t *how, size_t size) {
     size_t window = 1 + (how[0] >> 2) % 8, chunk = 64 + (how[1] >> 3) * 97u;
-    if (how[2] == S_TALL)
+    if (s_tall(how))
         chunk *= 40;
     gi_gather_t gather;
     gi_join_t *join;
@@ -109,22 +114,22 @@ static void s_roundtrip(gate_bytes_t whole, const uint8_t *how, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < S_HEAD)
         return 0;
-    bool tall = data[2] == S_TALL;
+    bool tall = s_tall(data);
     size_t part = size - S_HEAD, times = 1 + data[2];
-    size_t limit = tall ? 5 * GI_BLOCK_SIZE / 2 : S_WHOLE_MAX;
+    size_t limit = tall ? S_TALL_WHOLE : S_WHOLE_MAX;
     if (part && (tall || part * times > limit))
         times = limit / part + 1;
-    unsigned char *whole = malloc(part * times + 1);
+    unsigned char *whole = gi_mem_alloc(part * times);
     for (size_t i = 0; whole && i < times; i++) {
         memcpy(whole + i * part, data + S_HEAD, part);
         if (part)
             whole[i * part] ^= (unsigned char)i;
     }
-    size_t block = tall ? GI_BLOCK_SIZE : 1 + (size_t)data[3] * 32;
+    size_t block = tall ? S_TALL_BLOCK : 1 + (size_t)data[3] * 32;
     if (block < part * times / S_BLOCKS_MAX)
         block = part * times / S_BLOCKS_MAX + 1;
     if (whole)
         s_roundtrip((gate_bytes_t){whole, part * times}, data, block);
-    free(whole);
+    gi_mem_free(whole);
     return 0;
 }

@@ -8,7 +8,6 @@
 #include "mem.h"
 
 #define MOST 3000
-#define STRIDE 7 /* of slow steps in the short form */
 
 static bool s_long;
 static nomem_order_t s_order; /* what fails now */
@@ -63,7 +62,7 @@ void nomem_recover(world_t *w, const step_t *step, long n) {
 
 /* Runs the step until its allocations are used up. */
 static long s_try(world_t *w, const step_t *step, bool from_then_on) {
-    long by = step->slow && !s_long ? STRIDE : 1;
+    long by = step->slow && !s_long ? step->slow : 1;
     for (long n = from_then_on ? by : 1;; n += by) {
         s_there = -1;
         s_order = (nomem_order_t){n, from_then_on};

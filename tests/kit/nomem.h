@@ -14,7 +14,7 @@ typedef struct world world_t;
 typedef struct step {
     const char *name;
     gate_err_t (*run)(world_t *w);
-    bool slow; /* the short form tries every seventh allocation alone */
+    int slow; /* the short form tries every so many allocations; 0: all */
 } step_t;
 
 void nomem_die(const char *what, long n, gate_err_t e)

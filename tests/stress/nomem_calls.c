@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* nomem_calls.c -- see nomem.c: what a handler, a job and a caller can ask of a
- * call, on threads, inline and in worker processes. In a worker process the
- * job itself lets its allocations fail. */
+ * call, inline, on threads and in worker processes. */
 #include "nomem.h"
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "mem.h"
 
 #define FRONT "inproc://nomem-calls-front"
 #define BACK "inproc://nomem-calls-back"
@@ -21,7 +18,7 @@ struct world {
     gate_broker_t *broker;
     gate_service_t *service;
     gate_client_t *client, *local;
-    gate_pool_t *threads, *procs, *custom;
+    gate_pool_t *threads, *custom;
 };
 
 static world_t s_world; /* handlers use its client */
@@ -65,7 +62,9 @@ typedef struct count {
 
 static gate_err_t s_next(gate_call_t *call, void *state) {
     count_t *count = state;
-    return count->n == 3 ? GATE_EOS : gate_yield(call, count->n++);
+    return gate_call_cancelled(call) ? GATE_CANCELLED
+           : count->n == 3           ? GATE_EOS
+                                     : gate_yield(call, count->n++);
 }
 
 static gate_err_t generated(gate_call_t *call) {
@@ -363,164 +362,30 @@ static gate_err_t s_codec(world_t *w) {
     return e == GATE_BADARG ? GATE_OK : e; /* it is there */
 }
 
-/* ---- worker processes -----------------------------------------------------
- */
-static gate_err_t s_job(gate_future_t **future, int64_t want) {
-    int64_t got = -1;
-    gate_err_t e = gate_future_wait(*future, 10000, &got);
-    gate_future_destroy(future);
-    return s_want(e, got, want);
-}
+static const step_t s_all[] = {
+    {"packer", s_packer, 0},
+    {"keep", s_keep, 0},
+    {"keep and fail", s_keep_fail, 0},
+    {"raise", s_raise, 0},
+    {"run", s_run, 0},
+    {"generate", s_generate, 0},
+    {"try", s_polled, 0},
+    {"metadata", s_meta, 7},
+    {"method on processes", s_method_process, 0},
+    {"method on a custom pool", s_method_custom, 0},
+    {"huge put", s_fed, 7},
+    {"huge put, local", s_fed_local, 7},
+    {"huge data", s_whole, 7},
+    {"huge fd", s_of_fd, 7},
+    {"huge fail", s_fed_fail, 0},
+    {"huge read", s_read_huge, 7},
+    {"huge to fn", s_read_fn, 7},
+    {"huge to fd", s_read_fd, 7},
+    {"huge arguments", s_huge_args, 7},
+    {"codec", s_codec, 0},
+};
 
-static gate_err_t s_procs(world_t *w) {
-    gate_future_t *future = gate_submit(w->procs, half, (int64_t)14);
-    gate_err_t e = s_job(&future, 7);
-    if (e)
-        return e;
-    gate_job_options_t options = {.idempotent = true, .hard_ms = 5000};
-    future = gate_submit_with(w->procs, half, &options, (int64_t)16);
-    return s_job(&future, 8);
-}
-
-static gate_err_t three(gate_call_t *call) {
-    gate_err_t e = GATE_OK;
-    for (int i = 0; i < 3 && !e; i++)
-        e = gate_yield(call, i);
-    return e ? e : GATE_EOS;
-}
-
-static gate_err_t s_add_up(gate_stream_t **stream, gate_err_t e) {
-    int64_t item = 0, sum = 0;
-    while (!e && !(e = gate_stream_next(*stream, &item)))
-        sum += item;
-    gate_stream_destroy(stream);
-    return e == GATE_EOS ? s_want(GATE_OK, sum, 3) : e;
-}
-
-static gate_err_t s_procs_stream(world_t *w) {
-    gate_stream_t *stream = NULL;
-    gate_err_t e = gate_submit_stream(w->procs, three, &stream);
-    return s_add_up(&stream, e);
-}
-
-static gate_err_t s_procs_map(world_t *w) {
-    gate_stream_t *stream = NULL;
-    gate_arg_t inputs[] = {gate_int(0), gate_int(2), gate_int(4)};
-    gate_err_t e = gate_pool_map(w->procs, half, inputs, 3, true, &stream);
-    return s_add_up(&stream, e);
-}
-
-static gate_err_t s_shared(world_t *w) {
-    gate_shared_t *shared = gate_shared_new(w->procs, HUGE);
-    if (!shared)
-        return s_own_error();
-    memset(gate_shared_data(shared), 1, HUGE);
-    gate_future_t *future =
-        gate_submit(w->procs, size, gate_shared_arg(shared));
-    gate_shared_destroy(&shared);
-    return s_job(&future, HUGE);
-}
-
-/* In the worker. */
-static gate_err_t down_and_up(gate_call_t *call) {
-    GATE_OWN(gate_queue) down = NULL;
-    GATE_OWN(gate_queue) up = NULL;
-    int64_t n = 0;
-    gate_err_t e = gate_args(call, &down, &up);
-    e = e ? e : gate_queue_get(down, &n, 5000);
-    e = e ? e : gate_queue_put(up, n / 2, 5000);
-    if (up)
-        gate_queue_close(up);
-    return e ? e : gate_return(call, n);
-}
-
-static gate_err_t s_queues(world_t *w) {
-    int64_t n = 0;
-    gate_queue_t *down = gate_queue_new(w->runtime, 4, 1024);
-    gate_queue_t *up = gate_queue_new(w->runtime, 4, 1024);
-    gate_err_t e =
-        down && up ? gate_queue_put(down, (int64_t)14, 0) : GATE_NOMEM;
-    if (!e) {
-        gate_future_t *future = gate_submit(w->procs, down_and_up, down, up);
-        e = s_job(&future, 14);
-        e = e ? e : s_want(gate_queue_get(up, &n, 5000), n, 7);
-    }
-    gate_queue_destroy(&down);
-    gate_queue_destroy(&up);
-    return e;
-}
-
-/* Its own allocations fail; what it says, in bytes, is how many there were. */
-static gate_err_t s_in_worker(gate_call_t *call, gate_fn *part) {
-    nomem_order_t order = {0, false};
-    gate_err_t e = gate_args(call, &order.n, &order.on);
-    if (e)
-        return e;
-    nomem_here(&order);
-    e = part(call);
-    int64_t asked = nomem_asked();
-    return e ? gate_raise(call, "MemoryError", "%lld", (long long)asked) : e;
-}
-
-static gate_err_t s_part_shared(gate_call_t *call) {
-    void *data = NULL;
-    gate_err_t e = gate_return_shared(call, HUGE, &data);
-    if (!e)
-        memset(data, 1, HUGE);
-    return e;
-}
-
-static gate_err_t s_part_return(gate_call_t *call) {
-    return gate_return(call, gate_bin(s_bytes, HUGE));
-}
-
-static gate_err_t shared_there(gate_call_t *call) {
-    return s_in_worker(call, s_part_shared);
-}
-
-static gate_err_t return_there(gate_call_t *call) {
-    return s_in_worker(call, s_part_return);
-}
-
-/* Failed: it says how many it had asked for; else all of them. */
-static gate_err_t s_there(world_t *w, gate_fn *job) {
-    nomem_order_t order = nomem_order();
-    gate_bytes_t got = {0};
-    gate_future_t *future = gate_submit(w->procs, job, order.n, order.on);
-    gate_err_t e = gate_future_wait(future, 10000, &got);
-    if (e == GATE_RAISED && !strcmp(gate_error()->cls, "MemoryError"))
-        nomem_there(atol(gate_error()->text));
-    else if (e)
-        nomem_die("in a worker", (long)order.n, e);
-    else
-        nomem_there(0);
-    e = s_want(e, (int64_t)got.size, HUGE);
-    gate_future_destroy(&future);
-    return e;
-}
-
-static gate_err_t s_there_shared(world_t *w) {
-    return s_there(w, shared_there);
-}
-
-static gate_err_t s_there_return(world_t *w) {
-    return s_there(w, return_there);
-}
-
-static gate_err_t s_procs_life(world_t *w) {
-    gate_pool_options_t options = {.name = "nomem", .workers = 1};
-    gate_pool_t *pool = gate_procs_new(w->runtime, &options);
-    gate_err_t e = pool ? gate_pool_resize(pool, 2) : s_own_error();
-    if (!e) {
-        gate_future_t *future = gate_submit(pool, half, (int64_t)14);
-        e = s_job(&future, 7);
-    }
-    e = e ? e : gate_pool_drain(pool, 1000);
-    gate_pool_destroy(&pool);
-    return e;
-}
-
-/* ---- the other pools ------------------------------------------------------
+/* ---- the world ------------------------------------------------------------
  */
 static gate_err_t s_at_once(void *ctx, void (*run)(void *arg), void *arg) {
     (void)ctx;
@@ -528,67 +393,6 @@ static gate_err_t s_at_once(void *ctx, void (*run)(void *arg), void *arg) {
     return GATE_OK;
 }
 
-static gate_err_t s_custom(world_t *w) {
-    gate_pool_t *pool = gate_pool_custom(w->runtime, s_at_once, NULL);
-    if (!pool)
-        return s_own_error();
-    gate_fn_register("half", half);
-    gate_future_t *future = gate_submit(pool, half, (int64_t)14);
-    gate_err_t e = s_job(&future, 7);
-    gate_pool_destroy(&pool);
-    return e;
-}
-
-static gate_err_t s_default_pools(world_t *w) {
-    GATE_OWN(gate_settings) settings = gate_settings_new();
-    if (!settings)
-        return GATE_NOMEM;
-    gate_settings_set(settings, "threads", 1);
-    gate_settings_set(settings, "processes", 1);
-    (void)w;
-    GATE_OWN(gate_runtime) runtime = gate_runtime_new(settings);
-    if (!runtime)
-        return GATE_NOMEM;
-    return gate_runtime_threads(runtime) && gate_runtime_procs(runtime)
-               ? GATE_OK
-               : s_own_error();
-}
-
-static const step_t s_all[] = {
-    {"packer", s_packer, false},
-    {"keep", s_keep, false},
-    {"keep and fail", s_keep_fail, false},
-    {"raise", s_raise, false},
-    {"run", s_run, false},
-    {"generate", s_generate, false},
-    {"try", s_polled, false},
-    {"metadata", s_meta, true},
-    {"method on processes", s_method_process, false},
-    {"method on a custom pool", s_method_custom, false},
-    {"huge put", s_fed, true},
-    {"huge put, local", s_fed_local, true},
-    {"huge data", s_whole, true},
-    {"huge fd", s_of_fd, true},
-    {"huge fail", s_fed_fail, false},
-    {"huge read", s_read_huge, true},
-    {"huge to fn", s_read_fn, true},
-    {"huge to fd", s_read_fd, true},
-    {"huge arguments", s_huge_args, true},
-    {"codec", s_codec, false},
-    {"procs", s_procs, false},
-    {"procs stream", s_procs_stream, false},
-    {"procs map", s_procs_map, false},
-    {"shared", s_shared, false},
-    {"queues", s_queues, false},
-    {"shared, in a worker", s_there_shared, false},
-    {"return, in a worker", s_there_return, false},
-    {"procs life", s_procs_life, true},
-    {"custom", s_custom, false},
-    {"default pools", s_default_pools, true},
-};
-
-/* ---- the world ------------------------------------------------------------
- */
 static gate_client_t *s_connect(gate_runtime_t *runtime, const char *front) {
     gate_client_t *client = gate_client_new(runtime);
     gate_err_t e = gate_client_connect(client, front);
@@ -612,10 +416,8 @@ static gate_runtime_t *s_make_runtime(const char *route) {
 static gate_method_t s_table[sizeof s_methods / sizeof *s_methods];
 
 static void s_begin(world_t *w) {
-    gate_pool_options_t one = {.workers = 1};
     w->runtime = s_make_runtime("broker");
     w->threads = gate_runtime_threads(w->runtime);
-    w->procs = gate_procs_new(w->runtime, &one);
     w->custom = gate_pool_custom(w->runtime, s_at_once, NULL);
     w->broker = gate_broker_new(w->runtime);
     gate_broker_bind(w->broker, FRONT);
@@ -629,7 +431,7 @@ static void s_begin(world_t *w) {
     gate_service_methods(w->service, s_table, NULL);
     e = e ? e : gate_service_start(w->service, BACK);
     e = e ? e : gate_service_ready(w->service, 10000);
-    if (e || !w->procs || !w->custom)
+    if (e || !w->custom)
         nomem_die("world", 0, e);
     w->client = s_connect(w->runtime, FRONT);
     w->local = s_connect(w->runtime, FRONT);
@@ -640,26 +442,14 @@ static void s_end(world_t *w) {
     gate_client_destroy(&w->local);
     gate_service_destroy(&w->service);
     gate_broker_destroy(&w->broker);
-    gate_pool_destroy(&w->procs);
     gate_pool_destroy(&w->custom);
     gate_runtime_destroy(&w->runtime);
 }
 
-/* Each may fail, and the one that gets through is the only one. */
-static void s_processes(void) {
-    gate_err_t e = GATE_NOMEM;
-    for (long n = 1; e; n++) {
-        gi_mem_fail_at(n, true);
-        e = gate_process_init();
-        if (e && e != GATE_NOMEM)
-            nomem_die("process init", n, e);
-    }
-    gi_mem_fail_at(0, false);
-}
-
 int main(int argc, char **argv) {
     nomem_init();
-    s_processes();
+    if (gate_process_init())
+        nomem_die("process init", 0, gate_error()->code);
     s_begin(&s_world);
     nomem_run(&s_world, s_all, sizeof s_all / sizeof *s_all, argc, argv);
     s_end(&s_world);

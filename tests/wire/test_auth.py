@@ -177,6 +177,24 @@ class Vectors(Auth):
                 self.assertEqual(raw.recv(5 * kit.SLOW)[3],
                                  b"200" if ident in fine else b"400")
 
+    def test_users_of_a_domain_alone(self):
+        """user:hash:domain holds there, user:hash everywhere."""
+        hashed = kit.run("zap", "--hash", "pass1").out.strip()
+        users = os.path.join(self.dir, "users")
+        with open(users, "w") as f:
+            f.write("user1:%s:here\nuser2:%s\n" % (hashed, hashed))
+        zap = self.keep(kit.Command("zap", "--bind", "tcp://127.0.0.1:*",
+                                    "--users", users))
+        raw = self.keep(peers.Raw(zmq.DEALER, zap.line().split("=")[1]))
+        question = vector("broker->zap")[0]
+        for user, domain, verdict in ((b"user1", b"here", b"200"),
+                                      (b"user1", b"there", b"400"),
+                                      (b"user2", b"here", b"200"),
+                                      (b"user2", b"there", b"200")):
+            raw.send(*question[:3], domain, *question[4:7], user, b"pass1")
+            self.assertEqual(raw.recv(20 * kit.SLOW)[3], verdict,
+                             (user, domain))
+
     def test_our_client_says_what_gate_rpc_says(self):
         front = self.keep(peers.Raw(zmq.ROUTER, "tcp://127.0.0.1:*",
                                     bind=True))
@@ -308,7 +326,8 @@ class Plain(Auth):
         print("p99 of %d calls: %.2f ms before, %.2f ms during %d guesses" % (
             len(times), before[-2] * 1e3, times[len(times) * 99 // 100] * 1e3,
             total))
-        self.assertLess(times[len(times) * 99 // 100], 0.2 * kit.SLOW)
+        self.assertLess(times[len(times) * 99 // 100],
+                        (0.2 if kit.LONG else 2) * kit.SLOW)
 
     @staticmethod
     def times(client, n):

@@ -300,6 +300,29 @@ class Limits(Ext):
                 pass  # the greeting, then the end
         self.until(lambda: self.stats()["handshakes_failed"] >= 1)
 
+    def test_too_many_frames(self):
+        """Dropped and counted; what comes behind is served."""
+        self.begin(frames_max=12)
+        client = self.client()
+        before = self.stats()["malformed"]
+        client.send(b"", b"MDPC01", b"Gate", peers.new_id(), *[b"x"] * 20)
+        self.assertEqual(client.call("Gate", "keepalive", b"heartbeat"),
+                         b"200")
+        self.assertEqual(self.stats()["malformed"], before + 1)
+
+    def test_too_large_a_frame(self):
+        """libzmq closes that connection; others are served."""
+        self.begin(message_bytes_max=65536)
+        client, other = self.client(), self.client()
+        other.call("Gate", "keepalive", b"heartbeat")
+        monitor = client.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        client.send(b"", b"MDPC01", b"Gate", peers.new_id(), b"x" * 65537)
+        self.assertTrue(monitor.poll(5000 * kit.SLOW), "closed")
+        client.socket.disable_monitor()
+        monitor.close()
+        self.assertEqual(other.call("Gate", "keepalive", b"heartbeat"),
+                         b"200")
+
     def test_too_many_connections_on_ipc_and_tcp(self):
         for front in (self.ipc("front"), "tcp://127.0.0.1:*"):
             self.begin(frontend=front, connections_max=3)

@@ -85,9 +85,14 @@ class Packed(kit.Shared):
             reply = unpacked(client.recv())
             self.assertEqual(reply[:3], [peers.MDPC, name, rid])
             self.assertEqual(unpack(reply[3])["result"], b"y" * size)
-            # the worker speaks packed now
+            # the worker speaks packed now: its answer tells that the broker
+            # has seen that
             worker.send(*packed(peers.MDPW, b"\x04"))
-            client.call("Gate", "keepalive", b"heartbeat")
+            rid = self.call(client, name, [], False)
+            self.assertIsNotNone(worker.recv())
+            worker.send(*packed(peers.MDPW, b"\x03", client.ident, b"", rid,
+                                peers.result(0)))
+            self.assertIsNotNone(client.reply(rid))
             rid = self.call(client, name, [b"z" * size], False)
             request = unpacked(worker.recv())
             self.assertEqual(request[:2], [peers.MDPW, b"\x02"])

