@@ -408,6 +408,10 @@ gate_err_t gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t head,
 
 void gi_huge_pack_finish(gi_huge_pack_t *self) { self->finishing = self->fed; }
 
+bool gi_huge_pack_idle(const gi_huge_pack_t *self) {
+    return self->head == self->tail;
+}
+
 void gi_huge_pack_sent(gi_huge_pack_t *self, size_t bytes, int64_t ns) {
     gi_policy_sent(&self->policy, bytes, ns > 0 ? (uint64_t)ns : 0);
 }

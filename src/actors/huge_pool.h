@@ -52,6 +52,8 @@ gate_err_t gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t head,
 /* Copies from *in, advancing it, as much as there is room for. */
 gate_err_t gi_huge_pack_feed(gi_huge_pack_t *self, gate_bytes_t *in) GATE_MUST;
 void gi_huge_pack_finish(gi_huge_pack_t *self);
+/* No block is under way: without more food nothing comes of it. */
+bool gi_huge_pack_idle(const gi_huge_pack_t *self);
 
 /* The next frame, borrowed until the next call. GATE_WOULDBLOCK: none yet
  * (ready will be called, or feed more; a look on every tick helps too: a block
