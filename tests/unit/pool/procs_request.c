@@ -16,6 +16,7 @@
 #include "logring.h"
 #include "mp.h"
 #include "procs_core.h"
+#include "rights.h"
 #include "worker.h"
 
 enum { CELLS = 8, LANE = 16384, JOBS = 48, OPS = 60000 };
@@ -78,8 +79,8 @@ static void s_born(void) {
     gi_zyg_msg_t m;
     int fds[GI_WFD_COUNT], n = 0;
     cr_assert_eq(s_slot->state, GI_S_STARTING);
-    cr_assert_gt(gi_zyg_recv(s_channel, &m, sizeof m, fds, GI_WFD_COUNT, &n, 0),
-                 0);
+    cr_assert_gt(
+        gi_rights_recv(s_channel, &m, sizeof m, fds, GI_WFD_COUNT, &n, 0), 0);
     while (n > 0)
         close(fds[--n]);
     gi_slot_spawned(s_slot, 1, eventfd(0, EFD_CLOEXEC));
