@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -38,6 +39,14 @@ static double s_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Of processes that have ended, user and system. */
+static double s_children_cpu(void) {
+    struct rusage r;
+    getrusage(RUSAGE_CHILDREN, &r);
+    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
 }
 
 static unsigned s_random(unsigned *seed) {
@@ -277,14 +286,16 @@ static void s_report_calls(gate_bytes_t whole, double plain) {
         {"ipc", "compress", true, true},   {"tcp", "compress", true, true}};
     s_source = whole;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        double seconds = s_end_to_end(&ways[i]);
+        double cpu = s_children_cpu(), seconds = s_end_to_end(&ways[i]);
+        cpu = (s_children_cpu() - cpu) / (S_CALLS + 1);
         printf("%s\n    {\"transport\": \"%s\", \"policy\": \"%s\", "
                "\"workers\": \"%s\", \"kept\": %s, \"mb_s\": %.0f, "
-               "\"to_plain\": %.2f}",
+               "\"to_plain\": %.2f, \"cpu_s_gb\": %.2f}",
                i ? "," : "", ways[i].transport, ways[i].policy,
                ways[i].procs ? "processes" : "threads",
                ways[i].kept ? "true" : "false",
-               (double)whole.size / 1e6 / seconds, plain / seconds);
+               (double)whole.size / 1e6 / seconds, plain / seconds,
+               cpu / ((double)whole.size / 1e9));
         fflush(stdout);
     }
 }
