@@ -253,10 +253,10 @@ static gate_err_t s_start(gi_cargs_t *a) {
         .ctx = self};
     gate_err_t e = gi_huge_pack_new(
         pool ? pool : gate_runtime_threads(self->rt), &options, &a->pack);
+    if (!e && !a->n_holes)
+        e = gi_huge_pack_source(a->pack, (gate_bytes_t){NULL, 0}, a->whole);
     if (e)
         return e;
-    if (!a->n_holes)
-        gi_huge_pack_source(a->pack, a->whole);
     a->next = self->args;
     if (a->next)
         a->next->prev = a;

@@ -45,8 +45,10 @@ gate_err_t gi_huge_pack_new(gate_pool_t *pool,
 /* Cancels what is under way. ready is not called any more afterwards. */
 void gi_huge_pack_destroy(gi_huge_pack_t **self_p);
 
-/* Keeps: the whole of the data. Once, instead of feed and finish. */
-void gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t whole);
+/* Keeps whole: all of the data, behind a short head. Once, instead of feed and
+ * finish. GATE_NOMEM. */
+gate_err_t gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t head,
+                               gate_bytes_t whole) GATE_MUST;
 /* Copies from *in, advancing it, as much as there is room for. */
 gate_err_t gi_huge_pack_feed(gi_huge_pack_t *self, gate_bytes_t *in) GATE_MUST;
 void gi_huge_pack_finish(gi_huge_pack_t *self);

@@ -39,10 +39,18 @@ static bool s_grow(gi_procs_t *p) {
     return true;
 }
 
+/* The next job to be reused: the dispatcher had it last. */
+static void s_prefetch(const gi_pjob_t *job) {
+    const char *at = (const char *)job;
+    for (size_t i = 0; job && i < sizeof *job; i += 64)
+        gi_shm_prefetch(at + i);
+}
+
 static gi_pjob_t *s_alloc(gi_procs_t *p) {
     gi_pjob_t *job = p->free;
     if (job) {
         p->free = job->next;
+        s_prefetch(p->free);
         return job;
     }
     if (!s_grow(p))
