@@ -4,6 +4,7 @@
  * machine has no shared memory for is refused by name. More of it with
  * GATE_LONG. */
 #include <gaterpc.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +103,64 @@ static void s_together(gate_client_t *client) {
     }
 }
 
+typedef struct s_feeder {
+    gate_huge_t *huge;
+    const char *data;
+    size_t n;
+} s_feeder_t;
+
+static void *s_feed(void *arg) {
+    s_feeder_t *f = arg;
+    gate_err_t e = GATE_OK;
+    for (size_t at = 0, step = 1; at < f->n && !e;
+         step = step * 3 % 400009 + 1) {
+        size_t size = f->n - at < step ? f->n - at : step;
+        e = gate_huge_put(f->huge, f->data + at, size);
+        at += size;
+    }
+    if (!e)
+        e = gate_huge_end(&f->huge);
+    (void)e; /* the call may have been cancelled */
+    gate_huge_destroy(&f->huge);
+    return NULL;
+}
+
+/* One fed by a thread beside one read from a file; every third is cancelled
+ * half way. */
+static void s_forms(gate_client_t *client, int rounds) {
+    size_t n = 6 * MIB;
+    char *data = s_make(n, 5);
+    int64_t want = s_digest(data, n), got;
+    for (int i = 0; i < rounds; i++) {
+        FILE *file = tmpfile();
+        bool written = file && fwrite(data, 1, n, file) == n;
+        pthread_t thread;
+        s_feeder_t f = {gate_huge_arg_new(&(gate_huge_options_t){.size = n}),
+                        data, n};
+        GATE_OWN(gate_future)
+        fed = gate_client_start(client, "Huge.digest", f.huge);
+        if (!written || pthread_create(&thread, NULL, s_feed, &f))
+            exit(1);
+        rewind(file);
+        GATE_OWN(gate_huge)
+        huge = gate_huge_arg_fd(dup(fileno(file)), NULL);
+        GATE_OWN(gate_future)
+        read = gate_client_start(client, "Huge.digest", huge);
+        fclose(file);
+        if (i % 3 == 2) {
+            gate_future_cancel(fed);
+            gate_future_cancel(read);
+        } else {
+            gate_err_t e = gate_future_wait(fed, 60000, &got);
+            MUST(!e && got == want, "fed");
+            e = gate_future_wait(read, 60000, &got);
+            MUST(!e && got == want, "a file");
+        }
+        pthread_join(thread, NULL);
+    }
+    free(data);
+}
+
 /* The only worker is killed: while it compresses for the client, while it gets
  * the arguments, while it runs. Nothing hangs, no digest is wrong. */
 static void s_kills(gate_client_t *client, int rounds) {
@@ -171,6 +230,7 @@ int main(void) {
     gate_settings_set(settings, "route", "broker");
     gate_settings_set(settings, "log_level", "error");
     gate_settings_set(settings, "processes", 1);
+    gate_settings_set(settings, "message_bytes_max", 4 * (int64_t)MIB);
     gate_settings_set(settings, "huge_policy", "compress");
     gate_settings_set(settings, "reply_timeout", 120);
     gate_runtime_t *rt = gate_runtime_new(settings);
@@ -183,6 +243,7 @@ int main(void) {
     long before = s_status("VmRSS:");
     s_sizes(client, all ? 200 * MIB : 40 * MIB);
     s_together(client);
+    s_forms(client, all ? 60 : 6);
     s_kills(client, all ? 30 : 6);
     s_no_room(client);
     /* what was taken is given back: allocators keep some of it */
