@@ -40,7 +40,6 @@ typedef struct gi_handover {
     bool listen_maybe, peer_maybe; /* poll() says: look */
     bool took;       /* we are the new one of the two on peer_fd */
     int64_t died_ms; /* when who was asked hung up and was gone; 0 */
-    int64_t give_ms; /* LISTENS: nobody is answered before */
     int64_t due_ms;  /* ASKED, GIVEN: give up; LEAVING: LEFT */
     int64_t look_ms; /* LEAVING: at who is there */
     int64_t stay_ms; /* LEAVING: LEFT no sooner */

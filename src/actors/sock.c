@@ -396,39 +396,6 @@ gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
     return e;
 }
 
-/* ---- listeners --------------------------------------------------------------
- */
-int gi_listener_blank(void) {
-    const struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 &&
-        bind(fd, (const struct sockaddr *)&address,
-             sizeof address.sun_family) == 0 &&
-        listen(fd, 0) == 0)
-        return fd;
-    (void)gi_err_errno("no blank listener");
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
-gate_err_t gi_listener_pause(const gi_listener_t *self, int blank_fd) {
-    if (self->zmq_fd >= 0 && dup3(blank_fd, self->zmq_fd, O_CLOEXEC) < 0)
-        return gi_err_errno("a listener cannot be paused");
-    return GATE_OK;
-}
-
-void gi_listener_resume(const gi_listener_t *self) {
-    if (self->zmq_fd >= 0)
-        dup3(self->fd, self->zmq_fd, O_CLOEXEC);
-}
-
-void gi_listener_close(gi_listener_t *self) {
-    if (self->fd >= 0)
-        close(self->fd);
-    *self = GI_LISTENER_NONE;
-}
-
 gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) {
     if (zmq_connect(self->raw, endpoint) < 0)
         return gi_err_errno("%s: cannot connect", endpoint);
