@@ -204,6 +204,9 @@ static void s_deaths(const char *name, const char *front, const char *back) {
     for (step_t step = ASKED; step <= MOVED; step++) {
         ledger_t *ledger = ledger_new(name, 1000000);
         ledger_allow(ledger, GATE_LOST); /* what the dead one had */
+        /* where its workers need longer than two heartbeats to come back */
+        ledger_allow(ledger, GATE_NOSERVICE);
+        ledger_allow(ledger, GATE_WORKERLOST);
         lanes_t *lanes = lanes_start(rig.client, ledger, 8, PATIENCE_MS, 0.5);
         child_check(lanes_all_back(lanes, PATIENCE_MS * child_slow()) >= 0,
                     "served before");
