@@ -85,9 +85,13 @@ void gi_zap_judge_fini(gi_zap_judge_t *self) {
 
 /* ---- the file
  * -------------------------------------------------------------------- */
-/* "user:hash[:domain]"; line is cut up. */
+/* "user:hash[:domain]"; line is cut up. One that was not read whole would go on
+ * as another user's. */
 static gate_err_t s_line(gi_zap_user_t **list, char *line, const char *file,
                          int number) {
+    if (strlen(line) == S_LINE_MAX - 1 && line[S_LINE_MAX - 2] != '\n')
+        return gi_err(GATE_BADDATA, "%s:%d: a line of more than %d bytes", file,
+                      number, S_LINE_MAX - 2);
     line[strcspn(line, "\r\n")] = 0;
     if (!*line || *line == '#')
         return GATE_OK;

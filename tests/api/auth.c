@@ -519,6 +519,14 @@ Test(plain, bad_set_ups) {
     gate_zap_plain_file(zap, s_path("bad"));
     cr_expect_eq(gate_zap_start(zap), GATE_BADDATA);
     gate_zap_destroy(&zap);
+    char line[2100]; /* what does not fit must not become the next line */
+    memset(line, '#', sizeof line);
+    strcpy(line + 2047, "joe:$1$salt$hash\n");
+    s_write(s_path("bad"), line);
+    zap = gate_zap_new(w.rt, "tcp://127.0.0.1:*");
+    gate_zap_plain_file(zap, s_path("bad"));
+    cr_expect_eq(gate_zap_start(zap), GATE_BADDATA);
+    gate_zap_destroy(&zap);
     zap = gate_zap_new(w.rt, "nonsense");
     cr_expect_eq(gate_zap_start(zap), GATE_SYSTEM);
     gate_zap_destroy(&zap);
