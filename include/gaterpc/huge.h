@@ -83,6 +83,32 @@ GATE_API gate_err_t gate_huge_data(gate_call_t *call, const void *data,
 GATE_API gate_err_t gate_huge_fd(gate_call_t *call, int fd,
                                  const gate_huge_options_t *options);
 
+/* ---- as an argument of a client's call -------------------------------------
+ */
+/* Made by one of these three, it stands in an argument list, by position or by
+ * gate_kw, of one call. What the broker and the service take as one message
+ * goes as one where it is at hand (memory, a regular file); else it is sent in
+ * chunks as the service asks for them, and the client keeps no more of it than
+ * those under way. Its service gets a value, of huge_max_bytes at most. A
+ * worker of Python's takes plain arguments only: ValueError. In a runtime
+ * without a broker only what is at hand can be given. NULL with gate_error()
+ * set. Of several in a call each is asked for when those before it were sent:
+ * the codec is that of the first. */
+/* To be fed: start the call, then gate_huge_put (from any thread, and without a
+ * break of the service's reply_timeout) and gate_huge_end; gate_huge_fail ends
+ * the call. put is GATE_CANCELLED when the call has ended. */
+GATE_API gate_huge_t *gate_huge_arg_new(const gate_huge_options_t *options);
+/* Keeps data until release(data), which may be NULL, on any thread. */
+GATE_API gate_huge_t *gate_huge_arg_data(const void *data, size_t size,
+                                         void (*release)(void *data),
+                                         const gate_huge_options_t *options);
+/* Takes fd; what it has from its position on. Of a pipe or socket
+ * options->size must say how much. */
+GATE_API gate_huge_t *gate_huge_arg_fd(int fd,
+                                       const gate_huge_options_t *options);
+/* The argument: gate_huge_arg(huge), or just huge. Destroy the latter two once
+ * the call was started; the first when it is not ended. */
+
 /* ---- alone: no RPC, no runtime ------------------------------------------- */
 /* Compresses the whole of in, on pool when given (parallel where the codec
  * can), else here; *out is given, free() it. NULL codec = gzip, level 0 = the

@@ -31,7 +31,8 @@ typedef enum gate_arg_type {
     GATE_A_QUEUE,   /* as.p, a gate_queue_t; jobs of process pools only */
     GATE_A_TIMEOUT, /* as.i in ms: the call's deadline, not an argument */
     GATE_A_META,    /* metadata of the call (gate_meta), not an argument */
-    GATE_A_RETRY    /* as.i: further tries (gate_retry), not an argument */
+    GATE_A_RETRY,   /* as.i: further tries (gate_retry), not an argument */
+    GATE_A_HUGE /* as.p, a gate_huge_t of n bytes; arguments of calls only */
 } gate_arg_type_t;
 
 typedef struct gate_arg {
@@ -61,6 +62,7 @@ GATE_API gate_arg_t gate_val(const gate_value_t *v);
 GATE_API gate_arg_t gate_raw(const void *msgpack, size_t size);
 GATE_API gate_arg_t gate_ext(int8_t type, const void *user_object);
 GATE_API gate_arg_t gate_queue_arg(gate_queue_t *q);
+GATE_API gate_arg_t gate_huge_arg(const gate_huge_t *huge); /* huge.h */
 GATE_API gate_arg_t gate_same(gate_arg_t v);
 GATE_API gate_arg_t gate_kw_(const char *name, gate_arg_t v);
 GATE_API gate_arg_t gate_list_(const gate_arg_t *items, size_t n);
@@ -187,6 +189,7 @@ GATE_END_DECLS
         gate_value_t *: gate_val,                                              \
         const gate_value_t *: gate_val,                                        \
         gate_queue_t *: gate_queue_arg,                                        \
+        gate_huge_t *: gate_huge_arg,                                          \
         void *: gate_null,                                                     \
         gate_arg_t: gate_same)(x)
 #define GATE_SLOT(x) \

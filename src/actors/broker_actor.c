@@ -196,8 +196,11 @@ static void s_option(gi_sock_t *sock, int option, int value) {
 
 static gate_err_t s_bind(gate_broker_t *self, gi_broker_side_t *side,
                          gi_broker_endpoint_t *endpoint) {
-    gate_err_t e = gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
-                                sizeof endpoint->bound, &endpoint->listener);
+    gate_err_t e;
+    do
+        e = gi_sock_bind(&side->sock, endpoint->asked, endpoint->bound,
+                         sizeof endpoint->bound, &endpoint->listener);
+    while (e == GATE_SYSTEM && gi_handover_dies(self));
     if (!e && strncmp(endpoint->asked, "tcp:", 4) == 0)
         gi_guard_listener(&self->guard, endpoint->listener.fd);
     if (!e)

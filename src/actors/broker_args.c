@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define S_TEXT (GI_ID_MAX + 256)
+#define S_TEXT (GI_ID_MAX + 320)
 
 int64_t gi_broker_args_size(const gate_bytes_t *body, unsigned n_body) {
     gi_ext_t ext;
@@ -52,16 +52,17 @@ void gi_broker_args_refuse(gi_broker_core_t *core, gi_broker_call_t *call) {
     core->count.args_refused++;
     if (s_any(call->service)) {
         snprintf(text, sizeof text,
-                 "Arguments of %lld bytes: the workers of %s that take more "
-                 "than %lld are busy.",
-                 (long long)call->args_size, name, (long long)max);
+                 "Arguments of %lld bytes in chunks: the workers of %s that "
+                 "take them so are busy.",
+                 (long long)call->args_size, name);
         gi_broker_call_fail(core, call, "BusyWorkerError", text);
         return;
     }
     snprintf(text, sizeof text,
-             "Arguments of %lld bytes: no worker of %s has announced that it "
-             "takes more than %lld (the smaller of message_bytes_max and "
-             "msgpack_bin_max; a Python worker never does).",
+             "Arguments of %lld bytes in chunks: no worker of %s has announced "
+             "that it takes them so; plain ones are %lld bytes at most (the "
+             "smaller of message_bytes_max and msgpack_bin_max), and a Python "
+             "worker takes no others.",
              (long long)call->args_size, name, (long long)max);
     gi_broker_call_fail(core, call, "ValueError", text);
 }

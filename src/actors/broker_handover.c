@@ -143,7 +143,7 @@ static void s_give(gate_broker_t *broker, int64_t now_ms) {
 static bool s_accept(gate_broker_t *broker, int64_t now_ms) {
     gi_handover_t *self = &broker->handover;
     if (!self->listen_maybe || self->state != GI_HANDOVER_LISTENS ||
-        self->peer_fd >= 0 || now_ms < self->give_ms)
+        self->peer_fd >= 0)
         return false;
     self->listen_maybe = false;
     self->peer_fd = accept4(self->listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -284,10 +284,8 @@ int64_t gi_handover_next(const gate_broker_t *broker) {
         return self->due_ms;
     case GI_HANDOVER_LEAVING:
         return self->look_ms;
-    case GI_HANDOVER_LISTENS:
-        return self->listen_maybe && self->peer_fd < 0 ? self->give_ms
-                                                       : INT64_MAX;
     case GI_HANDOVER_OFF:
+    case GI_HANDOVER_LISTENS:
     case GI_HANDOVER_LEFT:
         break;
     }
@@ -296,8 +294,7 @@ int64_t gi_handover_next(const gate_broker_t *broker) {
 
 void gi_handover_fds(gate_broker_t *broker, gi_polled_t *polled) {
     gi_handover_t *self = &broker->handover;
-    if (self->state == GI_HANDOVER_LISTENS && self->peer_fd < 0 &&
-        !self->listen_maybe)
+    if (self->state == GI_HANDOVER_LISTENS && self->peer_fd < 0)
         gi_polled_add(polled, self->listen_fd, &self->listen_maybe);
     if (self->state != GI_HANDOVER_LEFT)
         gi_polled_add(polled, self->peer_fd, &self->peer_maybe);

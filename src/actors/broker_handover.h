@@ -39,8 +39,7 @@ typedef struct gi_handover {
     int listen_fd, peer_fd;        /* -1 */
     bool listen_maybe, peer_maybe; /* poll() says: look */
     bool took;       /* we are the new one of the two on peer_fd */
-    bool died;       /* who was asked hung up; nobody is there since */
-    int64_t give_ms; /* LISTENS: nobody is answered before */
+    int64_t died_ms; /* when who was asked hung up and was gone; 0 */
     int64_t due_ms;  /* ASKED, GIVEN: give up; LEAVING: LEFT */
     int64_t look_ms; /* LEAVING: at who is there */
     int64_t stay_ms; /* LEAVING: LEFT no sooner */
@@ -52,6 +51,8 @@ void gi_handover_fini(gi_handover_t *self);
 /* Asks the broker at path, if one is there: its listeners become endpoints of
  * ours. Before binding. */
 gate_err_t gi_handover_ask(gate_broker_t *broker) GATE_MUST;
+/* The one that was asked has died so lately that it may have endpoints yet. */
+bool gi_handover_dies(const gate_broker_t *broker);
 /* Everything is bound: the listeners are ours now, and the path. */
 gate_err_t gi_handover_take(gate_broker_t *broker) GATE_MUST;
 bool gi_handover_work(gate_broker_t *broker, int64_t now_ms);

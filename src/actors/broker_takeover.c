@@ -17,10 +17,6 @@
 
 #define S_PART "broker"
 #define S_ASKS 3
-/* From when on listeners are given: libzmq's thread watches them some time
- * after zmq_bind, and one that is paused before that is a descriptor that it
- * cannot find again (it aborts). It tells nobody when it does. */
-#define S_YOUNG_MS 250
 
 /* Waits for the next message, at start. */
 static int s_await(int fd, int64_t wait_ms, char text[GI_HANDOVER_TEXT_MAX],
@@ -157,7 +153,7 @@ gate_err_t gi_handover_ask(gate_broker_t *broker) {
         gi_fd_close(&self->peer_fd);
         if (e)
             return e;
-        self->died = true;
+        self->died_ms = gi_clock_ms();
     }
     return self->path
                ? gi_err(GATE_SYSTEM,
@@ -165,6 +161,11 @@ gate_err_t gi_handover_ask(gate_broker_t *broker) {
                         "(or is giving them to another one)",
                         self->path)
                : GATE_OK;
+}
+
+bool gi_handover_dies(const gate_broker_t *broker) {
+    int64_t died_ms = broker->handover.died_ms;
+    return died_ms && gi_clock_ms() < died_ms + GI_HANDOVER_MS;
 }
 
 /* fchmod before bind: the file never has another mode. */
@@ -191,6 +192,16 @@ void gi_handover_expect(gate_broker_t *broker, int64_t more_ms) {
                               2 * gi_settings_heartbeat_ms(broker->settings));
 }
 
+/* They can be paused. */
+static gate_err_t s_await_listeners(const gate_broker_t *broker) {
+    gate_err_t e = GATE_OK;
+    for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
+        for (const gi_broker_endpoint_t *p = broker->sides[i].endpoints;
+             p && !e; p = p->next)
+            e = gi_listener_await(&p->listener, GI_HANDOVER_MS);
+    return e;
+}
+
 gate_err_t gi_handover_take(gate_broker_t *broker) {
     gi_handover_t *self = &broker->handover;
     char text[GI_HANDOVER_TEXT_MAX];
@@ -198,10 +209,12 @@ gate_err_t gi_handover_take(gate_broker_t *broker) {
     int n = 0;
     if (self->path == NULL)
         return GATE_OK;
+    gate_err_t e = s_await_listeners(broker);
+    if (e)
+        return e;
     self->state = GI_HANDOVER_LISTENS;
     self->listen_maybe = true;
-    self->give_ms = gi_clock_ms() + S_YOUNG_MS;
-    if (self->died) /* its workers come to us */
+    if (self->died_ms) /* its workers come to us */
         gi_handover_expect(broker, 0);
     if (!self->took)
         return s_listen(self);

@@ -186,7 +186,8 @@ gate_value_t *gate_client_stats(gate_client_t *self) {
 typedef struct s_ask {
     gate_bytes_t service, func;
     gi_rpc_request_t request;
-    gi_buf_t *packed; /* the thread's scratch */
+    gi_rpc_holes_t *holes; /* of packed, where huge values belong */
+    gi_buf_t *packed;      /* the thread's scratch */
     int64_t timeout_ms, deadline_ms;
     bool explicit_timeout;
     gate_future_t **future; /* one of the two */
@@ -213,18 +214,21 @@ gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
 
 gi_pending_t *gi_pending_new_huge(gate_client_t *self, gate_bytes_t service,
                                   const gi_rpc_request_t *request,
-                                  gi_buf_t *packed) {
+                                  gi_buf_t *packed,
+                                  const gi_rpc_holes_t *holes) {
     gi_rpc_request_t head = *request;
     size_t func = request->func_size, meta = request->meta_size;
     const unsigned char *at = packed->data;
     head.args_size = head.kwargs_size = 0;
     gi_pending_t *p = gi_pending_new(self, service, &head, at);
-    if (!p)
+    if (!p) {
+        (void)gi_err(GATE_NOMEM, "no memory for a call");
         return NULL;
+    }
     p->request = *request;
     memcpy(p->data + service.size + func,
            at + func + request->args_size + request->kwargs_size, meta);
-    if (!gi_cargs_new(p, packed))
+    if (!gi_cargs_new(p, packed, holes))
         return p;
     gi_pending_drop(p);
     return NULL;
@@ -290,20 +294,33 @@ static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask) {
     return p->stream || p->future;
 }
 
+static gate_err_t s_pending(gate_client_t *self, const s_ask_t *ask,
+                            gi_pending_t **out) {
+    bool huge =
+        ask->holes->n || gi_rpc_args_huge(self->settings, &ask->request);
+    *out = huge ? gi_pending_new_huge(self, ask->service, &ask->request,
+                                      ask->packed, ask->holes)
+                : gi_pending_new(self, ask->service, &ask->request,
+                                 ask->packed->data);
+    if (*out)
+        return GATE_OK;
+    return huge ? gate_error()->code
+                : gi_err(GATE_NOMEM, "no memory for a call");
+}
+
 static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     if (!gi_gauge_enter(&self->in_flight, self->settings->message_max))
         return gi_err(GATE_BUSY, "message_max (%lld) calls are in flight",
                       (long long)self->settings->message_max);
-    gi_pending_t *p = gi_rpc_args_huge(self->settings, &ask->request)
-                          ? gi_pending_new_huge(self, ask->service,
-                                                &ask->request, ask->packed)
-                          : gi_pending_new(self, ask->service, &ask->request,
-                                           ask->packed->data);
-    if (!p || !s_open(self, p, ask)) {
-        if (p)
-            gi_pending_drop(p);
+    gi_pending_t *p;
+    gate_err_t e = s_pending(self, ask, &p);
+    if (!e && !s_open(self, p, ask)) {
+        gi_pending_drop(p);
+        e = gi_err(GATE_NOMEM, "no memory for a call");
+    }
+    if (e) {
         gi_gauge_leave(&self->in_flight);
-        return gi_err(GATE_NOMEM, "no memory for a call");
+        return e;
     }
     p->mail.kind = GI_CMAIL_CALL;
     p->asks = GI_ASKS_USER;
@@ -312,7 +329,7 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     p->retries = ask->request.retries;
     p->pause_ms = self->settings->retry_wait_ms;
     p->deadline_travels = ask->explicit_timeout;
-    gate_err_t e = gi_mailbox_push(self->mailbox, &p->mail, 0);
+    e = gi_mailbox_push(self->mailbox, &p->mail, 0);
     if (!e)
         return GATE_OK;
     (void)gi_err(e, e == GATE_BUSY ? "the client's mailbox is full"
@@ -367,9 +384,29 @@ static gate_err_t s_no_service(const s_ask_t *ask) {
                   (int)ask->service.size, (const char *)ask->service.data);
 }
 
+/* A service of this runtime gets arguments whole: what is not at hand, or too
+ * large to be, goes by the broker. */
+static gate_err_t s_fill(gate_client_t *self, s_ask_t *ask) {
+    bool local = !self->actor || self->route == GI_ROUTE_LOCAL;
+    int64_t max = local ? self->settings->huge_max_bytes
+                        : gi_rpc_plain_max(self->settings);
+    gate_err_t e =
+        gi_cargs_fill(ask->packed, &ask->request, ask->holes, (uint64_t)max);
+    if (e || !ask->holes->n || !local)
+        return e;
+    return gi_err(GATE_NOTIMPL,
+                  "a huge argument that is fed, read from a pipe, or larger "
+                  "than huge_max_bytes = %lld needs a broker: give its value",
+                  (long long)max);
+}
+
 static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
-    gate_err_t e = GATE_NOSERVICE;
-    if (self->route != GI_ROUTE_BROKER && self->broker != self)
+    gate_err_t e = ask->holes->n ? s_fill(self, ask) : GATE_OK;
+    if (e)
+        return e;
+    e = GATE_NOSERVICE;
+    if (!ask->holes->n && self->route != GI_ROUTE_BROKER &&
+        self->broker != self)
         e = s_by_registry(self, ask);
     if (e == GATE_NOSERVICE && (!self->actor || self->route == GI_ROUTE_LOCAL))
         return s_no_service(ask);
@@ -386,13 +423,14 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
         return gi_err(GATE_CLOSED, "client: not connected: call "
                                    "gate_client_connect first");
     gi_buf_t *packed = gi_scratch();
+    ask->holes->n = 0;
     if (!packed)
         return gi_err(GATE_NOMEM, "no memory for a call");
     gate_err_t e = gi_rpc_split_name(method, settings->service_default_name,
                                      &ask->service, &ask->func);
     if (!e)
-        e = gi_rpc_pack_request(packed, ask->func.data, ask->func.size, args, n,
-                                settings, &ask->request);
+        e = gi_rpc_pack_holes(packed, ask->func, args, n, settings,
+                              &ask->request, ask->holes);
     if (e)
         return e;
     ask->packed = packed;
@@ -408,7 +446,8 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
 gate_future_t *gate_client_start_(gate_client_t *self, const char *method,
                                   const gate_arg_t *args, size_t n) {
     gate_future_t *future = NULL;
-    s_ask_t ask = {.future = &future};
+    gi_rpc_holes_t holes;
+    s_ask_t ask = {.future = &future, .holes = &holes};
     if (s_start(self, method, args, n, &ask))
         return gi_future_failed(gate_error());
     return future;
@@ -426,7 +465,8 @@ gate_err_t gate_client_call_(gate_client_t *self, const char *method,
                              gate_slot_t out, const gate_arg_t *args,
                              size_t n) {
     gate_future_t *future = NULL;
-    s_ask_t ask = {.future = &future};
+    gi_rpc_holes_t holes;
+    s_ask_t ask = {.future = &future, .holes = &holes};
     if (gi_actor_thread())
         return gi_err(GATE_WOULDBLOCK,
                       "%s: a synchronous call would block the %s actor's "
@@ -441,7 +481,8 @@ gate_err_t gate_client_call_(gate_client_t *self, const char *method,
 gate_err_t gate_client_open_(gate_client_t *self, const char *method,
                              gate_stream_t **stream, const gate_arg_t *args,
                              size_t n) {
-    s_ask_t ask = {.stream = stream};
+    gi_rpc_holes_t holes;
+    s_ask_t ask = {.stream = stream, .holes = &holes};
     *stream = NULL;
     return s_start(self, method, args, n, &ask);
 }

@@ -5,43 +5,150 @@
  *   head, with ha hk ac --first credit--> chunks while there is credit --> END
  *
  * Law: nothing but the head goes out before the worker asked for it; the packed
- * arguments stay where they are until the last chunk is made. */
+ * arguments stay where they are until the last chunk is made. Where huge values
+ * stand among them, what lies between those and they themselves are fed into
+ * the pack in turn, as it has room. */
 #include "client_impl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include "clock.h"
+#include "codec.h"
 #include "err.h"
+#include "huge_feed.h"
 #include "huge_pool.h"
 #include "mem.h"
 
 #define S_SEND_MAX 16                  /* chunks of one call per pass */
 #define S_LOOK_MS 10                   /* between looks at what waits */
+#define S_LOOK_DRY_MS 200              /* for somebody who feeds */
 #define S_CHUNK_MAX ((int64_t)1 << 20) /* what credit may be exceeded by */
+
+/* A huge value among them: its bytes belong at so many of whole. */
+typedef struct s_hole {
+    size_t at;
+    gi_huge_source_t *source; /* shared */
+} s_hole_t;
 
 struct gi_cargs {
     gi_pending_t *pending;
     gi_cargs_t *prev, *next; /* of the client's, once it has a pack */
     unsigned char *packed;   /* func, args, kwargs */
-    gate_bytes_t whole;      /* args and kwargs */
-    gi_huge_pack_t *pack;    /* NULL: no credit yet, or all is sent */
-    gate_bytes_t chunk;      /* made and not sent; data NULL: none */
+    gate_bytes_t whole;      /* args and kwargs, without the bytes of holes */
+    uint64_t args_size, kwargs_size; /* with them */
+    gi_huge_begin_t begin;           /* codec and level of the first hole */
+    s_hole_t holes[GI_RPC_HOLES_MAX];
+    unsigned n_holes, hole; /* the next */
+    size_t at;              /* of whole: what was fed, where there are holes */
+    bool fed;               /* all was */
+    bool dry;               /* a hole has nothing to give now */
+    gi_huge_pack_t *pack;   /* NULL: no credit yet, or all is sent */
+    gate_bytes_t chunk;     /* made and not sent; data NULL: none */
     int64_t credit, stalled_ns;
     bool waits; /* for a block */
 };
 
+/* ---- holes ---------------------------------------------------------------*/
+static const gate_huge_t *s_huge(const gi_rpc_hole_t *hole) {
+    return (const gate_huge_t *)(const void *)hole->huge;
+}
+
+static void s_free_holes(gi_cargs_t *a) {
+    for (unsigned i = 0; i < a->n_holes; i++) {
+        gi_huge_source_leave(a->holes[i].source);
+        gi_huge_source_drop(&a->holes[i].source);
+    }
+    a->n_holes = 0;
+}
+
+static void s_ready(void *ctx);
+
+static gate_err_t s_take_hole(gi_cargs_t *a, const gi_rpc_hole_t *hole) {
+    const gate_huge_t *huge = s_huge(hole);
+    gate_err_t e =
+        gi_huge_source_attach(huge->source, s_ready, a->pending->client);
+    if (e)
+        return e;
+    if (!a->n_holes)
+        a->begin = huge->begin;
+    a->holes[a->n_holes++] =
+        (s_hole_t){hole->at, gi_huge_source_share(huge->source)};
+    *(hole->in_kwargs ? &a->kwargs_size : &a->args_size) += huge->value.size;
+    return GATE_OK;
+}
+
+/* Inserts the bytes of one, and moves those behind it. */
+static gate_err_t s_fill_hole(gi_buf_t *packed, gi_rpc_request_t *r,
+                              const gi_rpc_hole_t *hole) {
+    const gate_huge_t *huge = s_huge(hole);
+    size_t at = r->func_size + hole->at;
+    size_t n = (size_t)huge->value.size;
+    if (!gi_buf_reserve(packed, n))
+        return gi_err(GATE_NOMEM, "no memory for a huge argument");
+    memmove(packed->data + at + n, packed->data + at, packed->size - at);
+    packed->size += n;
+    *(hole->in_kwargs ? &r->kwargs_size : &r->args_size) += n;
+    return gi_huge_source_fill(huge->source, packed->data + at);
+}
+
+static bool s_at_hand(const gi_rpc_request_t *r, const gi_rpc_holes_t *holes,
+                      uint64_t max) {
+    uint64_t size = r->args_size + r->kwargs_size;
+    for (unsigned i = 0; i < holes->n; i++) {
+        uint64_t n = holes->hole[i].huge->size;
+        if (n > max || (size += n) > max ||
+            !gi_huge_source_here(s_huge(&holes->hole[i])->source))
+            return false;
+    }
+    return true;
+}
+
+gate_err_t gi_cargs_fill(gi_buf_t *packed, gi_rpc_request_t *request,
+                         gi_rpc_holes_t *holes, uint64_t max) {
+    gate_err_t e = GATE_OK;
+    if (!s_at_hand(request, holes, max))
+        return GATE_OK;
+    for (unsigned i = 0; i < holes->n && !e; i++)
+        e = gi_huge_source_attach(s_huge(&holes->hole[i])->source, NULL, NULL);
+    /* from the last: what is in front stays where it is */
+    for (unsigned i = holes->n; i-- && !e;)
+        e = s_fill_hole(packed, request, &holes->hole[i]);
+    holes->n = 0;
+    return e;
+}
+
 /* ---- life ----------------------------------------------------------------*/
-gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed) {
+static gate_err_t s_take_holes(gi_cargs_t *a, const gi_rpc_holes_t *holes) {
+    gate_err_t e = GATE_OK;
+    for (unsigned i = 0; i < holes->n && !e; i++)
+        e = s_take_hole(a, &holes->hole[i]);
+    return e;
+}
+
+gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
+                        const gi_rpc_holes_t *holes) {
     const gi_rpc_request_t *r = &p->request;
     gi_cargs_t *a = gi_mem_calloc(1, sizeof *a);
     size_t size;
     if (!a)
         return gi_err(GATE_NOMEM, "no memory for huge arguments");
+    p->args = a;
     a->pending = p;
+    a->args_size = r->args_size;
+    a->kwargs_size = r->kwargs_size;
+    gate_err_t e = s_take_holes(a, holes);
+    if (!*a->begin.codec)
+        snprintf(a->begin.codec, sizeof a->begin.codec, "%s",
+                 p->client->settings->huge_data_compress_module);
+    if (!e && !gi_codec_find(a->begin.codec))
+        e = gi_err(GATE_NOTIMPL, "huge arguments: there is no codec '%s'",
+                   a->begin.codec);
+    if (e)
+        return e; /* the pending frees it */
     a->packed = gi_buf_take(packed, &size);
     a->whole =
         (gate_bytes_t){a->packed + r->func_size, r->args_size + r->kwargs_size};
-    p->args = a;
     return GATE_OK;
 }
 
@@ -60,6 +167,7 @@ static void s_unlink(gi_cargs_t *a) {
 static void s_stop(gi_cargs_t *a) {
     s_unlink(a);
     gi_huge_pack_destroy(&a->pack);
+    s_free_holes(a);
     gi_mem_free(a->packed);
     a->packed = NULL;
     a->whole = (gate_bytes_t){NULL, 0};
@@ -73,8 +181,10 @@ void gi_cargs_stop(gi_pending_t *p) {
 void gi_cargs_free(gi_pending_t *p) {
     gi_cargs_t *a = p->args;
     p->args = NULL;
-    if (a)
-        gi_mem_free(a->packed);
+    if (!a)
+        return;
+    s_free_holes(a);
+    gi_mem_free(a->packed);
     gi_mem_free(a);
 }
 
@@ -83,29 +193,28 @@ bool gi_cargs_begun(const gi_pending_t *p) {
 }
 
 /* ---- the head ------------------------------------------------------------*/
-static const char *s_codec(const gi_pending_t *p) {
-    return p->client->settings->huge_data_compress_module;
-}
-
 void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext) {
-    const char *codec = s_codec(p);
-    ext->args_size = (int64_t)p->request.args_size;
-    ext->kwargs_size = (int64_t)p->request.kwargs_size;
-    ext->args_codec = (gate_bytes_t){codec, strlen(codec)};
+    const gi_cargs_t *a = p->args;
+    ext->args_size = (int64_t)a->args_size;
+    ext->kwargs_size = (int64_t)a->kwargs_size;
+    ext->args_codec = (gate_bytes_t){a->begin.codec, strlen(a->begin.codec)};
 }
 
 /* What a plain peer does not take. */
 gate_err_t gi_cargs_refuse(const gi_pending_t *p) {
     const gate_client_t *self = p->client;
     int size = p->service_size < 200 ? (int)p->service_size : 200;
-    return gi_err(GATE_TOOBIG,
-                  "arguments of %zu bytes to %.*s: more than %lld (the smaller "
-                  "of message_bytes_max = %lld and msgpack_bin_max = %lld) go "
-                  "in chunks only, and the broker at %s knows none",
-                  p->args->whole.size, size, (const char *)p->data,
-                  (long long)gi_rpc_plain_max(self->settings),
-                  (long long)self->settings->message_bytes_max,
-                  (long long)self->settings->msgpack_bin_max, self->endpoint);
+    return gi_err(
+        GATE_TOOBIG,
+        "arguments of %llu bytes to %.*s, in chunks, of which the "
+        "broker at %s knows nothing: at most %lld at once (the "
+        "smaller of message_bytes_max = %lld and msgpack_bin_max = "
+        "%lld), and at hand when the call starts",
+        (unsigned long long)(p->args->args_size + p->args->kwargs_size), size,
+        (const char *)p->data, self->endpoint,
+        (long long)gi_rpc_plain_max(self->settings),
+        (long long)self->settings->message_bytes_max,
+        (long long)self->settings->msgpack_bin_max);
 }
 
 /* ---- chunks --------------------------------------------------------------*/
@@ -134,8 +243,9 @@ static gate_err_t s_start(gi_cargs_t *a) {
     const gate_settings_t *s = self->settings;
     gate_pool_t *pool = gi_runtime_has_procs(self->rt);
     gi_huge_pack_options_t options = {
-        .codec = s_codec(a->pending),
-        .level = (int)s->huge_data_compress_level,
+        .codec = a->begin.codec,
+        .level =
+            a->begin.level ? a->begin.level : (int)s->huge_data_compress_level,
         .chunk_bytes = (size_t)s_min(
             S_CHUNK_MAX, s_min(s->huge_chunk_bytes, s->message_bytes_max)),
         .mode = gi_policy_mode(s->huge_policy),
@@ -143,9 +253,10 @@ static gate_err_t s_start(gi_cargs_t *a) {
         .ctx = self};
     gate_err_t e = gi_huge_pack_new(
         pool ? pool : gate_runtime_threads(self->rt), &options, &a->pack);
+    if (!e && !a->n_holes)
+        e = gi_huge_pack_source(a->pack, (gate_bytes_t){NULL, 0}, a->whole);
     if (e)
         return e;
-    gi_huge_pack_source(a->pack, a->whole);
     a->next = self->args;
     if (a->next)
         a->next->prev = a;
@@ -204,12 +315,59 @@ static gate_err_t s_send_chunk(gi_cargs_t *a) {
     return GATE_OK;
 }
 
+/* The bytes that come next, from between the holes or out of one. */
+static gate_err_t s_peek(gi_cargs_t *a, gate_bytes_t *out) {
+    gate_pool_t *threads = gate_runtime_threads(a->pending->client->rt);
+    gate_err_t e = GATE_EOS;
+    for (; a->hole < a->n_holes; a->hole++) {
+        const s_hole_t *hole = &a->holes[a->hole];
+        if (a->at < hole->at)
+            break;
+        e = gi_huge_source_peek(hole->source, threads, out);
+        if (e != GATE_EOS)
+            return e;
+    }
+    size_t end = a->hole < a->n_holes ? a->holes[a->hole].at : a->whole.size;
+    *out = (gate_bytes_t){(const char *)a->whole.data + a->at, end - a->at};
+    return out->size ? GATE_OK : GATE_EOS;
+}
+
+static void s_used(gi_cargs_t *a, size_t size) {
+    if (a->hole < a->n_holes && a->at == a->holes[a->hole].at)
+        gi_huge_source_used(a->holes[a->hole].source, size);
+    else
+        a->at += size;
+}
+
+/* Where there are holes: feeds the pack as far as it has room. */
+static gate_err_t s_supply(gi_cargs_t *a) {
+    gate_bytes_t bytes;
+    gate_err_t e = GATE_EOS;
+    a->dry = false;
+    if (!a->n_holes || a->fed)
+        return GATE_OK;
+    while (!(e = s_peek(a, &bytes))) {
+        gate_bytes_t in = bytes;
+        e = gi_huge_pack_feed(a->pack, &in);
+        if (e || in.size == bytes.size)
+            return e; /* no room */
+        s_used(a, bytes.size - in.size);
+    }
+    a->dry = e == GATE_WOULDBLOCK;
+    a->fed = e == GATE_EOS;
+    if (a->fed)
+        gi_huge_pack_finish(a->pack);
+    return a->dry || a->fed ? GATE_OK : e;
+}
+
 /* One chunk or the end; GATE_WOULDBLOCK: not now. */
 static gate_err_t s_send_one(gi_cargs_t *a) {
     gate_err_t e = GATE_OK;
     if (!s_may_send(a))
         return GATE_WOULDBLOCK;
     if (!a->chunk.data)
+        e = s_supply(a);
+    if (!e && !a->chunk.data)
         e = gi_huge_pack_next(a->pack, &a->chunk);
     a->waits = e == GATE_WOULDBLOCK;
     if (!e)
@@ -245,8 +403,13 @@ bool gi_cargs_pull(gate_client_t *self) {
 }
 
 int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms) {
-    for (const gi_cargs_t *a = self->args; a; a = a->next)
-        if (a->waits || a->chunk.data)
+    int64_t next = INT64_MAX;
+    for (const gi_cargs_t *a = self->args; a; a = a->next) {
+        if (!a->waits && !a->chunk.data)
+            continue;
+        if (!a->dry || !gi_huge_pack_idle(a->pack))
             return now_ms + S_LOOK_MS;
-    return INT64_MAX;
+        next = now_ms + S_LOOK_DRY_MS; /* who feeds it tells us */
+    }
+    return next;
 }

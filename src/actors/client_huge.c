@@ -165,7 +165,13 @@ static gate_err_t s_begin(gi_pending_t *p, const gate_bytes_t *body, size_t n) {
     return e;
 }
 
+/* One without bytes is no sign of life: without end it is silence. */
 static void s_chunk(gi_pending_t *p, zmq_msg_t *frame) {
+    if (!zmq_msg_size(frame)) {
+        if (p->stream)
+            gi_pending_credit(p, 1, 0);
+        return;
+    }
     if (p->stream) {
         gi_pending_push(p, frame);
         return;

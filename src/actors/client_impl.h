@@ -187,7 +187,8 @@ gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
 /* The same for huge arguments, whose buffer it takes. */
 gi_pending_t *gi_pending_new_huge(gate_client_t *self, gate_bytes_t service,
                                   const gi_rpc_request_t *request,
-                                  gi_buf_t *packed);
+                                  gi_buf_t *packed,
+                                  const gi_rpc_holes_t *holes);
 void gi_pending_drop(gi_pending_t *p); /* a reference; any thread */
 
 /* ---- client_actor.c
@@ -260,8 +261,13 @@ void gi_chuge_leave(gi_pending_t *p);
 
 /* ---- client_args.c
  * ----------------------------------------------------------- */
-/* Takes what packed holds. */
-gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed) GATE_MUST;
+/* Takes what packed holds; shares what is in its holes. */
+gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
+                        const gi_rpc_holes_t *holes) GATE_MUST;
+/* Holes are filled where what is in them is at hand and the whole is no more
+ * than max bytes; else they stay. */
+gate_err_t gi_cargs_fill(gi_buf_t *packed, gi_rpc_request_t *request,
+                         gi_rpc_holes_t *holes, uint64_t max) GATE_MUST;
 void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext);
 /* The error of a broker that takes none; never GATE_OK. */
 gate_err_t gi_cargs_refuse(const gi_pending_t *p);

@@ -2,6 +2,7 @@
 /* huge_block.c -- a block's memory, and compressing it. */
 #include "huge_block.h"
 #include <string.h>
+#include "buf.h"
 #include "mem.h"
 #include "procs.h"
 
@@ -77,4 +78,24 @@ gate_err_t gi_huge_block_deflate(gi_huge_block_t *self, int level) {
     piece->data = self->out;
     return gi_deflater_block(self->deflater, &self->block, piece->data,
                              &piece->size, &piece->crc);
+}
+
+gate_err_t gi_huge_block_codec(gi_huge_block_t *self, gi_codec_t *codec) {
+    gi_buf_t out = {0};
+    gate_bytes_t in = self->block.in;
+    gate_err_t e = GATE_OK;
+    size_t n = 0, room = 0;
+    gi_huge_block_done(self);
+    while (e == GATE_OK && (in.size || n == room || self->block.last)) {
+        if (!gi_buf_reserve(&out, GI_BLOCK_SIZE)) {
+            e = GATE_NOMEM;
+            break;
+        }
+        n = room = out.room - out.size;
+        e = gi_codec_step(codec, &in, out.data + out.size, &n,
+                          self->block.last);
+        out.size += n;
+    }
+    self->piece.data = gi_buf_take(&out, &self->piece.size);
+    return e == GATE_EOS ? GATE_OK : e;
 }

@@ -7,6 +7,7 @@
 #ifndef GI_HUGE_BLOCK_H
 #define GI_HUGE_BLOCK_H
 
+#include "codec.h"
 #include "gather.h"
 #include "pool.h"
 
@@ -33,6 +34,9 @@ bool gi_huge_block_room(gi_huge_block_t *self, gate_pool_t *pool);
 bool gi_huge_block_share(gi_huge_block_t *self, gate_pool_t *pool);
 /* Compresses it here. */
 gate_err_t gi_huge_block_deflate(gi_huge_block_t *self, int level) GATE_MUST;
+/* The same by another codec, of which it is the next block. */
+gate_err_t gi_huge_block_codec(gi_huge_block_t *self,
+                               gi_codec_t *codec) GATE_MUST;
 /* Its result is not needed any more. */
 void gi_huge_block_done(gi_huge_block_t *self);
 

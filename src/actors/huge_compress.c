@@ -16,8 +16,8 @@ gate_err_t gi_huge_pool_compress(gate_pool_t *pool,
     gate_err_t e = gi_huge_pack_new(pool, options, &pack);
     if (e != GATE_OK)
         return e;
-    gi_huge_pack_source(pack, in);
-    while ((e = gi_huge_pack_wait(pack, &chunk)) == GATE_OK) {
+    e = gi_huge_pack_source(pack, (gate_bytes_t){NULL, 0}, in);
+    while (e == GATE_OK && (e = gi_huge_pack_wait(pack, &chunk)) == GATE_OK) {
         int64_t begun = gi_clock_ns();
         e = emit(ctx, chunk.data, chunk.size);
         if (e != GATE_OK)

@@ -75,32 +75,11 @@ static s_slot_t *s_slot(gi_huge_pack_t *self, uint64_t seq) {
     return &self->slots[seq % (self->n_slots + 1)];
 }
 
-/* Other codecs: there is one block at a time, so the codec is its claimer's. */
-static gate_err_t s_codec(gi_huge_pack_t *self, s_slot_t *slot) {
-    gi_buf_t out = {0};
-    gate_bytes_t in = slot->b.block.in;
-    gate_err_t e = GATE_OK;
-    size_t n = 0, room = 0;
-    gi_huge_block_done(&slot->b);
-    while (e == GATE_OK && (in.size || n == room || slot->b.block.last)) {
-        if (!gi_buf_reserve(&out, S_CHUNK_BYTES)) {
-            e = GATE_NOMEM;
-            break;
-        }
-        n = room = out.room - out.size;
-        e = gi_codec_step(self->codec, &in, out.data + out.size, &n,
-                          slot->b.block.last);
-        out.size += n;
-    }
-    slot->b.piece.data = gi_buf_take(&out, &slot->b.piece.size);
-    return e == GATE_EOS ? GATE_OK : e;
-}
-
 /* By the claimer, outside the monitor. */
 static void s_compress(gi_huge_pack_t *self, s_slot_t *slot) {
     int64_t begun = gi_clock_ns();
     slot->b.err = self->codec
-                      ? s_codec(self, slot)
+                      ? gi_huge_block_codec(&slot->b, self->codec)
                       : gi_huge_block_deflate(&slot->b, self->options.level);
     slot->b.ns = gi_clock_ns() - begun;
 }
@@ -381,11 +360,6 @@ bool gi_huge_pack_take(gi_huge_pack_t *self, zmq_free_fn **release,
 }
 
 /* ---- input ----------------------------------------------------------------*/
-void gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t whole) {
-    self->source = whole;
-    self->fed = false;
-}
-
 /* The buffer of the block that is being filled, with the dictionary in front of
  * it; NULL without memory. */
 static unsigned char *s_fill_data(gi_huge_pack_t *self) {
@@ -417,7 +391,26 @@ gate_err_t gi_huge_pack_feed(gi_huge_pack_t *self, gate_bytes_t *in) {
     return GATE_OK;
 }
 
+/* The block that the head lies in is copied, the others are where they are. */
+gate_err_t gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t head,
+                               gate_bytes_t whole) {
+    size_t n = head.size ? GI_BLOCK_SIZE - head.size : 0;
+    gate_bytes_t first = {whole.data, n < whole.size ? n : whole.size};
+    gate_err_t e = gi_huge_pack_feed(self, &head);
+    if (e == GATE_OK)
+        e = gi_huge_pack_feed(self, &first);
+    self->source = whole;
+    self->offset = n;
+    self->fed = n && n >= whole.size;
+    gi_huge_pack_finish(self);
+    return e;
+}
+
 void gi_huge_pack_finish(gi_huge_pack_t *self) { self->finishing = self->fed; }
+
+bool gi_huge_pack_idle(const gi_huge_pack_t *self) {
+    return self->head == self->tail;
+}
 
 void gi_huge_pack_sent(gi_huge_pack_t *self, size_t bytes, int64_t ns) {
     gi_policy_sent(&self->policy, bytes, ns > 0 ? (uint64_t)ns : 0);

@@ -45,11 +45,15 @@ gate_err_t gi_huge_pack_new(gate_pool_t *pool,
 /* Cancels what is under way. ready is not called any more afterwards. */
 void gi_huge_pack_destroy(gi_huge_pack_t **self_p);
 
-/* Keeps: the whole of the data. Once, instead of feed and finish. */
-void gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t whole);
+/* Keeps whole: all of the data, behind a short head. Once, instead of feed and
+ * finish. GATE_NOMEM. */
+gate_err_t gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t head,
+                               gate_bytes_t whole) GATE_MUST;
 /* Copies from *in, advancing it, as much as there is room for. */
 gate_err_t gi_huge_pack_feed(gi_huge_pack_t *self, gate_bytes_t *in) GATE_MUST;
 void gi_huge_pack_finish(gi_huge_pack_t *self);
+/* No block is under way: without more food nothing comes of it. */
+bool gi_huge_pack_idle(const gi_huge_pack_t *self);
 
 /* The next frame, borrowed until the next call. GATE_WOULDBLOCK: none yet
  * (ready will be called, or feed more; a look on every tick helps too: a block

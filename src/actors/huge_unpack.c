@@ -25,6 +25,7 @@ struct gi_huge_unpack {
     gi_lock_t lock; /* of what follows, up to error */
     s_chunk_t *head, **tail;
     uint64_t queued;    /* bytes */
+    uint64_t n_queued;  /* chunks */
     bool working;       /* the job is under way */
     bool told;          /* and its owner has not asked since */
     bool end;           /* nothing follows what is queued */
@@ -49,7 +50,7 @@ static void s_free_queue(gi_huge_unpack_t *self) {
         s_free_chunk(c);
     }
     self->tail = &self->head;
-    self->queued = 0;
+    self->queued = self->n_queued = 0;
 }
 
 static void s_drop(gi_huge_unpack_t *self) {
@@ -136,6 +137,7 @@ static bool s_take(gi_huge_unpack_t *self, s_chunk_t **chunk, bool *end) {
         if (!self->head)
             self->tail = &self->head;
         self->queued -= zmq_msg_size(&c->frame);
+        self->n_queued--;
     }
     self->working = work;
     *chunk = work ? c : NULL;
@@ -218,7 +220,9 @@ gate_err_t gi_huge_unpack_chunk(gi_huge_unpack_t *self, zmq_msg_t *frame) {
     *self->tail = c;
     self->tail = &c->next;
     self->queued += zmq_msg_size(&c->frame);
-    bool over = self->queued > max;
+    self->n_queued++;
+    /* tiny ones: what it takes to keep them counts as well */
+    bool over = self->queued > max || self->n_queued * sizeof *c > max;
     gi_unlock(&self->lock);
     return over ? gi_err(GATE_TOOBIG,
                          "%s: more than %llu compressed bytes wait to be "

@@ -204,6 +204,8 @@ void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk) {
         c->service->stats.dropped++;
         return;
     }
+    if (!data.size)
+        return; /* no sign of life */
     a->heard_ms = c->service->now_ms;
     bool end = data.size == strlen(GI_HUGE_END) &&
                !memcmp(data.data, GI_HUGE_END, data.size);

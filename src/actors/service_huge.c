@@ -114,8 +114,8 @@ static gate_err_t s_pack(gi_shuge_t *h) {
         .ready = s_ready,
         .ctx = self};
     e = gi_huge_pack_new(s_pool(self), &options, &h->pack);
-    if (!e && h->data.size && !h->head.size) {
-        gi_huge_pack_source(h->pack, h->data);
+    if (!e && h->data.size) {
+        e = gi_huge_pack_source(h->pack, h->head, h->data);
         h->finished = true;
     }
     return e;

@@ -243,13 +243,19 @@ void gi_sock_close(gi_sock_t *self) {
 
 /* ---- endpoints --------------------------------------------------------------
  */
-/* libzmq closes a listener some time after its socket: a port that this process
- * has just left is waited for, briefly. */
+/* libzmq closes a listener some time after its socket, the kernel a dead
+ * process's one by one: an endpoint that was just left is waited for, briefly.
+ */
+#define S_SOON_TRIES 50
+static void s_soon(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 4000000}, NULL);
+}
+
 static int s_bind_soon(int fd, const struct addrinfo *at) {
-    int rc, tries = 50;
+    int rc, tries = S_SOON_TRIES;
     while ((rc = bind(fd, at->ai_addr, at->ai_addrlen)) < 0 &&
            errno == EADDRINUSE && --tries)
-        nanosleep(&(struct timespec){.tv_nsec = 4000000}, NULL);
+        s_soon();
     return rc;
 }
 
@@ -298,11 +304,16 @@ static gate_err_t s_listen(const char *endpoint, int *out) {
 static gate_err_t s_ipc_free(const char *endpoint,
                              const struct sockaddr_un *address,
                              socklen_t size) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return gi_err_errno("%s: no socket", endpoint);
-    bool taken = connect(fd, (const struct sockaddr *)address, size) == 0;
-    close(fd);
+    bool taken = true;
+    for (int tries = S_SOON_TRIES; taken && tries; tries--) {
+        if (tries < S_SOON_TRIES)
+            s_soon();
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+            return gi_err_errno("%s: no socket", endpoint);
+        taken = connect(fd, (const struct sockaddr *)address, size) == 0;
+        close(fd);
+    }
     if (taken)
         return gi_err(GATE_SYSTEM, "%s: somebody listens there already",
                       endpoint);
@@ -383,39 +394,6 @@ gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
     if (!e && zmq_getsockopt(self->raw, ZMQ_LAST_ENDPOINT, out, &room) < 0)
         e = gi_err_errno("%s: no endpoint", endpoint);
     return e;
-}
-
-/* ---- listeners --------------------------------------------------------------
- */
-int gi_listener_blank(void) {
-    const struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 &&
-        bind(fd, (const struct sockaddr *)&address,
-             sizeof address.sun_family) == 0 &&
-        listen(fd, 0) == 0)
-        return fd;
-    (void)gi_err_errno("no blank listener");
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
-gate_err_t gi_listener_pause(const gi_listener_t *self, int blank_fd) {
-    if (self->zmq_fd >= 0 && dup3(blank_fd, self->zmq_fd, O_CLOEXEC) < 0)
-        return gi_err_errno("a listener cannot be paused");
-    return GATE_OK;
-}
-
-void gi_listener_resume(const gi_listener_t *self) {
-    if (self->zmq_fd >= 0)
-        dup3(self->fd, self->zmq_fd, O_CLOEXEC);
-}
-
-void gi_listener_close(gi_listener_t *self) {
-    if (self->fd >= 0)
-        close(self->fd);
-    *self = GI_LISTENER_NONE;
 }
 
 gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) {

@@ -56,6 +56,11 @@ typedef struct gi_listener {
  * replaced only when nobody answers there. */
 gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
                         size_t room, gi_listener_t *listener) GATE_MUST;
+/* Waits until libzmq's thread watches it: that is some time after gi_sock_bind
+ * (libzmq tells nobody), and one that were paused before it would abort. Reads
+ * /proc/self/fdinfo: at start, when there are few descriptors. */
+gate_err_t gi_listener_await(const gi_listener_t *self,
+                             int64_t timeout_ms) GATE_MUST;
 /* libzmq accepts nothing more there, and what it has accepted stays: its
  * descriptor shows blank_fd, a listener that nobody can reach. */
 gate_err_t gi_listener_pause(const gi_listener_t *self, int blank_fd) GATE_MUST;

@@ -7,8 +7,11 @@
 #include "peer.h"
 #include "progress.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const gi_usage_t s_usage = {
     "call [OPTION]... SERVICE.METHOD [ARG]... [--kw NAME=VALUE]...",
@@ -18,7 +21,7 @@ static const gi_usage_t s_usage = {
 
 typedef struct s_args {
     gi_peer_t peer;
-    gi_words_t words, kw, meta;
+    gi_words_t words, kw, meta, files;
     int64_t timeout_ms; /* -1: reply_timeout */
     bool raw;
 } s_args_t;
@@ -28,7 +31,8 @@ typedef struct s_request {
     gate_arg_t *args;
     msgpack_sbuffer *packed; /* behind args, one each */
     char **names;            /* copies: of keyword arguments, of metadata */
-    size_t n, n_names;
+    gate_huge_t **files;     /* what is in them is sent while it is read */
+    size_t n, n_names, n_files;
     size_t n_args; /* n, metadata, and one for the timeout */
 } s_request_t;
 
@@ -37,18 +41,23 @@ static void s_request_fini(s_request_t *self) {
         msgpack_sbuffer_destroy(&self->packed[i]);
     for (size_t i = 0; self->names && i < self->n_names; i++)
         free(self->names[i]);
+    for (size_t i = 0; i < self->n_files; i++)
+        gate_huge_destroy(&self->files[i]);
+    free(self->files);
     free(self->args);
     free(self->packed);
     free(self->names);
 }
 
-static bool s_request_init(s_request_t *self, size_t n, size_t n_meta) {
+static bool s_request_init(s_request_t *self, size_t n, size_t n_meta,
+                           size_t n_files) {
     *self = (s_request_t){
-        .args = calloc(n + n_meta + 1, sizeof *self->args),
+        .args = calloc(n + n_meta + n_files + 1, sizeof *self->args),
+        .files = calloc(n_files + 1, sizeof(gate_huge_t *)),
         .packed = calloc(n + 1, sizeof *self->packed),
         .names = calloc(n + n_meta + 1, sizeof *self->names),
     };
-    return self->args && self->packed && self->names;
+    return self->args && self->packed && self->names && self->files;
 }
 
 /* Adds word as an argument, by name unless that is NULL; 0 or 2. */
@@ -94,12 +103,32 @@ static int s_request_add_meta(s_request_t *self, const char *pair) {
     return code;
 }
 
+static int s_request_add_file(s_request_t *self, const char *path) {
+    int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC)
+                               : dup(STDIN_FILENO);
+    if (fd < 0) {
+        fprintf(stderr, "gate: %s: %s\n", path, strerror(errno));
+        return GI_EXIT_USAGE;
+    }
+    gate_huge_t *huge = gate_huge_arg_fd(fd, NULL);
+    if (!huge) {
+        fprintf(stderr, "gate: %s: %s\n", path, gate_error()->text);
+        return GI_EXIT_USAGE;
+    }
+    self->files[self->n_files++] = huge;
+    self->args[self->n_args++] = gate_huge_arg(huge);
+    return 0;
+}
+
 static int s_request_fill(s_request_t *self, const s_args_t *args) {
     int code = 0;
-    if (!s_request_init(self, args->words.n + args->kw.n, args->meta.n))
+    if (!s_request_init(self, args->words.n + args->kw.n, args->meta.n,
+                        args->files.n))
         return gi_opts_fail(&s_usage, "no memory");
     for (size_t i = 1; i < args->words.n && !code; i++)
         code = s_request_add(self, args->words.items[i], NULL);
+    for (size_t i = 0; i < args->files.n && !code; i++)
+        code = s_request_add_file(self, args->files.items[i]);
     for (size_t i = 0; i < args->kw.n && !code; i++)
         code = s_request_add_kw(self, args->kw.items[i]);
     for (size_t i = 0; i < args->meta.n && !code; i++)
@@ -227,6 +256,9 @@ int gi_call_main(int argc, char **argv) {
          "wait so long for the result, or each item (reply_timeout)"},
         {"kw", GI_OPT_MANY, &args.kw, "NAME=VALUE",
          "a keyword argument; may be repeated"},
+        {"file", GI_OPT_MANY, &args.files, "FILE",
+         "its content (-: of stdin, a file) as a binary argument behind the "
+         "others, of any size"},
         {"meta", GI_OPT_MANY, &args.meta, "NAME=VALUE",
          "goes along with the call (traceparent, priority, ...)"},
         {"raw", GI_OPT_FLAG, &args.raw, NULL,
@@ -239,5 +271,6 @@ int gi_call_main(int argc, char **argv) {
     gi_words_fini(&args.words);
     gi_words_fini(&args.kw);
     gi_words_fini(&args.meta);
+    gi_words_fini(&args.files);
     return code;
 }

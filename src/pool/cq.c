@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cq.c -- a list of completed futures linked through themselves, so it needs no
- * memory of its own, and an eventfd that is readable exactly while the list is
- * not empty: rung and emptied under the mutex, only when that changes. */
+ * memory of its own. Who waits here sleeps on a condition. The eventfd is for
+ * others' loops: from when it was first asked for it is readable exactly while
+ * the list is not empty, rung and emptied under the mutex when that changes. */
 #include "cq.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 
 #include "mem.h"
 #include "ref.h"
-#include "clock.h"
 #include "mine.h"
 #include "wait.h"
 
@@ -20,8 +19,11 @@
 
 struct gate_cq {
     pthread_mutex_t mutex;
-    gi_ref_t ref; /* the user's and one for each future under way */
+    pthread_cond_t filled;
+    unsigned sleepers; /* in gate_cq_wait */
+    gi_ref_t ref;      /* the user's and one for each future under way */
     int fd;
+    bool armed;  /* somebody looks at fd */
     bool closed; /* the user has gone */
     gi_mine_t mine;
     unsigned spare; /* references taken ahead by the first thread */
@@ -39,7 +41,8 @@ gate_cq_t *gate_cq_new(void) {
         return NULL;
     }
     gi_ref_init(&self->ref);
-    pthread_mutex_init(&self->mutex, NULL);
+    gi_wait_mutex_init(&self->mutex);
+    gi_wait_cond_init(&self->filled);
     return self;
 }
 
@@ -47,6 +50,7 @@ static void s_drop(gate_cq_t *self, unsigned n) {
     if (!gi_ref_drop_n(&self->ref, n))
         return;
     close(self->fd);
+    pthread_cond_destroy(&self->filled);
     pthread_mutex_destroy(&self->mutex);
     gi_mem_free(self);
 }
@@ -81,7 +85,7 @@ static size_t s_each(gate_future_t *chain,
 
 void gi_cq_push(gate_cq_t *self, gate_future_t *first, gate_future_t *last,
                 size_t n) {
-    bool closed;
+    bool closed, asleep;
 
     *gi_future_link(last) = NULL;
     pthread_mutex_lock(&self->mutex);
@@ -91,11 +95,15 @@ void gi_cq_push(gate_cq_t *self, gate_future_t *first, gate_future_t *last,
             *gi_future_link(self->last) = first;
         else {
             self->first = first;
-            gi_wait_ring(self->fd);
+            if (self->armed)
+                gi_wait_ring(self->fd);
         }
         self->last = last;
     }
+    asleep = self->sleepers > 0;
     pthread_mutex_unlock(&self->mutex);
+    if (asleep)
+        pthread_cond_broadcast(&self->filled);
     if (closed)
         s_each(first, gi_future_drop_then);
     s_drop(self, (unsigned)n);
@@ -112,7 +120,7 @@ static gate_future_t *s_take(gate_cq_t *self, size_t max) {
     if (chain) {
         self->first = *gi_future_link(last);
         *gi_future_link(last) = NULL;
-        if (!self->first)
+        if (!self->first && self->armed)
             gi_wait_hush(self->fd);
     }
     pthread_mutex_unlock(&self->mutex);
@@ -134,7 +142,16 @@ void gate_cq_destroy(gate_cq_t **self_p) {
     s_drop(self, 1 + self->spare); /* nobody may give it futures any more */
 }
 
-int gate_cq_fd(const gate_cq_t *self) { return self->fd; }
+int gate_cq_fd(const gate_cq_t *that) {
+    gate_cq_t *self = (gate_cq_t *)(uintptr_t)that;
+
+    pthread_mutex_lock(&self->mutex);
+    if (!self->armed && self->first)
+        gi_wait_ring(self->fd);
+    self->armed = true;
+    pthread_mutex_unlock(&self->mutex);
+    return self->fd;
+}
 
 size_t gate_cq_dispatch(gate_cq_t *self, size_t max) {
     gate_future_t *chain;
@@ -146,26 +163,26 @@ size_t gate_cq_dispatch(gate_cq_t *self, size_t max) {
     return n;
 }
 
-/* Milliseconds for poll(), rounded up so that it does not spin at the end. */
-static int s_poll_ms(int64_t deadline_ns) {
-    int64_t left;
+/* Sleeps while the list is empty; false: it still is. */
+static bool s_await(gate_cq_t *self, int64_t deadline_ns) {
+    bool in_time = true, filled;
 
-    if (deadline_ns == INT64_MAX)
-        return -1;
-    left = (deadline_ns - gi_clock_ns() + 999999) / 1000000;
-    return left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left;
+    pthread_mutex_lock(&self->mutex);
+    self->sleepers++;
+    while (!self->first && in_time)
+        in_time = gi_wait_cond(&self->filled, &self->mutex, deadline_ns);
+    self->sleepers--;
+    filled = self->first != NULL;
+    pthread_mutex_unlock(&self->mutex);
+    return filled;
 }
 
 size_t gate_cq_wait(gate_cq_t *self, size_t max, int64_t timeout_ms) {
-    struct pollfd item = {.fd = self->fd, .events = POLLIN};
     int64_t deadline_ns = gi_wait_deadline(timeout_ms);
     size_t n = gate_cq_dispatch(self, max);
-    int wait_ms;
 
     /* Another thread may take what woke us, so look until the time is over. */
-    while (!n && max && (wait_ms = s_poll_ms(deadline_ns)) != 0) {
-        poll(&item, 1, wait_ms);
+    while (!n && max && s_await(self, deadline_ns))
         n = gate_cq_dispatch(self, max);
-    }
     return n;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* huge_feed.c -- the handler's half of a huge result: what its msgpack bytes
- * are, and that they are as many as were announced. */
+ * are, and that they are as many as were announced. Of a huge argument, which
+ * huge_arg.c makes, the same by the same functions. */
 #include "huge_feed.h"
 
 #include <errno.h>
@@ -16,13 +17,6 @@
 #define S_LOOK_MS 100
 #define S_ITEM_HEAD 6 /* ext 32: c9, size, type */
 #define S_BEGIN_HEAD 9
-
-struct gate_huge {
-    gate_call_t *call;
-    const gi_huge_ops_t *ops;
-    uint64_t left;    /* bytes still to be put; UINT64_MAX = as many as come */
-    gi_error_t error; /* the first failure of put */
-};
 
 /* ---- parts as items ------------------------------------------------------ */
 static gate_err_t s_item(gate_call_t *call, char kind, const void *head,
@@ -93,8 +87,8 @@ bool gi_huge_item_begin(gate_bytes_t part, gi_huge_begin_t *out) {
 
 /* ---- what it will be ----------------------------------------------------- */
 /* The first bytes of a bin or str of size bytes. */
-static size_t s_head(gate_huge_kind_t kind, uint64_t size,
-                     unsigned char out[5]) {
+size_t gi_huge_head(gate_huge_kind_t kind, uint64_t size,
+                    unsigned char out[5]) {
     bool bin = kind == GATE_HUGE_BIN;
     unsigned width = size <= UINT8_MAX ? 1 : size <= UINT16_MAX ? 2 : 4;
     static const unsigned char first[2][5] = {{0, 0xd9, 0xda, 0, 0xdb},
@@ -143,7 +137,7 @@ static gate_err_t s_plan(gate_call_t *call, const gate_huge_options_t *options,
     *out = (s_plan_t){.ops = call->ops->huge, .size = size};
     strcpy(out->begin.codec, codec);
     out->begin.level = o->level;
-    out->n_head = s_head(o->kind, size, out->head);
+    out->n_head = gi_huge_head(o->kind, size, out->head);
     out->begin.size = size == UINT64_MAX ? size : size + out->n_head;
     return GATE_OK;
 }
@@ -186,13 +180,25 @@ static gate_err_t s_put_all(gate_call_t *call, const gi_huge_ops_t *ops,
     return e;
 }
 
+static gate_err_t s_put_source(gi_huge_source_t *source, const char *p,
+                               size_t size) {
+    gate_err_t e = GATE_OK;
+
+    for (size_t n; size && !e; p += n, size -= n) {
+        n = size < GI_HUGE_PIECE ? size : GI_HUGE_PIECE;
+        e = gi_huge_source_put(source, p, n);
+    }
+    return e;
+}
+
 static gate_err_t s_put(gate_huge_t *self, const void *data, size_t size) {
     if (self->left != UINT64_MAX && size > self->left)
         return gi_err(GATE_BADARG,
                       "gate_huge_put: %zu bytes, of the size announced %llu "
                       "are left",
                       size, (unsigned long long)self->left);
-    return s_put_all(self->call, self->ops, data, size);
+    return self->source ? s_put_source(self->source, data, size)
+                        : s_put_all(self->call, self->ops, data, size);
 }
 
 gate_err_t gate_huge_put(gate_huge_t *self, const void *data, size_t size) {
@@ -207,7 +213,12 @@ gate_err_t gate_huge_put(gate_huge_t *self, const void *data, size_t size) {
 static gate_err_t s_end(gate_huge_t **self_p, const gate_error_t *story) {
     gate_huge_t *self = *self_p;
     *self_p = NULL;
-    gate_err_t e = self->ops->end(self->call, story);
+    gate_err_t e = GATE_OK;
+    if (self->source)
+        gi_huge_source_end(self->source, story);
+    else
+        e = self->ops->end(self->call, story);
+    gi_huge_source_drop(&self->source);
     gi_error_fini(&self->error);
     gi_mem_free(self);
     return e;
@@ -254,7 +265,7 @@ void gate_huge_destroy(gate_huge_t **self_p) {
         gi_error_set(&error, &self->error.story);
     else
         gi_error_story(&error, GATE_RAISED, "RuntimeError",
-                       "the huge result was given up before its end", NULL);
+                       "the huge value was given up before its end", NULL);
     if (s_end(self_p, &error.story)) {
         /* nobody waits for it any more */
     }
@@ -348,9 +359,8 @@ gate_err_t gi_huge_read(gate_call_t *call, const gi_huge_ops_t *ops, int fd,
     return e;
 }
 
-/* How much fd will give: what was said, else what a regular file still has. */
-static gate_err_t s_fd_size(int fd, const gate_huge_options_t *o,
-                            uint64_t *size) {
+gate_err_t gi_huge_fd_size(int fd, const gate_huge_options_t *o,
+                           uint64_t *size) {
     struct stat st;
     off_t at;
 
@@ -395,7 +405,7 @@ gate_err_t gate_huge_fd(gate_call_t *call, int fd,
                         const gate_huge_options_t *options) {
     uint64_t size;
     s_plan_t plan;
-    gate_err_t e = s_fd_size(fd, options, &size);
+    gate_err_t e = gi_huge_fd_size(fd, options, &size);
 
     if (!e)
         e = s_plan(call, options, size, &plan);

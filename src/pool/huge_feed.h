@@ -12,6 +12,8 @@
 
 #include <gaterpc/huge.h>
 #include "call.h"
+#include "huge_source.h"
+#include "rpc.h"
 
 #define GI_EXT_HUGE 0x52
 #define GI_HUGE_PIECE ((size_t)128 << 10) /* most bytes of one part */
@@ -24,7 +26,19 @@ typedef struct gi_huge_begin {
     uint64_t size;                 /* msgpack bytes; UINT64_MAX not known */
 } gi_huge_begin_t;
 
-typedef struct gi_huge_ops {
+typedef struct gi_huge_ops gi_huge_ops_t;
+
+struct gate_huge {
+    gi_rpc_huge_t value;      /* of an argument */
+    gi_huge_source_t *source; /* of an argument, else NULL and: */
+    gate_call_t *call;
+    const gi_huge_ops_t *ops;
+    gi_huge_begin_t begin;
+    uint64_t left;    /* bytes still to be put; UINT64_MAX = as many as come */
+    gi_error_t error; /* the first failure of put */
+};
+
+struct gi_huge_ops {
     gate_err_t (*begin)(gate_call_t *self, const gi_huge_begin_t *begin);
     /* At most GI_HUGE_PIECE bytes; may wait for room. GATE_CANCELLED: nobody
      * wants it any more. */
@@ -41,7 +55,13 @@ typedef struct gi_huge_ops {
      * once; gives what it must return. NULL: it is read here. */
     gate_err_t (*read)(gate_call_t *self, const gi_huge_begin_t *begin,
                        gate_bytes_t head, int fd, uint64_t size);
-} gi_huge_ops_t;
+};
+
+/* What a value of that kind and size begins with; how many bytes that is. */
+size_t gi_huge_head(gate_huge_kind_t kind, uint64_t size, unsigned char out[5]);
+/* How much fd will give: what was said, else what a regular file still has. */
+gate_err_t gi_huge_fd_size(int fd, const gate_huge_options_t *o,
+                           uint64_t *size) GATE_MUST;
 
 /* Parts as items, by the call's own yield. */
 extern const gi_huge_ops_t gi_huge_by_items;

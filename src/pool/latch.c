@@ -3,8 +3,10 @@
  * the latch as soon as it has been let through. */
 #include "latch.h"
 
+#include "wait.h"
+
 void gi_latch_init(gi_latch_t *self) {
-    pthread_mutex_init(&self->mutex, NULL);
+    gi_wait_mutex_init(&self->mutex);
     pthread_cond_init(&self->zero, NULL);
     self->count = 0;
 }

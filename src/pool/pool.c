@@ -161,9 +161,7 @@ size_t gi_pool_run_many(gate_pool_t *self, gi_job_t *const *jobs, size_t n,
     return taken;
 }
 
-bool gi_pool_is_procs(const gate_pool_t *self) {
-    return strcmp(self->ops->kind, "processes") == 0;
-}
+bool gi_pool_is_procs(const gate_pool_t *self) { return self->ops->processes; }
 
 gate_value_t *gi_pool_numbers_value(const gi_pool_numbers_t *self) {
     const gate_arg_t entries[] = {

@@ -51,6 +51,7 @@ typedef uint64_t gi_ticket_t;
 
 typedef struct gi_pool_ops {
     const char *kind;                   /* "threads", "processes", "custom" */
+    bool processes;                     /* jobs leave this process */
     void (*destroy)(gate_pool_t *self); /* waits; frees impl */
     gate_err_t (*drain)(gate_pool_t *self, int64_t timeout_ms);
     gate_err_t (*resize)(gate_pool_t *self, int workers);

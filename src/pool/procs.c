@@ -288,6 +288,7 @@ static void s_destroy(gate_pool_t *self) {
 static gi_exchange_t *s_inbox(gate_pool_t *self) { return s_of(self)->inbox; }
 
 static const gi_pool_ops_t s_ops = {.kind = "processes",
+                                    .processes = true,
                                     .destroy = s_destroy,
                                     .drain = s_drain,
                                     .resize = s_resize,
@@ -447,7 +448,7 @@ gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
     p->settings = base->settings;
     p->epoll_fd = p->channel = p->bell.fd = -1;
     p->next_id = 1;
-    pthread_mutex_init(&p->lock, NULL);
+    gi_wait_mutex_init(&p->lock);
     pthread_mutex_init(&p->resizing, NULL);
     gi_wait_cond_init(&p->idle);
     s_defaults(p, options);

@@ -39,10 +39,18 @@ static bool s_grow(gi_procs_t *p) {
     return true;
 }
 
+/* The next job to be reused: the dispatcher had it last. */
+static void s_prefetch(const gi_pjob_t *job) {
+    const char *at = (const char *)job;
+    for (size_t i = 0; job && i < sizeof *job; i += 64)
+        gi_shm_prefetch(at + i);
+}
+
 static gi_pjob_t *s_alloc(gi_procs_t *p) {
     gi_pjob_t *job = p->free;
     if (job) {
         p->free = job->next;
+        s_prefetch(p->free);
         return job;
     }
     if (!s_grow(p))
@@ -138,11 +146,15 @@ static gate_err_t s_lengths(gi_pjob_t *job, const gi_request_t *r,
     return GATE_OK;
 }
 
-static gate_err_t s_payload(gi_pjob_t *job, const gi_request_t *r,
-                            const gi_fn_ref_t *ref) {
+static gate_err_t s_payload(const gi_procs_t *p, gi_pjob_t *job,
+                            const gi_request_t *r, const gi_fn_ref_t *ref) {
     gate_err_t e = s_lengths(job, r, ref);
     if (e)
         return e;
+    if (job->size > p->config.lane_bytes / 2 && !gi_shm_fits(job->size))
+        return gi_err(GATE_NOMEM,
+                      "a job of %zu bytes: there is less shared memory left",
+                      job->size);
     job->data = job->small;
     if (job->size > sizeof job->small)
         job->data = gi_mem_alloc(job->size);
@@ -225,12 +237,12 @@ static gate_err_t s_copy(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r,
     bool small = r->args.size + r->kwargs.size <= LOCKED_MAX;
     job->fn_at = known->ref ? known->ref->at : known->fn;
     if (small)
-        return s_payload(job, r, known->ref);
+        return s_payload(p, job, r, known->ref);
     gi_fn_ref_t ref = {0};
     if (known->ref)
         ref = *known->ref; /* the cache may change once we let go */
     pthread_mutex_unlock(&p->lock);
-    gate_err_t e = s_payload(job, r, known->ref ? &ref : NULL);
+    gate_err_t e = s_payload(p, job, r, known->ref ? &ref : NULL);
     pthread_mutex_lock(&p->lock);
     return e;
 }

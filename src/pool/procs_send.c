@@ -117,6 +117,15 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
     c->fn = job->fn_at;
 }
 
+/* What the worker has left is looked at when it is needed: the word lies in its
+ * cache. */
+static bool s_lane_take(gi_slot_t *slot, size_t size, uint64_t *at) {
+    uint64_t lane = slot->shm.lane_bytes;
+    return gi_lane_take(lane, &slot->lane_tail, slot->lane_free, size, at) ||
+           (gi_send_refresh(slot) &&
+            gi_lane_take(lane, &slot->lane_tail, slot->lane_free, size, at));
+}
+
 /* Where the payload goes; false: no room now. */
 static bool s_fill_payload(gi_slot_t *slot, gi_req_cell_t *c,
                            const gi_pjob_t *job, uint64_t id) {
@@ -130,26 +139,36 @@ static bool s_fill_payload(gi_slot_t *slot, gi_req_cell_t *c,
         memcpy(c->data, job->data, job->size);
     if (c->where != GI_LANE)
         return true;
-    if (!gi_lane_take(lane, &slot->lane_tail, slot->lane_free, job->size, &at))
+    if (!s_lane_take(slot, job->size, &at))
         return false;
     memcpy(slot->shm.req_lane + at % lane, job->data, job->size);
     c->at = at % lane;
     return true;
 }
 
-/* A cell is free when the worker has left it and its answer was read. */
+/* A cell is free when its answer was read and the worker has left it. */
 static bool s_full(gi_slot_t *slot) {
+    uint32_t cells = slot->shm.cells;
     gi_send_front(slot);
-    return slot->tail - slot->head >= slot->shm.cells ||
-           slot->tail - slot->front >= slot->shm.cells;
+    if (slot->tail - slot->front >= cells)
+        return true;
+    return slot->tail - slot->head >= cells &&
+           (!gi_send_refresh(slot) || slot->tail - slot->head >= cells);
+}
+
+/* The next cell: the worker has read it a round ago. */
+static void s_prefetch(const gi_slot_t *slot) {
+    const char *cell = (const char *)gi_shm_request(&slot->shm, slot->tail);
+    for (size_t i = 0; i < sizeof(gi_req_cell_t); i += 64)
+        gi_shm_prefetch(cell + i);
+    gi_shm_prefetch(gi_shm_claim(&slot->shm, slot->tail));
 }
 
 bool gi_send(gi_slot_t *slot, gi_pjob_t *job) {
     gi_procs_t *p = slot->pool;
     gi_req_cell_t *c = gi_shm_request(&slot->shm, slot->tail);
     uint64_t id = p->next_id;
-    if (!gi_send_refresh(slot) || s_full(slot) ||
-        !s_fill_payload(slot, c, job, id))
+    if (s_full(slot) || !s_fill_payload(slot, c, job, id))
         return false;
     s_fill_cell(c, job);
     c->id = id;
@@ -166,6 +185,7 @@ bool gi_send(gi_slot_t *slot, gi_pjob_t *job) {
                           GI_CLAIM(id, GI_READY),
                           memory_order_relaxed); /* published by the tail */
     atomic_store(&slot->shm.ctl->req_tail, ++slot->tail);
+    s_prefetch(slot);
     return true;
 }
 

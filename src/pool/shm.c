@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "err.h"
@@ -32,7 +33,11 @@ static uint64_t s_available(void) {
     return kib ? kib * 1024 : UINT64_MAX;
 }
 
-bool gi_shm_fits(size_t size) { return size <= s_available(); }
+bool gi_shm_fits(size_t size) {
+    struct rlimit files; /* a memfd is one: beyond it comes SIGXFSZ */
+    return (getrlimit(RLIMIT_FSIZE, &files) || size <= files.rlim_cur) &&
+           size <= s_available();
+}
 
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base) {
     if (!gi_shm_fits(size))

@@ -132,8 +132,10 @@ typedef struct gi_shm_ctl {
 typedef struct gi_shm_own {
     _Alignas(64) _Atomic uint32_t req_head;
     _Atomic uint32_t rsp_tail;
-    _Atomic uint32_t sleeping;   /* gi_sleep_t; 0 = awake or being woken */
     _Atomic uint32_t out_wanted; /* units that the outbox should have */
+    /* gi_sleep_t; 0 = awake or being woken; each submission looks at it, so it
+     * is not in a line that each job writes */
+    _Alignas(64) _Atomic uint32_t sleeping;
     /* set by the parent before it sleeps, cleared by whoever wakes it */
     _Alignas(64) _Atomic uint32_t parent_sleeping;
 } gi_shm_own_t;
@@ -157,6 +159,15 @@ typedef struct gi_shm {
     uint32_t cells; /* of each ring, a power of two */
     uint64_t lane_bytes;
 } gi_shm_t;
+
+/* Brings a line that this side will write next from the other's cache. */
+static inline void gi_shm_prefetch(const void *line) {
+#ifdef __x86_64__
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
+#else
+    __builtin_prefetch(line, 1);
+#endif
+}
 
 /* The claim word of the request with number seq. */
 static inline _Atomic uint64_t *gi_shm_claim(const gi_shm_t *self,

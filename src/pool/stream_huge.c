@@ -127,7 +127,9 @@ static gate_err_t s_grow(gate_stream_t *self) {
     gi_buf_t *whole = &self->reader.whole;
     uint64_t max = (uint64_t)self->settings->huge_max_bytes;
 
-    if (whole->size > max)
+    /* what was announced is known with the first bytes */
+    if (whole->size > max || (whole->size && self->packed_size > max &&
+                              self->packed_size != UINT64_MAX))
         return gi_err(GATE_TOOBIG,
                       "a huge result of more than huge_max_bytes = %llu bytes: "
                       "read it with gate_stream_read",

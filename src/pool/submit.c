@@ -126,7 +126,7 @@ static bool s_has_refs(gate_pool_t *pool, const gate_arg_t *args, size_t n) {
 
 gate_err_t gi_submit_init(gi_submit_t *self, gate_pool_t *pool, gate_fn *fn,
                           const gate_arg_t *args, size_t n) {
-    memset(self, 0, sizeof *self);
+    memset(&self->request, 0, sizeof self->request);
     self->timeout_ms = -1;
     self->request.fn = fn;
     self->request.name = gi_pool_fn_name(fn);

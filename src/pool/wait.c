@@ -12,6 +12,15 @@
 
 #include "clock.h"
 
+void gi_wait_mutex_init(pthread_mutex_t *mutex) {
+    pthread_mutexattr_t attr;
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(mutex, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
 void gi_wait_cond_init(pthread_cond_t *cond) {
     pthread_condattr_t attr;
 

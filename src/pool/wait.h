@@ -11,6 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A mutex that is held for less than a microsecond as a rule: who finds it
+ * taken looks a few more times before it sleeps. */
+void gi_wait_mutex_init(pthread_mutex_t *mutex);
 /* A condition variable on the monotonic clock. */
 void gi_wait_cond_init(pthread_cond_t *cond);
 int64_t gi_wait_deadline(int64_t timeout_ms);

@@ -26,6 +26,7 @@ typedef struct gi_worker {
     uint32_t unclocked; /* jobs that ended since */
     uint32_t spin_misses; /* in a row */
     uint32_t spin_skip;   /* waits that do not spin */
+    uint32_t streak;      /* jobs since the requests last ran out */
     /* the job that runs */
     gi_req_cell_t *cell;
     uint64_t id;

@@ -256,7 +256,9 @@ void gi_worker_job(gi_worker_t *self) {
     gate_err_t e;
     self->cell = cell;
     self->items = self->bytes = 0;
-    self->began_ns = self->ended_ns ? self->ended_ns : gi_clock_ns();
+    if (!self->ended_ns)
+        self->ended_ns = gi_clock_ns();
+    self->began_ns = self->ended_ns;
     gi_call_reset(&self->call);
     self->call.ops = cell->takes_huge ? &s_huge_ops : &s_ops;
     const unsigned char *payload = s_payload(self, cell, &mapped);

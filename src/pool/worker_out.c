@@ -13,9 +13,9 @@
 #define UNREPORTED_MAX 64
 #define UNREPORTED_NS 50000
 #define SPIN_MISSES_MAX 6
-#define UNCLOCKED_MAX                                       \
-    7 /* of short jobs; reading the clock is a tenth of one \
-       */
+#define HOLD_STREAK 4 /* so many jobs without a gap: more are on their way */
+#define HOLD_NS 2000
+#define UNCLOCKED_MAX 7 /* of short jobs; the clock is a tenth of one */
 #define UNCLOCKED_NS 2000
 
 static void s_relax(void) {
@@ -75,15 +75,37 @@ static bool s_spin(gi_worker_t *self, gi_worker_ready_fn *ready) {
     return false;
 }
 
+/* Short jobs came without a gap: whoever submits them is at it. */
+static bool s_fed(const gi_worker_t *self) {
+    return self->brief && self->streak >= HOLD_STREAK;
+}
+
+/* The requests ran out: the answers are held back for a moment more, since a
+ * parent that is woken for each of them gets in its own way. */
+static bool s_hold(gi_worker_t *self, gi_worker_ready_fn *ready) {
+    bool fed = s_fed(self);
+    int64_t until = fed ? gi_clock_ns() + HOLD_NS : 0;
+    while (fed && !ready(self)) {
+        for (int i = 0; i < 8 && !ready(self); i++)
+            s_relax();
+        fed = gi_clock_ns() < until;
+    }
+    if (!fed)
+        self->streak = 0;
+    return fed;
+}
+
 void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready,
                     gi_sleep_t what) {
     gi_shm_ctl_t *c = self->shm.ctl;
     gi_shm_own_t *own = self->shm.own;
     if (ready(self))
         return;
-    gi_worker_ring(self);
     self->ended_ns = 0;
     self->unclocked = 0;
+    if (what == GI_SLEEP_WORK && s_hold(self, ready))
+        return;
+    gi_worker_ring(self);
     if (what == GI_SLEEP_WORK && s_spin(self, ready))
         return;
     while (!ready(self)) {
@@ -112,6 +134,7 @@ static void s_publish(gi_worker_t *self) {
     self->rsp_tail++;
     atomic_store_explicit(&self->shm.own->rsp_tail, self->rsp_tail,
                           memory_order_release);
+    gi_shm_prefetch(&self->shm.rsp[self->rsp_tail & (self->shm.cells - 1)]);
     if (self->unreported++ == 0)
         self->unreported_ns = self->ended_ns;
 }
@@ -163,7 +186,8 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
 }
 
 static void s_told(gi_worker_t *self) {
-    if (!s_more(self) || self->unreported >= UNREPORTED_MAX ||
+    self->streak++;
+    if ((!s_more(self) && !s_fed(self)) || self->unreported >= UNREPORTED_MAX ||
         self->ended_ns - self->unreported_ns > UNREPORTED_NS)
         gi_worker_ring(self);
 }

@@ -2,6 +2,7 @@
 /* arg.c -- gate_arg_t: made from C values, packed to msgpack. */
 #include "decode.h"
 #include "mp.h"
+#include "rpc.h"
 #include "value.h"
 
 /* ---- making ------------------------------------------------------------- */
@@ -65,6 +66,11 @@ gate_arg_t gate_ext(int8_t type, const void *user_object) {
 }
 
 gate_arg_t gate_queue_arg(gate_queue_t *q) { return s_run(GATE_A_QUEUE, q, 0); }
+
+gate_arg_t gate_huge_arg(const gate_huge_t *huge) {
+    const gi_rpc_huge_t *h = (const void *)huge;
+    return h ? s_run(GATE_A_HUGE, h, (size_t)h->size) : gate_null(NULL);
+}
 
 gate_arg_t gate_same(gate_arg_t v) { return v; }
 
@@ -260,6 +266,10 @@ static gate_err_t s_pack_arg(const s_pack_t *self, const gate_arg_t *arg,
     case GATE_A_QUEUE:
         return gi_err(GATE_BADARG,
                       "a queue goes to jobs of process pools only");
+    case GATE_A_HUGE:
+        return gi_err(GATE_BADARG, "a huge value (gate_huge_arg) is an "
+                                   "argument of a client's call itself, not a "
+                                   "part of another value");
     case GATE_A_TIMEOUT:
         return gi_err(GATE_BADARG,
                       "gate_timeout_ms stands in a call's own arguments only");

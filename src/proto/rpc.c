@@ -22,35 +22,60 @@ static bool s_is_option(const gate_arg_t *arg) {
            arg->type == GATE_A_RETRY;
 }
 
-static gate_err_t s_pack_positional(gi_buf_t *out, const gate_arg_t *args,
-                                    size_t n, size_t n_positional,
-                                    const gate_settings_t *settings) {
+typedef struct s_packing {
+    gi_buf_t *out;
+    const gate_arg_t *args;
+    size_t n, start; /* of args in out */
+    bool in_kwargs;
+    const gate_settings_t *settings;
+    gi_rpc_holes_t *holes; /* NULL: there may be none */
+} s_packing_t;
+
+static gate_err_t s_pack_hole(const s_packing_t *self,
+                              const gi_rpc_huge_t *huge) {
+    gi_rpc_holes_t *holes = self->holes;
+    if (holes->n == GI_RPC_HOLES_MAX)
+        return gi_err(GATE_BADARG, "more than %d huge arguments in a call",
+                      GI_RPC_HOLES_MAX);
+    gi_buf_append(self->out, huge->head, huge->n_head);
+    holes->hole[holes->n++] =
+        (gi_rpc_hole_t){self->out->size - self->start, self->in_kwargs, huge};
+    return GATE_OK;
+}
+
+static gate_err_t s_pack_one(const s_packing_t *self, const gate_arg_t *arg) {
+    if (arg->type == GATE_A_HUGE && self->holes)
+        return s_pack_hole(self, arg->as.p);
+    return gi_arg_pack(self->out, arg, self->settings);
+}
+
+static gate_err_t s_pack_positional(const s_packing_t *self,
+                                    size_t n_positional) {
     gate_err_t e = GATE_OK;
-    gi_mp_put_array(out, n_positional);
-    for (size_t i = 0; i < n && !e; i++)
-        if (!args[i].kw && !s_is_option(&args[i]))
-            e = gi_arg_pack(out, &args[i], settings);
+    gi_mp_put_array(self->out, n_positional);
+    for (size_t i = 0; i < self->n && !e; i++)
+        if (!self->args[i].kw && !s_is_option(&self->args[i]))
+            e = s_pack_one(self, &self->args[i]);
     return e;
 }
 
-static gate_err_t s_pack_keywords(gi_buf_t *out, const gate_arg_t *args,
-                                  size_t n, size_t n_keywords,
-                                  const gate_settings_t *settings) {
+static gate_err_t s_pack_keywords(const s_packing_t *self, size_t n_keywords) {
     gate_err_t e = GATE_OK;
-    gi_mp_put_map(out, n_keywords);
-    for (size_t i = 0; n_keywords && i < n && !e; i++) {
-        if (!args[i].kw || s_is_option(&args[i]))
+    gi_mp_put_map(self->out, n_keywords);
+    for (size_t i = 0; n_keywords && i < self->n && !e; i++) {
+        const gate_arg_t *arg = &self->args[i];
+        if (!arg->kw || s_is_option(arg))
             continue;
-        gi_mp_put_str(out, args[i].kw, strlen(args[i].kw));
-        e = gi_arg_pack(out, &args[i], settings);
+        gi_mp_put_str(self->out, arg->kw, strlen(arg->kw));
+        e = s_pack_one(self, arg);
     }
     return e;
 }
 
-gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
-                               const gate_arg_t *args, size_t n,
-                               const gate_settings_t *settings,
-                               gi_rpc_request_t *req) {
+gate_err_t gi_rpc_pack_holes(gi_buf_t *out, gate_bytes_t func,
+                             const gate_arg_t *args, size_t n,
+                             const gate_settings_t *settings,
+                             gi_rpc_request_t *req, gi_rpc_holes_t *holes) {
     size_t start = out->size, n_positional = 0, n_keywords = 0;
     gi_rpc_request_t made = {.timeout_ms = -1};
     bool meta = false;
@@ -66,14 +91,16 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
         else
             n_positional++;
     }
-    gi_mp_put_str(out, func, func_len);
+    gi_mp_put_str(out, func.data, func.size);
     made.func_size = out->size - start;
     size_t at = out->size;
-    gate_err_t e = s_pack_positional(out, args, n, n_positional, settings);
+    s_packing_t packing = {out, args, n, at, false, settings, holes};
+    gate_err_t e = s_pack_positional(&packing, n_positional);
     made.args_size = out->size - at;
     at = out->size;
+    packing.in_kwargs = true;
     if (!e)
-        e = s_pack_keywords(out, args, n, n_keywords, settings);
+        e = s_pack_keywords(&packing, n_keywords);
     made.kwargs_size = out->size - at;
     at = out->size;
     if (!e && meta)
@@ -86,6 +113,14 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
     else
         *req = made;
     return e;
+}
+
+gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
+                               const gate_arg_t *args, size_t n,
+                               const gate_settings_t *settings,
+                               gi_rpc_request_t *req) {
+    return gi_rpc_pack_holes(out, (gate_bytes_t){func, func_len}, args, n,
+                             settings, req, NULL);
 }
 
 int64_t gi_rpc_plain_max(const gate_settings_t *settings) {

@@ -20,6 +20,34 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
                                const gate_arg_t *args, size_t n,
                                const gate_settings_t *settings,
                                gi_rpc_request_t *req) GATE_MUST;
+
+/* What a gate_huge_t begins with that stands for an argument: the first bytes
+ * of its msgpack, and how many bytes follow them, which are elsewhere. */
+typedef struct gi_rpc_huge {
+    uint64_t size;
+    unsigned char n_head, head[5];
+} gi_rpc_huge_t;
+
+/* Where the bytes of one belong: behind so many of args and kwargs. */
+typedef struct gi_rpc_hole {
+    size_t at;
+    bool in_kwargs;
+    const gi_rpc_huge_t *huge;
+} gi_rpc_hole_t;
+
+#define GI_RPC_HOLES_MAX 8
+typedef struct gi_rpc_holes {
+    gi_rpc_hole_t hole[GI_RPC_HOLES_MAX];
+    unsigned n; /* 0 before */
+} gi_rpc_holes_t;
+
+/* The same where huge values may stand among the arguments: packed without
+ * their bytes. */
+gate_err_t gi_rpc_pack_holes(gi_buf_t *out, gate_bytes_t func,
+                             const gate_arg_t *args, size_t n,
+                             const gate_settings_t *settings,
+                             gi_rpc_request_t *req,
+                             gi_rpc_holes_t *holes) GATE_MUST;
 /* The largest frame of arguments that every peer takes; larger ones travel in
  * chunks (docs/extensions.md, huge arguments). */
 int64_t gi_rpc_plain_max(const gate_settings_t *settings);

@@ -27,8 +27,9 @@ typedef struct world {
     mutate_t *mutate;
     char rid[RIDS][16]; /* of the victims' last calls */
     size_t n_rids;
-    bool packs;            /* the client packs what it says */
-    size_t packed, chunks; /* messages of its that came so; of arguments */
+    bool packs; /* the client packs what it says */
+    size_t cancels, packed,
+        chunks; /* messages of its that came so; of arguments */
     atomic_size_t sent;
     atomic_bool over;
     pthread_t thread;
@@ -149,6 +150,8 @@ static void s_request(world_t *w, const raw_message_t *got) {
     gate_bytes_t service = m->frame[3];
     if (service.size == 4 && memcmp(service.data, "Gate", 4) == 0) {
         s_gate(w, m);
+    } else if (service.size == 4 && m->n == 6) {
+        w->cancels++; /* it was given credit for what nobody waits for */
     } else if (service.size == 4) { /* Demo */
         s_mutants(w, m->frame[0], BATCH);
         s_add(w, m);
@@ -264,8 +267,10 @@ static void s_test(world_t *w, gate_client_t *client) {
         longest = victim[i].longest > longest ? victim[i].longest : longest;
     }
     printf("mutants: %zu messages at a client; %zu calls got them, the longest "
-           "%.0f ms; %zu messages came packed, %zu chunks; memory %+ld kB\n",
-           atomic_load(&w->sent), calls, longest, w->packed, w->chunks, kb);
+           "%.0f ms; %zu messages came packed, %zu chunks, %zu cancels; "
+           "memory %+ld kB\n",
+           atomic_load(&w->sent), calls, longest, w->packed, w->chunks,
+           w->cancels, kb);
     child_check(w->packed > 0 && w->chunks > 0,
                 "the client packs, and sends arguments in chunks");
     child_check(ledger_close(ledger), "the honest ledger");

@@ -226,7 +226,7 @@ static void s_async(gate_pool_t *pool, gi_huge_pack_options_t options,
     options.ready = s_ring;
     options.ctx = &bell;
     S_MUST(gi_huge_pack_new(pool, &options, &pack) == GATE_OK);
-    gi_huge_pack_source(pack, in);
+    S_MUST(gi_huge_pack_source(pack, (gate_bytes_t){NULL, 0}, in) == GATE_OK);
     s_pull(pack, &bell, out);
     gi_huge_pack_destroy(&pack);
     gi_monitor_fini(&bell.monitor);
@@ -304,7 +304,8 @@ static void s_endings(gate_pool_t *pool) {
                GATE_LOST);
         free(out.data);
         S_MUST(gi_huge_pack_new(pool, &options, &pack) == GATE_OK);
-        gi_huge_pack_source(pack, in);
+        S_MUST(gi_huge_pack_source(pack, (gate_bytes_t){NULL, 0}, in) ==
+               GATE_OK);
         for (unsigned n = s_random() % 8; n--;)
             S_MUST(gi_huge_pack_wait(pack, &chunk) == GATE_OK);
         if (i % 2) {
@@ -334,7 +335,8 @@ static void s_cancels(gate_pool_t *pool) {
         gate_bytes_t chunk;
         pthread_t thread;
         S_MUST(gi_huge_pack_new(pool, &options, &pack) == GATE_OK);
-        gi_huge_pack_source(pack, (gate_bytes_t){data, size});
+        S_MUST(gi_huge_pack_source(pack, (gate_bytes_t){NULL, 0},
+                                   (gate_bytes_t){data, size}) == GATE_OK);
         S_MUST(!pthread_create(&thread, NULL, s_cancel, pack));
         gate_err_t e;
         while ((e = gi_huge_pack_wait(pack, &chunk)) == GATE_OK)

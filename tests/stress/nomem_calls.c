@@ -340,6 +340,47 @@ static gate_err_t s_huge_args(world_t *w) {
     return s_want(e, got, HUGE);
 }
 
+/* Takes the value. */
+static gate_err_t s_size_of(world_t *w, gate_huge_t *huge) {
+    int64_t got = -1;
+    if (!huge)
+        return s_own_error();
+    gate_err_t e = gate_client_call(w->client, "C.size", &got, huge,
+                                    gate_timeout_ms(2 * SHORT_MS));
+    gate_huge_destroy(&huge);
+    return s_want(e, got, HUGE);
+}
+
+static gate_err_t s_arg_data(world_t *w) {
+    return s_size_of(w, gate_huge_arg_data(s_bytes, HUGE, NULL, NULL));
+}
+
+static gate_err_t s_arg_fd(world_t *w) {
+    int fd = memfd_create("nomem", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, s_bytes, HUGE) != HUGE || lseek(fd, 0, SEEK_SET))
+        nomem_die("memfd", 0, GATE_SYSTEM);
+    return s_size_of(w, gate_huge_arg_fd(fd, NULL));
+}
+
+static gate_err_t s_arg_fed(world_t *w) {
+    gate_huge_options_t options = {.size = HUGE};
+    gate_huge_t *huge = gate_huge_arg_new(&options);
+    int64_t got = -1;
+    if (!huge)
+        return s_own_error();
+    gate_future_t *future = gate_client_start(w->client, "C.size", huge,
+                                              gate_timeout_ms(2 * SHORT_MS));
+    gate_err_t e = GATE_OK;
+    for (int i = 0; i < 4 && !e; i++)
+        e = gate_huge_put(huge, s_bytes, HUGE / 4);
+    if (!e)
+        e = gate_huge_end(&huge);
+    gate_huge_destroy(&huge);
+    gate_err_t told = gate_future_wait(future, 4 * SHORT_MS, &got);
+    gate_future_destroy(&future);
+    return s_want(told ? told : e, got, HUGE);
+}
+
 static void *s_codec_open(bool compress, int level) {
     (void)compress;
     (void)level;
@@ -382,6 +423,9 @@ static const step_t s_all[] = {
     {"huge to fn", s_read_fn, 7},
     {"huge to fd", s_read_fd, 7},
     {"huge arguments", s_huge_args, 7},
+    {"huge argument, kept", s_arg_data, 7},
+    {"huge argument, file", s_arg_fd, 7},
+    {"huge argument, fed", s_arg_fed, 7},
     {"codec", s_codec, 0},
 };
 

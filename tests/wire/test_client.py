@@ -364,13 +364,13 @@ class Odd(Scripted):
         self.script()
         ended = []
         thread = threading.Thread(target=lambda: ended.append(
-            self.call(reply_timeout=3)))
+            self.call(reply_timeout=6)))
         thread.start()
         self.until(lambda: self.seen, 5, "the request")
         self.broker.front.socket.unbind(self.broker.front.endpoint)
-        thread.join(15)
+        thread.join(60)
         self.assertEqual((ended[0].code, ended[0].out), (3, ""))
-        self.between(ended[0].seconds, 0, 5)
+        self.between(ended[0].seconds, 0, 8)
 
 
 class Vectors(Scripted):

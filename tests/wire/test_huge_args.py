@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Arguments in chunks on the wire: nobody who has not announced that he takes
 them sees any, and what peers send that know of them is held to the rules."""
+import os
 import struct
+import tempfile
 import time
 import zlib
 
@@ -66,6 +68,30 @@ class Strangers(kit.Case):
             self.assertIn("33554432", story[1])
             self.assertIn(str(size + 1), story[1])
         self.assertEqual(worker.idle(0.2), [])
+
+    def test_a_file(self):
+        """What fits into a message goes as one, to anybody; beyond it the error
+        names the limit."""
+        worker = self.keep(peers.RawWorker(self.broker.back))
+        worker.register("Svc")
+        data = os.urandom(40 * MIB)
+        with tempfile.NamedTemporaryFile() as f:
+            f.write(data)
+            f.flush()
+            done = kit.run("call", "--broker", self.broker.front, "Svc.f",
+                           "--file", f.name)
+            self.assertEqual(done.code, 1, done.err)
+            self.assertIn("ValueError", done.err)
+            self.assertIn("33554432", done.err)
+            self.assertIn("msgpack_bin_max", done.err)
+            self.assertEqual(worker.idle(0.1), [])
+            f.truncate(30 * MIB)
+            call = self.keep(kit.Command("call", "--broker", self.broker.front,
+                                         "Svc.f", "7", "--file", f.name))
+            request = worker.expect(REQUEST, 20)
+            self.assertEqual(unpack(request[4]), [7, data[:30 * MIB]])
+            worker.answer(request, peers.result(3))
+            self.assertEqual(call.wait(), 0)
 
     def test_half_announced_is_not_announced(self):
         """GX1 alone, without h: as before."""
@@ -260,10 +286,16 @@ class PythonBroker(kit.Case):
             worker.register("Svc")
             done = kit.run("call", "--broker", self.ipc("f"), "Svc.f",
                            "x" * 100000, message_bytes_max=50000)
+            with tempfile.NamedTemporaryFile() as f:
+                f.write(bytes(100000))
+                f.flush()
+                filed = kit.run("call", "--broker", self.ipc("f"), "Svc.f",
+                                "--file", f.name, message_bytes_max=50000)
             self.assertEqual(worker.idle(0.1), [])
-        self.assertNotEqual(done.code, 0)
-        self.assertIn("ValueError", done.err)
-        self.assertIn("message_bytes_max", done.err)
+        for ended in (done, filed):
+            self.assertNotEqual(ended.code, 0)
+            self.assertIn("ValueError", ended.err)
+            self.assertIn("message_bytes_max", ended.err)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,32 @@ Test(full, a_stream_that_overflows_ends_with_an_error) {
     kit_end(&k);
 }
 
+Test(full, a_huge_result_that_overflows_ends_with_an_error) {
+    kit_t k;
+    kit_init(&k);
+    k.settings->peer_queue_max = 16;
+    kit_start(&k);
+    kit_worker(&k, "w", "S:d:2");
+    request(&k, "c", "S", "1");
+    kit_forget(&k);
+    k.full[0] = "c";
+    for (int i = 0; i < 40; i++)
+        reply(&k, "w", "c", "1", HUGE_, "chunk");
+    counted(&k, "streams_overflowed", 1);
+    k.full[0] = NULL;
+    s_retry(&k);
+    for (int i = 0; i < 16; i++)
+        got_reply(&k, "c", "S", "1", HUGE_, "chunk");
+    said_t *m = kit_take(&k, "c");
+    cr_assert(m && m->n == 7);
+    cr_expect(kit_frame_is(m, 4, HUGE_));
+    cr_expect(kit_frame_is(m, 5, GI_STREAM_EXCEPTION));
+    cr_expect(memmem(m->f[6].data, m->f[6].size, "StreamOverflowError", 19));
+    free(m);
+    got_nothing(&k, "c");
+    kit_end(&k);
+}
+
 Test(full, bytes_are_bounded_too) {
     char item[2000];
     kit_t k;
