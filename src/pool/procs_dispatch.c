@@ -17,7 +17,6 @@
 #define STATUS_MS 100   /* how long a dead worker's exit status is waited for */
 #define TICK_BUSY_MS 1  /* somebody has more than one job */
 #define TICK_WARM_MS 10 /* something happened a moment ago */
-#define HOT_NS 5000000  /* just now: the next two jobs need not wake us */
 #define TICK_WORK_MS 1000 /* a worker may have lost its way to the doorbell */
 #define WARM_NS 50000000
 #define STOP_MS 3000 /* then the channel's end kills what is left */
@@ -327,8 +326,6 @@ static int64_t s_tick(gi_procs_t *p, int64_t now_ns) {
             return TICK_WARM_MS;
         working |= s->in_flight > 0;
     }
-    if (now_ns - p->active_ns < HOT_NS)
-        return TICK_BUSY_MS;
     if (now_ns - p->active_ns < WARM_NS)
         return TICK_WARM_MS;
     return working ? TICK_WORK_MS : INT64_MAX;
