@@ -32,10 +32,6 @@
 #define S_FREE_TRIES 500 /* of 2 ms */
 #define S_TEXT_MAX 255
 #define S_FRAMES 8 /* before the credentials; the routing id in front */
-#define S_PER_S 5.0
-#define S_BURST 10.0
-#define S_ADDRESS_PER_S 20.0
-#define S_ADDRESS_BURST 100.0
 
 struct gi_authority {
     gi_authority_t *next;
@@ -52,7 +48,7 @@ static struct {
     /* the actor's own */
     gi_sock_t sock;
     gi_frames_t in, out;
-    gi_guess_t *by_address, *by_user;
+    gi_guesses_t *guesses;
 } s_self = {.lock = {PTHREAD_MUTEX_INITIALIZER}};
 
 /* ---- answers --------------------------------------------------------------
@@ -92,32 +88,12 @@ static const char *s_by_key(gi_authority_t *m, gate_bytes_t key,
 
 /* ---- PLAIN ----------------------------------------------------------------
  */
-typedef struct s_tried {
-    char text[2 * S_TEXT_MAX + 2]; /* address NUL user */
-    size_t address, size;
-} s_tried_t;
-
-static s_tried_t s_tried(gate_bytes_t address, const char *user) {
-    s_tried_t t;
-    t.address = address.size < S_TEXT_MAX ? address.size : S_TEXT_MAX;
-    memcpy(t.text, address.data, t.address);
-    t.text[t.address] = 0;
-    strcpy(t.text + t.address + 1, user);
-    t.size = t.address + 1 + strlen(user);
-    return t;
-}
-
-static bool s_may_try(const s_tried_t *t, int64_t now_ms) {
-    return gi_guess_may(s_self.by_address, t->text, t->address, now_ms) &&
-           gi_guess_may(s_self.by_user, t->text, t->size, now_ms);
-}
-
 /* *why when it is not let in. */
 static bool s_by_password(gi_authority_t *m, const gate_bytes_t *f,
                           const char *user, const char *password,
                           int64_t now_ms, const char **why) {
-    s_tried_t tried = s_tried(f[5], user);
-    if (!s_may_try(&tried, now_ms)) {
+    gate_bytes_t name = {user, strlen(user)};
+    if (!gi_guesses_may(s_self.guesses, f[5], name, now_ms)) {
         *why = "Too many wrong passwords";
         return false;
     }
@@ -128,8 +104,7 @@ static bool s_by_password(gi_authority_t *m, const gate_bytes_t *f,
                                   .identity = f[6]};
     if (*gi_zap_judge_ask(&m->judge, &request, why) == '2')
         return true;
-    gi_guess_wrong(s_self.by_address, tried.text, tried.address, now_ms);
-    gi_guess_wrong(s_self.by_user, tried.text, tried.size, now_ms);
+    gi_guesses_wrong(s_self.guesses, f[5], name, now_ms);
     return false;
 }
 
@@ -227,10 +202,9 @@ static gate_err_t s_bind(void) {
 
 static gate_err_t s_start(void *arg) {
     (void)arg;
-    s_self.by_address = gi_guess_new(S_ADDRESS_PER_S, S_ADDRESS_BURST);
-    s_self.by_user = gi_guess_new(S_PER_S, S_BURST);
+    s_self.guesses = gi_guesses_new();
     gate_err_t e =
-        s_self.by_address && s_self.by_user
+        s_self.guesses
             ? gi_sock_open(&s_self.sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
                            gi_settings_defaults())
             : gi_err(GATE_NOMEM, "no memory for an authenticator");
@@ -238,8 +212,7 @@ static gate_err_t s_start(void *arg) {
         e = s_bind();
     if (e) {
         gi_sock_close(&s_self.sock);
-        gi_guess_destroy(&s_self.by_address);
-        gi_guess_destroy(&s_self.by_user);
+        gi_guesses_destroy(&s_self.guesses);
     }
     return e;
 }
@@ -249,8 +222,7 @@ static void s_stop(void *arg) {
     zmq_unbind(s_self.sock.raw, S_ENDPOINT); /* at once, unlike close */
     gi_sock_close(&s_self.sock);
     gi_frames_close(&s_self.in);
-    gi_guess_destroy(&s_self.by_address);
-    gi_guess_destroy(&s_self.by_user);
+    gi_guesses_destroy(&s_self.guesses);
 }
 
 static const gi_command_t s_commands[] = {{NULL, NULL}};

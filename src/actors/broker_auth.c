@@ -35,10 +35,6 @@
 #define S_WAIT_MAX 1024 /* messages of one peer */
 #define S_WAIT_ALL (64 * 1024)
 #define S_WAIT_BYTES (64u * 1024 * 1024)
-#define S_REFUSALS_PER_S 5.0
-#define S_REFUSALS_BURST 10.0
-#define S_ADDRESS_PER_S 20.0
-#define S_ADDRESS_BURST 100.0
 #define S_ADDRESS_MAX 63
 #define S_HOLD_MS 50 /* until somebody who guesses is refused */
 
@@ -105,39 +101,26 @@ static void s_note_address(gi_broker_core_t *core, s_trust_t *trust,
     trust->address[n] = 0;
 }
 
-/* address NUL user; the size of both, and in *n of the first. */
-static size_t s_tried(const s_trust_t *trust, gate_bytes_t user,
-                      char out[S_ADDRESS_MAX + 1 + S_USER_MAX], size_t *n) {
-    *n = strlen(trust->address);
-    memcpy(out, trust->address, *n + 1);
-    memcpy(out + *n + 1, user.data, user.size);
-    return *n + 1 + user.size;
+static gate_bytes_t s_address(const s_trust_t *trust) {
+    return (gate_bytes_t){trust->address, strlen(trust->address)};
 }
 
 static bool s_may_try(gi_broker_core_t *core, s_trust_t *trust,
                       gi_frames_t *frames) {
-    char tried[S_ADDRESS_MAX + 1 + S_USER_MAX];
-    size_t address, size;
     s_note_address(core, trust, frames);
-    if (!gi_bucket_has(&trust->refusals, S_REFUSALS_PER_S, S_REFUSALS_BURST,
-                       core->now_ms))
-        return false;
-    size = s_tried(trust, s_frame(frames, S_CREDENTIALS + 1), tried, &address);
-    return address == 0 ||
-           (gi_guess_may(core->by_address, tried, address, core->now_ms) &&
-            gi_guess_may(core->by_user, tried, size, core->now_ms));
+    return gi_bucket_has(&trust->refusals, GI_GUESS_PER_S, GI_GUESS_BURST,
+                         core->now_ms) &&
+           (*trust->address == 0 ||
+            gi_guesses_may(core->guesses, s_address(trust),
+                           s_frame(frames, S_CREDENTIALS + 1), core->now_ms));
 }
 
 static void s_guessed_wrong(gi_broker_core_t *core, s_trust_t *trust) {
-    char tried[S_ADDRESS_MAX + 1 + S_USER_MAX];
     gate_bytes_t user = {trust->asked.data, trust->asked.user_size};
-    size_t address, size = s_tried(trust, user, tried, &address);
-    gi_bucket_take(&trust->refusals, S_REFUSALS_PER_S, S_REFUSALS_BURST,
+    gi_bucket_take(&trust->refusals, GI_GUESS_PER_S, GI_GUESS_BURST,
                    core->now_ms);
-    if (address == 0)
-        return;
-    gi_guess_wrong(core->by_address, tried, address, core->now_ms);
-    gi_guess_wrong(core->by_user, tried, size, core->now_ms);
+    if (*trust->address)
+        gi_guesses_wrong(core->guesses, s_address(trust), user, core->now_ms);
 }
 
 /* ---- life
@@ -569,9 +552,8 @@ gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
                               const char *user, const char *password) {
     self->zap = true;
     self->zap_domain = domain;
-    self->by_address = gi_guess_new(S_ADDRESS_PER_S, S_ADDRESS_BURST);
-    self->by_user = gi_guess_new(S_REFUSALS_PER_S, S_REFUSALS_BURST);
-    if (self->by_address && self->by_user &&
+    self->guesses = gi_guesses_new();
+    if (self->guesses &&
         (user == NULL ||
          gi_broker_secret_set(&self->inside, (gate_bytes_t){user, strlen(user)},
                               (gate_bytes_t){password, strlen(password)})))
@@ -581,8 +563,7 @@ gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
 
 void gi_broker_auth_fini(gi_broker_core_t *core) {
     gi_broker_secret_forget(&core->inside);
-    gi_guess_destroy(&core->by_address);
-    gi_guess_destroy(&core->by_user);
+    gi_guesses_destroy(&core->guesses);
 }
 
 bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,

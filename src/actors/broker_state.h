@@ -232,11 +232,11 @@ struct gi_broker_core {
     const gi_access_t *access; /* NULL: no rules */
     bool gate_ruled;           /* some rule is about the internal service */
     const char *zap_domain;
-    gi_broker_secret_t inside;        /* what our own client says */
-    gi_table_t asks;                  /* questions under way, by key */
-    gi_guess_t *by_address, *by_user; /* wrong credentials; with zap alone */
-    gi_link_t believed;               /* verdicts that are, oldest first */
-    gi_link_t judged; /* whose messages may go on; settled too */
+    gi_broker_secret_t inside; /* what our own client says */
+    gi_table_t asks;           /* questions under way, by key */
+    gi_guesses_t *guesses;     /* wrong credentials; with zap alone */
+    gi_link_t believed;        /* verdicts that are, oldest first */
+    gi_link_t judged;          /* whose messages may go on; settled too */
     size_t n_believed, n_waiting, waiting_bytes;
     gi_frames_t late; /* the message that goes on */
 };

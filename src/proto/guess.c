@@ -3,6 +3,7 @@
  * nobody outside can compute, names the set and stands for the key. */
 #include "guess.h"
 
+#include <string.h>
 #include "bucket.h"
 #include "identity.h"
 #include "mem.h"
@@ -80,4 +81,69 @@ void gi_guess_wrong(gi_guess_t *self, const void *key, size_t size,
     if (!entry)
         entry = s_make(self, hash, now_ms);
     gi_bucket_take(&entry->bucket, self->per_s, self->burst, now_ms);
+}
+
+/* ---- passwords
+ * ----------------------------------------------------------------------- */
+#define ADDRESS_PER_S 20.0
+#define ADDRESS_BURST 100.0
+#define TEXT_MAX 255
+
+struct gi_guesses {
+    gi_guess_t *by_address, *by_user;
+};
+
+typedef struct s_tried {
+    char text[2 * TEXT_MAX + 2]; /* address NUL user NUL */
+    size_t address, size;
+} s_tried_t;
+
+static size_t s_put(char *out, gate_bytes_t text) {
+    size_t n = text.size < TEXT_MAX ? text.size : TEXT_MAX;
+    if (n > 0)
+        memcpy(out, text.data, n);
+    out[n] = 0;
+    return n;
+}
+
+static s_tried_t s_tried(gate_bytes_t address, gate_bytes_t user) {
+    s_tried_t t;
+    t.address = s_put(t.text, address);
+    t.size = t.address + 1 + s_put(t.text + t.address + 1, user);
+    return t;
+}
+
+gi_guesses_t *gi_guesses_new(void) {
+    gi_guesses_t *self = gi_mem_calloc(1, sizeof *self);
+    if (self == NULL)
+        return NULL;
+    self->by_address = gi_guess_new(ADDRESS_PER_S, ADDRESS_BURST);
+    self->by_user = gi_guess_new(GI_GUESS_PER_S, GI_GUESS_BURST);
+    if (self->by_address == NULL || self->by_user == NULL)
+        gi_guesses_destroy(&self);
+    return self;
+}
+
+void gi_guesses_destroy(gi_guesses_t **self_p) {
+    gi_guesses_t *self = *self_p;
+    *self_p = NULL;
+    if (self == NULL)
+        return;
+    gi_guess_destroy(&self->by_address);
+    gi_guess_destroy(&self->by_user);
+    gi_mem_free(self);
+}
+
+bool gi_guesses_may(gi_guesses_t *self, gate_bytes_t address, gate_bytes_t user,
+                    int64_t now_ms) {
+    s_tried_t t = s_tried(address, user);
+    return gi_guess_may(self->by_address, t.text, t.address, now_ms) &&
+           gi_guess_may(self->by_user, t.text, t.size, now_ms);
+}
+
+void gi_guesses_wrong(gi_guesses_t *self, gate_bytes_t address,
+                      gate_bytes_t user, int64_t now_ms) {
+    s_tried_t t = s_tried(address, user);
+    gi_guess_wrong(self->by_address, t.text, t.address, now_ms);
+    gi_guess_wrong(self->by_user, t.text, t.size, now_ms);
 }

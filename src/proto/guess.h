@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <gaterpc/value.h>
 
 typedef struct gi_guess gi_guess_t;
 
@@ -21,5 +22,20 @@ bool gi_guess_may(gi_guess_t *self, const void *key, size_t size,
 /* It was wrong. */
 void gi_guess_wrong(gi_guess_t *self, const void *key, size_t size,
                     int64_t now_ms);
+
+/* ---- passwords: an address's, and an address's for one user
+ * ------------------- */
+#define GI_GUESS_PER_S 5.0 /* for one user */
+#define GI_GUESS_BURST 10.0
+
+typedef struct gi_guesses gi_guesses_t;
+
+gi_guesses_t *gi_guesses_new(void); /* NULL: no memory */
+void gi_guesses_destroy(gi_guesses_t **self_p);
+/* Of address and user 255 bytes count. */
+bool gi_guesses_may(gi_guesses_t *self, gate_bytes_t address, gate_bytes_t user,
+                    int64_t now_ms);
+void gi_guesses_wrong(gi_guesses_t *self, gate_bytes_t address,
+                      gate_bytes_t user, int64_t now_ms);
 
 #endif
