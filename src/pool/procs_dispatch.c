@@ -174,8 +174,8 @@ static bool s_batch(gi_slot_t *s) {
             lie = "a result that is not msgpack";
             s->reader.n = i;
         }
-    int64_t now_ns = gi_clock_ns();
     pthread_mutex_lock(&p->lock);
+    int64_t now_ns = gi_clock_ns(); /* after all that was sent so far */
     for (size_t i = 0; i < s->reader.n; i++) {
         gi_pjob_t *job = s_apply(s, &s->reader.recs[i], now_ns);
         if (!job) {

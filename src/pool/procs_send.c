@@ -245,6 +245,8 @@ bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job) {
     if (!atomic_compare_exchange_strong(gi_shm_claim(&slot->shm, job->seq),
                                         &ready, GI_CLAIM(job->id, GI_REVOKED)))
         return false;
+    if (gi_send_front(slot) == job)
+        slot->front_ns = gi_clock_ns(); /* whoever is behind it begins now */
     s_take_out(slot, job);
     return true;
 }

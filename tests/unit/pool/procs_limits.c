@@ -124,6 +124,25 @@ Test(limits, a_stale_limit_does_not_kill_the_next) {
     s_teardown();
 }
 
+/* What waited in front of it was cancelled before it began: its time begins
+ * then. */
+Test(limits, the_time_of_a_revoked_one_is_not_the_nexts) {
+    s_setup();
+    gi_pjob_t *job = s_send_due(), *next = s_send_due();
+    next->kill_ms = INT64_MAX;
+    next->options.hard_ms = 1000;
+    s_slot->front_ns -= (int64_t)2000 * 1000000; /* it waited for so long */
+    cr_assert(gi_send_revoke(s_slot, job));
+    atomic_store(s_word(next), GI_CLAIM(next->id, GI_RUNNING));
+    gi_limits_check(&s_pool, gi_clock_ms());
+    cr_assert_eq(s_slot->reason, GI_R_NONE, "killed");
+    gi_limits_check(&s_pool, gi_clock_ms() + 1001);
+    cr_assert_eq(s_slot->reason, GI_R_LIMIT, "not killed when it is time");
+    gi_pjob_free(&s_pool, job);
+    s_forget_ended();
+    s_teardown();
+}
+
 /* The word is of another generation: the job is never doomed by it. An honest
  * worker cannot write that, so it is a corrupt one's. */
 Test(limits, another_generation_is_refused) {
