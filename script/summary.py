@@ -3,6 +3,7 @@
 notes of script/test, ends like ctest does; exit code 1 if anything failed."""
 import glob
 import os
+import re
 import sys
 import time
 import xml.etree.ElementTree as xml
@@ -48,6 +49,19 @@ if os.path.exists(notes):
             if verdict == "failed":
                 failed.append(name)
 
+again = []
+for log in sorted(glob.glob(os.path.join(folder, "*.ctest"))):
+    preset = os.path.splitext(os.path.basename(log))[0]
+    with open(log, errors="replace") as f:
+        for name in re.findall(r"Test +#\d+: (\S+) \.*[A-Za-z ]*\*\*\*(?!Skipped|Not)",
+                               f.read()):
+            name = "%s.%s" % (preset, name)
+            if name not in failed and name not in again:
+                again.append(name)
+if again:
+    print("\nThe following tests passed only when they were run again:")
+    for name in again:
+        print("\t" + name)
 if skipped:
     print("\nThe following tests were skipped:")
     for line in skipped:
