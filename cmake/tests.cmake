@@ -28,7 +28,7 @@ function(gate_test name label timeout)
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
     FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}"
     ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tests/tsan.supp")
-  if(name MATCHES "^(api|wire)_huge") # they end under traffic: see the file
+  if(name MATCHES "^(api|stress|wire)_huge") # they end under traffic: see the file
     set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT
       "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tests/lsan.supp")
   endif()
