@@ -27,10 +27,9 @@ gate_err_t gi_chunker_add(gi_chunker_t *self, const void *data, size_t size) {
         self->start = 0;
     }
     /* a chunk and what follows it: no growing on the way there */
-    if (!self->buf.room && size < self->target &&
-        !gi_buf_reserve(&self->buf, self->target + size))
-        return gi_err(GATE_NOMEM, "%zu bytes of a huge result", size);
-    if (size && !gi_buf_append(&self->buf, data, size))
+    bool fresh = !self->buf.room && size < self->target;
+    if ((fresh && !gi_buf_reserve(&self->buf, self->target + size)) ||
+        (size && !gi_buf_append(&self->buf, data, size)))
         return gi_err(GATE_NOMEM, "%zu bytes of a huge result", size);
     return GATE_OK;
 }

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <string.h>
 #include <zlib.h>
+#include "zmem.h"
 
 #define S_TEXT_MAX 4096 /* of a name or comment in the header */
 
@@ -49,16 +50,6 @@ struct gi_gunzip {
     bool has_zlib; /* zlib is initialised */
 };
 
-static void *s_alloc(void *opaque, unsigned n, unsigned size) {
-    (void)opaque;
-    return gi_mem_alloc((size_t)n * size); /* zlib's own does not zero */
-}
-
-static void s_free(void *opaque, void *p) {
-    (void)opaque;
-    gi_mem_free(p);
-}
-
 gi_gunzip_t *gi_gunzip_new(gi_engine_t engine, bool wire) {
     gi_gunzip_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self)
@@ -67,8 +58,7 @@ gi_gunzip_t *gi_gunzip_new(gi_engine_t engine, bool wire) {
     if (GI_ISAL_BUILT && engine != GI_ENGINE_ZLIB) {
         self->isal = gi_isal_inflate_new();
     } else {
-        self->zlib.zalloc = s_alloc;
-        self->zlib.zfree = s_free;
+        gi_zmem_use(&self->zlib);
         self->has_zlib = inflateInit2(&self->zlib, -15) == Z_OK;
     }
     if (self->isal || self->has_zlib)

@@ -8,6 +8,7 @@
 #include "mem.h"
 #include <string.h>
 #include <zlib.h>
+#include "zmem.h"
 
 #define S_STORED_MAX ((size_t)65535) /* in one stored block of deflate */
 #define S_STORED_HEAD ((size_t)5)
@@ -34,19 +35,8 @@ static bool s_use_isal(gi_engine_t engine, int level) {
 }
 
 /* ---- zlib ---------------------------------------------------------------- */
-static void *s_alloc(void *opaque, unsigned n, unsigned size) {
-    (void)opaque;
-    return gi_mem_alloc((size_t)n * size); /* zlib's own does not zero */
-}
-
-static void s_free(void *opaque, void *p) {
-    (void)opaque;
-    gi_mem_free(p);
-}
-
 static bool s_zlib_init(gi_deflater_t *self, int level) {
-    self->zlib.zalloc = s_alloc;
-    self->zlib.zfree = s_free;
+    gi_zmem_use(&self->zlib);
     self->has_zlib =
         deflateInit2(&self->zlib, level > 9 ? 9 : level, Z_DEFLATED, -15, 8,
                      Z_DEFAULT_STRATEGY) == Z_OK;

@@ -196,6 +196,14 @@ void gi_huge_source_end(gi_huge_source_t *self, const gate_error_t *error) {
 }
 
 /* ---- a descriptor ---------------------------------------------------------*/
+/* read gave n, none: a failure, or the end. */
+static gate_err_t s_gave_none(const gi_huge_source_t *self, ssize_t n) {
+    return n < 0 ? gi_err_errno("reading a huge argument")
+                 : gi_err(GATE_SYSTEM,
+                          "a huge argument's file ended %llu bytes too early",
+                          (unsigned long long)self->left);
+}
+
 static gate_err_t s_read(gi_huge_source_t *self, s_piece_t *piece) {
     struct pollfd p = {self->fd, POLLIN, 0};
     piece->size = 0;
@@ -205,12 +213,8 @@ static gate_err_t s_read(gi_huge_source_t *self, s_piece_t *piece) {
     ssize_t n = read(self->fd, piece->data, room);
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return GATE_OK;
-    if (n < 0)
-        return gi_err_errno("reading a huge argument");
-    if (n == 0)
-        return gi_err(GATE_SYSTEM,
-                      "a huge argument's file ended %llu bytes too early",
-                      (unsigned long long)self->left);
+    if (n <= 0)
+        return s_gave_none(self, n);
     piece->size = (size_t)n;
     return GATE_OK;
 }
@@ -353,12 +357,8 @@ static gate_err_t s_read_all(gi_huge_source_t *self, char *to) {
         ssize_t n = read(self->fd, to, (size_t)self->left);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return gi_err_errno("reading a huge argument");
-        if (n == 0)
-            return gi_err(GATE_SYSTEM,
-                          "a huge argument's file ended %llu bytes too early",
-                          (unsigned long long)self->left);
+        if (n <= 0)
+            return s_gave_none(self, n);
         to += n;
         self->left -= (uint64_t)n;
     }
