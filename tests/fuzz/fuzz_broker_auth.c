@@ -12,12 +12,12 @@
 #include "frames.h"
 #include "logring.h"
 #include "settings.h"
+#include "input.h"
 
 enum { FRONT, BACK, CLIENTS = 4, PEERS = 7, KEYS = 16 };
 
 typedef struct s_world {
-    const uint8_t *data;
-    size_t size;
+    fuzz_input_t in;
     int64_t now;
     gi_broker_core_t *core;
     unsigned char keys[KEYS][64]; /* of questions, the latest ones */
@@ -26,24 +26,12 @@ typedef struct s_world {
     bool mute;
 } s_world_t;
 
-static void s_must(bool holds) {
-    if (!holds)
-        abort();
-}
-
-static unsigned s_byte(s_world_t *w) {
-    if (w->size == 0)
-        return 0;
-    w->size--;
-    return *w->data++;
-}
-
 static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     gate_bytes_t f[GI_FRAMES_MAX];
     (void)ctx;
     gi_frames_view(frames, 0, f);
     if (socket == BACK && frames->n > 7) /* id "" tag 02 client "" id func */
-        s_must(memchr("gG", *(const char *)f[6].data, 2) != NULL);
+        fuzz_must(memchr("gG", *(const char *)f[6].data, 2) != NULL);
     gi_frames_close(frames);
     return 0;
 }
@@ -54,7 +42,7 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
     if (w->mute)
         return EAGAIN;
     gi_frames_view(frames, 0, f);
-    s_must(frames->n == 9 && f[2].size <= sizeof w->keys[0]);
+    fuzz_must(frames->n == 9 && f[2].size <= sizeof w->keys[0]);
     memcpy(w->keys[w->n_keys % KEYS], f[2].data, f[2].size);
     w->key_sizes[w->n_keys++ % KEYS] = f[2].size;
     /* whether the answer may be yes is in the password */
@@ -90,7 +78,7 @@ static void s_answer(s_world_t *w, unsigned how) {
 /* The first letter of a request id tells whether its password is good. */
 static void s_say(s_world_t *w, unsigned how) {
     gi_frames_t m = {0};
-    unsigned peer = how % PEERS, b = s_byte(w);
+    unsigned peer = how % PEERS, b = fuzz_byte(&w->in);
     bool client = peer < CLIENTS, good = b & 1;
     char id = (char)('a' + peer),
          request[2] = {good ? 'g' : 'b', (char)('0' + b / 64)};
@@ -117,7 +105,7 @@ static void s_say(s_world_t *w, unsigned how) {
 }
 
 static void s_event(s_world_t *w) {
-    unsigned what = s_byte(w), how = s_byte(w);
+    unsigned what = fuzz_byte(&w->in), how = fuzz_byte(&w->in);
     switch (what % 8) {
     case 0:
     case 1:
@@ -137,7 +125,7 @@ static void s_event(s_world_t *w) {
     default:
         s_say(w, how);
     }
-    s_must(gi_broker_core_valid(w->core));
+    fuzz_must(gi_broker_core_valid(w->core));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -152,15 +140,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         settings->zap_cache_ttl_s = 3;
         settings->zap_cache_max = 3;
     }
-    s_world_t w = {.data = data, .size = size, .now = 1000};
+    s_world_t w = {.in = {data, size}, .now = 1000};
     w.core =
         gi_broker_core_new(settings, (const unsigned char *)"0123456789abcdef",
                            &s_effects, &w, w.now);
-    s_must(w.core != NULL);
-    s_must(gi_broker_core_zap(w.core, "gate", "me", "pw") == GATE_OK &&
-           gi_broker_core_socket(w.core, false, &number) == GATE_OK &&
-           gi_broker_core_socket(w.core, true, &number) == GATE_OK);
-    while (w.size > 0)
+    fuzz_must(w.core != NULL);
+    fuzz_must(gi_broker_core_zap(w.core, "gate", "me", "pw") == GATE_OK &&
+              gi_broker_core_socket(w.core, false, &number) == GATE_OK &&
+              gi_broker_core_socket(w.core, true, &number) == GATE_OK);
+    while (w.in.size > 0)
         s_event(&w);
     gi_broker_core_stop(w.core, w.now);
     gi_broker_core_destroy(&w.core);

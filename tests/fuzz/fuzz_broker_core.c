@@ -13,6 +13,7 @@
 #include "logring.h"
 #include "rpc.h"
 #include "settings.h"
+#include "input.h"
 
 enum { FRONT, BACK, CLIENTS = 3, WORKERS = 4, IDS = 6, PEERS = 7 };
 
@@ -27,21 +28,8 @@ typedef struct s_world {
     s_account_t accounts[CLIENTS][IDS];
     unsigned char mood[PEERS];      /* 0 fine, 1 full, 2 gone */
     uint64_t cancelled, duplicates; /* as counted last */
-    const uint8_t *data;
-    size_t size;
+    fuzz_input_t in;
 } s_world_t;
-
-static void s_must(bool fact) {
-    if (!fact)
-        abort();
-}
-
-static unsigned s_byte(s_world_t *w) {
-    if (w->size == 0)
-        return 0;
-    w->size--;
-    return *w->data++;
-}
 
 /* ---- what the core sends ----------------------------------------------------
  */
@@ -54,7 +42,7 @@ static void s_excuse(s_world_t *w, unsigned client) {
 
 static void s_book(s_world_t *w, unsigned client, const gate_bytes_t *f,
                    unsigned n) {
-    s_must(n >= 6);
+    fuzz_must(n >= 6);
     unsigned id =
         f[4].size == 1 ? *(const unsigned char *)f[4].data - 'A' : IDS;
     if (id >= IDS)
@@ -62,7 +50,7 @@ static void s_book(s_world_t *w, unsigned client, const gate_bytes_t *f,
     s_account_t *a = &w->accounts[client][id];
     if (gi_body_is_final(gi_rpc_body_kind(f + 5, n - 5)))
         a->final++;
-    s_must(a->final <= a->taken);
+    fuzz_must(a->final <= a->taken);
 }
 
 static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
@@ -70,7 +58,7 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     gate_bytes_t f[GI_FRAMES_MAX];
     gi_frames_view(frames, 0, f);
     unsigned peer = *(const unsigned char *)f[0].data - 'a';
-    s_must(peer < PEERS && (socket == BACK) == (peer >= CLIENTS));
+    fuzz_must(peer < PEERS && (socket == BACK) == (peer >= CLIENTS));
     if (w->mood[peer] == 1)
         return EAGAIN;
     if (w->mood[peer] == 2) {
@@ -100,7 +88,7 @@ static void s_start(gi_frames_t *m, unsigned peer, const char *tag) {
 
 static void s_hear(s_world_t *w, unsigned socket, gi_frames_t *m, unsigned fd) {
     gi_broker_core_message(w->core, socket, m, fd ? (int)fd : -1, w->now);
-    s_must(m->n == 0);
+    fuzz_must(m->n == 0);
 }
 
 static uint64_t s_count(const s_world_t *w, const char *name) {
@@ -115,7 +103,7 @@ static unsigned s_news(const s_world_t *w, const char *name, uint64_t *last) {
 }
 
 static void s_add_ext(s_world_t *w, gi_frames_t *m) {
-    switch (s_byte(w) % 5) {
+    switch (fuzz_byte(&w->in) % 5) {
     case 0:
         ADD(m, GI_EXT_MAGIC "\x80");
         break;
@@ -137,7 +125,7 @@ static void s_add_ext(s_world_t *w, gi_frames_t *m) {
 static void s_request(s_world_t *w, unsigned how) {
     static const char *const names[] = {"S", "T", "Gate", "X"};
     gi_frames_t m;
-    unsigned client = how % CLIENTS, b = s_byte(w), n = b / 64;
+    unsigned client = how % CLIENTS, b = fuzz_byte(&w->in), n = b / 64;
     char id = (char)('A' + b % IDS);
     const char *name = names[how / 4 % 4];
     s_start(&m, client, GI_MDP_CLIENT);
@@ -167,7 +155,7 @@ static void s_worker(s_world_t *w, unsigned how) {
     static const char *const lines[] = {"S:d:1",    "S:d:3", "T:d:0", "T",
                                         "Gate:d:1", "S:x",   "T:d:9", ""};
     gi_frames_t m;
-    unsigned b = s_byte(w), worker = CLIENTS + how % WORKERS;
+    unsigned b = fuzz_byte(&w->in), worker = CLIENTS + how % WORKERS;
     const char *line = lines[b % 8];
     s_start(&m, worker, GI_MDP_WORKER);
     switch (how / 4 % 4) {
@@ -188,7 +176,7 @@ static void s_worker(s_world_t *w, unsigned how) {
 
 static void s_reply(s_world_t *w, unsigned how) {
     gi_frames_t m;
-    unsigned b = s_byte(w);
+    unsigned b = fuzz_byte(&w->in);
     char client = (char)('a' + b % 4), id = (char)('A' + b / 4 % 8);
     s_start(&m, CLIENTS + how % WORKERS, GI_MDP_WORKER);
     ADD(&m, "\3");
@@ -232,12 +220,8 @@ static void s_anything(s_world_t *w, unsigned how) {
     unsigned back = how & 1, n = how / 2 % 16;
     s_start(&m, back ? CLIENTS : 0, back ? GI_MDP_WORKER : GI_MDP_CLIENT);
     while (n-- > 0) {
-        size_t size = s_byte(w) % 9;
-        if (size > w->size)
-            size = w->size;
-        gi_frames_add(&m, w->data, size);
-        w->data += size;
-        w->size -= size;
+        gate_bytes_t some = fuzz_some(&w->in, 8);
+        gi_frames_add(&m, some.data, some.size);
     }
     /* it may be a request: what is owed for it is not followed */
     memset(w->accounts[0], 0, sizeof w->accounts[0]);
@@ -249,7 +233,7 @@ static void s_anything(s_world_t *w, unsigned how) {
 }
 
 static void s_step(s_world_t *w) {
-    unsigned op = s_byte(w), how = s_byte(w);
+    unsigned op = fuzz_byte(&w->in), how = fuzz_byte(&w->in);
     switch (op % 10) {
     case 0:
     case 1:
@@ -278,7 +262,7 @@ static void s_step(s_world_t *w) {
     default:
         s_anything(w, how);
     }
-    s_must(gi_broker_core_valid(w->core));
+    fuzz_must(gi_broker_core_valid(w->core));
 }
 
 static void s_end(s_world_t *w) {
@@ -288,20 +272,20 @@ static void s_end(s_world_t *w) {
         gi_broker_core_tick(w->core, w->now);
         gi_broker_core_retry(w->core, 64, w->now);
     }
-    s_must(gi_broker_core_valid(w->core) && gi_broker_core_idle(w->core));
+    fuzz_must(gi_broker_core_valid(w->core) && gi_broker_core_idle(w->core));
     if (s_count(w, "dropped_full") || s_count(w, "no_memory"))
         return;
     for (unsigned c = 0; c < CLIENTS; c++)
         for (unsigned i = 0; i < IDS; i++) {
             s_account_t *a = &w->accounts[c][i];
-            s_must(a->taken - a->final <= a->excused);
+            fuzz_must(a->taken - a->final <= a->excused);
         }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static gate_settings_t *settings;
-    s_world_t w = {.now = 1000000, .data = data, .size = size};
+    s_world_t w = {.now = 1000000, .in = {data, size}};
     unsigned number;
     if (settings == NULL) {
         gi_log_levels(GATE_SILENT, "");
@@ -314,9 +298,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     w.core =
         gi_broker_core_new(settings, (const unsigned char *)"0123456789abcdef",
                            &s_effects, &w, w.now);
-    s_must(w.core && !gi_broker_core_socket(w.core, false, &number) &&
-           !gi_broker_core_socket(w.core, true, &number));
-    while (w.size)
+    fuzz_must(w.core && !gi_broker_core_socket(w.core, false, &number) &&
+              !gi_broker_core_socket(w.core, true, &number));
+    while (w.in.size)
         s_step(&w);
     s_end(&w);
     gi_broker_core_destroy(&w.core);

@@ -14,6 +14,7 @@
 #include "logring.h"
 #include "rpc.h"
 #include "settings.h"
+#include "input.h"
 
 enum { FRONT, BACK, CLIENTS = 3, PEERS = 6 };
 
@@ -21,34 +22,10 @@ typedef struct s_world {
     gi_broker_core_t *core;
     int64_t now;
     unsigned char mood[PEERS]; /* 0 fine, 1 full, 2 gone */
-    const uint8_t *data;
-    size_t size;
+    fuzz_input_t in;
 } s_world_t;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void s_must(bool holds) {
-    if (!holds)
-        abort();
-}
-
-static unsigned s_byte(s_world_t *w) {
-    if (w->size == 0)
-        return 0;
-    w->size--;
-    return *w->data++;
-}
-
-/* Up to max bytes of the input. */
-static gate_bytes_t s_some(s_world_t *w, size_t max) {
-    size_t n = s_byte(w) % (max + 1);
-    if (n > w->size)
-        n = w->size;
-    gate_bytes_t some = {w->data, n};
-    w->data += n;
-    w->size -= n;
-    return some;
-}
 
 /* ---- what the core sends ---------------------------------------------------
  */
@@ -57,10 +34,10 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     gate_bytes_t f[GI_FRAMES_MAX], func;
     gi_frames_view(frames, 0, f);
     unsigned peer = *(const unsigned char *)f[0].data - 'a';
-    s_must(peer < PEERS && (socket == BACK) == (peer >= CLIENTS));
+    fuzz_must(peer < PEERS && (socket == BACK) == (peer >= CLIENTS));
     if (socket == BACK && frames->n > 7 && *(const char *)f[3].data == 2 &&
         gi_rpc_parse_func(f[7], &func) == GATE_OK)
-        s_must(func.size != 6 || memcmp(func.data, "denied", 6) != 0);
+        fuzz_must(func.size != 6 || memcmp(func.data, "denied", 6) != 0);
     if (w->mood[peer] == 1)
         return EAGAIN;
     if (w->mood[peer] == 2)
@@ -91,25 +68,25 @@ static void s_start(gi_frames_t *m, unsigned peer) {
 static void s_hear(s_world_t *w, gi_frames_t *m, unsigned peer) {
     gi_broker_core_message(w->core, peer < CLIENTS ? FRONT : BACK, m,
                            (int)peer + 3, w->now);
-    s_must(m->n == 0);
+    fuzz_must(m->n == 0);
 }
 
 static int64_t s_number(s_world_t *w) {
     static const int64_t numbers[] = {-1, 0,       1,         5,
                                       64, 1 << 20, 1LL << 40, INT64_MAX};
-    return numbers[s_byte(w) % 8];
+    return numbers[fuzz_byte(&w->in) % 8];
 }
 
 /* An extension frame: members by the bits of one byte, or any bytes behind the
  * magic. */
 static void s_add_ext(s_world_t *w, gi_frames_t *m) {
     static gi_buf_t packed;
-    unsigned which = s_byte(w);
+    unsigned which = fuzz_byte(&w->in);
     gi_ext_t ext;
     gi_ext_init(&ext);
     packed.size = 0;
     if (which == 255) {
-        gate_bytes_t some = s_some(w, 40);
+        gate_bytes_t some = fuzz_some(&w->in, 40);
         gi_buf_append(&packed, GI_EXT_MAGIC, GI_EXT_MAGIC_SIZE);
         gi_buf_append(&packed, some.data, some.size);
         gi_frames_add(m, packed.data, packed.size);
@@ -118,25 +95,25 @@ static void s_add_ext(s_world_t *w, gi_frames_t *m) {
     if (which & 1)
         ext.credit_items = s_number(w), ext.credit_bytes = s_number(w);
     if (which & 2)
-        ext.timeout_ms = s_number(w), ext.attempt = (int)s_byte(w) % 5;
+        ext.timeout_ms = s_number(w), ext.attempt = (int)fuzz_byte(&w->in) % 5;
     if (which & 4)
         ext.args_size = s_number(w), ext.kwargs_size = s_number(w);
     if (which & 8)
         ext.idempotent = (gate_bytes_t){"f,g=2,h=99", 10};
     if (which & 16)
-        ext.meta = s_some(w, 40);
+        ext.meta = fuzz_some(&w->in, 40);
     ext.huge = which & 32;
-    ext.cancel = (which & 64) && s_byte(w) & 1;
-    ext.drain = (which & 64) && s_byte(w) & 1;
+    ext.cancel = (which & 64) && fuzz_byte(&w->in) & 1;
+    ext.drain = (which & 64) && fuzz_byte(&w->in) & 1;
     if (which & 128)
         ext.epoch = s_number(w);
     ext.packed = which & 128;
-    s_must(gi_ext_pack(&packed, &ext) == GATE_OK);
+    fuzz_must(gi_ext_pack(&packed, &ext) == GATE_OK);
     gi_frames_add(m, packed.data, packed.size);
 }
 
 static void s_add_id(s_world_t *w, gi_frames_t *m) {
-    char id = (char)('A' + s_byte(w) % 4);
+    char id = (char)('A' + fuzz_byte(&w->in) % 4);
     gi_frames_add(m, &id, 1);
 }
 
@@ -172,7 +149,7 @@ static void s_internal(s_world_t *w, unsigned how) {
     s_add_id(w, &m);
     gi_frames_add(&m, func, strlen(func));
     if (how & 32) {
-        gate_bytes_t args = s_some(w, 24);
+        gate_bytes_t args = fuzz_some(&w->in, 24);
         gi_frames_add(&m, args.data, args.size);
     } else {
         const char *args = known[how / 64];
@@ -193,7 +170,7 @@ static void s_more(s_world_t *w, unsigned how) {
     gi_frames_add(&m, service, strlen(service));
     s_add_id(w, &m);
     if (how & 16) {
-        gate_bytes_t chunk = s_some(w, 40);
+        gate_bytes_t chunk = fuzz_some(&w->in, 40);
         gi_frames_add(&m, GI_HUGE_TAG, strlen(GI_HUGE_TAG));
         gi_frames_add(&m, chunk.data, chunk.size);
     } else {
@@ -234,7 +211,7 @@ static void s_answer(s_world_t *w, unsigned how) {
     if (how & 16) {
         s_add_ext(w, &m);
     } else if (how & 32) {
-        const char *text = second[how / 128 + 2 * (s_byte(w) & 1)];
+        const char *text = second[how / 128 + 2 * (fuzz_byte(&w->in) & 1)];
         const char *tag = first[how / 64 % 2];
         gi_frames_add(&m, tag, strlen(tag));
         gi_frames_add(&m, text, strlen(text));
@@ -271,12 +248,12 @@ static void s_fate(s_world_t *w, unsigned how) {
             gi_broker_core_drain(w->core);
         break;
     default:
-        w->mood[how / 8 % PEERS] = (unsigned char)(s_byte(w) % 3);
+        w->mood[how / 8 % PEERS] = (unsigned char)(fuzz_byte(&w->in) % 3);
     }
 }
 
 static void s_step(s_world_t *w) {
-    unsigned op = s_byte(w), how = s_byte(w);
+    unsigned op = fuzz_byte(&w->in), how = fuzz_byte(&w->in);
     switch (op % 9) {
     case 0:
     case 1:
@@ -303,7 +280,7 @@ static void s_step(s_world_t *w) {
     default:
         s_fate(w, how);
     }
-    s_must(gi_broker_core_valid(w->core));
+    fuzz_must(gi_broker_core_valid(w->core));
 }
 
 /* ---- the program's own function --------------------------------------------
@@ -339,23 +316,23 @@ static gate_settings_t *s_settings(void) {
 static gi_access_t *s_access(void) {
     static gi_access_t *access;
     if (!access)
-        s_must(gi_access_parse("deny * *.denied; allow joe R; allow ann R.f",
-                               &access) == GATE_OK);
+        fuzz_must(gi_access_parse("deny * *.denied; allow joe R; allow ann R.f",
+                                  &access) == GATE_OK);
     return access;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    s_world_t w = {.now = 1000000, .data = data, .size = size};
+    s_world_t w = {.now = 1000000, .in = {data, size}};
     unsigned number;
     w.core = gi_broker_core_new(s_settings(),
                                 (const unsigned char *)"0123456789abcdef",
                                 &s_effects, &w, w.now);
-    s_must(w.core != NULL);
+    fuzz_must(w.core != NULL);
     gi_broker_core_access(w.core, s_access());
-    s_must(!gi_broker_core_methods(w.core, s_methods, NULL, NULL) &&
-           !gi_broker_core_socket(w.core, false, &number) &&
-           !gi_broker_core_socket(w.core, true, &number));
-    while (w.size)
+    fuzz_must(!gi_broker_core_methods(w.core, s_methods, NULL, NULL) &&
+              !gi_broker_core_socket(w.core, false, &number) &&
+              !gi_broker_core_socket(w.core, true, &number));
+    while (w.in.size)
         s_step(&w);
     memset(w.mood, 0, sizeof w.mood);
     gi_broker_core_stop(w.core, w.now);
@@ -364,7 +341,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         gi_broker_core_tick(w.core, w.now);
         gi_broker_core_retry(w.core, 64, w.now);
     }
-    s_must(gi_broker_core_valid(w.core) && gi_broker_core_idle(w.core));
+    fuzz_must(gi_broker_core_valid(w.core) && gi_broker_core_idle(w.core));
     gi_broker_core_destroy(&w.core);
     return 0;
 }

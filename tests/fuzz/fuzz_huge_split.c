@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "input.h"
 
 enum { S_HEAD = 4, S_WHOLE_MAX = 4096, S_BLOCKS_MAX = 32 };
 enum { S_TALL_BLOCK = 66000, S_TALL_WHOLE = 66100 };
@@ -19,11 +20,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool s_tall(const uint8_t *how) {
     return how[2] == 255 && how[3] == 255;
-}
-
-static void s_must(bool ok) {
-    if (!ok)
-        abort();
 }
 
 /* Feeds every frame there is to the receiver; compares what comes out. */
@@ -35,9 +31,9 @@ static size_t s_pump(gi_gather_t *gather, gi_join_t *join, gate_bytes_t whole,
         size_t n;
         do {
             n = sizeof buf;
-            s_must(gi_join_step(join, &chunk, buf, &n) == GATE_OK);
-            s_must(n <= whole.size - done);
-            s_must(!n || !memcmp(buf, (const char *)whole.data + done, n));
+            fuzz_must(gi_join_step(join, &chunk, buf, &n) == GATE_OK);
+            fuzz_must(n <= whole.size - done);
+            fuzz_must(!n || !memcmp(buf, (const char *)whole.data + done, n));
             done += n;
         } while (chunk.size || n == sizeof buf);
     }
@@ -65,7 +61,7 @@ static gi_deflater_t *s_deflater(const uint8_t *how) {
     if (!*one)
         *one = gi_deflater_new(how[0] & 1 ? GI_ENGINE_ZLIB : GI_ENGINE_AUTO,
                                (int)level);
-    s_must(*one);
+    fuzz_must(*one);
     return *one;
 }
 
@@ -77,9 +73,9 @@ static gi_piece_t s_piece(gate_bytes_t whole, const uint8_t *how, uint64_t seq,
                         .last = block.last,
                         .data = gi_mem_alloc(gi_block_bound(block.in.size))};
     block.store = s_tall(how) || ((how[0] & 2) && seq % 2);
-    s_must(gi_deflater_block(s_deflater(how), &block, piece.data, &piece.size,
-                             &piece.crc) == GATE_OK);
-    s_must(piece.size <= gi_block_bound(block.in.size));
+    fuzz_must(gi_deflater_block(s_deflater(how), &block, piece.data,
+                                &piece.size, &piece.crc) == GATE_OK);
+    fuzz_must(piece.size <= gi_block_bound(block.in.size));
     return piece;
 }
 
@@ -92,21 +88,21 @@ static void s_roundtrip(gate_bytes_t whole, const uint8_t *how, size_t size) {
     gi_join_options_t options = {NULL, whole.size, 0, 0};
     uint64_t n = whole.size ? (whole.size + size - 1) / size : 1;
     size_t done = 0;
-    s_must(gi_gather_init(&gather, chunk, window) == GATE_OK);
-    s_must(gi_join_new(&options, &join) == GATE_OK);
+    fuzz_must(gi_gather_init(&gather, chunk, window) == GATE_OK);
+    fuzz_must(gi_join_new(&options, &join) == GATE_OK);
     while (gather.next < n) { /* a window at a time, its last block first */
         uint64_t from = gather.next;
         uint64_t stop = n - from < window ? n : from + window;
         for (uint64_t seq = stop; seq-- > from;) {
             gi_piece_t piece = s_piece(whole, how, seq, size);
-            s_must(gi_gather_put(&gather, &piece) == GATE_OK);
+            fuzz_must(gi_gather_put(&gather, &piece) == GATE_OK);
         }
         done = s_pump(&gather, join, whole, done);
     }
-    s_must(gi_gather_done(&gather) && done == whole.size);
+    fuzz_must(gi_gather_done(&gather) && done == whole.size);
     size_t none = 1;
     char byte;
-    s_must(gi_join_end(join, &byte, &none) == GATE_EOS && !none);
+    fuzz_must(gi_join_end(join, &byte, &none) == GATE_EOS && !none);
     gi_join_destroy(&join);
     gi_gather_fini(&gather);
 }

@@ -6,20 +6,16 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void s_must(bool holds) {
-    if (!holds)
-        abort();
-}
 
 static char *s_show(const msgpack_sbuffer *packed) {
     gate_value_t *value = NULL;
     gate_err_t e = gate_value_decode(packed->data, packed->size, NULL, &value);
-    s_must((e == GATE_OK) == (value != NULL));
+    fuzz_must((e == GATE_OK) == (value != NULL));
     char *json = value ? gate_value_json(value) : NULL;
-    s_must(!value || json);
+    fuzz_must(!value || json);
     gate_value_destroy(&value);
     return json;
 }
@@ -30,7 +26,7 @@ static void s_again(const char *json) {
     msgpack_sbuffer_init(&packed);
     if (gi_json_pack(json, &packed, why, sizeof why)) {
         char *same = s_show(&packed);
-        s_must(!same || strcmp(json, same) == 0);
+        fuzz_must(!same || strcmp(json, same) == 0);
         free(same);
     }
     msgpack_sbuffer_destroy(&packed);
@@ -40,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char why[128] = "", *word = malloc(size + 1);
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
-    s_must(word);
+    fuzz_must(word);
     memcpy(word, data, size);
     word[size] = 0;
     if (gi_json_pack(word, &packed, why, sizeof why)) {
@@ -49,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             s_again(json);
         free(json);
     } else {
-        s_must(*why && strlen(why) < sizeof why);
+        fuzz_must(*why && strlen(why) < sizeof why);
     }
     msgpack_sbuffer_destroy(&packed);
     free(word);

@@ -13,29 +13,17 @@
 #include "err.h"
 #include "queue.h"
 #include "settings.h"
+#include "input.h"
 
 enum { ITEMS = 6, BYTES = 400, STEPS = 64, HEADER = 256 };
 
 typedef struct s_world {
-    const uint8_t *data;
-    size_t size;
+    fuzz_input_t in;
     unsigned char *memory; /* as the other end sees it */
     size_t memory_size;
 } s_world_t;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void s_must(bool holds) {
-    if (!holds)
-        abort();
-}
-
-static unsigned s_byte(s_world_t *w) {
-    if (w->size == 0)
-        return 0;
-    w->size--;
-    return *w->data++;
-}
 
 /* Made once; each input opens it as a worker does. */
 static gate_queue_t *s_queue(void) {
@@ -43,7 +31,7 @@ static gate_queue_t *s_queue(void) {
     if (!queue) {
         gi_pool_base_t base = {.settings = gi_settings_defaults()};
         queue = gi_queue_new(&base, ITEMS, BYTES);
-        s_must(queue);
+        fuzz_must(queue);
     }
     return queue;
 }
@@ -55,7 +43,7 @@ static unsigned char *s_memory(size_t *size) {
     if (!memory)
         memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED,
                       gi_queue_fd(s_queue()), 0);
-    s_must(memory != MAP_FAILED);
+    fuzz_must(memory != MAP_FAILED);
     return memory;
 }
 
@@ -63,22 +51,22 @@ static unsigned char *s_memory(size_t *size) {
  */
 /* Up to 8 bytes at a word of the header, or anywhere in the ring. */
 static void s_scribble(s_world_t *w, unsigned how) {
-    unsigned at = s_byte(w), n = how % 8 + 1;
+    unsigned at = fuzz_byte(&w->in), n = how % 8 + 1;
     unsigned char *to = how & 8 ? w->memory + HEADER + 2 * at
                                 : w->memory + at % (HEADER / 4) * 4;
     for (; n > 0 && to < w->memory + w->memory_size; n--)
-        *to++ = (unsigned char)s_byte(w);
+        *to++ = (unsigned char)fuzz_byte(&w->in);
 }
 
 /* An item as it should be, but for its bytes and its length. */
 static void s_forge(s_world_t *w, unsigned how) {
     uint64_t put, size = w->memory_size - HEADER;
-    uint32_t len = s_byte(w);
+    uint32_t len = fuzz_byte(&w->in);
     memcpy(&put, w->memory + 64, sizeof put);
     unsigned char item[4 + 255];
     memcpy(item, &len, sizeof len);
     for (unsigned i = 0; i < len; i++)
-        item[4 + i] = (unsigned char)(how & 1 ? s_byte(w) : 0x90);
+        item[4 + i] = (unsigned char)(how & 1 ? fuzz_byte(&w->in) : 0x90);
     for (unsigned i = 0; i < 4 + len; i++)
         w->memory[HEADER + (put + i) % size] = item[i];
     put += 4 + len - (how & 2 ? how % 5 : 0);
@@ -89,17 +77,17 @@ static void s_forge(s_world_t *w, unsigned how) {
  */
 static void s_put(s_world_t *w, gate_queue_t *queue, unsigned how) {
     static const char text[1024];
-    size_t size = s_byte(w) * (how & 1 ? 4u : 1u);
+    size_t size = fuzz_byte(&w->in) * (how & 1 ? 4u : 1u);
     gate_err_t e = gate_queue_put_(queue, gate_bin(text, size), 0);
-    s_must(e != GATE_OK || size <= BYTES + 4 * ITEMS);
+    fuzz_must(e != GATE_OK || size <= BYTES + 4 * ITEMS);
 }
 
 static void s_get_value(gate_queue_t *queue) {
     gate_value_t *value = NULL;
     gate_err_t e = gate_queue_get_(queue, gate_oval(&value), 0);
-    s_must((e == GATE_OK) == (value != NULL));
+    fuzz_must((e == GATE_OK) == (value != NULL));
     char *json = value ? gate_value_json(value) : NULL;
-    s_must(!value || json);
+    fuzz_must(!value || json);
     free(json);
     gate_value_destroy(&value);
 }
@@ -116,7 +104,7 @@ static void s_get(gate_queue_t *queue, unsigned how) {
         break;
     case 1:
         e = gate_queue_get_(queue, gate_ostr(&text), 0);
-        s_must(e != GATE_OK || !text || strlen(text) < BYTES + 4 * ITEMS);
+        fuzz_must(e != GATE_OK || !text || strlen(text) < BYTES + 4 * ITEMS);
         break;
     case 2:
         e = gate_queue_get_(queue, gate_obytes(&bytes), 0);
@@ -129,7 +117,7 @@ static void s_get(gate_queue_t *queue, unsigned how) {
 }
 
 static void s_step(s_world_t *w, gate_queue_t *queue) {
-    unsigned op = s_byte(w), how = op / 8;
+    unsigned op = fuzz_byte(&w->in), how = op / 8;
     switch (op % 8) {
     case 0:
     case 1:
@@ -147,7 +135,7 @@ static void s_step(s_world_t *w, gate_queue_t *queue) {
         break;
     case 5: /* a job comes and goes */
         gi_queue_attach(queue);
-        gi_queue_detach(queue, (int)s_byte(w), how & 1);
+        gi_queue_detach(queue, (int)fuzz_byte(&w->in), how & 1);
         break;
     default:
         s_get(queue, how);
@@ -155,7 +143,7 @@ static void s_step(s_world_t *w, gate_queue_t *queue) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    s_world_t w = {.data = data, .size = size};
+    s_world_t w = {.in = {data, size}};
     gate_queue_t *queue = NULL;
     uint64_t ring;
     w.memory = s_memory(&w.memory_size);
@@ -164,10 +152,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(w.memory, &ring, sizeof ring);
     w.memory[8] = ITEMS;
     if (size & 1) /* another worker had it before us */
-        s_scribble(&w, s_byte(&w));
+        s_scribble(&w, fuzz_byte(&w.in));
     int fd = fcntl(gi_queue_fd(s_queue()), F_DUPFD_CLOEXEC, 3);
     if (gi_queue_open(fd, gi_settings_defaults(), &queue) == GATE_OK)
-        for (int i = 0; i < STEPS && w.size > 0; i++)
+        for (int i = 0; i < STEPS && w.in.size > 0; i++)
             s_step(&w, queue);
     gate_queue_destroy(&queue);
     return 0;

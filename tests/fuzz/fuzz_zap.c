@@ -14,15 +14,11 @@
 #include "access.h"
 #include "logring.h"
 #include "zap_impl.h"
+#include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 char *__wrap_crypt_r(const char *phrase, const char *setting,
                      struct crypt_data *data);
-
-static void s_must(bool holds) {
-    if (!holds)
-        abort();
-}
 
 /* What it "hashes" is right when the setting ends with it. */
 char *__wrap_crypt_r(const char *phrase, const char *setting,
@@ -41,14 +37,14 @@ static const char *s_file(gate_bytes_t text) {
         fd = memfd_create("users", 0);
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     }
-    s_must(ftruncate(fd, 0) == 0 &&
-           pwrite(fd, text.data, text.size, 0) == (ssize_t)text.size);
+    fuzz_must(ftruncate(fd, 0) == 0 &&
+              pwrite(fd, text.data, text.size, 0) == (ssize_t)text.size);
     return path;
 }
 
 static char *s_text(gate_bytes_t bytes) {
     char *text = malloc(bytes.size + 1);
-    s_must(text);
+    fuzz_must(text);
     memcpy(text, bytes.data, bytes.size);
     text[bytes.size] = 0;
     return text;
@@ -68,9 +64,9 @@ static void s_judge(gate_bytes_t file, gate_bytes_t question) {
                                   .address = {"127.0.0.1", 9},
                                   .identity = {user, strlen(user)}};
     const char *status = gi_zap_judge_ask(&judge, &request, &why);
-    s_must(status && why && strlen(status) == 3);
+    fuzz_must(status && why && strlen(status) == 3);
     if (*status == '2') /* somebody of that name is in the file */
-        s_must(*user && memmem(file.data, file.size, user, strlen(user)));
+        fuzz_must(*user && memmem(file.data, file.size, user, strlen(user)));
     judge.file = NULL;
     gi_zap_judge_fini(&judge);
     free(texts);
@@ -82,10 +78,10 @@ static void s_rules(gate_bytes_t rules, gate_bytes_t question) {
     size_t n = strlen(user);
     gate_bytes_t rest = {user + n, question.size - n};
     gate_err_t e = gi_access_parse(text, &access);
-    s_must(e == GATE_OK || e == GATE_BADARG);
+    fuzz_must(e == GATE_OK || e == GATE_BADARG);
     bool may = gi_access_allows(access, user, rest, rest);
     if (!gi_access_concerns(access, rest))
-        s_must(may);
+        fuzz_must(may);
     gi_access_destroy(&access);
     free(text);
     free(user);
