@@ -21,20 +21,11 @@
 #include "procs.h"
 #include "shm.h"
 #include "zygote.h"
+#include "check.h"
 
 #define FLIGHT 64
 #define WORKERS 3
 #define PAUSE 250
-
-#define CHECK(cond, ...)                                               \
-    do {                                                               \
-        if (!(cond)) {                                                 \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond); \
-            fprintf(stderr, __VA_ARGS__);                              \
-            fputc('\n', stderr);                                       \
-            abort();                                                   \
-        }                                                              \
-    } while (0)
 
 static unsigned s_random(unsigned *state) {
     *state = *state * 1103515245u + 12345u;

@@ -16,22 +16,13 @@
 #include "mp.h"
 #include "procs_core.h"
 #include "wait.h"
+#include "check.h"
 
 #define SLOTS 2
 #define WINDOW 40
 #define CELLS 32
 #define LANE ((uint64_t)256 << 10)
 #define HANG_MS 20000
-
-#define CHECK(cond, ...)                                               \
-    do {                                                               \
-        if (!(cond)) {                                                 \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond); \
-            fprintf(stderr, __VA_ARGS__);                              \
-            fputc('\n', stderr);                                       \
-            abort();                                                   \
-        }                                                              \
-    } while (0)
 
 static unsigned s_random(unsigned *state) {
     *state = *state * 1103515245u + 12345u;

@@ -15,19 +15,10 @@
 #include "futex.h"
 #include "logring.h"
 #include "procs.h"
+#include "check.h"
 
 #define FLIGHT 8
 #define HARD_MS 2
-
-#define CHECK(cond, ...)                                               \
-    do {                                                               \
-        if (!(cond)) {                                                 \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond); \
-            fprintf(stderr, __VA_ARGS__);                              \
-            fputc('\n', stderr);                                       \
-            abort();                                                   \
-        }                                                              \
-    } while (0)
 
 static unsigned s_random(unsigned below) {
     static unsigned seed = 1;
