@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The `gate` command (src/cli) with the bench drivers (src/bench): public headers
-# only; src/bench may use raw ZeroMQ for its reference limits.
-file(GLOB cli_sources CONFIGURE_DEPENDS src/cli/*.c)
-file(GLOB bench_sources CONFIGURE_DEPENDS src/bench/*.c)
+# The `gate` command (src/cli) with the bench drivers (src/cli/bench): public headers
+# only; src/cli/bench may use raw ZeroMQ for its reference limits.
+file(GLOB cli_sources CONFIGURE_DEPENDS src/cli/*.c src/cli/demo/*.c)
+file(GLOB bench_sources CONFIGURE_DEPENDS src/cli/bench/*.c
+  src/cli/bench/rigs/*.c)
 if(cli_sources)
   if(bench_sources)
     add_library(gi_bench OBJECT ${bench_sources})
-    target_compile_options(gi_bench PRIVATE
-      "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/bench")
+    gate_quote(gi_bench cli/bench cli/bench/rigs)
     target_link_libraries(gi_bench PUBLIC gate_options gaterpc gate_msgpack
       gate_zeromq gate_jansson Threads::Threads)
   endif()
   add_executable(gate ${cli_sources})
-  target_compile_options(gate PRIVATE
-    "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/cli"
-    "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/bench")
+  gate_quote(gate cli cli/demo cli/bench)
   target_link_libraries(gate PRIVATE gate_options gaterpc gate_msgpack
     gate_jansson gate_zeromq Threads::Threads m ${CMAKE_DL_LIBS})
   if(bench_sources)

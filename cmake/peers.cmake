@@ -7,8 +7,9 @@ endif()
 enable_language(CXX)
 set(peers ${CMAKE_CURRENT_SOURCE_DIR}/bench/peers)
 add_executable(bench_peers ${peers}/main.c ${peers}/server.c)
-set(quote "SHELL:-iquote ${peers}"
-  "SHELL:-iquote ${CMAKE_CURRENT_SOURCE_DIR}/src/bench")
+set(quote "-iquote${peers}"
+  "-iquote${CMAKE_CURRENT_SOURCE_DIR}/src/cli/bench"
+  "-iquote${CMAKE_CURRENT_SOURCE_DIR}/src/cli/bench/rigs")
 target_compile_options(bench_peers PRIVATE ${quote})
 target_link_libraries(bench_peers PRIVATE gi_bench m)
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The tests of gate bench:
-#   tests/unit/bench/*.c    its histogram, load and medians   (unit, Criterion)
+#   tests/unit/cli/bench/*.c    its histogram, load and medians   (unit, Criterion)
 #   tests/bench/test_*.py   every verb runs, short            (bench)
 if(TARGET gi_bench)
   if(NOT GATE_SANITIZE STREQUAL "thread")
     foreach(name hist load result)
-      add_executable(unit_bench_${name} tests/unit/bench/${name}.c)
-      gate_quote(unit_bench_${name} bench)
+      add_executable(unit_bench_${name} tests/unit/cli/bench/${name}.c)
+      gate_quote(unit_bench_${name} cli/bench cli/bench/rigs)
       target_link_libraries(unit_bench_${name} PRIVATE gi_bench
         PkgConfig::CRITERION m)
       gate_test(unit_bench_${name} unit 120 unit_bench_${name}

@@ -27,7 +27,7 @@ if(TARGET gate)
   file(GLOB kit CONFIGURE_DEPENDS ${fault}/*.c)
   list(FILTER kit EXCLUDE REGEX "/(fault_[^/]*|clock_shim)\\.c$")
   add_library(gate_fault STATIC ${kit})
-  target_compile_options(gate_fault PUBLIC -iquote ${fault})
+  target_compile_options(gate_fault PUBLIC "-iquote${fault}")
   target_link_libraries(gate_fault PUBLIC gate_options gaterpc gate_msgpack
     gate_zeromq Threads::Threads)
   add_library(gate_clock MODULE ${fault}/clock_shim.c) # preloaded

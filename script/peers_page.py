@@ -403,7 +403,7 @@ def cpu_of(one):
 
 INTRO = ("64-byte echoes over tcp, one client, one service; W is the number of "
          "calls outstanding. Every system is driven by the same loop "
-         "(src/bench/load.c) and measured once a round, in turns; figures are "
+         "(src/cli/bench/rigs/load.c) and measured once a round, in turns; figures are "
          "medians of %d rounds of %.2g s with min..max, ratios the medians of "
          "the rounds' ratios. CPU seconds and memory are those of client, "
          "service and server together. Processes run where the scheduler puts "

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bench.c -- gate bench: the words; src/bench does the rest. */
+/* bench.c -- gate bench: the words; src/cli/bench does the rest. */
 #ifdef GATE_HAVE_BENCH
 #include "bench.h"
 #include "cli.h"

@@ -36,7 +36,7 @@ int gi_keygen_main(int argc, char **argv);
 int gi_drain_main(int argc, char **argv);
 int gi_zap_main(int argc, char **argv);
 #ifdef GATE_HAVE_BENCH
-int gi_bench_main(int argc, char **argv); /* src/bench */
+int gi_bench_main(int argc, char **argv); /* src/cli/bench */
 #endif
 
 /* Adds the demo service's methods; the first error comes out of start. */

@@ -28,7 +28,7 @@ static const char s_intro[] =
     "* code: `gate_settings_set(s, \"reply_timeout\", 5)`; the first error "
     "comes out when the runtime starts.\n"
     "\n"
-    "This table is made from src/proto/settings.def; a test compares the two.\n"
+    "This table is made from src/proto/settings/settings.def; a test compares the two.\n"
     "\n"
     "| name | type, unit, bounds | default | meaning |\n"
     "|---|---|---|---|\n";
