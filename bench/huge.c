@@ -3,7 +3,7 @@
  * one run, as JSON: the compressor alone (zlib and ISA-L blocks by 1 and 2
  * threads), and whole calls over a broker whose client builds the value.
  * usage: huge [MiB [data's kind]] */
-#include "split.h"
+#include "huge/split.h"
 #include <gaterpc/broker.h>
 #include <gaterpc/client.h>
 #include <gaterpc/huge.h>

@@ -17,9 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 #include <gaterpc.h>
-#include "clock.h"
-#include "futex.h"
-#include "procs.h"
+#include "sync/clock.h"
+#include "sync/futex.h"
+#include "procs/procs.h"
 
 #define WORKERS 2
 #define PEER_ROOM ((size_t)24 << 20)

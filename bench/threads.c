@@ -21,8 +21,8 @@
 #include <uv.h>
 #endif
 
-#include "clock.h"
-#include "threads.h"
+#include "sync/clock.h"
+#include "jobs/threads.h"
 
 #define WORKERS 2
 #define ROUNDS 5

@@ -7,12 +7,12 @@ file(GLOB bench_sources CONFIGURE_DEPENDS src/cli/bench/*.c
 if(cli_sources)
   if(bench_sources)
     add_library(gi_bench OBJECT ${bench_sources})
-    gate_quote(gi_bench cli/bench cli/bench/rigs)
+    gate_see(gi_bench cli/bench)
     target_link_libraries(gi_bench PUBLIC gate_options gaterpc gate_msgpack
       gate_zeromq gate_jansson Threads::Threads)
   endif()
   add_executable(gate ${cli_sources})
-  gate_quote(gate cli cli/demo cli/bench)
+  gate_see(gate cli cli/demo cli/bench)
   target_link_libraries(gate PRIVATE gate_options gaterpc gate_msgpack
     gate_jansson gate_zeromq Threads::Threads m ${CMAKE_DL_LIBS})
   if(bench_sources)

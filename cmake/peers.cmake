@@ -8,8 +8,7 @@ enable_language(CXX)
 set(peers ${CMAKE_CURRENT_SOURCE_DIR}/bench/peers)
 add_executable(bench_peers ${peers}/main.c ${peers}/server.c)
 set(quote "-iquote${peers}"
-  "-iquote${CMAKE_CURRENT_SOURCE_DIR}/src/cli/bench"
-  "-iquote${CMAKE_CURRENT_SOURCE_DIR}/src/cli/bench/rigs")
+  "-iquote${CMAKE_CURRENT_BINARY_DIR}/see/gi_bench")
 target_compile_options(bench_peers PRIVATE ${quote})
 target_link_libraries(bench_peers PRIVATE gi_bench m)
 

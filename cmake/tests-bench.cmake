@@ -6,7 +6,7 @@ if(TARGET gi_bench)
   if(NOT GATE_SANITIZE STREQUAL "thread")
     foreach(name hist load result)
       add_executable(unit_bench_${name} tests/unit/cli/bench/${name}.c)
-      gate_quote(unit_bench_${name} cli/bench cli/bench/rigs)
+      gate_see(unit_bench_${name} cli/bench)
       target_link_libraries(unit_bench_${name} PRIVATE gi_bench
         PkgConfig::CRITERION m)
       gate_test(unit_bench_${name} unit 120 unit_bench_${name}

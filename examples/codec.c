@@ -90,8 +90,7 @@ static gate_err_t rle_step(void *arg, gate_bytes_t *in, void *out, size_t *size,
 static const gate_codec_t rle = {
     .name = "rle", .open = rle_open, .close = free, .step = rle_step};
 
-/* ---- a service that uses it ------------------------------------------------
- */
+/* ---- a service that uses it ---------------------------------------------- */
 static gate_err_t picture(gate_call_t *call) {
     static char data[3000000];
     memset(data, ' ', sizeof data);

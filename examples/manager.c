@@ -8,8 +8,7 @@
 
 enum { WAIT_MS = 10000 };
 
-/* ---- in the worker --------------------------------------------------------
- */
+/* ---- in the worker ------------------------------------------------------- */
 /* Counts until it is told to stop, then leaves the number in the dictionary. */
 static gate_err_t count(gate_call_t *call) {
     GATE_OWN(gate_queue) ask = NULL;
@@ -26,8 +25,7 @@ static gate_err_t count(gate_call_t *call) {
     return e ? e : gate_return(call, n);
 }
 
-/* ---- here -----------------------------------------------------------------
- */
+/* ---- here ---------------------------------------------------------------- */
 static void s_free(void *value) {
     gate_value_t *v = value;
     gate_value_destroy(&v);

@@ -70,8 +70,7 @@ static gate_err_t batch(gate_call_t *call) {
         call, gate_list(t.lines, t.words, t.bytes, gate_strn(t.hex, t.n_hex)));
 }
 
-/* ---- the list -------------------------------------------------------------
- */
+/* ---- the list ------------------------------------------------------------ */
 
 static gate_arg_t *read_paths(size_t *n) {
     gate_arg_t *paths = NULL;
@@ -93,8 +92,7 @@ static double now_s(void) {
     return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
-/* ---- two ways -------------------------------------------------------------
- */
+/* ---- two ways ------------------------------------------------------------ */
 
 typedef struct sum {
     uint64_t lines, words, bytes;

@@ -4,9 +4,9 @@
  * that were built in; each measured once a round, in turns. JSON on stdout, in
  * `gate bench`'s form; script/bench-peers makes a page of it. */
 #include "peers.h"
-#include "proc.h"
-#include "report.h"
-#include "session.h"
+#include "bench/rigs/proc.h"
+#include "bench/report.h"
+#include "bench/session.h"
 
 #include <getopt.h>
 #include <stdio.h>

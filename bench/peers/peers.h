@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-#include "rig.h"
+#include "bench/rigs/rig.h"
 
 extern const gi_kind_t gi_kind_nats;       /* buffered, for throughput */
 extern const gi_kind_t gi_kind_nats_asap;  /* each message sent at once */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* server.c -- the servers of peers: started, waited for, ended. */
 #include "peers.h"
-#include "proc.h"
+#include "bench/rigs/proc.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -61,8 +61,7 @@ GATE_API const char *gate_version(void);
 
 GATE_END_DECLS
 
-/* ---- macro plumbing: lists of 1..10 items (more: the function below it) ---
- */
+/* ---- macro plumbing: lists of 1..10 items (more: the function below it) --- */
 #define GATE_CAT_(a, b) a##b
 #define GATE_CAT(a, b) GATE_CAT_(a, b)
 #define GATE_N_(a, b, c, d, e, f, g, h, i, j, k, n, ...) n

@@ -14,7 +14,7 @@
 
 GATE_BEGIN_DECLS
 
-/* ---- arguments ---------------------------------------------------------- */
+/* ---- arguments ----------------------------------------------------------- */
 /* Stores the positional and keyword arguments; GATE_BADARG (TypeError) for too
  * many, too few, an unknown name or a type that does not fit. */
 GATE_API gate_err_t gate_args_(gate_call_t *self, const gate_slot_t *slots,
@@ -23,7 +23,7 @@ GATE_API gate_err_t gate_args_(gate_call_t *self, const gate_slot_t *slots,
 GATE_API const msgpack_object *gate_call_raw_args(const gate_call_t *self);
 GATE_API const msgpack_object *gate_call_raw_kwargs(const gate_call_t *self);
 
-/* ---- the answer --------------------------------------------------------- */
+/* ---- the answer ---------------------------------------------------------- */
 GATE_API gate_err_t gate_return_(gate_call_t *self, gate_arg_t v);
 /* Always returns GATE_RAISED. */
 GATE_API gate_err_t gate_raise(gate_call_t *self, const char *cls,
@@ -43,7 +43,7 @@ GATE_API gate_err_t gate_generate(gate_call_t *self,
                                                      void *state),
                                   void *state, void (*done)(void *state));
 
-/* ---- answering later ---------------------------------------------------- */
+/* ---- answering later ----------------------------------------------------- */
 /* Gives the call to you; the handler returns GATE_KEPT. End it exactly once
  * with finish or fail, from any thread. NULL where that cannot be (jobs). */
 GATE_API gate_call_t *gate_call_keep(gate_call_t *self);
@@ -59,7 +59,7 @@ GATE_API gate_err_t gate_call_run(gate_call_t *self, gate_pool_t *pool,
                                   gate_fn *job, gate_arg_t args,
                                   gate_then_fn *then);
 
-/* ---- who, where, how long ----------------------------------------------- */
+/* ---- who, where, how long ------------------------------------------------ */
 /* The ctx of the method table; in a process what the pool's init returned. */
 GATE_API void *gate_call_ctx(gate_call_t *self);
 /* NULL in a worker process. */

@@ -25,8 +25,7 @@ typedef struct gate_codec {
  * it. GATE_BADARG when the name is taken or a function is missing. */
 GATE_API gate_err_t gate_codec_register(const gate_codec_t *codec) GATE_MUST;
 
-/* ---- as a method's result -------------------------------------------------
- */
+/* ---- as a method's result ------------------------------------------------ */
 /* A huge result is sent compressed and in chunks while it is being made, in
  * memory that does not depend on its size. Its caller gets one value, as from
  * gate_return, or reads it piece by piece (stream.h). What is put is the
@@ -83,8 +82,7 @@ GATE_API gate_err_t gate_huge_data(gate_call_t *call, const void *data,
 GATE_API gate_err_t gate_huge_fd(gate_call_t *call, int fd,
                                  const gate_huge_options_t *options);
 
-/* ---- as an argument of a client's call -------------------------------------
- */
+/* ---- as an argument of a client's call ----------------------------------- */
 /* Made by one of these three, it stands in an argument list, by position or by
  * gate_kw, of one call. What the broker and the service take as one message
  * goes as one where it is at hand (memory, a regular file); else it is sent in

@@ -81,8 +81,7 @@ GATE_API const char *gate_service_name(const gate_service_t *self);
 /* Gives: counters by name. NULL when it does not run. */
 GATE_API gate_value_t *gate_service_stats(gate_service_t *self);
 
-/* ---- modules: what `gate serve FILE.so` loads -----------------------------
- */
+/* ---- modules: what `gate serve FILE.so` loads ---------------------------- */
 #define GATE_MODULE_ABI 1
 typedef struct gate_module {
     int abi;          /* GATE_MODULE_ABI */

@@ -14,7 +14,7 @@
 
 GATE_BEGIN_DECLS
 
-/* ---- arguments ---------------------------------------------------------- */
+/* ---- arguments ----------------------------------------------------------- */
 typedef enum gate_arg_type {
     GATE_A_NIL,
     GATE_A_BOOL,
@@ -83,7 +83,7 @@ GATE_API gate_arg_t gate_retry(int times);
  * not reach services behind a broker or worker of Python's. */
 GATE_API gate_arg_t gate_meta(const char *key, const char *value);
 
-/* ---- slots -------------------------------------------------------------- */
+/* ---- slots --------------------------------------------------------------- */
 typedef enum gate_slot_type {
     GATE_S_NONE,
     GATE_S_I64,
@@ -123,7 +123,7 @@ GATE_API gate_slot_t gate_osame(gate_slot_t v);
 GATE_API gate_slot_t gate_opt_(gate_slot_t v);
 GATE_API gate_slot_t gate_kwslot_(const char *name, gate_slot_t v);
 
-/* ---- values ------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------- */
 /* Builds a value; gives. NULL with gate_error() set when it cannot be packed.
  */
 GATE_API gate_value_t *gate_value_new_(gate_arg_t v);

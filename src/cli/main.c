@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* main.c -- the gate command: a const table of verbs. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <string.h>
 

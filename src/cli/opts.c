@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* opts.c -- flags by table; see opts.h. */
-#include "opts.h"
+#include "cli/opts.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* peer.c -- flags to a connected client; errors to exit codes. */
-#include "peer.h"
+#include "cli/peer.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -4,8 +4,8 @@
 #ifndef GI_PEER_H
 #define GI_PEER_H
 
-#include "cli.h"
-#include "opts.h"
+#include "cli/cli.h"
+#include "cli/opts.h"
 
 typedef struct gi_auth {
     const char *user, *password;             /* in-band PLAIN */

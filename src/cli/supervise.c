@@ -2,7 +2,7 @@
 /* supervise.c -- a crash inside a process takes the process: so the serving one
  * is a child of this one, which does nothing but start it again. It is one
  * child of a supervisor, whose settings hold. */
-#include "supervise.h"
+#include "cli/supervise.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "cli.h"
-#include "peer.h"
+#include "cli/cli.h"
+#include "cli/peer.h"
 
 enum { S_LOOK_MS = 50 };
 

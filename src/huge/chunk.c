@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* chunk.c -- where to cut. A cut in the middle of a tag disarms it, so a trap
  * costs one byte of a chunk's length. */
-#include "chunk.h"
-#include "err.h"
-#include "tags.h"
+#include "huge/chunk.h"
+#include "base/err.h"
+#include "base/tags.h"
 #include <string.h>
 
 #define S_END_SIZE (sizeof GI_HUGE_END - 1)

@@ -10,7 +10,7 @@
 #ifndef GI_CHUNK_H
 #define GI_CHUNK_H
 
-#include "buf.h"
+#include "base/buf.h"
 
 #define GI_CHUNK_SLICE 1000 /* HUGE_DATA_SIZEOF, where Python re-slices */
 #define GI_CHUNK_MIN 64     /* smaller sizes are taken as this */

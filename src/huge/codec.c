@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* codec.c -- the table, and the guard around every step: a codec of somebody's
  * own may be wrong, its caller must not hang or overrun for it. */
-#include "codec.h"
-#include "err.h"
-#include "mem.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "base/mem.h"
 #include <stdlib.h>
 #include <string.h>
 

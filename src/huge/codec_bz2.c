@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* codec_bz2.c -- one bzip2 stream by libbz2. */
-#include "codec.h"
-#include "err.h"
-#include "mem.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "base/mem.h"
 #include <bzlib.h>
 #include <limits.h>
 

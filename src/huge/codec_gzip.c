@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* codec_gzip.c -- gzip as a codec: blocks through a deflater one after the
  * other, so that a stream is the same whether or not a pool made it. */
-#include "codec.h"
-#include "gunzip.h"
-#include "mem.h"
-#include "split.h"
+#include "huge/codec.h"
+#include "huge/gunzip.h"
+#include "base/mem.h"
+#include "huge/split.h"
 #include <string.h>
 
 /* One block at its largest, with the header and the trailer around it. */

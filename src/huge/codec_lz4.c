@@ -2,9 +2,9 @@
 /* codec_lz4.c -- one lz4 frame with a checksum, by liblz4. Its compressor wants
  * room for the worst case, so it writes to a buffer of our own first. */
 #define LZ4F_STATIC_LINKING_ONLY /* for the names of its error codes */
-#include "codec.h"
-#include "err.h"
-#include "mem.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "base/mem.h"
 #include <lz4frame.h>
 #include <string.h>
 

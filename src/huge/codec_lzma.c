@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* codec_lzma.c -- one .xz stream by liblzma; reads the older "alone" (.lzma)
  * container too, as Python's lzma module may write it (wire.md 7). */
-#include "codec.h"
-#include "err.h"
-#include "mem.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "base/mem.h"
 #include <lzma.h>
 
 /* Preset 9 needs 65 MiB to be read; a header that asks for more is refused. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* codec_zstd.c -- one zstd frame with a checksum, by libzstd. */
 #define ZSTD_STATIC_LINKING_ONLY /* for an allocator of our own */
-#include "codec.h"
-#include "err.h"
-#include "mem.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "base/mem.h"
 #include <zstd.h>
 #include <zstd_errors.h>
 

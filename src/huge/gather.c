@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* gather.c -- a ring of pieces by number; whenever the next one is there, it
  * and its followers go to the chunker. */
-#include "gather.h"
-#include "err.h"
-#include "mem.h"
+#include "huge/gather.h"
+#include "base/err.h"
+#include "base/mem.h"
 #include <assert.h>
 #include <string.h>
 

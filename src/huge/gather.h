@@ -6,8 +6,8 @@
 #ifndef GI_GATHER_H
 #define GI_GATHER_H
 
-#include "chunk.h"
-#include "split.h"
+#include "huge/chunk.h"
+#include "huge/split.h"
 
 #define GI_GATHER_WINDOW_MAX 256
 

@@ -6,15 +6,15 @@
  *   HEAD -> [EXTRA_SIZE -> EXTRA] -> [NAME] -> [COMMENT] -> [HCRC]
  *        -> BODY -> TAIL -> DONE
  */
-#include "gunzip.h"
-#include "codec.h"
-#include "err.h"
-#include "isal.h"
-#include "mem.h"
+#include "huge/gunzip.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "huge/isal.h"
+#include "base/mem.h"
 #include <limits.h>
 #include <string.h>
 #include <zlib.h>
-#include "zmem.h"
+#include "huge/zmem.h"
 
 #define S_TEXT_MAX 4096 /* of a name or comment in the header */
 
@@ -171,8 +171,7 @@ static gate_err_t s_hcrc(gi_gunzip_t *self, gate_bytes_t *in) {
     return GATE_OK;
 }
 
-/* ---- body, trailer --------------------------------------------------------
- */
+/* ---- body, trailer ------------------------------------------------------- */
 static gate_err_t s_inflate(gi_gunzip_t *self, gate_bytes_t *in, void *out,
                             size_t *out_size) {
     z_stream *z = &self->zlib;

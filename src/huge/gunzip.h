@@ -5,7 +5,7 @@
 #ifndef GI_GUNZIP_H
 #define GI_GUNZIP_H
 
-#include "split.h"
+#include "huge/split.h"
 
 typedef struct gi_gunzip gi_gunzip_t;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* isal.c -- Intel's igzip: about four times as fast as zlib's level 1 at the
  * same ratio. */
-#include "isal.h"
-#include "codec.h"
-#include "err.h"
-#include "mem.h"
+#include "huge/isal.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 #ifdef GI_HAVE_ISAL
 #include <isa-l/crc.h>

@@ -4,7 +4,7 @@
 #ifndef GI_ISAL_H
 #define GI_ISAL_H
 
-#include "split.h"
+#include "huge/split.h"
 
 #ifdef GI_HAVE_ISAL
 enum { GI_ISAL_BUILT = 1 };

@@ -2,11 +2,11 @@
 /* join.c -- a codec with caps around it. What follows the stream's end may only
  * be the END tag, whole or in pieces, as Python's client lets pass (wire.md
  * 7.1). */
-#include "join.h"
-#include "err.h"
-#include "gunzip.h"
-#include "mem.h"
-#include "tags.h"
+#include "huge/join.h"
+#include "base/err.h"
+#include "huge/gunzip.h"
+#include "base/mem.h"
+#include "base/tags.h"
 #include <string.h>
 
 #define S_END_SIZE (sizeof GI_HUGE_END - 1)

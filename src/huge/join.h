@@ -8,7 +8,7 @@
 #ifndef GI_JOIN_H
 #define GI_JOIN_H
 
-#include "codec.h"
+#include "huge/codec.h"
 
 /* Below it no ratio is looked at. */
 #define GI_JOIN_RATIO_FROM ((uint64_t)1 << 20)

@@ -2,7 +2,7 @@
 /* policy.c -- compressing and sending overlap, so the slower of the two
  * decides: compressed, a byte costs max(1 / compressor, ratio / link), stored 1
  * / link. A tenth of difference is needed to change sides. */
-#include "policy.h"
+#include "huge/policy.h"
 #include <string.h>
 
 #define S_MEMORY 2e6 /* bytes; as much again halves what was before */

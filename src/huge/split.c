@@ -2,13 +2,13 @@
 /* split.c -- blocks of raw deflate that can be put one behind the other. A
  * block ends with a sync flush, which leaves the stream on a byte's border; a
  * stored one does so by itself, and needs no dictionary. */
-#include "split.h"
-#include "err.h"
-#include "isal.h"
-#include "mem.h"
+#include "huge/split.h"
+#include "base/err.h"
+#include "huge/isal.h"
+#include "base/mem.h"
 #include <string.h>
 #include <zlib.h>
-#include "zmem.h"
+#include "huge/zmem.h"
 
 #define S_STORED_MAX ((size_t)65535) /* in one stored block of deflate */
 #define S_STORED_HEAD ((size_t)5)

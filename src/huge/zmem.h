@@ -5,7 +5,7 @@
 #define GI_ZMEM_H
 
 #include <zlib.h>
-#include "mem.h"
+#include "base/mem.h"
 
 static inline void *gi_zmem_alloc(void *opaque, unsigned n, unsigned size) {
     (void)opaque;

@@ -28,8 +28,7 @@ static const gate_method_t s_table[] = {
     {.name = "who_thread", .fn = who, .runs = GATE_THREAD},
     GATE_END};
 
-/* ---- a place for files
- * ---------------------------------------------------------------- */
+/* ---- a place for files --------------------------------------------------- */
 static char s_dir[64];
 
 static const char *s_path(const char *name) {
@@ -56,8 +55,7 @@ static void s_write(const char *path, const char *text) {
     cr_assert(out && fputs(text, out) >= 0 && fclose(out) == 0);
 }
 
-/* ---- a broker, a service, and clients that come and go
- * ------------------------------------ */
+/* ---- a broker, a service, and clients that come and go ------------------- */
 typedef struct world {
     gate_settings_t *settings;
     gate_runtime_t *rt;
@@ -110,9 +108,7 @@ static int64_t s_counter(world_t *w, const char *name) {
     return n;
 }
 
-/* ---- CURVE
- * ----------------------------------------------------------------------------
- */
+/* ---- CURVE --------------------------------------------------------------- */
 static gate_client_t *s_curve_client(world_t *w, const char *cert,
                                      const char *server) {
     gate_client_t *client = gate_client_new(w->rt);
@@ -294,8 +290,7 @@ Test(curve, each_broker_has_its_own_directory) {
     s_end(&w);
 }
 
-/* ---- PLAIN by the transport
- * --------------------------------------------------------------- */
+/* ---- PLAIN by the transport ---------------------------------------------- */
 static void s_users(const char *name, const char *user, const char *password,
                     const char *domain) {
     char hash[256], line[400];
@@ -417,8 +412,7 @@ Test(plain_transport, with_in_band_users_on_top) {
     s_end(&w);
 }
 
-/* ---- in-band PLAIN
- * ------------------------------------------------------------------------ */
+/* ---- in-band PLAIN ------------------------------------------------------- */
 static void s_zap_up(world_t *w) {
     gate_zap_plain(w->zap, "*", "srv", "pw");
     MUST(gate_zap_start(w->zap));
@@ -598,8 +592,7 @@ Test(plain, guessing_holds_nobody_up) {
     s_end(&w);
 }
 
-/* ---- rules ---------------------------------------------------------------
- */
+/* ---- rules --------------------------------------------------------------- */
 Test(rules, hold_with_and_without_sockets) {
     for (rig_way_t way = 0; way < RIG_WAYS; way++) {
         rig_t rig;

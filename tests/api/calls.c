@@ -8,8 +8,7 @@
 #include <time.h>
 #include "rig.h"
 
-/* ---- the service
- * ------------------------------------------------------------- */
+/* ---- the service --------------------------------------------------------- */
 static gate_err_t add(gate_call_t *call) {
     int64_t a, b;
     gate_err_t e = gate_args(call, &a, gate_named("b", &b));
@@ -197,8 +196,7 @@ static const gate_method_t table[] = {
         cr_assert_str_eq(gate_error()->cls, class, "%s: %s", way, #call); \
     } while (0)
 
-/* ---- results
- * ----------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------- */
 OVER_ALL(results) {
     int64_t sum = 0;
     OK(gate_client_call(rig->client, "Test.add", &sum, 2, 3));
@@ -243,8 +241,7 @@ OVER_ALL(default_service_is_unknown_here) {
           gate_client_call(rig->client, "add", NULL, 1, 2));
 }
 
-/* ---- errors
- * ------------------------------------------------------------------ */
+/* ---- errors -------------------------------------------------------------- */
 OVER_ALL(errors) {
     FAILS(GATE_RAISED, "LookupError",
           gate_client_call(rig->client, "Test.boom", NULL));
@@ -293,8 +290,7 @@ OVER_ALL(a_synchronous_call_on_an_actor) {
     free(text);
 }
 
-/* ---- time
- * -------------------------------------------------------------------- */
+/* ---- time ---------------------------------------------------------------- */
 OVER_ALL(deadline) {
     FAILS(GATE_TIMEOUT, "TimeoutError",
           gate_client_call(rig->client, "Test.slow", NULL, 3000,
@@ -313,8 +309,7 @@ OVER_ALL(cancel) {
     OK(gate_client_call(rig->client, "Test.tadd", &sum, 1, 1));
 }
 
-/* ---- answering later
- * --------------------------------------------------------- */
+/* ---- answering later ----------------------------------------------------- */
 OVER_ALL(kept_calls) {
     const char *text;
     OK(gate_client_call(rig->client, "Test.kept", &text));
@@ -339,8 +334,7 @@ OVER_ALL(continues_after_a_job) {
           gate_client_call(rig->client, "Test.half_directly", NULL, 9));
 }
 
-/* ---- streams
- * ----------------------------------------------------------------- */
+/* ---- streams ------------------------------------------------------------- */
 static void s_read_countdown(rig_t *rig, const char *way, const char *method,
                              int64_t n) {
     GATE_OWN(gate_stream) stream = NULL;
@@ -466,8 +460,7 @@ Test(calls, stream_never_read_expires, .timeout = 60) {
     }
 }
 
-/* ---- many at once
- * ------------------------------------------------------------ */
+/* ---- many at once -------------------------------------------------------- */
 typedef struct s_caller {
     pthread_t thread;
     rig_t *rig;

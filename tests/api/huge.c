@@ -13,8 +13,7 @@
 
 #define MIB ((size_t)1 << 20)
 
-/* ---- data that is known at every offset: a pattern, again and again --------
- */
+/* ---- data that is known at every offset: a pattern, again and again ------ */
 #define PERIOD (MIB - 3)
 
 static unsigned char s_letter(size_t i, const char *kind) {
@@ -82,8 +81,7 @@ static void s_nap(int ms) {
               NULL);
 }
 
-/* ---- the service ----------------------------------------------------------
- */
+/* ---- the service --------------------------------------------------------- */
 static gate_err_t s_args(gate_call_t *call, int64_t *n, const char **kind,
                          const char **codec) {
     *kind = "json";
@@ -403,8 +401,7 @@ static void s_down(rig_t *rig) {
                          gate_error()->text);                                \
     } while (0)
 
-/* ---- reading ---------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 static void s_whole(rig_t *rig, const char *way, const char *method, size_t n,
                     const char *kind) {
     GATE_OWN(gate_value) value = NULL;
@@ -601,8 +598,7 @@ OVER_ALL(looking_before_reading) {
     OK(gate_stream_next(stream, &item));
 }
 
-/* ---- failures --------------------------------------------------------------
- */
+/* ---- failures ------------------------------------------------------------ */
 OVER_ALL(fails_half_way) {
     FAILS(GATE_RAISED, "LookupError",
           gate_client_call(rig->client, "Test.fed", NULL, 9 * MIB,
@@ -690,8 +686,7 @@ OVER_ALL(service_stops_under_it) {
     free(buf);
 }
 
-/* ---- flow ------------------------------------------------------------------
- */
+/* ---- flow ---------------------------------------------------------------- */
 /* A reader that stops holds its producer: a window is under way, not more. */
 OVER_ALL(slow_reader_slows_its_producer) {
     GATE_OWN(gate_stream) stream = NULL;
@@ -755,8 +750,7 @@ OVER_ALL(twenty_at_a_time) {
     s_settles(rig, way);
 }
 
-/* ---- caps ------------------------------------------------------------------
- */
+/* ---- caps ---------------------------------------------------------------- */
 Test(huge, given_whole_it_is_capped_read_it_is_not, .timeout = 60) {
     for (int w = 0; w < RIG_WAYS; w++) {
         const char *way = rig_name((rig_way_t)w);

@@ -17,8 +17,7 @@ static void s_pause(long ms) {
     nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
 
-/* ---- the service
- * ------------------------------------------------------------- */
+/* ---- the service --------------------------------------------------------- */
 static gate_err_t trace(gate_call_t *call) {
     const char *parent = gate_call_meta(call, "traceparent");
     return gate_return(call, parent ? parent : "none");
@@ -125,8 +124,7 @@ Test(meta, what_does_not_go_along) {
     rig_down(&r);
 }
 
-/* ---- tries
- * ---------------------------------------------------------------------- */
+/* ---- tries --------------------------------------------------------------- */
 static int64_t s_count(rig_t *r, const char *name) {
     int64_t n = -1;
     gate_value_t *stats = gate_client_stats(r->client);

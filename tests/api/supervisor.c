@@ -144,8 +144,7 @@ Test(supervisor, mistakes_come_out_of_start, .timeout = 60) {
     gate_supervisor_failed(s, "nobody", GATE_LOST);
 }
 
-/* ---- below one another
- * ------------------------------------------------------------------ */
+/* ---- below one another --------------------------------------------------- */
 Test(supervisor, one_that_gives_up_is_restarted_by_its_own, .timeout = 60) {
     GATE_OWN(gate_runtime) runtime = s_runtime();
     gate_supervisor_options_t options = s_quick;
@@ -164,9 +163,7 @@ Test(supervisor, one_that_gives_up_is_restarted_by_its_own, .timeout = 60) {
     cr_expect_eq(a.starts, a.stops);
 }
 
-/* ---- services
- * ----------------------------------------------------------------------------
- */
+/* ---- services ------------------------------------------------------------ */
 static gate_err_t one(gate_call_t *call) { return gate_return(call, 1); }
 static const gate_method_t s_table[] = {GATE_METHOD(one), GATE_END};
 

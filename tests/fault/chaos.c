@@ -54,8 +54,7 @@ static double s_random(chaos_t *self) {
     return (double)rand_r(&self->seed) / RAND_MAX;
 }
 
-/* ---- connections ----------------------------------------------------------
- */
+/* ---- connections --------------------------------------------------------- */
 static void s_close(link_t *link) {
     close(link->a);
     close(link->b);
@@ -95,8 +94,7 @@ static void s_accept(chaos_t *self, double now) {
     self->came++;
 }
 
-/* ---- carrying --------------------------------------------------------------
- */
+/* ---- carrying ------------------------------------------------------------ */
 /* False: the connection has ended. */
 static bool s_read(chaos_t *self, way_t *way, double now) {
     chunk_t *chunk = malloc(sizeof *chunk);
@@ -197,8 +195,7 @@ static void *s_run(void *arg) {
     return NULL;
 }
 
-/* ---- from outside -----------------------------------------------------------
- */
+/* ---- from outside -------------------------------------------------------- */
 chaos_t *chaos_new(const char *endpoint) {
     chaos_t *self = calloc(1, sizeof *self);
     struct sockaddr_in at = {.sin_family = AF_INET};

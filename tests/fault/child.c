@@ -25,7 +25,7 @@ static atomic_bool s_failed;
 static double s_scale = 0.05, s_long, s_slow = 1.0;
 static char s_python[256], s_script[512]; /* of GATE_FAULT_WORKER */
 
-/* ---- the test itself ---------------------------------------------------- */
+/* ---- the test itself ----------------------------------------------------- */
 static void s_cleanup(void) {
     DIR *dir = opendir(s_dir);
     struct dirent *entry;
@@ -91,7 +91,7 @@ void child_check(bool ok, const char *what) {
 
 int child_result(void) { return atomic_load(&s_failed) ? 1 : 0; }
 
-/* ---- life of a child ---------------------------------------------------- */
+/* ---- life of a child ----------------------------------------------------- */
 static void s_exec(int out, const char *program, const char *const *args) {
     const char *argv[24] = {program};
     for (size_t i = 0; args[i] && i < 22; i++)
@@ -228,7 +228,7 @@ void child_end(child_t *self) {
         child_kill(self);
 }
 
-/* ---- what it shows ------------------------------------------------------ */
+/* ---- what it shows ------------------------------------------------------- */
 void child_endpoint(const child_t *self, const char *key, char *to,
                     size_t size) {
     const char *at = strstr(self->ready, key);
@@ -270,7 +270,7 @@ void child_ipc(const char *name, char *to, size_t size) {
     snprintf(to, size, "ipc://%s/%s", s_dir, name);
 }
 
-/* ---- scale and time ----------------------------------------------------- */
+/* ---- scale and time ------------------------------------------------------ */
 size_t child_scaled(size_t n, size_t least) {
     size_t scaled = (size_t)((double)n * s_scale);
     return scaled < least ? least : scaled;

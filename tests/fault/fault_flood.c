@@ -62,8 +62,7 @@ static void s_peace(world_t *w) {
     w->quiet_p99 = s_judge(&honest, "in peace");
 }
 
-/* ---- all of them call -----------------------------------------------------
- */
+/* ---- all of them call ---------------------------------------------------- */
 /* As many as were asked for, or as the limit allows: then it says so. */
 static size_t s_connections(size_t wanted) {
     struct rlimit limit;
@@ -101,8 +100,7 @@ static void s_callers(world_t *w, size_t n) {
     s_compare(w, "beside callers", p99);
 }
 
-/* ---- none of them calls ---------------------------------------------------
- */
+/* ---- none of them calls -------------------------------------------------- */
 static void s_say(int fd, size_t n) {
     static const char http[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     char noise[64];
@@ -142,8 +140,7 @@ static void s_strangers(world_t *w, size_t rate, double seconds) {
     s_compare(w, "beside strangers", p99);
 }
 
-/* ---- nothing stays --------------------------------------------------------
- */
+/* ---- nothing stays ------------------------------------------------------- */
 static void s_fds_back(const world_t *w, int before) {
     double limit = child_now_ms() + 20000 * child_slow();
     while (child_fds(w->broker.pid) > before && child_now_ms() < limit)

@@ -66,8 +66,7 @@ static void s_down(rig_t *rig) {
     child_end(&rig->broker);
 }
 
-/* ---- between the two ------------------------------------------------------
- */
+/* ---- between the two ----------------------------------------------------- */
 static int s_socket(const char *path, bool listens) {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     snprintf(at.sun_path, sizeof at.sun_path, "%.100s", path);
@@ -143,8 +142,7 @@ static void s_between(rig_t *rig, int listener, step_t step) {
     close(new);
 }
 
-/* ---- deaths ---------------------------------------------------------------
- */
+/* ---- deaths -------------------------------------------------------------- */
 static void s_die_between(rig_t *rig, child_t *next, step_t step) {
     int listener = s_socket(rig->between, true);
     s_spawn(rig, next, rig->between);

@@ -54,8 +54,7 @@ static void s_down(rig_t *rig) {
     child_end(&rig->broker);
 }
 
-/* ---- calls that outlive the old broker's time as the only one
- * ------------------------- */
+/* ---- calls that outlive the old broker's time as the only one ------------ */
 typedef struct sleepers {
     ledger_t *ledger;
     gate_future_t *future[SLEEPERS];
@@ -82,8 +81,7 @@ static void s_awake(sleepers_t *self) {
     ledger_destroy(&self->ledger);
 }
 
-/* ---- restarts
- * ------------------------------------------------------------------------ */
+/* ---- restarts ------------------------------------------------------------ */
 static void s_replace(rig_t *rig, lanes_t *lanes) {
     sleepers_t sleepers;
     child_t next;
@@ -120,8 +118,7 @@ static void s_restarts(const char *name, const char *front, const char *back) {
     s_down(&rig);
 }
 
-/* ---- hand-overs that fail
- * -------------------------------------------------------------------- */
+/* ---- hand-overs that fail ------------------------------------------------ */
 static int s_dial(const rig_t *rig) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%.100s", rig->path);

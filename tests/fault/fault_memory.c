@@ -23,8 +23,7 @@
 #define FLYING 5000 /* of each client, at most: its message_max */
 #define OVER 10     /* times as much is offered */
 
-/* ---- the worker: this program, started with other words -------------------
- */
+/* ---- the worker: this program, started with other words ------------------ */
 static gate_err_t work(gate_call_t *call) {
     gate_bytes_t body;
     gate_err_t e = gate_args(call, &body);
@@ -53,8 +52,7 @@ static int s_worker(const char *backend) {
     return 0;
 }
 
-/* ---- the limit ------------------------------------------------------------
- */
+/* ---- the limit ----------------------------------------------------------- */
 static long s_limit(void) {
     return child_slow() > 1 ? SANITIZED * LIMIT : LIMIT;
 }
@@ -131,8 +129,7 @@ static void s_remove_group(void) {
         child_sleep_ms(20);
 }
 
-/* ---- load -----------------------------------------------------------------
- */
+/* ---- load ---------------------------------------------------------------- */
 typedef struct load {
     ledger_t *ledger;
     gate_client_t *client;

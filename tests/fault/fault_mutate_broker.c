@@ -21,8 +21,7 @@ typedef struct world {
     size_t answered;                     /* requests that mutants got */
 } world_t;
 
-/* ---- what they start from -------------------------------------------------
- */
+/* ---- what they start from ------------------------------------------------ */
 #define FRAME(text) \
     { text, sizeof text - 1 }
 #define MESSAGE(...)                                                    \
@@ -94,8 +93,7 @@ static void s_ours(world_t *w) {
                                    FRAME("GateRPC:mutant:100")));
 }
 
-/* ---- mutants --------------------------------------------------------------
- */
+/* ---- mutants ------------------------------------------------------------- */
 /* A client's: every other one to the service that is really there. */
 static void s_client_says(world_t *w, size_t n) {
     static const gate_bytes_t demo = {"Demo", 4};

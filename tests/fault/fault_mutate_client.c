@@ -41,8 +41,7 @@ static const message_t s_credit = {5,
                                     FRAME("\xc1GX1\x81\xa2"
                                           "cb\xce\0\x10\0\0")}};
 
-/* ---- the broker -----------------------------------------------------------
- */
+/* ---- the broker ---------------------------------------------------------- */
 /* For arguments in chunks, as it should be: what is changed comes behind it. */
 static void s_give_credit(world_t *w, const message_t *head) {
     message_t m = s_credit;
@@ -174,8 +173,7 @@ static void *s_broker(void *arg) {
     return NULL;
 }
 
-/* ---- those who get what is changed ----------------------------------------
- */
+/* ---- those who get what is changed --------------------------------------- */
 typedef struct victim {
     world_t *w;
     gate_client_t *client;
@@ -227,8 +225,7 @@ static void *s_victim(void *arg) {
     return NULL;
 }
 
-/* ---- the test -------------------------------------------------------------
- */
+/* ---- the test ------------------------------------------------------------ */
 static void s_until(world_t *w, size_t n) {
     double quiet = child_now_ms();
     size_t seen = 0;

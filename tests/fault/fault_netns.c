@@ -29,8 +29,7 @@ typedef struct world {
     char front[128], back[128];
 } world_t;
 
-/* ---- namespaces -----------------------------------------------------------
- */
+/* ---- namespaces ---------------------------------------------------------- */
 static bool s_ip(const char *words) {
     char line[256];
     snprintf(line, sizeof line, "ip %s 2>/dev/null", words);
@@ -97,8 +96,7 @@ static const char *s_network(pid_t *holder) {
     return status == 0 ? NULL : "the far end cannot be set up";
 }
 
-/* ---- the link -------------------------------------------------------------
- */
+/* ---- the link ------------------------------------------------------------ */
 static void s_link(world_t *w, bool up) {
     if (w->chaos)
         chaos_rule(w->chaos, (chaos_rules_t){.frozen = !up});
@@ -133,8 +131,7 @@ static void s_down(world_t *w, double seconds) {
     ledger_destroy(&ledger);
 }
 
-/* ---- the test -------------------------------------------------------------
- */
+/* ---- the test ------------------------------------------------------------ */
 /* We go over for the moment in which the service is started. */
 static void s_far_service(world_t *w, pid_t holder) {
     int here = s_namespace(getpid());

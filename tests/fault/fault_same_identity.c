@@ -60,8 +60,7 @@ static void s_start(child_t *worker, const char *backend, int i) {
         child_run(worker, NULL, args);
 }
 
-/* ---- callers of slow ------------------------------------------------------
- */
+/* ---- callers of slow ----------------------------------------------------- */
 typedef struct sleeper {
     gate_client_t *client;
     ledger_t *ledger;

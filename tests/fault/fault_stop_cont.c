@@ -88,8 +88,7 @@ static void s_recovered(gate_client_t *client) {
     ledger_destroy(&ledger);
 }
 
-/* ---- a client that is stopped: this program, started with other words ------
- */
+/* ---- a client that is stopped: this program, started with other words ---- */
 static int s_client(const char *front, int ms) {
     gate_runtime_t *runtime = lanes_runtime();
     gate_client_t *client = lanes_client(runtime, front);

@@ -31,8 +31,7 @@ uint32_t mutate_random(mutate_t *self, uint32_t below) {
     return (uint32_t)(self->state >> 32) % below;
 }
 
-/* ---- vectors --------------------------------------------------------------
- */
+/* ---- vectors ------------------------------------------------------------- */
 static int s_nibble(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
 
 /* Hex digits become bytes in their own place. */
@@ -131,8 +130,7 @@ const message_t *mutate_pick(mutate_t *self) {
     return &self->vector[mutate_random(self, (uint32_t)self->n_vectors)];
 }
 
-/* ---- changes --------------------------------------------------------------
- */
+/* ---- changes ------------------------------------------------------------- */
 /* A copy that may be written, with room for more at its end. */
 static unsigned char *s_own(mutate_t *self, gate_bytes_t *frame, size_t more) {
     if (self->used + frame->size + more > ARENA)
@@ -258,8 +256,7 @@ const message_t *mutate_change(mutate_t *self, const message_t *message) {
     return m;
 }
 
-/* ---- packed ----------------------------------------------------------------
- */
+/* ---- packed -------------------------------------------------------------- */
 static size_t s_length(unsigned char *to, size_t size) {
     if (size <= 253) {
         *to = (unsigned char)size;

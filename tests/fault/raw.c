@@ -52,8 +52,7 @@ void raw_over(void) {
     s_context = NULL;
 }
 
-/* ---- messages -------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------ */
 bool raw_send(void *socket, const message_t *message) {
     for (size_t i = 0; i < message->n; i++)
         if (zmq_send(socket, message->frame[i].data, message->frame[i].size,

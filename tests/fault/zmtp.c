@@ -50,8 +50,7 @@ int zmtp_knock(const char *endpoint) {
     return fd;
 }
 
-/* ---- out ------------------------------------------------------------------
- */
+/* ---- out ----------------------------------------------------------------- */
 static void s_over(zmtp_t *self, client_t *client, state_t state) {
     if (client->state < TALKING)
         self->greeted++; /* others need not wait for it */
@@ -126,8 +125,7 @@ static void s_turns(zmtp_t *self) {
     }
 }
 
-/* ---- in -------------------------------------------------------------------
- */
+/* ---- in ------------------------------------------------------------------ */
 /* The size of the frame at data, or 0 while it is not whole. */
 static size_t s_whole(const unsigned char *data, size_t n, size_t *head) {
     size_t size = 0;
@@ -216,8 +214,7 @@ static void s_read(zmtp_t *self, client_t *client) {
     memmove(client->in, client->in + used, client->n_in);
 }
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 static void s_begin(zmtp_t *self) {
     client_t *client = &self->client[self->begun];
     struct epoll_event event = {.events = EPOLLOUT, .data.ptr = client};

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include "mem.h"
+#include "base/mem.h"
 
 enum { BIG_SIZE = 64 << 10, BIG_SLOTS = 16, BIG_RED = 64 };
 

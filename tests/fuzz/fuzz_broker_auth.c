@@ -8,10 +8,10 @@
 #include <gaterpc/log.h>
 #include <stdlib.h>
 #include <string.h>
-#include "broker_core.h"
+#include "broker/core/broker_core.h"
 #include "frames.h"
-#include "logring.h"
-#include "settings.h"
+#include "mail/logring.h"
+#include "settings/settings.h"
 #include "input.h"
 
 enum { FRONT, BACK, CLIENTS = 4, PEERS = 7, KEYS = 16 };
@@ -53,8 +53,7 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
 
 static const gi_broker_effects_t s_effects = {.send = s_send, .ask = s_ask};
 
-/* ---- events
- * ------------------------------------------------------------------ */
+/* ---- events -------------------------------------------------------------- */
 static void s_answer(s_world_t *w, unsigned how) {
     gi_frames_t m = {0};
     unsigned i = how % KEYS;

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker_core.h"
-#include "logring.h"
-#include "rpc.h"
-#include "settings.h"
+#include "broker/core/broker_core.h"
+#include "mail/logring.h"
+#include "wire/rpc.h"
+#include "settings/settings.h"
 #include "input.h"
 
 enum { FRONT, BACK, CLIENTS = 3, WORKERS = 4, IDS = 6, PEERS = 7 };
@@ -31,8 +31,7 @@ typedef struct s_world {
     fuzz_input_t in;
 } s_world_t;
 
-/* ---- what the core sends ----------------------------------------------------
- */
+/* ---- what the core sends ------------------------------------------------- */
 static void s_excuse(s_world_t *w, unsigned client) {
     for (unsigned i = 0; i < IDS; i++) {
         s_account_t *a = &w->accounts[client][i];
@@ -74,8 +73,7 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
 
 static const gi_broker_effects_t s_effects = {.send = s_send};
 
-/* ---- what peers say
- * ----------------------------------------------------------- */
+/* ---- what peers say ------------------------------------------------------ */
 #define ADD(m, text) gi_frames_add(m, text, sizeof text - 1)
 
 static void s_start(gi_frames_t *m, unsigned peer, const char *tag) {

@@ -10,10 +10,10 @@
 #include <gaterpc/log.h>
 #include <stdlib.h>
 #include <string.h>
-#include "broker_core.h"
-#include "logring.h"
-#include "rpc.h"
-#include "settings.h"
+#include "broker/core/broker_core.h"
+#include "mail/logring.h"
+#include "wire/rpc.h"
+#include "settings/settings.h"
 #include "input.h"
 
 enum { FRONT, BACK, CLIENTS = 3, PEERS = 6 };
@@ -27,8 +27,7 @@ typedef struct s_world {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* ---- what the core sends ---------------------------------------------------
- */
+/* ---- what the core sends ------------------------------------------------- */
 static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     s_world_t *w = ctx;
     gate_bytes_t f[GI_FRAMES_MAX], func;
@@ -55,8 +54,7 @@ static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
 
 static const gi_broker_effects_t s_effects = {.send = s_send, .user = s_user};
 
-/* ---- what peers say --------------------------------------------------------
- */
+/* ---- what peers say ------------------------------------------------------ */
 static void s_start(gi_frames_t *m, unsigned peer) {
     char id = (char)('a' + peer);
     m->n = 0;
@@ -223,8 +221,7 @@ static void s_answer(s_world_t *w, unsigned how) {
     s_hear(w, &m, peer);
 }
 
-/* ---- the rest of the world -------------------------------------------------
- */
+/* ---- the rest of the world ----------------------------------------------- */
 static void s_fate(s_world_t *w, unsigned how) {
     bool told;
     switch (how % 8) {
@@ -283,8 +280,7 @@ static void s_step(s_world_t *w) {
     fuzz_must(gi_broker_core_valid(w->core));
 }
 
-/* ---- the program's own function --------------------------------------------
- */
+/* ---- the program's own function ------------------------------------------ */
 static gate_err_t s_function(gate_call_t *call) {
     gate_value_t *first = NULL;
     gate_err_t e = gate_args(call, gate_oval(&first));

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "rpc.h"
+#include "wire/rpc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,8 +3,8 @@
  * byte 0: codec (mod 5), 5..: gunzip by zlib; byte 1: chunk size; byte 2: room;
  * the rest: the stream. Law: caps hold to the byte, an error stays. */
 #include "big.h"
-#include "gunzip.h"
-#include "join.h"
+#include "huge/gunzip.h"
+#include "huge/join.h"
 #include <stdint.h>
 #include <stdlib.h>
 

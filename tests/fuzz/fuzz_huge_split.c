@@ -6,8 +6,8 @@
  * none), so that a few KiB are many blocks. Bytes 2 and 3 all ones: a block
  * that is more than one stored block of deflate. */
 #include "big.h"
-#include "gather.h"
-#include "join.h"
+#include "huge/gather.h"
+#include "huge/join.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,8 +4,8 @@
 #include <assert.h>
 
 #include "frames.h"
-#include "mdp.h"
-#include "mem.h"
+#include "wire/mdp.h"
+#include "base/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

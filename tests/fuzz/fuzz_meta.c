@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include "buf.h"
-#include "meta.h"
+#include "base/buf.h"
+#include "wire/meta.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "packed.h"
+#include "wire/packed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

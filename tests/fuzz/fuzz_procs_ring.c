@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include "lane.h"
-#include "procs_rsp.h"
+#include "shared/lane.h"
+#include "procs/procs_rsp.h"
 
 #define CELLS 16
 #define LANE ((size_t)8192)
@@ -69,8 +69,7 @@ static const uint8_t *s_cell(const uint8_t *p, const uint8_t *end,
     return p + 12;
 }
 
-/* ---- lent results ---------------------------------------------------------
- */
+/* ---- lent results -------------------------------------------------------- */
 
 static gi_run_t *s_held[HELD];
 

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "err.h"
-#include "queue.h"
-#include "settings.h"
+#include "base/err.h"
+#include "shared/queue.h"
+#include "settings/settings.h"
 #include "input.h"
 
 enum { ITEMS = 6, BYTES = 400, STEPS = 64, HEADER = 256 };
@@ -47,8 +47,7 @@ static unsigned char *s_memory(size_t *size) {
     return memory;
 }
 
-/* ---- the other end ---------------------------------------------------------
- */
+/* ---- the other end ------------------------------------------------------- */
 /* Up to 8 bytes at a word of the header, or anywhere in the ring. */
 static void s_scribble(s_world_t *w, unsigned how) {
     unsigned at = fuzz_byte(&w->in), n = how % 8 + 1;
@@ -73,8 +72,7 @@ static void s_forge(s_world_t *w, unsigned how) {
     memcpy(w->memory + 64, &put, sizeof put);
 }
 
-/* ---- our end ---------------------------------------------------------------
- */
+/* ---- our end ------------------------------------------------------------- */
 static void s_put(s_world_t *w, gate_queue_t *queue, unsigned how) {
     static const char text[1024];
     size_t size = fuzz_byte(&w->in) * (how & 1 ? 4u : 1u);

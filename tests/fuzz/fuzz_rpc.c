@@ -3,11 +3,11 @@
  * a func frame, body frames, the text of an exception. */
 #include <assert.h>
 
-#include "exception.h"
+#include "wire/exception.h"
 #include "frames.h"
-#include "mem.h"
-#include "rpc.h"
-#include "utf8.h"
+#include "base/mem.h"
+#include "wire/rpc.h"
+#include "base/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scan.h"
-#include "value.h"
+#include "value/scan.h"
+#include "value/value.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

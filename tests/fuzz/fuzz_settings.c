@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "settings.h"
-#include "settings_text.h"
+#include "settings/settings.h"
+#include "settings/settings_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

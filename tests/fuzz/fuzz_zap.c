@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "access.h"
-#include "logring.h"
-#include "zap_impl.h"
+#include "rules/access.h"
+#include "mail/logring.h"
+#include "security/zap_impl.h"
 #include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -6,8 +6,8 @@
 #define TEST_FAULTS_H
 
 #include <criterion/criterion.h>
-#include "err.h"
-#include "mem.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 /* Returns what the operation came to; frees whatever it got. */
 typedef gate_err_t test_op_fn(void *ctx);

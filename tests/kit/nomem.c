@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "mem.h"
+#include "base/mem.h"
 
 #define MOST 3000
 

@@ -89,8 +89,7 @@ static const gate_method_t s_methods[] = {
     GATE_METHOD(plain, .runs = GATE_THREAD), GATE_METHOD(kept),
     GATE_METHOD(fed, .runs = GATE_THREAD), GATE_METHOD(elsewhere), GATE_END};
 
-/* ---- readers ---------------------------------------------------------------
- */
+/* ---- readers ------------------------------------------------------------- */
 typedef struct s_reader {
     pthread_t thread;
     gate_client_t *client;
@@ -167,8 +166,7 @@ static void *s_read(void *arg) {
     return NULL;
 }
 
-/* ---- rounds ----------------------------------------------------------------
- */
+/* ---- rounds -------------------------------------------------------------- */
 static void s_must(gate_err_t e, const char *what) {
     if (!e)
         return;

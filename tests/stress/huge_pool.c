@@ -2,14 +2,14 @@
 /* huge_pool.c -- huge results compressed over pools of every kind: what comes
  * out is one sound stream, whatever the pool does in between. Own main, for
  * TSan. GATE_SCALE scales the rounds. */
-#include "huge_pool.h"
-#include "codec.h"
-#include "mem.h"
-#include "monitor.h"
-#include "mp.h"
-#include "procs.h"
-#include "settings.h"
-#include "split.h"
+#include "bulk/huge_pack.h"
+#include "huge/codec.h"
+#include "base/mem.h"
+#include "sync/waitpoint.h"
+#include "value/mp.h"
+#include "shared/queue.h"
+#include "settings/settings.h"
+#include "huge/split.h"
 #include <gaterpc/runtime.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -49,8 +49,7 @@ static gate_pool_t *s_threads(int workers, int queue_max) {
     return pool;
 }
 
-/* ---- a pool that acts as worker processes do, and fails as they do --------
- */
+/* ---- a pool that acts as worker processes do, and fails as they do ------- */
 static gate_pool_t *s_inner; /* threads that run the jobs */
 static bool s_faults;        /* now and then full, or a worker is lost */
 static atomic_int s_n_done;
@@ -138,8 +137,7 @@ static gate_pool_t *s_procs(void) {
     return &pool;
 }
 
-/* ---- data, and what must come of it ---------------------------------------
- */
+/* ---- data, and what must come of it -------------------------------------- */
 static char *s_data(size_t size) {
     char *data = malloc(size + 64);
     unsigned kind = s_random() % 3;
@@ -184,8 +182,7 @@ static void s_check(const char *codec, s_out_t *out, const char *data,
     *out = (s_out_t){0};
 }
 
-/* ---- the ways to drive it -------------------------------------------------
- */
+/* ---- the ways to drive it ------------------------------------------------ */
 typedef struct s_bell {
     gi_monitor_t monitor;
     int rung;

@@ -18,8 +18,7 @@ struct world {
     gate_client_t *client, *local;
 };
 
-/* ---- the service ----------------------------------------------------------
- */
+/* ---- the service --------------------------------------------------------- */
 static gate_err_t add(gate_call_t *call) {
     int64_t a = 0, b = 0;
     gate_err_t e = gate_args(call, &a, &b);
@@ -45,8 +44,7 @@ static const gate_method_t s_methods[] = {
     GATE_METHOD(twice, .runs = GATE_THREAD),
     GATE_METHOD(count, .runs = GATE_THREAD), GATE_END};
 
-/* ---- calls ----------------------------------------------------------------
- */
+/* ---- calls --------------------------------------------------------------- */
 static gate_err_t s_sum(gate_client_t *client, const char *method) {
     int64_t got = -1;
     gate_err_t e = gate_client_call(client, method, &got, 20, 1,
@@ -119,8 +117,7 @@ static gate_err_t s_stats(world_t *w) {
     return e ? e : s_of(gate_client_stats(w->client));
 }
 
-/* ---- lives ----------------------------------------------------------------
- */
+/* ---- lives --------------------------------------------------------------- */
 static gate_err_t s_settings(world_t *w) {
     (void)w;
     gate_settings_t *settings = gate_settings_new(), *copy = NULL;
@@ -218,8 +215,7 @@ static gate_err_t s_runtime(world_t *w) {
     return e;
 }
 
-/* ---- pools: the threads of this process -----------------------------------
- */
+/* ---- pools: the threads of this process ---------------------------------- */
 static gate_err_t s_job(gate_future_t **future, int64_t want) {
     int64_t got = -1;
     gate_err_t e =
@@ -283,8 +279,7 @@ static gate_err_t s_resize(world_t *w) {
     return e;
 }
 
-/* ---- what needs no peer ---------------------------------------------------
- */
+/* ---- what needs no peer -------------------------------------------------- */
 static gate_err_t s_compress(world_t *w) {
     static char zeros[300000];
     void *packed = NULL, *plain = NULL;
@@ -327,8 +322,7 @@ static gate_err_t s_args(world_t *w) {
     return e;
 }
 
-/* ---- calls by other ways --------------------------------------------------
- */
+/* ---- calls by other ways ------------------------------------------------- */
 static void s_set(void *ctx, gate_err_t e, const gate_value_t *value) {
     (void)value;
     *(gate_err_t *)ctx = e;
@@ -400,8 +394,7 @@ static const step_t s_steps[] = {
     {"zap", s_zap, 0},           {"broker's client", s_broker_client, 0},
 };
 
-/* ---- the world ------------------------------------------------------------
- */
+/* ---- the world ----------------------------------------------------------- */
 static gate_client_t *s_connect(gate_runtime_t *runtime) {
     gate_client_t *client = gate_client_new(runtime);
     gate_err_t e = gate_client_connect(client, FRONT);

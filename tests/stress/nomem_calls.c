@@ -26,8 +26,7 @@ static char s_bytes[HUGE];
 
 static gate_err_t s_own_error(void) { return gate_error()->code; }
 
-/* ---- handlers -------------------------------------------------------------
- */
+/* ---- handlers ------------------------------------------------------------ */
 static gate_err_t seven(gate_call_t *call) {
     msgpack_packer *packer = gate_call_packer(call);
     if (!packer)
@@ -171,8 +170,7 @@ static const gate_method_t s_methods[] = {
     {.name = "half_custom", .fn = half, .runs = GATE_CUSTOM},
     GATE_END};
 
-/* ---- calls ----------------------------------------------------------------
- */
+/* ---- calls --------------------------------------------------------------- */
 static gate_err_t s_want(gate_err_t e, int64_t got, int64_t want) {
     if (!e && got != want)
         nomem_die("a wrong answer", (long)got, e);
@@ -269,8 +267,7 @@ static gate_err_t s_meta(world_t *w) {
     return e ? e : gate_value_read(got, "7", &text);
 }
 
-/* ---- huge -----------------------------------------------------------------
- */
+/* ---- huge ---------------------------------------------------------------- */
 static gate_err_t s_huge(gate_client_t *client, const char *method) {
     gate_bytes_t got = {0};
     gate_err_t e =
@@ -429,8 +426,7 @@ static const step_t s_all[] = {
     {"codec", s_codec, 0},
 };
 
-/* ---- the world ------------------------------------------------------------
- */
+/* ---- the world ----------------------------------------------------------- */
 static gate_err_t s_at_once(void *ctx, void (*run)(void *arg), void *arg) {
     (void)ctx;
     run(arg);

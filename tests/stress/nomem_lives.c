@@ -40,8 +40,7 @@ static void s_write(const char *path, const char *text) {
         nomem_die(path, 0, GATE_SYSTEM);
 }
 
-/* ---- a service ------------------------------------------------------------
- */
+/* ---- a service ----------------------------------------------------------- */
 static gate_err_t seven(gate_call_t *call) { return gate_return(call, 7); }
 
 static const gate_method_t s_methods[] = {GATE_METHOD(seven), GATE_END};
@@ -55,8 +54,7 @@ static gate_err_t s_seven(gate_client_t *client, const char *method) {
     return e;
 }
 
-/* ---- a broker and its peers, each with what lets it in --------------------
- */
+/* ---- a broker and its peers, each with what lets it in ------------------- */
 typedef enum trust { BARE, IN_BAND, BY_CURVE, BY_PLAIN } trust_t;
 
 static gate_broker_t *s_broker(world_t *w, trust_t trust) {
@@ -162,8 +160,7 @@ static gate_err_t s_hand_over(world_t *w) {
     return e;
 }
 
-/* ---- the ZAP service ------------------------------------------------------
- */
+/* ---- the ZAP service ----------------------------------------------------- */
 static gate_err_t s_check(void *ctx, const gate_zap_request_t *request) {
     (void)ctx;
     return strcmp(request->user, "bob") ? GATE_REFUSED : GATE_OK;
@@ -199,8 +196,7 @@ static gate_err_t s_keygen(world_t *w) {
     return e;
 }
 
-/* ---- supervisors ----------------------------------------------------------
- */
+/* ---- supervisors --------------------------------------------------------- */
 static gate_err_t s_child_start(void *ctx) {
     (void)ctx;
     return GATE_OK;
@@ -239,8 +235,7 @@ static gate_err_t s_supervisor(world_t *w) {
     return e;
 }
 
-/* ---- settings, values, the log --------------------------------------------
- */
+/* ---- settings, values, the log ------------------------------------------- */
 static gate_err_t s_object_hook(void *ctx, msgpack_object *map,
                                 msgpack_zone *zone) {
     (void)ctx, (void)map;
@@ -323,8 +318,7 @@ static gate_err_t s_log(world_t *w) {
     return out ? GATE_OK : GATE_TIMEOUT;
 }
 
-/* ---- the end --------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------- */
 static gate_err_t s_wait(world_t *w) {
     GATE_OWN(gate_runtime)
     runtime = gate_runtime_new(gate_runtime_settings(w->runtime));
@@ -358,8 +352,7 @@ static const step_t s_all[] = {
     {"wait", s_wait, 7},
 };
 
-/* ---- the world ------------------------------------------------------------
- */
+/* ---- the world ----------------------------------------------------------- */
 static gate_runtime_t *s_runtime(void) {
     GATE_OWN(gate_settings) settings = gate_settings_new();
     gate_settings_set(settings, "route", "broker");

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "mem.h"
+#include "base/mem.h"
 
 #define HUGE 200000 /* bytes; no queue's item and no inline argument */
 
@@ -38,8 +38,7 @@ static gate_err_t size(gate_call_t *call) {
     return e ? e : gate_return(call, data.size);
 }
 
-/* ---- worker processes -----------------------------------------------------
- */
+/* ---- worker processes ---------------------------------------------------- */
 static gate_err_t s_job(gate_future_t **future, int64_t want) {
     int64_t got = -1;
     gate_err_t e = gate_future_wait(*future, 10000, &got);
@@ -196,8 +195,7 @@ static gate_err_t s_procs_life(world_t *w) {
     return e;
 }
 
-/* ---- the other pools ------------------------------------------------------
- */
+/* ---- the other pools ----------------------------------------------------- */
 static gate_err_t s_at_once(void *ctx, void (*run)(void *arg), void *arg) {
     (void)ctx;
     run(arg);
@@ -243,8 +241,7 @@ static const step_t s_all[] = {
     {"default pools", s_default_pools, 7},
 };
 
-/* ---- the world ------------------------------------------------------------
- */
+/* ---- the world ----------------------------------------------------------- */
 /* In a process of its own: a zygote that is forked while allocations fail goes
  * on with that. */
 static void s_processes(void) {

@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "future.h"
-#include "logring.h"
-#include "mailbox.h"
-#include "pool.h"
-#include "stream.h"
+#include "async/future.h"
+#include "mail/logring.h"
+#include "mail/mailbox.h"
+#include "jobs/pool.h"
+#include "async/stream.h"
 
 #define CHECK(what)                                                    \
     do {                                                               \

@@ -16,11 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 #include <gaterpc.h>
-#include "clock.h"
-#include "futex.h"
-#include "procs.h"
-#include "shm.h"
-#include "zygote.h"
+#include "sync/clock.h"
+#include "sync/futex.h"
+#include "procs/procs.h"
+#include "shared/shm.h"
+#include "procs/zygote.h"
 #include "check.h"
 
 #define FLIGHT 64
@@ -32,8 +32,7 @@ static unsigned s_random(unsigned *state) {
     return *state >> 8;
 }
 
-/* ---- jobs -----------------------------------------------------------------
- */
+/* ---- jobs ---------------------------------------------------------------- */
 
 static gate_err_t work(gate_call_t *call) {
     long n, us;
@@ -75,8 +74,7 @@ static gate_err_t scribble(gate_call_t *call) {
     return gate_return(call, 1);
 }
 
-/* ---- one job's record -----------------------------------------------------
- */
+/* ---- one job's record ---------------------------------------------------- */
 
 typedef struct s_job {
     atomic_int ends;
@@ -144,8 +142,7 @@ static void s_submit(gate_pool_t *pool, s_job_t *job, gate_fn *fn, long us) {
     CHECK(e == GATE_OK, "submit: %s", gate_error()->text);
 }
 
-/* ---- the machine ----------------------------------------------------------
- */
+/* ---- the machine --------------------------------------------------------- */
 
 static int s_count(const char *path) {
     DIR *dir = opendir(path);
@@ -202,8 +199,7 @@ static gate_pool_t *s_pool(int grace_ms) {
     return pool;
 }
 
-/* ---- scenarios ------------------------------------------------------------
- */
+/* ---- scenarios ----------------------------------------------------------- */
 
 typedef enum s_what { KILL, STOP } s_what_t;
 static atomic_bool s_stop;

@@ -12,10 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 #include <gaterpc.h>
-#include "clock.h"
-#include "mp.h"
-#include "procs_core.h"
-#include "wait.h"
+#include "sync/clock.h"
+#include "value/mp.h"
+#include "procs/procs_core.h"
+#include "sync/wait.h"
 #include "check.h"
 
 #define SLOTS 2
@@ -29,8 +29,7 @@ static unsigned s_random(unsigned *state) {
     return *state >> 8;
 }
 
-/* ---- jobs -----------------------------------------------------------------
- */
+/* ---- jobs ---------------------------------------------------------------- */
 
 /* How many bytes job n answers with: mostly few, some more than the lane takes
  * at once, some lent. */
@@ -86,8 +85,7 @@ static void s_prepare(job_t *job) {
     gi_buf_fini(&args);
 }
 
-/* ---- submitters -----------------------------------------------------------
- */
+/* ---- submitters ---------------------------------------------------------- */
 
 static void s_wait_room(void) {
     int64_t until = gi_wait_deadline(HANG_MS);
@@ -123,8 +121,7 @@ static void *s_submitter(void *arg) {
     return arg;
 }
 
-/* ---- the dispatcher -------------------------------------------------------
- */
+/* ---- the dispatcher ------------------------------------------------------ */
 
 static void s_answered(gi_slot_t *slot, const gi_rsp_rec_t *rec) {
     gi_pjob_t *front = gi_send_front(slot);
@@ -227,8 +224,7 @@ static void s_dispatch(void) {
     }
 }
 
-/* ---- workers --------------------------------------------------------------
- */
+/* ---- workers ------------------------------------------------------------- */
 
 static void *s_worker(void *arg) {
     gi_worker_t *self = arg;

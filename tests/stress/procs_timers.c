@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <gaterpc.h>
-#include "clock.h"
-#include "futex.h"
-#include "logring.h"
-#include "procs.h"
+#include "sync/clock.h"
+#include "sync/futex.h"
+#include "mail/logring.h"
+#include "procs/procs.h"
 #include "check.h"
 
 #define FLIGHT 8

@@ -55,8 +55,7 @@ static void s_pause_ms(long ms) {
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
-/* ---- files that change ----------------------------------------------------
- */
+/* ---- files that change --------------------------------------------------- */
 /* The same two users; how many comments there are is what changes. */
 static void s_write_users(const world_t *w, int comments) {
     char at[160], fresh[160], hash[256];
@@ -93,8 +92,7 @@ static void *s_files(void *arg) {
     return NULL;
 }
 
-/* ---- peers ----------------------------------------------------------------
- */
+/* ---- peers --------------------------------------------------------------- */
 static void s_credentials(const peer_t *self, gate_client_t *client) {
     char cert[160], server[160];
     const char *user = self->good ? "ann" : "eve";
@@ -140,8 +138,7 @@ static void *s_peer(void *arg) {
     return NULL;
 }
 
-/* ---- the world ------------------------------------------------------------
- */
+/* ---- the world ----------------------------------------------------------- */
 static gate_err_t seven(gate_call_t *call) { return gate_return(call, 7); }
 
 static const gate_method_t s_methods[] = {GATE_METHOD(seven), GATE_END};

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* huge_block.c -- a block's memory, and compressing it. */
-#include "huge_block.h"
+#include "bulk/huge_block.h"
 #include <string.h>
-#include "buf.h"
-#include "mem.h"
-#include "procs.h"
+#include "base/buf.h"
+#include "base/mem.h"
 
 void gi_huge_block_done(gi_huge_block_t *self) {
     if (self->piece.data == self->out)
@@ -29,7 +28,7 @@ void gi_huge_block_fini(gi_huge_block_t *self) {
 /* ---- where its bytes lie --------------------------------------------------*/
 bool gi_huge_block_room(gi_huge_block_t *self, gate_pool_t *pool) {
     s_unshare(self); /* a late job has its own share */
-    if (pool && gi_procs_take(pool, GI_BLOCK_ROOM, &self->run) == GATE_OK) {
+    if (pool && gi_pool_take(pool, GI_BLOCK_ROOM, &self->run) == GATE_OK) {
         self->data = gi_run_data(self->run);
         return true;
     }
@@ -53,7 +52,7 @@ bool gi_huge_block_share(gi_huge_block_t *self, gate_pool_t *pool) {
     if (self->run && block->in.data == self->data + GI_DICT_SIZE)
         return true; /* it was fed into it */
     s_unshare(self);
-    self->run = gi_procs_run(pool, whole.data, whole.size);
+    self->run = gi_pool_run_of(pool, whole.data, whole.size);
     if (self->run)
         return true; /* its maker built it there */
     if (!gi_huge_block_room(self, pool) || !self->run)

@@ -7,9 +7,9 @@
 #ifndef GI_HUGE_BLOCK_H
 #define GI_HUGE_BLOCK_H
 
-#include "codec.h"
-#include "gather.h"
-#include "pool.h"
+#include "huge/codec.h"
+#include "huge/gather.h"
+#include "jobs/pool.h"
 
 typedef struct gi_huge_block {
     gi_block_t block;

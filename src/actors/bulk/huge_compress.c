@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* huge_compress.c -- a whole buffer at once, over a pool or without. */
-#include "clock.h"
-#include "codec.h"
-#include "err.h"
-#include "huge_pool.h"
+#include "sync/clock.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "bulk/huge_pack.h"
 #include <stdlib.h>
 #include <string.h>
 

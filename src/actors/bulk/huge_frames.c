@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* huge_frames.c -- which frame is next, and whose memory it is. */
-#include "huge_frames.h"
+#include "bulk/huge_frames.h"
 #include <string.h>
-#include "mem.h"
+#include "base/mem.h"
 
 gate_err_t gi_huge_frames_init(gi_huge_frames_t *self, bool gzip,
                                size_t chunk_bytes) {

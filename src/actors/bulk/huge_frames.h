@@ -6,7 +6,7 @@
 #define GI_HUGE_FRAMES_H
 
 #include <zmq.h>
-#include "huge_block.h"
+#include "bulk/huge_block.h"
 
 typedef struct gi_huge_frames {
     bool gzip;

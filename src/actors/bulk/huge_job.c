@@ -2,14 +2,14 @@
 /* huge_job.c -- a worker process compresses a block that it reads where its
  * parent has it, into memory that its parent reads where it is. The answer is
  * one bin: CRC-32, nanoseconds, size, then room for a block at its largest. */
-#include "huge_job.h"
+#include "bulk/huge_job.h"
 #include <gaterpc/shared.h>
-#include "buf.h"
-#include "call.h"
-#include "clock.h"
-#include "err.h"
-#include "mem.h"
-#include "procs.h"
+#include "base/buf.h"
+#include "jobs/call.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "shared/queue.h"
 
 #define S_RESULT_HEAD ((size_t)16)
 

@@ -5,7 +5,7 @@
 #ifndef GI_HUGE_JOB_H
 #define GI_HUGE_JOB_H
 
-#include "huge_block.h"
+#include "bulk/huge_block.h"
 
 /* Submits a block that is shared; ticket and sink as gi_pool_submit's. */
 gate_err_t gi_huge_job_submit(gate_pool_t *pool, const gi_huge_block_t *block,

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* huge_unpack.c -- a queue of frames between an actor and a helper's job. */
-#include "huge_unpack.h"
+#include "bulk/huge_unpack.h"
 
 #include <stddef.h>
-#include "buf.h"
-#include "err.h"
-#include "lock.h"
-#include "mem.h"
-#include "ref.h"
-#include "spare.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "sync/lock.h"
+#include "base/mem.h"
+#include "sync/ref.h"
+#include "memory/spare.h"
 
 #define S_STEP ((size_t)256 << 10)
 #define S_TELL_BYTES ((size_t)256 << 10) /* news of so much at a time */

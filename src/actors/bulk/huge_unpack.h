@@ -10,9 +10,9 @@
 #ifndef GI_HUGE_UNPACK_H
 #define GI_HUGE_UNPACK_H
 
-#include "join.h"
-#include "latch.h"
-#include "pool.h"
+#include "huge/join.h"
+#include "sync/latch.h"
+#include "jobs/pool.h"
 
 #include <zmq.h>
 

@@ -4,19 +4,18 @@
  *
  *   caller: split name, pack -> registry? -> service's mailbox   (no socket)
  *                                    else -> client's mailbox -> broker */
-#include "client_impl.h"
+#include "client/client_impl.h"
 
 #include <string.h>
 #include <time.h>
-#include "actor_thread.h"
-#include "clock.h"
-#include "err.h"
-#include "identity.h"
-#include "mem.h"
-#include "scratch.h"
+#include "sync/actor_thread.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/identity.h"
+#include "base/mem.h"
+#include "memory/scratch.h"
 
-/* ---- life
- * -------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 static void s_set_text(gate_client_t *self, char **to, const char *text) {
     char *copy = text ? gi_mem_strdup(text) : NULL;
     gate_err_t e = GATE_OK;
@@ -181,8 +180,7 @@ gate_value_t *gate_client_stats(gate_client_t *self) {
     return e ? NULL : value;
 }
 
-/* ---- the caller's half of a call
- * ---------------------------------------------- */
+/* ---- the caller's half of a call ----------------------------------------- */
 typedef struct s_ask {
     gate_bytes_t service, func;
     gi_rpc_request_t request;
@@ -441,8 +439,7 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
     return s_send(self, ask);
 }
 
-/* ---- public calls
- * ------------------------------------------------------------- */
+/* ---- public calls -------------------------------------------------------- */
 gate_future_t *gate_client_start_(gate_client_t *self, const char *method,
                                   const gate_arg_t *args, size_t n) {
     gate_future_t *future = NULL;
@@ -488,12 +485,13 @@ gate_err_t gate_client_open_(gate_client_t *self, const char *method,
 }
 
 static gate_err_t s_local_names(gate_client_t *self, gate_value_t **names) {
-    const char *list[256];
-    gate_arg_t items[256];
-    size_t n = gi_registry_names(gi_runtime_registry(self->rt), list, 256);
-    for (size_t i = 0; i < n; i++)
-        items[i] = gate_str(list[i]);
-    *names = gate_value_new_(gate_list_(items, n));
+    gi_buf_t packed = {0};
+    *names = NULL;
+    if (gi_registry_names(gi_runtime_registry(self->rt), &packed))
+        *names = gate_value_new_(gate_raw(packed.data, packed.size));
+    else
+        (void)gi_err(GATE_NOMEM, "the names of the services");
+    gi_buf_fini(&packed);
     return *names ? GATE_OK : gate_error()->code;
 }
 

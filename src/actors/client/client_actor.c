@@ -6,23 +6,22 @@
  * is no connection, so what was not sent stays with us). Silence for the whole
  * liveness is treated as a cut and answered with a new socket under a fresh
  * identity, since the old one may still hang at the broker. */
-#include "affinity.h"
-#include "client_impl.h"
+#include "net/affinity.h"
+#include "client/client_impl.h"
 
 #include <errno.h>
 #include <string.h>
-#include "clock.h"
-#include "curve.h"
-#include "codec.h"
-#include "err.h"
+#include "sync/clock.h"
+#include "net/curve.h"
+#include "huge/codec.h"
+#include "base/err.h"
 #include <gaterpc/log.h>
-#include "identity.h"
-#include "mem.h"
+#include "base/identity.h"
+#include "base/mem.h"
 
 #define S_BLOCKED_POLL_MS 10
 
-/* ---- sending
- * ----------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------- */
 gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
                              size_t size) {
     gi_frames_t *out = &self->out;
@@ -54,8 +53,7 @@ int gi_client_send_on(gate_client_t *self, uint8_t former) {
     return gi_sock_send(&self->formers[former - 1].sock, &self->out);
 }
 
-/* ---- the connection
- * ---------------------------------------------------------- */
+/* ---- the connection ------------------------------------------------------ */
 static int64_t s_heartbeat(const gate_client_t *self) {
     return gi_settings_heartbeat_ms(self->settings);
 }
@@ -160,8 +158,7 @@ static bool s_events(gate_client_t *self) {
     return any;
 }
 
-/* ---- what comes in
- * ------------------------------------------------------------- */
+/* ---- what comes in ------------------------------------------------------- */
 static bool s_receive(gate_client_t *self, gi_sock_t *sock) {
     bool any = false;
     for (int64_t i = 0; i < self->settings->batch_max && sock->raw; i++) {
@@ -179,8 +176,7 @@ static bool s_receive(gate_client_t *self, gi_sock_t *sock) {
     return any;
 }
 
-/* ---- moving to another broker
- * ------------------------------------------------ */
+/* ---- moving to another broker -------------------------------------------- */
 static uint8_t s_free_former(const gate_client_t *self) {
     for (uint8_t i = 0; i < GI_CFORMERS_MAX; i++)
         if (!self->formers[i].sock.raw)
@@ -268,8 +264,7 @@ static bool s_liveness(gate_client_t *self) {
     return true;
 }
 
-/* ---- commands
- * ---------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------ */
 static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     gate_client_t *self = arg;
     (void)unused;
@@ -308,8 +303,7 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
 static const gi_command_t s_commands[] = {
     {"READY", s_ready}, {"STATS", s_stats}, {NULL, NULL}};
 
-/* ---- the pass
- * ---------------------------------------------------------------- */
+/* ---- the pass ------------------------------------------------------------ */
 static void s_control(gi_ccontrol_t *control) {
     gi_pending_t *p = control->pending;
     if (control->mail.kind == GI_CMAIL_CANCEL)

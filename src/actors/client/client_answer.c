@@ -2,12 +2,12 @@
 /* client_answer.c -- what the broker answers: which call it is for, and what
  * becomes of it. A value, an item, an end, an exception, a chunk, credit; or
  * that the call was turned away unrun and is tried again. */
-#include "client_impl.h"
+#include "client/client_impl.h"
 
 #include <string.h>
-#include "err.h"
-#include "identity.h"
-#include "mem.h"
+#include "base/err.h"
+#include "base/identity.h"
+#include "base/mem.h"
 
 #define S_COPY_MAX 1024  /* answers up to this are copied, larger ones kept */
 #define S_PAUSE_MAX 2000 /* ms between two tries */
@@ -85,8 +85,7 @@ static void s_own_answer(gate_client_t *self, gi_pending_t *p,
     gi_pending_done(p);
 }
 
-/* ---- another try
- * -------------------------------------------------------------- */
+/* ---- another try --------------------------------------------------------- */
 /* The pause before it, and somewhat more or less, so that callers that were
  * turned away together do not come back together. */
 static int64_t s_pause(gi_pending_t *p) {

@@ -6,19 +6,17 @@
  *   to a future: into the queue of huge_unpack.h -> a helper thread inflates ->
  *                mail: credit, at last the whole value or why there is none */
 #include <string.h>
-#include "client_impl.h"
-#include "err.h"
-#include "spare.h"
+#include "client/client_impl.h"
+#include "base/err.h"
+#include "memory/spare.h"
 
-/* ---- announcing -----------------------------------------------------------
- */
+/* ---- announcing ---------------------------------------------------------- */
 void gi_chuge_announce(const gate_client_t *self, gi_ext_t *ext) {
     ext->huge = true;
     ext->codecs = (gate_bytes_t){self->codecs, strlen(self->codecs)};
 }
 
-/* ---- a receiver's life ----------------------------------------------------
- */
+/* ---- a receiver's life --------------------------------------------------- */
 void gi_chuge_leave(gi_pending_t *p) {
     if (!p->unpack)
         return;
@@ -83,8 +81,7 @@ static gate_err_t s_receiver(gi_pending_t *p, const gi_ext_t *ext) {
     return e;
 }
 
-/* ---- the stream's reader --------------------------------------------------
- */
+/* ---- the stream's reader ------------------------------------------------- */
 static gate_err_t s_step(void *join, gate_bytes_t *in, bool end, void *out,
                          size_t *out_size) {
     gate_err_t e = end ? gi_join_end(join, out, out_size)
@@ -99,8 +96,7 @@ static void s_step_destroy(void *arg) {
 
 static const gi_inflate_t s_inflate_ops = {s_step, s_step_destroy};
 
-/* ---- the actor ------------------------------------------------------------
- */
+/* ---- the actor ----------------------------------------------------------- */
 static void s_complete(gi_pending_t *p) {
     size_t size;
     void *data = gi_huge_unpack_take(p->unpack, &size);

@@ -13,23 +13,23 @@
 #define GI_CLIENT_IMPL_H
 
 #include <gaterpc/client.h>
-#include "actor.h"
-#include "frames.h"
-#include "future.h"
-#include "gauge.h"
-#include "huge_unpack.h"
-#include "latch.h"
-#include "lock.h"
-#include "mdp.h"
-#include "mine.h"
-#include "ref.h"
-#include "registry.h"
-#include "rpc.h"
-#include "runtime.h"
-#include "service_local.h"
-#include "sock.h"
-#include "stream.h"
-#include "wheel.h"
+#include "net/actor.h"
+#include "net/frames.h"
+#include "async/future.h"
+#include "sync/gauge.h"
+#include "bulk/huge_unpack.h"
+#include "sync/latch.h"
+#include "sync/lock.h"
+#include "wire/mdp.h"
+#include "sync/mine.h"
+#include "sync/ref.h"
+#include "runtime/registry.h"
+#include "wire/rpc.h"
+#include "runtime/runtime.h"
+#include "service/service_direct.h"
+#include "net/sock.h"
+#include "async/stream.h"
+#include "sync/wheel.h"
 
 #define GI_RETRIES_FREE 10 /* tries that the budget always has at first */
 
@@ -176,8 +176,7 @@ struct gate_client {
     gi_cstats_t stats;
 };
 
-/* ---- client.c
- * ---------------------------------------------------------------- */
+/* ---- client.c ------------------------------------------------------------ */
 gate_client_t *gi_client_share(gate_client_t *self);
 void gi_client_release(void *self);
 /* A pending with room for its data; NULL: no memory. Any thread. */
@@ -191,8 +190,7 @@ gi_pending_t *gi_pending_new_huge(gate_client_t *self, gate_bytes_t service,
                                   const gi_rpc_holes_t *holes);
 void gi_pending_drop(gi_pending_t *p); /* a reference; any thread */
 
-/* ---- client_actor.c
- * ---------------------------------------------------------- */
+/* ---- client_actor.c ------------------------------------------------------ */
 extern const gi_actor_ops_t gi_client_ops;
 /* Begins "" MDPC01 service {zap} in client->out. */
 gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
@@ -204,8 +202,7 @@ int gi_client_send_on(gate_client_t *self, uint8_t former);
 /* The broker has given its listeners to another one: new calls go there. */
 void gi_client_move(gate_client_t *self);
 
-/* ---- client_pending.c
- * -------------------------------------------------------- */
+/* ---- client_pending.c ---------------------------------------------------- */
 void gi_pending_start(gi_pending_t *p);
 /* The broker's own functions, asked by the actor itself. */
 void gi_pending_ask(gate_client_t *self, gi_asks_t asks);
@@ -236,8 +233,7 @@ size_t gi_pending_leave(gate_client_t *self, uint8_t former);
 void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
                          const char *text);
 
-/* ---- client_answer.c
- * --------------------------------------------------------- */
+/* ---- client_answer.c ----------------------------------------------------- */
 void gi_pending_answer(gate_client_t *self); /* client->in holds a message */
 /* Ends it as a remote exception. */
 void gi_pending_exception(gi_pending_t *p, gate_bytes_t triple);
@@ -247,8 +243,7 @@ void *gi_pending_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
 /* An item or chunk to its stream. */
 void gi_pending_push(gi_pending_t *p, zmq_msg_t *frame);
 
-/* ---- client_huge.c
- * ----------------------------------------------------------- */
+/* ---- client_huge.c ------------------------------------------------------- */
 /* What it reads, for requests: h, hc. */
 void gi_chuge_announce(const gate_client_t *self, gi_ext_t *ext);
 /* A huge message: its frames, and views of them. */
@@ -259,8 +254,7 @@ void gi_chuge_mail(gi_cmail_t *mail);
 /* The pending is done with it, whether it has ended or not. */
 void gi_chuge_leave(gi_pending_t *p);
 
-/* ---- client_args.c
- * ----------------------------------------------------------- */
+/* ---- client_args.c ------------------------------------------------------- */
 /* Takes what packed holds; shares what is in its holes. */
 gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
                         const gi_rpc_holes_t *holes) GATE_MUST;

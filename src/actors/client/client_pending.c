@@ -8,20 +8,19 @@
  * Law: each call ends once. A call that was sent when the connection went away
  * ends with ConnectionLostError after two heartbeats unless its answer still
  * comes; one that was not sent waits for the next connection. */
-#include "client_impl.h"
+#include "client/client_impl.h"
 
 #include <string.h>
-#include "clock.h"
-#include "err.h"
-#include "identity.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/identity.h"
+#include "base/mem.h"
 
 #define S_ANNOUNCE_EVERY 31
 #define S_NO_ARGS "\x90" /* packed: an empty array, an empty map */
 #define S_NO_KWARGS "\x80"
 
-/* ---- tables
- * ------------------------------------------------------------------ */
+/* ---- tables -------------------------------------------------------------- */
 static bool s_take_slot(gate_client_t *self, gi_pending_t *p) {
     unsigned i = self->free_slot;
     if (i >= self->n_slots)
@@ -126,8 +125,7 @@ void gi_pending_fail_text(gi_pending_t *p, gate_err_t code, const char *text) {
     gi_pending_fail(p, &story);
 }
 
-/* ---- sending
- * ----------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------- */
 void gi_client_add_ext(gate_client_t *self, const gi_ext_t *ext) {
     gi_buf_reset(&self->scratch, 4096);
     if (!gi_ext_pack(&self->scratch, ext))
@@ -316,8 +314,7 @@ void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes) {
     }
 }
 
-/* ---- time and cuts
- * ----------------------------------------------------------- */
+/* ---- time and cuts ------------------------------------------------------- */
 void gi_pending_alive(gi_pending_t *p) {
     gate_client_t *self = p->client;
     if (p->stream || p->deadline_travels || p->cut)

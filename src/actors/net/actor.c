@@ -4,7 +4,7 @@
  * Signals are blocked while the thread is made (it inherits that: signals are
  * the host program's) and while it is joined (an interrupted wait would free
  * the pipe under a living thread). */
-#include "actor.h"
+#include "net/actor.h"
 
 #include <czmq.h>
 #include <errno.h>
@@ -12,12 +12,12 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <time.h>
-#include "actor_thread.h"
-#include "clock.h"
-#include "err.h"
-#include "handover.h"
-#include "lock.h"
-#include "mem.h"
+#include "sync/actor_thread.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "net/handover.h"
+#include "sync/lock.h"
+#include "base/mem.h"
 
 #define S_MAIL_BATCH 256
 #define S_NAME_MAX 32     /* of a command */
@@ -39,8 +39,7 @@ struct gi_actor {
     int64_t worked_ns; /* when there was work; with busy_poll_ns only */
 };
 
-/* ---- commands, on the actor's thread --------------------------------------
- */
+/* ---- commands, on the actor's thread ------------------------------------- */
 static bool s_send_part(void *raw, const void *data, size_t size, int more) {
     int rc;
     GI_HANDOVER_SENDS();
@@ -150,8 +149,7 @@ static bool s_commands(gi_actor_t *actor, void *raw) {
     return any;
 }
 
-/* ---- the loop --------------------------------------------------------------
- */
+/* ---- the loop ------------------------------------------------------------ */
 static bool s_mail(gi_actor_t *actor, int64_t now_ms) {
     void *items[S_MAIL_BATCH];
     size_t n = gi_mailbox_pop(actor->mailbox, items, S_MAIL_BATCH);
@@ -237,8 +235,7 @@ static void s_main(zsock_t *pipe, void *args) {
     sem_post(&actor->ended);
 }
 
-/* ---- life ------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 static void *s_nothing(void *arg) { return arg; }
 
 #define S_PROBES 4        /* sockets that must be free for one zactor */
@@ -357,8 +354,7 @@ void gi_actor_busy_poll(gi_actor_t *actor, int64_t us) {
     actor->busy_poll_ns = us * 1000;
 }
 
-/* ---- commands, from outside ------------------------------------------------
- */
+/* ---- commands, from outside ---------------------------------------------- */
 static gate_err_t s_read_answer(void *raw, gi_buf_t *out) {
     bool more = false;
     zmq_msg_t part;

@@ -11,9 +11,9 @@
 #define GI_ACTOR_H
 
 #include <gaterpc/settings.h>
-#include "buf.h"
-#include "mailbox.h"
-#include "sock.h"
+#include "base/buf.h"
+#include "mail/mailbox.h"
+#include "net/sock.h"
 
 /* One command of the pipe. arg is "" when none was given; what run appends to
  * out is the answer's data; an error's story travels back too. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* affinity.c -- "2" or "0-1,3" as taskset has it. */
-#include "affinity.h"
+#include "net/affinity.h"
 
 #include <gaterpc/log.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <zmq.h>
-#include "err.h"
-#include "settings.h"
+#include "base/err.h"
+#include "settings/settings.h"
 
 /* One CPU or a range; *at goes on behind it. */
 static bool s_range(const char **at, cpu_set_t *set) {

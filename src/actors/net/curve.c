@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* curve.c -- certificates are checked before CZMQ and libzmq see them: a bad
  * file is the user's mistake and must be an error, never an assert. */
-#include "curve.h"
+#include "net/curve.h"
 
 #include <gaterpc/curve.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "err.h"
-#include "mem.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 #define S_FILE_MAX 65536
 
-/* ---- certificates
- * ------------------------------------------------------------- */
+/* ---- certificates -------------------------------------------------------- */
 static bool s_is_zero(const byte *key) {
     byte sum = 0;
     for (int i = 0; i < 32; i++)
@@ -100,8 +99,7 @@ gate_err_t gate_curve_keygen(const char *file, const char *name) {
     return GATE_OK;
 }
 
-/* ---- sockets
- * ------------------------------------------------------------------ */
+/* ---- sockets ------------------------------------------------------------- */
 static gate_err_t s_key(gi_sock_t *sock, int option, const byte *key) {
     if (zmq_setsockopt(sock->raw, option, key, 32) < 0)
         return gi_err_errno("CURVE");

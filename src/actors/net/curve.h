@@ -4,7 +4,7 @@
 #ifndef GI_CURVE_H
 #define GI_CURVE_H
 
-#include "sock.h"
+#include "net/sock.h"
 
 /* Before connect: our certificate (FILE with FILE_secret) and the server's
  * public one. Nothing is done when both are NULL. GATE_SYSTEM names the file

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* frames.c -- zmq_msg_t arrays. Moving a frame is a 64-byte copy; a body is
  * never touched, unless it is small and travels packed. */
-#include "frames.h"
+#include "net/frames.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include "handover.h"
-#include "packed.h"
-#include "tags.h"
+#include "net/handover.h"
+#include "wire/packed.h"
+#include "base/tags.h"
 
 #ifdef __SANITIZE_THREAD__
 char gi_handover_mark;
@@ -61,8 +61,7 @@ __attribute__((constructor)) static void s_make_constants(void) {
 
 static uint64_t s_bit(unsigned i) { return (uint64_t)1 << i; }
 
-/* ---- receiving --------------------------------------------------------------
- */
+/* ---- receiving ----------------------------------------------------------- */
 static void s_drop_rest(void *socket) {
     zmq_msg_t rest;
     int more = 1;
@@ -139,8 +138,7 @@ size_t gi_frames_bytes(const gi_frames_t *self, unsigned first) {
     return sum;
 }
 
-/* ---- making -----------------------------------------------------------------
- */
+/* ---- making -------------------------------------------------------------- */
 bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size) {
     if (size <= s_light_max) {
         *frame = s_light[size];
@@ -327,8 +325,7 @@ static int s_send_packed(void *socket, gi_frames_t *self, unsigned at) {
     return 0;
 }
 
-/* ---- sending ----------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------- */
 int gi_frames_send(void *socket, gi_frames_t *self) {
     GI_HANDOVER_SENDS();
     unsigned at = self->n > 0 && s_size(self, 0) > 0;

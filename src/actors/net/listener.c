@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* listener.c -- see sock.h: listening sockets of our own that libzmq accepts
  * from, and how one is taken away from it and given back. */
-#include "sock.h"
+#include "net/sock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "clock.h"
-#include "err.h"
+#include "sync/clock.h"
+#include "base/err.h"
 
 int gi_listener_blank(void) {
     const struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -47,8 +47,7 @@ void gi_listener_close(gi_listener_t *self) {
     *self = GI_LISTENER_NONE;
 }
 
-/* ---- is it watched?
- * --------------------------------------------------------------------- */
+/* ---- is it watched? ------------------------------------------------------ */
 /* One of an epoll's lines "tfd: 12 events: 19 ..." is about fd, for input. */
 static bool s_listed(FILE *info, int fd) {
     char line[160];

@@ -6,7 +6,7 @@
  * zmq_unbind would close accepted connections. So a listener is paused by
  * putting another socket under libzmq's descriptor: its epoll still tells of
  * the old one, its accept finds nothing. */
-#include "sock.h"
+#include "net/sock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,17 +17,16 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-#include "affinity.h"
-#include "err.h"
-#include "lock.h"
-#include "settings.h"
+#include "net/affinity.h"
+#include "base/err.h"
+#include "sync/lock.h"
+#include "settings/settings.h"
 
 #define S_BACKLOG 4096
 #define S_CONNECT_MS 500 /* least time that a connection may take */
 #define S_UNACKED 30     /* intervals that a peer may leave what it was sent */
 
-/* ---- context ----------------------------------------------------------------
- */
+/* ---- context ------------------------------------------------------------- */
 static gi_lock_t s_context_lock = {PTHREAD_MUTEX_INITIALIZER};
 static bool s_context_made;
 
@@ -96,8 +95,7 @@ gate_err_t gi_sock_context(const gate_settings_t *settings) {
     return e;
 }
 
-/* ---- options ----------------------------------------------------------------
- */
+/* ---- options ------------------------------------------------------------- */
 static const struct {
     const char *name;
     int option;
@@ -198,8 +196,7 @@ static gate_err_t s_apply(gi_sock_t *self, int type, gate_bytes_t identity,
     return s_each_option(settings->zmq_sock, s_sock_option, self->raw);
 }
 
-/* ---- life -------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 static gate_err_t s_none_left(const char *what) {
     return gi_err_errno("no socket left for %s (CZMQ's cap is %zu: raise it "
                         "with ZSYS_MAX_SOCKETS)",
@@ -241,8 +238,7 @@ void gi_sock_close(gi_sock_t *self) {
     self->fd = self->monitor_fd = -1;
 }
 
-/* ---- endpoints --------------------------------------------------------------
- */
+/* ---- endpoints ----------------------------------------------------------- */
 /* libzmq closes a listener some time after its socket, the kernel a dead
  * process's one by one: an endpoint that was just left is waited for, briefly.
  */
@@ -402,8 +398,7 @@ gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) {
     return GATE_OK;
 }
 
-/* ---- events -----------------------------------------------------------------
- */
+/* ---- events -------------------------------------------------------------- */
 gate_err_t gi_sock_watch(gi_sock_t *self, int events) {
     char name[64];
     snprintf(name, sizeof name, "inproc://gate-monitor-%p", self->raw);
@@ -440,9 +435,8 @@ int gi_frame_srcfd(zmq_msg_t *frame) {
     return fd > 0 ? fd : -1;
 }
 
-/* ---- looking only where something may be
- * --------------------------------------- ZMQ_FD signals edges, and a send or
- * receive may take the signal. So: a receive that found nothing clears maybe; a
+/* ---- looking only where something may be ---------------------------------
+ * ZMQ_FD signals edges, and a send or receive may take the signal. So: a receive that found nothing clears maybe; a
  * send, or poll() on the fd, sets it. */
 void gi_polled_add(gi_polled_t *self, int fd, bool *flag) {
     if (self->n == self->room || fd < 0)

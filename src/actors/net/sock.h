@@ -8,7 +8,7 @@
 #include <czmq.h>
 #include <gaterpc/settings.h>
 #include <poll.h>
-#include "frames.h"
+#include "net/frames.h"
 
 /* Once per process, before the first socket: CZMQ's signal handlers off, its
  * socket cap raised, both only where the host has not set them. Counts sockets:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* logd.c -- writing is slow and may block (a full pipe, a slow disk): only this
  * thread does it. */
-#include "logd.h"
+#include "runtime/logd.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,13 +16,13 @@
 #ifdef GI_HAVE_JOURNAL
 #include <systemd/sd-journal.h>
 #endif
-#include "actor.h"
-#include "clock.h"
-#include "err.h"
-#include "lock.h"
-#include "logring.h"
-#include "mem.h"
-#include "settings.h"
+#include "net/actor.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "sync/lock.h"
+#include "mail/logring.h"
+#include "base/mem.h"
+#include "settings/settings.h"
 
 #define S_BATCH 256
 #define S_LINE_MAX 1200
@@ -42,8 +42,7 @@ typedef struct s_logd {
 static gi_lock_t s_lock = {PTHREAD_MUTEX_INITIALIZER};
 static s_logd_t *s_one;
 
-/* ---- the file
- * ---------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------ */
 static long s_local_day(time_t now) {
     struct tm tm;
     localtime_r(&now, &tm);
@@ -130,8 +129,7 @@ static void s_write_all(int fd, const char *text, size_t size) {
     }
 }
 
-/* ---- one line
- * ---------------------------------------------------------------- */
+/* ---- one line ------------------------------------------------------------ */
 static void s_journal(const gi_log_line_t *line) {
 #ifdef GI_HAVE_JOURNAL
     static const int priority[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR,
@@ -161,8 +159,7 @@ static void s_line(s_logd_t *self, const gi_log_line_t *line) {
     gi_log_call_sink(line);
 }
 
-/* ---- the actor
- * --------------------------------------------------------------- */
+/* ---- the actor ----------------------------------------------------------- */
 static gate_err_t s_start(void *arg) {
     s_logd_t *self = arg;
     return gi_logring_attach(&self->ring_fd);
@@ -212,8 +209,7 @@ static const gi_command_t s_commands[] = {{NULL, NULL}};
 static const gi_actor_ops_t s_ops = {"gate-log", s_commands, s_start, s_stop,
                                      s_mail,     s_work,     s_next,  s_fds};
 
-/* ---- life
- * -------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 static gate_level_t s_level(const char *name) {
     for (int i = GATE_DEBUG; i <= GATE_SILENT; i++)
         if (strcasecmp(gate_level_name((gate_level_t)i), name) == 0)

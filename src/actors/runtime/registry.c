@@ -2,14 +2,14 @@
 /* registry.c -- tables under one lock. Callers keep what they found until the
  * version changes; it is read without the lock: what a thread has been told of
  * has happened before, and of the rest no order is promised. */
-#include "registry.h"
+#include "runtime/registry.h"
 
 #include <string.h>
-#include "err.h"
-#include "gauge.h"
-#include "lock.h"
-#include "mem.h"
-#include "service_local.h"
+#include "base/err.h"
+#include "sync/gauge.h"
+#include "sync/lock.h"
+#include "base/mem.h"
+#include <msgpack.h>
 
 typedef struct s_endpoint {
     struct s_endpoint *next;
@@ -20,7 +20,9 @@ typedef struct s_endpoint {
 typedef struct s_entry {
     struct s_entry *next; /* of all */
     struct s_entry *same; /* of those with the same hash */
-    gate_service_t *service;
+    gi_registered_t is;
+    size_t name_size;
+    char name[];
 } s_entry_t;
 
 #define S_BUCKETS 256 /* power of two */
@@ -110,18 +112,22 @@ static s_entry_t **s_bucket(gi_registry_t *self, gate_bytes_t name) {
     return &self->buckets[h % S_BUCKETS];
 }
 
-static s_entry_t **s_bucket_of(gi_registry_t *self, gate_service_t *service) {
-    const char *name = gate_service_name(service);
-    return s_bucket(self, (gate_bytes_t){name, strlen(name)});
+static s_entry_t **s_bucket_of(gi_registry_t *self, const s_entry_t *e) {
+    return s_bucket(self, (gate_bytes_t){e->name, e->name_size});
 }
 
-gate_err_t gi_registry_service(gi_registry_t *self, gate_service_t *service) {
-    s_entry_t *e = gi_mem_alloc(sizeof *e);
+gate_err_t gi_registry_service(gi_registry_t *self,
+                               const gi_registered_t *what) {
+    size_t size = strlen(what->name);
+    s_entry_t *e = gi_mem_calloc(1, sizeof *e + size + 1);
     if (!e)
         return gi_err(GATE_NOMEM, "no memory to register a service");
-    *e = (s_entry_t){NULL, NULL, service};
+    e->is = *what;
+    e->is.name = e->name;
+    e->name_size = size;
+    memcpy(e->name, what->name, size);
     gi_lock(&self->lock);
-    s_entry_t **p = &self->services, **q = s_bucket_of(self, service);
+    s_entry_t **p = &self->services, **q = s_bucket_of(self, e);
     while (*p)
         p = &(*p)->next;
     while (*q)
@@ -134,11 +140,12 @@ gate_err_t gi_registry_service(gi_registry_t *self, gate_service_t *service) {
 
 void gi_registry_service_gone(gi_registry_t *self, gate_service_t *service) {
     gi_lock(&self->lock);
-    s_entry_t **p = &self->services, **q = s_bucket_of(self, service);
-    while (*p && (*p)->service != service)
+    s_entry_t **p = &self->services;
+    while (*p && (*p)->is.service != service)
         p = &(*p)->next;
     s_entry_t *e = *p;
     if (e) {
+        s_entry_t **q = s_bucket_of(self, e);
         while (*q != e)
             q = &(*q)->same;
         *q = e->same;
@@ -154,20 +161,26 @@ gate_service_t *gi_registry_find(gi_registry_t *self, gate_bytes_t name,
     gate_service_t *found = NULL;
     gi_lock(&self->lock);
     for (s_entry_t *e = *s_bucket(self, name); e && !found; e = e->same)
-        if (gi_service_broker(e->service) == broker &&
-            gi_service_is(e->service, name))
-            found = gi_service_share(e->service);
+        if (e->is.broker == broker && e->name_size == name.size &&
+            memcmp(e->name, name.data, name.size) == 0)
+            found = e->is.share(e->is.service);
     gi_unlock(&self->lock);
     return found;
 }
 
-size_t gi_registry_names(gi_registry_t *self, const char **out, size_t max) {
+bool gi_registry_names(gi_registry_t *self, gi_buf_t *out) {
+    msgpack_packer packer;
     size_t n = 0;
+    int failed = 0;
+    msgpack_packer_init(&packer, out, gi_buf_write);
     gi_lock(&self->lock);
-    for (s_entry_t *e = self->services; e && n < max; e = e->next)
-        out[n++] = gate_service_name(e->service);
+    for (const s_entry_t *e = self->services; e; e = e->next)
+        n++;
+    failed |= msgpack_pack_array(&packer, n);
+    for (const s_entry_t *e = self->services; e; e = e->next)
+        failed |= msgpack_pack_str_with_body(&packer, e->name, e->name_size);
     gi_unlock(&self->lock);
-    return n;
+    return !failed;
 }
 
 uint64_t gi_registry_version(const gi_registry_t *self) {

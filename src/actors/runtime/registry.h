@@ -6,6 +6,7 @@
 #define GI_REGISTRY_H
 
 #include <gaterpc/service.h>
+#include "base/buf.h"
 
 typedef struct gi_registry gi_registry_t;
 gi_registry_t *gi_registry_new(void); /* NULL: no memory */
@@ -21,15 +22,22 @@ void gi_registry_endpoints_gone(gi_registry_t *self, const void *owner);
 const void *gi_registry_owner(gi_registry_t *self, const char *endpoint);
 
 /* Services; the registry shares none: gone must come before they die. */
+typedef struct gi_registered {
+    gate_service_t *service;
+    const char *name;   /* copied */
+    const void *broker; /* that it is attached to; NULL: none */
+    gate_service_t *(*share)(gate_service_t *service);
+} gi_registered_t;
 gate_err_t gi_registry_service(gi_registry_t *self,
-                               gate_service_t *service) GATE_MUST;
+                               const gi_registered_t *what) GATE_MUST;
 void gi_registry_service_gone(gi_registry_t *self, gate_service_t *service);
 /* The first service of that name that is attached to broker (NULL: to none),
  * shared (gi_service_release it); NULL: none. */
 gate_service_t *gi_registry_find(gi_registry_t *self, gate_bytes_t name,
                                  const void *broker);
-/* Appends the names to a packer's array: for clients of this runtime only. */
-size_t gi_registry_names(gi_registry_t *self, const char **out, size_t max);
+/* The names, packed as a msgpack array of str, in order of registration: for
+ * clients of this runtime. False: no memory. */
+bool gi_registry_names(gi_registry_t *self, gi_buf_t *out);
 /* Changes whenever anything was added or taken out. */
 uint64_t gi_registry_version(const gi_registry_t *self);
 

@@ -2,28 +2,29 @@
 /* runtime.c -- what the parts of one program share. It is counted: each child
  * holds a reference, so the last of them frees it, whatever the order.
  * Birth: settings, log, pools on first use. Death: pools, log, settings. */
-#include "runtime.h"
+#include "runtime/runtime.h"
 
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
-#include "affinity.h"
-#include "bucket.h"
+#include "net/affinity.h"
+#include "rules/bucket.h"
 #include <unistd.h>
-#include "clock.h"
-#include "err.h"
+#include "sync/clock.h"
+#include "base/err.h"
 #include <gaterpc/log.h>
 #include <gaterpc/queue.h>
-#include "lock.h"
-#include "logd.h"
-#include "mem.h"
-#include "procs.h"
-#include "ref.h"
-#include "registry.h"
-#include "settings.h"
-#include "sock.h"
-#include "sysmem.h"
+#include "sync/lock.h"
+#include "runtime/logd.h"
+#include "base/mem.h"
+#include "procs/procs.h"
+#include "shared/queue.h"
+#include "sync/ref.h"
+#include "runtime/registry.h"
+#include "settings/settings.h"
+#include "net/sock.h"
+#include "runtime/sysmem.h"
 
 struct gate_runtime {
     gi_ref_t refs;
@@ -49,8 +50,7 @@ static void s_fit_memory(gate_settings_t *settings) {
                                                                   : share;
 }
 
-/* ---- life
- * -------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 static void s_free(gate_runtime_t *self) {
     gate_pool_destroy(&self->procs);
     gate_pool_destroy(&self->threads);
@@ -146,8 +146,7 @@ bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms) {
 
 gi_registry_t *gi_runtime_registry(gate_runtime_t *rt) { return rt->registry; }
 
-/* ---- pools
- * ------------------------------------------------------------------- */
+/* ---- pools --------------------------------------------------------------- */
 static void s_release(void *rt) { gi_runtime_release(rt); }
 
 static gi_pool_base_t s_base(gate_runtime_t *rt) {
@@ -238,8 +237,7 @@ gate_pool_t *gi_runtime_helpers(gate_runtime_t *self) {
     return s_default(self, &self->helpers, gi_pool_threads, &options);
 }
 
-/* ---- waiting for the end
- * ----------------------------------------------------- */
+/* ---- waiting for the end ------------------------------------------------- */
 void gi_runtime_add(gate_runtime_t *self, gi_drainable_t *d) {
     gi_lock(&self->lock);
     d->next = self->drainables;

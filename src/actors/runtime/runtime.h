@@ -5,8 +5,8 @@
 #define GI_RUNTIME_H
 
 #include <gaterpc/runtime.h>
-#include "access.h"
-#include "pool.h"
+#include "rules/access.h"
+#include "jobs/pool.h"
 
 gate_runtime_t *gi_runtime_share(gate_runtime_t *self);
 void gi_runtime_release(gate_runtime_t *self);

@@ -2,7 +2,7 @@
 /* sysmem.c -- a group is bounded by all that are above it, so the path of
  * /proc/self/cgroup is walked up to its root; in a container, whose own root
  * that path may not name, the root alone is found. */
-#include "sysmem.h"
+#include "runtime/sysmem.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* keys.c -- see keys.h. Sorted by key; made anew when a fingerprint of the
  * directory (each file's number, size and times) has changed. */
-#include "keys.h"
+#include "security/keys.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "curve.h"
-#include "err.h"
-#include "mem.h"
+#include "net/curve.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 #define S_FILES_MS 1000
 
@@ -33,8 +33,7 @@ struct gi_keys {
     int64_t looked_ms;       /* at the files */
 };
 
-/* ---- the directory --------------------------------------------------------
- */
+/* ---- the directory ------------------------------------------------------- */
 static bool s_is_secret(const char *name) {
     static const char end[] = "_secret";
     size_t n = strlen(name);
@@ -133,8 +132,7 @@ static void s_look(gi_keys_t *self, int64_t now_ms) {
     }
 }
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 gate_err_t gi_keys_new(const char *dir, gi_keys_t **out) {
     struct stat st;
     if (stat(dir, &st) < 0)

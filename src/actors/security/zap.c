@@ -3,7 +3,7 @@
  * that answers every well-formed question once and drops the rest.
  *   "" version key domain address identity mechanism user password
  *   -> "" version key 200|400|500 text user metadata */
-#include "zap_impl.h"
+#include "security/zap_impl.h"
 
 #include <gaterpc/log.h>
 #include <gaterpc/value.h>
@@ -12,13 +12,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "bytes.h"
-#include "actor.h"
-#include "err.h"
-#include "mem.h"
-#include "runtime.h"
-#include "sock.h"
-#include "tags.h"
+#include "base/bytes.h"
+#include "net/actor.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "runtime/runtime.h"
+#include "net/sock.h"
+#include "base/tags.h"
 
 #define S_MAILBOX 64
 #define S_FRAMES 10 /* of a question, the routing id in front */
@@ -42,8 +42,7 @@ struct gate_zap {
     s_counts_t count;
 };
 
-/* ---- building one
- * ------------------------------------------------------------------ */
+/* ---- building one -------------------------------------------------------- */
 void gi_zap_endpoint(const gate_settings_t *s, char *out, size_t room) {
     char path[S_ENDPOINT_MAX];
     if (s->zap_addr) {
@@ -163,8 +162,7 @@ gate_err_t gate_zap_hash(const char *password, char *out, size_t room) {
     return e;
 }
 
-/* ---- one question
- * ------------------------------------------------------------------- */
+/* ---- one question -------------------------------------------------------- */
 static const char *s_judge(gate_zap_t *self, const gate_bytes_t *f,
                            const char **why) {
     char domain[S_TEXT_MAX + 1], user[S_TEXT_MAX + 1], password[S_TEXT_MAX + 1];
@@ -231,8 +229,7 @@ static void s_question(gate_zap_t *self) {
     s_answer(self, f, status, why);
 }
 
-/* ---- the actor
- * ---------------------------------------------------------------------- */
+/* ---- the actor ----------------------------------------------------------- */
 static bool s_work(void *arg, int64_t now_ms) {
     gate_zap_t *self = arg;
     int64_t n = 0;

@@ -7,8 +7,8 @@
 
 #include <gaterpc/zap.h>
 #include <sys/stat.h>
-#include "frames.h"
-#include "settings.h"
+#include "net/frames.h"
+#include "settings/settings.h"
 
 /* The setting zap_addr, or its default in run_path (which is made). */
 void gi_zap_endpoint(const gate_settings_t *settings, char *out, size_t room);

@@ -4,19 +4,18 @@
  *
  * A user who is unknown costs as much time as a wrong password where passwords
  * are hashed, so names cannot be found out by the clock. */
-#include "zap_impl.h"
+#include "security/zap_impl.h"
 
 #include <gaterpc/log.h>
 #include <crypt.h>
 #include <stdio.h>
 #include <string.h>
-#include "err.h"
-#include "mem.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 #define S_LINE_MAX 2048
 
-/* ---- users and lists
- * ------------------------------------------------------------ */
+/* ---- users and lists ----------------------------------------------------- */
 static void s_wipe(char *text) {
     if (text)
         explicit_bzero(text, strlen(text));
@@ -83,8 +82,7 @@ void gi_zap_judge_fini(gi_zap_judge_t *self) {
     gi_mem_free(self->file);
 }
 
-/* ---- the file
- * -------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------ */
 /* "user:hash[:domain]"; line is cut up. One that was not read whole would go on
  * as another user's. */
 static gate_err_t s_line(gi_zap_user_t **list, char *line, const char *file,
@@ -151,8 +149,7 @@ gate_err_t gi_zap_judge_read(gi_zap_judge_t *self) {
     return GATE_OK;
 }
 
-/* ---- judging
- * --------------------------------------------------------------------- */
+/* ---- judging ------------------------------------------------------------- */
 static bool s_is_hex(const char *text, gate_bytes_t bytes) {
     const unsigned char *p = bytes.data;
     if (strlen(text) != 2 * bytes.size)

@@ -2,17 +2,16 @@
 /* service.c -- the public face: building a service reads as a list, the first
  * mistake comes out of start. The struct is counted, since kept calls and
  * callers of the same process may outlive destroy by a moment. */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
 #include <string.h>
 #include <time.h>
-#include "clock.h"
-#include "err.h"
-#include "identity.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/identity.h"
+#include "base/mem.h"
 
-/* ---- setters
- * ----------------------------------------------------------------- */
+/* ---- setters ------------------------------------------------------------- */
 static void s_stick(gate_service_t *self, gate_err_t e) {
     if (e && !self->stuck.story.code)
         gi_error_set(&self->stuck, gate_error());
@@ -131,8 +130,7 @@ void gate_service_methods(gate_service_t *self, const gate_method_t *table,
         s_stick(self, s_add_method(self, table, ctx));
 }
 
-/* ---- method table
- * ------------------------------------------------------------ */
+/* ---- method table -------------------------------------------------------- */
 static uint32_t s_hash(const void *data, size_t size) {
     const unsigned char *p = data;
     uint32_t h = 2166136261u;
@@ -227,8 +225,7 @@ gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
     return method->pool ? GATE_OK : gate_error()->code;
 }
 
-/* ---- life
- * -------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 /* get_interfaces() -> {name: {"doc", "signature", "runs"}}, as the peers have
  * it; the order is the table's. */
 static gate_err_t s_get_interfaces(gate_call_t *call) {
@@ -402,7 +399,11 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     if (backend)
         e = gate_service_attach(self, backend);
     if (!e)
-        e = gi_registry_service(registry, self);
+        e = gi_registry_service(registry,
+                                &(gi_registered_t){.service = self,
+                                                   .name = self->name,
+                                                   .broker = self->broker,
+                                                   .share = gi_service_share});
     if (e) {
         gi_actor_stop(self->actor);
         gi_actor_destroy(&self->actor);
@@ -470,8 +471,4 @@ gate_value_t *gate_service_stats(gate_service_t *self) {
 bool gi_service_is(const gate_service_t *self, gate_bytes_t name) {
     return self->name_size == name.size &&
            memcmp(self->name, name.data, name.size) == 0;
-}
-
-const void *gi_service_broker(const gate_service_t *self) {
-    return self->broker;
 }

@@ -2,19 +2,18 @@
 /* service_actor.c -- the service's shell. It reads as what it does on each
  * pass: mail, links, generators; handlers that are not short run elsewhere, so
  * heartbeats are answered whatever they do. */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
 #include <string.h>
-#include "affinity.h"
-#include "clock.h"
-#include "err.h"
-#include "mem.h"
+#include "net/affinity.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 /* Each takes two of the descriptors that an actor sleeps on. */
 #define S_LINKS_MAX ((GI_ACTOR_FDS_MAX - 2) / 2)
 
-/* ---- commands
- * ---------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------ */
 static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     gate_service_t *self = arg;
     (void)out;
@@ -163,8 +162,7 @@ static const gi_command_t s_commands[] = {{"CONNECT", s_connect},
                                           {"AWAY", s_away},
                                           {NULL, NULL}};
 
-/* ---- mail
- * -------------------------------------------------------------------- */
+/* ---- mail ---------------------------------------------------------------- */
 #define S_OWNER(type, member, mail) \
     ((type *)(void *)((char *)(mail)-offsetof(type, member)))
 
@@ -258,8 +256,7 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gi_future_batch_end(&batch);
 }
 
-/* ---- the pass
- * ---------------------------------------------------------------- */
+/* ---- the pass ------------------------------------------------------------ */
 static gate_err_t s_start(void *arg) {
     gate_service_t *self = arg;
     self->mailbox = gi_actor_mailbox(self->actor);

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_answer.c -- the ends of a call: its answer, its refusal, its
  * deadline. */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
 #include <stdio.h>
 #include <string.h>
-#include "err.h"
-#include "mem.h"
+#include "base/err.h"
+#include "base/mem.h"
 
-/* ---- answering
- * ---------------------------------------------------------------- */
+/* ---- answering ----------------------------------------------------------- */
 static gi_frames_t *s_about(gi_scall_t *c, int command) {
     gi_link_t *link = c->link;
     if (!link || c->orphan || c->epoch != link->epoch || !link->sock.raw)

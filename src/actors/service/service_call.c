@@ -10,18 +10,17 @@
  * (docs/wire.md: a worker's slot is lost for ever otherwise). A handler on a
  * pool owns the call until its RETURNED mail; what other threads bring earlier
  * (finish, a job's end) waits for that. */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
 #include <string.h>
-#include "clock.h"
-#include "err.h"
-#include "mem.h"
-#include "meta.h"
-#include "procs.h"
-#include "scan.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "wire/meta.h"
+#include "procs/procs.h"
+#include "value/scan.h"
 
-/* ---- running
- * ------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------- */
 /* The handler has come back with e; the actor owns the call again. */
 void gi_scall_after(gi_scall_t *c, gate_err_t e) {
     c->returned = true;
@@ -284,8 +283,7 @@ void gi_scall_next_waiting(gate_service_t *self) {
     }
 }
 
-/* ---- requests
- * ----------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------ */
 /* Finds the method and starts; func and the packed arguments are in place. */
 void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame) {
     gate_service_t *self = c->service;

@@ -6,19 +6,18 @@
  *
  * Law: what feeds it has a reference to the call and one to the service until
  * its END mail; pieces are in order since there is one mailbox. */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "actor_thread.h"
-#include "err.h"
-#include "mem.h"
+#include "sync/actor_thread.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 #define S_ROOM ((int64_t)1 << 20) /* bytes of pieces under way */
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 gi_shuge_t *gi_sfeed_new(gi_scall_t *c, const gi_huge_begin_t *begin) {
     gi_shuge_t *h = gi_mem_calloc(1, sizeof *h);
     if (!h) {
@@ -65,8 +64,7 @@ void gi_sfeed_free(gi_shuge_t **h_p) {
     gi_mem_free(h);
 }
 
-/* ---- the feeder's side ----------------------------------------------------
- */
+/* ---- the feeder's side --------------------------------------------------- */
 static bool s_on_actor(const gi_scall_t *c) {
     return gi_actor_thread() &&
            pthread_equal(c->service->thread, pthread_self());
@@ -158,8 +156,7 @@ static gate_err_t s_end(gate_call_t *call, const gate_error_t *error) {
     return e;
 }
 
-/* ---- kept memory ----------------------------------------------------------
- */
+/* ---- kept memory --------------------------------------------------------- */
 static gate_err_t s_keep(gate_call_t *call, const gi_huge_begin_t *begin,
                          gate_bytes_t head, gate_bytes_t data,
                          void (*release)(void *)) {
@@ -186,8 +183,7 @@ static gate_err_t s_keep(gate_call_t *call, const gi_huge_begin_t *begin,
     return GATE_OK;
 }
 
-/* ---- a descriptor, read by a job ------------------------------------------
- */
+/* ---- a descriptor, read by a job ----------------------------------------- */
 typedef struct s_reading {
     gi_job_t job;
     gi_scall_t *call;
@@ -259,8 +255,7 @@ const gi_huge_ops_t gi_sfeed_ops = {.begin = s_begin,
                                     .keep = s_keep,
                                     .read = s_read};
 
-/* ---- the actor's side: mail ------------------------------------------------
- */
+/* ---- the actor's side: mail ---------------------------------------------- */
 void gi_sfeed_begin(gi_shuge_t *h) {
     gi_shuge_attach(h);
     if (atomic_load(&h->call->call.cancel))
@@ -321,8 +316,7 @@ void gi_sfeed_item(gi_sitem_t *item, int kind, gate_bytes_t part) {
     gi_mem_free(item);
 }
 
-/* ---- the actor's side: input -----------------------------------------------
- */
+/* ---- the actor's side: input --------------------------------------------- */
 static void s_piece_done(gi_shuge_t *h) {
     gi_sitem_t *item = h->first;
     gi_scall_t *c = h->call;

@@ -9,22 +9,21 @@
  * Local readers get the bytes as they are. A reader that never said what it
  * reads gets GI_HUGE_FIRST bytes; when no credit has come for a while then it
  * knows none, and the socket alone is its bound. */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
 #include <stdio.h>
 #include <string.h>
-#include "clock.h"
-#include "codec.h"
-#include "err.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 #define S_PULL_MAX 16             /* chunks of one call per pass */
 #define S_LOOK_MS 10              /* between looks at what waits */
 #define S_PROBE_MS 250            /* how long a sign of credit may take */
 #define S_OURS ((int64_t)1 << 20) /* the threshold between our own peers */
 
-/* ---- which results, which codec -------------------------------------------
- */
+/* ---- which results, which codec ------------------------------------------ */
 bool gi_shuge_wants(gi_scall_t *c) {
     const gate_settings_t *s = c->service->settings;
     int64_t size = (int64_t)c->call.out.size;
@@ -72,8 +71,7 @@ static gate_err_t s_choose_codec(gi_shuge_t *h) {
                   codec, read ? read : usual);
 }
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 /* On any thread; the service outlives its packs. */
 static void s_ready(void *arg) {
     gate_service_t *self = arg;
@@ -178,8 +176,7 @@ void gi_shuge_settle(gi_scall_t *c) {
         gi_scall_close(c, h->outcome);
 }
 
-/* ---- the last message ------------------------------------------------------
- */
+/* ---- the last message ---------------------------------------------------- */
 static void s_send_exception(gi_scall_t *c, const gate_error_t *story) {
     gate_service_t *self = c->service;
     gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
@@ -236,8 +233,7 @@ static void s_end(gi_shuge_t *h) {
     s_close(h, GATE_OK);
 }
 
-/* ---- chunks ----------------------------------------------------------------
- */
+/* ---- chunks -------------------------------------------------------------- */
 /* The first chunk says what follows, to readers that understand it. */
 static void s_add_ext(gi_shuge_t *h, gi_frames_t *out) {
     gate_service_t *self = h->call->service;
@@ -324,8 +320,7 @@ static gate_err_t s_send(gi_shuge_t *h, gate_bytes_t chunk) {
     return s_send_future(h, chunk);
 }
 
-/* ---- pulling ---------------------------------------------------------------
- */
+/* ---- pulling ------------------------------------------------------------- */
 /* Out of credit, and the reader never gave a sign that it knows of any. */
 static void s_probe(gi_shuge_t *h) {
     int64_t now = h->call->service->now_ms;
@@ -423,8 +418,7 @@ int64_t gi_shuge_next(const gate_service_t *self) {
     return INT64_MAX;
 }
 
-/* ---- the handler is back, the reader left ----------------------------------
- */
+/* ---- the handler is back, the reader left -------------------------------- */
 static gi_shuge_t *s_of_result(gi_scall_t *c) {
     gi_shuge_t *h = gi_sfeed_new(c, NULL);
     if (!h)

@@ -23,25 +23,25 @@
 #define GI_SERVICE_IMPL_H
 
 #include <gaterpc/service.h>
-#include "actor.h"
-#include "call.h"
-#include "credit.h"
-#include "future.h"
-#include "frames.h"
-#include "huge_feed.h"
-#include "huge_pool.h"
-#include "huge_unpack.h"
-#include "lock.h"
-#include "gauge.h"
-#include "latch.h"
-#include "ref.h"
-#include "registry.h"
-#include "rpc.h"
-#include "runtime.h"
-#include "service_local.h"
-#include "sock.h"
-#include "stream.h"
-#include "wheel.h"
+#include "net/actor.h"
+#include "jobs/call.h"
+#include "mail/credit.h"
+#include "async/future.h"
+#include "net/frames.h"
+#include "jobs/huge_feed.h"
+#include "bulk/huge_pack.h"
+#include "bulk/huge_unpack.h"
+#include "sync/lock.h"
+#include "sync/gauge.h"
+#include "sync/latch.h"
+#include "sync/ref.h"
+#include "runtime/registry.h"
+#include "wire/rpc.h"
+#include "runtime/runtime.h"
+#include "service/service_direct.h"
+#include "net/sock.h"
+#include "async/stream.h"
+#include "sync/wheel.h"
 
 typedef struct gi_scall gi_scall_t;
 typedef struct gi_link gi_link_t;
@@ -49,8 +49,7 @@ typedef struct gi_shuge gi_shuge_t;
 typedef struct gi_readers gi_readers_t;
 typedef struct gi_sargs gi_sargs_t;
 
-/* ---- methods ----------------------------------------------------------------
- */
+/* ---- methods ------------------------------------------------------------- */
 typedef struct gi_smethod {
     const gate_method_t *m;
     size_t name_size;
@@ -60,8 +59,7 @@ typedef struct gi_smethod {
     uint64_t calls, errors;
 } gi_smethod_t;
 
-/* ---- a connection to a broker
- * ------------------------------------------------ */
+/* ---- a connection to a broker -------------------------------------------- */
 typedef enum gi_link_state {
     GI_LINK_CONNECTING, /* waits for the transport */
     GI_LINK_READY_SENT, /* waits for the first heartbeat */
@@ -100,8 +98,7 @@ struct gi_link {
     size_t live; /* calls under way */
 };
 
-/* ---- a call
- * ------------------------------------------------------------------ */
+/* ---- a call -------------------------------------------------------------- */
 typedef enum gi_scall_state {
     GI_SCALL_NEW,
     GI_SCALL_WAITING,    /* in flight limit reached */
@@ -332,28 +329,21 @@ struct gate_service {
     gi_sstats_t stats;
 };
 
-/* ---- service.c
- * --------------------------------------------------------------- */
+/* ---- service.c ----------------------------------------------------------- */
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
 gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
                            gate_pool_t **out) GATE_MUST;
 /* How often a call of it may run in all. */
 int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
 
-/* For how long no broker has had it (0: one has, or there is none to have it);
- * an error: its actor does not run. */
-gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) GATE_MUST;
-
-/* ---- service_actor.c
- * --------------------------------------------------------- */
+/* ---- service_actor.c ----------------------------------------------------- */
 extern const gi_actor_ops_t gi_service_ops;
 
 void gi_service_drain(gate_service_t *self); /* takes nothing new */
 /* A connection more to the broker behind the link's listener. */
 gate_err_t gi_service_follow(gi_link_t *link) GATE_MUST;
 
-/* ---- service_link.c
- * ---------------------------------------------------------- */
+/* ---- service_link.c ------------------------------------------------------ */
 gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
                        unsigned number) GATE_MUST;
 void gi_link_destroy(gi_link_t *link);
@@ -373,8 +363,7 @@ bool gi_link_send(gi_link_t *link);
 
 #define GI_SCALL_KEEP_BYTES 16384 /* larger buffers are not kept for reuse */
 
-/* ---- service_table.c
- * --------------------------------------------------------- */
+/* ---- service_table.c ----------------------------------------------------- */
 gi_scall_t *
 gi_scall_alloc(gate_service_t *self);          /* any thread; NULL: no memory */
 gate_bytes_t gi_scall_bytes(zmq_msg_t *frame); /* borrows */
@@ -389,8 +378,7 @@ void gi_scall_drop(gi_scall_t *c); /* the same, any thread */
 gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
                           gate_bytes_t request);
 
-/* ---- service_call.c
- * ---------------------------------------------------------- */
+/* ---- service_call.c ------------------------------------------------------ */
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body);
@@ -439,8 +427,7 @@ void gi_scall_next_waiting(gate_service_t *self);
 void gi_scall_orphan_all(gate_service_t *self, gi_link_t *link);
 extern const gi_call_ops_t gi_scall_ops;
 
-/* ---- service_stream.c
- * -------------------------------------------------------- */
+/* ---- service_stream.c ---------------------------------------------------- */
 void gi_sstream_item(gi_sitem_t *item);
 /* END, or the exception that story tells. */
 void gi_sstream_end(gi_scall_t *c, const gate_error_t *story);
@@ -456,8 +443,7 @@ void gi_sstream_stop(gi_scall_t *c);  /* out of it; done(state) runs */
 bool gi_sstream_pull(gate_service_t *self);
 void gi_sstream_unblocked(gi_link_t *link);
 
-/* ---- service_huge.c
- * ---------------------------------------------------------- */
+/* ---- service_huge.c ------------------------------------------------------ */
 /* The result in call.out is one for chunks. */
 bool gi_shuge_wants(gi_scall_t *c);
 /* The handler has come back with outcome: the huge result goes on alone, made
@@ -474,8 +460,7 @@ void gi_shuge_cancel(gi_scall_t *c);
 bool gi_shuge_pull(gate_service_t *self);
 int64_t gi_shuge_next(const gate_service_t *self);
 
-/* ---- service_feed.c
- * ---------------------------------------------------------- */
+/* ---- service_feed.c ------------------------------------------------------ */
 extern const gi_huge_ops_t gi_sfeed_ops;
 gi_shuge_t *gi_sfeed_new(gi_scall_t *c, const gi_huge_begin_t *begin);
 void gi_sfeed_free(gi_shuge_t **h_p);
@@ -493,8 +478,7 @@ void gi_sfeed_item(gi_sitem_t *item, int kind, gate_bytes_t part);
 void gi_sfeed_begin(gi_shuge_t *h); /* mail */
 void gi_sfeed_end(gi_shuge_t *h);   /* mail */
 
-/* ---- service_args.c
- * ---------------------------------------------------------- */
+/* ---- service_args.c ------------------------------------------------------ */
 /* The request says that its arguments come in chunks. GATE_TOOBIG,
  * GATE_NOTIMPL, GATE_NOMEM. */
 gate_err_t gi_sargs_expect(gi_scall_t *c, const gi_ext_t *ext) GATE_MUST;
@@ -505,8 +489,7 @@ void gi_sargs_look(gi_scall_t *c); /* its timer */
 void gi_sargs_cancel(gi_scall_t *c);
 void gi_sargs_leave(gi_scall_t *c); /* idempotent */
 
-/* ---- service_readers.c
- * ------------------------------------------------------- */
+/* ---- service_readers.c --------------------------------------------------- */
 /* What a request said of its caller. */
 void gi_readers_note(gate_service_t *self, const gi_link_t *link,
                      gate_bytes_t client, gate_bytes_t codecs);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_job.c -- answers that come later: kept calls, and handlers
  * that go on after a pool job (gate_call_run). */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
-#include "err.h"
-#include "mem.h"
-#include "procs.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "shared/queue.h"
 
-/* ---- kept calls
- * --------------------------------------------------------------- */
+/* ---- kept calls ---------------------------------------------------------- */
 static gate_call_t *s_keep(gate_call_t *call) {
     gi_service_share(((gi_scall_t *)call)->service);
     ((gi_scall_t *)call)->kept = true;
@@ -34,8 +33,7 @@ void gi_scall_finished(gi_scall_t *c) {
     }
 }
 
-/* ---- continuing after a pool job
- * ---------------------------------------------- */
+/* ---- continuing after a pool job ----------------------------------------- */
 static void s_job_free(gi_sjob_t *job) {
     gi_buf_fini(&job->result);
     gi_error_fini(&job->error);
@@ -161,8 +159,7 @@ void gi_scall_jobdone(gi_sjob_t *job) {
     s_job_free(job);
 }
 
-/* ---- what a handler can do here
- * ------------------------------------------------ */
+/* ---- what a handler can do here ------------------------------------------ */
 static bool s_cancelled(gate_call_t *call) {
     return atomic_load(&call->cancel);
 }

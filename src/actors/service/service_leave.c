@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_leave.c -- callers that leave: cancel, a lost broker, the
  * service's own end. */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
-#include "err.h"
+#include "base/err.h"
 
-/* ---- callers that leave
- * ------------------------------------------------------- */
+/* ---- callers that leave -------------------------------------------------- */
 static void s_unqueue(gi_scall_t *c) {
     gate_service_t *self = c->service;
     gi_scall_t **p = &self->waiting_head;

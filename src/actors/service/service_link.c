@@ -9,23 +9,22 @@
  * The broker drives heartbeats: each 04 is answered with one 04. A connection
  * that was cut is not mended but replaced: a fresh socket, a fresh identity
  * (unless the user chose one), so that no broker takes us for our own ghost. */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
 #include <errno.h>
 #include <string.h>
-#include "clock.h"
-#include "curve.h"
-#include "err.h"
+#include "sync/clock.h"
+#include "net/curve.h"
+#include "base/err.h"
 #include <gaterpc/log.h>
-#include "identity.h"
-#include "mdp.h"
-#include "mem.h"
+#include "base/identity.h"
+#include "wire/mdp.h"
+#include "base/mem.h"
 
 #define S_BACKOFF_MIN 20
 #define S_BLOCKED_POLL_MS 10
 
-/* ---- sending
- * ----------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------- */
 gi_frames_t *gi_link_begin(gi_link_t *link, int command) {
     gate_service_t *self = link->service;
     gi_frames_t *out = &self->out;
@@ -117,8 +116,7 @@ static bool s_flush(gi_link_t *link) {
     return any;
 }
 
-/* ---- the connection's life
- * --------------------------------------------------- */
+/* ---- the connection's life ----------------------------------------------- */
 static gate_err_t s_open(gi_link_t *link) {
     gate_service_t *self = link->service;
     unsigned char id[GI_ID_SIZE];
@@ -295,8 +293,7 @@ void gi_link_announce(gi_link_t *link) {
     gi_link_send(link);
 }
 
-/* ---- messages from the broker
- * ------------------------------------------------ */
+/* ---- messages from the broker -------------------------------------------- */
 /* Whoever connects to the endpoint now is let in by another broker: be there
  * too, while this one finishes. */
 static void s_move(gi_link_t *link) {
@@ -428,8 +425,7 @@ static void s_message(gi_link_t *link) {
     }
 }
 
-/* ---- the pass
- * ---------------------------------------------------------------- */
+/* ---- the pass ------------------------------------------------------------ */
 static bool s_events(gi_link_t *link) {
     int event, value;
     bool any = false;

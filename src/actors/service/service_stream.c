@@ -6,12 +6,12 @@
  * Credit comes from the reader when it is one of ours (docs/extensions.md);
  * for other peers from the socket: an item that the socket took is given back,
  * so that a producer is never further ahead than one window. */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
 #include <string.h>
-#include "actor_thread.h"
-#include "err.h"
-#include "mem.h"
+#include "sync/actor_thread.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 #define S_PULL_MAX 64 /* items of one generator per pass */
 
@@ -22,8 +22,7 @@ static void s_replenish(gi_scall_t *c, int64_t items, int64_t bytes) {
                        bytes > 0 ? (size_t)bytes : 0);
 }
 
-/* ---- sending
- * ----------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------- */
 static void s_send_wire(gi_scall_t *c, const void *data, size_t size) {
     gi_frames_t *out = gi_scall_answer(c);
     if (!out)
@@ -96,8 +95,7 @@ void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes) {
         gi_sstream_start(c);
 }
 
-/* ---- items from other threads
- * ------------------------------------------------ */
+/* ---- items from other threads -------------------------------------------- */
 gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size) {
     gi_sitem_t *item = gi_mem_alloc(sizeof *item + size);
     if (!item)
@@ -140,8 +138,7 @@ gate_err_t gi_sstream_yield(gate_call_t *call) {
     return gi_sstream_push(c, out->data, out->size);
 }
 
-/* ---- pulled generators
- * ------------------------------------------------------- */
+/* ---- pulled generators --------------------------------------------------- */
 gate_err_t gi_sstream_generate(gate_call_t *call,
                                gate_err_t (*next)(gate_call_t *, void *),
                                void *state, void (*done)(void *)) {
@@ -225,8 +222,7 @@ bool gi_sstream_pull(gate_service_t *self) {
     return any;
 }
 
-/* ---- the end
- * ----------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------- */
 static void s_end_wire(gi_scall_t *c, const gate_error_t *story) {
     gate_service_t *self = c->service;
     gi_frames_t *out;

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_table.c -- calls as objects: where they come from, where they
  * are kept while they live, who frees them (see service_impl.h). */
-#include "service_impl.h"
+#include "service/service_impl.h"
 
 #include <string.h>
-#include "mem.h"
+#include "base/mem.h"
 
 #define S_FREE_MAX 2048 /* calls kept for reuse */
 #define S_RICH_MAX 256  /* of them with what they allocated */
 
-/* ---- life
- * --------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->service = self;
     c->method = NULL;
@@ -117,8 +116,7 @@ void gi_scall_free(gi_scall_t *c) {
     self->n_free++;
 }
 
-/* ---- the tables of live calls
- * ------------------------------------------------- */
+/* ---- the tables of live calls -------------------------------------------- */
 static size_t s_slot(gate_bytes_t request) {
     uint64_t h = 1469598103934665603u;
     const unsigned char *p = request.data;

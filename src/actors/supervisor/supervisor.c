@@ -7,17 +7,16 @@
 #include <gaterpc/log.h>
 #include <gaterpc/supervisor.h>
 #include <string.h>
-#include "buf.h"
-#include "clock.h"
-#include "err.h"
-#include "mem.h"
-#include "supervisor_impl.h"
+#include "base/buf.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "supervisor/supervisor_impl.h"
 
 #define S_PART "supervisor"
 #define S_SOON_MS 5 /* between looks at who has just been started */
 
-/* ---- building one
- * ---------------------------------------------------------------------- */
+/* ---- building one -------------------------------------------------------- */
 static void s_stick(gate_supervisor_t *self, gate_err_t e) {
     if (e && !self->stuck.story.code)
         gi_error_set(&self->stuck, gate_error());
@@ -101,8 +100,7 @@ void gi_supervisor_stick(gate_supervisor_t *self, gate_err_t e) {
     s_stick(self, e);
 }
 
-/* ---- a supervisor below
- * ---------------------------------------------------------------- */
+/* ---- a supervisor below -------------------------------------------------- */
 static gate_err_t s_sub_start(void *ctx) { return gate_supervisor_start(ctx); }
 
 static gate_err_t s_sub_check(void *ctx) { return gate_supervisor_check(ctx); }
@@ -150,9 +148,7 @@ void gate_supervisor_add_supervisor(gate_supervisor_t *self, const char *name,
     gi_supervisor_add(self, &child, name);
 }
 
-/* ---- telling
- * ---------------------------------------------------------------------------
- */
+/* ---- telling ------------------------------------------------------------- */
 static void s_log(const gi_supervised_t *child,
                   const gate_child_event_t *event) {
     if (event->error && event->gave_up)
@@ -213,8 +209,7 @@ static void s_died(gate_supervisor_t *self, size_t i, gate_err_t e) {
     s_tell(self, i, e);
 }
 
-/* ---- the keeper's work
- * ----------------------------------------------------------------- */
+/* ---- the keeper's work --------------------------------------------------- */
 static bool s_is_running(gate_supervisor_t *self, size_t i) {
     gi_lock(&self->lock);
     const gi_sup_child_t *c = &self->core.child[i];
@@ -315,9 +310,7 @@ static int64_t s_keep(void *ctx, int64_t now_ms) {
     return due < next ? due : next;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 /* Nothing changes any more, so that the runtime can drain what there is. */
 static void s_hold(void *ctx) {
     gate_supervisor_t *self = ctx;
@@ -395,8 +388,7 @@ void gate_supervisor_destroy(gate_supervisor_t **self_p) {
     gi_mem_free(self);
 }
 
-/* ---- asking one
- * ------------------------------------------------------------------------ */
+/* ---- asking one ---------------------------------------------------------- */
 gate_err_t gate_supervisor_check(gate_supervisor_t *self) {
     gi_lock(&self->lock);
     gate_err_t e =

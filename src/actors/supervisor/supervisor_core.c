@@ -2,14 +2,12 @@
 /* supervisor_core.c -- see supervisor_core.h. One step at a time: stops come
  * before starts, the last child first, so that nobody starts on top of what is
  * about to go. */
-#include "supervisor_core.h"
+#include "supervisor/supervisor_core.h"
 
-#include "err.h"
-#include "mem.h"
+#include "base/err.h"
+#include "base/mem.h"
 
-/* ---- life
- * ------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 gate_err_t gi_sup_init(gi_sup_t *self,
                        const gate_supervisor_options_t *options) {
     *self = (gi_sup_t){.strategy = options->strategy,
@@ -36,9 +34,7 @@ bool gi_sup_add(gi_sup_t *self, gate_restart_t restart, int64_t now_ms) {
     return true;
 }
 
-/* ---- deaths
- * ----------------------------------------------------------------------------
- */
+/* ---- deaths -------------------------------------------------------------- */
 static bool s_too_many(gi_sup_t *self, int64_t now_ms) {
     size_t room = (size_t)self->intensity + 1;
     self->times[self->n_times++ % room] = now_ms;
@@ -135,8 +131,7 @@ void gi_sup_stopped(gi_sup_t *self, size_t child, int64_t now_ms) {
     c->doomed = c->again = false;
 }
 
-/* ---- what to do
- * ------------------------------------------------------------------------ */
+/* ---- what to do ---------------------------------------------------------- */
 static bool s_stop_one(gi_sup_t *self, size_t *child) {
     for (size_t i = self->n; i-- > 0;) {
         gi_sup_child_t *c = &self->child[i];

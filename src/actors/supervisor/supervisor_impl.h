@@ -4,11 +4,11 @@
 #define GI_SUPERVISOR_IMPL_H
 
 #include <gaterpc/supervisor.h>
-#include "err.h"
-#include "keeper.h"
-#include "lock.h"
-#include "runtime.h"
-#include "supervisor_core.h"
+#include "base/err.h"
+#include "sync/keeper.h"
+#include "sync/lock.h"
+#include "runtime/runtime.h"
+#include "supervisor/supervisor_core.h"
 
 typedef struct gi_supervised {
     gate_child_t is;          /* name is ours */

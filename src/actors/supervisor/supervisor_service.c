@@ -3,10 +3,10 @@
  * started anew each time; it has died when its actor does not answer or no
  * broker has had it for too long. */
 #include <string.h>
-#include "mem.h"
-#include "runtime.h"
-#include "service_impl.h"
-#include "supervisor_impl.h"
+#include "base/mem.h"
+#include "runtime/runtime.h"
+#include "service/service_direct.h"
+#include "supervisor/supervisor_impl.h"
 
 typedef struct s_service {
     gate_supervisor_t *supervisor;

@@ -2,9 +2,9 @@
 /* supervisor_stats.c -- what a supervisor and its children are at, in words. */
 #include <gaterpc/value.h>
 #include <string.h>
-#include "buf.h"
-#include "err.h"
-#include "supervisor_impl.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "supervisor/supervisor_impl.h"
 
 static const char *const s_states[] = {"waiting", "starting", "running",
                                        "stopping", "ended"};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bench.c -- verbs, and what becomes of their results. */
-#include "bench.h"
-#include "proc.h"
-#include "report.h"
+#include "bench/bench.h"
+#include "bench/rigs/proc.h"
+#include "bench/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>

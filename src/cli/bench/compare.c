@@ -2,7 +2,7 @@
 /* compare.c -- a result is worse when its rate fell by more than the tolerance
  * and so did its ratio to the reference, if both reports have one: a slower
  * machine alone moves the reference as well. */
-#include "report.h"
+#include "bench/report.h"
 
 #include <stdio.h>
 #include <string.h>

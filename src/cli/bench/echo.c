@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* echo.c -- `gate bench echo`: whole calls through client, broker and service,
  * by transport, calls under way and payload, each beside its references. */
-#include "session.h"
+#include "bench/session.h"
 
 #include <stdio.h>
 #include <string.h>

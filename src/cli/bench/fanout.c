@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* fanout.c -- `gate bench fanout`: one client asks more and more services, and
  * services with more and more workers, in turns with one of each. */
-#include "session.h"
+#include "bench/session.h"
 
 static void s_one(gi_session_t *self, const char *transport, int pin,
                   int services, int workers) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* html.c -- a report that needs nothing but itself: inline style, SVG plots,
  * tables; black on white, so that it prints. */
-#include "plot.h"
-#include "report.h"
+#include "bench/plot.h"
+#include "bench/report.h"
 
 #include <stdlib.h>
 #include <string.h>

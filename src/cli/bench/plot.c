@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* plot.c -- colours from a palette that colour-blind readers tell apart; each
  * line has its own mark as well, for print. */
-#include "plot.h"
+#include "bench/plot.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pools.c -- `gate bench threads` and `processes`: tasks without RPC, against
  * what one writes by hand. */
-#include "session.h"
+#include "bench/session.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* report.c -- table and JSON. */
-#include "report.h"
+#include "bench/report.h"
 
 #include <stdio.h>
 #include <string.h>

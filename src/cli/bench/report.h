@@ -3,7 +3,7 @@
 #ifndef GI_REPORT_H
 #define GI_REPORT_H
 
-#include "session.h"
+#include "bench/session.h"
 
 /* Gives: {machine, settings, results, references}; NULL no memory. */
 json_t *gi_report_json(const gi_session_t *self);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* result.c -- medians and ratios. */
-#include "result.h"
+#include "bench/result.h"
 
 #include <stdlib.h>
 #include <string.h>

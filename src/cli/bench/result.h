@@ -4,7 +4,7 @@
 #ifndef GI_RESULT_H
 #define GI_RESULT_H
 
-#include "hist.h"
+#include "bench/rigs/hist.h"
 #include <jansson.h>
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* scale.c -- `gate bench scale`: does a call cost more when there are many
  * services, workers or clients? Each against few of them, in turns. */
-#include "session.h"
+#include "bench/session.h"
 
 #include <stdio.h>
 

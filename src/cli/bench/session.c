@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* session.c -- the rounds: every system of a cell once a round, so that a
  * change of the machine meets ours and its reference alike. */
-#include "session.h"
-#include "proc.h"
+#include "bench/session.h"
+#include "bench/rigs/proc.h"
 
 #include <errno.h>
 #include <signal.h>

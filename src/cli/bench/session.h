@@ -4,9 +4,9 @@
 #ifndef GI_SESSION_H
 #define GI_SESSION_H
 
-#include "bench.h"
-#include "result.h"
-#include "rig.h"
+#include "bench/bench.h"
+#include "bench/result.h"
+#include "bench/rigs/rig.h"
 
 enum { GI_LIST_MAX = 32, GI_RIGS_MAX = 12 };
 

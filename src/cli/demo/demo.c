@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* demo.c -- the demo service: one method of every kind, for people, tests and
  * peers in other languages. */
-#include "demo.h"
-#include "cli.h"
+#include "demo/demo.h"
+#include "cli/cli.h"
 
 #define S_METHOD(f, where, sig, text)                                   \
     {                                                                   \

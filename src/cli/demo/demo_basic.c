@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* demo_basic.c -- the demo service's short methods. */
-#include "demo.h"
+#include "demo/demo.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -16,8 +16,7 @@ gate_err_t gi_demo_echo(gate_call_t *call) {
                                 gate_kw("kwargs", gate_call_raw_kwargs(call))));
 }
 
-/* ---- add ------------------------------------------------------------------
- */
+/* ---- add ----------------------------------------------------------------- */
 
 /* A number as msgpack has them; one of the two is meant by is_int. */
 typedef struct s_number {
@@ -66,8 +65,7 @@ gate_err_t gi_demo_add(gate_call_t *call) {
     return gate_return(call, x.d + y.d);
 }
 
-/* ---- the rest -------------------------------------------------------------
- */
+/* ---- the rest ------------------------------------------------------------ */
 
 gate_err_t gi_demo_none(gate_call_t *call) {
     gate_err_t e = gate_no_args(call);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* demo_bulk.c -- the demo service's methods with much data: deterministic text
  * of any size, a file's content and its word count. */
-#include "demo.h"
+#include "demo/demo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,8 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- huge -----------------------------------------------------------------
- */
+/* ---- huge ---------------------------------------------------------------- */
 
 /* xorshift64*: the same numbers everywhere, for ever. */
 static uint64_t s_random(uint64_t *state) {
@@ -135,8 +134,7 @@ gate_err_t gi_demo_huge(gate_call_t *call) {
                         : s_small(call, &s_kinds[k], (size_t)n);
 }
 
-/* ---- file -----------------------------------------------------------------
- */
+/* ---- file ---------------------------------------------------------------- */
 
 gate_err_t gi_demo_file(gate_call_t *call) {
     const char *path;
@@ -153,8 +151,7 @@ gate_err_t gi_demo_file(gate_call_t *call) {
     return gate_raise(call, "ValueError", "'%s' is not a regular file", path);
 }
 
-/* ---- wc -------------------------------------------------------------------
- */
+/* ---- wc ------------------------------------------------------------------ */
 
 typedef struct s_counts {
     uint64_t lines, words, bytes;

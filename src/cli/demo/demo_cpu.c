@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* demo_cpu.c -- the demo service's methods for worker processes. */
-#include "demo.h"
+#include "demo/demo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,8 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- fib ------------------------------------------------------------------
- */
+/* ---- fib ----------------------------------------------------------------- */
 
 static uint64_t s_fib(int n) {
     return n < 2 ? (uint64_t)n : s_fib(n - 1) + s_fib(n - 2);
@@ -27,8 +26,7 @@ gate_err_t gi_demo_fib(gate_call_t *call) {
     return gate_return(call, s_fib(n));
 }
 
-/* ---- sha256 ---------------------------------------------------------------
- */
+/* ---- sha256 -------------------------------------------------------------- */
 
 /* 0, or the errno of the read that failed; -1: the digest failed. */
 static int s_digest(int fd, EVP_MD_CTX *ctx, unsigned char *out,
@@ -74,8 +72,7 @@ gate_err_t gi_demo_sha256(gate_call_t *call) {
     return e;
 }
 
-/* ---- spin, crash, pid -----------------------------------------------------
- */
+/* ---- spin, crash, pid ---------------------------------------------------- */
 
 static int64_t s_cpu_ms(void) {
     struct timespec ts;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* demo_streams.c -- the demo service's streams: pulled on the service's actor,
  * yielded on a thread, and relayed from a worker process. */
-#include "demo.h"
+#include "demo/demo.h"
 
 #include <stdlib.h>
 
-/* ---- pulled ---------------------------------------------------------------
- */
+/* ---- pulled -------------------------------------------------------------- */
 
 typedef struct s_count {
     int64_t next, end;
@@ -37,8 +36,7 @@ gate_err_t gi_demo_gen(gate_call_t *call) { return s_generate(call, false); }
 
 gate_err_t gi_demo_nils(gate_call_t *call) { return s_generate(call, true); }
 
-/* ---- yielded --------------------------------------------------------------
- */
+/* ---- yielded ------------------------------------------------------------- */
 
 gate_err_t gi_demo_slow_gen(gate_call_t *call) {
     int64_t n, ms;
@@ -61,8 +59,7 @@ gate_err_t gi_demo_gen_boom(gate_call_t *call) {
                           (long long)n);
 }
 
-/* ---- relayed --------------------------------------------------------------
- */
+/* ---- relayed ------------------------------------------------------------- */
 
 enum { S_ITEMS = 256, S_BYTES = 16384, S_ITEM_MS = 60000 };
 

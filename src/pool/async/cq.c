@@ -3,15 +3,15 @@
  * memory of its own. Who waits here sleeps on a condition. The eventfd is for
  * others' loops: from when it was first asked for it is readable exactly while
  * the list is not empty, rung and emptied under the mutex when that changes. */
-#include "cq.h"
+#include "async/cq.h"
 
 #include <pthread.h>
 #include <unistd.h>
 
-#include "mem.h"
-#include "ref.h"
-#include "mine.h"
-#include "wait.h"
+#include "base/mem.h"
+#include "sync/ref.h"
+#include "sync/mine.h"
+#include "sync/wait.h"
 
 /* Taken at once: others that dispatch get some too. */
 #define TAKE_MAX 64

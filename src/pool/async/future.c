@@ -4,14 +4,15 @@
  * value who came first. The same word counts the references, so that telling
  * and letting go are one step.
  *
- *   user                     completer                       canceller
- *   WAITED, then sleeps      COMPLETING|CLAIMED              ASKED|CANCELLING
- *     on the word              lost CLAIMED: drop what came    COMPLETING was
- * set: THEN: leaves the           CANCELLING seen (of another     no callback
- *     callback to whoever      thread): wait until it is     callback; CLAIMED
- * won: sets DONE                cleared                         the answer is
- *                              result, then DONE               GATE_CANCELLED,
- * DONE CANCELLING cleared
+ *   user                    completer                   canceller
+ *   WAITED, then sleeps     COMPLETING|CLAIMED          ASKED|CANCELLING
+ *     on the word             CLAIMED was set: drops      COMPLETING was set:
+ *   THEN: leaves the            what came                   no callback
+ *     callback to whoever     CANCELLING is set (by       else the callback;
+ *     sets DONE                 another thread): waits      CLAIMED won: the
+ *                               until it is cleared         answer is CANCELLED,
+ *                             the result, then DONE         then DONE
+ *                                                       CANCELLING cleared
  *
  * Law: the result is written by the one who won CLAIMED, before DONE (release),
  * and read after DONE was seen (acquire). The raw bytes of a reply are turned
@@ -26,16 +27,16 @@
  * future may be gone: waiters are woken by its address alone. A word of other
  * use at that address sees a wake-up too many, which every futex user must
  * bear anyway. */
-#include "future_core.h"
+#include "async/future_core.h"
 
 #include <pthread.h>
 #include <string.h>
 
-#include "actor_thread.h"
-#include "block.h"
-#include "mem.h"
-#include "rpc.h"
-#include "wait.h"
+#include "sync/actor_thread.h"
+#include "memory/block.h"
+#include "base/mem.h"
+#include "wire/rpc.h"
+#include "sync/wait.h"
 
 static gate_future_t s_no_memory = {
     .state = GI_FT_REF | GI_FT_DONE | GI_FT_READ | GI_FT_CLAIMED |

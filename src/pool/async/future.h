@@ -8,7 +8,7 @@
 
 #include <gaterpc/future.h>
 #include <stdatomic.h>
-#include "value.h"
+#include "value/value.h"
 
 /* User's and completer's reference both held by the caller. settings are used
  * to decode; owner (may be NULL) is released when the future dies, so that

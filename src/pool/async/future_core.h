@@ -8,9 +8,9 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
-#include "arena.h"
-#include "err.h"
-#include "future.h"
+#include "base/arena.h"
+#include "base/err.h"
+#include "async/future.h"
 
 enum {
     GI_FT_WAITED = 1,      /* somebody may sleep on the word */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* future_done.c -- a future's end: the completions, the cancellation that races
  * with them, and who is told of it. The rules are in future.c. */
-#include "future_core.h"
+#include "async/future_core.h"
 
 #include <string.h>
 
-#include "clock.h"
-#include "cq.h"
-#include "mem.h"
-#include "wait.h"
+#include "sync/clock.h"
+#include "async/cq.h"
+#include "base/mem.h"
+#include "sync/wait.h"
 
 enum { S_LOOK_EVERY = 8 /* completions of a batch */ };
 

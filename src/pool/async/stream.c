@@ -5,16 +5,16 @@
  * The producer's callbacks (credit, stop) run on the reader's thread without
  * the mutex, marked by `calling`; release waits until no other thread is
  * inside. */
-#include "stream_core.h"
+#include "async/stream_core.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#include "actor_thread.h"
-#include "clock.h"
-#include "mem.h"
-#include "rpc.h"
-#include "wait.h"
+#include "sync/actor_thread.h"
+#include "sync/clock.h"
+#include "base/mem.h"
+#include "wire/rpc.h"
+#include "sync/wait.h"
 
 #define S_ROOM_MIN 16
 

@@ -6,7 +6,7 @@
 #define GI_STREAM_H
 
 #include <gaterpc/stream.h>
-#include "value.h"
+#include "value/value.h"
 
 /* Called on the reader's thread, never after gi_stream_release has returned;
  * must not block. */

@@ -7,9 +7,9 @@
 
 #include <gaterpc/stream.h>
 #include <pthread.h>
-#include "buf.h"
-#include "ref.h"
-#include "stream.h"
+#include "base/buf.h"
+#include "sync/ref.h"
+#include "async/stream.h"
 
 typedef struct gi_stream_item {
     const void *data;

@@ -4,16 +4,16 @@
  *
  *   chunks -> inflater -> msgpack bytes -> head off -> the content's bytes
  *                               `-> all of them -> a value (next) */
-#include "stream_core.h"
+#include "async/stream_core.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "err.h"
-#include "mem.h"
-#include "mp.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "value/mp.h"
 
 #define S_PIECE ((size_t)256 << 10)
 

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* call.c -- a request as its handler sees it. Everything that depends on where
  * the handler runs goes through self->ops. */
-#include "call.h"
+#include "jobs/call.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "clock.h"
+#include "sync/clock.h"
 #include <gaterpc/shared.h>
-#include "mem.h"
-#include "meta.h"
-#include "mp.h"
-#include "spare.h"
-#include "scan.h"
+#include "base/mem.h"
+#include "wire/meta.h"
+#include "value/mp.h"
+#include "memory/spare.h"
+#include "value/scan.h"
 
 #define S_ZONE_CHUNK 2048
 #define S_OUT_KEEP 65536

@@ -8,7 +8,7 @@
 
 #include <gaterpc/call.h>
 #include <stdatomic.h>
-#include "value.h"
+#include "value/value.h"
 
 /* What a host can do for a handler; NULL members are refused with a clear
  * error. */

@@ -5,9 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "err.h"
-#include "huge_feed.h"
-#include "mem.h"
+#include "base/err.h"
+#include "jobs/huge_feed.h"
+#include "base/mem.h"
 
 static gate_err_t s_check(const gate_huge_options_t *o, uint64_t size) {
     if (size == UINT64_MAX)

@@ -2,7 +2,7 @@
 /* huge_feed.c -- the handler's half of a huge result: what its msgpack bytes
  * are, and that they are as many as were announced. Of a huge argument, which
  * huge_arg.c makes, the same by the same functions. */
-#include "huge_feed.h"
+#include "jobs/huge_feed.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "err.h"
-#include "mem.h"
-#include "mp.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "value/mp.h"
 
 #define S_LOOK_MS 100
 #define S_ITEM_HEAD 6 /* ext 32: c9, size, type */

@@ -11,9 +11,9 @@
 #define GI_HUGE_FEED_H
 
 #include <gaterpc/huge.h>
-#include "call.h"
-#include "huge_source.h"
-#include "rpc.h"
+#include "jobs/call.h"
+#include "jobs/huge_source.h"
+#include "wire/rpc.h"
 
 #define GI_EXT_HUGE 0x52
 #define GI_HUGE_PIECE ((size_t)128 << 10) /* most bytes of one part */
@@ -29,7 +29,7 @@ typedef struct gi_huge_begin {
 typedef struct gi_huge_ops gi_huge_ops_t;
 
 struct gate_huge {
-    gi_rpc_huge_t value;      /* of an argument */
+    gi_huge_head_t value;     /* of an argument */
     gi_huge_source_t *source; /* of an argument, else NULL and: */
     gate_call_t *call;
     const gi_huge_ops_t *ops;

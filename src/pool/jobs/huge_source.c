@@ -2,7 +2,7 @@
 /* huge_source.c -- a bounded queue of pieces under a monitor; memory is peeked
  * at as it lies. A descriptor's job reads as long as there is room, then ends:
  * no thread waits for the sender. */
-#include "huge_source.h"
+#include "jobs/huge_source.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,11 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "err.h"
-#include "huge_feed.h"
-#include "mem.h"
-#include "monitor.h"
-#include "ref.h"
+#include "base/err.h"
+#include "jobs/huge_feed.h"
+#include "base/mem.h"
+#include "sync/waitpoint.h"
+#include "sync/ref.h"
 
 #define S_ROOM ((size_t)1 << 20) /* bytes of pieces that may wait */
 #define S_LOOK_MS 100            /* between looks while a pipe is silent */

@@ -14,7 +14,7 @@
 #define GI_HUGE_SOURCE_H
 
 #include <gaterpc/huge.h>
-#include "pool.h"
+#include "jobs/pool.h"
 
 typedef struct gi_huge_source gi_huge_source_t;
 

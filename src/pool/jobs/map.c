@@ -10,15 +10,15 @@
  *
  * Law: the mutex is never held while the pool or the stream's user is called;
  * gi_stream_push is called with it held, which keeps the items in order. */
-#include "submit.h"
+#include "jobs/submit.h"
 
 #include <pthread.h>
 #include <string.h>
 
-#include "mem.h"
-#include "ref.h"
-#include "rpc.h"
-#include "stream.h"
+#include "base/mem.h"
+#include "sync/ref.h"
+#include "wire/rpc.h"
+#include "async/stream.h"
 
 #define S_WINDOW 256
 #define S_BYTES ((size_t)64 << 20)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pool.c -- what all kinds of pools have in common, and the names of functions.
  */
-#include "pool.h"
+#include "jobs/pool.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
-#include "mem.h"
-#include "ref.h"
+#include "base/mem.h"
+#include "shared/exchange.h"
+#include "sync/ref.h"
 
 struct gi_pool_shared {
     gi_ref_t ref;
@@ -225,4 +226,16 @@ const char *gi_pool_fn_name(gate_fn *fn) {
 
     return at < S_NAMES && atomic_load(&s_names[at].fn) == fn ? s_names[at].name
                                                               : NULL;
+}
+
+gate_err_t gi_pool_take(gate_pool_t *self, size_t size, gi_run_t **out) {
+    return gi_exchange_take(self->ops->inbox(self), size, out);
+}
+
+bool gi_pool_in_inbox(gate_pool_t *self, const void *data) {
+    return gi_exchange_has(self->ops->inbox(self), data);
+}
+
+gi_run_t *gi_pool_run_of(gate_pool_t *self, const void *data, size_t size) {
+    return gi_exchange_find(self->ops->inbox(self), data, size);
 }

@@ -5,9 +5,10 @@
 #define GI_POOL_H
 
 #include <gaterpc/pool.h>
-#include "shm.h"
-#include "threads.h"
-#include "value.h"
+#include "shared/owner.h"
+#include "shared/shm.h"
+#include "jobs/threads.h"
+#include "value/value.h"
 
 /* What a submitted request reports to. Called on a pool's own thread (in order
  * for one request), must not block. */
@@ -80,13 +81,6 @@ struct gate_pool {
     struct gi_pool_shared *shared; /* what may outlive the pool */
 };
 
-typedef struct gi_pool_base {
-    const gate_settings_t *settings;
-    gate_runtime_t *runtime;
-    gi_release_fn *release_owner;
-    void *owner;
-} gi_pool_base_t;
-
 /* Makes the pool's public part, for the makers of each kind; settings are
  * copied. Keeps impl, and the owner, on success only. NULL with gate_error()
  * set. */
@@ -120,8 +114,6 @@ gate_pool_t *gi_pool_threads(const gi_pool_base_t *base,
                              const gate_pool_options_t *options);
 gate_pool_t *gi_pool_custom(const gi_pool_base_t *base, gate_submit_fn *submit,
                             void *ctx);
-gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
-                           const gate_pool_options_t *options);
 
 /* GATE_BUSY: full; GATE_CLOSED; sets the story. */
 gate_err_t gi_pool_submit(gate_pool_t *self, const gi_request_t *request,
@@ -136,5 +128,13 @@ gate_err_t gi_pool_run(gate_pool_t *self, gi_job_t *job);
 size_t gi_pool_run_many(gate_pool_t *self, gi_job_t *const *jobs, size_t n,
                         gate_err_t *e);
 bool gi_pool_is_procs(const gate_pool_t *self);
+
+/* ---- memory that a process pool's workers read in place; none elsewhere --- */
+gate_err_t gi_pool_take(gate_pool_t *self, size_t size,
+                        gi_run_t **out) GATE_MUST;
+/* Cheap: whether an address may be in gi_pool_run_of. */
+bool gi_pool_in_inbox(gate_pool_t *self, const void *data);
+/* The run that the bytes lie in, shared; NULL: none. */
+gi_run_t *gi_pool_run_of(gate_pool_t *self, const void *data, size_t size);
 
 #endif

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* shared.c -- the public face of a pool's inbox: a run is a gate_shared. */
 #include <gaterpc/shared.h>
-#include "err.h"
-#include "exchange.h"
-#include "procs.h"
+#include "base/err.h"
+#include "shared/exchange.h"
+#include "jobs/pool.h"
 
 gate_shared_t *gate_shared_new(gate_pool_t *pool, size_t size) {
     gate_shared_t *self = NULL;
     if (!gi_pool_is_procs(pool))
         gi_err(GATE_BADARG, "shared memory belongs to a process pool");
-    else if (gi_procs_take(pool, size, &self) != GATE_OK)
+    else if (gi_pool_take(pool, size, &self) != GATE_OK)
         return NULL;
     return self;
 }

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* submit.c -- jobs for any kind of pool: arguments packed, a sink that
  * completes a future or feeds a stream. */
-#include "submit.h"
+#include "jobs/submit.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-#include "clock.h"
-#include "future.h"
-#include "mem.h"
-#include "procs.h"
-#include "ref.h"
-#include "rpc.h"
-#include "scratch.h"
-#include "stream.h"
+#include "sync/clock.h"
+#include "async/future.h"
+#include "base/mem.h"
+#include "shared/exchange.h"
+#include "shared/queue.h"
+#include "sync/ref.h"
+#include "wire/rpc.h"
+#include "memory/scratch.h"
+#include "async/stream.h"
 
 /* ---- arguments ----------------------------------------------------------- */
 /* What an argument packs as in its place. */
@@ -48,7 +49,7 @@ static void s_refer_run(gi_submit_t *self, gate_pool_t *pool, gate_arg_t *arg,
     unsigned char ref[3] = {0xd4, GI_EXT_RUN, (unsigned char)i};
 
     if (i == GI_JOB_RUNS ||
-        !(self->runs[i] = gi_procs_run(pool, arg->as.p, arg->n)))
+        !(self->runs[i] = gi_pool_run_of(pool, arg->as.p, arg->n)))
         return;
     self->run_refs[i] =
         (gi_run_ref_t){gi_run_at(self->runs[i], arg->as.p), arg->n};
@@ -119,7 +120,7 @@ static bool s_has_refs(gate_pool_t *pool, const gate_arg_t *args, size_t n) {
     for (i = 0; i < n; i++)
         if (args[i].type == GATE_A_QUEUE ||
             (args[i].type == GATE_A_BIN &&
-             gi_procs_in_inbox(pool, args[i].as.p)))
+             gi_pool_in_inbox(pool, args[i].as.p)))
             return true;
     return false;
 }

@@ -4,7 +4,7 @@
 #ifndef GI_SUBMIT_H
 #define GI_SUBMIT_H
 
-#include "pool.h"
+#include "jobs/pool.h"
 
 #define GI_SUBMIT_QUEUES_MAX 16
 
@@ -18,8 +18,7 @@ typedef struct gi_submit {
     gi_run_ref_t run_refs[GI_JOB_RUNS];
 } gi_submit_t;
 
-/* Packs. Sets the story. */
-/* Fini it in every case. */
+/* Packs. Sets the story. Fini it in every case. */
 gate_err_t gi_submit_init(gi_submit_t *self, gate_pool_t *pool, gate_fn *fn,
                           const gate_arg_t *args, size_t n) GATE_MUST;
 void gi_submit_fini(gi_submit_t *self);

@@ -16,7 +16,7 @@
  *     idle wakes one, and that one does the same.
  * Law: work that nobody has begun and an idle worker exist together only while
  * a wake-up is on its way. */
-#include "threads.h"
+#include "jobs/threads.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -24,10 +24,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "clock.h"
-#include "err.h"
-#include "mem.h"
-#include "wait.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "sync/wait.h"
 
 #define S_BATCH_MAX 16
 #define S_RING_MIN 64

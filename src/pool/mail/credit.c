@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* credit.c -- a mutex and a condition: only a producer that has run out waits,
  * and a stream item costs a message anyway. */
-#include "credit.h"
+#include "mail/credit.h"
 
 void gi_credit_init(gi_credit_t *self, int64_t items, int64_t bytes) {
     pthread_mutex_init(&self->mutex, NULL);

@@ -6,12 +6,12 @@
  * itself uses. ThreadSanitizer does not know fences: there an RMW of the flag
  * takes the fence's place (either RMW is ordered before the other and the later
  * one acquires what the earlier one released). */
-#include "doorbell.h"
+#include "mail/doorbell.h"
 
 #include <unistd.h>
 
-#include "err.h"
-#include "wait.h"
+#include "base/err.h"
+#include "sync/wait.h"
 
 static inline void s_fence(gi_doorbell_t *self) {
 #ifdef __SANITIZE_THREAD__

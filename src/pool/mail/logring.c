@@ -6,7 +6,7 @@
  *
  * Memory orders are the mailbox's: cell.seq release and acquire carry the line,
  * the doorbell sees to the sleeping consumer. */
-#include "logring.h"
+#include "mail/logring.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -18,9 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "doorbell.h"
-#include "err.h"
-#include "wait.h"
+#include "mail/doorbell.h"
+#include "base/err.h"
+#include "sync/wait.h"
 
 #define S_CELLS 4096u /* a power of two; 4 MiB when all were used */
 #define S_RULES 32

@@ -22,15 +22,15 @@
  * - waiters: a push that finds the ring full adds itself by RMW, then looks
  *   again; the owner frees cells, then looks by RMW: the one that comes second
  *   sees the other. */
-#include "mailbox.h"
+#include "mail/mailbox.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "mem.h"
-#include "wait.h"
+#include "base/mem.h"
+#include "sync/wait.h"
 
 #define S_CLOSED ((uint64_t)1 << 63)
 #define S_SLEEPING ((uint64_t)1 << 62)

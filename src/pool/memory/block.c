@@ -2,12 +2,12 @@
 /* block.c -- a list per thread, bounded: what is beyond goes back to the heap,
  * and so does all of it when the thread ends. Blocks change threads only inside
  * what they hold, so nothing here is shared. */
-#include "block.h"
+#include "memory/block.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "mem.h"
+#include "base/mem.h"
 
 /* Under AddressSanitizer none is kept: it shall see who uses a dead one. */
 #ifdef __SANITIZE_ADDRESS__

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* scratch.c -- __thread for speed, a key only for the end of the thread. */
-#include "scratch.h"
+#include "memory/scratch.h"
 
 #include <pthread.h>
-#include "mem.h"
+#include "base/mem.h"
 
 #define S_KEEP_BYTES 65536
 

@@ -3,7 +3,7 @@
 #ifndef GI_SCRATCH_H
 #define GI_SCRATCH_H
 
-#include "buf.h"
+#include "base/buf.h"
 
 /* Empty, with the memory of the last use; freed when the thread ends. NULL: no
  * memory. Valid until the thread's next gi_scratch. */

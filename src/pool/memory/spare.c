@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* spare.c -- one pointer that is exchanged. */
-#include "spare.h"
+#include "memory/spare.h"
 #include <malloc.h>
 #include <stdatomic.h>
-#include "mem.h"
-#include "pages.h"
+#include "base/mem.h"
+#include "memory/pages.h"
 
 static _Atomic(void *) s_spare;
 

@@ -9,12 +9,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-#include "clock.h"
-#include "futex.h"
-#include "mem.h"
-#include "procs_core.h"
-#include "queue.h"
-#include "wait.h"
+#include "sync/clock.h"
+#include "sync/futex.h"
+#include "base/mem.h"
+#include "procs/procs_core.h"
+#include "shared/queue.h"
+#include "sync/wait.h"
 
 #define DIRECT_MAX 65536 /* larger payloads are copied by the dispatcher */
 #define WORKERS_MAX 1024
@@ -22,8 +22,7 @@
 
 static gi_procs_t *s_of(gate_pool_t *pool) { return pool->impl; }
 
-/* ---- jobs -----------------------------------------------------------------
- */
+/* ---- jobs ---------------------------------------------------------------- */
 
 /* Who must be woken for it. */
 typedef struct s_wake {
@@ -123,20 +122,7 @@ static void s_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
     pthread_mutex_unlock(&p->lock);
 }
 
-gate_err_t gi_procs_take(gate_pool_t *pool, size_t size, gi_run_t **out) {
-    return gi_exchange_take(pool->ops->inbox(pool), size, out);
-}
-
-bool gi_procs_in_inbox(gate_pool_t *pool, const void *data) {
-    return gi_exchange_has(pool->ops->inbox(pool), data);
-}
-
-gi_run_t *gi_procs_run(gate_pool_t *pool, const void *data, size_t size) {
-    return gi_exchange_find(pool->ops->inbox(pool), data, size);
-}
-
-/* ---- the pool -------------------------------------------------------------
- */
+/* ---- the pool ------------------------------------------------------------ */
 
 static gate_err_t s_drain(gate_pool_t *self, int64_t timeout_ms) {
     gi_procs_t *p = s_of(self);
@@ -245,8 +231,7 @@ static gate_value_t *s_stats(gate_pool_t *self) {
         gate_map_(entries, sizeof entries / sizeof entries[0]));
 }
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 
 static void s_free(gi_procs_t *p) {
     for (int i = 0; i < p->n_slots; i++)

@@ -6,9 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <gaterpc/log.h>
-#include "clock.h"
-#include "procs_core.h"
-#include "rights.h"
+#include "sync/clock.h"
+#include "procs/procs_core.h"
+#include "shared/rights.h"
 
 void gi_channel_dead(gi_slot_t *s) {
     if (s->state != GI_S_UP)

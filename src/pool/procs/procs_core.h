@@ -12,16 +12,16 @@
 #define GI_PROCS_CORE_H
 
 #include <pthread.h>
-#include "doorbell.h"
-#include "err.h"
-#include "pool.h"
-#include "procs.h"
-#include "procs_fn.h"
-#include "procs_rsp.h"
-#include "scan.h"
-#include "shm.h"
-#include "worker.h"
-#include "zygote.h"
+#include "mail/doorbell.h"
+#include "base/err.h"
+#include "jobs/pool.h"
+#include "procs/procs.h"
+#include "procs/procs_fn.h"
+#include "procs/procs_rsp.h"
+#include "value/scan.h"
+#include "shared/shm.h"
+#include "procs/worker.h"
+#include "procs/zygote.h"
 
 #define GI_KILLS_MAX 3 /* a job that killed so many workers is quarantined */
 #define GI_JOB_INLINE 160
@@ -176,8 +176,7 @@ typedef struct gi_procs {
     uint64_t done, failed, worker_lost, cancelled, restarts[GI_R_COUNT];
 } gi_procs_t;
 
-/* ---- procs_job.c: jobs; lock held unless said otherwise -------------------
- */
+/* ---- procs_job.c: jobs; lock held unless said otherwise ------------------ */
 /* Copies the request; lets the lock go while it copies a large one. */
 gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r,
                        gi_pjob_t **out) GATE_MUST;
@@ -192,8 +191,7 @@ void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,
 void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job); /* its sink has been told */
 void gi_pjob_fini_all(gi_procs_t *p);
 
-/* ---- procs_send.c: jobs into rings and back; lock held --------------------
- */
+/* ---- procs_send.c: jobs into rings and back; lock held ------------------- */
 /* A job's usual time, and how many jobs a worker is sent ahead. */
 void gi_send_pace(gi_procs_t *p, int64_t run_ns);
 /* The best slot with room; NULL: none. */
@@ -218,8 +216,7 @@ void gi_send_steal(gi_procs_t *p, int64_t now_ns);
 /* False: its worker has not claimed it. */
 bool gi_send_begun(const gi_slot_t *slot, const gi_pjob_t *job);
 
-/* ---- procs_slot.c: processes; dispatcher ----------------------------------
- */
+/* ---- procs_slot.c: processes; dispatcher --------------------------------- */
 gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out) GATE_MUST;
 void gi_slot_free(gi_slot_t *slot);
 void gi_slot_spawn(gi_slot_t *slot);                       /* lock held */
@@ -235,19 +232,16 @@ void gi_slot_quit(gi_slot_t *slot, gi_reason_t reason);
 /* Lines that it wrote to stdout and stderr, to the log; no lock. */
 void gi_slot_output(gi_slot_t *slot, bool last);
 
-/* ---- procs_limits.c: time and size; dispatcher, lock held -----------------
- */
+/* ---- procs_limits.c: time and size; dispatcher, lock held ---------------- */
 /* Looks at soft and hard limits, cancels, ages; returns when to look again. */
 int64_t gi_limits_check(gi_procs_t *p, int64_t now_ms);
 
-/* ---- procs_channel.c: the zygote's words; dispatcher ----------------------
- */
+/* ---- procs_channel.c: the zygote's words; dispatcher --------------------- */
 void gi_channel_read(gi_procs_t *p);
 /* Its process has ended, by its pidfd or the zygote's report; lock held. */
 void gi_channel_dead(gi_slot_t *slot);
 
-/* ---- procs_dispatch.c ------------------------------------------------------
- */
+/* ---- procs_dispatch.c ---------------------------------------------------- */
 void *gi_dispatch_main(void *pool);
 /* epoll data of a slot's descriptors. */
 enum { GI_EP_BELL, GI_EP_CHANNEL, GI_EP_PIDFD, GI_EP_OUT, GI_EP_SLOTBELL };

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include "clock.h"
-#include "future.h"
-#include "mp.h"
-#include "procs_core.h"
-#include "scan.h"
+#include "sync/clock.h"
+#include "async/future.h"
+#include "value/mp.h"
+#include "procs/procs_core.h"
+#include "value/scan.h"
 
 #define STATUS_MS 100   /* how long a dead worker's exit status is waited for */
 #define TICK_BUSY_MS 1  /* somebody has more than one job */
@@ -28,8 +28,7 @@ bool gi_dispatch_watch(gi_procs_t *p, int fd, int kind, int slot) {
     return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &e) == 0;
 }
 
-/* ---- answers --------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------- */
 
 typedef struct s_event {
     gi_pjob_t *job;
@@ -229,8 +228,7 @@ static bool s_ended(gi_procs_t *p) {
     return list != NULL;
 }
 
-/* ---- deaths ---------------------------------------------------------------
- */
+/* ---- deaths -------------------------------------------------------------- */
 
 static void s_fail_queued(gi_procs_t *p) {
     for (gi_pjob_t *job; (job = gi_pjob_next(p)) != NULL;) {
@@ -260,8 +258,7 @@ static bool s_funeral(gi_slot_t *s) {
     return true;
 }
 
-/* ---- the loop -------------------------------------------------------------
- */
+/* ---- the loop ------------------------------------------------------------ */
 
 static void s_events(gi_procs_t *p, int timeout_ms) {
     struct epoll_event events[64];

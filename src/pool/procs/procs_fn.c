@@ -3,15 +3,15 @@
  * object, written right before the fork: once, or again when a lost zygote is
  * replaced, hence the lock. An object that was closed since and another one
  * loaded in its place differ in path, which is compared. */
-#include "procs_fn.h"
+#include "procs/procs_fn.h"
 #include <dlfcn.h>
 #include <link.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include "err.h"
-#include "mem.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 typedef struct s_object {
     uintptr_t base, low, high; /* the executable segments lie in [low, high) */
@@ -134,8 +134,7 @@ gate_err_t gi_fn_refer(uintptr_t fn, const char *what, gi_fn_ref_t *out) {
     return GATE_OK;
 }
 
-/* ---- in the worker --------------------------------------------------------
- */
+/* ---- in the worker ------------------------------------------------------- */
 
 typedef struct s_loaded {
     char *path;

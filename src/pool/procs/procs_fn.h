@@ -6,7 +6,7 @@
 #ifndef GI_PROCS_FN_H
 #define GI_PROCS_FN_H
 
-#include "shm.h"
+#include "shared/shm.h"
 
 /* Notes what is mapped now; right before the zygote's fork. */
 gate_err_t gi_fn_snapshot(void) GATE_MUST;

@@ -4,10 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "clock.h"
-#include "mem.h"
-#include "procs_core.h"
-#include "queue.h"
+#include "sync/clock.h"
+#include "base/mem.h"
+#include "procs/procs_core.h"
+#include "shared/queue.h"
 
 #define LOCKED_MAX 1024
 
@@ -24,8 +24,7 @@ gi_pjob_t *gi_pjob_find(gi_procs_t *p, gi_ticket_t ticket) {
     return live && gi_pjob_ticket(job) == ticket ? job : NULL;
 }
 
-/* ---- memory ---------------------------------------------------------------
- */
+/* ---- memory -------------------------------------------------------------- */
 
 static bool s_grow(gi_procs_t *p) {
     if (p->n_all < p->room_all)
@@ -89,8 +88,7 @@ void gi_pjob_fini_all(gi_procs_t *p) {
     gi_mem_free(p->jobs);
 }
 
-/* ---- from a request -------------------------------------------------------
- */
+/* ---- from a request ------------------------------------------------------ */
 
 /* The function as workers know it; lock held, for the cache. */
 static gate_err_t s_refer(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
@@ -269,8 +267,7 @@ gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out) {
     return GATE_OK;
 }
 
-/* ---- queues ---------------------------------------------------------------
- */
+/* ---- queues -------------------------------------------------------------- */
 
 static void s_append(gi_jobq_t *q, gi_pjob_t *job) {
     job->next = NULL;

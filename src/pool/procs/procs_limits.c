@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 #include <gaterpc/log.h>
-#include "clock.h"
-#include "procs_core.h"
+#include "sync/clock.h"
+#include "procs/procs_core.h"
 
 #define ANSWER_MS 10000 /* from "done" to the answer of a slow copier */
 #define LEAVE_MS 2000   /* from the wish to quit to SIGKILL */
@@ -19,8 +19,7 @@ static void s_sooner(int64_t *next, int64_t due) {
         *next = due;
 }
 
-/* ---- kills ----------------------------------------------------------------
- */
+/* ---- kills --------------------------------------------------------------- */
 
 static void s_doom(gi_slot_t *s, gi_pjob_t *job) {
     gi_procs_t *p = s->pool;
@@ -75,8 +74,7 @@ static int64_t s_kill_front(gi_slot_t *s, gi_pjob_t *job, int64_t now) {
     return INT64_MAX;
 }
 
-/* ---- a running job --------------------------------------------------------
- */
+/* ---- a running job ------------------------------------------------------- */
 
 static void s_soft(gi_slot_t *s, gi_pjob_t *job, int64_t now) {
     job->soft_passed = true;
@@ -106,8 +104,7 @@ static int64_t s_job(gi_slot_t *s, gi_pjob_t *job, int64_t now) {
     return next;
 }
 
-/* ---- a worker -------------------------------------------------------------
- */
+/* ---- a worker ------------------------------------------------------------ */
 
 static int64_t s_rss_bytes(pid_t pid) {
     char path[64];
@@ -163,8 +160,7 @@ static int64_t s_up(gi_slot_t *s, int64_t now) {
     return next;
 }
 
-/* ---- the queue ------------------------------------------------------------
- */
+/* ---- the queue ----------------------------------------------------------- */
 
 static void s_deadlines(gi_procs_t *p, int64_t now) {
     for (int i = 0; i < 2; i++)

@@ -2,9 +2,9 @@
 /* procs_rsp.c -- every number that the worker wrote is checked against one that
  * only we know: the ring's size, the place the lane's next run must have, the
  * largest result. */
-#include "procs_rsp.h"
+#include "procs/procs_rsp.h"
 #include <string.h>
-#include "lane.h"
+#include "shared/lane.h"
 
 void gi_rsp_reset(gi_rsp_reader_t *self, gi_shm_t *shm, gi_exchange_t *outbox,
                   size_t result_max) {

@@ -6,8 +6,8 @@
 #ifndef GI_PROCS_RSP_H
 #define GI_PROCS_RSP_H
 
-#include "buf.h"
-#include "shm.h"
+#include "base/buf.h"
+#include "shared/shm.h"
 
 #define GI_RSP_BATCH 64
 #define GI_RSP_BATCH_BYTES ((size_t)256 << 10)

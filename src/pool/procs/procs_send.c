@@ -8,11 +8,11 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "clock.h"
-#include "lane.h"
-#include "procs_core.h"
-#include "rights.h"
-#include "queue.h"
+#include "sync/clock.h"
+#include "shared/lane.h"
+#include "procs/procs_core.h"
+#include "shared/rights.h"
+#include "shared/queue.h"
 
 #define DEPTH_NS 200000
 #define STEAL_NS 500000
@@ -67,8 +67,7 @@ bool gi_send_refresh(gi_slot_t *slot) {
     return true;
 }
 
-/* ---- sending --------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------- */
 
 /* The payload as a descriptor: for what is larger than half of the lane. */
 static int s_payload_fd(const gi_pjob_t *job) {
@@ -189,8 +188,7 @@ bool gi_send(gi_slot_t *slot, gi_pjob_t *job) {
     return true;
 }
 
-/* ---- taking out -----------------------------------------------------------
- */
+/* ---- taking out ---------------------------------------------------------- */
 
 gi_pjob_t *gi_send_front(gi_slot_t *slot) {
     if (slot->in_flight == 0)
@@ -251,8 +249,7 @@ bool gi_send_revoke(gi_slot_t *slot, gi_pjob_t *job) {
     return true;
 }
 
-/* ---- policy ---------------------------------------------------------------
- */
+/* ---- policy -------------------------------------------------------------- */
 
 void gi_send_fill(gi_procs_t *p) {
     gi_pjob_t *job;

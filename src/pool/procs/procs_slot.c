@@ -15,16 +15,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <gaterpc/log.h>
-#include "clock.h"
-#include "mem.h"
-#include "procs_core.h"
-#include "rights.h"
+#include "sync/clock.h"
+#include "base/mem.h"
+#include "procs/procs_core.h"
+#include "shared/rights.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 
 gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out) {
     gi_slot_t *s = gi_mem_calloc(1, sizeof *s);
@@ -71,8 +70,7 @@ void gi_slot_free(gi_slot_t *s) {
     gi_mem_free(s);
 }
 
-/* ---- birth ----------------------------------------------------------------
- */
+/* ---- birth --------------------------------------------------------------- */
 
 static void s_reset(gi_slot_t *s) {
     gi_procs_t *p = s->pool;
@@ -141,8 +139,7 @@ void gi_slot_spawned(gi_slot_t *s, int pid, int pidfd) {
         gi_slot_kill(s, GI_R_SPAWN); /* its exit report buries it */
 }
 
-/* ---- restart intensity ----------------------------------------------------
- */
+/* ---- restart intensity --------------------------------------------------- */
 
 static void s_note_death(gi_procs_t *p, int64_t now) {
     size_t max = (size_t)p->options.restart_max;
@@ -194,8 +191,7 @@ void gi_slot_failed(gi_slot_t *s, int error) {
         gi_clock_ms() + (p->backoff_ms ? p->backoff_ms : BACKOFF_MIN_MS);
 }
 
-/* ---- death ----------------------------------------------------------------
- */
+/* ---- death --------------------------------------------------------------- */
 
 void gi_slot_kill(gi_slot_t *s, gi_reason_t reason) {
     s->reason = reason;
@@ -309,8 +305,7 @@ void gi_slot_bury(gi_slot_t *s) {
                !clean && s->reason != GI_R_CANCEL && s->reason != GI_R_LIMIT);
 }
 
-/* ---- what it writes -------------------------------------------------------
- */
+/* ---- what it writes ------------------------------------------------------ */
 
 static void s_line(gi_slot_t *s) {
     char part[sizeof s->pool->name + 8];

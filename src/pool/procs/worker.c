@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* worker.c -- becomes what its configuration says, then takes jobs from its
  * ring until it is told to leave. */
-#include "worker.h"
+#include "procs/worker.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include "err.h"
-#include "procs_fn.h"
-#include "zygote.h"
+#include "base/err.h"
+#include "procs/procs_fn.h"
+#include "procs/zygote.h"
 
 static void s_limit(int what, int64_t value) {
     struct rlimit r = {(rlim_t)value, (rlim_t)value};

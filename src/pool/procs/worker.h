@@ -4,8 +4,8 @@
 #ifndef GI_WORKER_H
 #define GI_WORKER_H
 
-#include "call.h"
-#include "shm.h"
+#include "jobs/call.h"
+#include "shared/shm.h"
 
 #define GI_WORKER_FDS 15 /* of one job: queues and a large payload */
 

@@ -8,16 +8,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "clock.h"
-#include "huge_feed.h"
-#include "procs_fn.h"
-#include "queue.h"
-#include "rights.h"
-#include "worker.h"
-#include "zygote.h"
+#include "sync/clock.h"
+#include "jobs/huge_feed.h"
+#include "procs/procs_fn.h"
+#include "shared/queue.h"
+#include "shared/rights.h"
+#include "procs/worker.h"
+#include "procs/zygote.h"
 
-/* ---- what the handler may ask for -----------------------------------------
- */
+/* ---- what the handler may ask for ---------------------------------------- */
 
 static gi_worker_t *s_of(gate_call_t *call) {
     return (gi_worker_t *)(void *)call;
@@ -100,8 +99,7 @@ static const gi_call_ops_t s_huge_ops = {.yield = s_yield,
                                          .traceback = s_traceback,
                                          .huge = &gi_huge_by_items};
 
-/* ---- descriptors ----------------------------------------------------------
- */
+/* ---- descriptors --------------------------------------------------------- */
 
 /* Those of this job; those of jobs that were revoked since are closed. */
 static int s_receive_fds(gi_worker_t *self, int *fds) {
@@ -152,8 +150,7 @@ s_payload(gi_worker_t *self, const gi_req_cell_t *cell, void **mapped) {
     return *mapped == MAP_FAILED ? NULL : *mapped;
 }
 
-/* ---- the job --------------------------------------------------------------
- */
+/* ---- the job ------------------------------------------------------------- */
 
 static const char *s_string(const unsigned char **p, size_t len) {
     const char *s = len ? (const char *)*p : "";

@@ -5,10 +5,10 @@
  * a short one does not keep the short one's answer. */
 #include <string.h>
 #include <unistd.h>
-#include "clock.h"
-#include "futex.h"
-#include "lane.h"
-#include "worker.h"
+#include "sync/clock.h"
+#include "sync/futex.h"
+#include "shared/lane.h"
+#include "procs/worker.h"
 
 #define UNREPORTED_MAX 64
 #define UNREPORTED_NS 50000

@@ -4,10 +4,10 @@
  * pays for what it uses. */
 #include <string.h>
 #include <sys/mman.h>
-#include "err.h"
-#include "mem.h"
-#include "procs.h"
-#include "worker.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "shared/queue.h"
+#include "procs/worker.h"
 
 #define STEP ((size_t)16 << 20)
 
@@ -28,8 +28,7 @@ static bool s_map(int fd, int prot, size_t size, unsigned char **at,
     return true;
 }
 
-/* ---- arguments ------------------------------------------------------------
- */
+/* ---- arguments ----------------------------------------------------------- */
 
 static bool s_inbox(gi_worker_t *self) {
     uint64_t end = 0;
@@ -65,8 +64,7 @@ gate_err_t gi_worker_refer(gate_call_t *call) {
     return GATE_OK;
 }
 
-/* ---- the result -----------------------------------------------------------
- */
+/* ---- the result ---------------------------------------------------------- */
 
 static bool s_free(const gi_worker_t *self, uint32_t unit) {
     return self->given[unit] ==

@@ -2,7 +2,7 @@
 /* zygote.c -- the parent's side: forks the zygote once and hands out channels.
  * A process that was forked from this one by somebody else has no zygote of its
  * own until it asks for one (the owner's pid is compared). */
-#include "zygote.h"
+#include "procs/zygote.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,10 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <gaterpc/runtime.h>
-#include "err.h"
-#include "procs.h"
-#include "procs_fn.h"
-#include "rights.h"
+#include "base/err.h"
+#include "procs/procs.h"
+#include "procs/procs_fn.h"
+#include "shared/rights.h"
 
 /* ThreadSanitizer runs a thread of its own. */
 #ifdef __SANITIZE_THREAD__

@@ -16,10 +16,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "mem.h"
-#include "rights.h"
-#include "worker.h"
-#include "zygote.h"
+#include "base/mem.h"
+#include "shared/rights.h"
+#include "procs/worker.h"
+#include "procs/zygote.h"
 
 typedef struct s_child {
     pid_t pid;   /* 0 = free */
@@ -36,8 +36,7 @@ static struct pollfd *s_fds; /* main, signals, parent, then channels */
 static size_t s_n_fds;
 enum { FD_MAIN, FD_SIGNALS, FD_PARENT, FD_CHANNELS };
 
-/* ---- title ----------------------------------------------------------------
- */
+/* ---- title --------------------------------------------------------------- */
 
 static char *s_args;
 static size_t s_args_room;
@@ -61,8 +60,7 @@ void gi_zygote_title(const char *title) {
     strncpy(s_args, title, s_args_room - 1);
 }
 
-/* ---- children -------------------------------------------------------------
- */
+/* ---- children ------------------------------------------------------------ */
 
 static s_child_t *s_free_child(void) {
     for (size_t i = 0; i < s_n_children; i++)
@@ -157,8 +155,7 @@ static void s_reap(void) {
             }
 }
 
-/* ---- channels -------------------------------------------------------------
- */
+/* ---- channels ------------------------------------------------------------ */
 
 static void s_close_channel(size_t at) {
     int fd = s_fds[at].fd;

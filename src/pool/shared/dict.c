@@ -9,9 +9,9 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "err.h"
-#include "mem.h"
-#include "wait.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "sync/wait.h"
 
 typedef struct s_entry {
     struct s_entry *next;

@@ -2,17 +2,17 @@
 /* exchange.c -- first fit from where the last run ended. Pages are made (and
  * kept) as they are needed: a fresh memfd for each payload costs 15 times what
  * copying it does. */
-#include "exchange.h"
+#include "shared/exchange.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "err.h"
-#include "mem.h"
-#include "ref.h"
-#include "shm.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "sync/ref.h"
+#include "shared/shm.h"
 
 #define GROW_UNITS 256u /* 16 MiB */
 #ifndef F_SEAL_FUTURE_WRITE
@@ -41,8 +41,7 @@ struct gi_exchange {
     gi_run_t runs[];
 };
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 
 gi_exchange_t *gi_exchange_new(const char *name, uint32_t max_units) {
     gi_exchange_t *self =
@@ -92,8 +91,7 @@ void gi_exchange_release(gi_exchange_t **self_p) {
 
 int gi_exchange_fd(const gi_exchange_t *self) { return self->fd; }
 
-/* ---- pages ----------------------------------------------------------------
- */
+/* ---- pages --------------------------------------------------------------- */
 
 /* Address space for all of it; a worker that maps it after us can only read an
  * inbox. */
@@ -137,8 +135,7 @@ uint32_t gi_exchange_grow(gi_exchange_t *self, uint32_t n) {
     return ready;
 }
 
-/* ---- runs -----------------------------------------------------------------
- */
+/* ---- runs ---------------------------------------------------------------- */
 
 static uint32_t s_units(size_t size) {
     return (uint32_t)((size + GI_UNIT_BYTES - 1) / GI_UNIT_BYTES);

@@ -13,17 +13,17 @@
  * any more, an end that nobody claimed never will be: it takes the queue's fate
  * (orphan). The parent keeps what it knows of that in its own memory, where a
  * worker cannot undo it. */
-#include "queue.h"
+#include "shared/queue.h"
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "clock.h"
-#include "err.h"
-#include "futex.h"
-#include "mem.h"
-#include "shm.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "sync/futex.h"
+#include "base/mem.h"
+#include "shared/shm.h"
 
 /* A worker that scribbles over `waiting` costs its other end so much delay. */
 #define LOOK_MS 1000
@@ -63,8 +63,7 @@ struct gate_queue {
     gi_arena_t arena;
 };
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 
 static gate_queue_t *s_new(void) {
     gate_queue_t *self = gi_mem_calloc(1, sizeof *self);
@@ -157,8 +156,7 @@ gate_queue_t *gi_queue_share(gate_queue_t *self) {
 
 int gi_queue_fd(const gate_queue_t *self) { return self->fd; }
 
-/* ---- ends -----------------------------------------------------------------
- */
+/* ---- ends ---------------------------------------------------------------- */
 
 static void s_changed(gate_queue_t *self) {
     s_shared_t *s = self->shared;
@@ -251,8 +249,7 @@ void gi_queue_detach(gate_queue_t *self, int pid, bool died) {
     s_release(self);
 }
 
-/* ---- waiting --------------------------------------------------------------
- */
+/* ---- waiting ------------------------------------------------------------- */
 
 typedef bool s_ready_fn(gate_queue_t *self, size_t size);
 
@@ -277,8 +274,7 @@ static bool s_wait(gate_queue_t *self, s_ready_fn *ready, size_t size,
     return true;
 }
 
-/* ---- bytes in a ring ------------------------------------------------------
- */
+/* ---- bytes in a ring ----------------------------------------------------- */
 
 static void s_write(gate_queue_t *self, uint64_t at, const void *data,
                     size_t size) {
@@ -299,8 +295,7 @@ static void s_read(gate_queue_t *self, uint64_t at, void *data, size_t size) {
     memcpy((char *)data + first, self->shared->bytes, size - first);
 }
 
-/* ---- put ------------------------------------------------------------------
- */
+/* ---- put ----------------------------------------------------------------- */
 
 static bool s_room(gate_queue_t *self, size_t size) {
     uint64_t used = self->at - atomic_load(&self->shared->got);
@@ -345,8 +340,7 @@ gate_err_t gate_queue_put_(gate_queue_t *self, gate_arg_t item,
     return e ? e : s_put(self, timeout_ms);
 }
 
-/* ---- get ------------------------------------------------------------------
- */
+/* ---- get ----------------------------------------------------------------- */
 
 static bool s_some(gate_queue_t *self, size_t size) {
     (void)size;
@@ -414,8 +408,7 @@ gate_err_t gate_queue_get_(gate_queue_t *self, gate_slot_t to,
     return e ? e : s_store(self, to);
 }
 
-/* ---- as arguments ---------------------------------------------------------
- */
+/* ---- as arguments -------------------------------------------------------- */
 
 size_t gi_queue_collect(const gate_arg_t *args, size_t n, gate_queue_t **out,
                         size_t max) {

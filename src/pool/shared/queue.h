@@ -5,7 +5,22 @@
 #ifndef GI_QUEUE_H
 #define GI_QUEUE_H
 
-#include "procs.h"
+#include <gaterpc/queue.h>
+#include "base/buf.h"
+#include "shared/owner.h"
+
+/* The maker behind gate_queue_new. NULL with gate_error() set. */
+gate_queue_t *gi_queue_new(const gi_pool_base_t *base, size_t n_items,
+                           size_t size_bytes);
+/* A queue as an argument: packs a reference (msgpack ext type GI_EXT_QUEUE, the
+ * index among the request's queues). */
+#define GI_EXT_QUEUE 0x51
+/* The same for bytes in the pool's inbox. */
+#define GI_EXT_RUN 0x52
+/* Collects the queues among args in order; at most max; returns how many. */
+size_t gi_queue_collect(const gate_arg_t *args, size_t n, gate_queue_t **out,
+                        size_t max);
+gate_err_t gi_queue_pack_ref(gi_buf_t *out, size_t index) GATE_MUST;
 
 /* The index of a packed reference; false when the object is none. */
 bool gi_queue_read_ref(const msgpack_object *object, size_t *index);

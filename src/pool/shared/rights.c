@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rights.c -- see rights.h. */
-#include "rights.h"
+#include "shared/rights.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* shm.c -- one memfd for one worker. Reused by the worker's successor, so that
  * a replacement costs a fork and not 8 MiB of fresh pages. */
-#include "shm.h"
+#include "shared/shm.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,9 +10,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "err.h"
-#include "futex.h"
-#include "lane.h"
+#include "base/err.h"
+#include "sync/futex.h"
+#include "shared/lane.h"
 
 #define PAGE 4096u
 
@@ -159,8 +159,7 @@ void gi_shm_wake(gi_shm_t *self, gi_sleep_t what) {
     gi_futex_wake(&self->ctl->bell);
 }
 
-/* ---- errors ---------------------------------------------------------------
- */
+/* ---- errors -------------------------------------------------------------- */
 
 size_t gi_shm_error_pack(const gate_error_t *story, unsigned char *out,
                          size_t room) {

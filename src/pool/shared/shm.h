@@ -29,8 +29,8 @@
 #include <gaterpc/error.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include "exchange.h"
-#include "settings.h"
+#include "shared/exchange.h"
+#include "settings/settings.h"
 
 /* ---- a job's claim word: id << 3 | state --------------------------------- */
 /*   READY --worker--> RUNNING --worker--> DONE

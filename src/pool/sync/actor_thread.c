@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "actor_thread.h"
+#include "sync/actor_thread.h"
 
 #include <stddef.h>
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* keeper.c -- see keeper.h. A poke that comes while the function runs makes it
  * run again: none is lost. */
-#include "keeper.h"
+#include "sync/keeper.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <time.h>
-#include "clock.h"
-#include "err.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 struct gi_keeper {
     const char *name;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* latch.c -- the signal is sent under the mutex, so that the waiter may free
  * the latch as soon as it has been let through. */
-#include "latch.h"
+#include "sync/latch.h"
 
-#include "wait.h"
+#include "sync/wait.h"
 
 void gi_latch_init(gi_latch_t *self) {
     gi_wait_mutex_init(&self->mutex);

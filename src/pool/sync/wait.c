@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "wait.h"
+#include "sync/wait.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "clock.h"
+#include "sync/clock.h"
 
 void gi_wait_mutex_init(pthread_mutex_t *mutex) {
     pthread_mutexattr_t attr;

@@ -10,9 +10,9 @@
  * down, or fire if the level is 0: exactly due, not early and not late.
  *
  * Law: time <= the start of every used slot, apart from level 0's own. */
-#include "wheel.h"
+#include "sync/wheel.h"
 
-#include "mem.h"
+#include "base/mem.h"
 
 #define S_LEVELS 11
 #define S_SLOTS 64

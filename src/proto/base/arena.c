@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* arena.c -- small pieces out of 1 KiB blocks, freed together. */
-#include "arena.h"
-#include "mem.h"
+#include "base/arena.h"
+#include "base/mem.h"
 
 enum { S_BLOCK = 1024 };
 

@@ -5,8 +5,8 @@
  * changes between them, so that a new story may be made of the old one's
  * strings. Longer ones lie on the heap, freed when the thread ends.
  * Survives: no memory; strings are then cut, the code never is. */
-#include "err.h"
-#include "mem.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -62,7 +62,7 @@ gate_err_t gi_err_of_class(const char *cls) {
     return GATE_RAISED;
 }
 
-/* ---- three strings in one block ----------------------------------------- */
+/* ---- three strings in one block ------------------------------------------ */
 static size_t s_block_size(const gate_error_t *story) {
     return strlen(story->cls) + strlen(story->text) + strlen(story->traceback) +
            3;
@@ -181,7 +181,7 @@ int gate_perror(const char *what) {
     return gate_exit_code(e->code);
 }
 
-/* ---- errors with strings of their own ----------------------------------- */
+/* ---- errors with strings of their own ------------------------------------ */
 void gi_error_init(gi_error_t *self) {
     *self = (gi_error_t){.story = {GATE_OK, "", "", ""}};
 }

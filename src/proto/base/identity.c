@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* identity.c -- wire.md 0: identities are UUIDv5(DNS, name), 16 raw bytes,
  * which may hold and start with NUL. */
-#include "identity.h"
+#include "base/identity.h"
 
 #include <assert.h>
 #include <errno.h>

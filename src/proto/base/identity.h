@@ -5,7 +5,7 @@
 #define GI_IDENTITY_H
 
 #include <gaterpc/error.h>
-#include "tags.h"
+#include "base/tags.h"
 
 void gi_identity_of(const char *name, unsigned char id[GI_ID_SIZE]);
 /* prefix + 16 random hex digits; out holds at least strlen(prefix) + 17. */

@@ -2,7 +2,7 @@
 /* mem.c -- malloc behind one door. Counting starts with the first
  * gi_mem_fail_at, so that a program that never injects faults pays one relaxed
  * load per allocation and shares no counter between its threads. */
-#include "mem.h"
+#include "base/mem.h"
 
 #include <limits.h>
 #include <stdatomic.h>

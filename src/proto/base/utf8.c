@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* utf8.c -- RFC 3629: no overlong forms, no surrogates, up to U+10FFFF. */
-#include "utf8.h"
+#include "base/utf8.h"
 
 size_t gi_utf8_next(const unsigned char *p, size_t left) {
     size_t n = *p < 0x80   ? 1

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* access.c -- rules as a list that is walked: there are few of them, and only
  * services that have some pay. */
-#include "access.h"
+#include "rules/access.h"
 
 #include <string.h>
-#include "err.h"
-#include "mem.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 typedef struct s_rule {
     struct s_rule *next;
@@ -17,8 +17,7 @@ struct gi_access {
     s_rule_t *rules; /* in order */
 };
 
-/* ---- patterns -----------------------------------------------------------
- */
+/* ---- patterns ------------------------------------------------------------ */
 /* Goes back to the last star alone, so it takes at most pattern x text. */
 static bool s_fits(const char *pattern, gate_bytes_t text) {
     const char *t = text.data, *end = t + text.size;
@@ -48,8 +47,7 @@ static bool s_fits_user(const char *pattern, const char *user) {
     return s_fits(pattern, (gate_bytes_t){user, strlen(user)});
 }
 
-/* ---- reading ------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 static void s_free_rule(s_rule_t *rule) {
     gi_mem_free(rule->user);
     gi_mem_free(rule->service);
@@ -135,8 +133,7 @@ void gi_access_destroy(gi_access_t **self_p) {
     gi_mem_free(self);
 }
 
-/* ---- asking -------------------------------------------------------------
- */
+/* ---- asking -------------------------------------------------------------- */
 bool gi_access_concerns(const gi_access_t *self, gate_bytes_t service) {
     const s_rule_t *r = self ? self->rules : NULL;
     while (r && !s_fits(r->service, service))

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* guess.c -- see guess.h. A table of sets of a few buckets: the hash, which
  * nobody outside can compute, names the set and stands for the key. */
-#include "guess.h"
+#include "rules/guess.h"
 
 #include <string.h>
-#include "bucket.h"
-#include "identity.h"
-#include "mem.h"
+#include "rules/bucket.h"
+#include "base/identity.h"
+#include "base/mem.h"
 
 #define S_SETS 1024 /* power of two */
 #define S_WAYS 4
@@ -83,8 +83,7 @@ void gi_guess_wrong(gi_guess_t *self, const void *key, size_t size,
     gi_bucket_take(&entry->bucket, self->per_s, self->burst, now_ms);
 }
 
-/* ---- passwords
- * ----------------------------------------------------------------------- */
+/* ---- passwords ----------------------------------------------------------- */
 #define ADDRESS_PER_S 20.0
 #define ADDRESS_BURST 100.0
 #define TEXT_MAX 255

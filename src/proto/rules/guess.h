@@ -23,8 +23,7 @@ bool gi_guess_may(gi_guess_t *self, const void *key, size_t size,
 void gi_guess_wrong(gi_guess_t *self, const void *key, size_t size,
                     int64_t now_ms);
 
-/* ---- passwords: an address's, and an address's for one user
- * ------------------- */
+/* ---- passwords: an address's, and an address's for one user -------------- */
 #define GI_GUESS_PER_S 5.0 /* for one user */
 #define GI_GUESS_BURST 10.0
 

@@ -3,9 +3,9 @@
  * which knows bounds and lists.
  * Law: origin[i] == S_DEFAULT means the field holds the table's default, and
  * then a string is a literal; otherwise it is this object's own. */
-#include "settings_table.h"
-#include "mem.h"
-#include "settings_text.h"
+#include "settings/settings_table.h"
+#include "base/mem.h"
+#include "settings/settings_text.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -19,7 +19,7 @@ static void *s_field(gate_settings_t *self, const gi_setting_t *row) {
     return (char *)self + row->offset;
 }
 
-/* ---- life --------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 static gate_settings_t *s_new(void) {
     gate_settings_t *self = gi_mem_alloc(sizeof *self);
     if (!self)
@@ -76,7 +76,7 @@ gate_settings_t *gate_settings_dup(const gate_settings_t *from) {
     return self;
 }
 
-/* ---- warnings ----------------------------------------------------------- */
+/* ---- warnings ------------------------------------------------------------ */
 static bool s_warn(gate_settings_t *self, const char *name, const char *what) {
     char text[300];
     snprintf(text, sizeof text, "%.200s: %s", name, what);
@@ -95,7 +95,7 @@ const char *gi_settings_warning(const gate_settings_t *self) {
     return self->warning ? self->warning : "";
 }
 
-/* ---- one value: bounds, lists, storing ---------------------------------- */
+/* ---- one value: bounds, lists, storing ----------------------------------- */
 typedef struct s_value {
     gi_setting_type_t type;
     int64_t i;
@@ -208,7 +208,7 @@ static gate_err_t s_put(gate_settings_t *self, const gi_setting_t *row,
     return e;
 }
 
-/* ---- from text ---------------------------------------------------------- */
+/* ---- from text ----------------------------------------------------------- */
 static gate_err_t s_put_text(gate_settings_t *self, const gi_setting_t *row,
                              const char *text, s_origin_t origin) {
     s_value_t v = {.type = row->type, .s = text};
@@ -236,7 +236,7 @@ void gate_settings_parse(gate_settings_t *self, const char *name,
                       : gi_settings_unknown(name));
 }
 
-/* ---- from the environment ----------------------------------------------- */
+/* ---- from the environment ------------------------------------------------ */
 /* GATE_X names x, or gate_x where there is such a setting. */
 static const gi_setting_t *s_find_env(const char *var, size_t size) {
     char name[64];
@@ -278,7 +278,7 @@ gate_settings_t *gate_settings_new(void) {
     return self;
 }
 
-/* ---- from a file -------------------------------------------------------- */
+/* ---- from a file --------------------------------------------------------- */
 static gate_err_t s_load_line(void *ctx, const char *name, const char *value) {
     const gi_setting_t *row = gi_settings_find(name);
     return row ? s_put_text(ctx, row, value, S_FILE)
@@ -299,7 +299,7 @@ gate_err_t gate_settings_load(gate_settings_t *self, const char *zpl_file) {
     return e;
 }
 
-/* ---- from code ---------------------------------------------------------- */
+/* ---- from code ----------------------------------------------------------- */
 static const char *s_kind_of(gate_arg_type_t type) {
     static const char *const names[] = {"nil", "bool", "int",  "int", "float",
                                         "str", "bin",  "list", "map", "object"};

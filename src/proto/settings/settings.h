@@ -4,7 +4,7 @@
 #define GI_SETTINGS_H
 
 #include <gaterpc/settings.h>
-#include "err.h"
+#include "base/err.h"
 
 /* settings.def: GI_S_INT(name, unit, default, min, max, doc), GI_S_F64(same),
  * GI_S_BOOL(name, default, doc), GI_S_STR(name, default or NULL, doc). */
@@ -13,7 +13,7 @@ struct gate_settings {
 #define GI_S_F64(name, unit, dflt, min, max, doc) double name;
 #define GI_S_BOOL(name, dflt, doc) bool name;
 #define GI_S_STR(name, dflt, doc) char *name;
-#include "settings.def"
+#include "settings/settings.def"
 #undef GI_S_INT
 #undef GI_S_F64
 #undef GI_S_BOOL

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* settings_read.c -- settings by name, for docs, and those whose default is
  * another's. */
-#include "settings_table.h"
+#include "settings/settings_table.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* ---- reading ------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------- */
 static gate_err_t s_get_int(int64_t i, const gate_slot_t *to, bool *fits) {
     *fits = true;
     switch ((int)to->type) {
@@ -104,7 +104,7 @@ void gate_settings_each(const gate_settings_t *self,
     }
 }
 
-/* ---- settings whose default is another's -------------------------------- */
+/* ---- settings whose default is another's --------------------------------- */
 int64_t gi_settings_ms(double seconds) {
     double ms = ceil(seconds * 1000.0 - 1e-6);
     if (!(ms > 0))

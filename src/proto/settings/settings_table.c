@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* settings_table.c -- the table and the defaults, both made of settings.def. */
-#include "settings_table.h"
+#include "settings/settings_table.h"
 
 #include <string.h>
 
@@ -16,7 +16,7 @@ const gi_setting_t gi_settings_table[] = {
     {#name, "", doc, NULL, GI_SETTING_BOOL, S_AT(name), dflt, 0, 1, 0, 0, 0},
 #define GI_S_STR(name, dflt, doc) \
     {#name, "", doc, dflt, GI_SETTING_STR, S_AT(name), 0, 0, 0, 0, 0, 0},
-#include "settings.def"
+#include "settings/settings.def"
 #undef GI_S_INT
 #undef GI_S_F64
 #undef GI_S_BOOL
@@ -30,7 +30,7 @@ static const gate_settings_t s_defaults = {
 #define GI_S_F64(name, unit, dflt, min, max, doc) .name = (dflt),
 #define GI_S_BOOL(name, dflt, doc) .name = (dflt),
 #define GI_S_STR(name, dflt, doc) .name = S_LITERAL(dflt),
-#include "settings.def"
+#include "settings/settings.def"
 #undef GI_S_INT
 #undef GI_S_F64
 #undef GI_S_BOOL

@@ -4,7 +4,7 @@
 #ifndef GI_SETTINGS_TABLE_H
 #define GI_SETTINGS_TABLE_H
 
-#include "settings.h"
+#include "settings/settings.h"
 
 typedef enum gi_setting_type {
     GI_SETTING_INT,
@@ -29,7 +29,7 @@ enum {
 #define GI_S_F64 GI_S_INT
 #define GI_S_BOOL GI_S_INT
 #define GI_S_STR GI_S_INT
-#include "settings.def"
+#include "settings/settings.def"
 #undef GI_S_INT
 #undef GI_S_F64
 #undef GI_S_BOOL

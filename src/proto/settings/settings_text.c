@@ -2,8 +2,8 @@
 /* settings_text.c -- flat ZPL (ZeroMQ RFC 4, its first level): one
  * `name = value` a line, # comments, values bare or in quotes. Stricter than
  * CZMQ's reader: what is not understood is an error with its line. */
-#include "settings_text.h"
-#include "mem.h"
+#include "settings/settings_text.h"
+#include "base/mem.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 enum { S_FILE_MAX = 1 << 20 };
 
-/* ---- numbers and words -------------------------------------------------- */
+/* ---- numbers and words --------------------------------------------------- */
 bool gi_settings_read_int(const char *text, int64_t *out) {
     char *end;
     if (!isdigit((unsigned char)*text) && *text != '-')
@@ -97,7 +97,7 @@ gate_err_t gi_settings_check_levels(const char *name, const char *text) {
     return GATE_OK;
 }
 
-/* ---- lines -------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------- */
 static char *s_skip(char *s) { return s + strspn(s, " \t"); }
 
 static void s_trim(char *s) {

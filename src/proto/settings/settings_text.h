@@ -4,7 +4,7 @@
 #ifndef GI_SETTINGS_TEXT_H
 #define GI_SETTINGS_TEXT_H
 
-#include "err.h"
+#include "base/err.h"
 
 /* The whole text is one number; independent of the locale. */
 bool gi_settings_read_int(const char *text, int64_t *out);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* arg.c -- gate_arg_t: made from C values, packed to msgpack. */
-#include "decode.h"
-#include "mp.h"
-#include "rpc.h"
-#include "value.h"
+#include "value/decode.h"
+#include "value/mp.h"
+#include "value/value.h"
 
-/* ---- making ------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------- */
 gate_arg_t gate_null(const void *ignored) {
     (void)ignored;
     return (gate_arg_t){.type = GATE_A_NIL};
@@ -68,7 +67,7 @@ gate_arg_t gate_ext(int8_t type, const void *user_object) {
 gate_arg_t gate_queue_arg(gate_queue_t *q) { return s_run(GATE_A_QUEUE, q, 0); }
 
 gate_arg_t gate_huge_arg(const gate_huge_t *huge) {
-    const gi_rpc_huge_t *h = (const void *)huge;
+    const gi_huge_head_t *h = (const void *)huge;
     return h ? s_run(GATE_A_HUGE, h, (size_t)h->size) : gate_null(NULL);
 }
 
@@ -100,7 +99,7 @@ gate_arg_t gate_meta(const char *key, const char *value) {
         .type = GATE_A_META, .kw = key ? key : "", .as.p = value};
 }
 
-/* ---- packing ------------------------------------------------------------ */
+/* ---- packing ------------------------------------------------------------- */
 /* Deeper than this no peer of ours decodes; it also ends a list that holds
  * itself. */
 enum { S_DEPTH_MAX = GI_DEPTH_MAX };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* decode.c -- msgpack bytes to msgpack_object, iterative. It trusts its input:
  * gi_scan_count came first. */
-#include "decode.h"
-#include "err.h"
-#include "mp.h"
-#include "settings.h"
+#include "value/decode.h"
+#include "base/err.h"
+#include "value/mp.h"
+#include "settings/settings.h"
 
 typedef struct s_level {
     msgpack_object *container; /* NULL: the level of the value itself */
@@ -140,7 +140,7 @@ gate_err_t gi_decode_build(const void *data, msgpack_object *objects,
     }
 }
 
-/* ---- few objects -------------------------------------------------------- */
+/* ---- few objects --------------------------------------------------------- */
 typedef struct s_few {
     const unsigned char *end;
     msgpack_object *objects; /* room that is left */

@@ -5,7 +5,7 @@
 #define GI_DECODE_H
 
 #include <gaterpc/value.h>
-#include "scan.h"
+#include "value/scan.h"
 
 enum { GI_DEPTH_MAX = 512 }; /* the upper bound of msgpack_depth_max */
 

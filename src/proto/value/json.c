@@ -2,8 +2,8 @@
 /* json.c -- decoded objects as one line of JSON. What JSON lacks: bin is
  * {"$bin": base64}, ext is {"$ext": [type, base64]}, NaN and infinities are
  * null, bytes that are not UTF-8 become U+FFFD, keys become strings. */
-#include "utf8.h"
-#include "value.h"
+#include "base/utf8.h"
+#include "value/value.h"
 
 #include <inttypes.h>
 #include <locale.h>

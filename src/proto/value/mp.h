@@ -4,11 +4,11 @@
 #ifndef GI_MP_H
 #define GI_MP_H
 
-#include "buf.h"
+#include "base/buf.h"
 
 #include <string.h>
 
-/* ---- reading ------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------- */
 typedef enum gi_mp_kind {
     GI_MP_NIL,
     GI_MP_BOOL,
@@ -95,7 +95,7 @@ static inline size_t gi_mp_head(const unsigned char *p, size_t left,
     return size;
 }
 
-/* ---- writing: failures stay in buf->failed ------------------------------ */
+/* ---- writing: failures stay in buf->failed ------------------------------- */
 static inline void gi_mp_put_be(gi_buf_t *to, unsigned first, uint64_t v,
                                 unsigned width) {
     if (!gi_buf_reserve(to, 9))

@@ -2,11 +2,11 @@
 /* scan.c -- one pass over the heads, with a stack of "items still to come".
  * Law: a container whose count exceeds the bytes that are left is refused where
  * it stands, so counting objects (gi_scan_count) never exceeds size. */
-#include "scan.h"
-#include "decode.h"
-#include "err.h"
-#include "mp.h"
-#include "settings.h"
+#include "value/scan.h"
+#include "value/decode.h"
+#include "base/err.h"
+#include "value/mp.h"
+#include "settings/settings.h"
 
 gi_limits_t gi_scan_limits(const gate_settings_t *settings) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();

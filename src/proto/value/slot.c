@@ -3,8 +3,8 @@
  * arguments into its parameters, with Python's words for what does not fit.
  * Law: first everything is checked, then stored: after an error no variable
  * has changed and nothing was given. */
-#include "mem.h"
-#include "value.h"
+#include "base/mem.h"
+#include "value/value.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- making ------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------- */
 static gate_slot_t s_slot(gate_slot_type_t type, void *to) {
     return (gate_slot_t){.type = type, .to = to};
 }
@@ -44,7 +44,7 @@ gate_slot_t gate_kwslot_(const char *name, gate_slot_t v) {
     return v;
 }
 
-/* ---- checking ----------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------ */
 static const char *s_type_of(const msgpack_object *o) {
     switch (o->type) {
     case MSGPACK_OBJECT_NIL:
@@ -141,7 +141,7 @@ static gate_err_t s_check(const gate_slot_t *slot, const msgpack_object *o,
                   (int)slot->type);
 }
 
-/* ---- storing: what was checked; only memory can fail -------------------- */
+/* ---- storing: what was checked; only memory can fail --------------------- */
 static double s_number(const msgpack_object *o) {
     if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
         return (double)o->via.u64;
@@ -242,7 +242,7 @@ gate_err_t gi_slot_store(const gate_slot_t *slot, const msgpack_object *object,
     return e ? e : s_assign(slot, object, owner, arena);
 }
 
-/* ---- a call's arguments ------------------------------------------------- */
+/* ---- a call's arguments -------------------------------------------------- */
 typedef struct s_bind {
     const gate_slot_t *slots;
     size_t n;

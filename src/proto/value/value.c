@@ -6,10 +6,10 @@
  * is atomic, and so is what reading adds: NUL-terminated copies of strings, the
  * packed form of a part. (Atomics are the pool room's otherwise; here they make
  * gate_value_share possible and nothing waits on them.) */
-#include "value.h"
-#include "arena.h"
-#include "decode.h"
-#include "mem.h"
+#include "value/value.h"
+#include "base/arena.h"
+#include "value/decode.h"
+#include "base/mem.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -36,7 +36,7 @@ typedef struct s_packed {
     unsigned char data[];
 } s_packed_t;
 
-/* ---- life --------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 static gate_value_t *s_new(size_t n_objects, size_t n_bytes) {
     if (n_objects > (SIZE_MAX / 2) / sizeof(msgpack_object))
         return NULL;
@@ -81,7 +81,7 @@ gate_value_t *gate_value_share(gate_value_t *self) {
     return self;
 }
 
-/* ---- decoding ----------------------------------------------------------- */
+/* ---- decoding ------------------------------------------------------------ */
 static gate_err_t s_no_memory(void) { return gi_err(GATE_NOMEM, "a value"); }
 
 /* Scans; *n_objects is what the value needs. */
@@ -272,7 +272,7 @@ gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part) {
     return self;
 }
 
-/* ---- reading ------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------- */
 const msgpack_object *gate_value_object(const gate_value_t *self) {
     return &self->object;
 }

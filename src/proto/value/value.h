@@ -5,9 +5,10 @@
 #define GI_VALUE_H
 
 #include <gaterpc/value.h>
-#include "buf.h"
-#include "scan.h"
-#include "settings.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "value/scan.h"
+#include "settings/settings.h"
 
 /* Frees what a value borrowed its bytes from. */
 typedef void gi_release_fn(void *hint);
@@ -65,13 +66,6 @@ gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part);
 gate_err_t gi_arg_pack(gi_buf_t *out, const gate_arg_t *arg,
                        const gate_settings_t *settings) GATE_MUST;
 
-/* Where strings for slots live: NUL-terminated copies, freed together. Zeroed
- * memory is a valid empty arena. Copies made by gi_mem_alloc. */
-typedef struct gi_arena {
-    struct gi_arena_block *blocks;
-} gi_arena_t;
-void *gi_arena_alloc(gi_arena_t *self, size_t size); /* 16-aligned; NULL */
-void gi_arena_fini(gi_arena_t *self);
 /* Stores object where slot says; owner (may be NULL) is shared by GATE_S_VALUE
  * slots, else the object is copied. what names it in error texts ("argument 2",
  * "result"). GATE_S_QUEUE slots are GATE_BADARG here: the call resolves them.
@@ -87,5 +81,12 @@ gate_err_t gi_slots_store(const gate_slot_t *slots, size_t n,
                           const msgpack_object *args,
                           const msgpack_object *kwargs, gi_arena_t *arena,
                           gi_slot_queue_fn *queue, void *queue_ctx) GATE_MUST;
+
+/* What a gate_huge_t begins with that stands for an argument: the first bytes
+ * of its msgpack, and how many bytes follow them, which are elsewhere. */
+typedef struct gi_huge_head {
+    uint64_t size;
+    unsigned char n_head, head[5];
+} gi_huge_head_t;
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* ext.c -- the extension frame (docs/extensions.md): magic and a map. One table
  * of keys serves reading and writing. */
-#include "mp.h"
-#include "rpc.h"
-#include "scan.h"
+#include "value/mp.h"
+#include "wire/rpc.h"
+#include "value/scan.h"
 
 #include <limits.h>
 #include <string.h>
@@ -55,7 +55,7 @@ bool gi_ext_is(gate_bytes_t frame) {
            !memcmp(frame.data, GI_EXT_MAGIC, GI_EXT_MAGIC_SIZE);
 }
 
-/* ---- reading ------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------- */
 /* Stores a value whose head is h and whose whole is packed; false when it is of
  * another type or out of range. */
 static bool s_store(gi_ext_t *out, size_t i, const gi_mp_t *h,
@@ -131,7 +131,7 @@ gate_err_t gi_ext_parse(gate_bytes_t frame, gi_ext_t *out) {
     return e;
 }
 
-/* ---- writing ------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------- */
 static bool s_present(const gi_ext_t *ext, size_t i) {
     const char *field = (const char *)ext + s_keys[i].offset;
     switch (s_keys[i].type) {

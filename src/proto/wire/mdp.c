@@ -2,11 +2,11 @@
 /* mdp.c -- wire.md 2 (client and broker), 3 (broker and worker), 8 (in-band
  * credentials). Each parser reads as its message's schema: a cursor walks the
  * frames, the first that does not fit is named. */
-#include "mdp.h"
-#include "bytes.h"
-#include "err.h"
-#include "mem.h"
-#include "utf8.h"
+#include "wire/mdp.h"
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -77,7 +77,7 @@ static gate_err_t s_id_and_body(s_cursor_t *c, unsigned *request_id,
     return e;
 }
 
-/* ---- client and broker -------------------------------------------------- */
+/* ---- client and broker --------------------------------------------------- */
 gate_err_t gi_mdp_parse_request(const gate_bytes_t *f, size_t n, bool zap,
                                 gi_mdp_request_t *out) {
     s_cursor_t c;
@@ -108,7 +108,7 @@ gate_err_t gi_mdp_parse_reply(const gate_bytes_t *f, size_t n,
     return e;
 }
 
-/* ---- broker and worker -------------------------------------------------- */
+/* ---- broker and worker --------------------------------------------------- */
 static gate_err_t s_command(s_cursor_t *c, int *out) {
     gate_bytes_t frame = c->f[c->at];
     int command = frame.size == 1 ? *(const unsigned char *)frame.data : 0;
@@ -185,7 +185,7 @@ gate_err_t gi_mdp_parse_broker(const gate_bytes_t *f, size_t n,
     return e;
 }
 
-/* ---- READY's line ------------------------------------------------------- */
+/* ---- READY's line -------------------------------------------------------- */
 static gate_err_t s_parse_max(gate_bytes_t digits, int64_t *out) {
     const char *p = digits.data;
     int64_t max = 0;

@@ -6,7 +6,7 @@
 #define GI_MDP_H
 
 #include <gaterpc/error.h>
-#include "tags.h"
+#include "base/tags.h"
 
 /* All frame arrays are without the routing id that a ROUTER puts in front.
  * Members named after frames are positions in the array; n_x counts. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* meta.c -- see meta.h. */
-#include "meta.h"
+#include "wire/meta.h"
 
 #include <string.h>
-#include "err.h"
-#include "mp.h"
-#include "utf8.h"
+#include "base/err.h"
+#include "value/mp.h"
+#include "base/utf8.h"
 
 typedef struct s_pair {
     gate_bytes_t key, value;
@@ -16,7 +16,7 @@ typedef struct s_pairs {
     s_pair_t at[GI_META_PAIRS_MAX];
 } s_pairs_t;
 
-/* ---- from arguments ----------------------------------------------------- */
+/* ---- from arguments ------------------------------------------------------ */
 static bool s_is_text(gate_bytes_t b) {
     return gi_utf8_valid(b.data, b.size) && !memchr(b.data, 0, b.size);
 }
@@ -106,7 +106,7 @@ gate_err_t gi_meta_pack(gi_buf_t *out, const gate_arg_t *args, size_t n) {
     return e;
 }
 
-/* ---- from the wire ------------------------------------------------------ */
+/* ---- from the wire ------------------------------------------------------- */
 /* A str of at most max bytes at *p; false: something else. */
 static bool s_take(const unsigned char **p, size_t *left, size_t max,
                    gate_bytes_t *out) {
@@ -167,7 +167,7 @@ bool gi_meta_urgent(gate_bytes_t packed) {
            memcmp(pair->value.data, GI_META_HIGH, pair->value.size) == 0;
 }
 
-/* ---- the flat form ------------------------------------------------------ */
+/* ---- the flat form ------------------------------------------------------- */
 const char *gi_meta_at(gate_bytes_t flat, size_t i, const char **value) {
     const char *p = flat.data, *end = p + flat.size;
     while (p < end) {

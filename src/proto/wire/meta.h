@@ -7,7 +7,7 @@
 #define GI_META_H
 
 #include <gaterpc/value.h>
-#include "buf.h"
+#include "base/buf.h"
 
 #define GI_META_PAIRS_MAX 16
 #define GI_META_KEY_MAX 64

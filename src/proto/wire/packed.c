@@ -2,11 +2,11 @@
 /* packed.c -- magic, number of frames, then each frame's length, then their
  * bytes without gaps. A length is one byte up to 253; 254 and four bytes, most
  * significant first; 255: that frame follows outside. */
-#include "packed.h"
+#include "wire/packed.h"
 
 #include <string.h>
-#include "err.h"
-#include "mp.h"
+#include "base/err.h"
+#include "value/mp.h"
 
 enum { S_LONG = 254, S_OUTSIDE = 255, S_MAGIC = GI_PACKED_HEAD - 1 };
 

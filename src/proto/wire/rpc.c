@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rpc.c -- requests, single replies, and which kind of message a body is
  * (wire.md 2, 6, 7). Exceptions: exception.c. Extensions: ext.c. */
-#include "rpc.h"
-#include "bytes.h"
-#include "decode.h"
-#include "exception.h"
-#include "meta.h"
-#include "mp.h"
+#include "wire/rpc.h"
+#include "base/bytes.h"
+#include "value/decode.h"
+#include "wire/exception.h"
+#include "wire/meta.h"
+#include "value/mp.h"
 
 #include <string.h>
 
@@ -15,7 +15,7 @@ const unsigned char gi_rpc_ok_prefix[8] = "\x82\xa6"
 const unsigned char gi_rpc_ok_suffix[11] = "\xa9"
                                            "exception\xc0";
 
-/* ---- requests ----------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------ */
 /* It stands among the arguments but is none. */
 static bool s_is_option(const gate_arg_t *arg) {
     return arg->type == GATE_A_TIMEOUT || arg->type == GATE_A_META ||
@@ -32,7 +32,7 @@ typedef struct s_packing {
 } s_packing_t;
 
 static gate_err_t s_pack_hole(const s_packing_t *self,
-                              const gi_rpc_huge_t *huge) {
+                              const gi_huge_head_t *huge) {
     gi_rpc_holes_t *holes = self->holes;
     if (holes->n == GI_RPC_HOLES_MAX)
         return gi_err(GATE_BADARG, "more than %d huge arguments in a call",
@@ -171,7 +171,7 @@ gate_err_t gi_rpc_parse_func(gate_bytes_t frame, gate_bytes_t *func) {
     return GATE_OK;
 }
 
-/* ---- single replies ----------------------------------------------------- */
+/* ---- single replies ------------------------------------------------------ */
 typedef struct s_reply {
     gate_bytes_t result, exception; /* packed; size 0 = absent */
 } s_reply_t;
@@ -271,7 +271,7 @@ gate_err_t gi_rpc_take_reply(const void *data, size_t size,
     return e;
 }
 
-/* ---- which kind of message ---------------------------------------------- */
+/* ---- which kind of message ----------------------------------------------- */
 /* wire.md 6: END and EXCEPTION are raw frames, items are packed. */
 static gi_body_kind_t s_stream_kind(const gate_bytes_t *body, size_t n) {
     if (gi_bytes_is(body[1], GI_STREAM_END))

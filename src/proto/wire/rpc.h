@@ -5,8 +5,8 @@
 #ifndef GI_RPC_H
 #define GI_RPC_H
 
-#include "tags.h"
-#include "value.h"
+#include "base/tags.h"
+#include "value/value.h"
 
 /* ---- requests: func, args, kwargs ---------------------------------------- */
 /* Three packed values behind each other in one buffer, then metadata. */
@@ -21,18 +21,11 @@ gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
                                const gate_settings_t *settings,
                                gi_rpc_request_t *req) GATE_MUST;
 
-/* What a gate_huge_t begins with that stands for an argument: the first bytes
- * of its msgpack, and how many bytes follow them, which are elsewhere. */
-typedef struct gi_rpc_huge {
-    uint64_t size;
-    unsigned char n_head, head[5];
-} gi_rpc_huge_t;
-
 /* Where the bytes of one belong: behind so many of args and kwargs. */
 typedef struct gi_rpc_hole {
     size_t at;
     bool in_kwargs;
-    const gi_rpc_huge_t *huge;
+    const gi_huge_head_t *huge;
 } gi_rpc_hole_t;
 
 #define GI_RPC_HOLES_MAX 8
@@ -88,8 +81,7 @@ gate_err_t gi_rpc_take_reply(const void *data, size_t size,
 gate_err_t gi_rpc_publish_triple(gate_bytes_t packed,
                                  const gate_settings_t *settings);
 
-/* ---- which kind of message ------------------------------------------------
- */
+/* ---- which kind of message ----------------------------------------------- */
 typedef enum gi_body_kind {
     GI_BODY_SINGLE,
     GI_BODY_ITEM, /* frame 1: one packed item */
@@ -105,8 +97,7 @@ gi_body_kind_t gi_rpc_body_kind(const gate_bytes_t *body, size_t n);
 /* True for kinds after which no message with that request id follows. */
 bool gi_body_is_final(gi_body_kind_t kind);
 
-/* ---- extensions (docs/extensions.md) --------------------------------------
- */
+/* ---- extensions (docs/extensions.md) ------------------------------------- */
 /* The options that ride as a 4th body frame of a request, and EXT payloads: a
  * msgpack map behind the magic GI_EXT_MAGIC. Absent members keep -1 / 0. */
 #define GI_EXT_MAGIC "\xc1GX1" /* 0xc1 is never valid msgpack */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "chunk.h"
+#include "huge/chunk.h"
 #include "data.h"
-#include "mem.h"
-#include "tags.h"
+#include "base/mem.h"
+#include "base/tags.h"
 #include <criterion/criterion.h>
 
 #define S_END_SIZE (sizeof GI_HUGE_END - 1)

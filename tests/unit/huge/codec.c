@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "codec.h"
+#include "huge/codec.h"
 #include "data.h"
-#include "mem.h"
-#include "split.h"
+#include "base/mem.h"
+#include "huge/split.h"
 #include <criterion/criterion.h>
 #include <lzma.h>
 #include <unistd.h>

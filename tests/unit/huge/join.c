@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "join.h"
+#include "huge/join.h"
 #include "data.h"
-#include "gunzip.h"
-#include "mem.h"
-#include "tags.h"
+#include "huge/gunzip.h"
+#include "base/mem.h"
+#include "base/tags.h"
 #include <criterion/criterion.h>
 #include <zlib.h>
 
@@ -112,8 +112,7 @@ Test(join, nothing_but_end_is_an_error) {
     cr_assert_eq(gi_join_new(&options, &join), GATE_NOTIMPL);
 }
 
-/* ---- the vectors ----------------------------------------------------------
- */
+/* ---- the vectors --------------------------------------------------------- */
 static size_t s_unhex(const char *hex, size_t n, unsigned char *out) {
     for (size_t i = 0; i < n / 2; i++) {
         unsigned v = 0;
@@ -190,8 +189,7 @@ Test(join, the_shapes_of_the_vectors) {
     cr_assert_eq(n_shapes, 15);
 }
 
-/* ---- attacks --------------------------------------------------------------
- */
+/* ---- attacks ------------------------------------------------------------- */
 Test(join, bombs_are_refused_in_bounded_memory) {
     static const char *const names[] = {"gzip", "bz2", "lzma", "zstd", "lz4"};
     unsigned char *zeros = calloc(1, 50 << 20);

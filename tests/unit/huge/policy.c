@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "policy.h"
+#include "huge/policy.h"
 #include <criterion/criterion.h>
 
 /* The decision after a while with a compressor of c MB/s a worker and ratio

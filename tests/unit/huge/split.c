@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "split.h"
+#include "huge/split.h"
 #include "data.h"
-#include "gather.h"
-#include "join.h"
-#include "mem.h"
+#include "huge/gather.h"
+#include "huge/join.h"
+#include "base/mem.h"
 #include <criterion/criterion.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -9,15 +9,14 @@
  * message
  *
  * Law: credit comes back once per call, when it is freed. */
-#include "broker_state.h"
+#include "broker/core/broker_state.h"
 
 #include <stdio.h>
 #include <string.h>
-#include "mem.h"
-#include "utf8.h"
+#include "base/mem.h"
+#include "base/utf8.h"
 
-/* ---- the table
- * -------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------- */
 static uint64_t s_hash(const gi_broker_core_t *core, gate_bytes_t client,
                        gate_bytes_t id) {
     uint64_t seed = gi_table_hash(core->seed, client.data, client.size);
@@ -114,8 +113,7 @@ void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_free_give(&core->free_calls, call);
 }
 
-/* ---- messages to clients
- * ------------------------------------------------------------- */
+/* ---- messages to clients ------------------------------------------------- */
 bool gi_broker_to_client(gi_broker_core_t *core, const gi_broker_peer_t *client,
                          gate_bytes_t service, gate_bytes_t id) {
     gi_frames_t *out = &core->out;
@@ -219,9 +217,7 @@ void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
     gi_broker_call_free(core, call);
 }
 
-/* ---- muting
- * -----------------------------------------------------------------------------
- */
+/* ---- muting -------------------------------------------------------------- */
 /* EXT to a worker, if it understands. */
 static void s_tell_worker(gi_broker_core_t *core, gi_broker_worker_t *worker,
                           gate_bytes_t client, gate_bytes_t id,
@@ -307,9 +303,7 @@ void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
     }
 }
 
-/* ---- replies
- * ------------------------------------------------------------------------------
- */
+/* ---- replies ------------------------------------------------------------- */
 /* A stream whose reader does not keep up and gave no credit: it gets told, in
  * the room kept for that, instead of losing items in silence. */
 static void s_overflow(gi_broker_core_t *core, gi_broker_call_t *call,

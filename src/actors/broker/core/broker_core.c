@@ -6,11 +6,11 @@
  * reached, its worker, the requests that had not left) is only noted there and
  * dealt with at the end of the event, in settle: no loop over a list ever has
  * the list changed under it. */
-#include "broker_state.h"
+#include "broker/core/broker_state.h"
 
 #include <string.h>
-#include "identity.h"
-#include "mem.h"
+#include "base/identity.h"
+#include "base/mem.h"
 
 #define S_KEEP_MESSAGES 4096
 #define S_KEEP_CALLS 8192
@@ -20,8 +20,7 @@
 /* A request gets two frames more on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
-/* ---- life
- * --------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 static bool s_farewell(gi_broker_core_t *self) {
     gi_ext_t ext;
     gi_ext_init(&ext);
@@ -175,8 +174,7 @@ gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,
     return GATE_OK;
 }
 
-/* ---- timers
- * --------------------------------------------------------------------- */
+/* ---- timers -------------------------------------------------------------- */
 void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,
                    int64_t due_ms) {
     gi_broker_disarm(core, timer);
@@ -217,8 +215,7 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
     }
 }
 
-/* ---- settling
- * --------------------------------------------------------------------- */
+/* ---- settling ------------------------------------------------------------ */
 /* The request never left, so it may go to another worker; unless the one it was
  * meant for has "answered" it all the same. */
 static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
@@ -255,8 +252,7 @@ void gi_broker_settle(gi_broker_core_t *self) {
     }
 }
 
-/* ---- clients' messages
- * --------------------------------------------------------------- */
+/* ---- clients' messages --------------------------------------------------- */
 /* wire.md, client to broker: what can still be answered is answered. */
 static void s_malformed(gi_broker_core_t *self, gi_broker_peer_t *client,
                         const gate_bytes_t *f, size_t n) {
@@ -367,9 +363,7 @@ void gi_broker_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
         s_client_message(core, peer, frames);
 }
 
-/* ---- events
- * ------------------------------------------------------------------------------
- */
+/* ---- events -------------------------------------------------------------- */
 static void s_message(gi_broker_core_t *self, unsigned socket,
                       gi_frames_t *frames, int srcfd) {
     gate_bytes_t id = {zmq_msg_data(&frames->f[0]),
@@ -503,9 +497,7 @@ int64_t gi_broker_core_next(const gi_broker_core_t *self) {
     return gi_wheel_next(self->wheel);
 }
 
-/* ---- the end
- * ----------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------- */
 void gi_broker_core_drain(gi_broker_core_t *self) { self->draining = true; }
 
 bool gi_broker_core_idle(const gi_broker_core_t *self) {

@@ -11,10 +11,10 @@
 #define GI_BROKER_CORE_H
 
 #include <gaterpc/broker.h>
-#include "access.h"
-#include "buf.h"
-#include "frames.h"
-#include "tags.h"
+#include "rules/access.h"
+#include "base/buf.h"
+#include "net/frames.h"
+#include "base/tags.h"
 
 typedef struct gi_broker_core gi_broker_core_t;
 

@@ -5,17 +5,16 @@
  * A message goes to the socket unless something waits already, so that each
  * peer's order is kept. A peer with a queue stands in the ring core->blocked,
  * which gi_broker_core_retry walks; POLLOUT says nothing about one peer. */
-#include "broker_state.h"
+#include "broker/core/broker_state.h"
 
 #include <errno.h>
 #include <string.h>
-#include "mem.h"
+#include "base/mem.h"
 
 #define S_SMALL 8
 #define S_LARGE 12
 
-/* ---- messages that wait
- * --------------------------------------------------------- */
+/* ---- messages that wait -------------------------------------------------- */
 static gi_broker_message_t *s_message_take(gi_broker_core_t *core, unsigned n) {
     gi_broker_message_t *message;
     unsigned room = n <= S_SMALL ? S_SMALL : n <= S_LARGE ? S_LARGE : n;
@@ -122,8 +121,7 @@ static void s_queue_drop(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     }
 }
 
-/* ---- the table
- * -------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------- */
 static gi_broker_peer_t *s_find(gi_broker_core_t *core, unsigned socket,
                                 uint64_t hash, gate_bytes_t id) {
     gi_node_t *node = gi_table_chain(&core->sockets[socket].peers, hash);
@@ -244,8 +242,7 @@ void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_broker_arm(core, &peer->idle, due);
 }
 
-/* ---- sending
- * ----------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------- */
 bool gi_broker_peer_has_room(const gi_broker_core_t *core,
                              const gi_broker_peer_t *peer) {
     const gate_settings_t *s = core->settings;
@@ -334,9 +331,7 @@ void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     }
 }
 
-/* ---- gone
- * ---------------------------------------------------------------------------
- */
+/* ---- gone ---------------------------------------------------------------- */
 void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     peer->gone = true;
     if (gi_link_empty(&peer->doomed))

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* broker_secret.c -- credentials that are kept: compared in a time that does
  * not depend on where they differ, wiped when they are forgotten. */
-#include "broker_state.h"
+#include "broker/core/broker_state.h"
 
 #include <string.h>
-#include "mem.h"
+#include "base/mem.h"
 
 static bool s_equal(const unsigned char *a, const void *b, size_t n) {
     const unsigned char *c = b;

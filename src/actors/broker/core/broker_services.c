@@ -9,18 +9,17 @@
  *
  * Law: a service's queue is not empty only while no worker of it has credit,
  * and without workers only while some are to come (broker_move.c). */
-#include "broker_state.h"
+#include "broker/core/broker_state.h"
 
 #include <stdio.h>
 #include <string.h>
-#include "mem.h"
-#include "meta.h"
+#include "base/mem.h"
+#include "wire/meta.h"
 
 #define S_FUNC_AT 7
 #define S_EXT_AT 10 /* id "" MDPW01 02 client "" id func args kwargs ext */
 
-/* ---- the table
- * ------------------------------------------------------------------ */
+/* ---- the table ----------------------------------------------------------- */
 static gi_broker_service_t *s_find(gi_broker_core_t *core, uint64_t hash,
                                    gate_bytes_t name) {
     gi_node_t *node = gi_table_chain(&core->services, hash);
@@ -119,8 +118,7 @@ void gi_broker_service_idle(gi_broker_core_t *core,
         gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
 }
 
-/* ---- load
- * -------------------------------------------------------------------------- */
+/* ---- load ---------------------------------------------------------------- */
 static unsigned s_bucket(int64_t load) {
     if (load < 64)
         return (unsigned)load;
@@ -166,8 +164,7 @@ static gi_broker_worker_t *s_pick(gi_broker_service_t *service) {
     return NULL;
 }
 
-/* ---- dispatch
- * ------------------------------------------------------------------------ */
+/* ---- dispatch ------------------------------------------------------------ */
 /* Packs ext with the call's user in the place of whatever the client said. */
 static bool s_pack_ext(gi_broker_core_t *core, gi_ext_t *ext,
                        const gi_broker_user_t *user, zmq_msg_t *frame) {
@@ -348,8 +345,7 @@ void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_call_fail(core, call, NULL, NULL);
 }
 
-/* ---- the queue
- * ------------------------------------------------------------------------- */
+/* ---- the queue ----------------------------------------------------------- */
 void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     if (!call->queued)
         return;

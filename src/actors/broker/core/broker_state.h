@@ -10,16 +10,15 @@
 #ifndef GI_BROKER_STATE_H
 #define GI_BROKER_STATE_H
 
-#include "access.h"
-#include "broker_core.h"
-#include "broker_table.h"
-#include "bucket.h"
-#include "call.h"
-#include "guess.h"
-#include "mdp.h"
-#include "rpc.h"
-#include "settings.h"
-#include "wheel.h"
+#include "rules/access.h"
+#include "broker/core/broker_core.h"
+#include "broker/core/broker_table.h"
+#include "rules/bucket.h"
+#include "rules/guess.h"
+#include "wire/mdp.h"
+#include "wire/rpc.h"
+#include "settings/settings.h"
+#include "sync/wheel.h"
 
 #define GI_ID_MAX 255
 #define GI_REQUEST_ID_INLINE 32
@@ -172,7 +171,7 @@ typedef struct gi_broker_socket {
 
 typedef struct gi_broker_counters {
 #define GI_C(name, doc) uint64_t name;
-#include "broker_counters.def"
+#include "broker/core/broker_counters.def"
 #undef GI_C
 } gi_broker_counters_t;
 
@@ -241,8 +240,7 @@ struct gi_broker_core {
     gi_frames_t late; /* the message that goes on */
 };
 
-/* ---- broker_auth.c: in-band credentials
- * --------------------------------------------- */
+/* ---- broker_auth.c: in-band credentials ---------------------------------- */
 /* Admits the message, refuses it, or keeps it until there is a verdict. */
 void gi_broker_auth_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                             gi_frames_t *frames);
@@ -259,8 +257,7 @@ void gi_broker_auth_fini(gi_broker_core_t *core);
 bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
                           size_t *n_believed, size_t *n_asking);
 
-/* ---- broker_secret.c
- * ---------------------------------------------------------------- */
+/* ---- broker_secret.c ----------------------------------------------------- */
 bool gi_broker_secret_is(const gi_broker_secret_t *self, gate_bytes_t user,
                          gate_bytes_t password);
 bool gi_broker_secret_equal(const gi_broker_secret_t *a,
@@ -270,8 +267,7 @@ bool gi_broker_secret_set(gi_broker_secret_t *self, gate_bytes_t user,
                           gate_bytes_t password);
 void gi_broker_secret_forget(gi_broker_secret_t *self);
 
-/* ---- broker_rules.c: users, what they may do, how often
- * ----------------------------- */
+/* ---- broker_rules.c: users, what they may do, how often ------------------ */
 /* Gives a reference; NULL: no memory. */
 gi_broker_user_t *gi_broker_user_of(gi_broker_core_t *core, gate_bytes_t name);
 gi_broker_user_t *gi_broker_user_share(gi_broker_user_t *user); /* or NULL */
@@ -288,8 +284,7 @@ bool gi_broker_may(gi_broker_core_t *core, gi_broker_peer_t *client,
 bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
                     gate_bytes_t service, gate_bytes_t id);
 
-/* ---- broker_core.c
- * ------------------------------------------------------------ */
+/* ---- broker_core.c ------------------------------------------------------- */
 void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,
                    int64_t due_ms);
 void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer);
@@ -299,8 +294,7 @@ void gi_broker_settle(gi_broker_core_t *core);
 void gi_broker_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
                      gi_frames_t *frames);
 
-/* ---- broker_peers.c: who is there, and what waits for them
- * ---------------------- */
+/* ---- broker_peers.c: who is there, and what waits for them --------------- */
 typedef enum gi_broker_sent {
     GI_SENT,
     GI_QUEUED,
@@ -346,8 +340,7 @@ void gi_broker_message_free(gi_broker_core_t *core,
 void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
                                gi_broker_message_t *message);
 
-/* ---- broker_services.c: services, load, queues
- * ------------------------------------ */
+/* ---- broker_services.c: services, load, queues --------------------------- */
 gi_broker_service_t *gi_broker_service_find(gi_broker_core_t *core,
                                             gate_bytes_t name);
 /* Finds or makes it. NULL: too many, no memory. */
@@ -369,22 +362,21 @@ void gi_broker_service_wake(gi_broker_core_t *core,
 /* Gives queued calls to workers that have credit. */
 void gi_broker_service_pump(gi_broker_core_t *core,
                             gi_broker_service_t *service);
-/* Answers every queued call: no worker is left. */
 /* Its last worker is gone. */
 void gi_broker_service_empty(gi_broker_core_t *core,
                              gi_broker_service_t *service);
+/* Answers every queued call: no worker is left. */
 void gi_broker_service_abandon(gi_broker_core_t *core,
                                gi_broker_service_t *service);
 void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call);
 
-/* ---- broker_workers.c: their life
- * ---------------------------------------------------- */
+/* ---- broker_workers.c: their life ---------------------------------------- */
 void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames);
 void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker);
-/* Its connection may be closed: probe it. */
 /* A heartbeat, at once. */
 void gi_broker_worker_greet(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* Its connection may be closed: probe it. */
 void gi_broker_worker_suspect(gi_broker_core_t *core,
                               gi_broker_worker_t *worker);
 /* Takes it out of service at once; the rest is settled after the event. */
@@ -401,8 +393,7 @@ void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* Begins a message to a worker in core->out: id "" MDPW01 command. */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
 
-/* ---- broker_calls.c: calls in flight, answers
- * ------------------------------------------ */
+/* ---- broker_calls.c: calls in flight, answers ---------------------------- */
 gi_broker_call_t *gi_broker_call_find(gi_broker_core_t *core,
                                       gate_bytes_t client, gate_bytes_t id);
 /* NULL: no memory. */
@@ -443,8 +434,7 @@ void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
                       gate_bytes_t service, gate_bytes_t id, const char *cls,
                       const char *text);
 
-/* ---- broker_args.c: arguments in chunks
- * ------------------------------------------ */
+/* ---- broker_args.c: arguments in chunks ---------------------------------- */
 /* What a request announces; -1: its arguments are in it. */
 int64_t gi_broker_args_size(const gate_bytes_t *body, unsigned n_body);
 /* The least loaded that takes them; NULL: none with credit. */
@@ -461,8 +451,7 @@ void gi_broker_args_chunk(gi_broker_core_t *core, gi_broker_peer_t *client,
 void gi_broker_args_credit(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            const gate_bytes_t *f, const gi_mdp_worker_t *at);
 
-/* ---- broker_again.c: calls that run again
- * -------------------------------------------- */
+/* ---- broker_again.c: calls that run again -------------------------------- */
 void gi_broker_again_learn(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            gate_bytes_t names);
 /* core->out is call's REQUEST for worker: says which run it is and what time is
@@ -482,15 +471,13 @@ bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call);
 /* core->out is call's REQUEST: its caller has given up. */
 bool gi_broker_expired(gi_broker_core_t *core, const gi_broker_call_t *call);
 
-/* ---- broker_gate.c: the internal service
- * -------------------------------------------------- */
+/* ---- broker_gate.c: the internal service --------------------------------- */
 void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
                     gate_bytes_t service, gate_bytes_t id,
                     const gate_bytes_t *body, size_t n_body);
 void gi_broker_gate_fini(gi_broker_core_t *core);
 
-/* ---- broker_move.c: a broker that is replaced, one that replaces
- * ---------------------------- */
+/* ---- broker_move.c: a broker that is replaced, one that replaces --------- */
 void gi_broker_move_tell(gi_broker_core_t *core, gi_broker_peer_t *client);
 bool gi_broker_expects(const gi_broker_core_t *core);
 /* The service that a client named, to wait for its workers; NULL: none. */
@@ -498,8 +485,7 @@ gi_broker_service_t *gi_broker_expected(gi_broker_core_t *core,
                                         gate_bytes_t name);
 void gi_broker_expect_due(gi_broker_core_t *core);
 
-/* ---- broker_stats.c
- * -------------------------------------------------------------------------- */
+/* ---- broker_stats.c ------------------------------------------------------ */
 int64_t gi_broker_service_credit(const gi_broker_service_t *service);
 
 #endif

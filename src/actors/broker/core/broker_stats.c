@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* broker_stats.c -- what the broker can tell of itself, and its law. */
-#include "broker_state.h"
+#include "broker/core/broker_state.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* ---- numbers
- * ------------------------------------------------------------------------ */
+/* ---- numbers ------------------------------------------------------------- */
 static void s_key(msgpack_packer *pk, const char *key) {
     size_t n = strlen(key);
     msgpack_pack_str(pk, n);
@@ -66,7 +65,7 @@ static size_t s_blocked(const gi_broker_core_t *self) {
 enum {
     S_COUNTERS = 0
 #define GI_C(name, doc) +1
-#include "broker_counters.def"
+#include "broker/core/broker_counters.def"
 #undef GI_C
 };
 
@@ -86,7 +85,7 @@ gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
     s_number(&pk, "queued_bytes", self->queued_bytes);
     s_number(&pk, "blocked_peers", s_blocked(self));
 #define GI_C(name, doc) s_number(&pk, #name, c->name);
-#include "broker_counters.def"
+#include "broker/core/broker_counters.def"
 #undef GI_C
     return out->failed ? gi_err(GATE_NOMEM, "no memory for statistics")
                        : GATE_OK;
@@ -96,14 +95,13 @@ uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
 #define GI_C(n, doc)           \
     if (strcmp(name, #n) == 0) \
         return self->count.n;
-#include "broker_counters.def"
+#include "broker/core/broker_counters.def"
 #undef GI_C
     assert(false && "a counter's name");
     return 0;
 }
 
-/* ---- the law
- * ------------------------------------------------------------------------- */
+/* ---- the law ------------------------------------------------------------- */
 /* What a walk has counted. */
 typedef struct s_sum {
     size_t calls, peers, workers, queued, weight, blocked, waiting, believed,

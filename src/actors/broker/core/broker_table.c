@@ -2,10 +2,10 @@
 /* broker_table.c -- hash table and free lists of the broker. Chained, because
  * nodes then never move and removal needs no tombstones; a chain is one or two
  * nodes long at a load of at most one. */
-#include "broker_table.h"
+#include "broker/core/broker_table.h"
 
 #include <string.h>
-#include "mem.h"
+#include "base/mem.h"
 
 bool gi_table_init(gi_table_t *self, size_t size) {
     self->slots = gi_mem_calloc(size, sizeof *self->slots);

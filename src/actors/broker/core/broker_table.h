@@ -13,8 +13,7 @@
 #define GI_OF(p, type, member) \
     ((type *)(void *)((char *)(p)-offsetof(type, member)))
 
-/* ---- lists ------------------------------------------------------------------
- */
+/* ---- lists --------------------------------------------------------------- */
 typedef struct gi_link {
     struct gi_link *next, *prev; /* to itself: in no list, or an empty one */
 } gi_link_t;
@@ -40,8 +39,7 @@ static inline void gi_link_remove(gi_link_t *self) {
     gi_link_init(self);
 }
 
-/* ---- hash table
- * --------------------------------------------------------------- */
+/* ---- hash table ---------------------------------------------------------- */
 typedef struct gi_node {
     struct gi_node *next;
     uint64_t hash;
@@ -65,8 +63,7 @@ static inline gi_node_t *gi_table_chain(const gi_table_t *self, uint64_t hash) {
 /* Keyed, so that peers cannot choose colliding ids. */
 uint64_t gi_table_hash(uint64_t seed, const void *data, size_t size);
 
-/* ---- free lists
- * ---------------------------------------------------------------- */
+/* ---- free lists ---------------------------------------------------------- */
 typedef struct gi_free {
     void *first;
     size_t size, n, max; /* bytes of an object; how many are kept, at most */

@@ -7,20 +7,19 @@
  * went to the worker for an interval. A worker is lost in two steps: at once it
  * gets nothing more (lose), after the event its calls are dealt with (settle).
  */
-#include "broker_state.h"
+#include "broker/core/broker_state.h"
 
 #include <gaterpc/log.h>
 #include <stdio.h>
 #include <string.h>
-#include "mem.h"
+#include "base/mem.h"
 
 #define S_PART "broker"
 #define S_READY_MAX 65536
 #define S_PROBE_MS 10
 #define S_SCOLD_MAX 4
 
-/* ---- messages to workers
- * ------------------------------------------------------------ */
+/* ---- messages to workers ------------------------------------------------- */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command) {
     gi_frames_t *out = &core->out;
     gi_frames_close(out);
@@ -80,8 +79,7 @@ void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_broker_worker_disconnect(core, peer);
 }
 
-/* ---- registering
- * ------------------------------------------------------------------------ */
+/* ---- registering --------------------------------------------------------- */
 static gi_broker_worker_t *s_register(gi_broker_core_t *core,
                                       gi_broker_peer_t *peer,
                                       const gi_mdp_ready_t *ready) {
@@ -171,8 +169,7 @@ static bool s_same_life(gi_broker_core_t *core, gi_broker_worker_t *worker,
     return false;
 }
 
-/* ---- messages from workers
- * ------------------------------------------------------------------- */
+/* ---- messages from workers ----------------------------------------------- */
 static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
                     gate_bytes_t frame) {
     gi_ext_t ext;
@@ -248,9 +245,7 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
         s_stranger(core, peer, at.command);
 }
 
-/* ---- liveness
- * ----------------------------------------------------------------------------------
- */
+/* ---- liveness ------------------------------------------------------------ */
 static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int64_t s_max(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -294,9 +289,7 @@ void gi_broker_worker_suspect(gi_broker_core_t *core,
     gi_broker_worker_beat(core, worker);
 }
 
-/* ---- loss
- * ---------------------------------------------------------------------------------------
- */
+/* ---- loss ---------------------------------------------------------------- */
 /* A request that still waits in our own queue may go to another worker. */
 static void s_take_back(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_link_t *l = worker->calls.next, *next;

@@ -2,24 +2,23 @@
 /* broker.c -- the public face: building a broker reads as a list, the first
  * mistake comes out of start; what is asked of a running one goes to its actor
  * as a command. */
-#include "broker_impl.h"
+#include "broker/shell/broker_impl.h"
 
 #include <gaterpc/client.h>
 #include <gaterpc/log.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include "clock.h"
-#include "mem.h"
-#include "registry.h"
-#include "zap_impl.h"
+#include "sync/clock.h"
+#include "base/mem.h"
+#include "runtime/registry.h"
+#include "security/zap_impl.h"
 
 #define S_PART "broker"
 #define S_MAILBOX 64 /* nobody posts here; commands come by the pipe */
 #define S_IDLE_POLL_MS 5
 
-/* ---- building one
- * --------------------------------------------------------------------- */
+/* ---- building one -------------------------------------------------------- */
 static void s_stick(gate_broker_t *self, gate_err_t e) {
     if (e && !self->stuck.story.code)
         gi_error_set(&self->stuck, gate_error());
@@ -157,9 +156,7 @@ void gate_broker_hand_over(gate_broker_t *self, const char *path) {
         s_set_text(self, &self->handover.path, path);
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 static gate_err_t s_check(gate_broker_t *self) {
     const gate_settings_t *s = self->settings;
     if (self->actor)
@@ -246,9 +243,7 @@ void gate_broker_destroy(gate_broker_t **self_p) {
     gi_mem_free(self);
 }
 
-/* ---- asking one
- * --------------------------------------------------------------------------------
- */
+/* ---- asking one ---------------------------------------------------------- */
 static const char *s_endpoint(const gate_broker_t *self,
                               gi_broker_side_name_t side, size_t i) {
     const gi_broker_endpoint_t *p = self->sides[side].endpoints;
@@ -303,9 +298,7 @@ gate_value_t *gate_broker_stats(gate_broker_t *self) {
     return e ? NULL : value;
 }
 
-/* ---- draining
- * -------------------------------------------------------------------------------------
- */
+/* ---- draining ------------------------------------------------------------ */
 static void s_begin_drain(void *ctx) {
     gate_broker_t *self = ctx;
     if (gi_actor_command(self->actor, "DRAIN", NULL, NULL) != GATE_OK)

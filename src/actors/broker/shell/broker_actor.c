@@ -6,16 +6,16 @@
  * socket. Sockets are read last, because a send swallows the edge that ZMQ_FD
  * gives for a message come in; after a pass that sent anything there is another
  * one. */
-#include "affinity.h"
-#include "broker_impl.h"
+#include "net/affinity.h"
+#include "broker/shell/broker_impl.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "clock.h"
-#include "identity.h"
+#include "sync/clock.h"
+#include "base/identity.h"
 
 #define S_RETRY_MAX 64   /* blocked peers tried per pass */
 #define S_RETRY_MS 10    /* while there are any */
@@ -26,8 +26,7 @@
 /* A request is two frames longer on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
-/* ---- effects
- * ------------------------------------------------------------------- */
+/* ---- effects ------------------------------------------------------------- */
 static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     gate_broker_t *self = ctx;
     return gi_sock_send(&self->sides[socket].sock, frames);
@@ -65,8 +64,7 @@ static const gi_broker_effects_t s_effects = {.send = s_send,
                                                     .address = s_address,
                                                     .user = s_user};
 
-/* ---- passes
- * --------------------------------------------------------------------- */
+/* ---- passes -------------------------------------------------------------- */
 /* True: something came. *empty: nothing is left. */
 static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
                          int64_t now_ms, bool *empty) {
@@ -188,8 +186,7 @@ static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {
     (void)ctx, (void)items, (void)n, (void)now_ms; /* nobody has the mailbox */
 }
 
-/* ---- start and stop, on the actor's thread
- * ----------------------------------------- */
+/* ---- start and stop, on the actor's thread ------------------------------- */
 static void s_option(gi_sock_t *sock, int option, int value) {
     zmq_setsockopt(sock->raw, option, &value, sizeof value);
 }
@@ -342,8 +339,7 @@ static void s_stop(void *ctx) {
     s_close(self);
 }
 
-/* ---- commands
- * ------------------------------------------------------------------------ */
+/* ---- commands ------------------------------------------------------------ */
 static gate_err_t s_cmd_stats(void *ctx, const char *arg, gi_buf_t *out) {
     (void)arg;
     return gi_broker_core_stats(((gate_broker_t *)ctx)->core, out);

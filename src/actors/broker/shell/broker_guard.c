@@ -4,7 +4,7 @@
  * On the wire (ZMTP 3) a frame has 2 or 9 bytes before it, with CURVE 33 more.
  * What else a peer sends, its handshake and libzmq's heartbeats, is not seen
  * here: it is covered by an allowance that grows with the connection's age. */
-#include "broker_guard.h"
+#include "broker/shell/broker_guard.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,8 +18,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <gaterpc/log.h>
-#include "mem.h"
-#include "settings.h"
+#include "base/mem.h"
+#include "settings/settings.h"
 
 #define S_LOOK_MS 50
 #define S_LOOKS_MAX 512 /* connections per look */
@@ -31,8 +31,7 @@
 #define S_RESERVE_MIN 32
 #define S_RESERVE_MAX 8192
 
-/* ---- descriptors
- * -------------------------------------------------------------------- */
+/* ---- descriptors --------------------------------------------------------- */
 static size_t s_limit(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -115,8 +114,7 @@ void gi_guard_unlisten(gi_guard_t *self) {
     self->shut = self->exhausted = false;
 }
 
-/* ---- connections
- * --------------------------------------------------------------------- */
+/* ---- connections --------------------------------------------------------- */
 static bool s_room(gi_guard_t *self, size_t fd) {
     size_t n = self->n_by_fd ? self->n_by_fd : 64;
     if (fd < self->n_by_fd)
@@ -173,8 +171,7 @@ void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd) {
     self->by_fd[fd].delivered += bytes;
 }
 
-/* ---- messages without end
- * -------------------------------------------------------------- */
+/* ---- messages without end ------------------------------------------------ */
 /* What libzmq has read; -1: no tcp connection. */
 static int64_t s_received(int fd) {
     struct tcp_info info;
@@ -279,9 +276,7 @@ static void s_make_way(gi_guard_t *self) {
     }
 }
 
-/* ---- a look
- * ----------------------------------------------------------------------------
- */
+/* ---- a look -------------------------------------------------------------- */
 static void s_look_at_some(gi_guard_t *self, int64_t now_ms) {
     size_t looks = 0;
     for (size_t n = self->n_by_fd; n > 0 && looks < S_LOOKS_MAX; n--) {

@@ -14,7 +14,7 @@
 #define GI_BROKER_GUARD_H
 
 #include <gaterpc/settings.h>
-#include "frames.h"
+#include "net/frames.h"
 
 #define GI_GUARD_LISTENERS_MAX 16
 

@@ -5,16 +5,16 @@
 #ifndef GI_BROKER_IMPL_H
 #define GI_BROKER_IMPL_H
 
-#include "actor.h"
-#include "authority.h"
-#include "broker_core.h"
-#include "broker_guard.h"
-#include "broker_handover.h"
-#include "curve.h"
-#include "err.h"
-#include "lock.h"
-#include "runtime.h"
-#include "sock.h"
+#include "net/actor.h"
+#include "security/zap_transport.h"
+#include "broker/core/broker_core.h"
+#include "broker/shell/broker_guard.h"
+#include "broker/shell/broker_handover.h"
+#include "net/curve.h"
+#include "base/err.h"
+#include "sync/lock.h"
+#include "runtime/runtime.h"
+#include "net/sock.h"
 
 #define GI_BROKER_SELF "gate-broker" /* our own client in band */
 #define GI_BROKER_SIDES 2

@@ -3,9 +3,9 @@
  * wire, because an actor for each of 10,000 would measure threads. All of them
  * have made a call; `outstanding` of them have one under way, the next ones in
  * turn. What counts is what the broker pays. */
-#include "gate_rig.h"
-#include "proc.h"
-#include "raw.h"
+#include "bench/rigs/gate_rig.h"
+#include "bench/rigs/proc.h"
+#include "bench/rigs/raw.h"
 
 #include <stdio.h>
 #include <stdlib.h>

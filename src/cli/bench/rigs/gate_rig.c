@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* gate_rig.c -- the library under test, by its public API alone: broker,
  * services and clients, in one process or each in its own. */
-#include "gate_rig.h"
+#include "bench/rigs/gate_rig.h"
 
 #include <poll.h>
 #include <stdatomic.h>

@@ -3,7 +3,7 @@
 #ifndef GI_GATE_RIG_H
 #define GI_GATE_RIG_H
 
-#include "rig.h"
+#include "bench/rigs/rig.h"
 #include <gaterpc/zap.h>
 
 enum { GI_GATE_LANES = 64 };

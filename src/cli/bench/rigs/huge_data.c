@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* huge_data.c -- bytes of three kinds: text that shrinks well, hex digits that
  * halve, random that does not. Made once and kept. */
-#include "gate_rig.h"
+#include "bench/rigs/gate_rig.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /* list_rig.c -- a thread pool as one writes it in an hour: a list behind a
  * mutex and a condition, signalled for each task; one more of the same for what
  * is done. The reference of `gate bench threads`. */
-#include "rig.h"
+#include "bench/rigs/rig.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* load.c -- warm up, count, let the rest end. */
-#include "load.h"
-#include "proc.h"
+#include "bench/rigs/load.h"
+#include "bench/rigs/proc.h"
 
 #define S_WAIT_NS 100000000      /* at most so long without a look */
 #define S_GRACE_NS 5000000000ull /* for what is still under way */

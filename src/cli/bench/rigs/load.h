@@ -12,7 +12,7 @@
 #ifndef GI_LOAD_H
 #define GI_LOAD_H
 
-#include "hist.h"
+#include "bench/rigs/hist.h"
 #include <stdbool.h>
 
 /* What one run is asked to do. Flat: it goes through a link. */

@@ -3,8 +3,8 @@
  * a task from a pipe and write its answer to another. The reference of `gate
  * bench processes`. A child has at most what its pipes hold: beyond, parent and
  * child would wait for each other. */
-#include "proc.h"
-#include "rig.h"
+#include "bench/rigs/proc.h"
+#include "bench/rigs/rig.h"
 
 #include <poll.h>
 #include <stdlib.h>

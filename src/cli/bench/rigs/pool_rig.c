@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pool_rig.c -- the library's pools without RPC: tasks are submitted, their
  * futures complete into a queue. */
-#include "gate_rig.h"
+#include "bench/rigs/gate_rig.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* proc.c -- CPU time comes from the processes' CPU clocks (ns), not from
  * /proc/PID/stat, whose ticks of 10 ms are too coarse for short rounds. */
-#include "proc.h"
+#include "bench/rigs/proc.h"
 
 #include <errno.h>
 #include <sched.h>

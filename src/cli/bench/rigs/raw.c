@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* raw.c -- zmq_msg_t and nothing else. */
-#include "raw.h"
+#include "bench/rigs/raw.h"
 
 #include <stdlib.h>
 #include <string.h>

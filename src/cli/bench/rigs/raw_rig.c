@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* raw_rig.c -- the references over ZeroMQ: what the sockets alone can do. */
-#include "raw.h"
-#include "rig.h"
+#include "bench/rigs/raw.h"
+#include "bench/rigs/rig.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -141,8 +141,7 @@ static bool s_prepare(gi_lane_t *lane) {
     return self->args != NULL;
 }
 
-/* ---- many messages for one request ----------------------------------------
- */
+/* ---- many messages for one request --------------------------------------- */
 static bool s_ask(s_lane_t *self, uint32_t n, uint32_t size) {
     const gi_many_t many = {n, size};
     self->to_come += n;

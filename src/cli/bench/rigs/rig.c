@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rig.c -- forks the processes of a rig and talks to them. A role is forked
  * before it makes any thread or socket, so a zygote can come of it. */
-#include "rig.h"
-#include "proc.h"
+#include "bench/rigs/rig.h"
+#include "bench/rigs/proc.h"
 
 #include <fcntl.h>
 #include <pthread.h>

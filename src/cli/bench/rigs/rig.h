@@ -12,7 +12,7 @@
 #ifndef GI_RIG_H
 #define GI_RIG_H
 
-#include "load.h"
+#include "bench/rigs/load.h"
 #include <gaterpc.h>
 #include <sys/types.h>
 

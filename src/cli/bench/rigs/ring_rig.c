@@ -2,7 +2,7 @@
 /* ring_rig.c -- the limit of calls inside a process: a pointer goes to another
  * thread and back through two rings of one producer and one consumer each; who
  * finds nothing sleeps on a futex, who comes next wakes it. */
-#include "rig.h"
+#include "bench/rigs/rig.h"
 
 #include <linux/futex.h>
 #include <pthread.h>

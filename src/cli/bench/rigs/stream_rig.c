@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* stream_rig.c -- the library's streams and huge results: a lane reads one. */
-#include "gate_rig.h"
+#include "bench/rigs/gate_rig.h"
 
 #include <stdlib.h>
 #include <string.h>

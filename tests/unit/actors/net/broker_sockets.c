@@ -7,9 +7,9 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "clock.h"
-#include "frames.h"
-#include "rpc.h"
+#include "sync/clock.h"
+#include "net/frames.h"
+#include "wire/rpc.h"
 
 #define HB 300
 #define WAIT 3000

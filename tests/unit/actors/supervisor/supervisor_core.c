@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mem.h"
-#include "supervisor_core.h"
+#include "base/mem.h"
+#include "supervisor/supervisor_core.h"
 
 typedef struct world {
     gi_sup_t sup;

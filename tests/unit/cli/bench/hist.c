@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The histogram of gate bench: exact below 64 ns, 1.6 % above. */
-#include "hist.h"
+#include "bench/rigs/hist.h"
 
 #include <criterion/criterion.h>
 

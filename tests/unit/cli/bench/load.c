@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The load of gate bench, on lanes that are made up: closed and open loop. */
-#include "load.h"
+#include "bench/rigs/load.h"
 
 #include <criterion/criterion.h>
-#include "proc.h"
+#include "bench/rigs/proc.h"
 #include <unistd.h>
 
 /* A system that answers at once, but stands still once for stall_ns. */

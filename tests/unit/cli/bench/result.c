@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Medians, and ratios to what was measured in turns. */
-#include "result.h"
+#include "bench/result.h"
 
 #include <criterion/criterion.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "future.h"
+#include "async/future.h"
 
 #include <criterion/criterion.h>
 #include <poll.h>
@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "actor_thread.h"
-#include "clock.h"
-#include "mem.h"
-#include "rpc.h"
+#include "sync/actor_thread.h"
+#include "sync/clock.h"
+#include "base/mem.h"
+#include "wire/rpc.h"
 
 static int s_released;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A call alone, with a host that records what it is asked for. */
-#include "call.h"
+#include "jobs/call.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "clock.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "base/mem.h"
 
 static int s_finished, s_generated;
 

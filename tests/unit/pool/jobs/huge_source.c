@@ -9,11 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "err.h"
-#include "huge_feed.h"
-#include "huge_source.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "base/err.h"
+#include "jobs/huge_feed.h"
+#include "jobs/huge_source.h"
+#include "base/mem.h"
 
 #define MIB ((size_t)1 << 20)
 

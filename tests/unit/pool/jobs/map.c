@@ -9,8 +9,8 @@
 
 #include <gaterpc/call.h>
 
-#include "clock.h"
-#include "pool.h"
+#include "sync/clock.h"
+#include "jobs/pool.h"
 
 enum { INPUTS = 200, SIZE = 1 << 20, KEPT = 64 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Calls, thread pools, custom executors and map, through the public functions.
  */
-#include "pool.h"
+#include "jobs/pool.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -11,8 +11,8 @@
 
 #include <gaterpc/call.h>
 
-#include "clock.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "base/mem.h"
 
 static gate_pool_t *s_threads(int workers, int queue_max) {
     gi_pool_base_t base = {0};

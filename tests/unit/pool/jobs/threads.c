@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "threads.h"
+#include "jobs/threads.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "base/mem.h"
 
 typedef struct s_task {
     gi_job_t job;

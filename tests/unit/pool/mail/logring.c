@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "logring.h"
+#include "mail/logring.h"
 
 #include <criterion/criterion.h>
 #include <poll.h>

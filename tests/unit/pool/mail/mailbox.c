@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "mailbox.h"
+#include "mail/mailbox.h"
 
 #include <criterion/criterion.h>
 #include <poll.h>
@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "clock.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "base/mem.h"
 
 #define PRODUCERS 4
 #define ITEMS 50000

@@ -3,7 +3,7 @@
 #include "procs_kit.h"
 #include <string.h>
 #include <unistd.h>
-#include "clock.h"
+#include "sync/clock.h"
 
 static gate_err_t add(gate_call_t *call) {
     long a, b;

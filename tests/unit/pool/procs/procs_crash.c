@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "clock.h"
-#include "shm.h"
+#include "sync/clock.h"
+#include "shared/shm.h"
 
 static gate_err_t add(gate_call_t *call) {
     long a, b;
@@ -190,8 +190,7 @@ Test(crash, stopped_worker_keeps_nobody) {
     cr_assert_neq(x, y, "the stopped worker is used again");
 }
 
-/* ---- liars ----------------------------------------------------------------
- */
+/* ---- liars --------------------------------------------------------------- */
 
 /* What the worker may write of its shared memory. */
 static unsigned char *s_memory(size_t *size) {
@@ -315,8 +314,7 @@ Test(crash, forged_claims_hang_nobody) {
     }
 }
 
-/* ---- restarts -------------------------------------------------------------
- */
+/* ---- restarts ------------------------------------------------------------ */
 
 Test(crash, too_many_deaths_degrade) {
     gate_pool_options_t o = {

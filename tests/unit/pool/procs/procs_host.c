@@ -11,11 +11,11 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "clock.h"
-#include "logring.h"
-#include "mem.h"
-#include "procs_fn.h"
-#include "zygote.h"
+#include "sync/clock.h"
+#include "mail/logring.h"
+#include "base/mem.h"
+#include "procs/procs_fn.h"
+#include "procs/zygote.h"
 
 static int s_count(const char *path) {
     DIR *dir = opendir(path);
@@ -134,8 +134,7 @@ Test(host, what_it_prints_is_logged) {
     cr_assert_eq(found, 2);
 }
 
-/* ---- functions ------------------------------------------------------------
- */
+/* ---- functions ----------------------------------------------------------- */
 
 static void *s_late_object(char *path, size_t room) {
     char command[512];
@@ -217,8 +216,7 @@ static gate_err_t use_pid(gate_call_t *call) {
     return gate_return(call, (int)getpid());
 }
 
-/* ---- refusals -------------------------------------------------------------
- */
+/* ---- refusals ------------------------------------------------------------ */
 
 static void *s_sleep(void *arg) {
     usleep(300000);
@@ -331,8 +329,7 @@ Test(host, bad_cpus) {
     }
 }
 
-/* ---- the pool's verbs -----------------------------------------------------
- */
+/* ---- the pool's verbs ---------------------------------------------------- */
 
 static gate_err_t nap(gate_call_t *call) {
     int ms;

@@ -6,8 +6,8 @@
 
 #include <criterion/criterion.h>
 #include <gaterpc.h>
-#include "procs.h"
-#include "settings.h"
+#include "procs/procs.h"
+#include "settings/settings.h"
 
 __attribute__((constructor)) static void s_zygote(void) {
     if (gate_process_init() != GATE_OK)

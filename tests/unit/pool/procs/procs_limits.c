@@ -12,8 +12,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <gaterpc.h>
-#include "clock.h"
-#include "procs_core.h"
+#include "sync/clock.h"
+#include "procs/procs_core.h"
 
 enum { CELLS = 8, RACES = 20000 };
 
@@ -180,8 +180,7 @@ Test(limits, a_stale_ticket_finds_nothing) {
     s_teardown();
 }
 
-/* ---- the race -------------------------------------------------------------
- */
+/* ---- the race ------------------------------------------------------------ */
 
 static _Atomic(gi_pjob_t *) s_running; /* what the thread is given */
 static atomic_int s_did;               /* 1: done, 2: was doomed */

@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
-#include "queue.h"
+#include "shared/queue.h"
 
 static gate_queue_t *s_queue(size_t items, size_t bytes) {
     gi_pool_base_t base = {.settings = gi_settings_defaults()};
@@ -219,8 +219,7 @@ Test(queue, a_job_closes_what_nobody_has_used) {
     fails(gate_queue_get(q, &x, -1), GATE_EOS);
 }
 
-/* ---- against a model ------------------------------------------------------
- */
+/* ---- against a model ----------------------------------------------------- */
 
 /* What a queue of so many items and bytes of ring must do. */
 typedef struct model {

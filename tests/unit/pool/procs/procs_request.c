@@ -12,17 +12,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <gaterpc.h>
-#include "clock.h"
-#include "logring.h"
-#include "mp.h"
-#include "procs_core.h"
-#include "rights.h"
-#include "worker.h"
+#include "sync/clock.h"
+#include "mail/logring.h"
+#include "value/mp.h"
+#include "procs/procs_core.h"
+#include "shared/rights.h"
+#include "procs/worker.h"
 
 enum { CELLS = 8, LANE = 16384, JOBS = 48, OPS = 60000 };
 
-/* ---- the model ------------------------------------------------------------
- */
+/* ---- the model ----------------------------------------------------------- */
 
 /* How far the worker is with a job that it was sent. */
 typedef enum s_step { SENT, RUNNING, DONE, ANSWERED } s_step_t;
@@ -71,8 +70,7 @@ static s_list_t *s_queue_of(const s_model_t *m) {
     return &s_waiting[m->high ? 0 : 1];
 }
 
-/* ---- the process that is played -------------------------------------------
- */
+/* ---- the process that is played ------------------------------------------ */
 
 /* What the pool asked of its zygote is thrown away; the answer is ours. */
 static void s_born(void) {
@@ -132,8 +130,7 @@ static void s_end_pool(void) {
     free(s_pool.deaths);
 }
 
-/* ---- operations -----------------------------------------------------------
- */
+/* ---- operations ---------------------------------------------------------- */
 
 /* Which functions a worker would know by their addresses. */
 __attribute__((constructor)) static void s_zygote(void) {
@@ -377,8 +374,7 @@ static void s_die(void) {
     s_born();
 }
 
-/* ---- the whole ------------------------------------------------------------
- */
+/* ---- the whole ----------------------------------------------------------- */
 
 static void s_same_queue(const gi_jobq_t *q, const s_list_t *l) {
     int i = 0;

@@ -8,17 +8,16 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include "lane.h"
-#include "procs_rsp.h"
-#include "worker.h"
+#include "shared/lane.h"
+#include "procs/procs_rsp.h"
+#include "procs/worker.h"
 
 static unsigned s_random(unsigned *state) {
     *state = *state * 1103515245u + 12345u;
     return *state >> 8;
 }
 
-/* ---- the lane against a list of runs --------------------------------------
- */
+/* ---- the lane against a list of runs ------------------------------------- */
 
 Test(ring, lane_runs_never_overlap_and_never_wrap) {
     enum { SIZE = 4096, MAX = 64 };
@@ -56,8 +55,7 @@ Test(ring, lane_runs_never_overlap_and_never_wrap) {
     cr_assert_gt(refused, 1000);
 }
 
-/* ---- writer and reader ----------------------------------------------------
- */
+/* ---- writer and reader --------------------------------------------------- */
 
 #define N 30000
 
@@ -112,8 +110,7 @@ Test(ring, what_goes_in_comes_out) {
     gi_shm_fini(&shm);
 }
 
-/* ---- errors ---------------------------------------------------------------
- */
+/* ---- errors -------------------------------------------------------------- */
 
 Test(ring, errors_survive_the_way) {
     unsigned char out[16384];

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "exchange.h"
+#include "shared/exchange.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -227,8 +227,7 @@ Test(shared, on_threads_it_is_copied) {
     cr_assert(s_stamped(b.data, b.size, 3));
 }
 
-/* ---- the books ------------------------------------------------------------
- */
+/* ---- the books ----------------------------------------------------------- */
 
 Test(shared, runs_never_overlap) {
     enum { UNITS = 64, MAX = 32 };

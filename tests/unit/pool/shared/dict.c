@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "mem.h"
+#include "sync/clock.h"
+#include "base/mem.h"
 
 static atomic_int s_freed;
 

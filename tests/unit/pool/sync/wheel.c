@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The wheel against a plain array of due times. */
-#include "wheel.h"
+#include "sync/wheel.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -3,10 +3,10 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "buf.h"
-#include "identity.h"
-#include "mem.h"
-#include "utf8.h"
+#include "base/buf.h"
+#include "base/identity.h"
+#include "base/mem.h"
+#include "base/utf8.h"
 
 Test(mem, nth_allocation_fails_alone) {
     gi_mem_fail_at(2, false);

@@ -3,9 +3,9 @@
  * and the token bucket. */
 #include <criterion/criterion.h>
 #include <string.h>
-#include "access.h"
-#include "bucket.h"
-#include "mem.h"
+#include "rules/access.h"
+#include "rules/bucket.h"
+#include "base/mem.h"
 
 static gate_bytes_t s_b(const char *text) {
     return (gate_bytes_t){text, strlen(text)};

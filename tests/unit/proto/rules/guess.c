@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
-#include "guess.h"
+#include "rules/guess.h"
 
 static unsigned s_tries(gi_guess_t *g, const char *key, unsigned n,
                         int64_t now_ms) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "faults.h"
-#include "settings.h"
+#include "settings/settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -279,7 +279,7 @@ Test(settings, each_shows_all) {
     cr_assert_gt(n, 70);
 }
 
-/* ---- faults ------------------------------------------------------------- */
+/* ---- faults -------------------------------------------------------------- */
 static gate_err_t s_make(void *ctx) {
     (void)ctx;
     gate_settings_t *s = gate_settings_new();

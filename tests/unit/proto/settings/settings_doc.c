@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buf.h"
-#include "settings.h"
+#include "base/buf.h"
+#include "settings/settings.h"
 
 static const char s_intro[] =
     "# Settings\n"
@@ -28,7 +28,8 @@ static const char s_intro[] =
     "* code: `gate_settings_set(s, \"reply_timeout\", 5)`; the first error "
     "comes out when the runtime starts.\n"
     "\n"
-    "This table is made from src/proto/settings/settings.def; a test compares the two.\n"
+    "This table is made from src/proto/settings/settings.def; a test compares "
+    "the two.\n"
     "\n"
     "| name | type, unit, bounds | default | meaning |\n"
     "|---|---|---|---|\n";

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "faults.h"
-#include "scan.h"
+#include "value/scan.h"
 
 #include <stdlib.h>
 #include <string.h>

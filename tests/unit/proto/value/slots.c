@@ -2,7 +2,7 @@
 /* slots.c -- a call's arguments against its parameters: the table of Python's
  * rules. */
 #include "faults.h"
-#include "value.h"
+#include "value/value.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -219,7 +219,7 @@ Test(slots, queues_come_from_the_call_and_last) {
     s_end(&c);
 }
 
-/* ---- arena -------------------------------------------------------------- */
+/* ---- arena --------------------------------------------------------------- */
 Test(arena, pieces_are_aligned_and_apart) {
     gi_arena_t arena = {0};
     for (size_t i = 1; i < 3000; i += 7) {
@@ -232,7 +232,7 @@ Test(arena, pieces_are_aligned_and_apart) {
     cr_assert_null(arena.blocks);
 }
 
-/* ---- faults ------------------------------------------------------------- */
+/* ---- faults -------------------------------------------------------------- */
 static gate_err_t s_store_all(void *ctx) {
     s_call_t *call = ctx;
     gi_arena_t arena = {0};

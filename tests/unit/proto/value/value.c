@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "faults.h"
-#include "value.h"
+#include "value/value.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -279,7 +279,7 @@ Test(value, decodes_into_a_zone) {
     msgpack_zone_destroy(&zone);
 }
 
-/* ---- hooks -------------------------------------------------------------- */
+/* ---- hooks --------------------------------------------------------------- */
 typedef struct s_point {
     int x, y;
 } s_point_t;
@@ -376,7 +376,7 @@ Test(hooks, pairs_hook_comes_before_object_hook) {
     gate_settings_destroy(&s);
 }
 
-/* ---- JSON --------------------------------------------------------------- */
+/* ---- JSON ---------------------------------------------------------------- */
 Test(json, escapes_and_numbers) {
     s_json_is(gate_value_new("\x01\t\"\\/\u00e9\x7f"),
               "\"\\u0001\\t\\\"\\\\/\u00e9\x7f\"");
@@ -402,7 +402,7 @@ Test(json, keys_become_strings) {
               "\"[...]\":5,\"{...}\":6}");
 }
 
-/* ---- faults ------------------------------------------------------------- */
+/* ---- faults -------------------------------------------------------------- */
 static gate_err_t s_everything(void *ctx) {
     const gate_settings_t *settings = ctx;
     gate_value_t *v = NULL, *part = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "faults.h"
-#include "mdp.h"
+#include "wire/mdp.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
-#include "buf.h"
-#include "meta.h"
+#include "base/buf.h"
+#include "wire/meta.h"
 
 #define PACKED(s) ((gate_bytes_t){"" s "", sizeof s - 1})
 

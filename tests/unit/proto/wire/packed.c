@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "packed.h"
+#include "wire/packed.h"
 
 static unsigned char s_bytes[4096];
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "exception.h"
+#include "wire/exception.h"
 #include "faults.h"
-#include "rpc.h"
+#include "wire/rpc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define BYTES(s) ((gate_bytes_t){s, sizeof(s) - 1})
 
-/* ---- requests ----------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------ */
 Test(rpc, request_is_three_values) {
     gi_buf_t b = {0};
     gi_rpc_request_t r;
@@ -70,7 +70,7 @@ Test(rpc, func_is_a_str) {
     cr_assert_eq(gi_rpc_parse_func((gate_bytes_t){NULL, 0}, &f), GATE_BADDATA);
 }
 
-/* ---- replies ------------------------------------------------------------ */
+/* ---- replies ------------------------------------------------------------- */
 static void s_count_release(void *hint) { ++*(int *)hint; }
 
 static gate_err_t s_take(gate_bytes_t b, gate_value_t **v) {
@@ -167,7 +167,7 @@ Test(rpc, exceptions_of_replies) {
     cr_assert_str_eq(gate_error()->traceback, "tb");
 }
 
-/* ---- exceptions, there and back ----------------------------------------- */
+/* ---- exceptions, there and back ------------------------------------------ */
 static void s_repr(const char *text, const char *want) {
     gi_buf_t b = {0}, back = {0};
     gi_exception_repr(&b, "E", text);
@@ -261,7 +261,7 @@ Test(exception, defaults) {
     gi_buf_fini(&b);
 }
 
-/* ---- kinds -------------------------------------------------------------- */
+/* ---- kinds --------------------------------------------------------------- */
 static gi_body_kind_t s_kind(size_t n, const char *a, const char *b) {
     gate_bytes_t f[3] = {{a, strlen(a)}, {b, strlen(b)}, {"\xc0", 1}};
     return gi_rpc_body_kind(f, n);
@@ -299,7 +299,7 @@ Test(rpc, body_kinds) {
         cr_assert_eq(gi_body_is_final((gi_body_kind_t)k), final[k], "%d", k);
 }
 
-/* ---- extensions --------------------------------------------------------- */
+/* ---- extensions ---------------------------------------------------------- */
 Test(ext, there_and_back) {
     gi_ext_t a = {.credit_items = 5,
                   .credit_bytes = 1L << 40,
@@ -391,7 +391,7 @@ Test(ext, at_most_64_kib) {
     gi_buf_fini(&buf);
 }
 
-/* ---- faults ------------------------------------------------------------- */
+/* ---- faults -------------------------------------------------------------- */
 static gate_err_t s_pack_all(void *ctx) {
     gi_buf_t b = {0};
     gi_rpc_request_t r;

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mdp.h"
-#include "mem.h"
-#include "rpc.h"
+#include "wire/mdp.h"
+#include "base/mem.h"
+#include "wire/rpc.h"
 
 #define DIRECTORY "tests/wire/vectors"
 
@@ -78,7 +78,7 @@ static const char *s_next(const char *at, s_entry_t *e) {
     return end;
 }
 
-/* ---- made again --------------------------------------------------------- */
+/* ---- made again ---------------------------------------------------------- */
 static void s_same(gate_bytes_t want, const void *data, size_t size,
                    const char *what) {
     cr_assert(want.size == size && !memcmp(want.data, data, size), "%s", what);
@@ -188,7 +188,7 @@ static void s_remake_ready(gate_bytes_t line) {
     gi_mem_free(made);
 }
 
-/* ---- each direction ----------------------------------------------------- */
+/* ---- each direction ------------------------------------------------------ */
 static bool s_fourth_is(const s_entry_t *e, const char *word) {
     size_t size = strlen(word);
     return e->n > 3 && e->f[3].size == size &&

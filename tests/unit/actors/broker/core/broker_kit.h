@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker_core.h"
-#include "rpc.h"
-#include "settings.h"
+#include "broker/core/broker_core.h"
+#include "wire/rpc.h"
+#include "settings/settings.h"
 
 enum { FRONT, BACK };
 #define HB 1000 /* heartbeat, ms */

@@ -115,8 +115,7 @@ Test(move, who_is_quiet) {
     kit_end(&k);
 }
 
-/* ---- the new one
- * ------------------------------------------------------------------------- */
+/* ---- the new one --------------------------------------------------------- */
 Test(expect, calls_wait_for_workers_that_are_to_come) {
     kit_t k;
     kit_begin(&k);

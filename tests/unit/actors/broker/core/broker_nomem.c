@@ -2,7 +2,7 @@
 /* The n-th allocation fails, for every n, once and from then on: the broker's
  * law holds, nothing crashes or leaks, and it works again afterwards. */
 #include "broker_kit.h"
-#include "mem.h"
+#include "base/mem.h"
 
 /* A bit of everything. */
 static void s_play(kit_t *k) {

@@ -2,8 +2,8 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "broker_table.h"
-#include "mem.h"
+#include "broker/core/broker_table.h"
+#include "base/mem.h"
 
 typedef struct item {
     gi_node_t node;

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_users.c -- users by name, and what they may do: access rules and
+ * rates. A user is remembered for a while after the last mention, so that
+ * reconnecting does not fill up its bucket. */
+#include "broker/core/broker_state.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/mem.h"
+
+#define S_IDLE_MAX 4096 /* users remembered without being here */
+
+/* ---- users --------------------------------------------------------------- */
+static void s_free(gi_broker_core_t *core, gi_broker_user_t *user) {
+    gi_link_remove(&user->idle);
+    gi_table_remove(&core->users, &user->node);
+    gi_mem_free(user);
+}
+
+static gi_broker_user_t *s_find(gi_broker_core_t *core, uint64_t hash,
+                                gate_bytes_t name) {
+    for (gi_node_t *n = gi_table_chain(&core->users, hash); n; n = n->next) {
+        gi_broker_user_t *user = GI_OF(n, gi_broker_user_t, node);
+        if (n->hash == hash && user->size == name.size &&
+            memcmp(user->name, name.data, name.size) == 0)
+            return user;
+    }
+    return NULL;
+}
+
+gi_broker_user_t *gi_broker_user_of(gi_broker_core_t *core, gate_bytes_t name) {
+    uint64_t hash = gi_table_hash(core->seed, name.data, name.size);
+    gi_broker_user_t *user = s_find(core, hash, name);
+    if (user == NULL) {
+        user = gi_mem_calloc(1, sizeof *user + name.size + 1);
+        if (user == NULL) {
+            core->count.no_memory++;
+            return NULL;
+        }
+        memcpy(user->name, name.data, name.size);
+        user->size = name.size;
+        user->node.hash = hash;
+        gi_link_init(&user->idle);
+        gi_table_insert(&core->users, &user->node);
+    }
+    if (user->refs++ == 0 && !gi_link_empty(&user->idle)) {
+        gi_link_remove(&user->idle);
+        core->n_idle_users--;
+    }
+    return user;
+}
+
+gi_broker_user_t *gi_broker_user_share(gi_broker_user_t *user) {
+    if (user)
+        user->refs++;
+    return user;
+}
+
+void gi_broker_user_drop(gi_broker_core_t *core, gi_broker_user_t *user) {
+    if (user == NULL || --user->refs > 0)
+        return;
+    gi_link_append(&core->idle_users, &user->idle);
+    if (++core->n_idle_users <= S_IDLE_MAX)
+        return;
+    core->n_idle_users--;
+    s_free(core, GI_OF(core->idle_users.next, gi_broker_user_t, idle));
+}
+
+void gi_broker_users_fini(gi_broker_core_t *core) {
+    gi_broker_user_drop(core, core->local_user);
+    core->local_user = NULL;
+    while (core->idle_users.next && !gi_link_empty(&core->idle_users))
+        s_free(core, GI_OF(core->idle_users.next, gi_broker_user_t, idle));
+    gi_table_fini(&core->users);
+}
+
+gi_broker_user_t *gi_broker_transport_user(gi_broker_core_t *core,
+                                           gi_broker_peer_t *peer,
+                                           zmq_msg_t *frame) {
+    const char *name = core->effects->user
+                           ? core->effects->user(core->ctx, frame, core->now_ms)
+                           : "";
+    if (peer->user ? strcmp(peer->user->name, name) == 0 : *name == 0)
+        return peer->user;
+    gi_broker_user_drop(core, peer->user);
+    peer->user =
+        *name ? gi_broker_user_of(core, (gate_bytes_t){name, strlen(name)})
+              : NULL;
+    return peer->user;
+}
+
+/* ---- rules --------------------------------------------------------------- */
+bool gi_broker_may(gi_broker_core_t *core, gi_broker_peer_t *client,
+                   gate_bytes_t service, gate_bytes_t id, gate_bytes_t func) {
+    gate_bytes_t method;
+    char text[4 * GI_ID_MAX], name[GI_ID_MAX + 1], where[GI_ID_MAX + 1];
+    gate_err_t e = gi_rpc_parse_func(func, &method);
+    if (e != GATE_OK) {
+        gi_broker_refuse(core, client, service, id, gi_err_class(e),
+                         gate_error()->text);
+        return false;
+    }
+    const char *user = core->user ? core->user->name : "";
+    if (gi_access_allows(core->access, user, service, method))
+        return true;
+    core->count.denied++;
+    gi_broker_text(name, method);
+    gi_broker_text(where, service);
+    snprintf(text, sizeof text, "%s%s may not call %s.%s.",
+             *user ? "User " : "Who is not authenticated", user, where, name);
+    gi_broker_refuse(core, client, service, id, "AccessDeniedError", text);
+    return false;
+}
+
+static bool s_take(gi_bucket_t *bucket, int64_t per_s, int64_t now_ms) {
+    return per_s == 0 ||
+           gi_bucket_take(bucket, (double)per_s, (double)per_s, now_ms);
+}
+
+bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
+                    gate_bytes_t service, gate_bytes_t id) {
+    const gate_settings_t *s = core->settings;
+    char text[GI_ID_MAX + 96];
+    if (!s_take(&client->rate, s->rate_limit_peer, core->now_ms)) {
+        core->count.peer_rates++;
+        snprintf(text, sizeof text,
+                 "More than rate_limit_peer = %lld calls/s of one client.",
+                 (long long)s->rate_limit_peer);
+    } else if (core->user &&
+               !s_take(&core->user->bucket, s->rate_limit_user, core->now_ms)) {
+        core->count.user_rates++;
+        snprintf(text, sizeof text,
+                 "More than rate_limit_user = %lld calls/s of user %s.",
+                 (long long)s->rate_limit_user, core->user->name);
+    } else {
+        return true;
+    }
+    gi_broker_refuse(core, client, service, id, "BusyWorkerError", text);
+    return false;
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client_upload.c -- arguments that are too large for a message go out in chunks
+ * (docs/extensions.md, huge arguments).
+ *
+ *   head, with ha hk ac --first credit--> chunks while there is credit --> END
+ *
+ * Law: nothing but the head goes out before the worker asked for it; the packed
+ * arguments stay where they are until the last chunk is made. Where huge values
+ * stand among them, what lies between those and they themselves are fed into
+ * the pack in turn, as it has room. */
+#include "client/client_impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "sync/clock.h"
+#include "huge/codec.h"
+#include "base/err.h"
+#include "jobs/huge_feed.h"
+#include "bulk/huge_pack.h"
+#include "base/mem.h"
+
+#define S_SEND_MAX 16                  /* chunks of one call per pass */
+#define S_LOOK_MS 10                   /* between looks at what waits */
+#define S_LOOK_DRY_MS 200              /* for somebody who feeds */
+#define S_CHUNK_MAX ((int64_t)1 << 20) /* what credit may be exceeded by */
+
+/* A huge value among them: its bytes belong at so many of whole. */
+typedef struct s_hole {
+    size_t at;
+    gi_huge_source_t *source; /* shared */
+} s_hole_t;
+
+struct gi_cargs {
+    gi_pending_t *pending;
+    gi_cargs_t *prev, *next; /* of the client's, once it has a pack */
+    unsigned char *packed;   /* func, args, kwargs */
+    gate_bytes_t whole;      /* args and kwargs, without the bytes of holes */
+    uint64_t args_size, kwargs_size; /* with them */
+    gi_huge_begin_t begin;           /* codec and level of the first hole */
+    s_hole_t holes[GI_RPC_HOLES_MAX];
+    unsigned n_holes, hole; /* the next */
+    size_t at;              /* of whole: what was fed, where there are holes */
+    bool fed;               /* all was */
+    bool dry;               /* a hole has nothing to give now */
+    gi_huge_pack_t *pack;   /* NULL: no credit yet, or all is sent */
+    gate_bytes_t chunk;     /* made and not sent; data NULL: none */
+    int64_t credit, stalled_ns;
+    bool waits; /* for a block */
+};
+
+/* ---- holes ---------------------------------------------------------------*/
+static const gate_huge_t *s_huge(const gi_rpc_hole_t *hole) {
+    return (const gate_huge_t *)(const void *)hole->huge;
+}
+
+static void s_free_holes(gi_cargs_t *a) {
+    for (unsigned i = 0; i < a->n_holes; i++) {
+        gi_huge_source_leave(a->holes[i].source);
+        gi_huge_source_drop(&a->holes[i].source);
+    }
+    a->n_holes = 0;
+}
+
+static void s_ready(void *ctx);
+
+static gate_err_t s_take_hole(gi_cargs_t *a, const gi_rpc_hole_t *hole) {
+    const gate_huge_t *huge = s_huge(hole);
+    gate_err_t e =
+        gi_huge_source_attach(huge->source, s_ready, a->pending->client);
+    if (e)
+        return e;
+    if (!a->n_holes)
+        a->begin = huge->begin;
+    a->holes[a->n_holes++] =
+        (s_hole_t){hole->at, gi_huge_source_share(huge->source)};
+    *(hole->in_kwargs ? &a->kwargs_size : &a->args_size) += huge->value.size;
+    return GATE_OK;
+}
+
+/* Inserts the bytes of one, and moves those behind it. */
+static gate_err_t s_fill_hole(gi_buf_t *packed, gi_rpc_request_t *r,
+                              const gi_rpc_hole_t *hole) {
+    const gate_huge_t *huge = s_huge(hole);
+    size_t at = r->func_size + hole->at;
+    size_t n = (size_t)huge->value.size;
+    if (!gi_buf_reserve(packed, n))
+        return gi_err(GATE_NOMEM, "no memory for a huge argument");
+    memmove(packed->data + at + n, packed->data + at, packed->size - at);
+    packed->size += n;
+    *(hole->in_kwargs ? &r->kwargs_size : &r->args_size) += n;
+    return gi_huge_source_fill(huge->source, packed->data + at);
+}
+
+static bool s_at_hand(const gi_rpc_request_t *r, const gi_rpc_holes_t *holes,
+                      uint64_t max) {
+    uint64_t size = r->args_size + r->kwargs_size;
+    for (unsigned i = 0; i < holes->n; i++) {
+        uint64_t n = holes->hole[i].huge->size;
+        if (n > max || (size += n) > max ||
+            !gi_huge_source_here(s_huge(&holes->hole[i])->source))
+            return false;
+    }
+    return true;
+}
+
+gate_err_t gi_cargs_fill(gi_buf_t *packed, gi_rpc_request_t *request,
+                         gi_rpc_holes_t *holes, uint64_t max) {
+    gate_err_t e = GATE_OK;
+    if (!s_at_hand(request, holes, max))
+        return GATE_OK;
+    for (unsigned i = 0; i < holes->n && !e; i++)
+        e = gi_huge_source_attach(s_huge(&holes->hole[i])->source, NULL, NULL);
+    /* from the last: what is in front stays where it is */
+    for (unsigned i = holes->n; i-- && !e;)
+        e = s_fill_hole(packed, request, &holes->hole[i]);
+    holes->n = 0;
+    return e;
+}
+
+/* ---- life ----------------------------------------------------------------*/
+static gate_err_t s_take_holes(gi_cargs_t *a, const gi_rpc_holes_t *holes) {
+    gate_err_t e = GATE_OK;
+    for (unsigned i = 0; i < holes->n && !e; i++)
+        e = s_take_hole(a, &holes->hole[i]);
+    return e;
+}
+
+gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
+                        const gi_rpc_holes_t *holes) {
+    const gi_rpc_request_t *r = &p->request;
+    gi_cargs_t *a = gi_mem_calloc(1, sizeof *a);
+    size_t size;
+    if (!a)
+        return gi_err(GATE_NOMEM, "no memory for huge arguments");
+    p->args = a;
+    a->pending = p;
+    a->args_size = r->args_size;
+    a->kwargs_size = r->kwargs_size;
+    gate_err_t e = s_take_holes(a, holes);
+    if (!*a->begin.codec)
+        snprintf(a->begin.codec, sizeof a->begin.codec, "%s",
+                 p->client->settings->huge_data_compress_module);
+    if (!e && !gi_codec_find(a->begin.codec))
+        e = gi_err(GATE_NOTIMPL, "huge arguments: there is no codec '%s'",
+                   a->begin.codec);
+    if (e)
+        return e; /* the pending frees it */
+    a->packed = gi_buf_take(packed, &size);
+    a->whole =
+        (gate_bytes_t){a->packed + r->func_size, r->args_size + r->kwargs_size};
+    return GATE_OK;
+}
+
+static void s_unlink(gi_cargs_t *a) {
+    gate_client_t *self = a->pending->client;
+    if (a->prev)
+        a->prev->next = a->next;
+    else if (self->args == a)
+        self->args = a->next;
+    if (a->next)
+        a->next->prev = a->prev;
+    a->prev = a->next = NULL;
+}
+
+/* All is sent, or nobody wants the rest. */
+static void s_stop(gi_cargs_t *a) {
+    s_unlink(a);
+    gi_huge_pack_destroy(&a->pack);
+    s_free_holes(a);
+    gi_mem_free(a->packed);
+    a->packed = NULL;
+    a->whole = (gate_bytes_t){NULL, 0};
+}
+
+void gi_cargs_stop(gi_pending_t *p) {
+    if (p->args)
+        s_stop(p->args);
+}
+
+void gi_cargs_free(gi_pending_t *p) {
+    gi_cargs_t *a = p->args;
+    p->args = NULL;
+    if (!a)
+        return;
+    s_free_holes(a);
+    gi_mem_free(a->packed);
+    gi_mem_free(a);
+}
+
+bool gi_cargs_begun(const gi_pending_t *p) {
+    return p->args && (p->args->pack || !p->args->packed);
+}
+
+/* ---- the head ------------------------------------------------------------*/
+void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext) {
+    const gi_cargs_t *a = p->args;
+    ext->args_size = (int64_t)a->args_size;
+    ext->kwargs_size = (int64_t)a->kwargs_size;
+    ext->args_codec = (gate_bytes_t){a->begin.codec, strlen(a->begin.codec)};
+}
+
+/* What a plain peer does not take. */
+gate_err_t gi_cargs_refuse(const gi_pending_t *p) {
+    const gate_client_t *self = p->client;
+    int size = p->service_size < 200 ? (int)p->service_size : 200;
+    return gi_err(
+        GATE_TOOBIG,
+        "arguments of %llu bytes to %.*s, in chunks, of which the "
+        "broker at %s knows nothing: at most %lld at once (the "
+        "smaller of message_bytes_max = %lld and msgpack_bin_max = "
+        "%lld), and at hand when the call starts",
+        (unsigned long long)(p->args->args_size + p->args->kwargs_size), size,
+        (const char *)p->data, self->endpoint,
+        (long long)gi_rpc_plain_max(self->settings),
+        (long long)self->settings->message_bytes_max,
+        (long long)self->settings->msgpack_bin_max);
+}
+
+/* ---- chunks --------------------------------------------------------------*/
+/* On any thread; the client outlives its packs. */
+static void s_ready(void *ctx) {
+    gate_client_t *self = ctx;
+    gi_lock(&self->ready_lock);
+    bool tell = !self->args_ready;
+    self->args_ready = true;
+    gi_unlock(&self->ready_lock);
+    if (!tell || !gi_mailbox_push(self->mailbox, &self->ready_mail, 0))
+        return;
+    gi_cargs_awake(self); /* full: the actor looks by itself soon */
+}
+
+void gi_cargs_awake(gate_client_t *self) {
+    gi_lock(&self->ready_lock);
+    self->args_ready = false;
+    gi_unlock(&self->ready_lock);
+}
+
+static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static gate_err_t s_start(gi_cargs_t *a) {
+    gate_client_t *self = a->pending->client;
+    const gate_settings_t *s = self->settings;
+    gate_pool_t *pool = gi_runtime_has_procs(self->rt);
+    gi_huge_pack_options_t options = {
+        .codec = a->begin.codec,
+        .level =
+            a->begin.level ? a->begin.level : (int)s->huge_data_compress_level,
+        .chunk_bytes = (size_t)s_min(
+            S_CHUNK_MAX, s_min(s->huge_chunk_bytes, s->message_bytes_max)),
+        .mode = gi_policy_mode(s->huge_policy),
+        .ready = s_ready,
+        .ctx = self};
+    gate_err_t e = gi_huge_pack_new(
+        pool ? pool : gate_runtime_threads(self->rt), &options, &a->pack);
+    if (!e && !a->n_holes)
+        e = gi_huge_pack_source(a->pack, (gate_bytes_t){NULL, 0}, a->whole);
+    if (e)
+        return e;
+    a->next = self->args;
+    if (a->next)
+        a->next->prev = a;
+    self->args = a;
+    return GATE_OK;
+}
+
+void gi_cargs_credit(gi_pending_t *p, gate_bytes_t frame) {
+    gi_cargs_t *a = p->args;
+    gi_ext_t ext;
+    if (!a || !a->packed || p->cut || gi_ext_parse(frame, &ext) ||
+        ext.credit_bytes < 0) {
+        p->client->stats.dropped++;
+        return;
+    }
+    gi_pending_alive(p);
+    bool first = !a->pack;
+    if (ext.credit_bytes <= INT64_MAX / 2 - a->credit)
+        a->credit += ext.credit_bytes;
+    if (first && s_start(a))
+        gi_pending_abort(p);
+}
+
+static gate_err_t s_send(gi_cargs_t *a, const void *data, size_t size) {
+    gi_pending_t *p = a->pending;
+    gate_client_t *self = p->client;
+    gi_frames_t *out = gi_client_begin(self, p->data, p->service_size);
+    bool ok = gi_frames_add(out, p->id, sizeof p->id) &&
+              gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG)) &&
+              gi_frames_add(out, data, size);
+    int rc = ok ? gi_client_send_on(self, p->former) : 0;
+    if (!ok || rc)
+        gi_frames_close(out);
+    if (!ok)
+        return gi_err(GATE_NOMEM, "no memory for a chunk of arguments");
+    return rc ? GATE_WOULDBLOCK : GATE_OK;
+}
+
+static bool s_may_send(gi_cargs_t *a) {
+    if (a->credit > 0 && a->pending->client->up)
+        return true;
+    if (!a->stalled_ns)
+        a->stalled_ns = gi_clock_ns();
+    return false;
+}
+
+static gate_err_t s_send_chunk(gi_cargs_t *a) {
+    int64_t begun = a->stalled_ns ? a->stalled_ns : gi_clock_ns();
+    gate_err_t e = s_send(a, a->chunk.data, a->chunk.size);
+    if (e)
+        return e;
+    gi_huge_pack_sent(a->pack, a->chunk.size, gi_clock_ns() - begun);
+    a->stalled_ns = 0;
+    a->credit -= (int64_t)a->chunk.size;
+    a->chunk = (gate_bytes_t){NULL, 0};
+    return GATE_OK;
+}
+
+/* The bytes that come next, from between the holes or out of one. */
+static gate_err_t s_peek(gi_cargs_t *a, gate_bytes_t *out) {
+    gate_pool_t *threads = gate_runtime_threads(a->pending->client->rt);
+    gate_err_t e = GATE_EOS;
+    for (; a->hole < a->n_holes; a->hole++) {
+        const s_hole_t *hole = &a->holes[a->hole];
+        if (a->at < hole->at)
+            break;
+        e = gi_huge_source_peek(hole->source, threads, out);
+        if (e != GATE_EOS)
+            return e;
+    }
+    size_t end = a->hole < a->n_holes ? a->holes[a->hole].at : a->whole.size;
+    *out = (gate_bytes_t){(const char *)a->whole.data + a->at, end - a->at};
+    return out->size ? GATE_OK : GATE_EOS;
+}
+
+static void s_used(gi_cargs_t *a, size_t size) {
+    if (a->hole < a->n_holes && a->at == a->holes[a->hole].at)
+        gi_huge_source_used(a->holes[a->hole].source, size);
+    else
+        a->at += size;
+}
+
+/* Where there are holes: feeds the pack as far as it has room. */
+static gate_err_t s_supply(gi_cargs_t *a) {
+    gate_bytes_t bytes;
+    gate_err_t e = GATE_EOS;
+    a->dry = false;
+    if (!a->n_holes || a->fed)
+        return GATE_OK;
+    while (!(e = s_peek(a, &bytes))) {
+        gate_bytes_t in = bytes;
+        e = gi_huge_pack_feed(a->pack, &in);
+        if (e || in.size == bytes.size)
+            return e; /* no room */
+        s_used(a, bytes.size - in.size);
+    }
+    a->dry = e == GATE_WOULDBLOCK;
+    a->fed = e == GATE_EOS;
+    if (a->fed)
+        gi_huge_pack_finish(a->pack);
+    return a->dry || a->fed ? GATE_OK : e;
+}
+
+/* One chunk or the end; GATE_WOULDBLOCK: not now. */
+static gate_err_t s_send_one(gi_cargs_t *a) {
+    gate_err_t e = GATE_OK;
+    if (!s_may_send(a))
+        return GATE_WOULDBLOCK;
+    if (!a->chunk.data)
+        e = s_supply(a);
+    if (!e && !a->chunk.data)
+        e = gi_huge_pack_next(a->pack, &a->chunk);
+    a->waits = e == GATE_WOULDBLOCK;
+    if (!e)
+        return s_send_chunk(a);
+    if (e != GATE_EOS)
+        return e;
+    e = s_send(a, GI_HUGE_END, strlen(GI_HUGE_END));
+    a->waits = e == GATE_WOULDBLOCK;
+    return e ? e : GATE_EOS;
+}
+
+static bool s_send_some(gi_cargs_t *a) {
+    gate_err_t e = GATE_OK;
+    int i = 0;
+    for (; !e && i < S_SEND_MAX; i++)
+        e = s_send_one(a);
+    if (e == GATE_EOS)
+        s_stop(a);
+    else if (e && e != GATE_WOULDBLOCK)
+        gi_pending_abort(a->pending);
+    return i > 1 || e != GATE_WOULDBLOCK;
+}
+
+bool gi_cargs_pull(gate_client_t *self) {
+    bool any = false;
+    gi_cargs_t *next;
+    for (gi_cargs_t *a = self->args; a; a = next) {
+        next = a->next;
+        if (!a->pending->cut)
+            any |= s_send_some(a);
+    }
+    return any;
+}
+
+int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms) {
+    int64_t next = INT64_MAX;
+    for (const gi_cargs_t *a = self->args; a; a = a->next) {
+        if (!a->waits && !a->chunk.data)
+            continue;
+        if (!a->dry || !gi_huge_pack_idle(a->pack))
+            return now_ms + S_LOOK_MS;
+        next = now_ms + S_LOOK_DRY_MS; /* who feeds it tells us */
+    }
+    return next;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* service_direct.c -- calls that came without a socket: from the caller's
+ * thread into the mailbox, the answer straight into its future or stream. */
+#include "service/service_impl.h"
+
+#include <string.h>
+#include "sync/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+/* ---- a reader's word ----------------------------------------------------- */
+static gate_err_t s_control(gi_scall_t *c, gi_smail_kind_t kind, size_t items,
+                            size_t bytes, int64_t timeout_ms) {
+    gi_scontrol_t *control = gi_mem_alloc(sizeof *control);
+    if (!control)
+        return GATE_NOMEM;
+    *control = (gi_scontrol_t){{kind}, c, items, bytes};
+    gi_ref_take(&c->refs);
+    gate_err_t e =
+        gi_mailbox_push(c->service->mailbox, &control->mail, timeout_ms);
+    if (e) {
+        gi_scall_drop(c);
+        gi_mem_free(control);
+    }
+    return e;
+}
+
+static void s_local_credit(void *ctx, size_t items, size_t bytes) {
+    gi_scall_t *c = ctx;
+    if (s_control(c, GI_SMAIL_CREDIT, items, bytes, 100))
+        gi_credit_give(&c->credit, (int64_t)items, (int64_t)bytes);
+}
+
+static void s_local_stop(void *ctx) {
+    gate_err_t e = s_control(ctx, GI_SMAIL_CANCEL, 0, 0, 0);
+    (void)e; /* full or closed: it ends by itself, its answer is dropped */
+}
+
+static const gi_stream_ops_t s_stream_ops = {s_local_credit, s_local_stop};
+
+static void s_release_service(void *service) { gi_service_release(service); }
+
+/* The code is not GATE_BUSY, or the caller would try the sockets. */
+static gate_err_t s_too_many(const gate_settings_t *s) {
+    char text[128];
+    snprintf(text, sizeof text,
+             "More than rate_limit_user = %lld calls/s of the local user.",
+             (long long)s->rate_limit_user);
+    return gi_err_story(GATE_REFUSED, "BusyWorkerError", text, "");
+}
+
+/* The rules that hold at a broker hold here too (architecture: same process).
+ */
+static gate_err_t s_permit(gate_service_t *self, gate_bytes_t func_frame) {
+    const char *user = self->settings->local_user;
+    gate_bytes_t func, name = {self->name, strlen(self->name)};
+    gate_err_t e = GATE_OK;
+    if (self->ruled) {
+        e = gi_rpc_parse_func(func_frame, &func);
+        if (!e &&
+            !gi_access_allows(gi_runtime_access(self->rt), user, name, func))
+            e = gi_err(GATE_REFUSED, "%s%s may not call %s.%.*s.",
+                       *user ? "User " : "Who is not authenticated", user,
+                       self->name, (int)func.size, (const char *)func.data);
+    }
+    if (!e && self->settings->rate_limit_user &&
+        !gi_runtime_rate(self->rt, gi_clock_ms()))
+        e = s_too_many(self->settings);
+    if (e)
+        gi_gauge_enter(&self->local_refused, INT64_MAX);
+    return e;
+}
+
+/* ---- the way in ---------------------------------------------------------- */
+/* Counts it; GATE_OK: it may go into the mailbox. */
+static gate_err_t s_enter(gate_service_t *self, const gi_local_ask_t *ask) {
+    gate_err_t e =
+        s_permit(self, (gate_bytes_t){ask->packed, ask->request->func_size});
+    if (e)
+        return e;
+    if (!gi_gauge_enter(&self->local, self->settings->local_max))
+        return gi_err(GATE_BUSY, "service %s: local_max calls are in flight",
+                      self->name);
+    return GATE_OK;
+}
+
+static gate_err_t s_push(gate_service_t *self, gi_smail_t *mail) {
+    gate_err_t e = gi_mailbox_push(self->mailbox, mail, 0);
+    if (e) {
+        gi_gauge_leave(&self->local);
+        (void)gi_err(e, "service %s: %s", self->name,
+                     e == GATE_BUSY ? "its mailbox is full" : "it stops");
+    }
+    return e;
+}
+
+static gate_err_t s_no_memory(gate_service_t *self) {
+    gi_gauge_leave(&self->local);
+    return gi_err(GATE_NOMEM, "no memory for a call");
+}
+
+static size_t s_body_size(const gi_rpc_request_t *r) {
+    return r->func_size + r->args_size + r->kwargs_size + r->meta_size;
+}
+
+/* ---- calls --------------------------------------------------------------- */
+static void s_left(void *ctx, gate_future_t *future) {
+    gi_slocal_t *local = ctx;
+    gi_sleft_t *left = gi_mem_alloc(sizeof *left);
+    if (!left)
+        return; /* it ends by itself, its answer is dropped */
+    *left = (gi_sleft_t){{GI_SMAIL_LEFT}, local};
+    gi_future_hold(future);
+    if (gi_mailbox_push(local->service->mailbox, &left->mail, 0)) {
+        gi_future_drop(future);
+        gi_mem_free(left);
+    }
+}
+
+/* No reference to the service: it answers each call before it goes, and is not
+ * asked to cancel one after that. An answer whose reading needs its settings
+ * takes one along. */
+static gi_slocal_t *s_local_new(gate_service_t *self,
+                                const gi_local_ask_t *ask) {
+    const gi_rpc_request_t *r = ask->request;
+    size_t size = s_body_size(r);
+    gate_future_t *future = gi_future_new_with(self->settings, NULL, NULL,
+                                               sizeof(gi_slocal_t) + size);
+    if (!future)
+        return NULL;
+    gi_slocal_t *local = gi_future_extra(future);
+    *local = (gi_slocal_t){.mail = {GI_SMAIL_LOCAL},
+                           .service = self,
+                           .future = future,
+                           .deadline_ms = ask->deadline_ms,
+                           .timeout_ms = ask->timeout_ms,
+                           .func_size = r->func_size,
+                           .args_size = r->args_size,
+                           .kwargs_size = r->kwargs_size,
+                           .meta_size = r->meta_size};
+    memcpy(local->packed, ask->packed, size);
+    gi_future_on_cancel(future, s_left, local);
+    gi_future_brief(future);
+    return local;
+}
+
+gate_err_t gi_service_call_local(gate_service_t *self,
+                                 const gi_local_ask_t *ask,
+                                 gate_future_t **future) {
+    gate_err_t e = s_enter(self, ask);
+    if (e)
+        return e;
+    gi_slocal_t *local = s_local_new(self, ask);
+    if (!local)
+        return s_no_memory(self);
+    gate_future_t *made = local->future;
+    e = s_push(self, &local->mail);
+    if (e) {
+        gi_future_fail(made, gate_error());
+        gate_future_destroy(&made);
+    } else {
+        *future = made;
+    }
+    return e;
+}
+
+/* They would have come in chunks, and may be as large as then. */
+static bool s_huge(const gi_scall_t *c) {
+    gi_rpc_request_t r = {.args_size = c->call.args_packed.size,
+                          .kwargs_size = c->call.kwargs_packed.size};
+    return gi_rpc_args_huge(c->service->settings, &r);
+}
+
+void gi_scall_local(gi_slocal_t *local) {
+    gate_service_t *self = local->service;
+    gi_mailbox_linger(self->mailbox); /* its caller may ask again at once */
+    gi_scall_t *c = gi_scall_new(self);
+    if (!c) {
+        static const gate_error_t no_memory = {GATE_NOMEM, "MemoryError",
+                                               "no memory for a call", ""};
+        gi_gauge_leave(&self->local);
+        gi_future_fail(local->future, &no_memory);
+        return;
+    }
+    const unsigned char *at = local->packed + local->func_size;
+    local->call = c;
+    c->local = local;
+    c->future = local->future;
+    c->call.args_packed = (gate_bytes_t){at, local->args_size};
+    at += local->args_size;
+    c->call.kwargs_packed = (gate_bytes_t){at, local->kwargs_size};
+    at += local->kwargs_size;
+    gi_scall_meta(c, (gate_bytes_t){at, local->meta_size});
+    c->call.args_huge = s_huge(c);
+    c->call.deadline_ms = local->deadline_ms;
+    c->item_timeout_ms = local->timeout_ms;
+    c->local_func = (gate_bytes_t){local->packed, local->func_size};
+    gi_scall_open(c);
+}
+
+/* ---- streams ------------------------------------------------------------- */
+/* The reading end, for the caller; our end stays in the call. */
+static bool s_open_stream(gi_scall_t *c, const gi_local_ask_t *ask,
+                          gate_stream_t **stream) {
+    gate_service_t *self = c->service;
+    gi_stream_options_t options = {
+        .timeout_ms = ask->timeout_ms,
+        .max_items = (size_t)self->settings->stream_reply_maxsize,
+        .max_bytes = (size_t)self->settings->stream_max_bytes,
+        .ops = &s_stream_ops,
+        .ctx = c,
+        .release_owner = s_release_service,
+        .owner = gi_service_share(self)};
+    c->stream = *stream = gi_stream_new(self->settings, &options);
+    if (!c->stream)
+        gi_service_release(self);
+    return c->stream != NULL;
+}
+
+static gi_scall_t *s_stream_new(gate_service_t *self, const gi_local_ask_t *ask,
+                                gate_stream_t **stream) {
+    const gi_rpc_request_t *r = ask->request;
+    gi_scall_t *c = gi_scall_alloc(self);
+    if (!c)
+        return NULL;
+    c->packed = (unsigned char *)gi_mem_dup(ask->packed, s_body_size(r));
+    if (!c->packed || !s_open_stream(c, ask, stream)) {
+        gi_scall_drop(c);
+        return NULL;
+    }
+    const unsigned char *at = c->packed + r->func_size;
+    c->local_func = (gate_bytes_t){c->packed, r->func_size};
+    c->call.args_packed = (gate_bytes_t){at, r->args_size};
+    at += r->args_size;
+    c->call.kwargs_packed = (gate_bytes_t){at, r->kwargs_size};
+    at += r->kwargs_size;
+    gi_scall_meta(c, (gate_bytes_t){at, r->meta_size});
+    c->call.args_huge = s_huge(c);
+    c->item_timeout_ms = ask->timeout_ms;
+    c->mail.kind = GI_SMAIL_OPEN;
+    return c;
+}
+
+gate_err_t gi_service_open_local(gate_service_t *self,
+                                 const gi_local_ask_t *ask,
+                                 gate_stream_t **stream) {
+    gate_err_t e = s_enter(self, ask);
+    if (e)
+        return e;
+    gi_scall_t *c = s_stream_new(self, ask, stream);
+    if (!c)
+        return s_no_memory(self);
+    e = s_push(self, &c->mail);
+    if (e) {
+        gi_stream_fail(c->stream, gate_error());
+        gi_stream_release(&c->stream);
+        gate_stream_destroy(stream);
+        gi_scall_drop(c);
+    }
+    return e;
+}
+
+/* ---- both, on the actor's thread ----------------------------------------- */
+void gi_scall_open(gi_scall_t *c) {
+    gate_service_t *self = c->service;
+    c->call.user = self->settings->local_user;
+    c->credited = true;
+    c->credit.items = self->settings->stream_reply_maxsize;
+    c->credit.bytes = self->settings->stream_max_bytes;
+    if (self->stopping || self->draining) {
+        gi_scall_refuse(c, GATE_NOSERVICE, NULL, "the service is leaving");
+        return;
+    }
+    gi_scall_dispatch(c, c->local_func);
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* service_upload.c -- arguments that come in chunks (docs/extensions.md, huge
+ * arguments).
+ *
+ *   request with ha --room to run it--> ARRIVING --END--> runs like any other
+ *                                        |  ^
+ *                            credit, chunks  `- inflated by a helper
+ *
+ * Law: no chunk comes that no credit was given for; a call counts as live from
+ * its first credit on. */
+#include "service/service_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/mem.h"
+
+#define S_CHUNK_MAX ((int64_t)1 << 20) /* beyond the credit */
+#define S_WINDOW_MIN ((int64_t)256 << 10)
+#define S_AT_ONCE 4 /* huge_max_bytes of all that arrive */
+
+struct gi_sargs {
+    uint64_t args_size, kwargs_size;
+    char codec[64];
+    gi_huge_unpack_t *unpack; /* NULL: it waits for room, or has ended */
+    int64_t window;           /* what its first credit was */
+    int64_t heard_ms;         /* when a chunk came last */
+    bool counted;             /* in the service's arriving_bytes */
+};
+
+static int64_t s_size(const gi_sargs_t *a) {
+    return (int64_t)(a->args_size + a->kwargs_size);
+}
+
+/* ---- life ----------------------------------------------------------------*/
+static gate_err_t s_check(const gate_service_t *self, const gi_ext_t *ext) {
+    int64_t max = self->settings->huge_max_bytes;
+    int64_t kwargs = ext->kwargs_size > 0 ? ext->kwargs_size : 0;
+    if (ext->args_size > max || kwargs > max - ext->args_size)
+        return gi_err(GATE_TOOBIG,
+                      "arguments of %lld and %lld bytes: huge_max_bytes of "
+                      "service %s is %lld",
+                      (long long)ext->args_size, (long long)kwargs, self->name,
+                      (long long)max);
+    if (ext->args_codec.size >= sizeof((gi_sargs_t *)0)->codec)
+        return gi_err(GATE_NOTIMPL, "arguments in an unknown codec");
+    return GATE_OK;
+}
+
+gate_err_t gi_sargs_expect(gi_scall_t *c, const gi_ext_t *ext) {
+    gate_err_t e = s_check(c->service, ext);
+    if (e)
+        return e;
+    gi_sargs_t *a = gi_mem_calloc(1, sizeof *a);
+    if (!a)
+        return gi_err(GATE_NOMEM, "no memory for huge arguments");
+    a->args_size = (uint64_t)ext->args_size;
+    a->kwargs_size = ext->kwargs_size > 0 ? (uint64_t)ext->kwargs_size : 0;
+    if (ext->args_codec.size)
+        memcpy(a->codec, ext->args_codec.data, ext->args_codec.size);
+    c->args_coming = a;
+    return GATE_OK;
+}
+
+void gi_sargs_leave(gi_scall_t *c) {
+    gi_sargs_t *a = c->args_coming;
+    c->args_coming = NULL;
+    if (!a)
+        return;
+    if (a->counted) {
+        c->service->arriving_bytes -= s_size(a);
+        c->service->n_arriving--;
+    }
+    gi_huge_unpack_leave(&a->unpack);
+    gi_mem_free(a);
+}
+
+/* ---- its end without them ------------------------------------------------*/
+static void s_refuse(gi_scall_t *c) {
+    gate_error_t e = *gate_error();
+    char text[400];
+    snprintf(text, sizeof text, "arguments in chunks: %s", e.text);
+    char cls[64];
+    snprintf(cls, sizeof cls, "%s", e.cls);
+    gi_sargs_leave(c);
+    gi_wheel_cancel(c->service->wheel, &c->timer);
+    gi_scall_refuse(c, e.code, cls, text);
+}
+
+void gi_sargs_cancel(gi_scall_t *c) {
+    if (c->service->stopping)
+        (void)gi_err_story(GATE_WORKERLOST, "WorkerLostError",
+                           "the service was stopped", "");
+    else
+        (void)gi_err(GATE_CANCELLED, "the caller left");
+    s_refuse(c);
+}
+
+/* ---- credit --------------------------------------------------------------*/
+static void s_credit(gi_scall_t *c, int64_t bytes) {
+    gate_service_t *self = c->service;
+    gi_frames_t *out = gi_scall_control(c);
+    gi_ext_t ext;
+    if (!out)
+        return;
+    gi_ext_init(&ext);
+    ext.credit_bytes = bytes;
+    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
+    if (gi_ext_pack(&self->scratch, &ext) ||
+        !gi_frames_add(out, self->scratch.data, self->scratch.size)) {
+        gi_frames_close(out);
+        self->stats.dropped++; /* its timer ends it */
+        return;
+    }
+    gi_link_send(c->link);
+}
+
+/* ---- silence -------------------------------------------------------------*/
+static void s_arm(gi_scall_t *c) {
+    gate_service_t *self = c->service;
+    gi_wheel_arm(self->wheel, &c->timer,
+                 self->now_ms + gi_settings_heartbeat_ms(self->settings));
+}
+
+/* Credit of nothing finds out whether its caller is there still: a broker that
+ * cannot hand it on cancels the call. */
+void gi_sargs_look(gi_scall_t *c) {
+    gate_service_t *self = c->service;
+    int64_t max = gi_settings_reply_timeout_ms(self->settings);
+    int64_t idle = self->now_ms - c->args_coming->heard_ms;
+    if (max >= 0 && idle >= max) {
+        (void)gi_err(GATE_TIMEOUT, "none came for %lld ms", (long long)idle);
+        s_refuse(c);
+        return;
+    }
+    if (idle >= gi_settings_heartbeat_ms(self->settings))
+        s_credit(c, 0);
+    s_arm(c);
+}
+
+/* ---- the helper's side ---------------------------------------------------*/
+static void s_share(void *ctx) { gi_ref_take(&((gi_scall_t *)ctx)->refs); }
+
+static void s_tell(void *ctx) {
+    gi_scall_t *c = ctx;
+    if (gi_mailbox_push(c->service->mailbox, &c->args_mail, -1))
+        gi_scall_drop(c);
+}
+
+/* ---- the actor's ---------------------------------------------------------*/
+static gate_err_t s_open(gi_scall_t *c, gi_sargs_t *a) {
+    gate_service_t *self = c->service;
+    const gate_settings_t *s = self->settings;
+    int64_t share = s->huge_window_bytes / (int64_t)(self->n_arriving + 1);
+    gi_huge_unpack_options_t options = {
+        .join = {.codec = a->codec,
+                 .max_bytes = (uint64_t)s_size(a),
+                 .size = (uint64_t)s_size(a)},
+        .size = (size_t)s_size(a),
+        .what = "arguments",
+        .pool = gi_runtime_helpers(self->rt),
+        .latch = &self->away,
+        .share = s_share,
+        .tell = s_tell,
+        .ctx = c};
+    if (!options.pool)
+        return gate_error()->code;
+    if (self->arriving_bytes + s_size(a) > S_AT_ONCE * s->huge_max_bytes)
+        return gi_err(GATE_BUSY,
+                      "%lld bytes of others are on their way: more than %d "
+                      "times huge_max_bytes",
+                      (long long)self->arriving_bytes, S_AT_ONCE);
+    a->window = share > S_WINDOW_MIN ? share : S_WINDOW_MIN;
+    options.queued_max = (uint64_t)(a->window + S_CHUNK_MAX);
+    gate_err_t e = gi_huge_unpack_new(&options, &a->unpack);
+    if (!e) {
+        a->counted = true;
+        self->arriving_bytes += s_size(a);
+        self->n_arriving++;
+    }
+    return e;
+}
+
+void gi_sargs_start(gi_scall_t *c) {
+    gi_sargs_t *a = c->args_coming;
+    if (s_open(c, a)) {
+        s_refuse(c);
+        return;
+    }
+    c->state = GI_SCALL_ARRIVING;
+    c->args_mail.kind = GI_SMAIL_ARGS;
+    a->heard_ms = c->service->now_ms;
+    gi_scall_enlist(c);
+    s_arm(c);
+    s_credit(c, a->window);
+}
+
+void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk) {
+    gate_bytes_t data = gi_scall_bytes(chunk);
+    gi_sargs_t *a = c->args_coming;
+    bool tagged = tag.size == strlen(GI_HUGE_TAG) &&
+                  !memcmp(tag.data, GI_HUGE_TAG, tag.size);
+    if (c->state != GI_SCALL_ARRIVING || !tagged) {
+        c->service->stats.dropped++;
+        return;
+    }
+    if (!data.size)
+        return; /* no sign of life */
+    a->heard_ms = c->service->now_ms;
+    bool end = data.size == strlen(GI_HUGE_END) &&
+               !memcmp(data.data, GI_HUGE_END, data.size);
+    if (end ? gi_huge_unpack_end(a->unpack)
+            : gi_huge_unpack_chunk(a->unpack, chunk))
+        s_refuse(c);
+}
+
+/* They are there: the call goes on as if they had come with it. */
+static void s_arrived(gi_scall_t *c) {
+    gi_sargs_t *a = c->args_coming;
+    size_t size, args = (size_t)a->args_size;
+    c->packed = gi_huge_unpack_take(a->unpack, &size);
+    if (size != (size_t)s_size(a)) {
+        (void)gi_err(GATE_BADDATA, "%zu bytes came of %lld announced", size,
+                     (long long)s_size(a));
+        s_refuse(c);
+        return;
+    }
+    c->call.args_packed = (gate_bytes_t){c->packed, args};
+    c->call.kwargs_packed = (gate_bytes_t){c->packed + args, size - args};
+    c->call.args_huge = true;
+    gi_sargs_leave(c);
+    gi_wheel_cancel(c->service->wheel, &c->timer);
+    gi_scall_start(c);
+}
+
+void gi_sargs_news(gi_scall_t *c) {
+    gi_sargs_t *a = c->args_coming;
+    size_t taken;
+    if (a && a->unpack) { /* else it has ended */
+        gate_err_t e = gi_huge_unpack_news(a->unpack, &taken);
+        if (e == GATE_EOS)
+            s_arrived(c);
+        else if (e)
+            s_refuse(c);
+        else if (taken)
+            s_credit(c, (int64_t)taken);
+    }
+    gi_scall_free(c);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_broker.c -- gate broker. */
+#include "cli/cli.h"
+#include "cli/opts.h"
+#include "cli/peer.h"
+
+static const gi_usage_t s_usage = {
+    "broker [OPTION]...",
+    "Routes calls between clients on frontends and services on backends.\n"
+    "Prints one line 'ready frontend=EP[,EP] backend=EP[,EP]' once bound.\n"
+    "SIGTERM or SIGINT drains, a second one stops at once. With --hand-over\n"
+    "a second broker, started alike, takes over without a call failing, and\n"
+    "the first one ends by itself."};
+
+typedef struct s_args {
+    const char *config;
+    gi_words_t frontends, backends;
+    const char *zap, *zap_domain;
+    const char *curve_cert, *curve_allowed, *plain_users;
+    const char *hand_over;
+} s_args_t;
+
+static void s_setup(gate_broker_t *broker, const s_args_t *args,
+                    const char *backend) {
+    for (size_t i = 0; i < args->frontends.n; i++)
+        gate_broker_bind(broker, args->frontends.items[i]);
+    if (!args->frontends.n)
+        gate_broker_bind(broker, GI_FRONTEND);
+    for (size_t i = 0; i < args->backends.n; i++)
+        gate_broker_bind_backend(broker, args->backends.items[i]);
+    if (!args->backends.n)
+        gate_broker_bind_backend(broker, backend);
+    if (args->zap)
+        gate_broker_use_zap(broker, args->zap, args->zap_domain);
+    if (args->plain_users)
+        gate_broker_plain(broker, args->plain_users);
+    if (args->curve_cert)
+        gate_broker_curve(broker, args->curve_cert,
+                          args->curve_allowed ? args->curve_allowed : "*");
+    if (args->hand_over)
+        gate_broker_hand_over(broker, args->hand_over);
+}
+
+static void s_print_ready(const gate_broker_t *broker) {
+    const char *ep;
+    printf("ready frontend=");
+    for (size_t i = 0; (ep = gate_broker_frontend(broker, i)); i++)
+        printf("%s%s", i ? "," : "", ep);
+    printf(" backend=");
+    for (size_t i = 0; (ep = gate_broker_backend(broker, i)); i++)
+        printf("%s%s", i ? "," : "", ep);
+    printf("\n");
+    fflush(stdout);
+}
+
+static int s_run(const s_args_t *args) {
+    GATE_OWN(gate_runtime) runtime = gi_peer_runtime(args->config);
+    if (!runtime)
+        return GI_EXIT_USAGE;
+    GATE_OWN(gate_broker) broker = gate_broker_new(runtime);
+    if (!broker)
+        return gi_peer_fail(GATE_NOMEM, false);
+    s_setup(broker, args, gi_peer_backend(runtime));
+    gate_err_t e = gate_broker_start(broker);
+    if (e)
+        return gi_peer_fail(e, false);
+    s_print_ready(broker);
+    return gate_runtime_wait(runtime);
+}
+
+int gi_broker_main(int argc, char **argv) {
+    s_args_t args = {0};
+    const gi_opt_t table[] = {
+        {"config", GI_OPT_TEXT, &args.config, "FILE", "settings (ZPL)"},
+        {"frontend", GI_OPT_MANY, &args.frontends, "EP",
+         "for clients (" GI_FRONTEND "); may be repeated"},
+        {"backend", GI_OPT_MANY, &args.backends, "EP",
+         "for services (" GI_BACKEND "); may be repeated"},
+        {"zap", GI_OPT_TEXT, &args.zap, "EP", "ask this in-band ZAP service"},
+        {"zap-domain", GI_OPT_TEXT, &args.zap_domain, "NAME",
+         "about this domain (setting zap_default_domain)"},
+        {"plain-users", GI_OPT_TEXT, &args.plain_users, "FILE",
+         "ask for PLAIN by the transport; a users file as for gate zap"},
+        {"curve-cert", GI_OPT_TEXT, &args.curve_cert, "FILE",
+         "be a CURVE server with this certificate"},
+        {"curve-allow", GI_OPT_TEXT, &args.curve_allowed, "DIR|*",
+         "directory of the certificates let in (*: any)"},
+        {"hand-over", GI_OPT_TEXT, &args.hand_over, "PATH",
+         "take the listeners of the broker that answers at this socket, if "
+         "any, and answer there for the next one"},
+        GI_OPT_END,
+    };
+    int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
+    if (code < 0 && args.zap_domain && !args.zap)
+        code = gi_opts_fail(&s_usage, "--zap-domain goes with --zap");
+    if (code < 0 && args.curve_allowed && !args.curve_cert)
+        code = gi_opts_fail(&s_usage, "--curve-allow goes with --curve-cert");
+    if (code < 0)
+        code = s_run(&args);
+    gi_words_fini(&args.frontends);
+    gi_words_fini(&args.backends);
+    return code;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_call.c -- gate call. Every call is opened as a stream: a plain result is then
+ * its only item, so one loop prints both. */
+#include "cli/cli.h"
+#include "cli/json_arg.h"
+#include "cli/opts.h"
+#include "cli/peer.h"
+#include "cli/progress.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const gi_usage_t s_usage = {
+    "call [OPTION]... SERVICE.METHOD [ARG]... [--kw NAME=VALUE]...",
+    "ARG and VALUE are JSON, or else plain strings; {\"$bin\": \"base64\"} is\n"
+    "binary. Prints the result as one line of JSON, a stream one line an "
+    "item."};
+
+typedef struct s_args {
+    gi_peer_t peer;
+    gi_words_t words, kw, meta, files;
+    int64_t timeout_ms; /* -1: reply_timeout */
+    bool raw;
+} s_args_t;
+
+/* The arguments as the library wants them. */
+typedef struct s_request {
+    gate_arg_t *args;
+    msgpack_sbuffer *packed; /* behind args, one each */
+    char **names;            /* copies: of keyword arguments, of metadata */
+    gate_huge_t **files;     /* what is in them is sent while it is read */
+    size_t n, n_names, n_files;
+    size_t n_args; /* n, metadata, and one for the timeout */
+} s_request_t;
+
+static void s_request_fini(s_request_t *self) {
+    for (size_t i = 0; i < self->n; i++)
+        msgpack_sbuffer_destroy(&self->packed[i]);
+    for (size_t i = 0; self->names && i < self->n_names; i++)
+        free(self->names[i]);
+    for (size_t i = 0; i < self->n_files; i++)
+        gate_huge_destroy(&self->files[i]);
+    free(self->files);
+    free(self->args);
+    free(self->packed);
+    free(self->names);
+}
+
+static bool s_request_init(s_request_t *self, size_t n, size_t n_meta,
+                           size_t n_files) {
+    *self = (s_request_t){
+        .args = calloc(n + n_meta + n_files + 1, sizeof *self->args),
+        .files = calloc(n_files + 1, sizeof(gate_huge_t *)),
+        .packed = calloc(n + 1, sizeof *self->packed),
+        .names = calloc(n + n_meta + 1, sizeof *self->names),
+    };
+    return self->args && self->packed && self->names && self->files;
+}
+
+/* Adds word as an argument, by name unless that is NULL; 0 or 2. */
+static int s_request_add(s_request_t *self, const char *word,
+                         const char *name) {
+    char why[128];
+    size_t i = self->n++;
+    msgpack_sbuffer_init(&self->packed[i]);
+    if (!gi_json_pack(word, &self->packed[i], why, sizeof why))
+        return gi_opts_fail(&s_usage, "'%s': %s", word, why);
+    gate_arg_t v = gate_raw(self->packed[i].data, self->packed[i].size);
+    self->args[self->n_args++] = name ? gate_kw_(name, v) : v;
+    return 0;
+}
+
+/* Splits NAME=VALUE; 0 or 2. *name is kept here. */
+static int s_request_split(s_request_t *self, const char *flag,
+                           const char *pair, const char **name,
+                           const char **value) {
+    const char *equals = strchr(pair, '=');
+    if (!equals || equals == pair)
+        return gi_opts_fail(&s_usage, "--%s '%s' is not NAME=VALUE", flag,
+                            pair);
+    char *copy = strndup(pair, (size_t)(equals - pair));
+    if (!copy)
+        return gi_opts_fail(&s_usage, "no memory");
+    *name = self->names[self->n_names++] = copy;
+    *value = equals + 1;
+    return 0;
+}
+
+static int s_request_add_kw(s_request_t *self, const char *pair) {
+    const char *name, *value;
+    int code = s_request_split(self, "kw", pair, &name, &value);
+    return code ? code : s_request_add(self, value, name);
+}
+
+static int s_request_add_meta(s_request_t *self, const char *pair) {
+    const char *name, *value;
+    int code = s_request_split(self, "meta", pair, &name, &value);
+    if (!code)
+        self->args[self->n_args++] = gate_meta(name, value);
+    return code;
+}
+
+static int s_request_add_file(s_request_t *self, const char *path) {
+    int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC)
+                               : dup(STDIN_FILENO);
+    if (fd < 0) {
+        fprintf(stderr, "gate: %s: %s\n", path, strerror(errno));
+        return GI_EXIT_USAGE;
+    }
+    gate_huge_t *huge = gate_huge_arg_fd(fd, NULL);
+    if (!huge) {
+        fprintf(stderr, "gate: %s: %s\n", path, gate_error()->text);
+        return GI_EXIT_USAGE;
+    }
+    self->files[self->n_files++] = huge;
+    self->args[self->n_args++] = gate_huge_arg(huge);
+    return 0;
+}
+
+static int s_request_fill(s_request_t *self, const s_args_t *args) {
+    int code = 0;
+    if (!s_request_init(self, args->words.n + args->kw.n, args->meta.n,
+                        args->files.n))
+        return gi_opts_fail(&s_usage, "no memory");
+    for (size_t i = 1; i < args->words.n && !code; i++)
+        code = s_request_add(self, args->words.items[i], NULL);
+    for (size_t i = 0; i < args->files.n && !code; i++)
+        code = s_request_add_file(self, args->files.items[i]);
+    for (size_t i = 0; i < args->kw.n && !code; i++)
+        code = s_request_add_kw(self, args->kw.items[i]);
+    for (size_t i = 0; i < args->meta.n && !code; i++)
+        code = s_request_add_meta(self, args->meta.items[i]);
+    if (args->timeout_ms >= 0)
+        self->args[self->n_args++] = gate_timeout_ms(args->timeout_ms);
+    return code;
+}
+
+/* ---- printing ------------------------------------------------------------ */
+
+/* False when stdout does not take it: main says so. */
+static bool s_print(const gate_value_t *item) {
+    char *json = gate_object_json(gate_value_object(item));
+    bool ok = json && puts(json) >= 0 && !fflush(stdout);
+    free(json);
+    return ok;
+}
+
+static int s_print_all(gate_stream_t *stream) {
+    for (;;) {
+        GATE_OWN(gate_value) item = NULL;
+        gate_err_t e = gate_stream_next(stream, &item);
+        if (e == GATE_EOS)
+            return GI_EXIT_OK;
+        if (e)
+            return gi_peer_fail(e, true);
+        if (!s_print(item))
+            return GI_EXIT_REMOTE;
+    }
+}
+
+/* ---- as bytes --------------------------------------------------------------
+ * A str or bin goes to stdout as it comes, whatever its size. */
+typedef struct s_copy {
+    gate_stream_t *stream;
+    gi_bar_t bar;
+    bool refused; /* by stdout */
+} s_copy_t;
+
+static gate_err_t s_copy_piece(void *ctx, const void *data, size_t size) {
+    s_copy_t *self = ctx;
+    gate_progress_t progress;
+    self->refused = fwrite(data, 1, size, stdout) != size;
+    gate_stream_progress(self->stream, &progress);
+    gi_bar_show(&self->bar, &progress);
+    return self->refused ? GATE_SYSTEM : GATE_OK;
+}
+
+static int s_copy(gate_stream_t *stream) {
+    s_copy_t self = {.stream = stream};
+    gate_progress_t progress;
+    gi_bar_begin(&self.bar);
+    gate_err_t e = gate_stream_to_fn(stream, s_copy_piece, &self);
+    gate_stream_progress(stream, &progress);
+    gi_bar_end(&self.bar, &progress);
+    if (self.refused || fflush(stdout))
+        return GI_EXIT_REMOTE;
+    return e ? gi_peer_fail(e, true) : GI_EXIT_OK;
+}
+
+static gate_err_t s_gather_piece(void *ctx, const void *data, size_t size) {
+    return msgpack_sbuffer_write(ctx, data, size) ? GATE_NOMEM : GATE_OK;
+}
+
+/* Of any other value the JSON. */
+static int s_gather(gate_stream_t *stream) {
+    GATE_OWN(gate_value) value = NULL;
+    msgpack_sbuffer buf;
+    msgpack_sbuffer_init(&buf);
+    gate_err_t e = gate_stream_to_fn(stream, s_gather_piece, &buf);
+    if (!e)
+        e = gate_value_decode(buf.data, buf.size, NULL, &value);
+    msgpack_sbuffer_destroy(&buf);
+    if (e)
+        return gi_peer_fail(e, true);
+    return s_print(value) ? GI_EXIT_OK : GI_EXIT_REMOTE;
+}
+
+static int s_print_raw(gate_stream_t *stream) {
+    gate_progress_t progress;
+    size_t none = 0;
+    gate_err_t e = gate_stream_read(stream, NULL, &none);
+    if (e)
+        return e == GATE_EOS ? GI_EXIT_OK : gi_peer_fail(e, true);
+    gate_stream_progress(stream, &progress);
+    if (progress.kind == GATE_STREAM_ITEMS)
+        return s_print_all(stream);
+    return progress.content ? s_copy(stream) : s_gather(stream);
+}
+
+static int s_call(s_args_t *args, const s_request_t *request) {
+    int code = gi_peer_open(&args->peer);
+    if (code)
+        return code;
+    GATE_OWN(gate_stream) stream = NULL;
+    gate_err_t e = gate_client_open_(args->peer.client, args->words.items[0],
+                                     &stream, request->args, request->n_args);
+    if (e)
+        return gi_peer_fail(e, false);
+    return args->raw ? s_print_raw(stream) : s_print_all(stream);
+}
+
+static int s_run(s_args_t *args) {
+    s_request_t request = {0};
+    if (!args->words.n)
+        return gi_opts_fail(&s_usage, "call what?");
+    int code = gi_auth_check(&args->peer.auth, &s_usage);
+    if (code >= 0)
+        return code;
+    code = s_request_fill(&request, args);
+    if (!code)
+        code = s_call(args, &request);
+    gi_peer_close(&args->peer);
+    s_request_fini(&request);
+    return code;
+}
+
+int gi_call_main(int argc, char **argv) {
+    s_args_t args = {.peer.broker = GI_FRONTEND, .timeout_ms = -1};
+    const gi_opt_t table[] = {
+        GI_PEER_OPTS(args.peer),
+        {"timeout", GI_OPT_NUMBER, &args.timeout_ms, "MS",
+         "wait so long for the result, or each item (reply_timeout)"},
+        {"kw", GI_OPT_MANY, &args.kw, "NAME=VALUE",
+         "a keyword argument; may be repeated"},
+        {"file", GI_OPT_MANY, &args.files, "FILE",
+         "its content (-: of stdin, a file) as a binary argument behind the "
+         "others, of any size"},
+        {"meta", GI_OPT_MANY, &args.meta, "NAME=VALUE",
+         "goes along with the call (traceparent, priority, ...)"},
+        {"raw", GI_OPT_FLAG, &args.raw, NULL,
+         "write a string or binary result as bytes"},
+        GI_OPT_END,
+    };
+    int code = gi_opts_parse(argc, argv, &s_usage, table, &args.words);
+    if (code < 0)
+        code = s_run(&args);
+    gi_words_fini(&args.words);
+    gi_words_fini(&args.kw);
+    gi_words_fini(&args.meta);
+    gi_words_fini(&args.files);
+    return code;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_inspect.c -- gate inspect: asks a service for its get_interfaces. A Python
+ * service tells signature and doc; ours also tells where a method runs. */
+#include "cli/cli.h"
+#include "cli/json_arg.h"
+#include "cli/opts.h"
+#include "cli/peer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const gi_usage_t s_usage = {
+    "inspect [OPTION]... SERVICE",
+    "Prints one tab-separated line a method: name, signature, where it runs,\n"
+    "doc. What the service does not tell is '-'."};
+
+enum { S_INSPECT_MS = 5000 };
+
+/* A field of the line: text without tabs and line ends, "-" for none. */
+static void s_print_field(const msgpack_object *o, char end) {
+    if (!o || o->type != MSGPACK_OBJECT_STR || !o->via.str.size)
+        putchar('-');
+    else
+        for (uint32_t i = 0; i < o->via.str.size; i++) {
+            char c = o->via.str.ptr[i];
+            putchar((unsigned char)c < ' ' ? ' ' : c);
+        }
+    putchar(end);
+}
+
+static void s_print_lines(const msgpack_object *methods) {
+    for (uint32_t i = 0; i < methods->via.map.size; i++) {
+        const msgpack_object_kv *kv = &methods->via.map.ptr[i];
+        s_print_field(&kv->key, '\t');
+        s_print_field(gi_json_get(&kv->val, "signature"), '\t');
+        s_print_field(gi_json_get(&kv->val, "runs"), '\t');
+        s_print_field(gi_json_get(&kv->val, "doc"), '\n');
+    }
+}
+
+static int s_print(const gate_value_t *interfaces, bool as_json) {
+    const msgpack_object *methods = gate_value_object(interfaces);
+    if (methods->type != MSGPACK_OBJECT_MAP) {
+        fprintf(stderr, "ValueError: the service's method table is none\n");
+        return GI_EXIT_REMOTE;
+    }
+    if (!as_json) {
+        s_print_lines(methods);
+        return GI_EXIT_OK;
+    }
+    char *json = gate_object_json(methods);
+    bool ok = json && puts(json) >= 0;
+    free(json);
+    return ok ? GI_EXIT_OK : GI_EXIT_REMOTE;
+}
+
+static int s_inspect(gate_client_t *client, const char *service, bool as_json) {
+    char method[512];
+    int n = snprintf(method, sizeof method, "%s.get_interfaces", service);
+    if (n < 0 || (size_t)n >= sizeof method)
+        return gi_opts_fail(&s_usage, "the name is too long");
+    GATE_OWN(gate_value) interfaces = NULL;
+    gate_err_t e = gate_client_call(client, method, &interfaces,
+                                    gate_timeout_ms(S_INSPECT_MS));
+    return e ? gi_peer_fail(e, true) : s_print(interfaces, as_json);
+}
+
+int gi_inspect_main(int argc, char **argv) {
+    gi_peer_t peer = {.broker = GI_FRONTEND};
+    gi_words_t words = {0};
+    bool as_json = false;
+    const gi_opt_t table[] = {
+        GI_PEER_OPTS(peer),
+        {"json", GI_OPT_FLAG, &as_json, NULL, "as one line of JSON"},
+        GI_OPT_END,
+    };
+    int code = gi_opts_parse(argc, argv, &s_usage, table, &words);
+    if (code < 0)
+        code = words.n == 1 ? gi_auth_check(&peer.auth, &s_usage)
+                            : gi_opts_fail(&s_usage, "inspect one service");
+    if (code < 0) {
+        code = gi_peer_open(&peer);
+        if (!code)
+            code = s_inspect(peer.client, words.items[0], as_json);
+        gi_peer_close(&peer);
+    }
+    gi_words_fini(&words);
+    return code;
+}

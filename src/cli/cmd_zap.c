@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_zap.c -- gate zap: the in-band authentication service as a process. */
+#include "cli/cli.h"
+#include "cli/opts.h"
+#include "cli/peer.h"
+
+static const gi_usage_t s_usage = {
+    "zap [OPTION]...",
+    "Answers brokers who ask about users and passwords (PLAIN). Prints\n"
+    "'ready zap=EP' once bound. A users file has lines user:hash[:domain] and\n"
+    "is read again when it changes. SIGTERM or SIGINT ends it."};
+
+typedef struct s_args {
+    const char *config, *bind, *user, *password, *domain, *users, *hash;
+    gi_words_t allow, deny;
+} s_args_t;
+
+static int s_hash(const char *password) {
+    char hash[256];
+    gate_err_t e = gate_zap_hash(password, hash, sizeof hash);
+    if (e)
+        return gi_peer_fail(e, false);
+    printf("%s\n", hash);
+    return GI_EXIT_OK;
+}
+
+static void s_setup(gate_zap_t *zap, const s_args_t *args) {
+    if (args->user)
+        gate_zap_plain(zap, args->domain, args->user, args->password);
+    if (args->users)
+        gate_zap_plain_file(zap, args->users);
+    for (size_t i = 0; i < args->allow.n; i++)
+        gate_zap_allow(zap, args->allow.items[i]);
+    for (size_t i = 0; i < args->deny.n; i++)
+        gate_zap_deny(zap, args->deny.items[i]);
+}
+
+static int s_run(const s_args_t *args) {
+    GATE_OWN(gate_runtime) runtime = gi_peer_runtime(args->config);
+    if (!runtime)
+        return GI_EXIT_USAGE;
+    GATE_OWN(gate_zap) zap = gate_zap_new(runtime, args->bind);
+    if (!zap)
+        return gi_peer_fail(GATE_NOMEM, false);
+    s_setup(zap, args);
+    gate_err_t e = gate_zap_start(zap);
+    if (e)
+        return gi_peer_fail(e, false);
+    printf("ready zap=%s\n", gate_zap_endpoint(zap));
+    fflush(stdout);
+    return gate_runtime_wait(runtime);
+}
+
+static int s_check(const s_args_t *args) {
+    if (!args->user != !args->password)
+        return gi_opts_fail(&s_usage, "--user and --password go together");
+    return args->hash ? s_hash(args->hash) : s_run(args);
+}
+
+int gi_zap_main(int argc, char **argv) {
+    s_args_t args = {.domain = "*"};
+    const gi_opt_t table[] = {
+        {"config", GI_OPT_TEXT, &args.config, "FILE",
+         "settings (ZPL): zap_addr, zap_users, ..."},
+        {"bind", GI_OPT_TEXT, &args.bind, "EP", "where (setting zap_addr)"},
+        {"users", GI_OPT_TEXT, &args.users, "FILE",
+         "users and hashed passwords (setting zap_users)"},
+        {"user", GI_OPT_TEXT, &args.user, "U", "lets one user in"},
+        {"password", GI_OPT_TEXT, &args.password, "P", "its password"},
+        {"domain", GI_OPT_TEXT, &args.domain, "NAME",
+         "in this domain only (*: any)"},
+        {"allow", GI_OPT_MANY, &args.allow, "ADDRESS",
+         "address or identity (hex) let in, no other; may be repeated"},
+        {"deny", GI_OPT_MANY, &args.deny, "ADDRESS",
+         "address or identity (hex) kept out; may be repeated"},
+        {"hash", GI_OPT_TEXT, &args.hash, "P",
+         "only print a password's hash for a users file"},
+        GI_OPT_END,
+    };
+    int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
+    if (code < 0)
+        code = s_check(&args);
+    gi_words_fini(&args.allow);
+    gi_words_fini(&args.deny);
+    return code;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* json_arg.h -- a word of the command line as msgpack, and looking into answers.
+ * The way back to JSON is the library's own gate_object_json. */
+#ifndef GI_JSON_H
+#define GI_JSON_H
+
+#include <gaterpc/value.h>
+
+/* Appends one value to out: word as JSON, or else as a plain string.
+ * {"$bin": "base64"} becomes bin. False with a reason in why (at least 128
+ * bytes) for a number beyond 64 bits, bad base64 and text that is not UTF-8;
+ * out is then undefined. */
+bool gi_json_pack(const char *word, msgpack_sbuffer *out, char *why,
+                  size_t why_size);
+/* Borrows: the entry of a map with that key; NULL when it is no map or has
+ * none. */
+const msgpack_object *gi_json_get(const msgpack_object *map, const char *key);
+
+#endif
