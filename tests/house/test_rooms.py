@@ -31,7 +31,6 @@ ROOM_FILES_MAX = 25
 # Lines, and what is longer today. The lists only shrink.
 HEADER_MAX = 200
 HEADERS = {
-    "src/actors/broker/core/broker_state.h": 500,
     "src/actors/client/client_impl.h": 300,
     "src/actors/service/service_impl.h": 501,
     "src/pool/procs/procs_core.h": 250,
@@ -39,7 +38,6 @@ HEADERS = {
 }
 SOURCE_MAX = 500
 SOURCES = {
-    "src/actors/broker/core/broker_core.c": 536,
     "src/actors/broker/core/broker_credentials.c": 585,
     "src/actors/client/client.c": 510,
     "src/actors/service/service_link.c": 510,

@@ -9,12 +9,17 @@
  * message
  *
  * Law: credit comes back once per call, when it is freed. */
-#include "broker/core/broker_state.h"
+#include "broker/core/broker_calls.h"
 
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_rerun.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_users.h"
+#include "broker/core/broker_workers.h"
 
 /* ---- the table ----------------------------------------------------------- */
 static uint64_t s_hash(const gi_broker_core_t *core, gate_bytes_t client,
@@ -57,23 +62,23 @@ gi_broker_call_t *gi_broker_call_new(gi_broker_core_t *core,
                                      gi_broker_peer_t *client,
                                      gi_broker_service_t *service,
                                      gate_bytes_t id) {
-    gi_broker_call_t *call = gi_free_take(&core->free_calls);
+    gi_broker_call_t *call = gi_free_take(&core->memory.calls);
     if (call == NULL)
         return NULL;
     memset(call, 0, offsetof(gi_broker_call_t, id_inline));
     if (!s_set_id(call, id)) {
-        gi_free_give(&core->free_calls, call);
+        gi_free_give(&core->memory.calls, call);
         return NULL;
     }
     call->client = client;
     call->service = service;
-    call->ext_ms = core->now_ms;
+    call->ext_ms = core->clock.now_ms;
     call->attempt = 1;
-    call->user = gi_broker_user_share(core->user);
+    call->user = gi_broker_user_share(core->users.current);
     call->deadline.due = GI_DUE_CALL;
-    gi_link_init(&call->of_owner);
-    gi_link_init(&call->of_client);
-    gi_link_append(&client->calls, &call->of_client);
+    gi_list_init(&call->of_owner);
+    gi_list_init(&call->of_client);
+    gi_list_append(&client->calls, &call->of_client);
     client->n_calls++;
     call->node.hash =
         s_hash(core, (gate_bytes_t){client->id, client->id_size}, id);
@@ -84,7 +89,7 @@ gi_broker_call_t *gi_broker_call_new(gi_broker_core_t *core,
 
 static void s_release(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_worker_t *worker = call->worker;
-    gi_link_remove(&call->of_owner);
+    gi_list_remove(&call->of_owner);
     call->worker = NULL;
     worker->in_flight--;
     if (worker->peer) { /* not lost */
@@ -102,15 +107,15 @@ void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_again_forget(core, call);
     if (call->worker)
         s_release(core, call);
-    gi_link_remove(&call->of_owner);
-    gi_link_remove(&call->of_client);
+    gi_list_remove(&call->of_owner);
+    gi_list_remove(&call->of_client);
     call->client->n_calls--;
     gi_broker_user_drop(core, call->user);
     gi_table_remove(&core->calls, &call->node);
     core->n_calls--;
     if (call->id != call->id_inline)
         gi_mem_free(call->id);
-    gi_free_give(&core->free_calls, call);
+    gi_free_give(&core->memory.calls, call);
 }
 
 /* ---- messages to clients ------------------------------------------------- */
@@ -233,7 +238,7 @@ static void s_tell_worker(gi_broker_core_t *core, gi_broker_worker_t *worker,
         gi_frames_add(out, client.data, client.size) &&
         gi_frames_add(out, NULL, 0) && gi_frames_add(out, id.data, id.size) &&
         gi_frames_add(out, ext.data, ext.size)) {
-        worker->sent_ms = core->now_ms;
+        worker->sent_ms = core->clock.now_ms;
         if (gi_broker_peer_send(core, peer, false, NULL) == GI_OVERFLOW)
             core->count.dropped_full++;
     } else {

@@ -11,179 +11,27 @@
 #include <string.h>
 #include "base/identity.h"
 #include "base/mem.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_credentials.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_upload.h"
+#include "broker/core/broker_users.h"
+#include "broker/core/broker_workers.h"
 
-#define S_KEEP_MESSAGES 4096
-#define S_KEEP_CALLS 8192
-#define S_KEEP_PEERS 64
-#define S_FORGET_SILENCES 10
-#define S_TABLE 16 /* slots at first; they grow with what is in them */
 /* A request gets two frames more on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
-
-/* ---- life ---------------------------------------------------------------- */
-static bool s_farewell(gi_broker_core_t *self) {
-    gi_ext_t ext;
-    gi_ext_init(&ext);
-    ext.packed = self->settings->packed;
-    ext.drain = true;
-    return gi_ext_pack(&self->farewell, &ext) == GATE_OK;
-}
-
-static bool s_local_user(gi_broker_core_t *self) {
-    const char *name = self->settings->local_user;
-    if (*name)
-        self->local_user =
-            gi_broker_user_of(self, (gate_bytes_t){name, strlen(name)});
-    return !*name || self->local_user;
-}
-
-static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
-    gi_free_init(&self->free_calls, sizeof(gi_broker_call_t), S_KEEP_CALLS);
-    gi_free_init(&self->free_peers, sizeof(gi_broker_peer_t), S_KEEP_PEERS);
-    gi_free_init(&self->free_small,
-                 sizeof(gi_broker_message_t) + 8 * sizeof(zmq_msg_t),
-                 S_KEEP_MESSAGES);
-    gi_free_init(&self->free_large,
-                 sizeof(gi_broker_message_t) + 12 * sizeof(zmq_msg_t),
-                 S_KEEP_MESSAGES);
-    gi_link_init(&self->order);
-    gi_link_init(&self->blocked);
-    gi_link_init(&self->doomed);
-    gi_link_init(&self->lost);
-    gi_link_init(&self->redo);
-    gi_link_init(&self->pumps);
-    gi_link_init(&self->idle_users);
-    gi_link_init(&self->believed);
-    gi_link_init(&self->judged);
-    self->expect.due = GI_DUE_EXPECT;
-    gi_ext_t ext;
-    gi_ext_init(&ext);
-    ext.packed = self->settings->packed;
-    self->wheel = gi_wheel_new(now_ms);
-    return self->wheel && gi_table_init(&self->calls, S_TABLE) &&
-           gi_table_init(&self->services, S_TABLE) &&
-           gi_table_init(&self->users, S_TABLE) &&
-           gi_table_init(&self->asks, S_TABLE) && s_local_user(self) &&
-           gi_ext_pack(&self->hello, &ext) == GATE_OK && s_farewell(self);
-}
-
-gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
-                                     const unsigned char id[GI_ID_SIZE],
-                                     const gi_broker_effects_t *effects,
-                                     void *ctx, int64_t now_ms) {
-    gi_broker_core_t *self = gi_mem_calloc(1, sizeof *self);
-    if (self == NULL)
-        return NULL;
-    const char *internal = gi_settings_internal(settings);
-    self->settings = settings;
-    self->effects = effects;
-    self->ctx = ctx;
-    memcpy(self->id, id, GI_ID_SIZE);
-    self->internal = (gate_bytes_t){internal, strlen(internal)};
-    self->now_ms = self->tick_ms = now_ms;
-    self->beat_ms = gi_settings_heartbeat_ms(settings);
-    self->silence_ms = self->beat_ms * settings->mdp_heartbeat_liveness;
-    self->forget_ms = self->silence_ms * S_FORGET_SILENCES;
-    self->timeout_ms = gi_settings_ms(settings->timeout);
-    gi_random(&self->seed, sizeof self->seed);
-    if (!s_make(self, now_ms))
-        gi_broker_core_destroy(&self);
-    return self;
-}
-
-static void s_free_calls(gi_broker_core_t *self) {
-    for (size_t i = 0; self->calls.slots && i <= self->calls.mask; i++) {
-        while (self->calls.slots[i]) {
-            gi_broker_call_t *call =
-                GI_OF(self->calls.slots[i], gi_broker_call_t, node);
-            call->muted = true;
-            gi_broker_call_free(self, call);
-        }
-    }
-}
-
-static void s_free_workers(gi_broker_core_t *self) {
-    for (gi_link_t *l = self->order.next; l != &self->order; l = l->next) {
-        gi_broker_service_t *service = GI_OF(l, gi_broker_service_t, order);
-        while (!gi_link_empty(&service->workers)) {
-            gi_broker_worker_t *worker =
-                GI_OF(service->workers.next, gi_broker_worker_t, of_service);
-            gi_broker_worker_lose(self, worker, NULL);
-            gi_broker_worker_settle(self, worker);
-        }
-    }
-}
-
-static void s_free_socket(gi_broker_core_t *self, gi_broker_socket_t *socket) {
-    for (size_t i = 0; socket->peers.slots && i <= socket->peers.mask; i++)
-        while (socket->peers.slots[i])
-            gi_broker_peer_free(
-                self, GI_OF(socket->peers.slots[i], gi_broker_peer_t, node));
-    gi_table_fini(&socket->peers);
-    gi_mem_free(socket->by_fd);
-}
-
-void gi_broker_core_destroy(gi_broker_core_t **self_p) {
-    gi_broker_core_t *self = *self_p;
-    if (self == NULL)
-        return;
-    if (self->wheel)
-        gi_broker_disarm(self, &self->expect);
-    s_free_calls(self);
-    s_free_workers(self);
-    for (unsigned i = 0; i < self->n_sockets; i++)
-        s_free_socket(self, &self->sockets[i]);
-    while (!gi_link_empty(&self->order))
-        gi_broker_service_free(
-            self, GI_OF(self->order.next, gi_broker_service_t, order));
-    gi_broker_gate_fini(self);
-    gi_broker_auth_fini(self);
-    gi_broker_users_fini(self);
-    gi_table_fini(&self->asks);
-    gi_frames_close(&self->late);
-    gi_frames_close(&self->out);
-    gi_table_fini(&self->calls);
-    gi_table_fini(&self->services);
-    gi_free_fini(&self->free_calls);
-    gi_free_fini(&self->free_peers);
-    gi_free_fini(&self->free_small);
-    gi_free_fini(&self->free_large);
-    gi_buf_fini(&self->body);
-    gi_buf_fini(&self->hello);
-    gi_buf_fini(&self->farewell);
-    gi_wheel_destroy(&self->wheel);
-    gi_mem_free(self);
-    *self_p = NULL;
-}
-
-void gi_broker_core_access(gi_broker_core_t *self, const gi_access_t *access) {
-    self->access = access;
-    self->gate_ruled = gi_access_concerns(access, self->internal);
-}
-
-gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,
-                                 unsigned *socket) {
-    if (self->n_sockets == GI_BROKER_SOCKETS_MAX)
-        return gi_err(GATE_TOOBIG, "a broker has at most %d sockets",
-                      GI_BROKER_SOCKETS_MAX);
-    gi_broker_socket_t *new = &self->sockets[self->n_sockets];
-    if (!gi_table_init(&new->peers, S_TABLE))
-        return gi_err(GATE_NOMEM, "no memory for a broker's socket");
-    new->backend = backend;
-    *socket = self->n_sockets++;
-    return GATE_OK;
-}
 
 /* ---- timers -------------------------------------------------------------- */
 void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,
                    int64_t due_ms) {
     gi_broker_disarm(core, timer);
-    gi_wheel_arm(core->wheel, &timer->timer, due_ms);
+    gi_wheel_arm(core->clock.wheel, &timer->timer, due_ms);
 }
 
 void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer) {
     if (gi_timer_armed(&timer->timer))
-        gi_wheel_cancel(core->wheel, &timer->timer);
+        gi_wheel_cancel(core->clock.wheel, &timer->timer);
 }
 
 static void s_queue_deadline(gi_broker_core_t *self, gi_broker_call_t *call) {
@@ -219,7 +67,7 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
 /* The request never left, so it may go to another worker; unless the one it was
  * meant for has "answered" it all the same. */
 static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
-    gi_link_remove(&call->of_owner);
+    gi_list_remove(&call->of_owner);
     if (call->muted || call->streaming || call->huge) {
         gi_broker_call_fail(self, call, "WorkerLostError",
                             "The worker is lost.");
@@ -234,18 +82,19 @@ static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
 
 void gi_broker_settle(gi_broker_core_t *self) {
     for (;;) {
-        if (!gi_link_empty(&self->redo))
-            s_redo(self, GI_OF(self->redo.next, gi_broker_call_t, of_owner));
-        else if (!gi_link_empty(&self->pumps))
+        if (!gi_list_empty(&self->work.redo))
+            s_redo(self,
+                   GI_OF(self->work.redo.next, gi_broker_call_t, of_owner));
+        else if (!gi_list_empty(&self->work.pumps))
             gi_broker_service_pump(
-                self, GI_OF(self->pumps.next, gi_broker_service_t, pump));
-        else if (!gi_link_empty(&self->lost))
+                self, GI_OF(self->work.pumps.next, gi_broker_service_t, pump));
+        else if (!gi_list_empty(&self->work.lost))
             gi_broker_worker_settle(
-                self, GI_OF(self->lost.next, gi_broker_worker_t, lost));
-        else if (!gi_link_empty(&self->doomed))
+                self, GI_OF(self->work.lost.next, gi_broker_worker_t, lost));
+        else if (!gi_list_empty(&self->work.doomed))
             gi_broker_peer_settle(
-                self, GI_OF(self->doomed.next, gi_broker_peer_t, doomed));
-        else if (!gi_link_empty(&self->judged))
+                self, GI_OF(self->work.doomed.next, gi_broker_peer_t, doomed));
+        else if (!gi_list_empty(&self->work.judged))
             gi_broker_auth_go(self, gi_broker_auth_judged(self));
         else
             return;
@@ -257,7 +106,7 @@ void gi_broker_settle(gi_broker_core_t *self) {
 static void s_malformed(gi_broker_core_t *self, gi_broker_peer_t *client,
                         const gate_bytes_t *f, size_t n) {
     self->count.malformed++;
-    if (!self->zap && n == 4 && f[0].size == 0 &&
+    if (!self->auth.on && n == 4 && f[0].size == 0 &&
         f[1].size == GI_MDP_TAG_SIZE &&
         memcmp(f[1].data, GI_MDP_CLIENT, GI_MDP_TAG_SIZE) == 0 && f[3].size &&
         f[3].size <= GI_ID_MAX)
@@ -328,7 +177,8 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
 static void s_gate(gi_broker_core_t *self, gi_broker_peer_t *client,
                    const gate_bytes_t *f, const gi_mdp_request_t *at) {
     gate_bytes_t name = f[at->service], id = f[at->request_id];
-    if (!self->gate_ruled || gi_broker_may(self, client, name, id, f[at->body]))
+    if (!self->users.internal_ruled ||
+        gi_broker_may(self, client, name, id, f[at->body]))
         gi_broker_gate(self, client, name, id, &f[at->body], at->n_body);
 }
 
@@ -337,7 +187,7 @@ static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
     gate_bytes_t f[GI_FRAMES_MAX];
     gi_mdp_request_t at;
     gi_frames_view(frames, 1, f);
-    if (gi_mdp_parse_request(f, frames->n - 1, self->zap, &at) != GATE_OK ||
+    if (gi_mdp_parse_request(f, frames->n - 1, self->auth.on, &at) != GATE_OK ||
         f[at.request_id].size > GI_ID_MAX) {
         s_malformed(self, client, f, frames->n - 1);
         return;
@@ -380,20 +230,20 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
     if (moved && peer->worker)
         gi_broker_worker_lose(self, peer->worker,
                               "its connection was replaced");
-    if (self->zap) {
+    if (self->auth.on) {
         gi_broker_auth_message(self, peer, frames);
         return;
     }
-    self->user = gi_broker_user_share(
+    self->users.current = gi_broker_user_share(
         gi_broker_transport_user(self, peer, &frames->f[0]));
     gi_broker_admit(self, peer, frames);
-    gi_broker_user_drop(self, self->user);
-    self->user = NULL;
+    gi_broker_user_drop(self, self->users.current);
+    self->users.current = NULL;
 }
 
 void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
                             int64_t now_ms) {
-    self->now_ms = now_ms;
+    self->clock.now_ms = now_ms;
     gi_broker_auth_verdict(self, frames);
     gi_frames_close(frames);
     gi_broker_settle(self);
@@ -401,7 +251,7 @@ void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
 
 void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
                             gi_frames_t *frames, int srcfd, int64_t now_ms) {
-    self->now_ms = now_ms;
+    self->clock.now_ms = now_ms;
     if (frames->n >= 2 && frames->n <= S_FRAMES_MAX &&
         zmq_msg_size(&frames->f[0]) > 0 &&
         zmq_msg_size(&frames->f[0]) <= GI_ID_MAX)
@@ -437,14 +287,14 @@ void gi_broker_core_oversized(gi_broker_core_t *self) {
 void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
                            int64_t now_ms) {
     gi_broker_socket_t *s = &self->sockets[socket];
-    self->now_ms = now_ms;
+    self->clock.now_ms = now_ms;
     if (srcfd < 0 || (size_t)srcfd >= s->n_by_fd || !s->by_fd[srcfd])
         return;
     gi_broker_peer_t *peer = s->by_fd[srcfd];
     if (peer->worker)
         gi_broker_worker_suspect(self, peer->worker);
     else if (peer->n_calls == 0 && peer->n_queued == 0 &&
-             !gi_broker_auth_waits(peer) && gi_link_empty(&peer->doomed))
+             !gi_broker_auth_waits(peer) && gi_list_empty(&peer->doomed))
         gi_broker_peer_free(self, peer);
     gi_broker_settle(self);
 }
@@ -453,11 +303,11 @@ void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
  * that this process stood still, and what the peers sent is still unread. */
 bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms) {
     bool any = false;
-    if (now_ms - self->tick_ms > 2 * self->beat_ms)
-        self->awake_ms = now_ms;
-    self->now_ms = self->tick_ms = now_ms;
+    if (now_ms - self->clock.tick_ms > 2 * self->clock.beat_ms)
+        self->clock.awake_ms = now_ms;
+    self->clock.now_ms = self->clock.tick_ms = now_ms;
     for (;;) {
-        gi_timer_t *timer = gi_wheel_expire(self->wheel, now_ms);
+        gi_timer_t *timer = gi_wheel_expire(self->clock.wheel, now_ms);
         if (timer == NULL)
             return any;
         any = true;
@@ -469,18 +319,18 @@ bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms) {
 bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max,
                           int64_t now_ms) {
     bool any = false;
-    self->now_ms = now_ms;
-    gi_link_t *last = self->blocked.prev; /* once around, no further */
-    while (max-- && !gi_link_empty(&self->blocked)) {
+    self->clock.now_ms = now_ms;
+    gi_list_t *last = self->blocked.prev; /* once around, no further */
+    while (max-- && !gi_list_empty(&self->blocked)) {
         gi_broker_peer_t *peer =
             GI_OF(self->blocked.next, gi_broker_peer_t, ring);
         bool is_last = &peer->ring == last;
         size_t before = peer->n_queued;
         gi_broker_peer_flush(self, peer);
         any |= peer->n_queued != before;
-        if (!gi_link_empty(&peer->ring)) {
-            gi_link_remove(&peer->ring);
-            gi_link_append(&self->blocked, &peer->ring);
+        if (!gi_list_empty(&peer->ring)) {
+            gi_list_remove(&peer->ring);
+            gi_list_append(&self->blocked, &peer->ring);
         }
         if (is_last)
             break;
@@ -490,28 +340,28 @@ bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max,
 }
 
 bool gi_broker_core_blocked(const gi_broker_core_t *self) {
-    return !gi_link_empty(&self->blocked);
+    return !gi_list_empty(&self->blocked);
 }
 
 int64_t gi_broker_core_next(const gi_broker_core_t *self) {
-    return gi_wheel_next(self->wheel);
+    return gi_wheel_next(self->clock.wheel);
 }
 
 /* ---- the end ------------------------------------------------------------- */
 void gi_broker_core_drain(gi_broker_core_t *self) { self->draining = true; }
 
 bool gi_broker_core_idle(const gi_broker_core_t *self) {
-    return self->n_calls == 0 && self->n_waiting == 0 &&
-           gi_link_empty(&self->blocked);
+    return self->n_calls == 0 && self->auth.n_waiting == 0 &&
+           gi_list_empty(&self->blocked);
 }
 
 void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms) {
-    self->now_ms = now_ms;
+    self->clock.now_ms = now_ms;
     self->draining = true;
-    gi_link_t *l;
+    gi_list_t *l;
     for (l = self->order.next; l != &self->order; l = l->next) {
         gi_broker_service_t *service = GI_OF(l, gi_broker_service_t, order);
-        while (!gi_link_empty(&service->workers)) {
+        while (!gi_list_empty(&service->workers)) {
             gi_broker_worker_t *worker =
                 GI_OF(service->workers.next, gi_broker_worker_t, of_service);
             gi_broker_peer_t *peer = worker->peer;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* broker_credentials.c -- in-band credentials (docs/wire.md, ZAP): who sent a message,
- * before anything is done with it.
+/* broker_credentials.c -- in-band credentials (docs/wire.md, ZAP): who sent a
+ * message, before anything is done with it.
  *
  *   message --believed--> handled         at once, as that user
  *      `--unknown--> waits --verdict--> handled | refused | told of an outage
@@ -11,13 +11,12 @@
  * unnoticed; a no and an outage are never kept. Wrong credentials cost tokens:
  * the peer's, its address's, and its address's for that user; without one it is
  * refused unasked and not at once (its messages are held for a moment), so
- * guessing is slow, whatever connections it comes over, and so is being
- * refused.
+ * guessing is slow, whatever connections it comes over; so is being refused.
  *
- * Law: core->asks holds exactly the trusts that are asking; one that asks or is
+ * Law: auth.asks holds exactly the trusts that are asking; one that asks or is
  * held has its timer; a trust with messages that wait is one of the two or in
- * core->judged. */
-#include "broker/core/broker_state.h"
+ * work.judged. */
+#include "broker/core/broker_credentials.h"
 
 #include <gaterpc/log.h>
 #include <errno.h>
@@ -26,6 +25,10 @@
 #include "base/identity.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_users.h"
+#include "broker/core/broker_workers.h"
 
 #define S_PART "broker"
 #define S_CREDENTIALS 4 /* id "" tag service|command PLAIN user password */
@@ -43,14 +46,14 @@ typedef enum s_verdict { S_NONE, S_YES, S_NO, S_OUTAGE } s_verdict_t;
 /* What is known of one peer's credentials. */
 struct gi_broker_trust {
     gi_broker_peer_t *peer;
-    gi_node_t ask;         /* in core->asks while asking */
-    gi_link_t believed;    /* in core->believed while granted, oldest first */
-    gi_link_t judged;      /* in core->judged: waiting messages may go on */
-    gi_link_t waiting;     /* messages */
+    gi_node_t ask;      /* in core->auth.asks while asking */
+    gi_list_t believed; /* in core->auth.believed while granted, oldest first */
+    gi_list_t judged;   /* in core->work.judged: waiting messages may go on */
+    gi_list_t waiting;  /* messages */
     gi_broker_timer_t due; /* the answer's, or the end of being held */
     size_t n_waiting;
     size_t n_late; /* the first of them: they were held long enough */
-    gi_broker_secret_t granted, asked;
+    gi_secret_t granted, asked;
     gi_broker_user_t *user; /* of granted */
     int64_t since_ms, until_ms;
     s_verdict_t verdict; /* on asked, for the messages that wait */
@@ -74,14 +77,14 @@ static bool s_has_credentials(gi_frames_t *frames) {
            s_frame(frames, S_CREDENTIALS + 2).size <= S_PASSWORD_MAX;
 }
 
-static bool s_same(const gi_broker_secret_t *secret, gi_frames_t *frames) {
-    return gi_broker_secret_is(secret, s_frame(frames, S_CREDENTIALS + 1),
-                               s_frame(frames, S_CREDENTIALS + 2));
+static bool s_same(const gi_secret_t *secret, gi_frames_t *frames) {
+    return gi_secret_is(secret, s_frame(frames, S_CREDENTIALS + 1),
+                        s_frame(frames, S_CREDENTIALS + 2));
 }
 
-static bool s_remember(gi_broker_secret_t *secret, gi_frames_t *frames) {
-    return gi_broker_secret_set(secret, s_frame(frames, S_CREDENTIALS + 1),
-                                s_frame(frames, S_CREDENTIALS + 2));
+static bool s_remember(gi_secret_t *secret, gi_frames_t *frames) {
+    return gi_secret_set(secret, s_frame(frames, S_CREDENTIALS + 1),
+                         s_frame(frames, S_CREDENTIALS + 2));
 }
 
 /* ---- guessing ------------------------------------------------------------ */
@@ -107,18 +110,20 @@ static bool s_may_try(gi_broker_core_t *core, s_trust_t *trust,
                       gi_frames_t *frames) {
     s_note_address(core, trust, frames);
     return gi_bucket_has(&trust->refusals, GI_GUESS_PER_S, GI_GUESS_BURST,
-                         core->now_ms) &&
+                         core->clock.now_ms) &&
            (*trust->address == 0 ||
-            gi_guesses_may(core->guesses, s_address(trust),
-                           s_frame(frames, S_CREDENTIALS + 1), core->now_ms));
+            gi_guesses_may(core->auth.guesses, s_address(trust),
+                           s_frame(frames, S_CREDENTIALS + 1),
+                           core->clock.now_ms));
 }
 
 static void s_guessed_wrong(gi_broker_core_t *core, s_trust_t *trust) {
     gate_bytes_t user = {trust->asked.data, trust->asked.user_size};
     gi_bucket_take(&trust->refusals, GI_GUESS_PER_S, GI_GUESS_BURST,
-                   core->now_ms);
+                   core->clock.now_ms);
     if (*trust->address)
-        gi_guesses_wrong(core->guesses, s_address(trust), user, core->now_ms);
+        gi_guesses_wrong(core->auth.guesses, s_address(trust), user,
+                         core->clock.now_ms);
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -133,17 +138,17 @@ static s_trust_t *s_trust(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     }
     trust->peer = peer;
     trust->due.due = GI_DUE_ASK;
-    gi_link_init(&trust->believed);
-    gi_link_init(&trust->judged);
-    gi_link_init(&trust->waiting);
+    gi_list_init(&trust->believed);
+    gi_list_init(&trust->judged);
+    gi_list_init(&trust->waiting);
     return peer->trust = trust;
 }
 
 static void s_unbelieve(gi_broker_core_t *core, s_trust_t *trust) {
     if (trust->granted.data)
-        core->n_believed--;
-    gi_link_remove(&trust->believed);
-    gi_broker_secret_forget(&trust->granted);
+        core->auth.n_believed--;
+    gi_list_remove(&trust->believed);
+    gi_secret_forget(&trust->granted);
     gi_broker_user_drop(core, trust->user);
     trust->user = NULL;
 }
@@ -152,7 +157,7 @@ static void s_stop_asking(gi_broker_core_t *core, s_trust_t *trust) {
     if (!trust->asking)
         return;
     trust->asking = false;
-    gi_table_remove(&core->asks, &trust->ask);
+    gi_table_remove(&core->auth.asks, &trust->ask);
     gi_broker_disarm(core, &trust->due);
 }
 
@@ -161,7 +166,7 @@ static void s_hold(gi_broker_core_t *core, s_trust_t *trust) {
     if (trust->held)
         return;
     trust->held = true;
-    gi_broker_arm(core, &trust->due, core->now_ms + S_HOLD_MS);
+    gi_broker_arm(core, &trust->due, core->clock.now_ms + S_HOLD_MS);
 }
 
 static void s_release(gi_broker_core_t *core, s_trust_t *trust) {
@@ -174,10 +179,10 @@ static void s_release(gi_broker_core_t *core, s_trust_t *trust) {
 static gi_broker_message_t *s_first(gi_broker_core_t *core, s_trust_t *trust) {
     gi_broker_message_t *message =
         GI_OF(trust->waiting.next, gi_broker_message_t, link);
-    gi_link_remove(&message->link);
+    gi_list_remove(&message->link);
     trust->n_waiting--;
-    core->n_waiting--;
-    core->waiting_bytes -= gi_broker_message_weight(message);
+    core->auth.n_waiting--;
+    core->auth.waiting_bytes -= gi_broker_message_weight(message);
     return message;
 }
 
@@ -195,9 +200,9 @@ void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     s_stop_asking(core, trust);
     s_release(core, trust);
     s_unbelieve(core, trust);
-    gi_broker_secret_forget(&trust->asked);
-    gi_link_remove(&trust->judged);
-    while (!gi_link_empty(&trust->waiting))
+    gi_secret_forget(&trust->asked);
+    gi_list_remove(&trust->judged);
+    while (!gi_list_empty(&trust->waiting))
         gi_broker_message_free(core, s_first(core, trust));
     gi_mem_free(trust);
 }
@@ -290,7 +295,7 @@ static bool s_compose(gi_broker_core_t *core, s_trust_t *trust,
     return gi_frames_add(out, NULL, 0) &&
            gi_frames_add(out, version, strlen(version)) &&
            s_add_key(trust, frames, core->sockets[peer->socket].backend, out) &&
-           gi_frames_add(out, core->zap_domain, strlen(core->zap_domain)) &&
+           gi_frames_add(out, core->auth.domain, strlen(core->auth.domain)) &&
            gi_frames_add(out, peer->id, peer->id_size) &&
            gi_frames_add(out, peer->id, peer->id_size) &&
            gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN)) &&
@@ -311,9 +316,9 @@ static bool s_ask(gi_broker_core_t *core, s_trust_t *trust,
     trust->asking = true;
     trust->verdict = S_NONE;
     trust->ask.hash = gi_table_hash(core->seed, trust->key, S_KEY);
-    gi_table_insert(&core->asks, &trust->ask);
+    gi_table_insert(&core->auth.asks, &trust->ask);
     gi_broker_arm(core, &trust->due,
-                  core->now_ms +
+                  core->clock.now_ms +
                       gi_settings_ms(core->settings->zap_reply_timeout));
     return true;
 }
@@ -321,9 +326,9 @@ static bool s_ask(gi_broker_core_t *core, s_trust_t *trust,
 /* ---- judging a message --------------------------------------------------- */
 static void s_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
                     gi_frames_t *frames, gi_broker_user_t *user) {
-    core->user = gi_broker_user_share(user); /* it may go meanwhile */
+    core->users.current = gi_broker_user_share(user); /* it may go meanwhile */
     gi_broker_admit(core, peer, frames);
-    core->user = NULL;
+    core->users.current = NULL;
     gi_broker_user_drop(core, user);
     gi_frames_close(frames);
 }
@@ -331,9 +336,11 @@ static void s_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
 /* Still believed; in the second half of that time it is asked about again. */
 static bool s_believed(gi_broker_core_t *core, s_trust_t *trust,
                        gi_frames_t *frames) {
-    if (!s_same(&trust->granted, frames) || core->now_ms > trust->until_ms)
+    if (!s_same(&trust->granted, frames) ||
+        core->clock.now_ms > trust->until_ms)
         return false;
-    if (core->now_ms - trust->since_ms > trust->until_ms - core->now_ms &&
+    if (core->clock.now_ms - trust->since_ms >
+            trust->until_ms - core->clock.now_ms &&
         !trust->asking && !trust->held && trust->n_waiting == 0)
         s_ask(core, trust, frames);
     return true;
@@ -348,8 +355,8 @@ static bool s_judge(gi_broker_core_t *core, s_trust_t *trust,
         core->count.zap_missing++;
         s_reject(core, peer, frames, "AccessDeniedError",
                  "This broker asks for a user and a password (PLAIN).");
-    } else if (s_same(&core->inside, frames)) {
-        s_admit(core, peer, frames, core->local_user);
+    } else if (s_same(&core->auth.inside, frames)) {
+        s_admit(core, peer, frames, core->users.local);
     } else if (s_believed(core, trust, frames)) {
         s_admit(core, peer, frames, trust->user);
     } else if (trust->asking || trust->held) {
@@ -373,8 +380,8 @@ static bool s_judge(gi_broker_core_t *core, s_trust_t *trust,
 static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
                    gi_frames_t *frames, bool first) {
     if (!first &&
-        (trust->n_waiting >= S_WAIT_MAX || core->n_waiting >= S_WAIT_ALL ||
-         core->waiting_bytes >= S_WAIT_BYTES))
+        (trust->n_waiting >= S_WAIT_MAX || core->auth.n_waiting >= S_WAIT_ALL ||
+         core->auth.waiting_bytes >= S_WAIT_BYTES))
         return false;
     gi_frames_close(&core->out);
     for (unsigned i = 0; i < frames->n; i++)
@@ -388,12 +395,12 @@ static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
     }
     gi_frames_close(frames);
     if (first)
-        gi_link_prepend(&trust->waiting, &message->link);
+        gi_list_prepend(&trust->waiting, &message->link);
     else
-        gi_link_append(&trust->waiting, &message->link);
+        gi_list_append(&trust->waiting, &message->link);
     trust->n_waiting++;
-    core->n_waiting++;
-    core->waiting_bytes += gi_broker_message_weight(message);
+    core->auth.n_waiting++;
+    core->auth.waiting_bytes += gi_broker_message_weight(message);
     return true;
 }
 
@@ -414,11 +421,11 @@ void gi_broker_auth_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
 /* ---- verdicts ------------------------------------------------------------ */
 /* The first message that waited for the verdict, or comes after one. */
 void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust) {
-    gi_frames_t *frames = &core->late;
+    gi_frames_t *frames = &core->auth.late;
     gi_broker_peer_t *peer = trust->peer;
     s_verdict_t verdict = trust->verdict;
     if (trust->n_waiting == 0 || trust->asking || trust->held) {
-        gi_link_remove(&trust->judged);
+        gi_list_remove(&trust->judged);
         return;
     }
     bool late = trust->n_late > 0;
@@ -436,22 +443,22 @@ void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust) {
         s_outage(core, peer, frames);
     } else if (!s_judge(core, trust, frames, late)) {
         trust->n_late = 0;
-        gi_link_remove(&trust->judged);
+        gi_list_remove(&trust->judged);
         if (!s_wait(core, trust, frames, true))
             s_outage(core, peer, frames);
     }
 }
 
 gi_broker_trust_t *gi_broker_auth_judged(gi_broker_core_t *core) {
-    return GI_OF(core->judged.next, s_trust_t, judged);
+    return GI_OF(core->work.judged.next, s_trust_t, judged);
 }
 
 static void s_let_go(gi_broker_core_t *core, s_trust_t *trust,
                      s_verdict_t verdict) {
     s_stop_asking(core, trust);
     trust->verdict = verdict;
-    if (trust->n_waiting && gi_link_empty(&trust->judged))
-        gi_link_append(&core->judged, &trust->judged);
+    if (trust->n_waiting && gi_list_empty(&trust->judged))
+        gi_list_append(&core->work.judged, &trust->judged);
 }
 
 static void s_yes(gi_broker_core_t *core, s_trust_t *trust, gate_bytes_t name) {
@@ -464,21 +471,21 @@ static void s_yes(gi_broker_core_t *core, s_trust_t *trust, gate_bytes_t name) {
     }
     s_unbelieve(core, trust);
     trust->granted = trust->asked;
-    trust->asked = (gi_broker_secret_t){0};
+    trust->asked = (gi_secret_t){0};
     trust->user = user;
-    trust->since_ms = core->now_ms;
+    trust->since_ms = core->clock.now_ms;
     trust->until_ms =
-        core->now_ms + gi_settings_ms(core->settings->zap_cache_ttl_s);
-    gi_link_append(&core->believed, &trust->believed);
-    if (++core->n_believed > (size_t)core->settings->zap_cache_max)
-        s_unbelieve(core, GI_OF(core->believed.next, s_trust_t, believed));
+        core->clock.now_ms + gi_settings_ms(core->settings->zap_cache_ttl_s);
+    gi_list_append(&core->auth.believed, &trust->believed);
+    if (++core->auth.n_believed > (size_t)core->settings->zap_cache_max)
+        s_unbelieve(core, GI_OF(core->auth.believed.next, s_trust_t, believed));
     s_let_go(core, trust, S_YES);
 }
 
 static void s_no(gi_broker_core_t *core, s_trust_t *trust) {
     core->count.zap_refused++;
     s_guessed_wrong(core, trust);
-    if (gi_broker_secret_equal(&trust->granted, &trust->asked))
+    if (gi_secret_equal(&trust->granted, &trust->asked))
         s_unbelieve(core, trust); /* the password was changed */
     gate_log(GATE_WARN, S_PART, "a %s was refused: wrong user or password",
              core->sockets[trust->peer->socket].backend ? "worker" : "client");
@@ -491,7 +498,8 @@ static s_trust_t *s_find(gi_broker_core_t *core, gate_bytes_t key) {
     const unsigned char *end =
         (const unsigned char *)key.data + key.size - S_KEY;
     uint64_t hash = gi_table_hash(core->seed, end, S_KEY);
-    for (gi_node_t *n = gi_table_chain(&core->asks, hash); n; n = n->next) {
+    for (gi_node_t *n = gi_table_chain(&core->auth.asks, hash); n;
+         n = n->next) {
         s_trust_t *trust = GI_OF(n, s_trust_t, ask);
         if (n->hash == hash && memcmp(trust->key, end, S_KEY) == 0)
             return trust;
@@ -542,20 +550,20 @@ void gi_broker_auth_due(gi_broker_core_t *core, gi_broker_timer_t *timer) {
 /* ---- switching it on ----------------------------------------------------- */
 gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
                               const char *user, const char *password) {
-    self->zap = true;
-    self->zap_domain = domain;
-    self->guesses = gi_guesses_new();
-    if (self->guesses &&
+    self->auth.on = true;
+    self->auth.domain = domain;
+    self->auth.guesses = gi_guesses_new();
+    if (self->auth.guesses &&
         (user == NULL ||
-         gi_broker_secret_set(&self->inside, (gate_bytes_t){user, strlen(user)},
-                              (gate_bytes_t){password, strlen(password)})))
+         gi_secret_set(&self->auth.inside, (gate_bytes_t){user, strlen(user)},
+                       (gate_bytes_t){password, strlen(password)})))
         return GATE_OK;
     return gi_err(GATE_NOMEM, "no memory for a broker");
 }
 
 void gi_broker_auth_fini(gi_broker_core_t *core) {
-    gi_broker_secret_forget(&core->inside);
-    gi_guesses_destroy(&core->guesses);
+    gi_secret_forget(&core->auth.inside);
+    gi_guesses_destroy(&core->auth.guesses);
 }
 
 bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
@@ -567,8 +575,8 @@ bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
     *n_believed += trust->granted.data != NULL;
     *n_asking += trust->asking;
     return trust->peer == peer &&
-           (trust->n_waiting > 0) == !gi_link_empty(&trust->waiting) &&
-           (trust->granted.data != NULL) == !gi_link_empty(&trust->believed) &&
+           (trust->n_waiting > 0) == !gi_list_empty(&trust->waiting) &&
+           (trust->granted.data != NULL) == !gi_list_empty(&trust->believed) &&
            trust->n_late <= trust->n_waiting &&
            !(trust->asking && trust->held) &&
            (trust->asking || trust->held) ==

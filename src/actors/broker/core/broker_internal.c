@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* broker_internal.c -- the internal service: the broker's own functions and those
- * that the program added. Everything runs here and now, so it is answered
+/* broker_internal.c -- the internal service: the broker's own functions and
+ * those that the program added. Everything runs here and now, so it is answered
  * before the next message is looked at (wire.md, the internal service).
  * Keyword arguments of the own functions are ignored, whatever they are: Python
  * adds some. */
@@ -13,6 +13,11 @@
 #include "base/mem.h"
 #include "jobs/call.h"
 #include "wire/meta.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_users.h"
+#include "broker/core/broker_workers.h"
 
 /* One call of the internal service. */
 typedef struct s_gate {
@@ -77,7 +82,7 @@ static void s_pack_str(msgpack_packer *pk, const char *text) {
 static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
                          bool internal) {
     size_t n = 0;
-    gi_link_t *l;
+    gi_list_t *l;
     for (l = core->order.next; l != &core->order; l = l->next)
         n += !GI_OF(l, gi_broker_service_t, order)->guessed;
     msgpack_pack_array(pk, n + internal);
@@ -193,7 +198,7 @@ static gate_err_t s_workers(const s_gate_t *gate, const msgpack_object *arg,
     if (service == NULL)
         return gi_err(GATE_NOSERVICE, "no service of that name");
     msgpack_pack_map(pk, service->n_workers);
-    const gi_link_t *l = service->workers.next;
+    const gi_list_t *l = service->workers.next;
     for (; l != &service->workers; l = l->next) {
         const gi_broker_worker_t *worker =
             GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
@@ -209,7 +214,8 @@ static gate_err_t s_workers(const s_gate_t *gate, const msgpack_object *arg,
         s_pack_str(pk, "draining");
         (worker->draining ? msgpack_pack_true : msgpack_pack_false)(pk);
         s_pack_str(pk, "silent_ms");
-        msgpack_pack_int64(pk, gate->core->now_ms - worker->peer->seen_ms);
+        msgpack_pack_int64(pk,
+                           gate->core->clock.now_ms - worker->peer->seen_ms);
     }
     return GATE_OK;
 }
@@ -221,7 +227,7 @@ static int64_t s_tell(const s_gate_t *gate, gi_broker_service_t *service,
                       gate_bytes_t only) {
     char id[2 * GI_ID_MAX + 1];
     int64_t n = -1;
-    for (gi_link_t *l = service->workers.next, *next; l != &service->workers;
+    for (gi_list_t *l = service->workers.next, *next; l != &service->workers;
          l = next) {
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
         next = l->next; /* one that turns out to be gone leaves the list */
@@ -243,7 +249,7 @@ static gate_err_t s_drain(const s_gate_t *gate, const msgpack_object *arg,
     int64_t n = service ? s_tell(gate, service, none) : -1;
     if (arg->type == MSGPACK_OBJECT_STR)
         id = (gate_bytes_t){arg->via.str.ptr, arg->via.str.size};
-    gi_link_t *l = gate->core->order.next;
+    gi_list_t *l = gate->core->order.next;
     for (; id.size && n < 0 && l != &gate->core->order; l = l->next)
         n = s_tell(gate, GI_OF(l, gi_broker_service_t, order), id);
     if (n < 0)
@@ -395,7 +401,8 @@ static void s_run_user(const s_gate_t *gate, const gi_broker_function_t *f) {
     call->runtime = f->runtime;
     call->ctx = f->ctx;
     call->method = f->method->name;
-    call->user = gate->core->user ? gate->core->user->name : "";
+    call->user =
+        gate->core->users.current ? gate->core->users.current->name : "";
     call->deadline_ms = INT64_MAX;
     call->attempt = 1;
     call->client = (gate_bytes_t){gate->client->id, gate->client->id_size};

@@ -10,6 +10,10 @@
 
 #include <string.h>
 #include "base/utf8.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_workers.h"
 
 /* ---- the old one --------------------------------------------------------- */
 /* A reply that nobody asked for: its request id is all zero. */
@@ -36,7 +40,7 @@ static void s_tell_clients(gi_broker_core_t *core,
 
 static void s_tell_workers(gi_broker_core_t *core,
                            gi_broker_service_t *service) {
-    gi_link_t *l = service->workers.next, *next;
+    gi_list_t *l = service->workers.next, *next;
     for (; l != &service->workers; l = next) {
         next = l->next; /* one that turns out to be gone leaves the list */
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
@@ -57,12 +61,12 @@ void gi_broker_core_move(gi_broker_core_t *self, bool away, int64_t now_ms) {
     gi_ext_init(&ext);
     ext.moved = away;
     ext.packed = self->settings->packed;
-    self->now_ms = now_ms;
+    self->clock.now_ms = now_ms;
     self->moving = away;
     gi_buf_reset(&self->hello, 65536);
     if (gi_ext_pack(&self->hello, &ext) != GATE_OK)
         self->count.no_memory++;
-    for (gi_link_t *l = self->order.next; away && l != &self->order;
+    for (gi_list_t *l = self->order.next; away && l != &self->order;
          l = l->next)
         s_tell_workers(self, GI_OF(l, gi_broker_service_t, order));
     for (unsigned i = 0; i < self->n_sockets; i++) {
@@ -109,7 +113,7 @@ gi_broker_service_t *gi_broker_expected(gi_broker_core_t *core,
 
 /* Whoever has not come by now is not there. */
 void gi_broker_expect_due(gi_broker_core_t *core) {
-    gi_link_t *l = core->order.next, *next;
+    gi_list_t *l = core->order.next, *next;
     for (; l != &core->order; l = next) {
         gi_broker_service_t *service = GI_OF(l, gi_broker_service_t, order);
         next = l->next;

@@ -5,11 +5,16 @@
  * A message goes to the socket unless something waits already, so that each
  * peer's order is kept. A peer with a queue stands in the ring core->blocked,
  * which gi_broker_core_retry walks; POLLOUT says nothing about one peer. */
-#include "broker/core/broker_state.h"
+#include "broker/core/broker_peers.h"
 
 #include <errno.h>
 #include <string.h>
 #include "base/mem.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_credentials.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_users.h"
+#include "broker/core/broker_workers.h"
 
 #define S_SMALL 8
 #define S_LARGE 12
@@ -19,13 +24,13 @@ static gi_broker_message_t *s_message_take(gi_broker_core_t *core, unsigned n) {
     gi_broker_message_t *message;
     unsigned room = n <= S_SMALL ? S_SMALL : n <= S_LARGE ? S_LARGE : n;
     if (room == S_SMALL)
-        message = gi_free_take(&core->free_small);
+        message = gi_free_take(&core->memory.small);
     else if (room == S_LARGE)
-        message = gi_free_take(&core->free_large);
+        message = gi_free_take(&core->memory.large);
     else
         message = gi_mem_alloc(sizeof *message + room * sizeof(zmq_msg_t));
     if (message) {
-        gi_link_init(&message->link);
+        gi_list_init(&message->link);
         message->call = NULL;
         message->bytes = 0;
         message->n = 0;
@@ -84,9 +89,9 @@ void gi_broker_message_free(gi_broker_core_t *core,
     for (unsigned i = 0; i < message->n; i++)
         zmq_msg_close(&message->f[i]);
     if (message->room == S_SMALL)
-        gi_free_give(&core->free_small, message);
+        gi_free_give(&core->memory.small, message);
     else if (message->room == S_LARGE)
-        gi_free_give(&core->free_large, message);
+        gi_free_give(&core->memory.large, message);
     else
         gi_mem_free(message);
 }
@@ -102,15 +107,15 @@ void gi_broker_message_restore(gi_broker_core_t *core,
 void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
                                gi_broker_message_t *message) {
     (void)core;
-    gi_link_remove(&message->link);
+    gi_list_remove(&message->link);
     peer->n_queued--;
     peer->queued_bytes -= message->bytes;
     if (peer->n_queued == 0)
-        gi_link_remove(&peer->ring);
+        gi_list_remove(&peer->ring);
 }
 
 static void s_queue_drop(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    while (!gi_link_empty(&peer->queue)) {
+    while (!gi_list_empty(&peer->queue)) {
         gi_broker_message_t *message =
             GI_OF(peer->queue.next, gi_broker_message_t, link);
         if (message->call)
@@ -138,24 +143,25 @@ static gi_broker_peer_t *s_new(gi_broker_core_t *core, unsigned socket,
                                uint64_t hash, gate_bytes_t id) {
     if (core->n_peers >= GI_PEERS_MAX)
         return NULL;
-    gi_broker_peer_t *peer = gi_free_take(&core->free_peers);
+    gi_broker_peer_t *peer = gi_free_take(&core->memory.peers);
     if (peer == NULL)
         return NULL;
     memset(peer, 0, offsetof(gi_broker_peer_t, id));
-    gi_link_init(&peer->ring);
-    gi_link_init(&peer->doomed);
-    gi_link_init(&peer->queue);
-    gi_link_init(&peer->calls);
+    gi_list_init(&peer->ring);
+    gi_list_init(&peer->doomed);
+    gi_list_init(&peer->queue);
+    gi_list_init(&peer->calls);
     peer->node.hash = hash;
     peer->idle.due = GI_DUE_PEER;
-    peer->scolded_ms = core->now_ms;
+    peer->scolded_ms = core->clock.now_ms;
     peer->srcfd = -1;
     peer->socket = (uint8_t)socket;
     peer->id_size = (uint8_t)id.size;
     memcpy(peer->id, id.data, id.size);
     gi_table_insert(&core->sockets[socket].peers, &peer->node);
     core->n_peers++;
-    gi_broker_arm(core, &peer->idle, core->now_ms + core->forget_ms);
+    gi_broker_arm(core, &peer->idle,
+                  core->clock.now_ms + core->clock.forget_ms);
     return peer;
 }
 
@@ -173,7 +179,7 @@ gi_broker_peer_t *gi_broker_peer_heard(gi_broker_core_t *core, unsigned socket,
             return NULL;
         s->last = peer;
     }
-    peer->seen_ms = core->now_ms;
+    peer->seen_ms = core->clock.now_ms;
     peer->gone = false;
     return peer;
 }
@@ -217,7 +223,7 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_broker_socket_t *s = &core->sockets[peer->socket];
     s_queue_drop(core, peer);
     s_forget_fd(core, peer);
-    gi_link_remove(&peer->doomed);
+    gi_list_remove(&peer->doomed);
     gi_broker_disarm(core, &peer->idle);
     gi_broker_auth_forget(core, peer);
     gi_broker_user_drop(core, peer->user);
@@ -225,20 +231,20 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     if (s->last == peer)
         s->last = NULL;
     core->n_peers--;
-    gi_free_give(&core->free_peers, peer);
+    gi_free_give(&core->memory.peers, peer);
 }
 
 /* Peers are not told to say goodbye; whoever has been silent for long and has
  * nothing here is forgotten. */
 void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    int64_t due = peer->seen_ms + core->forget_ms;
+    int64_t due = peer->seen_ms + core->clock.forget_ms;
     if (peer->n_calls == 0 && peer->n_queued == 0 && peer->worker == NULL &&
-        due <= core->now_ms) {
+        due <= core->clock.now_ms) {
         gi_broker_peer_free(core, peer);
         return;
     }
-    if (due <= core->now_ms)
-        due = core->now_ms + core->forget_ms;
+    if (due <= core->clock.now_ms)
+        due = core->clock.now_ms + core->clock.forget_ms;
     gi_broker_arm(core, &peer->idle, due);
 }
 
@@ -273,10 +279,10 @@ static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
         message->call = call;
         call->request = message;
     }
-    gi_link_append(&peer->queue, &message->link);
+    gi_list_append(&peer->queue, &message->link);
     peer->queued_bytes += message->bytes;
     if (peer->n_queued++ == 0)
-        gi_link_append(&core->blocked, &peer->ring);
+        gi_list_append(&core->blocked, &peer->ring);
     if (peer->worker && !gi_broker_peer_has_room(core, peer))
         gi_broker_worker_place(core, peer->worker); /* nowhere, for now */
     return GI_QUEUED;
@@ -303,7 +309,7 @@ gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
 
 void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     bool had_room = gi_broker_peer_has_room(core, peer);
-    while (!gi_link_empty(&peer->queue)) {
+    while (!gi_list_empty(&peer->queue)) {
         gi_broker_message_t *message =
             GI_OF(peer->queue.next, gi_broker_message_t, link);
         gi_frames_t *out = &core->out;
@@ -334,16 +340,16 @@ void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 /* ---- gone ---------------------------------------------------------------- */
 void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     peer->gone = true;
-    if (gi_link_empty(&peer->doomed))
-        gi_link_append(&core->doomed, &peer->doomed);
+    if (gi_list_empty(&peer->doomed))
+        gi_list_append(&core->work.doomed, &peer->doomed);
     if (peer->worker)
         gi_broker_worker_lose(core, peer->worker, "its connection is closed");
 }
 
 void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    gi_link_remove(&peer->doomed);
+    gi_list_remove(&peer->doomed);
     s_queue_drop(core, peer);
-    for (gi_link_t *l = peer->calls.next, *next; l != &peer->calls; l = next) {
+    for (gi_list_t *l = peer->calls.next, *next; l != &peer->calls; l = next) {
         next = l->next;
         gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_client);
         if (call->muted)

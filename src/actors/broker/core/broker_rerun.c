@@ -11,10 +11,14 @@
  * run's number; so what an earlier run still says, whoever says it, is never
  * taken for this one's answer.
  * Law: a call's copy is what was sent to call->worker. */
-#include "broker/core/broker_state.h"
+#include "broker/core/broker_rerun.h"
 
 #include <string.h>
 #include "base/mem.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_workers.h"
 
 #define S_ID_AT 6
 #define S_FUNC_AT 7 /* id "" MDPW01 02 client "" id func args kwargs ext */
@@ -83,8 +87,9 @@ static bool s_ext(gi_broker_core_t *core, gi_ext_t *ext) {
 
 bool gi_broker_expired(gi_broker_core_t *core, const gi_broker_call_t *call) {
     gi_ext_t ext;
-    return core->now_ms != call->ext_ms && s_ext(core, &ext) &&
-           ext.timeout_ms >= 0 && ext.timeout_ms <= core->now_ms - call->ext_ms;
+    return core->clock.now_ms != call->ext_ms && s_ext(core, &ext) &&
+           ext.timeout_ms >= 0 &&
+           ext.timeout_ms <= core->clock.now_ms - call->ext_ms;
 }
 
 /* Packed anew with the run and the time left. Without memory it goes as it is:
@@ -97,7 +102,7 @@ static void s_fit(gi_broker_core_t *core, gi_broker_call_t *call) {
     if (!has && (call->attempt == 1 || out->n > S_FUNC_AT + S_BODY_MAX))
         return;
     if (ext.timeout_ms >= 0)
-        ext.timeout_ms -= core->now_ms - call->ext_ms;
+        ext.timeout_ms -= core->clock.now_ms - call->ext_ms;
     if (call->attempt > 1)
         ext.attempt = call->attempt;
     gi_buf_reset(&core->body, 65536);
@@ -110,7 +115,7 @@ static void s_fit(gi_broker_core_t *core, gi_broker_call_t *call) {
         zmq_msg_close(&out->f[--out->n]);
     gi_frames_move(out, &fresh);
     zmq_msg_close(&fresh);
-    call->ext_ms = core->now_ms;
+    call->ext_ms = core->clock.now_ms;
 }
 
 /* ---- the copy ------------------------------------------------------------ */
@@ -161,7 +166,7 @@ bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
         return false;
     if (!worker->ext)
         return true;
-    if (call->attempt > 1 || call->ext_ms != core->now_ms)
+    if (call->attempt > 1 || call->ext_ms != core->clock.now_ms)
         s_fit(core, call);
     if (call->args_size < 0 && worker->idempotent && gi_broker_has_room(core) &&
         call->attempt < s_runs(core, worker))
@@ -173,7 +178,7 @@ bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_worker_t *worker = call->worker;
     if (call->again == NULL || call->muted || call->service->n_workers == 0)
         return false;
-    gi_link_remove(&call->of_owner);
+    gi_list_remove(&call->of_owner);
     worker->in_flight--;
     call->worker = NULL;
     gi_broker_message_t *request = call->again;

@@ -9,12 +9,18 @@
  *
  * Law: a service's queue is not empty only while no worker of it has credit,
  * and without workers only while some are to come (broker_move.c). */
-#include "broker/core/broker_state.h"
+#include "broker/core/broker_services.h"
 
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
 #include "wire/meta.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_rerun.h"
+#include "broker/core/broker_upload.h"
+#include "broker/core/broker_users.h"
+#include "broker/core/broker_workers.h"
 
 #define S_FUNC_AT 7
 #define S_EXT_AT 10 /* id "" MDPW01 02 client "" id func args kwargs ext */
@@ -80,26 +86,27 @@ gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
         return NULL;
     }
     service->node.hash = hash;
-    service->ruled = gi_access_concerns(core->access, name);
+    service->ruled = gi_access_concerns(core->users.access, name);
     service->idle.due = GI_DUE_SERVICE;
-    gi_link_init(&service->queue);
-    gi_link_init(&service->workers);
+    gi_list_init(&service->queue);
+    gi_list_init(&service->workers);
     for (unsigned i = 0; i < GI_BUCKETS; i++)
-        gi_link_init(&service->buckets[i]);
-    gi_link_init(&service->pump);
-    gi_link_init(&service->order);
-    gi_link_append(&core->order, &service->order);
+        gi_list_init(&service->buckets[i]);
+    gi_list_init(&service->pump);
+    gi_list_init(&service->order);
+    gi_list_append(&core->order, &service->order);
     gi_table_insert(&core->services, &service->node);
     core->n_services++;
-    gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
+    gi_broker_arm(core, &service->idle,
+                  core->clock.now_ms + core->clock.forget_ms);
     return service;
 }
 
 void gi_broker_service_free(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
     gi_broker_disarm(core, &service->idle);
-    gi_link_remove(&service->pump);
-    gi_link_remove(&service->order);
+    gi_list_remove(&service->pump);
+    gi_list_remove(&service->order);
     gi_table_remove(&core->services, &service->node);
     core->n_services--;
     gi_mem_free(service->name);
@@ -110,12 +117,13 @@ void gi_broker_service_free(gi_broker_core_t *core,
  * while they restart learns of it; not for ever, as names cost memory. */
 void gi_broker_service_idle(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
-    if (!gi_link_empty(&service->workers))
+    if (!gi_list_empty(&service->workers))
         return;
-    if (gi_link_empty(&service->queue))
+    if (gi_list_empty(&service->queue))
         gi_broker_service_free(core, service);
     else /* workers are to come */
-        gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
+        gi_broker_arm(core, &service->idle,
+                      core->clock.now_ms + core->clock.forget_ms);
 }
 
 /* ---- load ---------------------------------------------------------------- */
@@ -134,8 +142,8 @@ static void s_unplace(gi_broker_worker_t *worker) {
     if (!worker->placed)
         return;
     worker->placed = false;
-    gi_link_remove(&worker->place);
-    if (gi_link_empty(&service->buckets[b]))
+    gi_list_remove(&worker->place);
+    if (gi_list_empty(&service->buckets[b]))
         service->busy[b / 64] &= ~(UINT64_C(1) << (b % 64));
 }
 
@@ -150,7 +158,7 @@ void gi_broker_worker_place(gi_broker_core_t *core,
     unsigned b = s_bucket(worker->in_flight);
     worker->bucket = b;
     worker->placed = true;
-    gi_link_append(&service->buckets[b], &worker->place);
+    gi_list_append(&service->buckets[b], &worker->place);
     service->busy[b / 64] |= UINT64_C(1) << (b % 64);
 }
 
@@ -238,9 +246,9 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
         return false;
     }
     call->worker = worker;
-    gi_link_append(&worker->calls, &call->of_owner);
+    gi_list_append(&worker->calls, &call->of_owner);
     worker->in_flight++;
-    worker->sent_ms = core->now_ms;
+    worker->sent_ms = core->clock.now_ms;
     call->service->n_calls++;
     gi_broker_worker_place(core, worker);
     return true;
@@ -253,13 +261,13 @@ static void s_begin_wait(gi_broker_core_t *core, gi_broker_call_t *call) {
     zmq_msg_t *last = &out->f[out->n - 1];
     gate_bytes_t view = {zmq_msg_data(last), zmq_msg_size(last)};
     gi_ext_t ext;
-    call->queued_ms = core->now_ms;
-    call->deadline_ms = core->now_ms + core->timeout_ms;
+    call->queued_ms = core->clock.now_ms;
+    call->deadline_ms = core->clock.now_ms + core->clock.timeout_ms;
     if (out->n != S_EXT_AT + 1 || !gi_ext_is(view) ||
         gi_ext_parse(view, &ext) != GATE_OK)
         return;
-    if (ext.timeout_ms >= 0 && ext.timeout_ms < core->timeout_ms)
-        call->deadline_ms = core->now_ms + ext.timeout_ms;
+    if (ext.timeout_ms >= 0 && ext.timeout_ms < core->clock.timeout_ms)
+        call->deadline_ms = core->clock.now_ms + ext.timeout_ms;
     call->urgent = gi_meta_urgent(ext.meta);
 }
 
@@ -267,11 +275,11 @@ static void s_begin_wait(gi_broker_core_t *core, gi_broker_call_t *call) {
 static void s_line_up(gi_broker_call_t *call) {
     gi_broker_service_t *service = call->service;
     if (call->attempt > 1)
-        gi_link_prepend(&service->queue, &call->of_owner);
+        gi_list_prepend(&service->queue, &call->of_owner);
     else if (!call->urgent)
-        gi_link_append(&service->queue, &call->of_owner);
+        gi_list_append(&service->queue, &call->of_owner);
     else
-        gi_link_prepend(service->urgent ? service->urgent : &service->queue,
+        gi_list_prepend(service->urgent ? service->urgent : &service->queue,
                         &call->of_owner);
     if (call->urgent && (call->attempt == 1 || service->urgent == NULL))
         service->urgent = &call->of_owner;
@@ -279,14 +287,14 @@ static void s_line_up(gi_broker_call_t *call) {
 
 static void s_leave_line(gi_broker_call_t *call) {
     gi_broker_service_t *service = call->service;
-    gi_link_t *before = call->of_owner.prev;
+    gi_list_t *before = call->of_owner.prev;
     if (service->urgent == &call->of_owner)
         service->urgent =
             before != &service->queue &&
                     GI_OF(before, gi_broker_call_t, of_owner)->urgent
                 ? before
                 : NULL;
-    gi_link_remove(&call->of_owner);
+    gi_list_remove(&call->of_owner);
 }
 
 static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
@@ -358,14 +366,14 @@ void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
 
 void gi_broker_service_wake(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
-    if (!gi_link_empty(&service->queue) && gi_link_empty(&service->pump))
-        gi_link_append(&core->pumps, &service->pump);
+    if (!gi_list_empty(&service->queue) && gi_list_empty(&service->pump))
+        gi_list_append(&core->work.pumps, &service->pump);
 }
 
 void gi_broker_service_pump(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
-    gi_link_remove(&service->pump);
-    while (!gi_link_empty(&service->queue) && s_pick(service)) {
+    gi_list_remove(&service->pump);
+    while (!gi_list_empty(&service->queue) && s_pick(service)) {
         gi_broker_call_t *call =
             GI_OF(service->queue.next, gi_broker_call_t, of_owner);
         gi_broker_unqueue(core, call);
@@ -379,19 +387,21 @@ void gi_broker_service_pump(gi_broker_core_t *core,
 void gi_broker_service_empty(gi_broker_core_t *core,
                              gi_broker_service_t *service) {
     if (gi_broker_expects(core))
-        gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
+        gi_broker_arm(core, &service->idle,
+                      core->clock.now_ms + core->clock.forget_ms);
     else
         gi_broker_service_abandon(core, service);
 }
 
 void gi_broker_service_abandon(gi_broker_core_t *core,
                                gi_broker_service_t *service) {
-    while (!gi_link_empty(&service->queue)) {
+    while (!gi_list_empty(&service->queue)) {
         gi_broker_call_t *call =
             GI_OF(service->queue.next, gi_broker_call_t, of_owner);
         gi_broker_unqueue(core, call);
         core->count.unavailable++;
         gi_broker_call_fail(core, call, NULL, NULL);
     }
-    gi_broker_arm(core, &service->idle, core->now_ms + core->forget_ms);
+    gi_broker_arm(core, &service->idle,
+                  core->clock.now_ms + core->clock.forget_ms);
 }

@@ -4,6 +4,11 @@
 
 #include <assert.h>
 #include <string.h>
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_credentials.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_workers.h"
 
 /* ---- numbers ------------------------------------------------------------- */
 static void s_key(msgpack_packer *pk, const char *key) {
@@ -19,7 +24,7 @@ static void s_number(msgpack_packer *pk, const char *key, uint64_t value) {
 
 int64_t gi_broker_service_credit(const gi_broker_service_t *service) {
     int64_t credit = 0;
-    const gi_link_t *l = service->workers.next;
+    const gi_list_t *l = service->workers.next;
     for (; l != &service->workers; l = l->next) {
         const gi_broker_worker_t *worker =
             GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
@@ -32,11 +37,12 @@ int64_t gi_broker_service_credit(const gi_broker_service_t *service) {
 
 static int64_t s_waited(const gi_broker_core_t *self,
                         const gi_broker_service_t *service,
-                        const gi_link_t *at) {
+                        const gi_list_t *at) {
     return at == &service->queue
                ? 0
-               : self->now_ms - GI_OF((uintptr_t)at, gi_broker_call_t, of_owner)
-                                    ->queued_ms;
+               : self->clock.now_ms -
+                     GI_OF((uintptr_t)at, gi_broker_call_t, of_owner)
+                         ->queued_ms;
 }
 
 static void s_service(const gi_broker_core_t *self, msgpack_packer *pk,
@@ -57,7 +63,7 @@ static void s_service(const gi_broker_core_t *self, msgpack_packer *pk,
 
 static size_t s_blocked(const gi_broker_core_t *self) {
     size_t n = 0;
-    for (gi_link_t *l = self->blocked.next; l != &self->blocked; l = l->next)
+    for (gi_list_t *l = self->blocked.next; l != &self->blocked; l = l->next)
         n++;
     return n;
 }
@@ -76,7 +82,7 @@ gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
     msgpack_pack_map(&pk, 1 + 6 + S_COUNTERS);
     s_key(&pk, "services");
     msgpack_pack_map(&pk, self->n_services);
-    for (gi_link_t *l = self->order.next; l != &self->order; l = l->next)
+    for (gi_list_t *l = self->order.next; l != &self->order; l = l->next)
         s_service(self, &pk, GI_OF(l, gi_broker_service_t, order));
     s_number(&pk, "peers", self->n_peers);
     s_number(&pk, "workers", self->n_workers);
@@ -111,7 +117,7 @@ typedef struct s_sum {
 static bool s_peer_valid(const gi_broker_core_t *self,
                          const gi_broker_peer_t *peer, s_sum_t *sum) {
     size_t n = 0, bytes = 0, calls = 0, weight = 0;
-    for (gi_link_t *l = peer->queue.next; l != &peer->queue; l = l->next) {
+    for (gi_list_t *l = peer->queue.next; l != &peer->queue; l = l->next) {
         gi_broker_message_t *m = GI_OF(l, gi_broker_message_t, link);
         if (m->call && (m->call->request != m || m->call->worker == NULL ||
                         m->call->worker->peer != peer))
@@ -120,7 +126,7 @@ static bool s_peer_valid(const gi_broker_core_t *self,
         weight += gi_broker_message_weight(m);
         n++;
     }
-    for (gi_link_t *l = peer->calls.next; l != &peer->calls; l = l->next) {
+    for (gi_list_t *l = peer->calls.next; l != &peer->calls; l = l->next) {
         if (GI_OF(l, gi_broker_call_t, of_client)->client != peer)
             return false;
         calls++;
@@ -131,8 +137,8 @@ static bool s_peer_valid(const gi_broker_core_t *self,
     return gi_broker_auth_valid(peer, &sum->waiting, &sum->believed,
                                 &sum->asking) &&
            n == peer->n_queued && bytes == peer->queued_bytes &&
-           calls == peer->n_calls && gi_link_empty(&peer->doomed) &&
-           (n > 0) != gi_link_empty(&peer->ring) &&
+           calls == peer->n_calls && gi_list_empty(&peer->doomed) &&
+           (n > 0) != gi_list_empty(&peer->ring) &&
            gi_timer_armed(&peer->idle.timer) &&
            (!peer->worker || (peer->worker->peer == peer &&
                               self->sockets[peer->socket].backend));
@@ -147,7 +153,7 @@ static bool s_running_valid(const gi_broker_call_t *call,
 static bool s_worker_valid(const gi_broker_core_t *self,
                            const gi_broker_worker_t *worker, s_sum_t *sum) {
     int64_t n = 0;
-    gi_link_t *l = worker->calls.next;
+    gi_list_t *l = worker->calls.next;
     for (; l != &worker->calls; l = l->next, n++) {
         const gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
         if (!s_running_valid(call, worker))
@@ -166,7 +172,7 @@ static bool s_service_valid(const gi_broker_core_t *self,
                             gi_broker_service_t *service, s_sum_t *sum) {
     size_t workers = 0, queued = 0;
     bool credit = false, urgent = service->urgent == NULL;
-    gi_link_t *l;
+    gi_list_t *l;
     for (l = service->workers.next; l != &service->workers; l = l->next) {
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
         if (worker->service != service || !s_worker_valid(self, worker, sum))
@@ -194,10 +200,12 @@ static bool s_service_valid(const gi_broker_core_t *self,
 bool gi_broker_core_valid(const gi_broker_core_t *self) {
     s_sum_t sum = {0};
     size_t services = 0;
-    if (self->out.n || !gi_link_empty(&self->redo) ||
-        !gi_link_empty(&self->lost) || !gi_link_empty(&self->doomed) ||
-        !gi_link_empty(&self->pumps) || !gi_link_empty(&self->judged) ||
-        self->user || self->late.n)
+    if (self->out.n || !gi_list_empty(&self->work.redo) ||
+        !gi_list_empty(&self->work.lost) ||
+        !gi_list_empty(&self->work.doomed) ||
+        !gi_list_empty(&self->work.pumps) ||
+        !gi_list_empty(&self->work.judged) || self->users.current ||
+        self->auth.late.n)
         return false;
     for (unsigned i = 0; i < self->n_sockets; i++) {
         const gi_table_t *t = &self->sockets[i].peers;
@@ -206,7 +214,7 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
                 if (!s_peer_valid(self, GI_OF(n, gi_broker_peer_t, node), &sum))
                     return false;
     }
-    for (gi_link_t *l = self->order.next; l != &self->order; l = l->next) {
+    for (gi_list_t *l = self->order.next; l != &self->order; l = l->next) {
         if (!s_service_valid(self, GI_OF(l, gi_broker_service_t, order), &sum))
             return false;
         services++;
@@ -214,7 +222,9 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
     return sum.peers == self->n_peers && sum.calls == self->n_calls &&
            self->calls.n == self->n_calls && sum.workers == self->n_workers &&
            sum.queued == self->n_queued && services == self->n_services &&
-           sum.weight + self->waiting_bytes == self->queued_bytes &&
-           sum.blocked == s_blocked(self) && sum.waiting == self->n_waiting &&
-           sum.believed == self->n_believed && sum.asking == self->asks.n;
+           sum.weight + self->auth.waiting_bytes == self->queued_bytes &&
+           sum.blocked == s_blocked(self) &&
+           sum.waiting == self->auth.n_waiting &&
+           sum.believed == self->auth.n_believed &&
+           sum.asking == self->auth.asks.n;
 }

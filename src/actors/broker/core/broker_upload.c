@@ -5,10 +5,14 @@
  *
  * Law: a chunk never waits for a worker to be found: none comes before the
  * worker that has the call gave credit. */
-#include "broker/core/broker_state.h"
+#include "broker/core/broker_upload.h"
 
 #include <stdio.h>
 #include <string.h>
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_workers.h"
 
 #define S_TEXT (GI_ID_MAX + 320)
 
@@ -24,7 +28,7 @@ int64_t gi_broker_args_size(const gate_bytes_t *body, unsigned n_body) {
 
 /* ---- which worker --------------------------------------------------------*/
 static bool s_any(const gi_broker_service_t *service) {
-    for (gi_link_t *l = service->workers.next; l != &service->workers;
+    for (gi_list_t *l = service->workers.next; l != &service->workers;
          l = l->next)
         if (GI_OF(l, gi_broker_worker_t, of_service)->takes_args)
             return true;
@@ -33,8 +37,8 @@ static bool s_any(const gi_broker_service_t *service) {
 
 gi_broker_worker_t *gi_broker_args_pick(gi_broker_service_t *service) {
     for (unsigned b = 0; b < GI_BUCKETS; b++) {
-        gi_link_t *bucket = &service->buckets[b];
-        for (gi_link_t *l = bucket->next; l != bucket; l = l->next) {
+        gi_list_t *bucket = &service->buckets[b];
+        for (gi_list_t *l = bucket->next; l != bucket; l = l->next) {
             gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, place);
             if (worker->takes_args)
                 return worker;
@@ -105,7 +109,7 @@ void gi_broker_args_chunk(gi_broker_core_t *core, gi_broker_peer_t *client,
     }
     core->count.args_chunks++;
     bool made = s_compose(core, peer, frames, at);
-    call->worker->sent_ms = core->now_ms;
+    call->worker->sent_ms = core->clock.now_ms;
     if (!made)
         core->count.no_memory++;
     if (!made || gi_broker_peer_send(core, peer, false, NULL) == GI_OVERFLOW)

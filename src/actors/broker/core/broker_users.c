@@ -2,24 +2,27 @@
 /* broker_users.c -- users by name, and what they may do: access rules and
  * rates. A user is remembered for a while after the last mention, so that
  * reconnecting does not fill up its bucket. */
-#include "broker/core/broker_state.h"
+#include "broker/core/broker_users.h"
 
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_peers.h"
 
 #define S_IDLE_MAX 4096 /* users remembered without being here */
 
 /* ---- users --------------------------------------------------------------- */
 static void s_free(gi_broker_core_t *core, gi_broker_user_t *user) {
-    gi_link_remove(&user->idle);
-    gi_table_remove(&core->users, &user->node);
+    gi_list_remove(&user->idle);
+    gi_table_remove(&core->users.table, &user->node);
     gi_mem_free(user);
 }
 
 static gi_broker_user_t *s_find(gi_broker_core_t *core, uint64_t hash,
                                 gate_bytes_t name) {
-    for (gi_node_t *n = gi_table_chain(&core->users, hash); n; n = n->next) {
+    for (gi_node_t *n = gi_table_chain(&core->users.table, hash); n;
+         n = n->next) {
         gi_broker_user_t *user = GI_OF(n, gi_broker_user_t, node);
         if (n->hash == hash && user->size == name.size &&
             memcmp(user->name, name.data, name.size) == 0)
@@ -40,12 +43,12 @@ gi_broker_user_t *gi_broker_user_of(gi_broker_core_t *core, gate_bytes_t name) {
         memcpy(user->name, name.data, name.size);
         user->size = name.size;
         user->node.hash = hash;
-        gi_link_init(&user->idle);
-        gi_table_insert(&core->users, &user->node);
+        gi_list_init(&user->idle);
+        gi_table_insert(&core->users.table, &user->node);
     }
-    if (user->refs++ == 0 && !gi_link_empty(&user->idle)) {
-        gi_link_remove(&user->idle);
-        core->n_idle_users--;
+    if (user->refs++ == 0 && !gi_list_empty(&user->idle)) {
+        gi_list_remove(&user->idle);
+        core->users.n_idle--;
     }
     return user;
 }
@@ -59,27 +62,28 @@ gi_broker_user_t *gi_broker_user_share(gi_broker_user_t *user) {
 void gi_broker_user_drop(gi_broker_core_t *core, gi_broker_user_t *user) {
     if (user == NULL || --user->refs > 0)
         return;
-    gi_link_append(&core->idle_users, &user->idle);
-    if (++core->n_idle_users <= S_IDLE_MAX)
+    gi_list_append(&core->users.idle, &user->idle);
+    if (++core->users.n_idle <= S_IDLE_MAX)
         return;
-    core->n_idle_users--;
-    s_free(core, GI_OF(core->idle_users.next, gi_broker_user_t, idle));
+    core->users.n_idle--;
+    s_free(core, GI_OF(core->users.idle.next, gi_broker_user_t, idle));
 }
 
 void gi_broker_users_fini(gi_broker_core_t *core) {
-    gi_broker_user_drop(core, core->local_user);
-    core->local_user = NULL;
-    while (core->idle_users.next && !gi_link_empty(&core->idle_users))
-        s_free(core, GI_OF(core->idle_users.next, gi_broker_user_t, idle));
-    gi_table_fini(&core->users);
+    gi_broker_user_drop(core, core->users.local);
+    core->users.local = NULL;
+    while (core->users.idle.next && !gi_list_empty(&core->users.idle))
+        s_free(core, GI_OF(core->users.idle.next, gi_broker_user_t, idle));
+    gi_table_fini(&core->users.table);
 }
 
 gi_broker_user_t *gi_broker_transport_user(gi_broker_core_t *core,
                                            gi_broker_peer_t *peer,
                                            zmq_msg_t *frame) {
-    const char *name = core->effects->user
-                           ? core->effects->user(core->ctx, frame, core->now_ms)
-                           : "";
+    const char *name =
+        core->effects->user
+            ? core->effects->user(core->ctx, frame, core->clock.now_ms)
+            : "";
     if (peer->user ? strcmp(peer->user->name, name) == 0 : *name == 0)
         return peer->user;
     gi_broker_user_drop(core, peer->user);
@@ -100,8 +104,8 @@ bool gi_broker_may(gi_broker_core_t *core, gi_broker_peer_t *client,
                          gate_error()->text);
         return false;
     }
-    const char *user = core->user ? core->user->name : "";
-    if (gi_access_allows(core->access, user, service, method))
+    const char *user = core->users.current ? core->users.current->name : "";
+    if (gi_access_allows(core->users.access, user, service, method))
         return true;
     core->count.denied++;
     gi_broker_text(name, method);
@@ -121,17 +125,18 @@ bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
                     gate_bytes_t service, gate_bytes_t id) {
     const gate_settings_t *s = core->settings;
     char text[GI_ID_MAX + 96];
-    if (!s_take(&client->rate, s->rate_limit_peer, core->now_ms)) {
+    if (!s_take(&client->rate, s->rate_limit_peer, core->clock.now_ms)) {
         core->count.peer_rates++;
         snprintf(text, sizeof text,
                  "More than rate_limit_peer = %lld calls/s of one client.",
                  (long long)s->rate_limit_peer);
-    } else if (core->user &&
-               !s_take(&core->user->bucket, s->rate_limit_user, core->now_ms)) {
+    } else if (core->users.current &&
+               !s_take(&core->users.current->bucket, s->rate_limit_user,
+                       core->clock.now_ms)) {
         core->count.user_rates++;
         snprintf(text, sizeof text,
                  "More than rate_limit_user = %lld calls/s of user %s.",
-                 (long long)s->rate_limit_user, core->user->name);
+                 (long long)s->rate_limit_user, core->users.current->name);
     } else {
         return true;
     }

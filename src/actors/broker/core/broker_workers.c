@@ -7,12 +7,18 @@
  * went to the worker for an interval. A worker is lost in two steps: at once it
  * gets nothing more (lose), after the event its calls are dealt with (settle).
  */
-#include "broker/core/broker_state.h"
+#include "broker/core/broker_workers.h"
 
 #include <gaterpc/log.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_rerun.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_upload.h"
+#include "broker/core/broker_users.h"
 
 #define S_PART "broker"
 #define S_READY_MAX 65536
@@ -45,7 +51,7 @@ static void s_send_heartbeat(gi_broker_core_t *core,
                              gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
     const gi_buf_t *ext = worker->draining ? &core->farewell : &core->hello;
-    worker->sent_ms = core->now_ms;
+    worker->sent_ms = core->clock.now_ms;
     if (gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
                             GI_MDP_HEARTBEAT) &&
         gi_frames_add(&core->out, ext->data, ext->size))
@@ -63,14 +69,14 @@ static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
         s_send_heartbeat(core, worker);
         return;
     }
-    worker->sent_ms = core->now_ms;
+    worker->sent_ms = core->clock.now_ms;
     gi_broker_peer_flush(core, worker->peer);
 }
 
 /* Whoever is not registered is told so, a few times per heartbeat. */
 void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    if (core->now_ms - peer->scolded_ms >= core->beat_ms) {
-        peer->scolded_ms = core->now_ms;
+    if (core->clock.now_ms - peer->scolded_ms >= core->clock.beat_ms) {
+        peer->scolded_ms = core->clock.now_ms;
         peer->n_scolded = 0;
     }
     if (peer->n_scolded == S_SCOLD_MAX)
@@ -93,15 +99,15 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     }
     worker->peer = peer;
     worker->service = service;
-    worker->user = gi_broker_user_share(core->user);
+    worker->user = gi_broker_user_share(core->users.current);
     worker->max = ready->max;
     worker->epoch = -1;
     worker->beat.due = GI_DUE_BEAT;
-    gi_link_init(&worker->place);
-    gi_link_init(&worker->calls);
-    gi_link_init(&worker->lost);
-    gi_link_init(&worker->of_service);
-    gi_link_append(&service->workers, &worker->of_service);
+    gi_list_init(&worker->place);
+    gi_list_init(&worker->calls);
+    gi_list_init(&worker->lost);
+    gi_list_init(&worker->of_service);
+    gi_list_append(&service->workers, &worker->of_service);
     gi_broker_disarm(core, &service->idle);
     service->n_workers++;
     core->n_workers++;
@@ -150,7 +156,8 @@ static void s_ready(gi_broker_core_t *core, gi_broker_peer_t *peer,
     s_heartbeat(core, worker);
     if (worker->peer == NULL)
         return;
-    gi_broker_arm(core, &worker->beat, core->now_ms + core->beat_ms);
+    gi_broker_arm(core, &worker->beat,
+                  core->clock.now_ms + core->clock.beat_ms);
     gi_broker_worker_place(core, worker);
     gi_broker_service_wake(core, worker->service);
 }
@@ -233,9 +240,9 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
     gate_bytes_t f[GI_FRAMES_MAX];
     gi_mdp_worker_t at;
     gi_frames_view(frames, 1, f);
-    if (gi_mdp_parse_worker(f, frames->n - 1, core->zap, &at) != GATE_OK)
+    if (gi_mdp_parse_worker(f, frames->n - 1, core->auth.on, &at) != GATE_OK)
         core->count.malformed++;
-    else if (peer->worker && peer->worker->user != core->user)
+    else if (peer->worker && peer->worker->user != core->users.current)
         s_other_user(core, peer);
     else if (at.command == GI_MDP_READY)
         s_ready(core, peer, f[at.body]);
@@ -255,7 +262,7 @@ static int64_t s_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     s_heartbeat(core, worker);
     worker->probe_ms *= 2;
-    int64_t next = core->now_ms + worker->probe_ms;
+    int64_t next = core->clock.now_ms + worker->probe_ms;
     if (next > worker->suspect_ms)
         worker->suspect_ms = 0; /* it was another connection's fd */
     return next;
@@ -263,10 +270,10 @@ static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
 
 void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
-    int64_t heard = s_max(peer->seen_ms, core->awake_ms);
-    int64_t expiry = heard + core->silence_ms;
+    int64_t heard = s_max(peer->seen_ms, core->clock.awake_ms);
+    int64_t expiry = heard + core->clock.silence_ms;
     int64_t next = INT64_MAX;
-    if (core->now_ms >= expiry) {
+    if (core->clock.now_ms >= expiry) {
         core->count.workers_expired++;
         gi_broker_worker_lose(core, worker, "it fell silent");
         gi_broker_worker_disconnect(core, peer);
@@ -274,17 +281,17 @@ void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     }
     if (worker->suspect_ms)
         next = s_probe(core, worker);
-    else if (core->now_ms - worker->sent_ms >= core->beat_ms)
+    else if (core->clock.now_ms - worker->sent_ms >= core->clock.beat_ms)
         s_heartbeat(core, worker);
     if (worker->peer == NULL)
         return;
-    next = s_min(next, s_min(expiry, worker->sent_ms + core->beat_ms));
+    next = s_min(next, s_min(expiry, worker->sent_ms + core->clock.beat_ms));
     gi_broker_arm(core, &worker->beat, next);
 }
 
 void gi_broker_worker_suspect(gi_broker_core_t *core,
                               gi_broker_worker_t *worker) {
-    worker->suspect_ms = core->now_ms + core->beat_ms;
+    worker->suspect_ms = core->clock.now_ms + core->clock.beat_ms;
     worker->probe_ms = S_PROBE_MS / 2;
     gi_broker_worker_beat(core, worker);
 }
@@ -292,7 +299,7 @@ void gi_broker_worker_suspect(gi_broker_core_t *core,
 /* ---- loss ---------------------------------------------------------------- */
 /* A request that still waits in our own queue may go to another worker. */
 static void s_take_back(gi_broker_core_t *core, gi_broker_worker_t *worker) {
-    gi_link_t *l = worker->calls.next, *next;
+    gi_list_t *l = worker->calls.next, *next;
     for (; l != &worker->calls; l = next) {
         next = l->next;
         gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
@@ -302,8 +309,8 @@ static void s_take_back(gi_broker_core_t *core, gi_broker_worker_t *worker) {
         call->request->call = NULL;
         call->worker = NULL;
         worker->in_flight--;
-        gi_link_remove(&call->of_owner);
-        gi_link_append(&core->redo, &call->of_owner);
+        gi_list_remove(&call->of_owner);
+        gi_list_append(&core->work.redo, &call->of_owner);
     }
 }
 
@@ -334,21 +341,21 @@ void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
     worker->why = why ? why : "it said goodbye";
     worker->peer = NULL;
     gi_broker_worker_place(core, worker); /* nowhere */
-    gi_link_remove(&worker->of_service);
+    gi_list_remove(&worker->of_service);
     worker->service->n_workers--;
     core->n_workers--;
     peer->worker = NULL;
-    gi_link_append(&core->lost, &worker->lost);
+    gi_list_append(&core->work.lost, &worker->lost);
 }
 
 void gi_broker_worker_settle(gi_broker_core_t *core,
                              gi_broker_worker_t *worker) {
     gi_broker_service_t *service = worker->service;
     char text[GI_ID_MAX + 96];
-    gi_link_remove(&worker->lost);
+    gi_list_remove(&worker->lost);
     snprintf(text, sizeof text, "The worker of service %s is lost: %s.",
              service->name, worker->why);
-    while (!gi_link_empty(&worker->calls)) {
+    while (!gi_list_empty(&worker->calls)) {
         gi_broker_call_t *call =
             GI_OF(worker->calls.next, gi_broker_call_t, of_owner);
         if (!gi_broker_again(core, call))

@@ -2,7 +2,8 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "broker/core/broker_table.h"
+#include "base/list.h"
+#include "base/table.h"
 #include "base/mem.h"
 
 typedef struct item {
@@ -67,20 +68,20 @@ Test(table, hashes_depend_on_seed_size_and_every_byte) {
 }
 
 Test(list, keeps_its_order) {
-    gi_link_t list, a, b, c;
-    gi_link_init(&list);
-    gi_link_init(&a);
-    gi_link_append(&list, &b);
-    gi_link_append(&list, &c);
-    gi_link_prepend(&list, &a);
+    gi_list_t list, a, b, c;
+    gi_list_init(&list);
+    gi_list_init(&a);
+    gi_list_append(&list, &b);
+    gi_list_append(&list, &c);
+    gi_list_prepend(&list, &a);
     cr_expect(list.next == &a && a.next == &b && b.next == &c &&
               c.next == &list);
-    gi_link_remove(&b);
-    gi_link_remove(&b); /* again: harmless */
-    cr_expect(a.next == &c && c.prev == &a && gi_link_empty(&b));
-    gi_link_remove(&a);
-    gi_link_remove(&c);
-    cr_expect(gi_link_empty(&list));
+    gi_list_remove(&b);
+    gi_list_remove(&b); /* again: harmless */
+    cr_expect(a.next == &c && c.prev == &a && gi_list_empty(&b));
+    gi_list_remove(&a);
+    gi_list_remove(&c);
+    cr_expect(gi_list_empty(&list));
 }
 
 Test(free_list, gives_back_and_keeps_no_more_than_max) {

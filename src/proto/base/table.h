@@ -1,43 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* broker_table.h -- what the broker's tables are made of: intrusive lists, a
- * chained hash table of intrusive nodes, free lists. Nothing here allocates in
- * steady state.
+/* table.h -- a chained hash table of intrusive nodes, and free lists. Nothing
+ * here allocates in steady state.
  * Thread: one. Owns: slots and free objects, never the nodes in a table. */
-#ifndef GI_BROKER_TABLE_H
-#define GI_BROKER_TABLE_H
+#ifndef GI_TABLE_H
+#define GI_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define GI_OF(p, type, member) \
-    ((type *)(void *)((char *)(p)-offsetof(type, member)))
-
-/* ---- lists --------------------------------------------------------------- */
-typedef struct gi_link {
-    struct gi_link *next, *prev; /* to itself: in no list, or an empty one */
-} gi_link_t;
-
-static inline void gi_link_init(gi_link_t *self) {
-    self->next = self->prev = self;
-}
-static inline bool gi_link_empty(const gi_link_t *self) {
-    return self->next == self;
-}
-static inline void gi_link_append(gi_link_t *list, gi_link_t *link) {
-    link->prev = list->prev;
-    link->next = list;
-    list->prev->next = link;
-    list->prev = link;
-}
-static inline void gi_link_prepend(gi_link_t *list, gi_link_t *link) {
-    gi_link_append(list->next, link);
-}
-static inline void gi_link_remove(gi_link_t *self) {
-    self->prev->next = self->next;
-    self->next->prev = self->prev;
-    gi_link_init(self);
-}
 
 /* ---- hash table ---------------------------------------------------------- */
 typedef struct gi_node {

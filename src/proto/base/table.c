@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* broker_table.c -- hash table and free lists of the broker. Chained, because
+/* table.c -- hash table and free lists. Chained, because
  * nodes then never move and removal needs no tombstones; a chain is one or two
  * nodes long at a load of at most one. */
-#include "broker/core/broker_table.h"
+#include "base/table.h"
 
 #include <string.h>
 #include "base/mem.h"

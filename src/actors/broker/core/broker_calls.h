@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_calls.h -- calls and their answers. A call is in its client's list, in
+ * the table of calls, and either in its service's queue (worker NULL) or in its
+ * worker's list. */
+#ifndef GI_BROKER_CALLS_H
+#define GI_BROKER_CALLS_H
+
+#include "broker/core/broker_state.h"
+
+struct gi_broker_call {
+    gi_node_t node;      /* in core->calls */
+    gi_list_t of_client; /* in client->calls */
+    gi_list_t
+        of_owner; /* in service->queue, worker->calls or core->work.redo */
+    gi_broker_timer_t deadline; /* armed while it is queued */
+    gi_broker_peer_t *client;
+    gi_broker_service_t *service;
+    gi_broker_user_t *user;       /* whose call it is; NULL = nobody's */
+    gi_broker_worker_t *worker;   /* NULL: queued */
+    gi_broker_message_t *request; /* queued: owned; else in the worker's peer's
+                                     queue, not sent yet; else NULL */
+    gi_broker_message_t *again;   /* what was sent, to be sent once more; NULL:
+                                     it does not run again */
+    int64_t ext_ms;               /* when its extension frame's "t" was true */
+    int attempt;                  /* which run it is: 1, 2, ... */
+    int64_t queued_ms, deadline_ms; /* 0: it never waited */
+    int64_t args_size; /* of arguments that come in chunks; -1: plain ones */
+    bool queued;       /* in service->queue */
+    bool urgent;       /* and before those that are not */
+    bool tagged;       /* its worker knows it by its id and the run's number */
+    bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
+    bool streaming, huge; /* which tag its client has seen */
+    uint8_t id_size;
+    unsigned char *id; /* id_inline, or a block of its own */
+    unsigned char id_inline[GI_REQUEST_ID_INLINE];
+};
+
+gi_broker_call_t *gi_broker_call_find(gi_broker_core_t *core,
+                                      gate_bytes_t client, gate_bytes_t id);
+/* NULL: no memory. */
+gi_broker_call_t *gi_broker_call_new(gi_broker_core_t *core,
+                                     gi_broker_peer_t *client,
+                                     gi_broker_service_t *service,
+                                     gate_bytes_t id);
+/* Gives its worker the credit back and forgets it. */
+void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call);
+/* Answers with an error, in the form that fits what its client has seen, unless
+ * it is muted; then frees it. */
+void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
+                         const char *cls, const char *text);
+/* Nobody reads the answer any more: takes it out of the queue, or tells an
+ * extended worker and waits for the final message. */
+void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call);
+/* Tells its client why, drops what still comes, cancels it at its worker. */
+void gi_broker_call_give_up(gi_broker_core_t *core, gi_broker_call_t *call,
+                            const char *cls, const char *text);
+/* EXT with "x", if the worker understands. */
+void gi_broker_tell_cancel(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           gate_bytes_t client, gate_bytes_t id);
+/* A worker's REPLY; f views its frames from the second on. */
+void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                     gi_frames_t *frames, const gate_bytes_t *f,
+                     const gi_mdp_worker_t *at);
+/* A client's control message. */
+void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
+                       gate_bytes_t id, gate_bytes_t ext);
+/* Begins a message to a client in core->out. */
+bool gi_broker_to_client(gi_broker_core_t *core, const gi_broker_peer_t *client,
+                         gate_bytes_t service, gate_bytes_t id);
+/* A name that anybody may have made up, for an error's text: cut at GI_ID_MAX,
+ * and repaired where it is no UTF-8, or Python could not decode the answer. */
+void gi_broker_text(char to[GI_ID_MAX + 1], gate_bytes_t name);
+/* Answers a request that is not in the table. */
+void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
+                      gate_bytes_t service, gate_bytes_t id, const char *cls,
+                      const char *text);
+
+#endif

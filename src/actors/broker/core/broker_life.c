@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_life.c -- the core's birth and end, and what it is given in between:
+ * sockets and rules. */
+#include "broker/core/broker_state.h"
+
+#include <string.h>
+#include "base/identity.h"
+#include "base/mem.h"
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_credentials.h"
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_services.h"
+#include "broker/core/broker_users.h"
+#include "broker/core/broker_workers.h"
+
+#define S_KEEP_MESSAGES 4096
+#define S_KEEP_CALLS 8192
+#define S_KEEP_PEERS 64
+#define S_FORGET_SILENCES 10
+#define S_TABLE 16 /* slots at first; they grow with what is in them */
+
+static bool s_farewell(gi_broker_core_t *self) {
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    ext.packed = self->settings->packed;
+    ext.drain = true;
+    return gi_ext_pack(&self->farewell, &ext) == GATE_OK;
+}
+
+static bool s_local_user(gi_broker_core_t *self) {
+    const char *name = self->settings->local_user;
+    if (*name)
+        self->users.local =
+            gi_broker_user_of(self, (gate_bytes_t){name, strlen(name)});
+    return !*name || self->users.local;
+}
+
+static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
+    gi_free_init(&self->memory.calls, sizeof(gi_broker_call_t), S_KEEP_CALLS);
+    gi_free_init(&self->memory.peers, sizeof(gi_broker_peer_t), S_KEEP_PEERS);
+    gi_free_init(&self->memory.small,
+                 sizeof(gi_broker_message_t) + 8 * sizeof(zmq_msg_t),
+                 S_KEEP_MESSAGES);
+    gi_free_init(&self->memory.large,
+                 sizeof(gi_broker_message_t) + 12 * sizeof(zmq_msg_t),
+                 S_KEEP_MESSAGES);
+    gi_list_init(&self->order);
+    gi_list_init(&self->blocked);
+    gi_list_init(&self->work.doomed);
+    gi_list_init(&self->work.lost);
+    gi_list_init(&self->work.redo);
+    gi_list_init(&self->work.pumps);
+    gi_list_init(&self->users.idle);
+    gi_list_init(&self->auth.believed);
+    gi_list_init(&self->work.judged);
+    self->expect.due = GI_DUE_EXPECT;
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    ext.packed = self->settings->packed;
+    self->clock.wheel = gi_wheel_new(now_ms);
+    return self->clock.wheel && gi_table_init(&self->calls, S_TABLE) &&
+           gi_table_init(&self->services, S_TABLE) &&
+           gi_table_init(&self->users.table, S_TABLE) &&
+           gi_table_init(&self->auth.asks, S_TABLE) && s_local_user(self) &&
+           gi_ext_pack(&self->hello, &ext) == GATE_OK && s_farewell(self);
+}
+
+gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
+                                     const unsigned char id[GI_ID_SIZE],
+                                     const gi_broker_effects_t *effects,
+                                     void *ctx, int64_t now_ms) {
+    gi_broker_core_t *self = gi_mem_calloc(1, sizeof *self);
+    if (self == NULL)
+        return NULL;
+    const char *internal = gi_settings_internal(settings);
+    self->settings = settings;
+    self->effects = effects;
+    self->ctx = ctx;
+    memcpy(self->id, id, GI_ID_SIZE);
+    self->internal = (gate_bytes_t){internal, strlen(internal)};
+    self->clock.now_ms = self->clock.tick_ms = now_ms;
+    self->clock.beat_ms = gi_settings_heartbeat_ms(settings);
+    self->clock.silence_ms =
+        self->clock.beat_ms * settings->mdp_heartbeat_liveness;
+    self->clock.forget_ms = self->clock.silence_ms * S_FORGET_SILENCES;
+    self->clock.timeout_ms = gi_settings_ms(settings->timeout);
+    gi_random(&self->seed, sizeof self->seed);
+    if (!s_make(self, now_ms))
+        gi_broker_core_destroy(&self);
+    return self;
+}
+
+static void s_free_calls(gi_broker_core_t *self) {
+    for (size_t i = 0; self->calls.slots && i <= self->calls.mask; i++) {
+        while (self->calls.slots[i]) {
+            gi_broker_call_t *call =
+                GI_OF(self->calls.slots[i], gi_broker_call_t, node);
+            call->muted = true;
+            gi_broker_call_free(self, call);
+        }
+    }
+}
+
+static void s_free_workers(gi_broker_core_t *self) {
+    for (gi_list_t *l = self->order.next; l != &self->order; l = l->next) {
+        gi_broker_service_t *service = GI_OF(l, gi_broker_service_t, order);
+        while (!gi_list_empty(&service->workers)) {
+            gi_broker_worker_t *worker =
+                GI_OF(service->workers.next, gi_broker_worker_t, of_service);
+            gi_broker_worker_lose(self, worker, NULL);
+            gi_broker_worker_settle(self, worker);
+        }
+    }
+}
+
+static void s_free_socket(gi_broker_core_t *self, gi_broker_socket_t *socket) {
+    for (size_t i = 0; socket->peers.slots && i <= socket->peers.mask; i++)
+        while (socket->peers.slots[i])
+            gi_broker_peer_free(
+                self, GI_OF(socket->peers.slots[i], gi_broker_peer_t, node));
+    gi_table_fini(&socket->peers);
+    gi_mem_free(socket->by_fd);
+}
+
+void gi_broker_core_destroy(gi_broker_core_t **self_p) {
+    gi_broker_core_t *self = *self_p;
+    if (self == NULL)
+        return;
+    if (self->clock.wheel)
+        gi_broker_disarm(self, &self->expect);
+    s_free_calls(self);
+    s_free_workers(self);
+    for (unsigned i = 0; i < self->n_sockets; i++)
+        s_free_socket(self, &self->sockets[i]);
+    while (!gi_list_empty(&self->order))
+        gi_broker_service_free(
+            self, GI_OF(self->order.next, gi_broker_service_t, order));
+    gi_broker_gate_fini(self);
+    gi_broker_auth_fini(self);
+    gi_broker_users_fini(self);
+    gi_table_fini(&self->auth.asks);
+    gi_frames_close(&self->auth.late);
+    gi_frames_close(&self->out);
+    gi_table_fini(&self->calls);
+    gi_table_fini(&self->services);
+    gi_free_fini(&self->memory.calls);
+    gi_free_fini(&self->memory.peers);
+    gi_free_fini(&self->memory.small);
+    gi_free_fini(&self->memory.large);
+    gi_buf_fini(&self->body);
+    gi_buf_fini(&self->hello);
+    gi_buf_fini(&self->farewell);
+    gi_wheel_destroy(&self->clock.wheel);
+    gi_mem_free(self);
+    *self_p = NULL;
+}
+
+void gi_broker_core_access(gi_broker_core_t *self, const gi_access_t *access) {
+    self->users.access = access;
+    self->users.internal_ruled = gi_access_concerns(access, self->internal);
+}
+
+gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,
+                                 unsigned *socket) {
+    if (self->n_sockets == GI_BROKER_SOCKETS_MAX)
+        return gi_err(GATE_TOOBIG, "a broker has at most %d sockets",
+                      GI_BROKER_SOCKETS_MAX);
+    gi_broker_socket_t *new = &self->sockets[self->n_sockets];
+    if (!gi_table_init(&new->peers, S_TABLE))
+        return gi_err(GATE_NOMEM, "no memory for a broker's socket");
+    new->backend = backend;
+    *socket = self->n_sockets++;
+    return GATE_OK;
+}

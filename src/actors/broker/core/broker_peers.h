@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_peers.h -- who is there, and what waits for them: peers and their
+ * messages. Owns: what is in a peer's queue; its calls are the table's. */
+#ifndef GI_BROKER_PEERS_H
+#define GI_BROKER_PEERS_H
+
+#include "broker/core/broker_state.h"
+
+/* A message that waits for its peer, or a request for a worker. */
+struct gi_broker_message {
+    gi_list_t link;         /* in the peer's queue */
+    gi_broker_call_t *call; /* the request it is; NULL = another message */
+    size_t bytes;
+    unsigned n, room;
+    zmq_msg_t f[];
+};
+
+struct gi_broker_peer {
+    gi_node_t node;             /* in its socket's table */
+    gi_list_t ring;             /* in core->blocked while queue is not empty */
+    gi_list_t doomed;           /* in core->work.doomed once it is gone */
+    gi_list_t queue;            /* messages that wait for it */
+    gi_list_t calls;            /* a client's calls */
+    gi_broker_timer_t idle;     /* forgets it */
+    gi_broker_worker_t *worker; /* NULL: a client, or not registered */
+    gi_broker_user_t *user;     /* by the transport; NULL = nobody */
+    gi_broker_trust_t *trust;   /* in-band credentials; NULL = none yet */
+    gi_bucket_t rate;           /* rate_limit_peer */
+    size_t n_queued, queued_bytes, n_calls;
+    int64_t seen_ms;    /* last message from it */
+    int64_t scolded_ms; /* since when n_scolded DISCONNECTs went to it for
+                           not being registered */
+    int srcfd;          /* its connection; -1 not known */
+    uint8_t socket, id_size, n_scolded;
+    bool gone;   /* EHOSTUNREACH; true until it speaks again */
+    bool asked;  /* a client: for Gate.info, on this connection */
+    bool told;   /* and was told to go to another broker */
+    bool packed; /* its last message was: so are ours */
+    unsigned char id[GI_ID_MAX];
+};
+
+typedef enum gi_broker_sent {
+    GI_SENT,
+    GI_QUEUED,
+    GI_OVERFLOW, /* the peer's queue is at its bound; frames unchanged */
+    GI_GONE      /* the peer is gone and doomed; frames unchanged */
+} gi_broker_sent_t;
+
+/* Finds or makes it and notes that it spoke. NULL: table full, no memory. */
+gi_broker_peer_t *gi_broker_peer_heard(gi_broker_core_t *core, unsigned socket,
+                                       gate_bytes_t id);
+/* Notes its connection; true when it was another one before. */
+bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                          int srcfd);
+/* Sends core->out, whose frame 0 is the peer's id, behind what waits for that
+ * peer. reserve: may use the queue's reserve. call: the request it is; *call
+ * learns its message when that waits. */
+gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
+                                     gi_broker_peer_t *peer, bool reserve,
+                                     gi_broker_call_t *call);
+/* Sends what waits until the peer is full again. */
+void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer);
+bool gi_broker_peer_has_room(const gi_broker_core_t *core,
+                             const gi_broker_peer_t *peer);
+void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* After peer_gone: forgets its queue, orphans its calls, maybe frees it. */
+void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer);
+void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer);
+void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* The queues of all together are not at their bound. */
+bool gi_broker_has_room(const gi_broker_core_t *core);
+/* What it takes to keep it, with the call that it may be. */
+size_t gi_broker_message_weight(const gi_broker_message_t *message);
+/* Moves core->out into a message; NULL: no memory, core->out unchanged. */
+gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core);
+/* Moves it back into core->out and frees it. */
+void gi_broker_message_restore(gi_broker_core_t *core,
+                               gi_broker_message_t *message);
+/* core->out once more, its bodies shared; NULL: no memory. */
+gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core);
+void gi_broker_message_free(gi_broker_core_t *core,
+                            gi_broker_message_t *message);
+/* Takes it out of the queue of peer. */
+void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                               gi_broker_message_t *message);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_services.h -- services: which workers have how much to do, and the
+ * calls that wait for one. Owns: its queue and its name; workers come and go. */
+#ifndef GI_BROKER_SERVICES_H
+#define GI_BROKER_SERVICES_H
+
+#include "broker/core/broker_state.h"
+
+struct gi_broker_service {
+    gi_node_t node;    /* in core->services */
+    gi_list_t order;   /* in core->order, by registration */
+    gi_list_t pump;    /* in core->work.pumps: a worker may have got credit */
+    gi_list_t queue;   /* calls that wait for a worker, oldest first, but urgent
+                          ones before others */
+    gi_list_t *urgent; /* the last of those; NULL: none */
+    gi_list_t workers;
+    gi_broker_timer_t idle; /* forgets it */
+    size_t n_queued, n_workers;
+    uint64_t n_calls, n_errors;
+    char *name, *description; /* one block; NUL-terminated */
+    size_t name_size, description_size;
+    bool ruled;   /* some access rule is about it */
+    bool guessed; /* a name that a client used: no worker of it yet */
+    uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
+    gi_list_t buckets[GI_BUCKETS];  /* workers with credit, by load */
+};
+
+gi_broker_service_t *gi_broker_service_find(gi_broker_core_t *core,
+                                            gate_bytes_t name);
+/* Finds or makes it. NULL: too many, no memory. */
+gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
+                                            gate_bytes_t name,
+                                            gate_bytes_t description);
+void gi_broker_service_idle(gi_broker_core_t *core,
+                            gi_broker_service_t *service);
+void gi_broker_service_free(gi_broker_core_t *core,
+                            gi_broker_service_t *service);
+/* Puts the worker where its load belongs, or nowhere without credit. */
+void gi_broker_worker_place(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* core->out is call's REQUEST: sends it to the least loaded worker, or queues
+ * it, or answers with an error and frees the call. */
+void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call);
+/* Notes that a worker may have got credit: pumped after the event. */
+void gi_broker_service_wake(gi_broker_core_t *core,
+                            gi_broker_service_t *service);
+/* Gives queued calls to workers that have credit. */
+void gi_broker_service_pump(gi_broker_core_t *core,
+                            gi_broker_service_t *service);
+/* Its last worker is gone. */
+void gi_broker_service_empty(gi_broker_core_t *core,
+                             gi_broker_service_t *service);
+/* Answers every queued call: no worker is left. */
+void gi_broker_service_abandon(gi_broker_core_t *core,
+                               gi_broker_service_t *service);
+void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call);
+int64_t gi_broker_service_credit(const gi_broker_service_t *service);
+
+#endif

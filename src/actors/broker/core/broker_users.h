@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_users.h -- users by name, what they may do, how often. */
+#ifndef GI_BROKER_USERS_H
+#define GI_BROKER_USERS_H
+
+#include "broker/core/broker_state.h"
+
+/* Somebody authenticated. Counted; kept for a while when nobody is. */
+struct gi_broker_user {
+    gi_node_t node; /* in core->users.table */
+    gi_list_t idle; /* in core->users.idle while refs is 0 */
+    unsigned refs;
+    gi_bucket_t bucket; /* rate_limit_user */
+    size_t size;
+    char name[]; /* NUL-terminated */
+};
+
+/* Gives a reference; NULL: no memory. */
+gi_broker_user_t *gi_broker_user_of(gi_broker_core_t *core, gate_bytes_t name);
+gi_broker_user_t *gi_broker_user_share(gi_broker_user_t *user); /* or NULL */
+void gi_broker_user_drop(gi_broker_core_t *core, gi_broker_user_t *user);
+void gi_broker_users_fini(gi_broker_core_t *core);
+/* Borrows: whom the transport takes the peer for; NULL = nobody. */
+gi_broker_user_t *gi_broker_transport_user(gi_broker_core_t *core,
+                                           gi_broker_peer_t *peer,
+                                           zmq_msg_t *frame);
+/* False: core->users.current may not call func there; the client has been
+ * told. */
+bool gi_broker_may(gi_broker_core_t *core, gi_broker_peer_t *client,
+                   gate_bytes_t service, gate_bytes_t id, gate_bytes_t func);
+/* False: too many calls; the client has been told. */
+bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
+                    gate_bytes_t service, gate_bytes_t id);
+
+#endif

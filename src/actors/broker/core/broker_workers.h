@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_workers.h -- the life of a worker: registered, alive, suspected,
+ * lost. It is in its service's list until it is lost, then settled. */
+#ifndef GI_BROKER_WORKERS_H
+#define GI_BROKER_WORKERS_H
+
+#include "broker/core/broker_state.h"
+
+struct gi_broker_worker {
+    gi_broker_peer_t *peer; /* NULL once lost */
+    gi_broker_service_t *service;
+    gi_broker_user_t *user; /* who registered it; NULL = nobody */
+    gi_list_t place;        /* in a bucket of service, if placed */
+    gi_list_t of_service;   /* in service->workers */
+    gi_list_t calls;        /* what it runs */
+    gi_list_t lost;         /* in core->work.lost once it is lost */
+    gi_broker_timer_t beat;
+    int64_t in_flight, max;
+    int64_t sent_ms;    /* last message to it */
+    int64_t suspect_ms; /* its connection closed: probed until then; 0 = no */
+    int64_t probe_ms;   /* wait before the next probe */
+    int64_t epoch;      /* which life of this identity it is; -1 not known */
+    const char *why;    /* lost: the reason, a static text */
+    char *idempotent; /* its methods that may run again: "a,b=5"; NULL: none */
+    unsigned bucket;  /* valid while placed */
+    bool placed, ext, draining;
+    bool takes_args; /* arguments in chunks */
+};
+
+void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                              gi_frames_t *frames);
+void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* A heartbeat, at once. */
+void gi_broker_worker_greet(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* Its connection may be closed: probe it. */
+void gi_broker_worker_suspect(gi_broker_core_t *core,
+                              gi_broker_worker_t *worker);
+/* Takes it out of service at once; the rest is settled after the event. */
+void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           const char *why);
+/* It gets nothing new, and is told so. False: it would not understand. */
+bool gi_broker_worker_drain(gi_broker_core_t *core, gi_broker_worker_t *worker);
+void gi_broker_worker_settle(gi_broker_core_t *core,
+                             gi_broker_worker_t *worker);
+void gi_broker_worker_disconnect(gi_broker_core_t *core,
+                                 gi_broker_peer_t *peer);
+/* The same, a few times per heartbeat: it is not registered. */
+void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* Begins a message to a worker in core->out: id "" MDPW01 command. */
+bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
+
+#endif
