@@ -6,11 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* How many primes are below n, the slow way: something to keep a core busy. */
+/* How many primes there are from a on and below b, the slow way: something to
+ * keep a core busy. */
 static gate_err_t primes(gate_call_t *call) {
-    int n, count = 0;
-    gate_err_t e = gate_args(call, &n);
-    for (int i = 2; i < n && !e; i++) {
+    int a, b, count = 0;
+    gate_err_t e = gate_args(call, &a, &b);
+    for (int i = a < 2 ? 2 : a; i < b && !e; i++) {
         int d = 2;
         while (d * d <= i && i % d)
             d++;
@@ -26,18 +27,20 @@ static gate_err_t die(gate_call_t *call) {
 }
 
 static int map(gate_pool_t *pool) {
-    static const int expected[] = {168, 303, 430, 550, 669, 783, 900, 1007};
-    gate_arg_t inputs[8];
-    for (int i = 0; i < 8; i++)
-        inputs[i] = gate_int(1000 * (i + 1));
+    static const int expected[] = {168, 135, 127, 120, 119, 114, 117, 107};
+    GATE_OWN(gate_items) inputs = gate_items_new();
+    for (int i = 0; i < 8; i++) /* a list is spread over the parameters */
+        if (gate_items_add(inputs, gate_list(1000 * i, 1000 * (i + 1))))
+            return gate_perror("inputs");
     GATE_OWN(gate_stream) results = NULL;
-    if (gate_pool_map(pool, primes, inputs, 8, true, &results))
+    if (gate_pool_map(pool, primes, gate_items_data(inputs),
+                      gate_items_size(inputs), true, &results))
         return gate_perror("map");
     gate_err_t e;
     int n, wrong = 0;
     while (!(e = gate_stream_next(results, &n))) {
         size_t i = gate_stream_index(results);
-        printf("%zu: %d primes\n", 1000 * (i + 1), n);
+        printf("below %zu: %d more\n", 1000 * (i + 1), n);
         wrong += i >= 8 || n != expected[i];
     }
     return e != GATE_EOS ? gate_perror("next") : wrong;
@@ -59,7 +62,7 @@ int main(void) {
     gate_err_t e = gate_future_wait(dead, 10000, NULL);
     printf("%s: %s\n", gate_error()->cls, gate_error()->text);
     int n = 0;
-    GATE_OWN(gate_future) alive = gate_submit(pool, primes, 1000);
+    GATE_OWN(gate_future) alive = gate_submit(pool, primes, 0, 1000);
     if (gate_future_wait(alive, 10000, &n))
         return gate_perror("after a death");
     return code || e != GATE_WORKERLOST || n != 168;

@@ -82,7 +82,8 @@ GATE_API gate_err_t gate_submit_stream_(gate_pool_t *self, gate_fn *fn,
                                         size_t n) GATE_MUST;
 /* Runs fn over each input (a list is spread over the parameters) and gives the
  * results as a stream, in the order of the inputs or as they come. A failure
- * of one ends the stream with its error. Inputs are copied. While the reader is
+ * of one ends the stream with its error. Inputs are copied; what a loop builds
+ * them in is gate_items_t. While the reader is
  * slow, or the first in order is, at most 256 results and about 64 MiB of them
  * are kept: no further input is given to the pool meanwhile. */
 GATE_API gate_err_t gate_pool_map(gate_pool_t *self, gate_fn *fn,

@@ -23,8 +23,8 @@ typedef enum gate_arg_type {
     GATE_A_F64,
     GATE_A_STR,     /* as.p, n bytes */
     GATE_A_BIN,     /* as.p, n bytes */
-    GATE_A_LIST,    /* as.p, n gate_arg_t */
-    GATE_A_MAP,     /* as.p, n gate_arg_t, each with kw */
+    GATE_A_LIST,    /* as.p, gate_arg_t; the low 32 bits of n: how many */
+    GATE_A_MAP,     /* the same, each with kw */
     GATE_A_OBJ,     /* as.p, a msgpack_object */
     GATE_A_RAW,     /* as.p, n bytes of msgpack: exactly one value */
     GATE_A_EXT,     /* as.p, handed to the prepare_pack hook with ext type n */
@@ -67,6 +67,12 @@ GATE_API gate_arg_t gate_same(gate_arg_t v);
 GATE_API gate_arg_t gate_kw_(const char *name, gate_arg_t v);
 GATE_API gate_arg_t gate_list_(const gate_arg_t *items, size_t n);
 GATE_API gate_arg_t gate_map_(const gate_arg_t *entries, size_t n);
+/* What gate_list() and gate_map() make. Their items die at the end of the block
+ * that they stand in; whoever packs one later, in[i] = gate_list(i, j) in a
+ * loop, gets GATE_BADARG when the memory has been used again. gate_items_t is
+ * for that. */
+GATE_API gate_arg_t gate_list_here_(const gate_arg_t *items, size_t n);
+GATE_API gate_arg_t gate_map_here_(const gate_arg_t *entries, size_t n);
 /* Rides in an argument list: this call's deadline from now, in ms. */
 GATE_API gate_arg_t gate_timeout_ms(int64_t ms);
 /* Rides in an argument list: a call that a broker turned away without running
@@ -82,6 +88,30 @@ GATE_API gate_arg_t gate_retry(int times);
  * values of 1,024 bytes, 4 KiB in all. NULL takes the key out again. It does
  * not reach services behind a broker or worker of Python's. */
 GATE_API gate_arg_t gate_meta(const char *key, const char *value);
+
+/* ---- arguments that live ------------------------------------------------- */
+/* A growing array of arguments that owns what is in it: the inputs of
+ * gate_pool_map, a list that a loop builds.
+ *
+ *     GATE_OWN(gate_items) in = gate_items_new();
+ *     for (int i = 0; i < n; i++)
+ *         if (gate_items_add(in, gate_list(i, 2 * i)))
+ *             return gate_perror("in");
+ *     gate_pool_map(pool, fn, gate_items_data(in), gate_items_size(in), ...);
+ *
+ * Thread: one at a time. */
+typedef struct gate_items gate_items_t;
+GATE_API gate_items_t *gate_items_new(void); /* NULL: no memory */
+GATE_API void gate_items_destroy(gate_items_t **self_p);
+/* Copies v with all that it borrows: texts, bytes, lists, maps, objects; of a
+ * queue, a huge value or a user's object (gate_ext) the pointer alone, which
+ * stays borrowed. GATE_NOMEM; GATE_BADARG: v has died already. */
+GATE_API gate_err_t gate_items_add_(gate_items_t *self, gate_arg_t v) GATE_MUST;
+/* Borrows: valid until the next add. */
+GATE_API const gate_arg_t *gate_items_data(const gate_items_t *self);
+GATE_API size_t gate_items_size(const gate_items_t *self);
+/* All of them as one list; borrows as data does. */
+GATE_API gate_arg_t gate_items_list(const gate_items_t *self);
 
 /* ---- slots --------------------------------------------------------------- */
 typedef enum gate_slot_type {
@@ -211,15 +241,16 @@ GATE_END_DECLS
 /* A keyword argument, or an entry of gate_map(). */
 #define gate_kw(name, x) gate_kw_(name, GATE_ARG(x))
 #define gate_list(...) \
-    gate_list_(GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__))
+    gate_list_here_(GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__))
 #define gate_map(...) \
-    gate_map_(GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__))
+    gate_map_here_(GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__))
 /* May be absent: the variable keeps its default. */
 #define gate_opt(p) gate_opt_(GATE_SLOT(p))
 /* May come by name or by position; must come. */
 #define gate_named(name, p) gate_kwslot_(name, GATE_SLOT(p))
 /* May come by name or by position, or be absent. */
 #define gate_kwopt(name, p) gate_opt_(gate_kwslot_(name, GATE_SLOT(p)))
+#define gate_items_add(self, x) gate_items_add_(self, GATE_ARG(x))
 #define gate_value_new(x) gate_value_new_(GATE_ARG(x))
 #define gate_value_read(v, path, p) gate_value_read_(v, path, GATE_SLOT(p))
 #endif

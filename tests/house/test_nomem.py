@@ -19,7 +19,8 @@ ASKS_FOR_NONE = """
     gate_stream_single gate_cq_fd gate_dict_capacity gate_service_name
 """.split()
 # Macros that call what they are named after.
-MACROS = {"gate_no_args": "gate_args_", "gate_named": "gate_kwslot_",
+MACROS = {"gate_list": "gate_list_here_", "gate_map": "gate_map_here_",
+          "gate_no_args": "gate_args_", "gate_named": "gate_kwslot_",
           "gate_kwopt": "gate_opt_"}
 
 

@@ -264,9 +264,14 @@ static gate_err_t half(gate_call_t *call) {
 static gate_err_t s_map(world_t *w) {
     gate_stream_t *stream = NULL;
     gate_pool_t *pool = gate_runtime_threads(w->runtime);
-    gate_arg_t inputs[] = {gate_int(0), gate_int(2), gate_int(4)};
-    gate_err_t e =
-        pool ? gate_pool_map(pool, half, inputs, 3, true, &stream) : GATE_NOMEM;
+    gate_items_t *inputs = gate_items_new();
+    gate_err_t e = inputs && pool ? GATE_OK : GATE_NOMEM;
+    for (int i = 0; i < 3 && !e; i++)
+        e = gate_items_add(inputs, gate_list(2 * i));
+    if (!e)
+        e = gate_pool_map(pool, half, gate_items_data(inputs),
+                          gate_items_size(inputs), true, &stream);
+    gate_items_destroy(&inputs);
     return s_read_up(&stream, e);
 }
 
@@ -310,8 +315,13 @@ static gate_err_t s_queue(world_t *w) {
 
 static gate_err_t s_args(world_t *w) {
     (void)w;
-    gate_arg_t items[] = {gate_int(1), gate_str("two"), gate_f64(3.0)};
-    gate_value_t *value = gate_value_new_(gate_list_(items, 3));
+    gate_items_t *items = gate_items_new();
+    gate_err_t added =
+        items ? gate_items_add(items, gate_map(gate_kw("two", 2.0)))
+              : GATE_NOMEM;
+    gate_value_t *value =
+        added ? NULL : gate_value_new_(gate_items_list(items));
+    gate_items_destroy(&items);
     gate_value_t *shared = value ? gate_value_share(value) : NULL;
     gate_err_t e = shared ? GATE_OK : GATE_NOMEM;
     char *json = e ? NULL : gate_object_json(gate_value_object(shared));

@@ -89,8 +89,10 @@ static gate_err_t s_run(gate_call_t *call, gate_pool_t *pool, gate_fn *fn,
     gate_queue_t *queues[16];
     gi_buf_t packed = {0};
     bool list = args.type == GATE_A_LIST;
-    const gate_arg_t *items = list ? args.as.p : &args;
-    size_t n = list ? args.n : 1;
+    const gate_arg_t *items = &args;
+    size_t n = 1;
+    if (list && gi_arg_items(&args, &items, &n))
+        return gate_error()->code;
     size_t n_queues = gi_queue_collect(items, n, queues, 16);
     gi_sjob_t *job = gi_mem_calloc(1, sizeof *job);
     gate_err_t e = job ? s_pack_args(&packed, items, n, call->settings)

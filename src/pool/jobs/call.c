@@ -364,6 +364,7 @@ static gate_err_t s_check_result(gate_call_t *self) {
         return gi_err(GATE_NOMEM, "%s: the result", self->method);
     limits = gi_scan_limits(self->settings);
     limits.str_max = limits.bin_max = UINT32_MAX; /* our own, maybe huge */
+    limits.utf8 = true;
     e = gi_scan(self->out.data, self->out.size, &limits);
     if (e != GATE_OK)
         e = gi_err(GATE_BADARG, "%s: the result built is not one value: %s",

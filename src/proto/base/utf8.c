@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* utf8.c -- RFC 3629: no overlong forms, no surrogates, up to U+10FFFF. */
 #include "base/utf8.h"
+#include <string.h>
 
 size_t gi_utf8_next(const unsigned char *p, size_t left) {
     size_t n = *p < 0x80   ? 1
@@ -20,16 +21,34 @@ size_t gi_utf8_next(const unsigned char *p, size_t left) {
     return n;
 }
 
-bool gi_utf8_valid(const void *data, size_t size) {
-    const unsigned char *p = data;
-    while (size) {
-        size_t n = gi_utf8_next(p, size);
-        if (!n)
-            return false;
-        p += n;
-        size -= n;
+/* Bytes of ASCII from p on, eight at a time: nearly all text is. */
+static size_t s_ascii(const unsigned char *p, size_t size) {
+    size_t n = 0;
+    for (uint64_t eight; size - n >= sizeof eight; n += sizeof eight) {
+        memcpy(&eight, p + n, sizeof eight);
+        if (eight & 0x8080808080808080u)
+            break;
     }
-    return true;
+    return n;
+}
+
+size_t gi_utf8_prefix(const void *data, size_t size) {
+    const unsigned char *p = data;
+    size_t at = s_ascii(p, size);
+    while (at < size) {
+        size_t n = gi_utf8_next(p + at, size - at);
+        if (!n)
+            return at;
+        at += n;
+        if (n > 1)
+            continue;
+        at += s_ascii(p + at, size - at);
+    }
+    return at;
+}
+
+bool gi_utf8_valid(const void *data, size_t size) {
+    return gi_utf8_prefix(data, size) == size;
 }
 
 size_t gi_utf8_put(uint32_t c, unsigned char out[4]) {

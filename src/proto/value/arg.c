@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* arg.c -- gate_arg_t: made from C values, packed to msgpack. */
+#include "base/utf8.h"
 #include "value/decode.h"
 #include "value/mp.h"
 #include "value/value.h"
@@ -86,6 +87,65 @@ gate_arg_t gate_map_(const gate_arg_t *entries, size_t n) {
     return s_run(GATE_A_MAP, entries, n);
 }
 
+/* ---- lists whose memory may die before they are packed ------------------- */
+/* Above the count, n has a sum of the items that is never 0; 0: nobody looked.
+ * What a sum cannot be made of counts as too long. */
+#define S_COUNT_MAX (UINT32_MAX - 1)
+#define S_SUM_SHIFT 32
+
+static uint64_t s_mix(uint64_t h, uint64_t v) {
+    h = (h ^ v) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 29;
+}
+
+static uint64_t s_payload(const gate_arg_t *arg) {
+    return arg->type == GATE_A_NIL    ? 0
+           : arg->type == GATE_A_BOOL ? arg->as.b
+                                      : arg->as.u;
+}
+
+static uint64_t s_sum(const gate_arg_t *items, size_t n) {
+    uint64_t h = n;
+    for (size_t i = 0; i < n; i++) {
+        h = s_mix(h, items[i].type);
+        h = s_mix(h, (uintptr_t)items[i].kw);
+        h = s_mix(h, items[i].n);
+        h = s_mix(h, s_payload(&items[i]));
+    }
+    h >>= S_SUM_SHIFT;
+    return h ? h : 1;
+}
+
+static gate_arg_t s_here(gate_arg_t v) {
+    if (v.n <= S_COUNT_MAX)
+        v.n |= s_sum(v.as.p, v.n) << S_SUM_SHIFT;
+    return v;
+}
+
+gate_arg_t gate_list_here_(const gate_arg_t *items, size_t n) {
+    return s_here(gate_list_(items, n));
+}
+
+gate_arg_t gate_map_here_(const gate_arg_t *entries, size_t n) {
+    return s_here(gate_map_(entries, n));
+}
+
+gate_err_t gi_arg_items(const gate_arg_t *arg, const gate_arg_t **items,
+                        size_t *n) {
+    const char *what = arg->type == GATE_A_LIST ? "list" : "map";
+    uint64_t sum = arg->n >> S_SUM_SHIFT;
+    *items = arg->as.p;
+    *n = arg->n & UINT32_MAX;
+    if (*n > S_COUNT_MAX)
+        return gi_err(GATE_TOOBIG, "a %s is longer than msgpack's 4 GiB", what);
+    if (sum && s_sum(*items, *n) != sum)
+        return gi_err(GATE_BADARG,
+                      "a gate_%s has died: what it is made of lives until the "
+                      "end of its block only; collect such in gate_items_t",
+                      what);
+    return GATE_OK;
+}
+
 gate_arg_t gate_timeout_ms(int64_t ms) {
     return (gate_arg_t){.type = GATE_A_TIMEOUT, .as.i = ms};
 }
@@ -121,42 +181,50 @@ static gate_err_t s_too_long(const char *what) {
 static gate_err_t s_pack_arg(const s_pack_t *self, const gate_arg_t *arg,
                              unsigned depth);
 
-static gate_err_t s_pack_str(gi_buf_t *out, const void *data, size_t n) {
+/* Python's peers cannot decode a str that is no UTF-8: it must not leave. */
+gate_err_t gi_arg_pack_str(gi_buf_t *out, const void *data, size_t n) {
     if (n > UINT32_MAX)
         return s_too_long("str");
+    if (!gi_utf8_valid(data, n))
+        return gi_err(GATE_BADARG,
+                      "a str is no UTF-8 at its byte %zu: bytes are given by "
+                      "gate_bin",
+                      gi_utf8_prefix(data, n));
     gi_mp_put_str(out, data, n);
     return GATE_OK;
 }
 
 static gate_err_t s_pack_list(const s_pack_t *self, const gate_arg_t *list,
                               unsigned depth) {
-    const gate_arg_t *items = list->as.p;
+    const gate_arg_t *items;
+    size_t n;
     if (depth >= S_DEPTH_MAX)
         return s_too_deep();
-    if (list->n > UINT32_MAX)
-        return s_too_long("list");
-    gate_err_t e = GATE_OK;
-    gi_mp_put_array(self->out, list->n);
-    for (size_t i = 0; i < list->n && !e; i++)
+    gate_err_t e = gi_arg_items(list, &items, &n);
+    if (e)
+        return e;
+    gi_mp_put_array(self->out, n);
+    for (size_t i = 0; i < n && !e; i++)
         e = s_pack_arg(self, &items[i], depth + 1);
     return e;
 }
 
 static gate_err_t s_pack_map(const s_pack_t *self, const gate_arg_t *map,
                              unsigned depth) {
-    const gate_arg_t *entries = map->as.p;
+    const gate_arg_t *entries;
+    size_t n;
     if (depth >= S_DEPTH_MAX)
         return s_too_deep();
-    if (map->n > UINT32_MAX)
-        return s_too_long("map");
-    gate_err_t e = GATE_OK;
-    gi_mp_put_map(self->out, map->n);
-    for (size_t i = 0; i < map->n && !e; i++) {
+    gate_err_t e = gi_arg_items(map, &entries, &n);
+    if (e)
+        return e;
+    gi_mp_put_map(self->out, n);
+    for (size_t i = 0; i < n && !e; i++) {
         const char *key = entries[i].kw;
         if (!key)
             return gi_err(GATE_BADARG,
                           "entry %zu of a map has no name: use gate_kw", i);
-        e = s_pack_str(self->out, key, strlen(key));
+        e = gi_arg_pack_str(self->out, key, strlen(key));
         if (!e)
             e = s_pack_arg(self, &entries[i], depth + 1);
     }
@@ -182,6 +250,8 @@ static gate_err_t s_pack_object(gi_buf_t *out, const msgpack_object *o,
             if (!e)
                 e = s_pack_object(out, &o->via.map.ptr[i].val, depth + 1);
         }
+    } else if (o->type == MSGPACK_OBJECT_STR) {
+        e = gi_arg_pack_str(out, o->via.str.ptr, o->via.str.size);
     } else {
         msgpack_packer pk;
         msgpack_packer_init(&pk, out, gi_buf_write);
@@ -192,8 +262,8 @@ static gate_err_t s_pack_object(gi_buf_t *out, const msgpack_object *o,
     return e;
 }
 
-static const gi_limits_t s_no_limits = {SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX,
-                                        GI_DEPTH_MAX};
+static const gi_limits_t s_no_limits = {SIZE_MAX, SIZE_MAX,     SIZE_MAX,
+                                        SIZE_MAX, GI_DEPTH_MAX, .utf8 = true};
 
 static gate_err_t s_pack_raw(gi_buf_t *out, const void *data, size_t size) {
     if (gi_scan(data, size, &s_no_limits))
@@ -246,7 +316,7 @@ static gate_err_t s_pack_arg(const s_pack_t *self, const gate_arg_t *arg,
         gi_mp_put_f64(out, arg->as.d);
         return GATE_OK;
     case GATE_A_STR:
-        return s_pack_str(out, arg->as.p, arg->n);
+        return gi_arg_pack_str(out, arg->as.p, arg->n);
     case GATE_A_BIN:
         if (arg->n > UINT32_MAX)
             return s_too_long("bin");

@@ -5,15 +5,16 @@
 #include "value/scan.h"
 #include "value/decode.h"
 #include "base/err.h"
+#include "base/utf8.h"
 #include "value/mp.h"
 #include "settings/settings.h"
 
 gi_limits_t gi_scan_limits(const gate_settings_t *settings) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
-    return (gi_limits_t){(size_t)s->msgpack_str_max, (size_t)s->msgpack_bin_max,
-                         (size_t)s->msgpack_array_max,
-                         (size_t)s->msgpack_map_max,
-                         (unsigned)s->msgpack_depth_max};
+    return (gi_limits_t){
+        (size_t)s->msgpack_str_max,     (size_t)s->msgpack_bin_max,
+        (size_t)s->msgpack_array_max,   (size_t)s->msgpack_map_max,
+        (unsigned)s->msgpack_depth_max, false};
 }
 
 gi_limits_t gi_scan_limits_huge(const gate_settings_t *settings) {
@@ -74,6 +75,9 @@ gate_err_t gi_scan_count(const void *data, size_t size,
                 left[++depth] = need;
                 count += need;
             } else {
+                if (h.kind == GI_MP_STR && limits->utf8 &&
+                    !gi_utf8_valid(p + head, h.n))
+                    return s_bad("a str that is no UTF-8", (size_t)(p - start));
                 p += need;
             }
         }

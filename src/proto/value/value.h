@@ -63,6 +63,11 @@ gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part);
 
 /* Packs one argument. GATE_BADARG for what cannot be packed (GATE_A_QUEUE
  * outside process jobs, no hook for GATE_A_EXT, invalid raw msgpack). */
+/* A str: GATE_BADARG when it is no UTF-8. */
+gate_err_t gi_arg_pack_str(gi_buf_t *out, const void *data, size_t n) GATE_MUST;
+/* What a list or map holds. GATE_BADARG: its memory has been used again. */
+gate_err_t gi_arg_items(const gate_arg_t *arg, const gate_arg_t **items,
+                        size_t *n) GATE_MUST;
 gate_err_t gi_arg_pack(gi_buf_t *out, const gate_arg_t *arg,
                        const gate_settings_t *settings) GATE_MUST;
 

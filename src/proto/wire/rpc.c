@@ -66,8 +66,9 @@ static gate_err_t s_pack_keywords(const s_packing_t *self, size_t n_keywords) {
         const gate_arg_t *arg = &self->args[i];
         if (!arg->kw || s_is_option(arg))
             continue;
-        gi_mp_put_str(self->out, arg->kw, strlen(arg->kw));
-        e = s_pack_one(self, arg);
+        e = gi_arg_pack_str(self->out, arg->kw, strlen(arg->kw));
+        if (!e)
+            e = s_pack_one(self, arg);
     }
     return e;
 }
@@ -91,11 +92,12 @@ gate_err_t gi_rpc_pack_holes(gi_buf_t *out, gate_bytes_t func,
         else
             n_positional++;
     }
-    gi_mp_put_str(out, func.data, func.size);
+    gate_err_t e = gi_arg_pack_str(out, func.data, func.size);
     made.func_size = out->size - start;
     size_t at = out->size;
     s_packing_t packing = {out, args, n, at, false, settings, holes};
-    gate_err_t e = s_pack_positional(&packing, n_positional);
+    if (!e)
+        e = s_pack_positional(&packing, n_positional);
     made.args_size = out->size - at;
     at = out->size;
     packing.in_kwargs = true;

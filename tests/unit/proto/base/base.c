@@ -115,6 +115,28 @@ Test(utf8, knows_valid_from_invalid) {
         cr_assert_not(gi_utf8_valid(bad[i], strlen(bad[i])), "%zu", i);
 }
 
+/* A bad byte at every place of texts around the eight that are looked at at
+ * once, and behind longer sequences. */
+Test(utf8, says_where_it_ends) {
+    static const char euro[] = "\xe2\x82\xac";
+    for (size_t n = 0; n < 40; n++) {
+        char text[48];
+        memset(text, 'a', sizeof text);
+        cr_assert_eq(gi_utf8_prefix(text, n), n);
+        for (size_t at = 0; at < n; at++) {
+            text[at] = '\xff';
+            cr_assert_eq(gi_utf8_prefix(text, n), at, "%zu of %zu", at, n);
+            text[at] = 'a';
+            if (at + 3 > n)
+                continue;
+            memcpy(text + at, euro, 3);
+            cr_assert_eq(gi_utf8_prefix(text, n), n, "%zu of %zu", at, n);
+            cr_assert_eq(gi_utf8_prefix(text, at + 2), at); /* cut */
+            memset(text + at, 'a', 3);
+        }
+    }
+}
+
 Test(utf8, writes_what_it_reads) {
     static const uint32_t codes[] = {1,      0x7f,   0x80,    0x7ff,   0x800,
                                      0xd7ff, 0xe000, 0x10000, 0x10ffff};
