@@ -62,6 +62,8 @@ typedef struct gate_progress {
 /* Waits for nothing. */
 GATE_API void gate_stream_progress(const gate_stream_t *self,
                                    gate_progress_t *out);
+/* Borrows until the next call on the stream: why it ended, or, after
+ * GATE_TIMEOUT, what was waited for in vain; else code GATE_OK. */
 GATE_API const gate_error_t *gate_stream_error(const gate_stream_t *self);
 
 GATE_END_DECLS

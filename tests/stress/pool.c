@@ -355,7 +355,8 @@ static void s_stream_credit(void *ctx, size_t items, size_t bytes) {
     CHECK(atomic_load((atomic_int *)ctx) == 0);
 }
 
-static const gi_stream_ops_t s_stream_ops = {s_stream_credit, s_stream_stop};
+static const gi_stream_ops_t s_stream_ops = {.credit = s_stream_credit,
+                                             .stop = s_stream_stop};
 
 static void *s_feed(void *arg) {
     gate_stream_t *s = arg;

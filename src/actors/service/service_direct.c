@@ -36,7 +36,8 @@ static void s_local_stop(void *ctx) {
     (void)e; /* full or closed: it ends by itself, its answer is dropped */
 }
 
-static const gi_stream_ops_t s_stream_ops = {s_local_credit, s_local_stop};
+static const gi_stream_ops_t s_stream_ops = {.credit = s_local_credit,
+                                             .stop = s_local_stop};
 
 static void s_release_service(void *service) { gi_service_release(service); }
 

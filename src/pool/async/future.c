@@ -163,7 +163,7 @@ void gi_future_hold(gate_future_t *self) {
 }
 
 void gate_future_destroy(gate_future_t **self_p) {
-    gate_future_t *self = *self_p;
+    gate_future_t *self = self_p ? *self_p : NULL;
 
     if (!self)
         return;
@@ -290,6 +290,8 @@ static bool s_came_soon(gate_future_t *self, int64_t timeout_ms) {
 
 gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
                              gate_slot_t out) {
+    if (!self)
+        return gi_err(GATE_BADARG, "the future is NULL");
     if (!s_done(self)) {
         if (gi_actor_thread())
             return gi_err(GATE_WOULDBLOCK,

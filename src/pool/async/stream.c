@@ -45,6 +45,7 @@ gate_stream_t *gi_stream_new(const gate_settings_t *settings,
     gi_ref_init(&self->ref);
     gi_ref_take(&self->ref);
     gi_error_init(&self->error);
+    gi_error_init(&self->late);
     pthread_mutex_init(&self->mutex, NULL);
     gi_wait_cond_init(&self->change);
     return self;
@@ -67,6 +68,7 @@ static void s_drop(gate_stream_t *self) {
     s_free_items(self);
     gi_mem_free(self->ring);
     gi_error_fini(&self->error);
+    gi_error_fini(&self->late);
     gate_value_destroy(&self->value);
     gi_arena_fini(&self->arena);
     gi_stream_reader_fini(self);
@@ -250,7 +252,7 @@ bool gi_stream_abandoned(const gate_stream_t *self) {
 
 /* ---- the reader ---------------------------------------------------------- */
 void gate_stream_destroy(gate_stream_t **self_p) {
-    gate_stream_t *self = *self_p;
+    gate_stream_t *self = self_p ? *self_p : NULL;
 
     if (!self)
         return;
@@ -338,14 +340,46 @@ static gate_err_t s_decode(gate_stream_t *self, const gi_stream_item_t *item) {
     return e;
 }
 
+/* What the producer knows of why nothing comes: ": ..." or nothing. */
+static void s_trouble(gate_stream_t *self, char *text, size_t room) {
+    const gi_stream_ops_t *ops = self->options.ops;
+
+    *text = 0;
+    pthread_mutex_lock(&self->mutex);
+    if (ops && ops->trouble && !self->producer_gone) {
+        self->calling = s_me();
+        pthread_mutex_unlock(&self->mutex);
+        ops->trouble(self->options.ctx, text, room);
+        pthread_mutex_lock(&self->mutex);
+        self->calling = NULL;
+        pthread_cond_broadcast(&self->change);
+    }
+    pthread_mutex_unlock(&self->mutex);
+}
+
+/* Nobody knows yet what it is, while nothing came. */
+static const char *s_awaited(gate_stream_t *self) {
+    bool any;
+
+    pthread_mutex_lock(&self->mutex);
+    any = self->wire > 0;
+    pthread_mutex_unlock(&self->mutex);
+    return self->huge ? "chunk of the huge result"
+           : any      ? "further item of the stream"
+                      : "answer";
+}
+
 /* Our own story, not the producer's. */
-gate_err_t gi_stream_tell_wait(const gate_stream_t *self, gate_err_t e,
+gate_err_t gi_stream_tell_wait(gate_stream_t *self, gate_err_t e,
                                int64_t timeout_ms) {
-    if (e == GATE_TIMEOUT)
-        return gi_err(e, "no %s within %lld ms",
-                      self->huge ? "chunk of the huge result"
-                                 : "item of the stream",
-                      (long long)timeout_ms);
+    char why[300];
+
+    if (e == GATE_TIMEOUT) {
+        s_trouble(self, why, sizeof why);
+        (void)gi_err(e, "no %s within %lld ms%s%s", s_awaited(self),
+                     (long long)timeout_ms, *why ? ": " : "", why);
+        gi_error_set(&self->late, gate_error());
+    }
     if (e == GATE_WOULDBLOCK)
         return gi_err(e, "waiting for a stream on the thread of actor %s",
                       gi_actor_thread());
@@ -376,10 +410,13 @@ static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
                          gate_slot_t out) {
     gate_err_t e;
 
+    if (!self)
+        return gi_err(GATE_BADARG, "the stream is NULL");
     if (self->reader.plain.size)
         return gi_err(GATE_BADARG, "the answer is being read as bytes");
     gate_value_destroy(&self->value);
     gi_arena_fini(&self->arena);
+    self->late.story.code = GATE_OK;
     e = s_value(self, timeout_ms);
     if (e != GATE_OK)
         return e;
@@ -388,7 +425,7 @@ static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
 }
 
 gate_err_t gate_stream_next_(gate_stream_t *self, gate_slot_t out) {
-    int64_t timeout_ms = self->options.timeout_ms;
+    int64_t timeout_ms = self ? self->options.timeout_ms : 0;
 
     return s_next(self, timeout_ms == 0 ? 1 : timeout_ms, out);
 }
@@ -417,9 +454,13 @@ const gate_error_t *gate_stream_error(const gate_stream_t *self) {
     gate_stream_t *stream = (gate_stream_t *)(uintptr_t)self;
     bool over;
 
+    if (!self)
+        return &none;
     /* The error counts when the reader has come to it, not before. */
     pthread_mutex_lock(&stream->mutex);
     over = stream->ended && !stream->count;
     pthread_mutex_unlock(&stream->mutex);
-    return over ? &self->error.story : &none;
+    return over                                    ? &self->error.story
+           : self->late.story.code == GATE_TIMEOUT ? &self->late.story
+                                                   : &none;
 }

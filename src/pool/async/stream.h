@@ -16,6 +16,9 @@ typedef struct gi_stream_ops {
     void (*credit)(void *ctx, size_t items, size_t bytes);
     /* The reader is gone: stop producing. */
     void (*stop)(void *ctx);
+    /* Why nothing comes, where that is known: "" or text for the reader whose
+     * time is over. May be NULL. */
+    void (*trouble)(void *ctx, char *text, size_t room);
 } gi_stream_ops_t;
 
 typedef struct gi_stream_options {

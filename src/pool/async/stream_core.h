@@ -63,6 +63,7 @@ struct gate_stream {
     uint64_t wire;        /* bytes of chunks that came */
     /* the reader's own */
     gi_stream_reader_t reader; /* of bytes (stream_huge.c) */
+    gi_error_t late;           /* its time was over; GATE_OK: it was not */
     gate_value_t *value;       /* the item handed out last */
     gi_arena_t arena;          /* its strings */
     size_t index;
@@ -77,7 +78,7 @@ gate_err_t gi_stream_take(gate_stream_t *self, gi_stream_item_t *item);
 /* This thread's story is why the stream ends here; the producer is stopped. */
 void gi_stream_break(gate_stream_t *self);
 /* Tells why nothing was waited for. */
-gate_err_t gi_stream_tell_wait(const gate_stream_t *self, gate_err_t e,
+gate_err_t gi_stream_tell_wait(gate_stream_t *self, gate_err_t e,
                                int64_t timeout_ms);
 /* stream_huge.c: the whole answer as self->value. */
 gate_err_t gi_stream_whole(gate_stream_t *self, int64_t timeout_ms) GATE_MUST;

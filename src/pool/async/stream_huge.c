@@ -311,10 +311,14 @@ static gate_err_t s_kind(gate_stream_t *self, int64_t timeout_ms,
 }
 
 gate_err_t gate_stream_read(gate_stream_t *self, void *buf, size_t *size) {
-    int64_t timeout_ms = self->options.timeout_ms;
+    int64_t timeout_ms = self ? self->options.timeout_ms : 0;
     gate_stream_kind_t kind = GATE_STREAM_UNKNOWN;
-    gate_err_t e = s_kind(self, timeout_ms ? timeout_ms : 1, &kind);
+    gate_err_t e;
 
+    if (!self)
+        return gi_err(GATE_BADARG, "the stream is NULL");
+    self->late.story.code = GATE_OK;
+    e = s_kind(self, timeout_ms ? timeout_ms : 1, &kind);
     if (e != GATE_OK)
         return gi_stream_tell_wait(self, e, timeout_ms);
     if (kind == GATE_STREAM_ITEMS && (self->count || !self->ended || !*size)) {

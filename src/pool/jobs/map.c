@@ -439,7 +439,7 @@ static void s_stop(void *ctx) {
 
 static s_map_t *s_map_new(gate_pool_t *pool, gate_fn *fn, size_t n,
                           bool ordered) {
-    static const gi_stream_ops_t ops = {s_credit, s_stop};
+    static const gi_stream_ops_t ops = {.credit = s_credit, .stop = s_stop};
     s_map_t *self = gi_mem_calloc(1, sizeof *self);
     gi_stream_options_t options = {
         .timeout_ms = -1,

@@ -324,7 +324,8 @@ static void s_many_done(void *ctx, const void *data, size_t size,
 }
 
 static s_many_t *s_many_new(gate_pool_t *pool, int64_t timeout_ms) {
-    static const gi_stream_ops_t ops = {s_many_credit, s_many_stop};
+    static const gi_stream_ops_t ops = {.credit = s_many_credit,
+                                        .stop = s_many_stop};
     s_many_t *self = gi_mem_calloc(1, sizeof *self);
     gi_stream_options_t options = {
         .timeout_ms = timeout_ms,

@@ -81,8 +81,13 @@ gate_err_t gi_rpc_pack_holes(gi_buf_t *out, gate_bytes_t func,
     gi_rpc_request_t made = {.timeout_ms = -1};
     bool meta = false;
     for (size_t i = 0; i < n; i++) {
+        if (args[i].type == GATE_A_TIMEOUT && args[i].as.i < 0)
+            return gi_err(GATE_BADARG,
+                          "gate_timeout_ms(%lld): 0 or more; without it the "
+                          "setting reply_timeout holds",
+                          (long long)args[i].as.i);
         if (args[i].type == GATE_A_TIMEOUT)
-            made.timeout_ms = args[i].as.i > 0 ? args[i].as.i : 0;
+            made.timeout_ms = args[i].as.i;
         else if (args[i].type == GATE_A_META)
             meta = true;
         else if (args[i].type == GATE_A_RETRY)

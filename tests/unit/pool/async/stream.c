@@ -35,7 +35,7 @@ static void s_stop(void *ctx) {
 
 static void s_owner(void *owner) { ++*(int *)owner; }
 
-static const gi_stream_ops_t s_ops = {s_credit, s_stop};
+static const gi_stream_ops_t s_ops = {.credit = s_credit, .stop = s_stop};
 
 static gate_stream_t *s_stream(size_t max_items, size_t max_bytes,
                                int64_t timeout_ms) {

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* forked.h -- notices that this process is the child of a fork: the threads of
+ * what was made before it are not here, and whoever waited for one would wait
+ * for ever. Thread: any. Blocks: never. */
+#ifndef GI_FORKED_H
+#define GI_FORKED_H
+
+/* Counts forks whose child is this process; keep it with what has a thread. */
+unsigned gi_forked(void);
+
+#endif
