@@ -12,7 +12,9 @@
 GATE_BEGIN_DECLS
 
 GATE_API gate_client_t *gate_client_new(gate_runtime_t *rt);
-/* Calls in flight end with GATE_CLOSED. */
+/* Calls in flight end with GATE_CLOSED and are cancelled. In a callback on the
+ * client's own thread it ends when the callback has returned. In the child of a
+ * fork() it does nothing: the client is the parent's. */
 GATE_API void gate_client_destroy(gate_client_t **self_p);
 /* Before connect: in-band PLAIN credentials; CURVE; the identity's name. */
 GATE_API void gate_client_plain(gate_client_t *self, const char *user,
@@ -25,17 +27,21 @@ GATE_API void gate_client_plain_transport(gate_client_t *self, const char *user,
 GATE_API void gate_client_identity(gate_client_t *self, const char *name);
 /* Begins to connect to a broker's frontend and returns; NULL = services of this
  * runtime only. Calls may be made at once: they wait for the connection within
- * their deadline. */
+ * their deadline, and then say why there is none. A broker that does not let us
+ * in ends them with GATE_REFUSED as soon as it is known. */
 GATE_API gate_err_t gate_client_connect(gate_client_t *self,
                                         const char *frontend) GATE_MUST;
-/* Waits until the broker has answered once. GATE_TIMEOUT: nobody there. */
+/* Waits until the broker has answered once, at most timeout_ms (-1: for ever).
+ * GATE_TIMEOUT: nobody there, or nobody who answers: the text says which.
+ * GATE_REFUSED: it does not let us in. */
 GATE_API gate_err_t gate_client_ready(gate_client_t *self,
                                       int64_t timeout_ms) GATE_MUST;
 
 /* Waits for the answer, at most the setting reply_timeout or the argument
  * gate_timeout_ms(n). The slot may be gate_onone: the result is not wanted.
  * Strings stored by gate_ostr or gate_obytes live until this thread's next
- * synchronous call. GATE_WOULDBLOCK on an actor's thread. */
+ * synchronous call. GATE_WOULDBLOCK on an actor's thread, at once. GATE_BADARG:
+ * no client, no method, a negative timeout. */
 GATE_API gate_err_t gate_client_call_(gate_client_t *self, const char *method,
                                       gate_slot_t out, const gate_arg_t *args,
                                       size_t n) GATE_MUST;
@@ -50,7 +56,8 @@ GATE_API gate_err_t gate_client_open_(gate_client_t *self, const char *method,
                                       gate_stream_t **stream,
                                       const gate_arg_t *args,
                                       size_t n) GATE_MUST;
-/* Borrows: the service's name list is asked of the broker; gives a value. */
+/* Gives: the names of the services as a list of str, asked of the broker, or of
+ * this runtime where there is none; gate_value_destroy it. Waits as a call. */
 GATE_API gate_err_t gate_client_services(gate_client_t *self,
                                          gate_value_t **names) GATE_MUST;
 /* Gives: counters by name. NULL when it does not run. */

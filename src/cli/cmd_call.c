@@ -2,6 +2,7 @@
 /* cmd_call.c -- gate call. Every call is opened as a stream: a plain result is then
  * its only item, so one loop prints both. */
 #include "cli/cli.h"
+#include "cli/interrupt.h"
 #include "cli/json_arg.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
@@ -148,16 +149,17 @@ static bool s_print(const gate_value_t *item) {
     return ok;
 }
 
-static int s_print_all(gate_stream_t *stream) {
+/* GATE_OK with the exit code, or why the call failed. */
+static gate_err_t s_print_all(gate_stream_t *stream, int *code) {
     for (;;) {
         GATE_OWN(gate_value) item = NULL;
         gate_err_t e = gate_stream_next(stream, &item);
-        if (e == GATE_EOS)
-            return GI_EXIT_OK;
         if (e)
-            return gi_peer_fail(e, true);
-        if (!s_print(item))
-            return GI_EXIT_REMOTE;
+            return e == GATE_EOS ? GATE_OK : e;
+        if (!s_print(item)) {
+            *code = GI_EXIT_REMOTE;
+            return GATE_OK;
+        }
     }
 }
 
@@ -178,16 +180,17 @@ static gate_err_t s_copy_piece(void *ctx, const void *data, size_t size) {
     return self->refused ? GATE_SYSTEM : GATE_OK;
 }
 
-static int s_copy(gate_stream_t *stream) {
+static gate_err_t s_copy(gate_stream_t *stream, int *code) {
     s_copy_t self = {.stream = stream};
     gate_progress_t progress;
     gi_bar_begin(&self.bar);
     gate_err_t e = gate_stream_to_fn(stream, s_copy_piece, &self);
     gate_stream_progress(stream, &progress);
     gi_bar_end(&self.bar, &progress);
-    if (self.refused || fflush(stdout))
-        return GI_EXIT_REMOTE;
-    return e ? gi_peer_fail(e, true) : GI_EXIT_OK;
+    if (!self.refused && !fflush(stdout))
+        return e;
+    *code = GI_EXIT_REMOTE;
+    return GATE_OK;
 }
 
 static gate_err_t s_gather_piece(void *ctx, const void *data, size_t size) {
@@ -195,7 +198,7 @@ static gate_err_t s_gather_piece(void *ctx, const void *data, size_t size) {
 }
 
 /* Of any other value the JSON. */
-static int s_gather(gate_stream_t *stream) {
+static gate_err_t s_gather(gate_stream_t *stream, int *code) {
     GATE_OWN(gate_value) value = NULL;
     msgpack_sbuffer buf;
     msgpack_sbuffer_init(&buf);
@@ -203,21 +206,21 @@ static int s_gather(gate_stream_t *stream) {
     if (!e)
         e = gate_value_decode(buf.data, buf.size, NULL, &value);
     msgpack_sbuffer_destroy(&buf);
-    if (e)
-        return gi_peer_fail(e, true);
-    return s_print(value) ? GI_EXIT_OK : GI_EXIT_REMOTE;
+    if (!e && !s_print(value))
+        *code = GI_EXIT_REMOTE;
+    return e;
 }
 
-static int s_print_raw(gate_stream_t *stream) {
+static gate_err_t s_print_raw(gate_stream_t *stream, int *code) {
     gate_progress_t progress;
     size_t none = 0;
     gate_err_t e = gate_stream_read(stream, NULL, &none);
     if (e)
-        return e == GATE_EOS ? GI_EXIT_OK : gi_peer_fail(e, true);
+        return e == GATE_EOS ? GATE_OK : e;
     gate_stream_progress(stream, &progress);
     if (progress.kind == GATE_STREAM_ITEMS)
-        return s_print_all(stream);
-    return progress.content ? s_copy(stream) : s_gather(stream);
+        return s_print_all(stream, code);
+    return progress.content ? s_copy(stream, code) : s_gather(stream, code);
 }
 
 static int s_call(s_args_t *args, const s_request_t *request) {
@@ -225,11 +228,17 @@ static int s_call(s_args_t *args, const s_request_t *request) {
     if (code)
         return code;
     GATE_OWN(gate_stream) stream = NULL;
+    gi_interrupt_hold();
     gate_err_t e = gate_client_open_(args->peer.client, args->words.items[0],
                                      &stream, request->args, request->n_args);
     if (e)
         return gi_peer_fail(e, false);
-    return args->raw ? s_print_raw(stream) : s_print_all(stream);
+    gi_interrupt_begin(&args->peer.client);
+    e = args->raw ? s_print_raw(stream, &code) : s_print_all(stream, &code);
+    int interrupted = gi_interrupt_end();
+    if (interrupted)
+        return interrupted;
+    return e ? gi_peer_fail(e, true) : code;
 }
 
 static int s_run(s_args_t *args) {

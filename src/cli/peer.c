@@ -52,10 +52,9 @@ const char *gi_peer_backend(const gate_runtime_t *runtime) {
     return endpoint;
 }
 
-static void s_no_broker(const gi_peer_t *self) {
-    fprintf(stderr,
-            "ServiceUnAvailableError: no broker answers at %s within %d s\n",
-            self->broker, S_CONNECT_MS / 1000);
+/* Unreachable, whatever the code of the wait. */
+static void s_no_broker(void) {
+    fprintf(stderr, "ServiceUnAvailableError: %s\n", gate_error()->text);
 }
 
 int gi_peer_open(gi_peer_t *self) {
@@ -80,7 +79,7 @@ int gi_peer_open(gi_peer_t *self) {
     }
     e = gate_client_ready(self->client, S_CONNECT_MS);
     if (e == GATE_TIMEOUT) {
-        s_no_broker(self);
+        s_no_broker();
         return GI_EXIT_GONE;
     }
     return e ? gi_peer_fail(e, false) : GI_EXIT_OK;

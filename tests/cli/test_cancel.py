@@ -2,6 +2,9 @@
 """A call that nobody waits for any more stops running: its deadline passed, or
 its client was killed. With one thread and one worker process the next call
 shows it: it would have to wait for a minute."""
+import json
+import signal
+import subprocess
 import time
 
 from cli import CALM, kit
@@ -47,6 +50,34 @@ class Cancelled(kit.Shared):
         self.assertEqual(call.line(), "0")
         call.kill()
         self.assertEqual(self.soon("Demo.upper", "a"), '"A"\n')
+
+    def in_flight(self):
+        return json.loads(self.gate("Gate.stats").out)["in_flight"]
+
+    def test_it_is_interrupted(self):
+        """Ctrl-C, with a stdout that is read, or that nobody reads: the call is
+        cancelled before the command ends."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for words in (["Demo.gen", "1000000"], ["Demo.sleep", LONG_MS],
+                          ["--raw", "Demo.huge", "50000000", "random"]):
+                call = subprocess.Popen(
+                    [kit.GATE, "call", "--timeout", LONG_MS, "--broker",
+                     self.broker.front, *words],
+                    env=kit.environment(**CALM), stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                try:
+                    self.until(lambda: self.in_flight() == 1, 20, "it runs")
+                    time.sleep(0.2)  # its pipe is full, where it writes much
+                    call.send_signal(number)
+                    self.assertEqual(call.wait(10 * kit.SLOW), 128 + number)
+                finally:
+                    call.kill()
+                    err = call.stderr.read()
+                    call.stdout.close()
+                    call.stderr.close()
+                    call.wait()
+                self.assertEqual(err, b"", words)
+                self.until(lambda: self.in_flight() == 0, 10, "it is cancelled")
 
 
 kit.main()

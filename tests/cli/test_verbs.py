@@ -40,7 +40,8 @@ class Usage(kit.Case):
                       ["inspect", "Demo"]):
             done = kit.run(words[0], "--broker", kit.free_tcp(), *words[1:])
             self.assertEqual((done.code, done.out), (3, ""), done.err)
-            self.assertIn("no broker answers at tcp://", done.err)
+            self.assertRegex(done.err, r"no broker at tcp://\S+: Connection "
+                                       r"refused \(waited 3000 ms\)")
             self.between(done.seconds, 2.5, 8)
 
     def test_bad_settings(self):

@@ -7,6 +7,8 @@ import os
 import threading
 import time
 
+import zmq
+
 import kit
 import peers
 from peers import END, EXCEPTION, HUGE, HUGE_END, STREAM, pack, unpack
@@ -171,7 +173,8 @@ class NoBroker(kit.Case):
                      ["inspect", "--broker", kit.free_tcp(), "Demo"]):
             done = kit.run(*args)
             self.assertEqual((done.code, done.out), (3, ""), args)
-            self.assertTrue(done.err)
+            self.assertIn("no broker at %s: " % args[2], done.err)
+            self.assertRegex(done.err, "Connection refused|no such socket")
             self.between(done.seconds, 0, 4.5, args)
 
     def test_somebody_else_there(self):
@@ -184,6 +187,21 @@ class NoBroker(kit.Case):
                            % s.getsockname()[1], "Demo.none")
             self.assertEqual(done.code, 3)
             self.between(done.seconds, 0, 4.5)
+
+    def test_one_that_says_nothing(self):
+        """As Python's does to whom it does not let in."""
+        silent = self.keep(peers.Raw(zmq.ROUTER, self.ipc("f"), bind=True))
+        for args, what in (([], "without a user and a password"),
+                           (["--user", "ann", "--password", "guess"],
+                            "with a wrong user or password")):
+            done = kit.run("call", "--broker", silent.endpoint, *args,
+                           "Demo.none")
+            self.assertEqual((done.code, done.out), (3, ""))
+            self.assertIn("is connected and answers nothing", done.err)
+            self.assertIn("authentication service", done.err)
+            self.assertIn(what, done.err)
+            self.assertNotIn("no broker", done.err)
+            self.assertNotIn("cut", done.err)
 
     def test_bad_endpoint(self):
         for endpoint in ("nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:x"):

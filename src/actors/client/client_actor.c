@@ -8,6 +8,7 @@
  * identity, since the old one may still hang at the broker. */
 #include "net/affinity.h"
 #include "client/client_impl.h"
+#include "client/client_upload.h"
 
 #include <errno.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "base/mem.h"
 
 #define S_BLOCKED_POLL_MS 10
+#define S_LINGER_MS 250
 
 /* ---- sending ------------------------------------------------------------- */
 gi_frames_t *gi_client_begin(gate_client_t *self, const void *service,
@@ -79,6 +81,7 @@ static gate_err_t s_open(gate_client_t *self) {
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
                                            ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
                                            ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                                           ZMQ_EVENT_CONNECT_RETRIED |
                                            ZMQ_EVENT_DISCONNECTED);
     }
     if (!e)
@@ -90,6 +93,8 @@ static gate_err_t s_open(gate_client_t *self) {
 
 static void s_arrived(gate_client_t *self) {
     self->up = true;
+    gi_reach_fini(&self->reach);
+    gi_client_trouble(self, GI_TROUBLE_SILENT);
     self->heard_ms = self->now_ms;
     self->asked_ms = self->now_ms;
     gi_pending_ask(self, GI_ASKS_INFO); /* first: whoever waited until we are
@@ -98,11 +103,13 @@ static void s_arrived(gate_client_t *self) {
 }
 
 static void s_departed(gate_client_t *self) {
+    if (self->trouble == GI_TROUBLE_NONE)
+        gi_client_trouble(self, GI_TROUBLE_LOST);
+    gi_pending_cut_all(self, 0);
     self->up = self->ready = self->known = false;
     self->ext = self->ext_args = self->packs = false;
     self->n_requests = 0;
     self->stats.reconnects++;
-    gi_pending_cut_all(self, 0);
     self->informed = false; /* the question is cut as well */
 }
 
@@ -121,20 +128,35 @@ static void s_reopen(gate_client_t *self) {
 }
 
 /* libzmq does not try again after that; we do, an interval later, with a new
- * socket. */
-static void s_rejected(gate_client_t *self, int event) {
-    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-        gi_error_story(&self->refused, GATE_REFUSED, NULL,
-                       "the broker does not accept our certificate or our "
-                       "password",
-                       "");
-    gate_log(GATE_WARN, "client", "%s: the handshake failed: %s",
-             self->endpoint,
-             event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
-                 ? "our certificate or password is not accepted"
-                 : "another security mechanism, or no ZeroMQ");
+ * socket. Whoever waits for a connection is told. */
+static void s_rejected(gate_client_t *self, int event, int value) {
+    char text[300];
+    const char *what =
+        event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
+            ? "it does not accept our certificate, or our user and password"
+        : value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+            ? (self->curve_cert   ? "it does not speak CURVE, as we do"
+               : self->plain_user ? "it does not speak PLAIN by the transport, "
+                                    "as we do"
+                                  : "it asks for CURVE or PLAIN by the "
+                                    "transport, and we have neither")
+            : "it is no ZeroMQ, or has another key than we were given";
+    snprintf(text, sizeof text, "the broker at %s does not let us in: %s",
+             self->endpoint, what);
+    gi_error_story(&self->refused, GATE_REFUSED, NULL, text, "");
+    gate_log(GATE_WARN, "client", "%s", text);
+    gi_client_trouble(self, GI_TROUBLE_REFUSED);
+    gi_pending_refuse_unsent(self, &self->refused.story);
     gi_sock_close(&self->sock);
     self->heard_ms = self->now_ms;
+}
+
+/* libzmq goes on trying. */
+static void s_unreached(gate_client_t *self) {
+    gi_reach_again(&self->reach, self->endpoint);
+    if (self->trouble == GI_TROUBLE_SILENT)
+        self->trouble = GI_TROUBLE_LOST;
+    gi_client_trouble(self, self->trouble);
 }
 
 static bool s_events(gate_client_t *self) {
@@ -147,8 +169,10 @@ static bool s_events(gate_client_t *self) {
             s_arrived(self);
         } else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH ||
                    event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) {
-            s_rejected(self, event);
+            s_rejected(self, event, value);
             break;
+        } else if (event == ZMQ_EVENT_CONNECT_RETRIED && !self->up) {
+            s_unreached(self);
         } else if (event == ZMQ_EVENT_DISCONNECTED && self->up) {
             gate_log(GATE_WARN, "client", "connection to %s closed",
                      self->endpoint);
@@ -396,6 +420,8 @@ static gate_err_t s_start(void *arg) {
     gi_random(self->id_prefix, sizeof self->id_prefix);
     self->retry_budget = GI_RETRIES_FREE;
     s_name_codecs(self);
+    gi_reach_init(&self->reach);
+    gi_client_trouble(self, GI_TROUBLE_AWAY);
     self->wheel = gi_wheel_new(self->now_ms);
     gate_err_t e = self->wheel ? s_slots(self)
                                : gi_err(GATE_NOMEM, "no memory for timers");
@@ -412,9 +438,22 @@ static gate_err_t s_start(void *arg) {
     return GATE_OK;
 }
 
+/* What was said last gets out: libzmq's threads send it behind our back, and
+ * the end of the process waits for them so long at most. */
+static void s_linger(gate_client_t *self) {
+    for (unsigned i = 0; i <= GI_CFORMERS_MAX; i++) {
+        gi_sock_t *sock = i ? &self->formers[i - 1].sock : &self->sock;
+        if (sock->raw)
+            gi_sock_linger(sock, S_LINGER_MS);
+    }
+}
+
 static void s_stop(void *arg) {
     gate_client_t *self = arg;
-    gi_pending_fail_all(self, GATE_CLOSED, "the client was closed");
+    if (gi_pending_fail_all(self, GATE_CLOSED, "the client was closed"))
+        s_linger(self);
+    gi_reach_fini(&self->reach);
+    gi_news_tell(&self->news);
     gi_sock_close(&self->sock);
     for (unsigned i = 0; i < GI_CFORMERS_MAX; i++)
         gi_sock_close(&self->formers[i].sock);

@@ -3,6 +3,7 @@
  * becomes of it. A value, an item, an end, an exception, a chunk, credit; or
  * that the call was turned away unrun and is tried again. */
 #include "client/client_impl.h"
+#include "client/client_upload.h"
 
 #include <string.h>
 #include "base/err.h"
@@ -67,15 +68,24 @@ static bool s_passes(gate_err_t e) {
            (e == GATE_RAISED && strcmp(gate_error()->cls, "MemoryError") == 0);
 }
 
+static void s_let_in(gate_client_t *self) {
+    bool news = !self->ready || self->trouble != GI_TROUBLE_NONE;
+    self->ready = self->reached = true;
+    if (news)
+        gi_client_trouble(self, GI_TROUBLE_NONE);
+}
+
 static void s_own_answer(gate_client_t *self, gi_pending_t *p,
                          zmq_msg_t *body) {
     gate_value_t *value = NULL;
     gate_err_t e = gi_rpc_take_reply(zmq_msg_data(body), zmq_msg_size(body),
                                      NULL, NULL, self->settings, &value);
-    if (e == GATE_REFUSED)
+    if (e == GATE_REFUSED) {
         gi_error_set(&self->refused, gate_error());
-    else
-        self->ready = true;
+        gi_client_trouble(self, GI_TROUBLE_REFUSED);
+    } else {
+        s_let_in(self);
+    }
     if (p->asks == GI_ASKS_INFO) {
         self->known = !s_passes(e);
         if (!e)

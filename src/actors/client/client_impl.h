@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* client_impl.h -- what the files of a client share.
  *
- *   client.c          public face; the caller's half of a call
+ *   client.c          public face: life
+ *   client_call.c     the caller's half of a call
  *   client_actor.c    the shell: mail, socket, timers, connection
  *   client_pending.c  calls under way: the actor's half
+ *   client_answer.c   what the broker answers
+ *   client_trouble.c  why it does not
  *   client_huge.c     huge answers: chunks to whoever inflates them
- *   client_args.c     huge arguments: chunks while there is credit
+ *   client_upload.c   huge arguments: chunks while there is credit
  *
  * Request ids are 8 random bytes, a slot and a generation: the answer finds its
  * call by index, and an answer to an earlier user of the slot does not. */
@@ -22,11 +25,13 @@
 #include "sync/lock.h"
 #include "wire/mdp.h"
 #include "sync/mine.h"
+#include "sync/news.h"
 #include "sync/ref.h"
 #include "runtime/registry.h"
 #include "wire/rpc.h"
 #include "runtime/runtime.h"
 #include "service/service_direct.h"
+#include "net/reach.h"
 #include "net/sock.h"
 #include "async/stream.h"
 #include "sync/wheel.h"
@@ -72,6 +77,7 @@ typedef struct gi_pending {
     gi_pending_state_t state;
     gi_asks_t asks;
     bool cut;       /* the connection went away after it was sent */
+    bool unheard;   /* and the broker had not said a word on it */
     uint8_t former; /* on which connection: 0 the current, n: formers[n - 1] */
     bool deadline_travels;
     unsigned slot;
@@ -111,6 +117,15 @@ typedef struct gi_cstats {
         local, reconnects, moves, retries, retries_denied;
 } gi_cstats_t;
 
+/* What keeps the broker from answering. */
+typedef enum gi_trouble {
+    GI_TROUBLE_NONE,
+    GI_TROUBLE_AWAY,   /* it was never reached */
+    GI_TROUBLE_LOST,   /* it was, and is not now */
+    GI_TROUBLE_SILENT, /* it is there and has not said a word */
+    GI_TROUBLE_REFUSED /* it does not let us in */
+} gi_trouble_t;
+
 /* A connection to a broker that was replaced: kept for what is under way. */
 typedef struct gi_cformer {
     gi_sock_t sock; /* raw NULL: none */
@@ -138,8 +153,11 @@ struct gate_client {
     int64_t reply_timeout_ms; /* of calls that name none */
     gi_gauge_t in_flight;
     gi_gauge_t local_calls;
-    gi_latch_t inflating; /* jobs that inflate for us */
-    bool connected;       /* gate_client_connect was called */
+    gi_latch_t inflating;   /* jobs that inflate for us */
+    bool connected;         /* gate_client_connect was called */
+    gi_news_t news;         /* of ready, refused */
+    gi_lock_t trouble_lock; /* of: */
+    char trouble_text[300]; /* "" or why nothing is answered, for people */
     /* the actor's own */
     gi_sock_t sock;
     gi_cformer_t formers[GI_CFORMERS_MAX];
@@ -148,6 +166,9 @@ struct gate_client {
     bool watched;       /* the transport reports connections */
     bool up;            /* the transport is there */
     bool ready;         /* the broker has answered on this connection */
+    gi_trouble_t trouble;
+    bool reached; /* it has answered once */
+    gi_reach_t reach;
     gi_error_t refused; /* why it does not let us in; empty: it does */
     bool informed;      /* Gate.info was answered, or will not be */
     bool known;         /* it was answered for good: no need to ask again */
@@ -179,6 +200,10 @@ struct gate_client {
 /* ---- client.c ------------------------------------------------------------ */
 gate_client_t *gi_client_share(gate_client_t *self);
 void gi_client_release(void *self);
+/* The error of a client that is NULL or not connected; never GATE_OK. */
+gate_err_t gi_client_not_connected(const gate_client_t *self);
+
+/* ---- client_call.c ------------------------------------------------------- */
 /* A pending with room for its data; NULL: no memory. Any thread. */
 gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
                              const gi_rpc_request_t *request,
@@ -201,6 +226,14 @@ int gi_client_send(gate_client_t *self);
 int gi_client_send_on(gate_client_t *self, uint8_t former);
 /* The broker has given its listeners to another one: new calls go there. */
 void gi_client_move(gate_client_t *self);
+
+/* ---- client_trouble.c ---------------------------------------------------- */
+/* The actor: it is so from now on; whoever waits is told. */
+void gi_client_trouble(gate_client_t *self, gi_trouble_t trouble);
+/* Any thread: "" or what it is. */
+void gi_client_trouble_text(gate_client_t *self, char *text, size_t room);
+/* What a call whose time is over waited for in vain. */
+void gi_client_late_text(const gi_pending_t *p, char *text, size_t room);
 
 /* ---- client_pending.c ---------------------------------------------------- */
 void gi_pending_start(gi_pending_t *p);
@@ -225,12 +258,15 @@ void gi_pending_alive(gi_pending_t *p);
 void gi_pending_credit(gi_pending_t *p, size_t items, size_t bytes);
 bool gi_pending_flush(gate_client_t *self);
 bool gi_pending_expire(gate_client_t *self);
+/* Those that were not sent end with that. */
+void gi_pending_refuse_unsent(gate_client_t *self, const gate_error_t *story);
 /* That connection is gone; 0: the current one. */
 void gi_pending_cut_all(gate_client_t *self, uint8_t former);
 /* What is under way on the current connection stays with that former one; how
  * many they are. */
 size_t gi_pending_leave(gate_client_t *self, uint8_t former);
-void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
+/* All of them, which are cancelled at the broker; true: it was told. */
+bool gi_pending_fail_all(gate_client_t *self, gate_err_t code,
                          const char *text);
 
 /* ---- client_answer.c ----------------------------------------------------- */
@@ -253,25 +289,5 @@ void gi_chuge_message(gi_pending_t *p, zmq_msg_t *frames,
 void gi_chuge_mail(gi_cmail_t *mail);
 /* The pending is done with it, whether it has ended or not. */
 void gi_chuge_leave(gi_pending_t *p);
-
-/* ---- client_args.c ------------------------------------------------------- */
-/* Takes what packed holds; shares what is in its holes. */
-gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
-                        const gi_rpc_holes_t *holes) GATE_MUST;
-/* Holes are filled where what is in them is at hand and the whole is no more
- * than max bytes; else they stay. */
-gate_err_t gi_cargs_fill(gi_buf_t *packed, gi_rpc_request_t *request,
-                         gi_rpc_holes_t *holes, uint64_t max) GATE_MUST;
-void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext);
-/* The error of a broker that takes none; never GATE_OK. */
-gate_err_t gi_cargs_refuse(const gi_pending_t *p);
-/* An extension frame about the call came. May end it. */
-void gi_cargs_credit(gi_pending_t *p, gate_bytes_t frame);
-bool gi_cargs_pull(gate_client_t *self);
-int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms);
-bool gi_cargs_begun(const gi_pending_t *p); /* chunks went out */
-void gi_cargs_awake(gate_client_t *self);   /* mail: look at what is ready */
-void gi_cargs_stop(gi_pending_t *p);        /* the actor: the call has ended */
-void gi_cargs_free(gi_pending_t *p);        /* with the pending; any thread */
 
 #endif

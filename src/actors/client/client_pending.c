@@ -9,6 +9,7 @@
  * ends with ConnectionLostError after two heartbeats unless its answer still
  * comes; one that was not sent waits for the next connection. */
 #include "client/client_impl.h"
+#include "client/client_upload.h"
 
 #include <string.h>
 #include "sync/clock.h"
@@ -230,7 +231,9 @@ void gi_pending_start(gi_pending_t *p) {
     gi_wheel_arm(self->wheel, &p->timer, p->deadline_ms);
     bool wait = self->unsent || !self->up;
     s_link(p, GI_PENDING_UNSENT);
-    if (!wait)
+    if (!self->up && self->trouble == GI_TROUBLE_REFUSED)
+        gi_pending_fail(p, &self->refused.story);
+    else if (!wait)
         s_send(p);
 }
 
@@ -365,7 +368,7 @@ static void s_pause_is_over(gi_pending_t *p) {
 
 static void s_expired(gi_pending_t *p) {
     gate_client_t *self = p->client;
-    char text[400];
+    char text[700];
     int size = p->service_size < 200 ? (int)p->service_size : 200;
     if (p->state == GI_PENDING_PAUSE) {
         s_pause_is_over(p);
@@ -377,7 +380,7 @@ static void s_expired(gi_pending_t *p) {
         gi_pending_done(p);
         return;
     }
-    if (p->cut) {
+    if (p->cut && !p->unheard) {
         self->stats.lost++;
         snprintf(text, sizeof text,
                  "the connection to %s was cut while a call to %.*s was in "
@@ -387,12 +390,7 @@ static void s_expired(gi_pending_t *p) {
         return;
     }
     self->stats.timeouts++;
-    snprintf(text, sizeof text,
-             p->stream ? "a stream of %.*s was not read for %lld ms"
-             : p->chunks && !p->deadline_travels
-                 ? "no chunk of a huge result from %.*s within %lld ms"
-                 : "no answer from %.*s within %lld ms",
-             size, (const char *)p->data, (long long)p->timeout_ms);
+    gi_client_late_text(p, text, sizeof text);
     gi_pending_tell_cancel(p);
     gi_pending_fail_text(p, GATE_TIMEOUT, text);
 }
@@ -436,6 +434,7 @@ size_t gi_pending_leave(gate_client_t *self, uint8_t former) {
 
 void gi_pending_cut_all(gate_client_t *self, uint8_t former) {
     int64_t end = self->now_ms + 2 * gi_settings_heartbeat_ms(self->settings);
+    bool unheard = !former && !self->ready;
     gi_pending_t *next;
     for (gi_pending_t *p = self->sent; p; p = next) {
         next = p->next;
@@ -449,6 +448,7 @@ void gi_pending_cut_all(gate_client_t *self, uint8_t former) {
             self->formers[former - 1].n--;
         p->former = 0;
         p->cut = true;
+        p->unheard = unheard;
         if (p->stream || end < p->timer.due_ms)
             gi_wheel_arm(self->wheel, &p->timer, end);
     }
@@ -456,9 +456,27 @@ void gi_pending_cut_all(gate_client_t *self, uint8_t former) {
         s_drop_own_unsent(self);
 }
 
-void gi_pending_fail_all(gate_client_t *self, gate_err_t code,
+void gi_pending_refuse_unsent(gate_client_t *self, const gate_error_t *story) {
+    gi_pending_t *next;
+    for (gi_pending_t *p = self->unsent; p; p = next) {
+        next = p->next;
+        if (p->asks == GI_ASKS_USER)
+            gi_pending_fail(p, story);
+    }
+}
+
+bool gi_pending_fail_all(gate_client_t *self, gate_err_t code,
                          const char *text) {
-    for (unsigned i = 0; i < self->n_slots; i++)
-        if (self->slots[i].pending)
-            gi_pending_fail_text(self->slots[i].pending, code, text);
+    bool told = false;
+    for (unsigned i = 0; i < self->n_slots; i++) {
+        gi_pending_t *p = self->slots[i].pending;
+        if (!p)
+            continue;
+        if (p->asks == GI_ASKS_USER) {
+            told |= p->state == GI_PENDING_SENT;
+            gi_pending_tell_cancel(p);
+        }
+        gi_pending_fail_text(p, code, text);
+    }
+    return told;
 }

@@ -8,7 +8,7 @@
  * arguments stay where they are until the last chunk is made. Where huge values
  * stand among them, what lies between those and they themselves are fed into
  * the pack in turn, as it has room. */
-#include "client/client_impl.h"
+#include "client/client_upload.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -15,6 +15,7 @@
 #include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "base/err.h"
+#include "sync/forked.h"
 #include "net/handover.h"
 #include "sync/lock.h"
 #include "base/mem.h"
@@ -33,11 +34,14 @@ struct gi_actor {
     sem_t started;  /* posted once start_error stands */
     sem_t ended;    /* posted as the last act of the thread */
     gi_error_t start_error;
+    unsigned forks;  /* gi_forked() when it was made */
     bool terminated; /* $TERM was read; the actor's thread only */
     bool pipe_maybe; /* a command may wait */
     int64_t busy_poll_ns;
     int64_t worked_ns; /* when there was work; with busy_poll_ns only */
 };
+
+static _Thread_local const gi_actor_t *s_mine; /* whose thread this is */
 
 /* ---- commands, on the actor's thread ------------------------------------- */
 static bool s_send_part(void *raw, const void *data, size_t size, int more) {
@@ -219,6 +223,7 @@ static void s_main(zsock_t *pipe, void *args) {
     bool more;
     prctl(PR_SET_NAME, actor->ops->name, 0, 0, 0);
     gi_actor_thread_mark(actor->ops->name);
+    s_mine = actor;
     gate_err_t e = actor->ops->start(actor->self);
     if (e)
         gi_error_set(&actor->start_error, gate_error());
@@ -285,8 +290,14 @@ static void s_free(gi_actor_t *actor) {
     gi_mem_free(actor);
 }
 
+bool gi_actor_own(const gi_actor_t *actor) { return actor && s_mine == actor; }
+
+bool gi_actor_foreign(const gi_actor_t *actor) {
+    return actor && actor->forks != gi_forked();
+}
+
 void gi_actor_stop(gi_actor_t *actor) {
-    if (!actor || !actor->zactor)
+    if (!actor || !actor->zactor || gi_actor_foreign(actor))
         return;
     sigset_t all, before;
     sigfillset(&all);
@@ -306,6 +317,7 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     if (!actor)
         return gi_err(GATE_NOMEM, "no memory for the %s actor", ops->name);
     actor->ops = ops;
+    actor->forks = gi_forked();
     actor->pipe_maybe = true;
     actor->self = self;
     gi_lock_init(&actor->lock);
@@ -344,6 +356,8 @@ void gi_actor_destroy(gi_actor_t **actor_p) {
     if (!actor)
         return;
     *actor_p = NULL;
+    if (gi_actor_foreign(actor))
+        return; /* its locks may be held by nobody who is here */
     gi_actor_stop(actor);
     s_free(actor);
 }
@@ -387,6 +401,11 @@ gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,
                       name, gi_actor_thread());
     if (!actor || !actor->zactor)
         return gi_err(GATE_CLOSED, "%s: the actor does not run", name);
+    if (gi_actor_foreign(actor))
+        return gi_err(GATE_CLOSED,
+                      "%s: made before fork(): its thread is in "
+                      "the parent alone",
+                      actor->ops->name);
     void *raw = zsock_resolve(actor->zactor);
     gi_lock(&actor->lock);
     s_send_part(raw, name, strlen(name), ZMQ_SNDMORE);

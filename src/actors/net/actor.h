@@ -51,6 +51,11 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
 void gi_actor_stop(gi_actor_t *actor);
 /* Stops, frees. */
 void gi_actor_destroy(gi_actor_t **actor_p);
+/* True on the thread of that actor, which must not wait for its own end. */
+bool gi_actor_own(const gi_actor_t *actor);
+/* True in the child of a fork: the actor's thread is not there, nothing may be
+ * asked of it, and stop and destroy do nothing. */
+bool gi_actor_foreign(const gi_actor_t *actor);
 /* Sends a command and waits for its answer. out may be NULL. Any thread but
  * the actor's own (GATE_WOULDBLOCK there). */
 gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,

@@ -227,6 +227,10 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
     return e;
 }
 
+void gi_sock_linger(gi_sock_t *self, int ms) {
+    s_set_int(self->raw, ZMQ_LINGER, ms);
+}
+
 void gi_sock_close(gi_sock_t *self) {
     if (self->monitor_raw) {
         zmq_socket_monitor(self->raw, NULL, 0);

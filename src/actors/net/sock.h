@@ -43,6 +43,8 @@ int gi_sock_send(gi_sock_t *self, gi_frames_t *frames);
 gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
                         const gate_settings_t *settings) GATE_MUST;
 void gi_sock_close(gi_sock_t *self); /* idempotent */
+/* What was sent and is not out yet when it is closed has so long for it. */
+void gi_sock_linger(gi_sock_t *self, int ms);
 /* A listening socket of our own that libzmq was given by ZMQ_USE_FD: tcp, and
  * ipc unless its name is a wildcard. -1: none. */
 typedef struct gi_listener {

@@ -18,6 +18,8 @@
 #include "sync/lock.h"
 #include "runtime/logd.h"
 #include "base/mem.h"
+#include "sync/actor_thread.h"
+#include "sync/later.h"
 #include "procs/procs.h"
 #include "shared/queue.h"
 #include "sync/ref.h"
@@ -99,6 +101,8 @@ void gate_runtime_destroy(gate_runtime_t **self_p) {
     if (!self)
         return;
     *self_p = NULL;
+    if (!gi_actor_thread())
+        gi_later_wait(); /* what was destroyed in callbacks has ended */
     gi_runtime_release(self);
 }
 

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "net/reach.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define S_NAMED (-1) /* no errno: by a name that is not looked up here */
+
+void gi_reach_init(gi_reach_t *self) { *self = (gi_reach_t){.fd = -1}; }
+
+void gi_reach_fini(gi_reach_t *self) {
+    if (self->fd >= 0)
+        close(self->fd);
+    gi_reach_init(self);
+}
+
+static int s_connect(gi_reach_t *self, int family, const void *address,
+                     socklen_t size) {
+    self->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (self->fd < 0)
+        return errno;
+    return connect(self->fd, address, size) < 0 ? errno : 0;
+}
+
+static int s_ipc(gi_reach_t *self, const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t n = strlen(path);
+    if (n >= sizeof address.sun_path)
+        return ENAMETOOLONG;
+    memcpy(address.sun_path, path, n);
+    if (*path == '@')
+        address.sun_path[0] = 0;
+    return s_connect(self, AF_UNIX, &address,
+                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n +
+                                 (*path != '@')));
+}
+
+/* Numbers alone, and the one name that every machine knows by itself. */
+static int s_tcp(gi_reach_t *self, const char *text) {
+    struct addrinfo hint = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                            .ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    char host[256];
+    const char *port = strrchr(text, ':');
+    size_t n = port ? (size_t)(port - text) : sizeof host;
+    if (n >= sizeof host)
+        return EINVAL;
+    memcpy(host, text, n);
+    host[n] = 0;
+    char *name = *host == '[' ? host + 1 : host;
+    name[strcspn(name, "]")] = 0;
+    if (getaddrinfo(strcmp(name, "localhost") ? name : "127.0.0.1", port + 1,
+                    &hint, &list))
+        return S_NAMED;
+    int e = s_connect(self, list->ai_family, list->ai_addr, list->ai_addrlen);
+    freeaddrinfo(list);
+    return e;
+}
+
+void gi_reach_again(gi_reach_t *self, const char *endpoint) {
+    unsigned n = ++self->tries;
+    if (n & (n - 1)) /* the first, second, fourth, ... */
+        return;
+    if (self->fd >= 0)
+        close(self->fd);
+    self->fd = -1;
+    self->error =
+        strncmp(endpoint, "ipc://", 6) == 0   ? s_ipc(self, endpoint + 6)
+        : strncmp(endpoint, "tcp://", 6) == 0 ? s_tcp(self, endpoint + 6)
+                                              : 0;
+}
+
+/* What the connection under way has come to. */
+static void s_look(gi_reach_t *self) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (self->fd < 0 || self->error != EINPROGRESS ||
+        getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || !error)
+        return;
+    self->error = error;
+}
+
+const char *gi_reach_why(gi_reach_t *self, const char *endpoint, char *text,
+                         size_t room) {
+    s_look(self);
+    if (strncmp(endpoint, "inproc:", 7) == 0)
+        snprintf(text, room, "nobody in this process has bound it");
+    else if (self->error == S_NAMED)
+        snprintf(text, room, "nobody answers there, or no such name");
+    else if (self->error == ENOENT)
+        snprintf(text, room, "no such socket");
+    else if (self->error && self->error != EINPROGRESS)
+        snprintf(text, room, "%s", strerror(self->error));
+    else
+        snprintf(text, room, "nobody answers there");
+    return text;
+}
