@@ -367,6 +367,7 @@ static gate_err_t s_config(gi_procs_t *p) {
     c->array_max = s->msgpack_array_max;
     c->map_max = s->msgpack_map_max;
     c->depth_max = s->msgpack_depth_max;
+    c->objects_max = s->msgpack_objects_max;
     c->secure = s->secure;
     c->nice = o->nice;
     c->limit_as = o->limit_as_bytes;

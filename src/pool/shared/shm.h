@@ -104,7 +104,7 @@ typedef struct gi_worker_config {
     uint32_t spin_ns; /* before sleeping; 0 = never */
     uint64_t lane_bytes;
     uint64_t result_max;
-    int64_t str_max, bin_max, array_max, map_max, depth_max;
+    int64_t str_max, bin_max, array_max, map_max, depth_max, objects_max;
     int64_t limit_as, limit_cpu, limit_files; /* 0 = untouched */
     int32_t nice;
     bool secure, core_dumps, has_cpus;

@@ -262,8 +262,9 @@ static gate_err_t s_pack_object(gi_buf_t *out, const msgpack_object *o,
     return e;
 }
 
-static const gi_limits_t s_no_limits = {SIZE_MAX, SIZE_MAX,     SIZE_MAX,
-                                        SIZE_MAX, GI_DEPTH_MAX, .utf8 = true};
+static const gi_limits_t s_no_limits = {SIZE_MAX,    SIZE_MAX,     SIZE_MAX,
+                                        SIZE_MAX,    GI_DEPTH_MAX, SIZE_MAX,
+                                        .utf8 = true};
 
 static gate_err_t s_pack_raw(gi_buf_t *out, const void *data, size_t size) {
     if (gi_scan(data, size, &s_no_limits))

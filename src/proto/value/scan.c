@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* scan.c -- one pass over the heads, with a stack of "items still to come".
  * Law: a container whose count exceeds the bytes that are left is refused where
- * it stands, so counting objects (gi_scan_count) never exceeds size. */
+ * it stands, so counting objects (gi_scan_count) never exceeds size; and one
+ * with which there would be too many objects ends the scan there: what is
+ * refused costs no look at the rest. */
 #include "value/scan.h"
 #include "value/decode.h"
 #include "base/err.h"
@@ -11,10 +13,13 @@
 
 gi_limits_t gi_scan_limits(const gate_settings_t *settings) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
-    return (gi_limits_t){
-        (size_t)s->msgpack_str_max,     (size_t)s->msgpack_bin_max,
-        (size_t)s->msgpack_array_max,   (size_t)s->msgpack_map_max,
-        (unsigned)s->msgpack_depth_max, false};
+    return (gi_limits_t){(size_t)s->msgpack_str_max,
+                         (size_t)s->msgpack_bin_max,
+                         (size_t)s->msgpack_array_max,
+                         (size_t)s->msgpack_map_max,
+                         (unsigned)s->msgpack_depth_max,
+                         (size_t)s->msgpack_objects_max,
+                         false};
 }
 
 gi_limits_t gi_scan_limits_huge(const gate_settings_t *settings) {
@@ -40,6 +45,13 @@ static gate_err_t s_check_limits(const gi_mp_t *h, const gi_limits_t *l,
         return GATE_OK;
     return gi_err(GATE_TOOBIG, "msgpack: %s of %u at byte %zu: at most %zu",
                   names[i], h->n, at, max[i]);
+}
+
+static gate_err_t s_too_many(const gi_limits_t *l, size_t at) {
+    return gi_err(GATE_TOOBIG,
+                  "msgpack: at byte %zu more than %zu objects in all: "
+                  "msgpack_objects_max",
+                  at, l->objects_max);
 }
 
 gate_err_t gi_scan_count(const void *data, size_t size,
@@ -74,6 +86,8 @@ gate_err_t gi_scan_count(const void *data, size_t size,
                                   limits->depth_max, (size_t)(p - start));
                 left[++depth] = need;
                 count += need;
+                if (count > limits->objects_max)
+                    return s_too_many(limits, (size_t)(p - start));
             } else {
                 if (h.kind == GI_MP_STR && limits->utf8 &&
                     !gi_utf8_valid(p + head, h.n))

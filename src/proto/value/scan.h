@@ -11,7 +11,9 @@ typedef struct gi_limits {
     size_t str_max, bin_max, array_max,
         map_max; /* bytes, bytes, items, pairs */
     unsigned depth_max;
-    bool utf8; /* a str must be UTF-8: what is about to leave */
+    size_t objects_max; /* in all containers together: each costs memory when
+                           it is decoded, a nil of one byte too */
+    bool utf8;          /* a str must be UTF-8: what is about to leave */
 } gi_limits_t;
 
 /* Exactly one value in size bytes: GATE_OK, GATE_BADDATA (truncated, reserved

@@ -214,3 +214,26 @@ Test(call, no_memory) {
         gi_call_fini(call);
     }
 }
+
+/* A nil of one byte is an object of 24: what it would cost is known before
+ * anything is made, and said. */
+Test(call, arguments_cost_objects) {
+    gate_settings_t *s = gate_settings_new();
+    gate_call_t *call = &s_call;
+    unsigned char args[64] = {0x93, 0x9f};
+
+    gate_settings_set(s, "msgpack_objects_max", 32);
+    args[17] = 0x9e;
+    memset(args + 2, 0xc0, 15);
+    memset(args + 18, 0xc0, 46);
+    gi_call_init(call, &s_none, NULL, s);
+    call->args_packed = s_bytes((char *)args, 33); /* 3 + 15 + 14 */
+    cr_assert_eq(gi_call_invoke(call, s_ok), GATE_OK);
+    gi_call_reset(call);
+    args[17] = 0x9f;
+    call->args_packed = s_bytes((char *)args, 34); /* one more */
+    cr_assert_eq(gi_call_invoke(call, s_ok), GATE_TOOBIG);
+    cr_assert(strstr(call->error.story.text, "msgpack_objects_max"));
+    gi_call_fini(call);
+    gate_settings_destroy(&s);
+}

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const gi_limits_t s_small = {4, 3, 3, 2, 3, false};
+static const gi_limits_t s_small = {4, 3, 3, 2, 3, 9, false};
 
 #define SCAN(bytes) gi_scan(bytes, sizeof(bytes) - 1, &s_small)
 
@@ -110,6 +110,23 @@ Test(scan, counts_must_be_plausible) {
     cr_assert_eq(gi_scan("\xdd\xff\xff\xff\xff\1", 6, &wide), GATE_BADDATA);
     cr_assert(strstr(gate_error()->text, "more is announced"));
     cr_assert_eq(gi_scan("\xdf\x80\0\0\1\1\1", 7, &wide), GATE_BADDATA);
+}
+
+/* Objects are what costs: three lists of three fill it, wherever they are. */
+Test(scan, counts_objects_of_all_containers_together) {
+    cr_assert_eq(SCAN("\x92\x93\1\1\1\x93\1\1\1"), GATE_OK);   /* 8 */
+    cr_assert_eq(SCAN("\x93\x93\1\1\1\x93\1\1\1\1"), GATE_OK); /* 9 */
+    cr_assert_eq(SCAN("\x93\x93\1\1\1\x93\1\1\1\x91\1"), GATE_TOOBIG);
+    cr_assert_str_eq(gate_error()->text,
+                     "msgpack: at byte 9 more than 9 objects in all: "
+                     "msgpack_objects_max");
+    cr_assert_eq(SCAN("\x82\1\x82\1\1\1\1\1\x91\1"), GATE_OK);
+    cr_assert_eq(SCAN("\x82\1\x82\1\1\1\1\1\x92\1\1"), GATE_TOOBIG);
+}
+
+/* The end of a refused value is not looked at: it is cut off. */
+Test(scan, stops_where_there_are_too_many) {
+    cr_assert_eq(SCAN("\x93\x93\1\1\1\x93\1\1\1\x93\xc1\xc1\xc1"), GATE_TOOBIG);
 }
 
 Test(scan, one_leaves_the_rest) {
