@@ -193,7 +193,7 @@ static bool s_receive(gate_client_t *self, gi_sock_t *sock) {
         any = true;
         if (rc > 0 && gi_frames_unpack(&self->in, 0, max))
             gi_pending_answer(self);
-        else
+        else if (rc != -2)
             self->stats.dropped++;
         gi_frames_close(&self->in);
     }

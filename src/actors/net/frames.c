@@ -62,20 +62,24 @@ __attribute__((constructor)) static void s_make_constants(void) {
 static uint64_t s_bit(unsigned i) { return (uint64_t)1 << i; }
 
 /* ---- receiving ----------------------------------------------------------- */
-static void s_drop_rest(void *socket) {
+/* Some of the frames that nobody wants: there may be millions. */
+static bool s_drop_some(void *socket) {
     zmq_msg_t rest;
-    int more = 1;
-    while (more) {
+    bool more = true;
+    for (unsigned n = 0; more && n < GI_FRAMES_MAX; n++) {
         zmq_msg_init(&rest);
-        if (zmq_msg_recv(&rest, socket, ZMQ_DONTWAIT) < 0)
-            more = 0;
-        else
-            more = zmq_msg_more(&rest);
+        more = zmq_msg_recv(&rest, socket, ZMQ_DONTWAIT) >= 0 &&
+               zmq_msg_more(&rest);
         zmq_msg_close(&rest);
     }
+    return more;
 }
 
-int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max) {
+int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max, bool *rest) {
+    if (*rest) {
+        *rest = s_drop_some(socket);
+        return -2;
+    }
     if (max > GI_FRAMES_MAX)
         max = GI_FRAMES_MAX;
     self->passed = self->light = 0;
@@ -96,8 +100,7 @@ int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max) {
             return 1;
         }
         if (self->n == max) {
-            gi_frames_close(self);
-            s_drop_rest(socket);
+            *rest = true;
             return -1;
         }
     }

@@ -22,9 +22,11 @@ typedef struct gi_frames {
     size_t wire[GI_FRAMES_MAX]; /* their sizes, as above */
 } gi_frames_t;
 
-/* 1: a whole message; 0: none there; -1: one was taken off but it had more than
- * max frames (dropped). The struct must be empty (n = 0). */
-int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max);
+/* 1: a whole message; 0: none there; -1: one that has more than max frames, of
+ * which these are the first: close them. *rest (false at first, kept from call
+ * to call) says then that others of it are to come: -2 means that some of them
+ * were dropped, a bounded number. The struct must be empty (n = 0). */
+int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max, bool *rest);
 /* Unpacks a packed message; at: frames before it (1 at a ROUTER). False: it is
  * none that can be read, or has more than max frames in all; self is empty. Any
  * other message stays as it is. */

@@ -459,8 +459,12 @@ void gi_sock_poll(gi_sock_t *self, gi_polled_t *polled) {
 int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max) {
     if (!self->maybe)
         return 0;
-    int rc = gi_frames_recv(self->raw, frames, max);
+    int rc = gi_frames_recv(self->raw, frames, max, &self->rest);
     self->maybe = rc != 0;
+    if (rc == -1) {
+        self->culprit = gi_frame_srcfd(&frames->f[0]);
+        gi_frames_close(frames);
+    }
     return rc;
 }
 

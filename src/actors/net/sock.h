@@ -21,6 +21,8 @@ typedef struct gi_sock {
     int fd;    /* ZMQ_FD */
     void *monitor_raw; /* PAIR with the socket's events; NULL = none */
     int monitor_fd;
+    bool rest;         /* of a message with too many frames: to be dropped */
+    int culprit;       /* whose it was: its connection; -1 not known */
     bool maybe;        /* a message may wait: look. Set by whoever saw fd */
     bool events_maybe; /* readable, and by each send (it takes the signal) */
 } gi_sock_t;
@@ -34,7 +36,8 @@ typedef struct gi_polled {
 void gi_polled_add(gi_polled_t *self, int fd, bool *flag); /* full: left out */
 void gi_sock_poll(gi_sock_t *self, gi_polled_t *polled); /* nothing if closed */
 /* As gi_frames_recv and gi_frames_send, but a receive that cannot bring
- * anything is not tried: each would be a system call. */
+ * anything is not tried: each would be a system call; and frames is empty
+ * unless it gives 1. */
 int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max);
 int gi_sock_send(gi_sock_t *self, gi_frames_t *frames);
 

@@ -8,15 +8,18 @@
 #include <gaterpc/log.h>
 #include <gaterpc/value.h>
 #include <crypt.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/bytes.h"
 #include "net/actor.h"
+#include "net/guard.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "runtime/runtime.h"
+#include "sync/clock.h"
 #include "net/sock.h"
 #include "base/tags.h"
 
@@ -24,6 +27,9 @@
 #define S_FRAMES 10 /* of a question, the routing id in front */
 #define S_TEXT_MAX 1024
 #define S_ENDPOINT_MAX 256
+#define S_FRAMES_MAX 16
+#define S_QUESTION_MAX (64 << 10) /* bytes; also of all that are unfinished: */
+#define S_QUESTIONS_MAX (1 << 20)
 
 typedef struct s_counts {
     uint64_t asked, granted, refused, failed, dropped;
@@ -38,6 +44,8 @@ struct gate_zap {
     gi_zap_judge_t judge;
     gi_actor_t *actor;
     gi_sock_t sock;
+    gi_listener_t listener;
+    gi_guard_t guard;
     gi_frames_t in, out;
     s_counts_t count;
 };
@@ -230,26 +238,49 @@ static void s_question(gate_zap_t *self) {
 }
 
 /* ---- the actor ----------------------------------------------------------- */
+static void s_read_events(gate_zap_t *self, int64_t now_ms) {
+    int event, value;
+    while (gi_sock_event(&self->sock, &event, &value))
+        if (event == ZMQ_EVENT_ACCEPTED)
+            gi_guard_accepted(&self->guard, 0, value, now_ms);
+        else if (event == ZMQ_EVENT_ACCEPT_FAILED && value != EAGAIN)
+            gi_guard_exhausted(&self->guard);
+        else if (event == ZMQ_EVENT_DISCONNECTED)
+            gi_guard_closed(&self->guard, 0, value);
+}
+
+static void s_received(gate_zap_t *self, int rc) {
+    if (rc > 0) {
+        gi_guard_delivered(&self->guard, &self->in,
+                           gi_frame_srcfd(&self->in.f[0]));
+        s_question(self);
+    } else if (rc == -1) {
+        self->count.dropped++;
+        gi_guard_cut(&self->guard, self->sock.culprit,
+                     "a question of too many frames");
+    }
+    gi_frames_close(&self->in);
+}
+
 static bool s_work(void *arg, int64_t now_ms) {
     gate_zap_t *self = arg;
     int64_t n = 0;
-    (void)now_ms;
+    int rc = -1;
+    s_read_events(self, now_ms);
     for (; n < self->settings->batch_max; n++) {
-        int rc = gi_sock_recv(&self->sock, &self->in, 16);
+        rc = gi_sock_recv(&self->sock, &self->in, S_FRAMES_MAX);
         if (rc == 0)
             break;
-        if (rc > 0)
-            s_question(self);
-        else
-            self->count.dropped++;
-        gi_frames_close(&self->in);
+        s_received(self, rc);
     }
+    gi_guard_look(&self->guard, rc == 0, now_ms);
+    gi_guard_trim(&self->guard, now_ms);
     return n > 0;
 }
 
 static int64_t s_next(void *arg, int64_t now_ms) {
-    (void)arg, (void)now_ms;
-    return INT64_MAX;
+    (void)now_ms;
+    return gi_guard_next(&((gate_zap_t *)arg)->guard);
 }
 
 static void s_fds(void *arg, gi_polled_t *polled) {
@@ -260,17 +291,34 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     (void)arg, (void)items, (void)n, (void)now_ms; /* nobody has the mailbox */
 }
 
+static void s_close(gate_zap_t *self) {
+    gi_sock_close(&self->sock);
+    gi_listener_close(&self->listener);
+    gi_guard_fini(&self->guard);
+}
+
 static gate_err_t s_start(void *arg) {
     gate_zap_t *self = arg;
-    gi_listener_t listener = GI_LISTENER_NONE;
+    gi_guard_bounds_t bounds = {S_QUESTION_MAX, S_QUESTIONS_MAX,
+                                S_QUESTION_MAX};
+    self->listener = GI_LISTENER_NONE;
+    gi_guard_init(&self->guard, self->settings, "zap", bounds, false,
+                  gi_clock_ms());
     gate_err_t e = gi_sock_open(&self->sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
                                 self->settings);
     if (!e)
+        e = gi_sock_watch(&self->sock, ZMQ_EVENT_DISCONNECTED |
+                                           ZMQ_EVENT_ACCEPTED |
+                                           ZMQ_EVENT_ACCEPT_FAILED);
+    if (!e)
         e = gi_sock_bind(&self->sock, self->asked, self->bound,
-                         sizeof self->bound, &listener);
-    gi_listener_close(&listener);
+                         sizeof self->bound, &self->listener);
+    if (!e && strncmp(self->asked, "tcp:", 4) == 0)
+        gi_guard_listener(&self->guard, self->listener.fd);
+    if (!e)
+        gi_guard_endpoint(&self->guard, self->bound);
     if (e)
-        gi_sock_close(&self->sock);
+        s_close(self);
     return e;
 }
 
@@ -279,7 +327,7 @@ static void s_stop(void *arg) {
     const char *path = self->bound + strlen("ipc://");
     if (!strncmp(self->bound, "ipc://", strlen("ipc://")) && *path != '@')
         unlink(path);
-    gi_sock_close(&self->sock);
+    s_close(self);
     gi_frames_close(&self->in);
     gi_frames_close(&self->out);
 }

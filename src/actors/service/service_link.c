@@ -458,7 +458,7 @@ static bool s_receive(gi_link_t *link) {
         any = true;
         if (rc > 0 && gi_frames_unpack(&self->in, 0, max))
             s_message(link);
-        else
+        else if (rc != -2)
             self->stats.dropped++;
         gi_frames_close(&self->in);
     }

@@ -20,6 +20,7 @@
 #include "broker/core/broker_workers.h"
 
 /* A request gets two frames more on its way to a worker. */
+#define S_LIGHT (1 << 20) /* bytes that wait */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
 /* ---- timers -------------------------------------------------------------- */
@@ -349,6 +350,10 @@ int64_t gi_broker_core_next(const gi_broker_core_t *self) {
 
 /* ---- the end ------------------------------------------------------------- */
 void gi_broker_core_drain(gi_broker_core_t *self) { self->draining = true; }
+
+bool gi_broker_core_is_light(const gi_broker_core_t *self) {
+    return self->queued_bytes < S_LIGHT;
+}
 
 bool gi_broker_core_idle(const gi_broker_core_t *self) {
     return self->n_calls == 0 && self->auth.n_waiting == 0 &&

@@ -17,8 +17,10 @@
 #include "sync/clock.h"
 #include "base/identity.h"
 
-#define S_RETRY_MAX 64   /* blocked peers tried per pass */
-#define S_RETRY_MS 10    /* while there are any */
+#define S_RETRY_MAX 64 /* blocked peers tried per pass */
+#define S_RETRY_MS 10  /* while there are any */
+#define S_FRAMES "a message of more frames than frames_max"
+#define S_GUARD_SMALL (1 << 20)
 #define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
 #define S_HANDSHAKE_FAILED                  \
     (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
@@ -78,8 +80,12 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
             *empty = true;
             break;
         }
+        if (rc == -2)
+            continue;
         if (rc < 0 || !gi_frames_unpack(&self->in, 1, max)) {
             gi_broker_core_oversized(self->core);
+            if (rc < 0) /* it need not send the rest */
+                gi_guard_cut(&self->guard, side->sock.culprit, S_FRAMES);
             continue;
         }
         int fd = gi_frame_srcfd(&self->in.f[0]);
@@ -159,6 +165,8 @@ static bool s_work(void *ctx, int64_t now_ms) {
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         any |= s_side(self, &self->sides[i], now_ms, &all_read);
     gi_guard_look(&self->guard, all_read, now_ms);
+    if (gi_broker_core_is_light(self->core))
+        gi_guard_trim(&self->guard, now_ms);
     gi_broker_core_guarded(self->core, self->guard.n_cut, self->guard.n_shut);
     return any;
 }
@@ -318,8 +326,11 @@ static gate_err_t s_start(void *ctx) {
     gi_affinity_actor(self->settings);
     gi_actor_busy_poll(self->actor, self->settings->busy_poll_us);
     gate_err_t e = s_trust(self);
-    gi_guard_init(&self->guard, self->settings, self->curve_cert != NULL,
-                  gi_clock_ms());
+    gi_guard_bounds_t bounds = {self->settings->message_bytes_max,
+                                self->settings->broker_queue_max_bytes,
+                                S_GUARD_SMALL};
+    gi_guard_init(&self->guard, self->settings, "broker", bounds,
+                  self->curve_cert != NULL, gi_clock_ms());
     if (!e)
         e = s_make_core(self);
     if (!e)

@@ -8,7 +8,7 @@
 #include "net/actor.h"
 #include "security/zap_transport.h"
 #include "broker/core/broker_core.h"
-#include "broker/shell/broker_guard.h"
+#include "net/guard.h"
 #include "broker/shell/broker_handover.h"
 #include "net/curve.h"
 #include "base/err.h"

@@ -74,9 +74,10 @@ static void s_say(void *s, const char **frames) {
 /* Receives a message; false: none in time. */
 static bool s_hear(void *s, gi_frames_t *out) {
     zmq_pollitem_t item = {s, 0, ZMQ_POLLIN, 0};
+    bool rest = false;
     out->n = 0;
     return zmq_poll(&item, 1, WAIT) > 0 &&
-           gi_frames_recv(s, out, GI_FRAMES_MAX) == 1;
+           gi_frames_recv(s, out, GI_FRAMES_MAX, &rest) == 1;
 }
 
 static bool s_is(gi_frames_t *m, unsigned i, const char *text) {

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* broker_guard.h -- what libzmq does not bound, watched from outside, over tcp:
+/* guard.h -- what libzmq does not bound, watched from outside:
  *
  * - a message that never ends: libzmq keeps its frames until the last one. What
- *   the kernel has received on a connection is compared with what came out as
- *   messages; a connection that holds too much is shut down.
+ *   the kernel has received on a tcp connection is compared with what came out
+ *   as messages; a connection that holds too much is shut down.
+ * - one in crumbs (crumbs.h): the same, of few bytes and much memory. When the
+ *   process has grown by more than such messages have bytes, what waits in the
+ *   kernel is looked at, over ipc too.
  * - descriptors: with none left, libzmq's I/O thread spins on its listener.
- * Near the limit the listeners drop all packets (a socket filter), so that new
- *   peers wait in their own kernel, until there is room again.
+ *   Near the limit the listeners drop all packets (a socket filter), so that
+ *   new peers wait in their own kernel, until there is room again.
+ * - memory that a flood took and nobody needs any more: given back.
  *
- * Thread: the broker's. Blocks: never. Owns: its table; the listeners' fds are
+ * Thread: the owner's. Blocks: never. Owns: its table; the listeners' fds are
  * borrowed. Survives: no memory (a connection is not watched then). */
-#ifndef GI_BROKER_GUARD_H
-#define GI_BROKER_GUARD_H
+#ifndef GI_GUARD_H
+#define GI_GUARD_H
 
 #include <gaterpc/settings.h>
 #include "net/frames.h"
@@ -24,16 +28,33 @@ typedef struct gi_guarded {
     uint64_t judged;    /* delivered at the last look */
     int64_t since_ms;
     int64_t held;     /* bytes of an unfinished message, at the last look */
+    int64_t strange;  /* the same while it has delivered nothing, else 0 */
+    int32_t stood;    /* bytes in the kernel then, while some are to stand */
+    uint8_t still;    /* looks since a message came out */
+    bool stands;      /* libzmq is woken for some bytes only: see s_look_into */
     int64_t quiet_ms; /* broker_handover.c: nothing under way since; 0: is */
     uint8_t side;
     bool open;
 } gi_guarded_t;
 
+/* Of unfinished messages, in bytes; 0: no bound. */
+typedef struct gi_guard_bounds {
+    int64_t one, all; /* of a connection; of all together */
+    int64_t small;    /* of a connection that is spared when it is all's turn;
+                         beyond one for what else travels */
+} gi_guard_bounds_t;
+
 typedef struct gi_guard {
     const gate_settings_t *settings;
+    const char *part; /* in the log */
+    gi_guard_bounds_t bounds;
     gi_guarded_t *by_fd;
     size_t n_by_fd, n_open, at; /* at: where the next look begins */
     int64_t held;               /* the sum */
+    int64_t strange;            /* of those that have delivered nothing yet */
+    int64_t rss, base;          /* the process's memory; when little was held */
+    int64_t low, trim_ms;       /* after it was trimmed; when it may be again */
+    bool pressed;               /* it has grown by more than is held */
     int listeners[GI_GUARD_LISTENERS_MAX];
     const char *paths[GI_GUARD_LISTENERS_MAX]; /* of ipc listeners */
     unsigned n_listeners, n_paths;
@@ -44,8 +65,10 @@ typedef struct gi_guard {
     uint64_t n_cut, n_shut;    /* connections shut down; times shut */
 } gi_guard_t;
 
+/* Borrows settings and part until fini. */
 void gi_guard_init(gi_guard_t *self, const gate_settings_t *settings,
-                   bool curve, int64_t now_ms);
+                   const char *part, gi_guard_bounds_t bounds, bool curve,
+                   int64_t now_ms);
 void gi_guard_fini(gi_guard_t *self);
 /* Takes its backlog to what the reserve of descriptors can hold. */
 void gi_guard_listener(gi_guard_t *self, int fd);
@@ -58,12 +81,18 @@ void gi_guard_endpoint(gi_guard_t *self, const char *endpoint);
 /* Ends a connection: libzmq sees an end and frees what it holds. False: the
  * number is not one of a connection to our listeners (any more). */
 bool gi_guard_shut(gi_guard_t *self, int fd);
+/* The same for a peer that misbehaves, and says so: nothing more of it is read.
+ */
+void gi_guard_cut(gi_guard_t *self, int fd, const char *why);
 /* accept failed for want of descriptors. */
 void gi_guard_exhausted(gi_guard_t *self);
 /* A message has come out. */
 void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd);
 /* all_read: no message that is complete waits in a socket. */
 void gi_guard_look(gi_guard_t *self, bool all_read, int64_t now_ms);
+/* Its owner keeps little: what was freed goes back to the system, when that is
+ * much, at most once a second. */
+void gi_guard_trim(gi_guard_t *self, int64_t now_ms);
 int64_t gi_guard_next(const gi_guard_t *self);
 
 #endif

@@ -1,32 +1,46 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* broker_guard.c -- see broker_guard.h.
+/* guard.c -- see guard.h.
  *
  * On the wire (ZMTP 3) a frame has 2 or 9 bytes before it, with CURVE 33 more.
  * What else a peer sends, its handshake and libzmq's heartbeats, is not seen
  * here: it is covered by an allowance that grows with the connection's age. */
-#include "broker/shell/broker_guard.h"
+#include "net/guard.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
+#include <malloc.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <unistd.h>
 #include <gaterpc/log.h>
 #include "base/mem.h"
+#include "net/crumbs.h"
 #include "settings/settings.h"
 
 #define S_LOOK_MS 50
 #define S_LOOKS_MAX 512 /* connections per look */
 #define S_COUNT_MS 1000
-#define S_ALLOWANCE (1024 * 1024) /* handshake, what is being delivered */
-#define S_ALLOWANCE_MS 1          /* bytes a ms of age: heartbeats */
-#define S_SMALL_HELD (1024 * 1024)
+#define S_SOON_MS 10       /* between looks while it grows */
+#define S_ALLOWANCE_MS 1   /* bytes a ms of age: heartbeats */
+#define S_STILL 4          /* looks without a message: none waits unread */
+#define S_GROWN (16 << 20) /* bytes of memory beyond what is held */
+#define S_CREEP (1 << 20)  /* by so much a look it may grow for other reasons */
+#define S_LITTLE (256 << 10)
+#define S_CRUMBS_MIN 4096 /* bytes held that are worth a look */
+#define S_PEEK 16384
+#define S_STAND 4096 /* bytes that stand: 65 frames of what is kept inside */
+#define S_TRIM (32 << 20)
+#define S_TRIM_MS 1000
 #define S_BACKLOG_MAX 4096
 #define S_RESERVE_MIN 32
 #define S_RESERVE_MAX 8192
@@ -77,7 +91,7 @@ static void s_filter(gi_guard_t *self, bool on) {
     }
     self->n_shut += on;
     self->shut = on;
-    gate_log(GATE_WARN, "broker",
+    gate_log(GATE_WARN, self->part,
              on ? "few descriptors are left: new peers wait"
                 : "new peers are let in again");
 }
@@ -133,6 +147,7 @@ static bool s_room(gi_guard_t *self, size_t fd) {
 static void s_forget(gi_guard_t *self, gi_guarded_t *g) {
     self->n_open -= g->open;
     self->held -= g->held;
+    self->strange -= g->strange;
     memset(g, 0, sizeof *g);
 }
 
@@ -237,30 +252,102 @@ bool gi_guard_shut(gi_guard_t *self, int fd) {
     return s_is_ours(self, fd) && shutdown(fd, SHUT_RDWR) == 0;
 }
 
-static void s_cut(gi_guard_t *self, int fd, int64_t held) {
-    if (!gi_guard_shut(self, fd))
+/* What the kernel has got already would still be read, megabytes of it. It is
+ * thrown away in one step (MSG_TRUNC: tcp copies nothing then): libzmq's thread
+ * reads at the same time, and a message with a piece missing in the middle must
+ * not be made. The peer learns of the end by a reset alone. */
+static void s_discard(int fd) {
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    s_at_t at = {0};
+    socklen_t size = sizeof at;
+    if (getsockname(fd, &at.any, &size) < 0 || at.any.sa_family == AF_UNIX)
+        return; /* its kernel holds little */
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    syscall(SYS_recvfrom, fd, NULL, (size_t)INT32_MAX, MSG_TRUNC | MSG_DONTWAIT,
+            NULL, NULL);
+}
+
+/* The number may be another connection's as soon as libzmq sees the end, so all
+ * this is done by one of our own. */
+void gi_guard_cut(gi_guard_t *self, int fd, const char *why) {
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0)
         return;
-    gate_log(GATE_WARN, "broker",
-             "a peer is cut off: %lld bytes of one message", (long long)held);
+    bool cut = gi_guard_shut(self, own);
+    if (cut)
+        s_discard(own);
+    close(own);
+    if (!cut)
+        return;
+    gate_log(GATE_WARN, self->part, "a peer is cut off: %s", why);
     self->n_cut++;
 }
 
-static void s_judge(gi_guard_t *self, int fd, int64_t now_ms) {
+static void s_stand(gi_guarded_t *g, int fd, bool on) {
+    int least = on ? S_STAND : 1;
+    if (g->stands != on)
+        setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
+    g->stands = on;
+}
+
+/* libzmq may be faster than the peer, and then the kernel has nothing to look
+ * at: it is woken for some bytes only, until they stand there from one look to
+ * the next, as the end of an honest message would. */
+static void s_look_into(gi_guard_t *self, int fd, bool tcp) {
     gi_guarded_t *g = &self->by_fd[fd];
-    const gate_settings_t *s = self->settings;
-    bool moved = g->delivered != g->judged;
+    unsigned char in[S_PEEK];
+    ssize_t n = recv(fd, in, sizeof in, MSG_PEEK | MSG_DONTWAIT);
+    if (n > 0 && gi_crumbs(in, (size_t)n)) {
+        gi_guard_cut(self, fd, "a message of more frames than any may have");
+        return;
+    }
+    if (!tcp)
+        return;
+    s_stand(g, fd, !g->stands || n != g->stood);
+    g->stood = (int32_t)n;
+}
+
+/* Notes what it holds; -1: this is not known. */
+static int64_t s_measure(gi_guard_t *self, int fd) {
+    gi_guarded_t *g = &self->by_fd[fd];
     int64_t received = s_received(fd);
-    int64_t age = S_ALLOWANCE + (now_ms - g->since_ms) * S_ALLOWANCE_MS;
     int64_t held = received - (int64_t)g->delivered;
-    g->judged = g->delivered;
     held = received < 0 || held < 0 ? 0 : held;
     self->held += held - g->held;
+    self->strange -= g->strange;
+    g->strange = g->delivered ? 0 : held;
+    self->strange += g->strange;
     g->held = held;
-    bool crowded = s->broker_queue_max_bytes > 0 &&
-                   self->held > s->broker_queue_max_bytes &&
-                   held > age + S_SMALL_HELD;
-    if (!moved && (crowded || held > s->message_bytes_max + age))
-        s_cut(self, fd, held);
+    return received < 0 ? -1 : held;
+}
+
+/* Those who have delivered nothing have a quarter of all's room. */
+static bool s_is_crowded(const gi_guard_t *self, const gi_guarded_t *g) {
+    int64_t all = self->bounds.all;
+    return all > 0 &&
+           (self->held > all || (g->strange && self->strange > all / 4));
+}
+
+static void s_judge(gi_guard_t *self, int fd, bool all_read, int64_t now_ms) {
+    gi_guarded_t *g = &self->by_fd[fd];
+    const gi_guard_bounds_t *b = &self->bounds;
+    int64_t held = s_measure(self, fd), age = now_ms - g->since_ms;
+    int64_t more = b->small + age * S_ALLOWANCE_MS;
+    bool moved = g->delivered != g->judged;
+    g->judged = g->delivered;
+    if (moved)
+        g->still = 0;
+    else if (g->still < S_STILL)
+        g->still++;
+    bool unfinished = !moved && (all_read || g->still == S_STILL);
+    if (unfinished && held > b->one + more)
+        gi_guard_cut(self, fd, "a message without end");
+    else if (unfinished && held > more && s_is_crowded(self, g))
+        gi_guard_cut(self, fd, "unfinished messages are too much");
+    else if (unfinished && self->pressed && (held < 0 || held > S_CRUMBS_MIN))
+        s_look_into(self, fd, held >= 0);
+    else
+        s_stand(g, fd, false);
 }
 
 /* Connections that have said nothing make way for what the kernel has accepted
@@ -276,14 +363,52 @@ static void s_make_way(gi_guard_t *self) {
     }
 }
 
+/* ---- memory --------------------------------------------------------------- */
+/* Bytes of the process that are in memory; 0 not known. */
+static int64_t s_rss(void) {
+    char text[128];
+    long long pages = 0;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return sscanf(text, "%*s %lld", &pages) == 1
+               ? (int64_t)pages * sysconf(_SC_PAGESIZE)
+               : 0;
+}
+
+/* Base follows while nothing to speak of is held, and slowly, so that what
+ * grows fast over ipc, where the kernel counts nothing, is seen as well. */
+static void s_look_at_memory(gi_guard_t *self, int64_t now_ms) {
+    int64_t before = self->rss, creep = self->base + S_CREEP;
+    self->rss = s_rss();
+    if (self->held < S_LITTLE || self->rss < self->base)
+        self->base = self->rss < creep ? self->rss : creep;
+    self->pressed = self->rss > self->base + self->held + S_GROWN;
+    if (self->pressed || self->rss > before + S_GROWN / 4)
+        self->look_ms = now_ms + S_SOON_MS;
+}
+
+void gi_guard_trim(gi_guard_t *self, int64_t now_ms) {
+    if (self->rss < self->low)
+        self->low = self->rss;
+    if (self->rss < self->low + S_TRIM || self->held > S_LITTLE ||
+        now_ms < self->trim_ms)
+        return;
+    malloc_trim(0);
+    self->low = self->rss = s_rss();
+    self->trim_ms = now_ms + S_TRIM_MS;
+}
+
 /* ---- a look -------------------------------------------------------------- */
-static void s_look_at_some(gi_guard_t *self, int64_t now_ms) {
+static void s_look_at_some(gi_guard_t *self, bool all_read, int64_t now_ms) {
     size_t looks = 0;
     for (size_t n = self->n_by_fd; n > 0 && looks < S_LOOKS_MAX; n--) {
         if (self->at >= self->n_by_fd)
             self->at = 0;
         if (self->by_fd[self->at].open) {
-            s_judge(self, (int)self->at, now_ms);
+            s_judge(self, (int)self->at, all_read, now_ms);
             looks++;
         }
         self->at++;
@@ -294,25 +419,32 @@ void gi_guard_look(gi_guard_t *self, bool all_read, int64_t now_ms) {
     if (now_ms < self->look_ms)
         return;
     self->look_ms = now_ms + S_LOOK_MS;
-    if (self->n_listeners == 0)
+    if (self->n_listeners + self->n_paths == 0)
         return;
     s_look_at_fds(self, now_ms);
     if (self->exhausted)
         s_make_way(self);
     self->exhausted = false;
-    if (all_read)
-        s_look_at_some(self, now_ms);
+    s_look_at_memory(self, now_ms);
+    s_look_at_some(self, all_read, now_ms);
 }
 
 int64_t gi_guard_next(const gi_guard_t *self) {
     bool idle = self->n_open == 0 && !self->shut;
-    return idle || self->n_listeners == 0 ? INT64_MAX : self->look_ms;
+    return idle || self->n_listeners + self->n_paths == 0 ? INT64_MAX
+                                                          : self->look_ms;
 }
 
 void gi_guard_init(gi_guard_t *self, const gate_settings_t *settings,
-                   bool curve, int64_t now_ms) {
-    *self =
-        (gi_guard_t){.settings = settings, .curve = curve, .look_ms = now_ms};
+                   const char *part, gi_guard_bounds_t bounds, bool curve,
+                   int64_t now_ms) {
+    *self = (gi_guard_t){.settings = settings,
+                         .part = part,
+                         .bounds = bounds,
+                         .curve = curve,
+                         .look_ms = now_ms,
+                         .trim_ms = now_ms};
+    self->rss = self->base = self->low = s_rss();
     s_count(self, now_ms);
 }
 

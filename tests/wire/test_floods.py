@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Strangers and peers that send what costs more than it weighs: what it costs
+is bounded by numbers, it is given back, and honest callers are served."""
+import re
+import socket
+import struct
+import threading
+import time
+
+import kit
+import peers
+
+GREETING = (b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" +
+            bytes(31))
+READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+MIB = 1 << 20
+COST = 64 * MIB   # docs/reliability.md, Bounds: beyond what is set
+STAYS = 32 * MIB  # of it, once it is over
+
+
+def resident(pid):
+    with open("/proc/%d/statm" % pid) as f:
+        return int(f.read().split()[1]) * 4096
+
+
+def frame(data=b"", more=True, large=False):
+    if large or len(data) > 255:
+        return bytes([2 | more]) + struct.pack(">Q", len(data)) + data
+    return bytes([more, len(data)]) + data
+
+
+def connect(endpoint):
+    """A DEALER without libzmq; whoever does not read it waits 5 s at most."""
+    if endpoint.startswith("ipc://"):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(5 * kit.SLOW)
+        s.connect(endpoint[6:])
+    else:
+        host, port = endpoint[6:].rsplit(":", 1)
+        s = socket.create_connection((host, int(port)), 5 * kit.SLOW)
+    s.sendall(GREETING + b"\x04" + bytes([len(READY)]) + READY)
+    got = b""
+    while len(got) < 64:
+        got += s.recv(64 - len(got))
+    return s
+
+
+class Flood(kit.Case):
+    """Memory of a process that is flooded, and calls beside it."""
+
+    def watch(self, pid):
+        self.pid, self.before = pid, resident(pid)
+        self.most, self.calls, self.longest = 0, 0, 0.0
+
+    def look(self):
+        self.most = max(self.most, resident(self.pid) - self.before)
+
+    def beside(self, broker):
+        """Calls in the background until the test is over."""
+        over = threading.Event()
+        failed = []
+
+        def run():
+            client = peers.RawClient(broker.front)
+            try:
+                while not over.is_set():
+                    begin = time.monotonic()
+                    assert client.call("Demo", "add", 2, 3, timeout=20) == 5
+                    self.longest = max(self.longest, time.monotonic() - begin)
+                    self.calls += 1
+                    self.look()
+                    time.sleep(0.002)
+            except BaseException as e:
+                failed.append(e)
+            client.close()
+
+        thread = threading.Thread(target=run)
+
+        def stop():
+            over.set()
+            thread.join()
+            self.assertEqual(failed, [])
+        thread.start()
+        self.addCleanup(stop)
+        return stop
+
+    def pour(self, endpoint, piece, pace=0, most=48 * MIB, first=b""):
+        """Sends it until the connection is broken: bytes that went; None: it
+        never was."""
+        s = connect(endpoint)
+        self.addCleanup(s.close)
+        chunk, sent = piece * max(1, 65536 // len(piece)), 0
+        if pace:
+            chunk = piece * (pace // 50 // len(piece))
+        try:
+            s.sendall(first)
+            while sent < most:
+                s.sendall(chunk)
+                sent += len(chunk)
+                self.look()
+                if pace:
+                    time.sleep(0.02)
+        except (BrokenPipeError, ConnectionResetError):
+            self.look()
+            return sent
+        return None
+
+    def bounded(self):
+        print("%+.1f MiB at most; %d calls beside, the longest %.0f ms" % (
+            self.most / MIB, self.calls, self.longest * 1000), flush=True)
+        self.assertLess(self.most, COST * kit.SLOW)
+        if kit.SLOW == 1:  # a sanitizer keeps what was freed
+            self.until(lambda: resident(self.pid) - self.before < STAYS,
+                       what="memory comes back")
+
+
+class Crumbs(Flood):
+    """A message without end, in frames of next to nothing: libzmq keeps 64
+    bytes of each."""
+
+    def setUp(self):
+        super().setUp()
+        self.broker = self.keep(kit.OurBroker(self.ipc("f")))
+        self.keep(kit.OurService(self.broker.back))
+        self.watch(self.broker.pid)
+
+    def cut(self, piece, **how):
+        sent = self.pour(self.broker.back, piece, **how)
+        self.assertIsNotNone(sent, "it was not cut off")
+        self.bounded()
+
+    def test_empty_frames(self):
+        self.cut(frame())
+
+    def test_of_a_peer_that_is_known(self):
+        hello = (frame() + frame(peers.MDPW) + frame(peers.READY) +
+                 frame(b"Svc:x:1", more=False))
+        self.cut(frame(), first=hello)
+
+    def test_of_one_byte(self):
+        self.cut(frame(b"x"))
+
+    def test_with_large_heads(self):
+        self.cut(frame(large=True))
+
+    def test_of_what_is_kept_inside(self):
+        self.cut(frame(b"x" * 33))
+
+    def test_little_at_a_time(self):
+        """libzmq is faster: the kernel has nothing to look at by itself."""
+        self.cut(frame(), pace=2 * MIB, most=20 * MIB)
+
+    def test_over_ipc(self):
+        sent = self.pour(self.broker.front, frame())
+        self.assertIsNotNone(sent, "it was not cut off")
+        self.bounded()
+
+    def test_many_at_once(self):
+        pieces, sent = [frame()] * 8, []
+        threads = [threading.Thread(target=lambda p=p: sent.append(
+            self.pour(self.broker.back, p))) for p in pieces]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(sent), 8)
+        self.assertNotIn(None, sent)
+        self.bounded()
+
+
+class Beside(Flood):
+    def setUp(self):
+        super().setUp()
+        self.broker = self.keep(kit.OurBroker())
+        self.keep(kit.OurService(self.broker.back))
+        self.watch(self.broker.pid)
+
+    def test_a_large_argument_passes(self):
+        """In one frame, of nothing but ones (they look like heads), slowly,
+        while others send crumbs."""
+        size, client = 12 * MIB, connect(self.broker.front)
+        self.addCleanup(client.close)
+        args = b"\x91\xc6" + struct.pack(">I", size) + b"\x01" * size
+        whole = (frame() + frame(peers.MDPC) + frame(b"Demo") + frame(b"id") +
+                 frame(peers.pack("blob")) + frame(args) +
+                 frame(b"\x80", more=False))
+        for at in range(0, len(whole), MIB):
+            client.sendall(whole[at:at + MIB])
+            if at % (4 * MIB) == 0:
+                self.assertIsNotNone(self.pour(self.broker.back, frame()))
+        got = b""
+        while b"result" not in got:
+            more = client.recv(4096)
+            self.assertTrue(more, "it was cut off")
+            got += more
+        self.assertIn(peers.pack(size), got)
+
+    def test_a_finished_message_of_many_frames(self):
+        """It ends its connection, and is thrown away a little at a time."""
+        stop = self.beside(self.broker)
+        for _ in range(3):
+            s = connect(self.broker.front)
+            self.addCleanup(s.close)
+            try:
+                s.sendall(frame() * 200000 + frame(more=False))
+                s.settimeout(20 * kit.SLOW)
+                while s.recv(64):
+                    pass
+            except ConnectionResetError:
+                pass
+        stop()
+        self.bounded()
+        stats = peers.RawClient(self.broker.front)
+        self.keep(stats)
+        count = stats.call("Gate", "stats")
+        self.assertGreaterEqual(count["peers_cut"], 3)
+
+
+class Zap(Flood):
+    def test_crumbs(self):
+        zap = self.keep(kit.Command("zap", "--bind", "tcp://127.0.0.1:*",
+                                    "--user", "ann", "--password", "pw"))
+        endpoint = re.search(r"=(\S+)", zap.line()).group(1)
+        self.watch(zap.pid)
+        for piece in frame(), frame(b"x" * 5000):
+            self.assertIsNotNone(self.pour(endpoint, piece))
+        for n in 11, 100000:
+            s = connect(endpoint)
+            self.addCleanup(s.close)
+            s.sendall(frame() * n + frame(more=False))
+        self.bounded()
+
+
+if __name__ == "__main__":
+    kit.main()
