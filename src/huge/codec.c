@@ -4,21 +4,35 @@
 #include "huge/codec.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include <stdlib.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #define S_USER_MAX 16
-#define S_GROW_MIN ((size_t)64 << 10)
+/* A compressor that makes more than so many times what it was given, beyond the
+ * first MiB, does not end: a reader takes no more either (join.c). */
+#define S_GROW_MAX 16
+#define S_GROW_FREE ((uint64_t)1 << 20)
 
 struct gi_codec {
     const gate_codec_t *codec; /* the table's entry */
+    gi_codec_flush_fn *flush;  /* NULL: it has none */
     void *impl;                /* what its open gave */
-    bool ended;                /* GATE_EOS was returned */
+    bool compress;
+    bool ended;       /* GATE_EOS was returned */
+    uint64_t in, out; /* bytes so far */
 };
 
-static const gate_codec_t *const s_builtin[] = {&gi_codec_gzip, &gi_codec_bz2,
-                                                &gi_codec_lzma, &gi_codec_zstd,
-                                                &gi_codec_lz4};
+typedef struct s_builtin {
+    const gate_codec_t *codec;
+    gi_codec_flush_fn *flush; /* gzip's blocks are flushed by who makes them */
+} s_builtin_t;
+
+static const s_builtin_t s_builtin[] = {{&gi_codec_gzip, NULL},
+                                        {&gi_codec_bz2, gi_bz2_flush},
+                                        {&gi_codec_lzma, gi_lzma_flush},
+                                        {&gi_codec_zstd, gi_zstd_flush},
+                                        {&gi_codec_lz4, gi_lz4_flush}};
 #define S_BUILTIN (sizeof s_builtin / sizeof *s_builtin)
 
 static const gate_codec_t *s_user[S_USER_MAX];
@@ -28,8 +42,8 @@ const gate_codec_t *gi_codec_find(const char *name) {
     if (!name || !*name)
         return &gi_codec_gzip;
     for (size_t i = 0; i < S_BUILTIN; i++)
-        if (!strcmp(s_builtin[i]->name, name))
-            return s_builtin[i];
+        if (!strcmp(s_builtin[i].codec->name, name))
+            return s_builtin[i].codec;
     for (size_t i = 0; i < s_n_user; i++)
         if (!strcmp(s_user[i]->name, name))
             return s_user[i];
@@ -38,8 +52,8 @@ const gate_codec_t *gi_codec_find(const char *name) {
 
 size_t gi_codec_names(const char **names, size_t max) {
     for (size_t i = 0; i < S_BUILTIN + s_n_user && i < max; i++)
-        names[i] =
-            i < S_BUILTIN ? s_builtin[i]->name : s_user[i - S_BUILTIN]->name;
+        names[i] = i < S_BUILTIN ? s_builtin[i].codec->name
+                                 : s_user[i - S_BUILTIN]->name;
     return S_BUILTIN + s_n_user;
 }
 
@@ -57,6 +71,13 @@ gate_err_t gate_codec_register(const gate_codec_t *codec) {
     return GATE_OK;
 }
 
+static gi_codec_flush_fn *s_flush_of(const gate_codec_t *codec) {
+    for (size_t i = 0; i < S_BUILTIN; i++)
+        if (s_builtin[i].codec == codec)
+            return s_builtin[i].flush;
+    return NULL;
+}
+
 gate_err_t gi_codec_open(const char *name, bool compress, int level,
                          gi_codec_t **out) {
     const gate_codec_t *codec = gi_codec_find(name);
@@ -66,6 +87,8 @@ gate_err_t gi_codec_open(const char *name, bool compress, int level,
     if (!self)
         return gi_err(GATE_NOMEM, "codec '%s'", codec->name);
     self->codec = codec;
+    self->compress = compress;
+    self->flush = s_flush_of(codec);
     self->impl = codec->open(compress, level > 0 ? level : 1);
     if (!self->impl) {
         gi_mem_free(self);
@@ -84,99 +107,79 @@ void gi_codec_close(gi_codec_t **self_p) {
     gi_mem_free(self);
 }
 
+/* ---- one step ------------------------------------------------------------ */
+gate_err_t gate_codec_error(gate_err_t code, const char *fmt, ...) {
+    char text[500];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return gi_err_story(code, NULL, text, NULL);
+}
+
+/* The codec gave e, having told a story or not: one that names it. */
+static gate_err_t s_failure(const gi_codec_t *self, gate_err_t e, bool told) {
+    const char *name = self->codec->name;
+    if ((unsigned)e >= GATE_ERR_COUNT || e == GATE_WOULDBLOCK ||
+        e == GATE_KEPT || e == GATE_CANCELLED)
+        return gi_err(GATE_BADDATA,
+                      "codec '%s' returned %d (%s): a step gives GATE_OK, "
+                      "GATE_EOS or why it failed",
+                      name, (int)e, gate_err_name(e));
+    if (told && gate_error()->code == e)
+        return e;
+    return gi_err(e, "codec '%s': %s", name, gate_err_text(e));
+}
+
+/* What a sound step cannot have done. */
+static gate_err_t s_check(const gi_codec_t *self, const gate_bytes_t *in,
+                          bool moved, bool room, bool finish) {
+    const char *name = self->codec->name;
+    if (self->compress && self->ended && (in->size || !finish))
+        return gi_err(GATE_BADDATA,
+                      "codec '%s' ended its stream before its input ended",
+                      name);
+    if (self->compress && self->out > S_GROW_FREE + S_GROW_MAX * self->in)
+        return gi_err(
+            GATE_BADDATA, "codec '%s' does not end: it made %llu bytes of %llu",
+            name, (unsigned long long)self->out, (unsigned long long)self->in);
+    if (self->ended || moved || !room)
+        return GATE_OK;
+    if (in->size)
+        return gi_err(GATE_BADDATA, "codec '%s' makes no progress", name);
+    return finish ? gi_err(GATE_BADDATA, "the %s stream is truncated", name)
+                  : GATE_OK;
+}
+
 gate_err_t gi_codec_step(gi_codec_t *self, gate_bytes_t *in, void *out,
                          size_t *out_size, bool finish) {
-    size_t room = *out_size, before = in->size;
-    const char *name = self->codec->name;
+    size_t room = *out_size, before = in->size, written = room;
+    unsigned long stories = gi_err_count();
     *out_size = 0;
     if (self->ended)
         return GATE_EOS;
-    size_t written = room;
     gate_err_t e = self->codec->step(self->impl, in, out, &written, finish);
     if (written > room || in->size > before)
-        return gi_err(GATE_BADDATA, "codec '%s' overran its buffers", name);
+        return gi_err(GATE_BADDATA, "codec '%s' overran its buffers",
+                      self->codec->name);
     *out_size = written;
+    self->in += before - in->size;
+    self->out += written;
     self->ended = e == GATE_EOS;
-    if (e == GATE_NOMEM)
-        return gi_err(e, "codec '%s'", name);
-    if (e != GATE_OK)
-        return e;
-    bool stuck = in->size == before && !written && room;
-    if (stuck && finish && !before)
-        return gi_err(GATE_BADDATA, "the %s stream is truncated", name);
-    if (stuck && before)
-        return gi_err(GATE_BADDATA, "codec '%s' makes no progress", name);
-    return GATE_OK;
+    if (e != GATE_OK && e != GATE_EOS)
+        return s_failure(self, e, stories != gi_err_count());
+    gate_err_t bad =
+        s_check(self, in, written || in->size != before, room > 0, finish);
+    return bad != GATE_OK ? bad : e;
 }
 
-/* ---- whole buffers --------------------------------------------------------*/
-
-/* A buffer that its user will free(): plain malloc, not gi_mem. */
-typedef struct s_whole {
-    char *data;
-    size_t size, room;
-} s_whole_t;
-
-static gate_err_t s_whole_grow(s_whole_t *self, size_t max) {
-    size_t room = self->room + self->room / 2 + S_GROW_MIN;
-    if (room > max)
-        room = max > self->size ? max : self->size + 1;
-    char *data = realloc(self->data, room);
-    if (!data)
-        return gi_err(GATE_NOMEM, "%zu bytes", room);
-    self->data = data;
-    self->room = room;
-    return GATE_OK;
-}
-
-/* Runs codec over in, growing the buffer; beyond max: GATE_TOOBIG. */
-static gate_err_t s_whole_run(s_whole_t *self, gi_codec_t *codec,
-                              gate_bytes_t *in, size_t max) {
-    for (;;) {
-        gate_err_t e = GATE_OK;
-        /* one byte beyond max tells "exactly max" from "more" */
-        if (self->size == self->room)
-            e = s_whole_grow(self, max < SIZE_MAX ? max + 1 : max);
-        if (e != GATE_OK)
-            return e;
-        size_t n = self->room - self->size;
-        e = gi_codec_step(codec, in, self->data + self->size, &n, true);
-        self->size += n;
-        if (self->size > max)
-            return gi_err(GATE_TOOBIG, "more than %zu bytes decompressed", max);
-        if (e != GATE_OK)
-            return e;
-    }
-}
-
-static gate_err_t s_whole(const char *name, bool compress, int level,
-                          gate_bytes_t in, size_t max, void **out,
-                          size_t *out_size) {
-    gi_codec_t *codec;
-    gate_err_t e = gi_codec_open(name, compress, level, &codec);
-    if (e != GATE_OK)
-        return e;
-    s_whole_t whole = {0};
-    e = s_whole_run(&whole, codec, &in, max);
-    if (e == GATE_EOS && in.size)
-        e = gi_err(GATE_BADDATA, "%zu bytes follow the end of the stream",
-                   in.size);
-    gi_codec_close(&codec);
-    if (e != GATE_EOS) {
-        free(whole.data);
-        return e;
-    }
-    *out = whole.data;
-    *out_size = whole.size;
-    return GATE_OK;
-}
-
-gate_err_t gi_codec_compress(const char *name, int level, gate_bytes_t in,
-                             void **out, size_t *out_size) {
-    return s_whole(name, true, level, in, SIZE_MAX, out, out_size);
-}
-
-gate_err_t gate_decompress(const char *codec, gate_bytes_t in, size_t max_bytes,
-                           void **out, size_t *out_size) {
-    return s_whole(codec, false, 0, in, max_bytes, out, out_size);
+gate_err_t gi_codec_flush(gi_codec_t *self, void *out, size_t *out_size) {
+    size_t room = *out_size;
+    *out_size = 0;
+    if (!self->flush || self->ended)
+        return GATE_OK;
+    *out_size = room;
+    gate_err_t e = self->flush(self->impl, out, out_size);
+    self->out += *out_size;
+    return e == GATE_NOMEM ? gi_err(e, "codec '%s'", self->codec->name) : e;
 }

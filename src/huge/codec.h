@@ -23,10 +23,21 @@ size_t gi_codec_names(const char **names, size_t max);
 gate_err_t gi_codec_open(const char *name, bool compress, int level,
                          gi_codec_t **out) GATE_MUST;
 void gi_codec_close(gi_codec_t **self_p);
-/* gate_codec_t's step, guarded: with finish, an empty *in and room to write, a
- * step that does nothing is GATE_BADDATA (truncated). */
+/* gate_codec_t's step, guarded. GATE_BADDATA, with the codec's name: a step that
+ * does nothing though it could (a truncated stream), that ends before its input
+ * does, that makes without end, or whose return value is no codec's; an error
+ * of its own is passed on, with its text or the code's. */
 gate_err_t gi_codec_step(gi_codec_t *self, gate_bytes_t *in, void *out,
                          size_t *out_size, bool finish) GATE_MUST;
+/* Compressing: writes what it holds back, so that a reader has all that went in
+ * (bz2: but for a few bits); again while the room is filled. A codec of
+ * somebody's own writes nothing: it has no such function. */
+gate_err_t gi_codec_flush(gi_codec_t *self, void *out,
+                          size_t *out_size) GATE_MUST;
+
+/* A built-in codec's own flush, as above. */
+typedef gate_err_t gi_codec_flush_fn(void *impl, void *out, size_t *out_size);
+gi_codec_flush_fn gi_bz2_flush, gi_lzma_flush, gi_zstd_flush, gi_lz4_flush;
 
 /* gate_compress without a pool: *out is malloc'ed. */
 gate_err_t gi_codec_compress(const char *name, int level, gate_bytes_t in,

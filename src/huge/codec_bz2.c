@@ -54,24 +54,42 @@ static int s_turn(s_bz2_t *self, bool finish) {
     return finish ? BZ2_bzCompress(&self->stream, BZ_FINISH) : BZ_RUN_OK;
 }
 
-static gate_err_t s_step(void *impl, gate_bytes_t *in, void *out,
-                         size_t *out_size, bool finish) {
-    s_bz2_t *self = impl;
-    unsigned room = *out_size > UINT_MAX ? UINT_MAX : (unsigned)*out_size;
-    unsigned size = in->size > UINT_MAX ? UINT_MAX : (unsigned)in->size;
-    self->stream.next_in = (char *)(uintptr_t)in->data;
-    self->stream.avail_in = size;
+static void s_aim(s_bz2_t *self, gate_bytes_t in, void *out, size_t room) {
+    self->stream.next_in = (char *)(uintptr_t)in.data;
+    self->stream.avail_in = in.size > UINT_MAX ? UINT_MAX : (unsigned)in.size;
     self->stream.next_out = out;
-    self->stream.avail_out = room;
-    int rc = s_turn(self, finish);
-    gi_codec_used(in, size - self->stream.avail_in);
-    *out_size = room - self->stream.avail_out;
+    self->stream.avail_out = room > UINT_MAX ? UINT_MAX : (unsigned)room;
+}
+
+static gate_err_t s_result(int rc) {
     if (rc == BZ_STREAM_END)
         return GATE_EOS;
     if (rc == BZ_MEM_ERROR)
         return GATE_NOMEM;
     return rc >= 0 ? GATE_OK
                    : gi_err(GATE_BADDATA, "not a sound bzip2 stream (%d)", rc);
+}
+
+static gate_err_t s_step(void *impl, gate_bytes_t *in, void *out,
+                         size_t *out_size, bool finish) {
+    s_bz2_t *self = impl;
+    s_aim(self, *in, out, *out_size);
+    unsigned size = self->stream.avail_in, room = self->stream.avail_out;
+    int rc = s_turn(self, finish);
+    gi_codec_used(in, size - self->stream.avail_in);
+    *out_size = room - self->stream.avail_out;
+    return s_result(rc);
+}
+
+/* Ends a block of bzip2's. Its last bits, up to 31, stay with libbz2 until more
+ * follows: a stream cannot end on a byte's border but at its end. */
+gate_err_t gi_bz2_flush(void *impl, void *out, size_t *out_size) {
+    s_bz2_t *self = impl;
+    s_aim(self, (gate_bytes_t){NULL, 0}, out, *out_size);
+    unsigned room = self->stream.avail_out;
+    int rc = BZ2_bzCompress(&self->stream, BZ_FLUSH);
+    *out_size = room - self->stream.avail_out;
+    return s_result(rc);
 }
 
 const gate_codec_t gi_codec_bz2 = {"bz2", s_open, s_close, s_step};

@@ -77,15 +77,20 @@ static size_t s_produce(s_lz4_t *self, gate_bytes_t *in, bool finish) {
     return LZ4F_compressEnd(self->c, self->pending, self->room, NULL);
 }
 
+/* Moves what waits to out, as much as there is room for. */
+static size_t s_drain(s_lz4_t *self, char *out, size_t room) {
+    size_t n = room < self->size ? room : self->size;
+    memcpy(out, self->pending + self->start, n);
+    self->start += n;
+    self->size -= n;
+    return n;
+}
+
 static gate_err_t s_compress(s_lz4_t *self, gate_bytes_t *in, char *out,
                              size_t *out_size, bool finish) {
     size_t done = 0, room = *out_size;
     for (;;) {
-        size_t n = room - done < self->size ? room - done : self->size;
-        memcpy(out + done, self->pending + self->start, n);
-        done += n;
-        self->start += n;
-        self->size -= n;
+        done += s_drain(self, out + done, room - done);
         *out_size = done;
         bool idle = !in->size && (!finish || self->ended) && self->begun;
         if (self->size || done == room || idle)
@@ -112,6 +117,21 @@ static gate_err_t s_step(void *impl, gate_bytes_t *in, void *out,
     }
     gi_codec_used(in, used);
     return rc == 0 ? GATE_EOS : GATE_OK;
+}
+
+gate_err_t gi_lz4_flush(void *impl, void *out, size_t *out_size) {
+    s_lz4_t *self = impl;
+    size_t room = *out_size, done = s_drain(self, out, room);
+    *out_size = done;
+    if (self->size || done == room || !self->begun)
+        return GATE_OK;
+    size_t rc = LZ4F_flush(self->c, self->pending, self->room, NULL);
+    if (LZ4F_isError(rc))
+        return s_error(rc);
+    self->start = 0;
+    self->size = rc;
+    *out_size = done + s_drain(self, (char *)out + done, room - done);
+    return GATE_OK;
 }
 
 const gate_codec_t gi_codec_lz4 = {"lz4", s_open, s_close, s_step};

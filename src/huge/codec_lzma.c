@@ -61,18 +61,30 @@ static gate_err_t s_result(lzma_ret rc) {
     return gi_err(GATE_BADDATA, "not a sound xz stream (%d)", (int)rc);
 }
 
-static gate_err_t s_step(void *impl, gate_bytes_t *in, void *out,
-                         size_t *out_size, bool finish) {
-    s_lzma_t *self = impl;
+static lzma_ret s_code(s_lzma_t *self, gate_bytes_t *in, void *out,
+                       size_t *out_size, lzma_action action) {
     size_t room = *out_size, size = in->size;
     self->stream.next_in = in->data;
     self->stream.avail_in = size;
     self->stream.next_out = out;
     self->stream.avail_out = room;
-    lzma_ret rc = lzma_code(&self->stream, finish ? LZMA_FINISH : LZMA_RUN);
+    lzma_ret rc = lzma_code(&self->stream, action);
     gi_codec_used(in, size - self->stream.avail_in);
     *out_size = room - self->stream.avail_out;
-    return s_result(rc);
+    return rc;
+}
+
+static gate_err_t s_step(void *impl, gate_bytes_t *in, void *out,
+                         size_t *out_size, bool finish) {
+    return s_result(
+        s_code(impl, in, out, out_size, finish ? LZMA_FINISH : LZMA_RUN));
+}
+
+gate_err_t gi_lzma_flush(void *impl, void *out, size_t *out_size) {
+    gate_bytes_t none = {NULL, 0};
+    gate_err_t e =
+        s_result(s_code(impl, &none, out, out_size, LZMA_SYNC_FLUSH));
+    return e == GATE_EOS ? GATE_OK : e;
 }
 
 const gate_codec_t gi_codec_lzma = {"lzma", s_open, s_close, s_step};

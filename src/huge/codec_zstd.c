@@ -73,4 +73,13 @@ static gate_err_t s_step(void *impl, gate_bytes_t *in, void *out,
     return rc == 0 && (self->d || (finish && !in->size)) ? GATE_EOS : GATE_OK;
 }
 
+gate_err_t gi_zstd_flush(void *impl, void *out, size_t *out_size) {
+    s_zstd_t *self = impl;
+    ZSTD_inBuffer none = {NULL, 0, 0};
+    ZSTD_outBuffer to = {out, *out_size, 0};
+    size_t rc = ZSTD_compressStream2(self->c, &to, &none, ZSTD_e_flush);
+    *out_size = to.pos;
+    return ZSTD_isError(rc) ? s_error(rc) : GATE_OK;
+}
+
 const gate_codec_t gi_codec_zstd = {"zstd", s_open, s_close, s_step};

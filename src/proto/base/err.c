@@ -101,6 +101,7 @@ static _Thread_local struct {
     char room[2][S_ROOM];
     char *heap; /* when the story is longer than a room */
     int at;     /* the room in use */
+    unsigned long count;
 } t_last = {.story = {GATE_OK, "", "", ""}};
 
 static tss_t s_key;
@@ -137,11 +138,14 @@ static gate_err_t s_publish(const gate_error_t *story) {
     }
     t_last.heap = heap;
     t_last.story = made;
+    t_last.count++;
     gi_mem_free(old);
     return made.code;
 }
 
 const gate_error_t *gate_error(void) { return &t_last.story; }
+
+unsigned long gi_err_count(void) { return t_last.count; }
 
 gate_err_t gi_err_story(gate_err_t code, const char *cls, const char *text,
                         const char *traceback) {

@@ -13,6 +13,8 @@ gate_err_t gi_err_errno(const char *fmt, ...) GATE_PRINTF(1, 2);
  * No memory degrades the strings, never the code. */
 gate_err_t gi_err_story(gate_err_t code, const char *cls, const char *text,
                         const char *traceback);
+/* How many stories this thread has had: whether a call told one. */
+unsigned long gi_err_count(void);
 /* The class that peers see for a code. */
 const char *gi_err_class(gate_err_t code);
 /* The code for a class that a peer named; GATE_RAISED when it is no code's. */
