@@ -133,8 +133,8 @@ static double s_plain(gate_bytes_t whole, size_t *out_size) {
 /* ---- whole calls: a broker, a service and a client, a process each ------- */
 typedef struct s_way {
     const char *transport, *policy;
-    bool kept;  /* gate_huge_data, not gate_return */
-    bool procs; /* blocks are compressed by worker processes */
+    bool kept; /* gate_huge_data, not gate_return */
+    bool busy; /* the service's worker processes all run something */
 } s_way_t;
 
 static gate_bytes_t s_source; /* what the service's method gives */
@@ -151,6 +151,22 @@ static const gate_method_t s_methods[] = {
     {.name = "give", .fn = s_give, .runs = GATE_THREAD},
     GATE_END,
 };
+
+static gate_err_t s_sleep(gate_call_t *call) {
+    for (;;)
+        sleep(1000);
+    return gate_return(call, 0);
+}
+
+static void s_make_busy(gate_runtime_t *runtime) {
+    for (int i = 0; i < 2; i++) {
+        gate_future_t *future =
+            gate_submit(gate_runtime_procs(runtime), s_sleep);
+        if (!future)
+            exit(1);
+        gate_future_destroy(&future);
+    }
+}
 
 static gate_runtime_t *s_runtime(const s_way_t *way) {
     gate_settings_t *settings = gate_settings_new();
@@ -191,10 +207,13 @@ static void s_broker(const s_way_t *way, int fd) {
 }
 
 static void s_service(const s_way_t *way, int fd, const char *backend) {
-    if (way->procs && gate_process_init() != GATE_OK)
+    if (way->busy && gate_process_init() != GATE_OK)
         _exit(1);
     s_kept = way->kept;
-    gate_service_t *service = gate_service_new(s_runtime(way), "Huge");
+    gate_runtime_t *runtime = s_runtime(way);
+    if (way->busy)
+        s_make_busy(runtime);
+    gate_service_t *service = gate_service_new(runtime, "Huge");
     gate_service_methods(service, s_methods, NULL);
     if (gate_service_start(service, backend) != GATE_OK ||
         gate_service_ready(service, 10000) != GATE_OK)
@@ -289,11 +308,10 @@ static void s_report_calls(gate_bytes_t whole, double plain) {
         double cpu = s_children_cpu(), seconds = s_end_to_end(&ways[i]);
         cpu = (s_children_cpu() - cpu) / (S_CALLS + 1);
         printf("%s\n    {\"transport\": \"%s\", \"policy\": \"%s\", "
-               "\"workers\": \"%s\", \"kept\": %s, \"mb_s\": %.0f, "
+               "\"processes\": \"%s\", \"kept\": %s, \"mb_s\": %.0f, "
                "\"to_plain\": %.2f, \"cpu_s_gb\": %.2f}",
                i ? "," : "", ways[i].transport, ways[i].policy,
-               ways[i].procs ? "processes" : "threads",
-               ways[i].kept ? "true" : "false",
+               ways[i].busy ? "busy" : "idle", ways[i].kept ? "true" : "false",
                (double)whole.size / 1e6 / seconds, plain / seconds,
                cpu / ((double)whole.size / 1e9));
         fflush(stdout);

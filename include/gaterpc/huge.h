@@ -11,8 +11,12 @@ GATE_BEGIN_DECLS
 
 /* A codec of your own. step consumes from *in (advancing it) and fills out,
  * *out_size in: room, out: bytes written; finish: no more input follows. It
- * returns GATE_OK while there is more to do, GATE_EOS at the end of the stream,
- * else an error. Thread: one object at a time each. */
+ * returns GATE_OK while there is more to do, GATE_EOS at the end of the stream
+ * (compressing: once finish was said and all input is taken), else why it
+ * failed, which is the call's error: gate_codec_error says it in words.
+ * Thread: one object at a time each; calls' blocks are compressed on threads of
+ * the library, which a step that waits for something would hold up. What makes
+ * more than 16 times what it was given, beyond 1 MiB, is ended by an error. */
 typedef struct gate_codec {
     const char *name;
     void *(*open)(bool compress, int level); /* NULL: no memory */
@@ -24,6 +28,11 @@ typedef struct gate_codec {
 /* Keeps. Before anything uses it, and before the fork where workers must know
  * it. GATE_BADARG when the name is taken or a function is missing. */
 GATE_API gate_err_t gate_codec_register(const gate_codec_t *codec) GATE_MUST;
+
+/* For a step: "what is wrong" is what whoever uses the codec is told. Returns
+ * code. */
+GATE_API gate_err_t gate_codec_error(gate_err_t code, const char *fmt, ...)
+    GATE_PRINTF(2, 3);
 
 /* ---- as a method's result ------------------------------------------------ */
 /* A huge result is sent compressed and in chunks while it is being made, in
@@ -61,6 +70,13 @@ GATE_API gate_huge_t *gate_huge_new(gate_call_t *call,
  * GATE_BADARG: beyond the size announced. Thread: any, one at a time. */
 GATE_API gate_err_t gate_huge_put(gate_huge_t *self, const void *data,
                                   size_t size) GATE_MUST;
+/* What was put so far goes out now, in a chunk that is not full; without it
+ * that is so once nothing went out for half a second, so that the reader of a
+ * slow producer has its bytes and does not think it dead. Waits as put does.
+ * Each flush costs some bytes. gzip, zstd, lzma and lz4 give all that was put,
+ * bz2 all but its last 31 bits, a codec of one's own what it has made by then.
+ * A local reader has each piece as it was put anyway. */
+GATE_API gate_err_t gate_huge_flush(gate_huge_t *self) GATE_MUST;
 /* That was all; takes. GATE_BADARG when bytes of the size announced are
  * missing: then the call has failed. */
 GATE_API gate_err_t gate_huge_end(gate_huge_t **self_p) GATE_MUST;
@@ -93,7 +109,7 @@ GATE_API gate_err_t gate_huge_fd(gate_call_t *call, int fd,
  * set. Of several in a call each is asked for when those before it were sent:
  * the codec is that of the first. */
 /* To be fed: start the call, then gate_huge_put (from any thread, and without a
- * break of the service's reply_timeout) and gate_huge_end; gate_huge_fail ends
+ * break of the service's reply_timeout; gate_huge_flush) and gate_huge_end; gate_huge_fail ends
  * the call. put is GATE_CANCELLED when the call has ended. */
 GATE_API gate_huge_t *gate_huge_arg_new(const gate_huge_options_t *options);
 /* Keeps data until release(data), which may be NULL, on any thread. */
@@ -109,12 +125,16 @@ GATE_API gate_huge_t *gate_huge_arg_fd(int fd,
 
 /* ---- alone: no RPC, no runtime ------------------------------------------- */
 /* Compresses the whole of in, on pool when given (parallel where the codec
- * can), else here; *out is given, free() it. NULL codec = gzip, level 0 = the
+ * can; worker processes know gzip alone), and here where no worker comes; *out is given, free() it. NULL codec = gzip, level 0 = the
  * default. */
 GATE_API gate_err_t gate_compress(gate_pool_t *pool, const char *codec,
                                   int level, gate_bytes_t in, void **out,
                                   size_t *out_size) GATE_MUST;
-/* Decompresses; GATE_TOOBIG beyond max_bytes (checked while inflating). */
+/* Decompresses; GATE_TOOBIG beyond max_bytes (checked while inflating). Reads
+ * what the formats' tools write: several streams in a row (gzip members, bzip2
+ * and xz streams, zstd and lz4 frames, skippable ones too) are one result, and
+ * zeros may pad gzip's last and, in fours, xz's; anything else behind a stream
+ * is GATE_BADDATA, as what a call's sender adds to its one stream is. */
 GATE_API gate_err_t gate_decompress(const char *codec, gate_bytes_t in,
                                     size_t max_bytes, void **out,
                                     size_t *out_size) GATE_MUST;

@@ -119,6 +119,7 @@ static gate_err_t fed(gate_call_t *call) {
     gate_err_t e = huge ? GATE_OK : s_own_error();
     for (int i = 0; i < 4 && !e; i++)
         e = gate_huge_put(huge, s_bytes, HUGE / 4);
+    e = e ? e : gate_huge_flush(huge);
     e = e ? e : gate_huge_end(&huge);
     gate_huge_destroy(&huge);
     return e;
@@ -371,6 +372,8 @@ static gate_err_t s_arg_fed(world_t *w) {
     for (int i = 0; i < 4 && !e; i++)
         e = gate_huge_put(huge, s_bytes, HUGE / 4);
     if (!e)
+        e = gate_huge_flush(huge);
+    if (!e)
         e = gate_huge_end(&huge);
     gate_huge_destroy(&huge);
     gate_err_t told = gate_future_wait(future, 4 * SHORT_MS, &got);
@@ -389,7 +392,7 @@ static void s_codec_close(void *self) { (void)self; }
 static gate_err_t s_codec_step(void *self, gate_bytes_t *in, void *out,
                                size_t *out_size, bool finish) {
     (void)self, (void)in, (void)out, (void)out_size, (void)finish;
-    return GATE_NOMEM;
+    return gate_codec_error(GATE_NOMEM, "no memory for a step");
 }
 
 static gate_err_t s_codec(world_t *w) {
@@ -397,6 +400,8 @@ static gate_err_t s_codec(world_t *w) {
                                        s_codec_close, s_codec_step};
     gate_err_t e = gate_codec_register(&codec);
     (void)w;
+    if (codec.step(NULL, NULL, NULL, NULL, true) != GATE_NOMEM)
+        return GATE_RAISED;
     return e == GATE_BADARG ? GATE_OK : e; /* it is there */
 }
 

@@ -23,6 +23,7 @@ void gi_huge_block_fini(gi_huge_block_t *self) {
     gi_mem_free(self->own);
     gi_mem_free(self->out);
     gi_deflater_destroy(&self->deflater);
+    gi_error_fini(&self->error);
 }
 
 /* ---- where its bytes lie --------------------------------------------------*/
@@ -73,28 +74,37 @@ gate_err_t gi_huge_block_deflate(gi_huge_block_t *self, int level) {
     if (!self->deflater)
         self->deflater = gi_deflater_new(GI_ENGINE_AUTO, level);
     if (!self->out || !self->deflater)
-        return GATE_NOMEM;
+        return gi_err(GATE_NOMEM, "no memory for a block");
     piece->data = self->out;
     return gi_deflater_block(self->deflater, &self->block, piece->data,
                              &piece->size, &piece->crc);
 }
 
+/* A step, or a flush, into out; *filled: it has more to say. */
+static gate_err_t s_codec_turn(gi_codec_t *codec, gate_bytes_t *in, bool last,
+                               bool flush, gi_buf_t *out, bool *filled) {
+    if (!gi_buf_reserve(out, GI_BLOCK_SIZE))
+        return gi_err(GATE_NOMEM, "no memory for a block");
+    size_t room = out->room - out->size, n = room;
+    gate_err_t e =
+        flush ? gi_codec_flush(codec, out->data + out->size, &n)
+              : gi_codec_step(codec, in, out->data + out->size, &n, last);
+    out->size += n;
+    *filled = n == room;
+    return e;
+}
+
 gate_err_t gi_huge_block_codec(gi_huge_block_t *self, gi_codec_t *codec) {
     gi_buf_t out = {0};
     gate_bytes_t in = self->block.in;
+    bool last = self->block.last, filled = false;
     gate_err_t e = GATE_OK;
-    size_t n = 0, room = 0;
     gi_huge_block_done(self);
-    while (e == GATE_OK && (in.size || n == room || self->block.last)) {
-        if (!gi_buf_reserve(&out, GI_BLOCK_SIZE)) {
-            e = GATE_NOMEM;
-            break;
-        }
-        n = room = out.room - out.size;
-        e = gi_codec_step(codec, &in, out.data + out.size, &n,
-                          self->block.last);
-        out.size += n;
-    }
+    while (e == GATE_OK && (in.size || filled || last))
+        e = s_codec_turn(codec, &in, last, false, &out, &filled);
+    filled = self->flush;
+    while (e == GATE_OK && filled)
+        e = s_codec_turn(codec, &in, last, true, &out, &filled);
     self->piece.data = gi_buf_take(&out, &self->piece.size);
     return e == GATE_EOS ? GATE_OK : e;
 }

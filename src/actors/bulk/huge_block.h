@@ -2,19 +2,22 @@
 /* huge_block.h -- one block of a huge result: where its bytes lie and what came
  * out. Blocks for worker processes lie in memory that those read in place; what
  * they answer is read in place too.
- * Thread: its claimer's (huge_pool.c). Owns: all that it points to, but the
+ * Thread: its claimer's (huge_work.c, huge_pack.c). Owns: all that it points to, but the
  * bytes of a source that was kept. */
 #ifndef GI_HUGE_BLOCK_H
 #define GI_HUGE_BLOCK_H
 
+#include "base/err.h"
 #include "huge/codec.h"
 #include "huge/gather.h"
 #include "jobs/pool.h"
 
 typedef struct gi_huge_block {
     gi_block_t block;
-    gi_piece_t piece;        /* seq, and the result once it is compressed */
-    gate_err_t err;          /* or why not */
+    gi_piece_t piece; /* seq, and the result once it is compressed */
+    gate_err_t err;   /* or why not, in words in error */
+    gi_error_t error;
+    bool flush;              /* a frame ends behind it, whatever its size */
     int64_t ns;              /* what compressing took */
     gi_deflater_t *deflater; /* made when first needed */
     void *out;               /* a result's room, kept from block to block */

@@ -26,6 +26,7 @@ static gi_chunker_t *s_chunker(gi_huge_frames_t *self) {
 
 gate_err_t gi_huge_frames_add(gi_huge_frames_t *self, gi_huge_block_t *block) {
     gi_piece_t *piece = &block->piece;
+    self->flush = block->flush;
     if (!self->gzip)
         return gi_chunker_add(&self->chunker, piece->data, piece->size);
     if (!gi_gather_pass(&self->gather, piece))
@@ -43,7 +44,8 @@ bool gi_huge_frames_next(gi_huge_frames_t *self, bool all,
     if (self->lent)
         gi_piece_drop(direct);
     self->lent = false;
-    if (gi_chunker_next(s_chunker(self), all || direct->data, frame))
+    all |= self->flush || direct->data;
+    if (gi_chunker_next(s_chunker(self), all, frame))
         return true;
     self->lent = direct->data != NULL;
     if (self->lent)

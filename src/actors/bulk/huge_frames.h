@@ -14,6 +14,7 @@ typedef struct gi_huge_frames {
     gi_chunker_t chunker; /* of other codecs */
     gi_piece_t direct;    /* behind what waits there; data NULL: none */
     bool lent;            /* it is the frame that was given last */
+    bool flush;           /* all of it goes out before anything is added */
 } gi_huge_frames_t;
 
 gate_err_t gi_huge_frames_init(gi_huge_frames_t *self, bool gzip,

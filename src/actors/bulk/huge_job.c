@@ -108,16 +108,17 @@ gate_err_t gi_huge_job_submit(gate_pool_t *pool, const gi_huge_block_t *self,
     gi_buf_t args = {0};
     gate_err_t e = GATE_NOMEM;
     if (s_pack(&args, block, level)) {
-        gi_request_t request = {.fn = s_job,
-                                .name = "gate huge block",
-                                .args = {args.data, args.size},
-                                .options = {.idempotent = true},
-                                .deadline_ms = INT64_MAX,
-                                .runs = &self->run,
-                                .run_refs = &ref,
-                                .n_runs = 1,
-                                .sink = sink,
-                                .ctx = ctx};
+        gi_request_t request = {
+            .fn = s_job,
+            .name = "gate huge block",
+            .args = {args.data, args.size},
+            .options = {.idempotent = true, .priority = GATE_HIGH},
+            .deadline_ms = INT64_MAX,
+            .runs = &self->run,
+            .run_refs = &ref,
+            .n_runs = 1,
+            .sink = sink,
+            .ctx = ctx};
         e = gi_pool_submit(pool, &request, ticket);
     }
     gi_buf_fini(&args);

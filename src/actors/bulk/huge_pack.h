@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* huge_pack.h -- compresses one huge result over a pool, frames in order.
+/* huge_pack.h -- compresses one huge value over a pool, frames in order.
  *
  *   source, or feed ... finish  ->  blocks on the pool  ->  next ... EOS
  *
  * Pull: nothing runs ahead of the frames taken but the blocks in flight, so
  * whoever has no credit just does not call next. gzip runs in parallel; other
- * codecs one block after the other, on a thread pool else inside next.
- * Thread: one at a time each, but cancel: any. Blocks: only wait does (it
- * compresses a block itself that no worker has begun, so a busy or absent pool
- * delays nothing for ever) and destroy, for blocks that are being compressed.
+ * codecs one block after the other.
+ * Thread: one at a time each, but cancel: any. Blocks: wait does (it compresses
+ * a block itself that no worker has begun, so a busy or absent pool delays
+ * nothing for ever), and destroy, for blocks that are being compressed. next
+ * neither waits nor compresses: actors call it, with a pool whose threads run
+ * nothing but such work (gi_runtime_helpers). What such a pool does not take
+ * for want of memory or threads is compressed in next, a block a call.
  * Owns: its buffers; a source is kept (borrowed until destroy).
  * Survives: a full pool and a lost worker (such blocks are compressed here). */
 #ifndef GI_HUGE_POOL_H
@@ -21,6 +24,9 @@
 /* Original : compressed of a bounded pack; less than huge_ratio_max. */
 #define GI_HUGE_RATIO 256
 
+/* What calls' values wait for, at most, to fill a frame. */
+#define GI_HUGE_FLUSH_MS 500
+
 typedef struct gi_huge_pack gi_huge_pack_t;
 
 typedef struct gi_huge_pack_options {
@@ -31,13 +37,15 @@ typedef struct gi_huge_pack_options {
     bool bounded;          /* nobody says how large it is: gzip is kept below
                             * GI_HUGE_RATIO, by blocks that are stored */
     int in_flight;         /* blocks at once; 0 = twice the pool's workers */
+    int64_t flush_ms;      /* fed bytes are flushed once nothing was given for
+                            * so long; 0 = never */
     /* A frame, the end or an error may wait in next: called on any thread,
      * with no lock held, must not block nor call back. May be NULL. */
     void (*ready)(void *ctx);
     void *ctx;
 } gi_huge_pack_options_t;
 
-/* pool NULL: everything is compressed inside next. A zeroed options is fine.
+/* pool NULL: everything is compressed by who calls. A zeroed options is fine.
  * GATE_NOTIMPL: no such codec; GATE_NOMEM. */
 gate_err_t gi_huge_pack_new(gate_pool_t *pool,
                             const gi_huge_pack_options_t *options,
@@ -52,13 +60,17 @@ gate_err_t gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t head,
 /* Copies from *in, advancing it, as much as there is room for. */
 gate_err_t gi_huge_pack_feed(gi_huge_pack_t *self, gate_bytes_t *in) GATE_MUST;
 void gi_huge_pack_finish(gi_huge_pack_t *self);
+/* All that was fed goes out with what next gives from now on, in a frame that
+ * is not full if need be (as far as the codec can: gi_codec_flush). */
+void gi_huge_pack_flush(gi_huge_pack_t *self);
+/* When next will flush by itself; INT64_MAX: it will not. */
+int64_t gi_huge_pack_due(const gi_huge_pack_t *self);
 /* No block is under way: without more food nothing comes of it. */
 bool gi_huge_pack_idle(const gi_huge_pack_t *self);
 
 /* The next frame, borrowed until the next call. GATE_WOULDBLOCK: none yet
- * (ready will be called, or feed more; a look on every tick helps too: a block
- * that no worker began within 50 ms is compressed here); GATE_EOS: that was all
- * (send END); GATE_CANCELLED; any other error stays. */
+ * (ready will be called, or feed more); GATE_EOS: that was all (send END);
+ * GATE_CANCELLED; any other error stays. */
 gate_err_t gi_huge_pack_next(gi_huge_pack_t *self,
                              gate_bytes_t *chunk) GATE_MUST;
 /* The memory that the frame given last lies in; false: copy it. Once. */

@@ -241,7 +241,6 @@ static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static gate_err_t s_start(gi_cargs_t *a) {
     gate_client_t *self = a->pending->client;
     const gate_settings_t *s = self->settings;
-    gate_pool_t *pool = gi_runtime_has_procs(self->rt);
     gi_huge_pack_options_t options = {
         .codec = a->begin.codec,
         .level =
@@ -249,10 +248,11 @@ static gate_err_t s_start(gi_cargs_t *a) {
         .chunk_bytes = (size_t)s_min(
             S_CHUNK_MAX, s_min(s->huge_chunk_bytes, s->message_bytes_max)),
         .mode = gi_policy_mode(s->huge_policy),
+        .flush_ms = GI_HUGE_FLUSH_MS,
         .ready = s_ready,
         .ctx = self};
-    gate_err_t e = gi_huge_pack_new(
-        pool ? pool : gate_runtime_threads(self->rt), &options, &a->pack);
+    gate_err_t e =
+        gi_huge_pack_new(gi_runtime_helpers(self->rt), &options, &a->pack);
     if (!e && !a->n_holes)
         e = gi_huge_pack_source(a->pack, (gate_bytes_t){NULL, 0}, a->whole);
     if (e)
@@ -339,6 +339,12 @@ static void s_used(gi_cargs_t *a, size_t size) {
         a->at += size;
 }
 
+static void s_flush(gi_cargs_t *a) {
+    if (a->hole < a->n_holes &&
+        gi_huge_source_flushes(a->holes[a->hole].source))
+        gi_huge_pack_flush(a->pack);
+}
+
 /* Where there are holes: feeds the pack as far as it has room. */
 static gate_err_t s_supply(gi_cargs_t *a) {
     gate_bytes_t bytes;
@@ -352,7 +358,9 @@ static gate_err_t s_supply(gi_cargs_t *a) {
         if (e || in.size == bytes.size)
             return e; /* no room */
         s_used(a, bytes.size - in.size);
+        s_flush(a);
     }
+    s_flush(a);
     a->dry = e == GATE_WOULDBLOCK;
     a->fed = e == GATE_EOS;
     if (a->fed)
@@ -402,14 +410,19 @@ bool gi_cargs_pull(gate_client_t *self) {
     return any;
 }
 
+/* When it is to be looked at though nobody tells: for somebody who feeds it,
+ * for what it holds, for a full mailbox. */
+static int64_t s_next_look(const gi_cargs_t *a, int64_t now_ms) {
+    if (!a->waits && !a->chunk.data)
+        return INT64_MAX;
+    if (!a->dry || !gi_huge_pack_idle(a->pack))
+        return now_ms + S_LOOK_MS;
+    return s_min(now_ms + S_LOOK_DRY_MS, gi_huge_pack_due(a->pack));
+}
+
 int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms) {
     int64_t next = INT64_MAX;
-    for (const gi_cargs_t *a = self->args; a; a = a->next) {
-        if (!a->waits && !a->chunk.data)
-            continue;
-        if (!a->dry || !gi_huge_pack_idle(a->pack))
-            return now_ms + S_LOOK_MS;
-        next = now_ms + S_LOOK_DRY_MS; /* who feeds it tells us */
-    }
+    for (const gi_cargs_t *a = self->args; a; a = a->next)
+        next = s_min(next, s_next_look(a, now_ms));
     return next;
 }

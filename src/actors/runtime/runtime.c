@@ -226,13 +226,6 @@ gate_pool_t *gate_runtime_procs(gate_runtime_t *self) {
     return s_default(self, &self->procs, gi_pool_procs, NULL);
 }
 
-gate_pool_t *gi_runtime_has_procs(gate_runtime_t *self) {
-    gi_lock(&self->lock);
-    gate_pool_t *pool = self->procs;
-    gi_unlock(&self->lock);
-    return pool;
-}
-
 gate_pool_t *gi_runtime_helpers(gate_runtime_t *self) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     gate_pool_options_t options = {.name = "gate-helper",

@@ -10,11 +10,10 @@
 
 gate_runtime_t *gi_runtime_share(gate_runtime_t *self);
 void gi_runtime_release(gate_runtime_t *self);
-/* Borrows: threads of the library's own, which run no user's code and so are
- * always there; made on first use. NULL with gate_error() set. */
+/* Borrows: threads of the library's own, which compress and inflate and run no
+ * user's code but codecs, and so are always there whatever handlers do; made on
+ * first use. NULL with gate_error() set. */
 gate_pool_t *gi_runtime_helpers(gate_runtime_t *rt);
-/* The default process pool if somebody made it, else NULL. */
-gate_pool_t *gi_runtime_has_procs(gate_runtime_t *rt);
 const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self);
 /* Borrows: the rules of setting access; NULL: none. After start. */
 const gi_access_t *gi_runtime_access(const gate_runtime_t *self);

@@ -29,7 +29,6 @@ gi_shuge_t *gi_sfeed_new(gi_scall_t *c, const gi_huge_begin_t *begin) {
         h->begin = *begin;
     else
         h->begin.size = UINT64_MAX;
-    h->last = &h->first;
     h->begin_mail.kind = GI_SMAIL_BEGIN;
     h->end_mail.kind = GI_SMAIL_END;
     gi_credit_init(&h->feed, GI_CREDIT_FREE, S_ROOM);
@@ -43,7 +42,7 @@ void gi_sfeed_drop(gi_shuge_t *h) {
         h->first = item->next;
         gi_mem_free(item);
     }
-    h->last = &h->first;
+    h->newest = NULL;
     h->head = h->data = (gate_bytes_t){NULL, 0};
     if (h->release)
         h->release(h->kept);
@@ -262,14 +261,31 @@ void gi_sfeed_begin(gi_shuge_t *h) {
         gi_shuge_cancel(h->call);
 }
 
+static void s_enqueue(gi_shuge_t *h, gi_sitem_t *item) {
+    if (h->first)
+        h->newest->next = item;
+    else
+        h->first = item;
+    h->newest = item;
+}
+
+/* Behind what is there now. */
+static void s_flush(gi_shuge_t *h) {
+    if (h->first)
+        h->newest->flush = true;
+    else if (h->pack)
+        gi_huge_pack_flush(h->pack);
+}
+
 void gi_sfeed_piece(gi_sitem_t *item) {
     gi_shuge_t *h = item->call->huge;
-    if (!h || h->closed) {
-        gi_mem_free(item);
+    if (h && !h->closed && item->size) {
+        s_enqueue(h, item);
         return;
     }
-    *h->last = item;
-    h->last = &item->next;
+    if (h && !h->closed)
+        s_flush(h);
+    gi_mem_free(item);
 }
 
 void gi_sfeed_end(gi_shuge_t *h) {
@@ -302,12 +318,15 @@ static void s_item_begin(gi_scall_t *c, gate_bytes_t part) {
 
 void gi_sfeed_item(gi_sitem_t *item, int kind, gate_bytes_t part) {
     gi_scall_t *c = item->call;
-    if (kind == 'D' && c->huge && !c->huge->closed) {
+    bool open = c->huge && !c->huge->closed;
+    if (kind == 'D' && open && part.size) {
         item->at = (size_t)((const unsigned char *)part.data - item->data);
-        gi_sfeed_piece(item);
+        s_enqueue(c->huge, item);
         return;
     }
-    if (kind == 'B')
+    if (kind == 'D' && open)
+        s_flush(c->huge);
+    else if (kind == 'B')
         s_item_begin(c, part);
     else if (kind == 'E' && c->huge)
         c->huge->ended = true;
@@ -321,8 +340,8 @@ static void s_piece_done(gi_shuge_t *h) {
     gi_sitem_t *item = h->first;
     gi_scall_t *c = h->call;
     h->first = item->next;
-    if (!h->first)
-        h->last = &h->first;
+    if (item->flush && h->pack)
+        gi_huge_pack_flush(h->pack);
     if (!h->by_items)
         gi_credit_give(&h->feed, 0, (int64_t)item->size);
     else if (c->ticket)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_huge.c -- a huge result on its way to its reader (docs/wire.md, huge
- * data): compressed on a pool and pulled by the actor while there is credit,
- * like a generator.
+ * data): compressed by the runtime's helpers, which no handler can hold up, and
+ * pulled by the actor while there is credit, like a generator.
  *
  *   begun --chunks--> all sent --> END        and its handler is back: the call
  *      `--failed, cancelled--> exception      ends
@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <gaterpc/log.h>
 #include "sync/clock.h"
 #include "huge/codec.h"
 #include "base/err.h"
@@ -86,14 +87,6 @@ static void s_ready(void *arg) {
     gi_unlock(&self->ready_lock);
 }
 
-/* Worker processes where there are some, else the service's threads. */
-static gate_pool_t *s_pool(gate_service_t *self) {
-    gate_pool_t *pool = gi_runtime_has_procs(self->rt);
-    if (!pool)
-        pool = self->default_pool;
-    return pool ? pool : gate_runtime_threads(self->rt);
-}
-
 static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static gate_err_t s_pack(gi_shuge_t *h) {
@@ -109,9 +102,10 @@ static gate_err_t s_pack(gi_shuge_t *h) {
         .chunk_bytes = (size_t)s_min(s->huge_chunk_bytes, s->message_bytes_max),
         .mode = gi_policy_mode(s->huge_policy),
         .bounded = !s_says_size(h),
+        .flush_ms = GI_HUGE_FLUSH_MS,
         .ready = s_ready,
         .ctx = self};
-    e = gi_huge_pack_new(s_pool(self), &options, &h->pack);
+    e = gi_huge_pack_new(gi_runtime_helpers(self->rt), &options, &h->pack);
     if (!e && h->data.size) {
         e = gi_huge_pack_source(h->pack, h->head, h->data);
         h->finished = true;
@@ -321,12 +315,23 @@ static gate_err_t s_send(gi_shuge_t *h, gate_bytes_t chunk) {
 }
 
 /* ---- pulling ------------------------------------------------------------- */
+static void s_look_at(gi_shuge_t *h, int64_t at_ms) {
+    h->look_ms = s_min(h->look_ms, at_ms);
+}
+
+/* What it waits for is told; but a full mailbox may have been. */
+static void s_look_for_pack(gi_shuge_t *h) {
+    s_look_at(h, gi_huge_pack_idle(h->pack)
+                     ? gi_huge_pack_due(h->pack)
+                     : h->call->service->now_ms + S_LOOK_MS);
+}
+
 /* Out of credit, and the reader never gave a sign that it knows of any. */
 static void s_probe(gi_shuge_t *h) {
     int64_t now = h->call->service->now_ms;
     if (!h->probe_ms)
         h->probe_ms = now;
-    h->waits = true;
+    s_look_at(h, now + S_LOOK_MS);
     if (now - h->probe_ms < S_PROBE_MS)
         return;
     h->probing = false;
@@ -371,7 +376,8 @@ static gate_err_t s_pull_one(gi_shuge_t *h) {
         return GATE_WOULDBLOCK;
     if (!e)
         e = s_chunk(h, &chunk);
-    h->waits |= e == GATE_WOULDBLOCK && h->pack;
+    if (e == GATE_WOULDBLOCK && h->pack)
+        s_look_for_pack(h);
     if (e)
         return e;
     size_t size = chunk.size;
@@ -383,18 +389,27 @@ static gate_err_t s_pull_one(gi_shuge_t *h) {
     return e;
 }
 
+/* It cannot go on, and no handler is told: its caller and the log are. */
+static void s_cut(gi_shuge_t *h) {
+    gate_error_t story = *gate_error();
+    if (story.code != GATE_CANCELLED)
+        gate_log(GATE_ERROR, "service", "%s: a huge result of %s: %s",
+                 h->call->service->name, gate_call_method(&h->call->call),
+                 story.text);
+    gi_shuge_fail(h, &story);
+}
+
 static bool s_pull(gi_shuge_t *h) {
     gi_scall_t *c = h->call;
     gate_err_t e = GATE_OK;
     int i = 0;
-    h->waits = false;
+    h->look_ms = INT64_MAX;
     for (; !e && i < S_PULL_MAX; i++)
         e = s_pull_one(h);
     if (e == GATE_EOS) {
         s_end(h);
     } else if (e && e != GATE_WOULDBLOCK) {
-        gate_error_t story = *gate_error();
-        gi_shuge_fail(h, &story);
+        s_cut(h);
     }
     bool any = i > 1 || h->closed;
     gi_shuge_settle(c);
@@ -412,10 +427,10 @@ bool gi_shuge_pull(gate_service_t *self) {
 }
 
 int64_t gi_shuge_next(const gate_service_t *self) {
+    int64_t next = INT64_MAX;
     for (const gi_shuge_t *h = self->huges; h; h = h->next)
-        if (h->waits)
-            return self->now_ms + S_LOOK_MS;
-    return INT64_MAX;
+        next = s_min(next, h->look_ms);
+    return next;
 }
 
 /* ---- the handler is back, the reader left -------------------------------- */

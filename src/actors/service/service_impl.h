@@ -213,8 +213,8 @@ typedef struct gi_sitem {
     gi_smail_t mail;
     gi_scall_t *call;
     struct gi_sitem *next; /* piece of a huge result: in its queue */
-    size_t at;             /* of those: bytes used so far */
-    size_t size;
+    size_t at, size;       /* of those, at: bytes used so far */
+    bool flush;            /* of those: behind it */
     unsigned char data[];
 } gi_sitem_t;
 
@@ -231,19 +231,19 @@ struct gi_shuge {
     gate_bytes_t head, data; /* what is left of a source in memory */
     void *kept;              /* of that: for release */
     void (*release)(void *);
-    gi_sitem_t *first, **last; /* pieces that wait */
-    gi_huge_pack_t *pack;      /* NULL: local, bytes go as they are */
-    gi_buf_t whole;            /* local, for a future */
-    bool by_items;             /* fed by a pool's job */
-    bool ended;                /* no more input comes */
-    bool finished;             /* and the pack knows */
-    bool sent;                 /* a chunk went out */
-    bool closed;               /* its last message went out */
-    bool waits;                /* for a block, or for a sign of credit */
-    bool probing;              /* does its reader know credit? */
-    int64_t probe_ms;          /* since when it is out of credit */
-    int64_t stalled_ns;        /* since when it could send and may not */
-    gate_err_t outcome;        /* once closed */
+    gi_sitem_t *first, *newest; /* pieces that wait */
+    gi_huge_pack_t *pack;       /* NULL: local, bytes go as they are */
+    gi_buf_t whole;             /* local, for a future */
+    bool by_items;              /* fed by a pool's job */
+    bool ended;                 /* no more input comes */
+    bool finished;              /* and the pack knows */
+    bool sent;                  /* a chunk went out */
+    bool closed;                /* its last message went out */
+    bool probing;               /* does its reader know credit? */
+    int64_t probe_ms;           /* since when it is out of credit */
+    int64_t look_ms;            /* when to pull it though nothing was told */
+    int64_t stalled_ns;         /* since when it could send and may not */
+    gate_err_t outcome;         /* once closed */
 };
 
 /* The job of gate_call_run, and what becomes of it. */

@@ -21,9 +21,10 @@ static gate_err_t s_check(const gate_huge_options_t *o, uint64_t size) {
     return GATE_OK;
 }
 
+static const gate_huge_options_t s_none = {0};
+
 static gate_huge_t *s_new(const gate_huge_options_t *options, uint64_t size) {
-    static const gate_huge_options_t none = {0};
-    const gate_huge_options_t *o = options ? options : &none;
+    const gate_huge_options_t *o = options ? options : &s_none;
     if (s_check(o, size))
         return NULL;
     gate_huge_t *self = gi_mem_calloc(1, sizeof *self);
@@ -44,8 +45,9 @@ static gate_huge_t *s_new(const gate_huge_options_t *options, uint64_t size) {
 }
 
 gate_huge_t *gate_huge_arg_new(const gate_huge_options_t *options) {
-    bool unknown = options->kind == GATE_HUGE_PACKED && !options->size;
-    return s_new(options, unknown ? UINT64_MAX : options->size);
+    const gate_huge_options_t *o = options ? options : &s_none;
+    bool unknown = o->kind == GATE_HUGE_PACKED && !o->size;
+    return s_new(o, unknown ? UINT64_MAX : o->size);
 }
 
 gate_huge_t *gate_huge_arg_data(const void *data, size_t size,

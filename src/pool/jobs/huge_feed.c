@@ -145,8 +145,10 @@ static gate_err_t s_plan(gate_call_t *call, const gate_huge_options_t *options,
 /* ---- life ---------------------------------------------------------------- */
 gate_huge_t *gate_huge_new(gate_call_t *call,
                            const gate_huge_options_t *options) {
-    bool unknown = options->kind == GATE_HUGE_PACKED && !options->size;
-    uint64_t size = unknown ? UINT64_MAX : options->size;
+    static const gate_huge_options_t none = {0};
+    const gate_huge_options_t *o = options ? options : &none;
+    bool unknown = o->kind == GATE_HUGE_PACKED && !o->size;
+    uint64_t size = unknown ? UINT64_MAX : o->size;
     s_plan_t plan;
 
     if (s_plan(call, options, size, &plan))
@@ -208,6 +210,11 @@ gate_err_t gate_huge_put(gate_huge_t *self, const void *data, size_t size) {
     if (e && !self->error.story.code)
         gi_error_set(&self->error, gate_error());
     return e;
+}
+
+gate_err_t gate_huge_flush(gate_huge_t *self) {
+    return self->source ? gi_huge_source_flush(self->source)
+                        : self->ops->put(self->call, "", 0);
 }
 
 static gate_err_t s_end(gate_huge_t **self_p, const gate_error_t *story) {

@@ -4,7 +4,7 @@
  * items get out (a worker process, a pool's thread) its parts travel as items:
  * msgpack ext values of type GI_EXT_HUGE, one byte of kind, then
  *
- *   'B' codec level size    'D' bytes    'E'
+ *   'B' codec level size    'D' bytes (none: flush)    'E'
  *
  * Thread: that of the handler; a host's own ops may allow any. */
 #ifndef GI_HUGE_FEED_H
@@ -40,8 +40,8 @@ struct gate_huge {
 
 struct gi_huge_ops {
     gate_err_t (*begin)(gate_call_t *self, const gi_huge_begin_t *begin);
-    /* At most GI_HUGE_PIECE bytes; may wait for room. GATE_CANCELLED: nobody
-     * wants it any more. */
+    /* At most GI_HUGE_PIECE bytes; may wait for room. None: what was put before
+     * goes out (gate_huge_flush). GATE_CANCELLED: nobody wants it any more. */
     gate_err_t (*put)(gate_call_t *self, const void *data, size_t size);
     /* error NULL: that was all. The call must not be touched afterwards but by
      * the handler it was begun in. */

@@ -22,6 +22,7 @@
 typedef struct s_piece {
     struct s_piece *next;
     size_t size, at;
+    bool flush; /* behind it */
     char data[];
 } s_piece_t;
 
@@ -29,7 +30,8 @@ struct gi_huge_source {
     gi_job_t job; /* reads fd */
     gi_ref_t refs;
     gi_monitor_t monitor; /* of what follows, up to kept */
-    s_piece_t *head, **tail;
+    s_piece_t *head, *newest;
+    bool flush;    /* behind what was used */
     size_t queued; /* bytes, and what it takes to keep them */
     uint64_t left; /* bytes still to come in */
     gi_error_t error;
@@ -55,7 +57,6 @@ gi_huge_source_t *gi_huge_source_new(uint64_t size) {
     gi_ref_init(&self->refs);
     gi_monitor_init(&self->monitor);
     gi_error_init(&self->error);
-    self->tail = &self->head;
     self->left = size;
     self->fed = true;
     self->fd = -1;
@@ -91,7 +92,6 @@ static void s_let_go(gi_huge_source_t *self) {
         self->head = piece->next;
         gi_mem_free(piece);
     }
-    self->tail = &self->head;
     self->queued = 0;
     self->kept = (gate_bytes_t){NULL, 0};
     if (self->fd >= 0)
@@ -137,13 +137,17 @@ static s_piece_t *s_piece_new(size_t size) {
     piece->next = NULL;
     piece->size = size;
     piece->at = 0;
+    piece->flush = false;
     return piece;
 }
 
 /* Inside. Takes the piece. */
 static void s_add(gi_huge_source_t *self, s_piece_t *piece) {
-    *self->tail = piece;
-    self->tail = &piece->next;
+    if (self->head)
+        self->newest->next = piece;
+    else
+        self->head = piece;
+    self->newest = piece;
     self->queued += sizeof *piece + piece->size;
     self->left -= piece->size;
     s_tell(self);
@@ -177,6 +181,21 @@ gate_err_t gi_huge_source_put(gi_huge_source_t *self, const void *data,
     gi_monitor_leave(&self->monitor);
     if (e)
         gi_mem_free(piece);
+    return e;
+}
+
+gate_err_t gi_huge_source_flush(gi_huge_source_t *self) {
+    if (!self->fed)
+        return gi_err(GATE_BADARG, "this huge argument is not fed");
+    gi_monitor_enter(&self->monitor);
+    gate_err_t e = s_await_room(self);
+    if (self->head)
+        self->newest->flush = true;
+    else
+        self->flush = true;
+    if (!e)
+        s_tell(self);
+    gi_monitor_leave(&self->monitor);
     return e;
 }
 
@@ -336,8 +355,7 @@ void gi_huge_source_used(gi_huge_source_t *self, size_t size) {
     piece->at += size;
     if (piece->at == piece->size) {
         self->head = piece->next;
-        if (!self->head)
-            self->tail = &self->head;
+        self->flush |= piece->flush;
         self->queued -= sizeof *piece + piece->size;
         gi_monitor_notify(&self->monitor);
     } else {
@@ -345,6 +363,14 @@ void gi_huge_source_used(gi_huge_source_t *self, size_t size) {
     }
     gi_monitor_leave(&self->monitor);
     gi_mem_free(piece);
+}
+
+bool gi_huge_source_flushes(gi_huge_source_t *self) {
+    gi_monitor_enter(&self->monitor);
+    bool flush = self->flush;
+    self->flush = false;
+    gi_monitor_leave(&self->monitor);
+    return flush;
 }
 
 /* ---- at once --------------------------------------------------------------*/

@@ -32,6 +32,8 @@ void gi_huge_source_file(gi_huge_source_t *self, int fd, bool regular);
  * started with it, or it is not fed. */
 gate_err_t gi_huge_source_put(gi_huge_source_t *self, const void *data,
                               size_t size) GATE_MUST;
+/* What was put before goes out without waiting for more. */
+gate_err_t gi_huge_source_flush(gi_huge_source_t *self) GATE_MUST;
 /* NULL: that was all. Of memory and descriptors nothing is to be said. */
 void gi_huge_source_end(gi_huge_source_t *self, const gate_error_t *error);
 
@@ -47,6 +49,8 @@ void gi_huge_source_leave(gi_huge_source_t *self);
 gate_err_t gi_huge_source_peek(gi_huge_source_t *self, gate_pool_t *pool,
                                gate_bytes_t *out) GATE_MUST;
 void gi_huge_source_used(gi_huge_source_t *self, size_t size);
+/* A flush was asked for behind what has been used, once for each. */
+bool gi_huge_source_flushes(gi_huge_source_t *self);
 
 /* True: all of it can be had without waiting for anybody. */
 bool gi_huge_source_here(const gi_huge_source_t *self);
