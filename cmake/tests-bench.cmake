@@ -8,7 +8,7 @@ if(TARGET gi_bench)
       add_executable(unit_bench_${name} tests/unit/cli/bench/${name}.c)
       gate_see(unit_bench_${name} cli/bench)
       target_link_libraries(unit_bench_${name} PRIVATE gi_bench
-        PkgConfig::CRITERION m)
+        gate_criterion m)
       gate_test(unit_bench_${name} unit 120 unit_bench_${name}
         --short-filename -j1)
     endforeach()

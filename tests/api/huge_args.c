@@ -19,7 +19,7 @@ static void s_nap(int ms) {
 }
 
 /* ---- data ----------------------------------------------------------------*/
-static unsigned char s_letter(size_t i, char kind) {
+RIG_UNWATCHED static unsigned char s_letter(size_t i, char kind) {
     uint64_t r = (i / 8 + 1) * 0x9e3779b97f4a7c15u;
     r ^= r >> 29;
     r *= 0xbf58476d1ce4e5b9u;
@@ -30,7 +30,7 @@ static unsigned char s_letter(size_t i, char kind) {
     return (unsigned char)"{'n': 1234567, 's': 'xy'}"[i % 24];
 }
 
-static char *s_make(size_t n, char kind) {
+RIG_UNWATCHED static char *s_make(size_t n, char kind) {
     char *data = malloc(n + 1);
     for (size_t i = 0; i < n; i++)
         data[i] = (char)s_letter(i, kind);
@@ -38,7 +38,7 @@ static char *s_make(size_t n, char kind) {
     return data;
 }
 
-static uint64_t s_digest(const void *data, size_t n) {
+RIG_UNWATCHED static uint64_t s_digest(const void *data, size_t n) {
     const unsigned char *p = data;
     uint64_t h = 1469598103934665603u ^ n;
     for (size_t i = 0; i < n; i++)

@@ -20,7 +20,7 @@ static void s_nap(int ms) {
               NULL);
 }
 
-static char *s_make(size_t n) {
+RIG_UNWATCHED static char *s_make(size_t n) {
     char *data = malloc(n + 1);
     for (size_t i = 0; i < n; i++)
         data[i] = (char)('a' + (i * i >> 5) % 26);
@@ -28,7 +28,7 @@ static char *s_make(size_t n) {
     return data;
 }
 
-static uint64_t s_digest(const void *data, size_t n) {
+RIG_UNWATCHED static uint64_t s_digest(const void *data, size_t n) {
     const unsigned char *p = data;
     uint64_t h = 1469598103934665603u ^ n;
     for (size_t i = 0; i < n; i++)

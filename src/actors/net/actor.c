@@ -46,7 +46,6 @@ static _Thread_local const gi_actor_t *s_mine; /* whose thread this is */
 /* ---- commands, on the actor's thread ------------------------------------- */
 static bool s_send_part(void *raw, const void *data, size_t size, int more) {
     int rc;
-    GI_HANDOVER_SENDS();
     do
         rc = zmq_send(raw, data, size, more);
     while (rc < 0 && errno == EINTR);
@@ -64,7 +63,6 @@ static bool s_recv_part(void *raw, int flags, zmq_msg_t *part, bool *more) {
         zmq_msg_close(part);
         return false;
     }
-    GI_HANDOVER_RECEIVED();
     *more = zmq_msg_more(part);
     return true;
 }
@@ -78,7 +76,8 @@ static char *s_part_text(void *raw, int flags, bool *more) {
     return text;
 }
 
-static void s_answer(void *raw, gate_err_t e, const gi_buf_t *out) {
+static void s_answer(gi_actor_t *actor, void *raw, gate_err_t e,
+                     const gi_buf_t *out) {
     const gate_error_t *story = gate_error();
     unsigned char code = (unsigned char)e;
     const char *cls = e ? story->cls : "";
@@ -87,6 +86,7 @@ static void s_answer(void *raw, gate_err_t e, const gi_buf_t *out) {
         cls = gi_err_class(e);
         text = gate_err_text(e);
     }
+    GI_HANDOVER_SENDS(actor);
     s_send_part(raw, &code, 1, ZMQ_SNDMORE);
     s_send_part(raw, cls, strlen(cls), ZMQ_SNDMORE);
     s_send_part(raw, text, strlen(text), ZMQ_SNDMORE);
@@ -107,7 +107,7 @@ static void s_dispatch(gi_actor_t *actor, void *raw, const char *name,
     if (!e && out.failed)
         e = gi_err(GATE_NOMEM, "%s: no memory for the answer to %s",
                    actor->ops->name, name);
-    s_answer(raw, e, &out);
+    s_answer(actor, raw, e, &out);
     gi_buf_fini(&out);
 }
 
@@ -135,7 +135,8 @@ static void s_one(gi_actor_t *actor, void *raw, const char *name, bool more) {
     if (arg)
         s_dispatch(actor, raw, name, arg);
     else
-        s_answer(raw, gi_err(GATE_NOMEM, "no memory for %s", name), &none);
+        s_answer(actor, raw, gi_err(GATE_NOMEM, "no memory for %s", name),
+                 &none);
     gi_mem_free(arg);
 }
 
@@ -147,6 +148,7 @@ static bool s_commands(gi_actor_t *actor, void *raw) {
         return false;
     actor->pipe_maybe = false; /* this goes on until none is left */
     while (!actor->terminated && s_recv_name(raw, name, &more)) {
+        GI_HANDOVER_RECEIVED(actor);
         any = true;
         s_one(actor, raw, name, more);
     }
@@ -302,6 +304,7 @@ void gi_actor_stop(gi_actor_t *actor) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    GI_HANDOVER_SENDS(actor); /* $TERM */
     zactor_destroy(&actor->zactor);
     while (sem_wait(&actor->ended) < 0) {
     }
@@ -408,9 +411,11 @@ gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,
                       actor->ops->name);
     void *raw = zsock_resolve(actor->zactor);
     gi_lock(&actor->lock);
+    GI_HANDOVER_SENDS(actor);
     s_send_part(raw, name, strlen(name), ZMQ_SNDMORE);
     s_send_part(raw, arg ? arg : "", arg ? strlen(arg) : 0, 0);
     gate_err_t e = s_read_answer(raw, out);
+    GI_HANDOVER_RECEIVED(actor);
     gi_unlock(&actor->lock);
     return e;
 }

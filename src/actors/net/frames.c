@@ -11,10 +11,6 @@
 #include "wire/packed.h"
 #include "base/tags.h"
 
-#ifdef __SANITIZE_THREAD__
-char gi_handover_mark;
-#endif
-
 /* ---- light frames -----------------------------------------------------------
  * libzmq keeps a small message inside zmq_msg_t, so a copy of the struct is a
  * message of its own, its bytes are at a known place and there is nothing to
@@ -93,12 +89,11 @@ int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max, bool *rest) {
             gi_frames_close(self);
             return 0;
         }
+        GI_HANDOVER_RECEIVED(zmq_msg_data(f));
         /* the result is an int: a frame of 2 GiB and more says INT_MAX */
         self->size[self->n++] = size < INT_MAX ? (size_t)size : SIZE_MAX;
-        if (!zmq_msg_more(f)) {
-            GI_HANDOVER_RECEIVED();
+        if (!zmq_msg_more(f))
             return 1;
-        }
         if (self->n == max) {
             *rest = true;
             return -1;
@@ -284,6 +279,8 @@ bool gi_frames_unpack(gi_frames_t *self, unsigned at, unsigned max) {
 
 static int s_send_one(zmq_msg_t *f, void *socket, bool more) {
     int rc;
+    GI_HANDOVER_SENDS(
+        zmq_msg_data(f)); /* it is whole now; gone with the call */
     do
         rc = zmq_msg_send(f, socket, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0));
     while (rc < 0 && errno == EINTR);
@@ -330,7 +327,6 @@ static int s_send_packed(void *socket, gi_frames_t *self, unsigned at) {
 
 /* ---- sending ------------------------------------------------------------- */
 int gi_frames_send(void *socket, gi_frames_t *self) {
-    GI_HANDOVER_SENDS();
     unsigned at = self->n > 0 && s_size(self, 0) > 0;
     if (self->packed && self->n > at + 1)
         return s_send_packed(socket, self, at);

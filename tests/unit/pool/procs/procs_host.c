@@ -231,6 +231,7 @@ static int s_late_init(const char *allowed) {
         if (allowed)
             setenv("GATE_PROCESS_LATE_FORK", allowed, 1);
         pthread_create(&thread, NULL, s_sleep, NULL);
+        pthread_detach(thread);
         gate_err_t e = gate_process_init();
         bool cure = strstr(gate_error()->text, "first in main") != NULL;
         _exit(e == GATE_OK ? 0 : e == GATE_CLOSED && cure ? 1 : 2);
