@@ -314,10 +314,11 @@ gate_err_t gi_huge_source_attach(gi_huge_source_t *self,
 void gi_huge_source_leave(gi_huge_source_t *self) {
     gi_monitor_enter(&self->monitor);
     self->gone = true;
+    bool quiet =
+        !self->reading; /* now: the job will have seen that it is gone */
     gi_monitor_notify(&self->monitor);
     while (self->telling)
         gi_monitor_wait(&self->monitor, -1);
-    bool quiet = !self->reading;
     gi_monitor_leave(&self->monitor);
     if (quiet) /* else the job does it */
         s_let_go(self);

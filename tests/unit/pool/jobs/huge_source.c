@@ -226,6 +226,42 @@ Test(huge_source, files, .timeout = 60) {
     gate_pool_destroy(&pool);
 }
 
+/* ---- the sender leaves while the job tells it ----------------------------- */
+static atomic_bool s_telling, s_leaving;
+
+static void *s_leave(void *source) {
+    while (!s_telling)
+        usleep(100);
+    s_leaving = true;
+    gi_huge_source_leave(source); /* until s_slow_ready has returned */
+    return NULL;
+}
+
+static void s_slow_ready(void *ctx) {
+    (void)ctx;
+    s_telling = true;
+    while (!s_leaving)
+        usleep(100);
+    usleep(20000); /* that it waits inside: else there is nothing to be seen */
+}
+
+/* One of the two lets go of what it was made of: under TSan both are seen. */
+Test(huge_source, left_while_the_job_tells, .timeout = 20) {
+    gi_pool_base_t base = {0};
+    gate_pool_options_t options = {.workers = 1, .queue_max = 10};
+    gate_pool_t *pool = gi_pool_threads(&base, &options);
+    gi_huge_source_t *self = s_new(5);
+    gate_bytes_t b;
+    pthread_t thread;
+    gi_huge_source_file(self, s_file("12345", 5), true);
+    cr_assert_eq(gi_huge_source_attach(self, s_slow_ready, NULL), GATE_OK);
+    pthread_create(&thread, NULL, s_leave, self);
+    cr_expect_eq(gi_huge_source_peek(self, pool, &b), GATE_WOULDBLOCK);
+    pthread_join(thread, NULL);
+    gi_huge_source_drop(&self);
+    gate_pool_destroy(&pool);
+}
+
 Test(huge_source, no_memory_is_an_error) {
     gi_mem_fail_at(1, true);
     cr_expect_null(gi_huge_source_new(3));
