@@ -24,6 +24,7 @@ GATE_API const msgpack_object *gate_call_raw_args(const gate_call_t *self);
 GATE_API const msgpack_object *gate_call_raw_kwargs(const gate_call_t *self);
 
 /* ---- the answer ---------------------------------------------------------- */
+/* GATE_BADARG for a second one. */
 GATE_API gate_err_t gate_return_(gate_call_t *self, gate_arg_t v);
 /* Always returns GATE_RAISED. */
 GATE_API gate_err_t gate_raise(gate_call_t *self, const char *cls,
@@ -44,15 +45,21 @@ GATE_API gate_err_t gate_generate(gate_call_t *self,
                                   void *state, void (*done)(void *state));
 
 /* ---- answering later ----------------------------------------------------- */
-/* Gives the call to you; the handler returns GATE_KEPT. End it exactly once
- * with finish or fail, from any thread. NULL where that cannot be (jobs). */
+/* Gives the call to you; the handler returns GATE_KEPT and nothing else (else
+ * that is the answer, and what you say later is dropped). End it exactly once
+ * with finish or fail, from any thread, at once or later; a second word is
+ * refused and logged. What is never ended is answered TimeoutError at the
+ * caller's deadline, or after the setting service_call_max_ms, and logged; it
+ * must be ended all the same. NULL where that cannot be (jobs) and for a call
+ * that is kept already (GATE_BADARG). */
 GATE_API gate_call_t *gate_call_keep(gate_call_t *self);
 GATE_API void gate_finish_(gate_call_t **self_p, gate_arg_t v); /* takes */
 GATE_API void gate_fail(gate_call_t **self_p, const char *cls,
                         const char *text); /* takes */
 /* Runs job on a pool and goes on with then on the service's actor (then NULL:
  * its result or error is the call's). job gets args; a list is spread over its
- * parameters. Return its value from the handler. */
+ * parameters. Return its value from the handler: the job is submitted when that
+ * has returned, and a pool that refuses it is the call's error. */
 typedef gate_err_t gate_then_fn(gate_call_t *call, gate_err_t e,
                                 const gate_value_t *value);
 GATE_API gate_err_t gate_call_run(gate_call_t *self, gate_pool_t *pool,

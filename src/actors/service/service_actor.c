@@ -6,6 +6,7 @@
 
 #include <string.h>
 #include "net/affinity.h"
+#include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -166,14 +167,30 @@ static const gi_command_t s_commands[] = {{"CONNECT", s_connect},
 #define S_OWNER(type, member, mail) \
     ((type *)(void *)((char *)(mail)-offsetof(type, member)))
 
-static void s_control(gi_scontrol_t *control) {
-    gi_scall_t *c = control->call;
-    if (control->mail.kind == GI_SMAIL_CANCEL)
-        gi_scall_cancel(c);
-    else
-        gi_sstream_credit(c, (int64_t)control->items, (int64_t)control->bytes);
+bool gi_service_on_actor(const gate_service_t *self) {
+    return gi_actor_thread() && pthread_equal(self->thread, pthread_self());
+}
+
+gate_err_t gi_service_post(gate_service_t *self, gi_smail_t *mail,
+                           int64_t timeout_ms) {
+    if (!gi_service_on_actor(self))
+        return gi_mailbox_push(self->mailbox, mail, timeout_ms);
+    if (self->stopping)
+        return GATE_CLOSED;
+    mail->next = NULL;
+    *self->own_last = mail;
+    self->own_last = &mail->next;
+    return GATE_OK;
+}
+
+static void s_credit(gi_scall_t *c) {
+    gi_sstream_owed(c);
     gi_scall_free(c);
-    gi_mem_free(control);
+}
+
+static void s_cancel(gi_scall_t *c) {
+    gi_scall_cancel(c);
+    gi_scall_free(c);
 }
 
 static void s_left(gi_sleft_t *left) {
@@ -228,11 +245,29 @@ static void s_one(gi_smail_t *mail) {
     case GI_SMAIL_READY:
         s_ready_again(S_OWNER(gate_service_t, ready_mail, mail));
         break;
+    case GI_SMAIL_LOST:
+        gi_sstream_lost(S_OWNER(gi_scall_t, lost_mail, mail));
+        break;
     case GI_SMAIL_CREDIT:
+        s_credit(S_OWNER(gi_scall_t, credit_mail, mail));
+        break;
     case GI_SMAIL_CANCEL:
-        s_control(S_OWNER(gi_scontrol_t, mail, mail));
+        s_cancel(S_OWNER(gi_scall_t, cancel_mail, mail));
         break;
     }
+}
+
+/* What handlers on this thread said to us; true: there was something. */
+static bool s_own_mail(gate_service_t *self) {
+    bool any = self->own != NULL;
+    while (self->own) {
+        gi_smail_t *mail = self->own;
+        self->own = mail->next;
+        if (!self->own)
+            self->own_last = &self->own;
+        s_one(mail);
+    }
+    return any;
 }
 
 /* Callers in this process are told of many answers at once; after every eighth
@@ -251,6 +286,7 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gi_future_batch_begin(&batch, S_TELL_NS);
     for (size_t i = 0; i < n; i++)
         s_one(items[i]);
+    s_own_mail(self);
     gi_scall_to_threads(self);
     s_leave_room(self);
     gi_future_batch_end(&batch);
@@ -262,6 +298,7 @@ static gate_err_t s_start(void *arg) {
     self->mailbox = gi_actor_mailbox(self->actor);
     gi_affinity_actor(self->settings);
     self->thread = pthread_self();
+    self->own_last = &self->own;
     self->now_ms = self->reached_ms = gi_clock_ms();
     self->wheel = gi_wheel_new(self->now_ms);
     return self->wheel ? GATE_OK : gi_err(GATE_NOMEM, "no memory for timers");
@@ -281,6 +318,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     busy |= gi_shuge_pull(self);
     busy |= gi_scall_expire(self);
     gi_scall_next_waiting(self);
+    busy |= s_own_mail(self);
     gi_scall_to_threads(self);
     s_leave_room(self);
     if (self->draining)
@@ -308,8 +346,9 @@ static void s_fds(void *arg, gi_polled_t *polled) {
 
 static void s_stop(void *arg) {
     gate_service_t *self = arg;
-    self->stopping = true;
+    s_own_mail(self);
     gi_scall_to_threads(self);
+    self->stopping = true;
     gi_scall_orphan_all(self, NULL);
     while (self->links) {
         gi_link_t *link = self->links;

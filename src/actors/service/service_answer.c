@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/err.h"
+#include <gaterpc/log.h>
 #include "base/mem.h"
+#include "base/moment.h"
 
 /* ---- answering ----------------------------------------------------------- */
 static gi_frames_t *s_about(gi_scall_t *c, int command) {
@@ -140,40 +142,100 @@ void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story) {
         s_reply_wire(c, self->scratch.data, self->scratch.size);
 }
 
-/* A stream has no deadline: its reader times each item. Here only one that
- * nobody reads is found; look again when it could be. */
-static bool s_is_read(gi_scall_t *c) {
+/* ---- the deadline -------------------------------------------------------- */
+#define S_GRACE_MS 100  /* a caller elsewhere has a clock of its own */
+#define S_LOOK_MS 60000 /* between looks at a stream that may stay unread */
+#define S_LOG_MS 1000   /* between lines about late calls */
+
+static int64_t s_limit(const gi_scall_t *c) {
+    return c->service->settings->service_call_max_ms;
+}
+
+/* A stream has no deadline: its reader times each item. Elsewhere it is one when
+ * something went out. */
+static bool s_is_stream(const gi_scall_t *c) {
+    return c->stream || (c->link && c->sent);
+}
+
+/* When nothing of a stream has gone out for too long. */
+static int64_t s_quiet_until(const gi_scall_t *c) {
+    return s_limit(c) ? gi_time_after(c->quiet_ms, s_limit(c)) : GI_NEVER;
+}
+
+static void s_arm(gi_scall_t *c, int64_t at) {
+    if (at != GI_NEVER)
+        gi_wheel_arm(c->service->wheel, &c->timer, at);
+}
+
+void gi_scall_arm(gi_scall_t *c) {
+    if (c->stream)
+        s_arm(c, c->service->now_ms);
+    else if (c->call.deadline_ms != GI_NEVER)
+        s_arm(c, gi_time_after(c->call.deadline_ms, c->link ? S_GRACE_MS : 0));
+    else
+        s_arm(c, s_quiet_until(c));
+}
+
+/* Items of a local stream that nobody reads; look again when it could be. */
+static bool s_is_read(gi_scall_t *c, int64_t *look_ms) {
+    int64_t idle = gi_stream_idle_ms(c->stream, c->service->now_ms);
+    int64_t wait =
+        c->item_timeout_ms < 0 ? S_LOOK_MS : c->item_timeout_ms - idle;
+    *look_ms = gi_time_after(c->service->now_ms, wait > 10 ? wait : 10);
+    return c->item_timeout_ms < 0 || idle < c->item_timeout_ms;
+}
+
+/* One line tells of many. */
+static void s_log_late(gi_scall_t *c, const char *text) {
     gate_service_t *self = c->service;
-    int64_t idle = gi_stream_idle_ms(c->stream, self->now_ms);
-    if (c->item_timeout_ms < 0 || idle < c->item_timeout_ms) {
-        int64_t wait =
-            c->item_timeout_ms < 0 ? 60000 : c->item_timeout_ms - idle;
-        gi_wheel_arm(self->wheel, &c->timer,
-                     self->now_ms + (wait > 10 ? wait : 10));
-        return true;
+    self->n_late++;
+    if (self->late_ms && self->now_ms - self->late_ms < S_LOG_MS)
+        return;
+    gate_log(GATE_WARN, "service", "%s%s (%llu calls since the last line)",
+             text,
+             c->state == GI_SCALL_KEPT && !c->away
+                 ? "; whoever keeps the call has not ended it"
+             : c->away ? "; it still runs"
+                       : "",
+             (unsigned long long)self->n_late);
+    self->late_ms = self->now_ms;
+    self->n_late = 0;
+}
+
+static void s_too_late(gi_scall_t *c, const char *what, int64_t ms) {
+    char text[256];
+    gate_error_t story = {GATE_TIMEOUT, gi_err_class(GATE_TIMEOUT), text, ""};
+    snprintf(text, sizeof text, "%s.%s: %s %lld ms", c->service->name,
+             c->method_name, what, (long long)ms);
+    s_log_late(c, text);
+    gi_scall_cut(c, &story);
+}
+
+static void s_look(gi_scall_t *c) {
+    int64_t look = GI_NEVER, now = c->service->now_ms;
+    gi_sstream_owed(c);
+    if (c->stream && !s_is_read(c, &look)) {
+        s_too_late(c, "its stream was not read for", c->item_timeout_ms);
+        return;
     }
-    return false;
+    if (c->sent != c->looked)
+        c->quiet_ms = now;
+    c->looked = c->sent;
+    if (s_quiet_until(c) <= now)
+        s_too_late(c, "nothing of its stream went out for", s_limit(c));
+    else
+        s_arm(c, look < s_quiet_until(c) ? look : s_quiet_until(c));
 }
 
 static void s_expire(gi_scall_t *c) {
-    gate_service_t *self = c->service;
-    char text[256];
-    gate_error_t story = {GATE_TIMEOUT, gi_err_class(GATE_TIMEOUT), text, ""};
-    if (c->stream && s_is_read(c))
-        return;
-    if (c->state == GI_SCALL_ARRIVING) {
+    if (c->state == GI_SCALL_ARRIVING)
         gi_sargs_look(c);
-        return;
-    }
-    snprintf(text, sizeof text,
-             c->stream ? "%s.%s: its stream was not read for %lld ms"
-                       : "%s.%s: no answer within %lld ms",
-             self->name, c->method_name, (long long)c->item_timeout_ms);
-    if (c->future)
-        gi_future_fail(gi_scall_take_future(c), &story);
-    else if (c->stream)
-        gi_stream_fail(c->stream, &story);
-    gi_scall_cancel(c);
+    else if (s_is_stream(c))
+        s_look(c);
+    else if (c->local)
+        s_too_late(c, "no answer within", c->item_timeout_ms);
+    else
+        s_too_late(c, "no answer within", c->service->now_ms - c->begun_ms);
 }
 
 bool gi_scall_expire(gate_service_t *self) {
@@ -203,17 +265,22 @@ static void s_end_local(gi_scall_t *c) {
     c->future = NULL;
 }
 
-/* Out of all tables; the runner's reference goes as well. */
+/* Out of all tables; the runner's reference goes as well unless a pool has it:
+ * so does what its handler may still be writing. */
 static void s_finish(gi_scall_t *c) {
     gate_service_t *self = c->service;
-    gi_sstream_stop(c);
+    bool away = c->away;
+    if (!away)
+        gi_sstream_stop(c);
     /* while we still hold a reference: its reader takes one for each report */
     gi_stream_release(&c->stream);
     gi_scall_unlist(c);
     if (!c->link && !c->left)
         gi_gauge_leave(&self->local);
+    c->left = true;
     c->state = GI_SCALL_DONE;
-    gi_scall_free(c);
+    if (!away)
+        gi_scall_free(c);
 }
 
 /* Before its answer goes out: who has that may ask for the numbers. */
@@ -255,6 +322,30 @@ void gi_scall_end(gi_scall_t *c, gate_err_t outcome) {
         s_end_local(c);
     else if (c->stream)
         s_reply_stream(c);
+    s_finish(c);
+}
+
+void gi_scall_cut(gi_scall_t *c, const gate_error_t *story) {
+    gate_error_t told = *story;
+    if (c->state == GI_SCALL_WAITING)
+        gi_scall_unqueue(c);
+    atomic_store(&c->call.cancel, true);
+    gi_credit_cancel(&c->credit);
+    if (c->ticket)
+        gi_pool_cancel(c->pool, c->ticket);
+    s_count(c, true);
+    if (c->service->settings->secure)
+        told.traceback = "";
+    if (c->future)
+        gi_future_fail(gi_scall_take_future(c), &told);
+    else if (c->stream)
+        gi_stream_fail(c->stream, &told);
+    if (c->huge)
+        gi_shuge_fail(c->huge, &told); /* else it was told */
+    else if (c->link && (c->streaming || c->state == GI_SCALL_GENERATING))
+        gi_sstream_end(c, &told);
+    else if (c->link)
+        gi_scall_answer_error(c, &told);
     s_finish(c);
 }
 

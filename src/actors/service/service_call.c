@@ -16,6 +16,7 @@
 #include "sync/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/moment.h"
 #include "wire/meta.h"
 #include "procs/procs.h"
 #include "value/scan.h"
@@ -24,6 +25,7 @@
 /* The handler has come back with e; the actor owns the call again. */
 void gi_scall_after(gi_scall_t *c, gate_err_t e) {
     c->returned = true;
+    c->ticket = 0;
     if (e != GATE_KEPT) {
         gi_scall_end(c, e);
         return;
@@ -42,21 +44,16 @@ void gi_scall_after(gi_scall_t *c, gate_err_t e) {
         gi_shuge_go_on(c, GATE_OK);
         return;
     }
-    if (c->ticket && atomic_load(&c->call.cancel))
-        gi_pool_cancel(c->pool, c->ticket); /* it came while the handler ran */
-    if (c->job_done) {
-        gi_sjob_t *job = c->job_done;
-        c->job_done = NULL;
-        gi_scall_jobdone(job);
-    } else if (c->finished) {
-        gi_scall_end(c, c->outcome);
-    }
+    if (c->job)
+        gi_sjob_start(c);
+    else if (c->finished)
+        gi_scall_end(c, gi_call_take_last(&c->call));
 }
 
 /* Brings a call back from another thread. */
 static void s_bring_back(gi_scall_t *c, gate_err_t outcome) {
     gate_service_t *self = c->service;
-    c->outcome = outcome;
+    c->said = outcome;
     c->mail.kind = GI_SMAIL_RETURNED;
     if (gi_mailbox_push(self->mailbox, &c->mail, -1))
         gi_scall_drop(c);
@@ -65,7 +62,7 @@ static void s_bring_back(gi_scall_t *c, gate_err_t outcome) {
 
 static void s_job_run(gi_job_t *job) {
     gi_scall_t *c =
-        (gi_scall_t *)(void *)((char *)job - offsetof(gi_scall_t, job));
+        (gi_scall_t *)(void *)((char *)job - offsetof(gi_scall_t, run));
     gate_err_t e;
     if (c->call.deadline_ms <= gi_clock_coarse_ns() / 1000000) {
         e = GATE_TIMEOUT;
@@ -81,7 +78,13 @@ static void s_job_run(gi_job_t *job) {
 
 void gi_scall_returned(gi_scall_t *c) {
     gi_mailbox_linger(c->service->mailbox); /* others of its batch follow */
-    gi_scall_after(c, c->outcome);
+    c->away = false;
+    if (c->state == GI_SCALL_DONE) { /* its caller was told long ago */
+        gi_sstream_stop(c);
+        gi_scall_free(c);
+        return;
+    }
+    gi_scall_after(c, c->said);
 }
 
 static void s_refuse_pool(gi_scall_t *c, gate_err_t e, const char *what) {
@@ -114,10 +117,14 @@ void gi_scall_to_threads(gate_service_t *self) {
     gi_latch_add_n(&self->away, n);
     size_t taken = gi_pool_run_many(self->jobs_pool, jobs, n, &e);
     for (; taken < n; taken++) {
+        gi_scall_t *c = (gi_scall_t *)(void *)((char *)jobs[taken] -
+                                               offsetof(gi_scall_t, run));
         gi_latch_done(&self->away);
-        s_refused_by_pool((gi_scall_t *)(void *)((char *)jobs[taken] -
-                                                 offsetof(gi_scall_t, job)),
-                          e);
+        c->away = false;
+        if (c->state == GI_SCALL_DONE)
+            gi_scall_free(c);
+        else
+            s_refused_by_pool(c, e);
     }
 }
 
@@ -131,16 +138,16 @@ static void s_run_thread(gi_scall_t *c) {
     }
     if (self->n_jobs == GI_SERVICE_JOBS || self->jobs_pool != pool)
         gi_scall_to_threads(self);
-    c->job.run = s_job_run;
-    c->job.urgent = gate_call_priority(&c->call) == GATE_HIGH;
+    c->run.run = s_job_run;
+    c->run.urgent = gate_call_priority(&c->call) == GATE_HIGH;
+    c->away = true;
     self->jobs_pool = pool;
-    self->jobs[self->n_jobs++] = &c->job;
+    self->jobs[self->n_jobs++] = &c->run;
 }
 
 /* From the process pool's thread: the method's own items and end. */
 static void s_proc_item(void *ctx, const void *data, size_t size) {
-    gate_err_t e = gi_sstream_push(ctx, data, size);
-    (void)e; /* a closed mailbox: the end will find it closed as well */
+    gi_sstream_sink(ctx, data, size);
 }
 
 static void s_proc_done(void *ctx, const void *data, size_t size,
@@ -203,11 +210,14 @@ static void s_run_process(gi_scall_t *c) {
             .sink = &s_proc_sink,
             .ctx = c};
         c->pool = pool;
+        c->away = true;
         gi_latch_add(&self->away);
         e = gi_pool_submit(pool, &request, &c->ticket);
         if (!e)
             return;
         gi_latch_done(&self->away);
+        c->away = false;
+        c->ticket = 0;
     }
     s_refuse_pool(c, e, "process pool");
 }
@@ -247,6 +257,7 @@ static void s_wait(gi_scall_t *c) {
     if (!c->queue_next)
         self->waiting_tail = &c->queue_next;
     self->n_waiting++;
+    gi_scall_arm(c);
 }
 
 /* Over the limit it waits here: a Python broker sends more than was announced
@@ -275,11 +286,8 @@ void gi_scall_next_waiting(gate_service_t *self) {
         if (!self->waiting_head)
             self->waiting_tail = &self->waiting_head;
         self->n_waiting--;
-        if (atomic_load(&c->call.cancel))
-            gi_scall_refuse(c, GATE_CANCELLED, NULL,
-                            "cancelled while it waited");
-        else
-            gi_scall_start(c);
+        gi_wheel_cancel(self->wheel, &c->timer);
+        gi_scall_start(c);
     }
 }
 
@@ -288,6 +296,7 @@ void gi_scall_next_waiting(gate_service_t *self) {
 void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame) {
     gate_service_t *self = c->service;
     gate_bytes_t func;
+    c->begun_ms = c->quiet_ms = self->now_ms;
     gate_err_t e = gi_rpc_parse_func(func_frame, &func);
     if (e) {
         gi_scall_refuse(c, e, NULL, gate_error()->text);
@@ -327,7 +336,7 @@ static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
         return GATE_OK;
     }
     if (ext.timeout_ms >= 0)
-        c->call.deadline_ms = c->service->now_ms + ext.timeout_ms;
+        c->call.deadline_ms = gi_time_after(c->service->now_ms, ext.timeout_ms);
     if (ext.attempt)
         c->call.attempt = ext.attempt;
     if (ext.user.size && c->link->ext) { /* else it may be anybody's word */

@@ -9,31 +9,35 @@
 #include "base/mem.h"
 
 /* ---- a reader's word ----------------------------------------------------- */
-static gate_err_t s_control(gi_scall_t *c, gi_smail_kind_t kind, size_t items,
-                            size_t bytes, int64_t timeout_ms) {
-    gi_scontrol_t *control = gi_mem_alloc(sizeof *control);
-    if (!control)
-        return GATE_NOMEM;
-    *control = (gi_scontrol_t){{kind}, c, items, bytes};
+/* Each kind of mail is a member of the call: it costs no memory and takes one
+ * reference with it. */
+static gate_err_t s_tell(gi_scall_t *c, gi_smail_t *mail, gi_smail_kind_t kind,
+                         int64_t timeout_ms) {
+    mail->kind = kind;
     gi_ref_take(&c->refs);
-    gate_err_t e =
-        gi_mailbox_push(c->service->mailbox, &control->mail, timeout_ms);
-    if (e) {
+    gate_err_t e = gi_service_post(c->service, mail, timeout_ms);
+    if (e)
         gi_scall_drop(c);
-        gi_mem_free(control);
-    }
     return e;
 }
 
+/* Adds up until the actor has read the last such mail. When that finds no room
+ * it adds up as well: the next report, or the call's timer, tells of it. */
 static void s_local_credit(void *ctx, size_t items, size_t bytes) {
     gi_scall_t *c = ctx;
-    if (s_control(c, GI_SMAIL_CREDIT, items, bytes, 100))
-        gi_credit_give(&c->credit, (int64_t)items, (int64_t)bytes);
+    atomic_fetch_add(&c->owed_items, (int64_t)items);
+    atomic_fetch_add(&c->owed_bytes, (int64_t)bytes);
+    if (atomic_exchange(&c->credit_pending, true))
+        return;
+    if (s_tell(c, &c->credit_mail, GI_SMAIL_CREDIT, 100))
+        atomic_store(&c->credit_pending, false);
 }
 
 static void s_local_stop(void *ctx) {
-    gate_err_t e = s_control(ctx, GI_SMAIL_CANCEL, 0, 0, 0);
-    (void)e; /* full or closed: it ends by itself, its answer is dropped */
+    gi_scall_t *c = ctx;
+    if (s_tell(c, &c->cancel_mail, GI_SMAIL_CANCEL, 100)) {
+        /* full or closed: its next item or its timer finds the reader gone */
+    }
 }
 
 static const gi_stream_ops_t s_stream_ops = {.credit = s_local_credit,
@@ -110,9 +114,9 @@ static void s_left(void *ctx, gate_future_t *future) {
     gi_sleft_t *left = gi_mem_alloc(sizeof *left);
     if (!left)
         return; /* it ends by itself, its answer is dropped */
-    *left = (gi_sleft_t){{GI_SMAIL_LEFT}, local};
+    *left = (gi_sleft_t){.mail = {.kind = GI_SMAIL_LEFT}, .local = local};
     gi_future_hold(future);
-    if (gi_mailbox_push(local->service->mailbox, &left->mail, 0)) {
+    if (gi_service_post(local->service, &left->mail, 0)) {
         gi_future_drop(future);
         gi_mem_free(left);
     }
@@ -130,7 +134,7 @@ static gi_slocal_t *s_local_new(gate_service_t *self,
     if (!future)
         return NULL;
     gi_slocal_t *local = gi_future_extra(future);
-    *local = (gi_slocal_t){.mail = {GI_SMAIL_LOCAL},
+    *local = (gi_slocal_t){.mail = {.kind = GI_SMAIL_LOCAL},
                            .service = self,
                            .future = future,
                            .deadline_ms = ask->deadline_ms,

@@ -65,8 +65,7 @@ void gi_sfeed_free(gi_shuge_t **h_p) {
 
 /* ---- the feeder's side --------------------------------------------------- */
 static bool s_on_actor(const gi_scall_t *c) {
-    return gi_actor_thread() &&
-           pthread_equal(c->service->thread, pthread_self());
+    return gi_service_on_actor(c->service);
 }
 
 static gate_err_t s_gone(void) {
@@ -76,9 +75,7 @@ static gate_err_t s_gone(void) {
 /* The feeder's references; given back by s_end. */
 static void s_hold(gi_scall_t *c) {
     gi_ref_take(&c->refs);
-    if (!c->kept)
-        gi_service_share(c->service);
-    c->kept = true;
+    gi_service_share(c->service);
 }
 
 static gate_err_t s_begin(gate_call_t *call, const gi_huge_begin_t *begin) {
@@ -87,16 +84,13 @@ static gate_err_t s_begin(gate_call_t *call, const gi_huge_begin_t *begin) {
     if (!h)
         return GATE_NOMEM;
     c->feeding = h;
-    bool kept = c->kept;
     s_hold(c);
     if (s_on_actor(c)) {
         gi_shuge_attach(h);
     } else if (gi_mailbox_push(c->service->mailbox, &h->begin_mail, -1)) {
         c->feeding = NULL;
         gi_sfeed_free(&h);
-        c->kept = kept;
-        if (!kept)
-            gi_service_release(c->service);
+        gi_service_release(c->service);
         gi_scall_drop(c); /* its runner has one of its own */
         return s_gone();
     }
@@ -125,7 +119,8 @@ static gate_err_t s_put(gate_call_t *call, const void *data, size_t size) {
     if (!item)
         return gi_err(GATE_NOMEM, "no memory for %zu bytes of a huge result",
                       size);
-    *item = (gi_sitem_t){.mail = {GI_SMAIL_PIECE}, .call = c, .size = size};
+    *item =
+        (gi_sitem_t){.mail = {.kind = GI_SMAIL_PIECE}, .call = c, .size = size};
     memcpy(item->data, data, size);
     if (s_on_actor(c)) {
         gi_sfeed_piece(item);
@@ -141,16 +136,21 @@ static gate_err_t s_end(gate_call_t *call, const gate_error_t *error) {
     gi_shuge_t *h = c->feeding;
     gate_service_t *self = c->service;
     gate_err_t e = GATE_OK;
+    bool kept = gi_call_end_kept(call);
     c->feeding = NULL;
-    c->kept = false;
+    h->ends_kept = kept;
     if (error)
         gi_error_set(&h->error, error);
     if (s_on_actor(c)) {
         gi_sfeed_end(h);
     } else if (gi_mailbox_push(self->mailbox, &h->end_mail, -1)) {
+        if (kept)
+            gi_scall_drop(c);
         gi_scall_drop(c);
         e = s_gone();
     }
+    if (kept)
+        gi_service_release(self);
     gi_service_release(self);
     return e;
 }
@@ -256,6 +256,12 @@ const gi_huge_ops_t gi_sfeed_ops = {.begin = s_begin,
 
 /* ---- the actor's side: mail ---------------------------------------------- */
 void gi_sfeed_begin(gi_shuge_t *h) {
+    if (h->call->state == GI_SCALL_DONE) { /* freed with the call */
+        h->call->huge = h;
+        h->closed = true;
+        gi_sfeed_drop(h);
+        return;
+    }
     gi_shuge_attach(h);
     if (atomic_load(&h->call->call.cancel))
         gi_shuge_cancel(h->call);
@@ -294,9 +300,12 @@ void gi_sfeed_end(gi_shuge_t *h) {
     h->ended = true;
     if (h->error.story.code && !h->closed)
         gi_shuge_fail(h, &h->error.story);
+    bool kept = h->ends_kept;
     if (first && c->state == GI_SCALL_KEPT)
         c->state = GI_SCALL_HUGE;
     gi_shuge_settle(c);
+    if (kept)
+        gi_scall_free(c);
     gi_scall_free(c);
 }
 

@@ -9,6 +9,7 @@
  * Local readers get the bytes as they are. A reader that never said what it
  * reads gets GI_HUGE_FIRST bytes; when no credit has come for a while then it
  * knows none, and the socket alone is its bound. */
+#include "service/service_huge.h"
 #include "service/service_impl.h"
 
 #include <stdio.h>
@@ -307,6 +308,7 @@ static gate_err_t s_send_future(gi_shuge_t *h, gate_bytes_t chunk) {
 static gate_err_t s_send(gi_shuge_t *h, gate_bytes_t chunk) {
     gi_scall_t *c = h->call;
     h->call->service->stats.chunks++;
+    h->call->sent++;
     if (c->link)
         return s_send_wire(h, chunk);
     if (c->stream)

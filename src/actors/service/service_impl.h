@@ -10,9 +10,9 @@
  *   service_stream.c  items: credit, yields, pulled generators
  *   service_huge.c    huge results: compressed and sent while there is credit
  *   service_feed.c    where their bytes come from
- *   service_args.c    huge arguments: inflated before the handler runs
- *   service_readers.c which callers read them
- *   service_local.c   calls of this process
+ *   service_upload.c  huge arguments: inflated before the handler runs
+ *   service_codecs.c  which callers read them
+ *   service_direct.c  calls of this process
  *   service_job.c     kept calls, continuing after a pool job
  *   service_leave.c   callers that leave, the service's own end
  *
@@ -39,13 +39,13 @@
 #include "wire/rpc.h"
 #include "runtime/runtime.h"
 #include "service/service_direct.h"
+#include "service/service_huge.h"
 #include "net/sock.h"
 #include "async/stream.h"
 #include "sync/wheel.h"
 
 typedef struct gi_scall gi_scall_t;
 typedef struct gi_link gi_link_t;
-typedef struct gi_shuge gi_shuge_t;
 typedef struct gi_readers gi_readers_t;
 typedef struct gi_sargs gi_sargs_t;
 
@@ -110,28 +110,6 @@ typedef enum gi_scall_state {
     GI_SCALL_DONE
 } gi_scall_state_t;
 
-/* Mail kinds; the mail is a member of what it is about. */
-typedef enum gi_smail_kind {
-    GI_SMAIL_LOCAL,    /* gi_slocal: a call from this process */
-    GI_SMAIL_OPEN,     /* gi_scall: the same, for a stream */
-    GI_SMAIL_LEFT,     /* gi_sleft: the caller of a gi_slocal left */
-    GI_SMAIL_RETURNED, /* gi_scall: its handler returned on a pool */
-    GI_SMAIL_FINISHED, /* gi_scall: a kept call has its outcome */
-    GI_SMAIL_JOBDONE,  /* gi_sjob: a pool job of gate_call_run ended */
-    GI_SMAIL_ITEM,     /* gi_sitem: one yielded item */
-    GI_SMAIL_CREDIT,   /* gi_scontrol: a local reader took items */
-    GI_SMAIL_CANCEL,   /* gi_scontrol: a local reader left */
-    GI_SMAIL_BEGIN,    /* gi_shuge: a huge result was begun */
-    GI_SMAIL_PIECE,    /* gi_sitem: bytes of it */
-    GI_SMAIL_END,      /* gi_shuge: that was all, or its failure */
-    GI_SMAIL_ARGS,     /* gi_scall: huge arguments were inflated */
-    GI_SMAIL_READY     /* gate_service: compressed blocks are there */
-} gi_smail_kind_t;
-
-typedef struct gi_smail {
-    gi_smail_kind_t kind;
-} gi_smail_t;
-
 /* A call of this process on its way, behind its future in one block. The actor
  * runs it in a gi_scall of its own, so that the caller's thread makes nothing
  * else. It lives as long as the future; the completer's reference is the
@@ -153,11 +131,13 @@ typedef struct gi_sleft {
 
 struct gi_scall {
     gate_call_t call; /* first: the handler's view */
-    gi_job_t job;
+    gi_job_t run;     /* on threads */
     gi_timer_t timer; /* local: its deadline, or a look at its reader */
     int64_t item_timeout_ms;
+    int64_t begun_ms;       /* when it came */
     gi_smail_t mail;        /* OPEN, then RETURNED */
     gi_smail_t finish_mail; /* FINISHED */
+    gi_smail_t cancel_mail; /* CANCEL, once */
     gate_service_t *service;
     gi_smethod_t *method;
     gi_scall_t *prev, *next; /* among live calls, or in the free list */
@@ -165,13 +145,17 @@ struct gi_scall {
     gi_scall_t *queue_next; /* WAITING */
     gi_scall_t *gen_prev, *gen_next;
     gi_scall_state_t state;
-    gate_err_t outcome;
-    bool live;                /* counted and linked */
-    bool returned;            /* the handler has come back */
-    bool finished;            /* a kept call's outcome arrived before that */
-    struct gi_sjob *job_done; /* its pool job ended before that */
-    bool orphan;              /* nobody waits for the answer */
-    bool left;                /* local: no longer counted as in flight */
+    gate_err_t said; /* what the handler said; its thread's until RETURNED */
+    struct gi_sjob *job;   /* of gate_call_run: its thread's until RETURNED */
+    bool live;             /* counted and linked */
+    bool returned;         /* the handler has come back */
+    bool finished;         /* a kept call's last word came before that */
+    bool away;             /* a pool has it, and the runner's reference */
+    gate_err_t broke;      /* an item of its generator could not be sent */
+    uint64_t sent, looked; /* items and chunks: now, at the last look */
+    int64_t quiet_ms;      /* since when nothing was */
+    bool orphan;           /* nobody waits for the answer */
+    bool left;             /* local: no longer counted as in flight */
     bool streaming;  /* an item went out: only a stream's end may follow */
     bool generating; /* inside next on the actor */
     bool gen_active; /* in the list of generators to pull */
@@ -202,64 +186,31 @@ struct gi_scall {
     int64_t early;       /* bytes of credit that came before any item */
     gi_shuge_t *huge;    /* the actor's */
     gi_shuge_t *feeding; /* the same, as whoever feeds it knows it */
-    bool kept;           /* has a reference to the service */
-    /* elsewhere */
+    /* elsewhere; the actor's */
     gate_pool_t *pool; /* of a ticket */
     gi_ticket_t ticket;
+    gi_smail_t lost_mail;                   /* LOST, by the pool's thread */
+    gi_smail_t credit_mail;                 /* CREDIT, by a local reader */
+    atomic_bool credit_pending;             /* it is under way */
+    _Atomic int64_t owed_items, owed_bytes; /* what it is about */
+    bool lost; /* that thread's: an item got lost */
 };
 
-/* One yielded item on its way to the actor. */
-typedef struct gi_sitem {
-    gi_smail_t mail;
-    gi_scall_t *call;
-    struct gi_sitem *next; /* piece of a huge result: in its queue */
-    size_t at, size;       /* of those, at: bytes used so far */
-    bool flush;            /* of those: behind it */
-    unsigned char data[];
-} gi_sitem_t;
-
-/* A huge result on its way. Whoever feeds it has a reference to its call. */
-struct gi_shuge {
-    gi_smail_t begin_mail, end_mail;
-    gi_scall_t *call;
-    gi_huge_begin_t begin;
-    gi_credit_t feed; /* room for pieces */
-    gi_error_t error; /* what END said; written before its mail */
-    /* the actor's */
-    gi_shuge_t *prev, *next; /* of those under way */
-    unsigned char head_bytes[8];
-    gate_bytes_t head, data; /* what is left of a source in memory */
-    void *kept;              /* of that: for release */
-    void (*release)(void *);
-    gi_sitem_t *first, *newest; /* pieces that wait */
-    gi_huge_pack_t *pack;       /* NULL: local, bytes go as they are */
-    gi_buf_t whole;             /* local, for a future */
-    bool by_items;              /* fed by a pool's job */
-    bool ended;                 /* no more input comes */
-    bool finished;              /* and the pack knows */
-    bool sent;                  /* a chunk went out */
-    bool closed;                /* its last message went out */
-    bool probing;               /* does its reader know credit? */
-    int64_t probe_ms;           /* since when it is out of credit */
-    int64_t look_ms;            /* when to pull it though nothing was told */
-    int64_t stalled_ns;         /* since when it could send and may not */
-    gate_err_t outcome;         /* once closed */
-};
+#define GI_SJOB_QUEUES 16
 
 /* The job of gate_call_run, and what becomes of it. */
 typedef struct gi_sjob {
     gi_smail_t mail;
     gi_scall_t *call;
+    gate_pool_t *pool;
+    gate_fn *fn;
     gate_then_fn *then;
+    gi_buf_t args;
+    gate_queue_t *queues[GI_SJOB_QUEUES]; /* that args refer to; shared */
+    size_t n_queues;
     gi_buf_t result;
     gi_error_t error;
 } gi_sjob_t;
-
-typedef struct gi_scontrol {
-    gi_smail_t mail;
-    gi_scall_t *call; /* one reference */
-    size_t items, bytes;
-} gi_scontrol_t;
 
 #define GI_SCALL_HASH 4096 /* power of two */
 
@@ -316,9 +267,12 @@ struct gate_service {
     int64_t arriving_bytes; /* of the huge arguments under way */
     unsigned n_arriving;
     gi_smail_t ready_mail;
-    gi_lock_t ready_lock; /* of: */
-    bool ready;           /* ready_mail is under way */
-    pthread_t thread;     /* the actor's */
+    gi_lock_t ready_lock;        /* of: */
+    bool ready;                  /* ready_mail is under way */
+    pthread_t thread;            /* the actor's */
+    gi_smail_t *own, **own_last; /* mail of the actor to itself */
+    int64_t late_ms;             /* when a late call was logged last */
+    uint64_t n_late;             /* since then */
     gi_scall_t *hash[GI_SCALL_HASH];
     gi_frames_t in, out;
     gi_buf_t scratch;
@@ -337,6 +291,11 @@ gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
 int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
 
 /* ---- service_actor.c ----------------------------------------------------- */
+/* Any thread. The actor's own never waits for itself: its mail is read in the
+ * same pass. Sets no story. */
+gate_err_t gi_service_post(gate_service_t *self, gi_smail_t *mail,
+                           int64_t timeout_ms) GATE_MUST;
+bool gi_service_on_actor(const gate_service_t *self);
 extern const gi_actor_ops_t gi_service_ops;
 
 void gi_service_drain(gate_service_t *self); /* takes nothing new */
@@ -403,7 +362,10 @@ void gi_scall_start(gi_scall_t *c); /* it is admitted */
 void gi_scall_returned(gi_scall_t *c);
 void gi_scall_finished(gi_scall_t *c);
 void gi_scall_jobdone(gi_sjob_t *job);
+void gi_sjob_start(gi_scall_t *c); /* the job of gate_call_run, if any */
+void gi_sjob_free(gi_sjob_t *job);
 void gi_scall_cancel(gi_scall_t *c);
+void gi_scall_unqueue(gi_scall_t *c); /* out of WAITING */
 /* Local calls whose deadline has passed; true: there were some. */
 bool gi_scall_expire(gate_service_t *self);
 /* Answers with an error and ends it. */
@@ -413,6 +375,11 @@ void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
 void gi_scall_end(gi_scall_t *c, gate_err_t outcome);
 /* It was answered otherwise: counts it, frees it. */
 void gi_scall_close(gi_scall_t *c, gate_err_t outcome);
+/* Ends it now with that error, whoever has it: a pool or a user who keeps it
+ * only gives it back. */
+void gi_scall_cut(gi_scall_t *c, const gate_error_t *story);
+/* Its timer: when it must have ended, or be looked at. */
+void gi_scall_arm(gi_scall_t *c);
 /* The story of a failed outcome: the call's own, or the code's. */
 gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome);
 /* The answer's first frames in service->out; NULL: nobody to answer. */
@@ -437,48 +404,17 @@ gate_err_t gi_sstream_generate(gate_call_t *call,
                                void *state, void (*done)(void *));
 /* From a process worker: one packed item, already paid for. */
 gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size);
+/* The same for a sink, which cannot be told: what is lost fails the stream. */
+void gi_sstream_sink(gi_scall_t *c, const void *data, size_t size);
+void gi_sstream_lost(gi_scall_t *c); /* mail */
 void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes);
+void gi_sstream_owed(gi_scall_t *c);  /* mail, or a look */
 void gi_sstream_start(gi_scall_t *c); /* into the list of generators */
 void gi_sstream_stop(gi_scall_t *c);  /* out of it; done(state) runs */
 bool gi_sstream_pull(gate_service_t *self);
 void gi_sstream_unblocked(gi_link_t *link);
 
-/* ---- service_huge.c ------------------------------------------------------ */
-/* The result in call.out is one for chunks. */
-bool gi_shuge_wants(gi_scall_t *c);
-/* The handler has come back with outcome: the huge result goes on alone, made
- * of call.out when none was begun. Ends the call at last. */
-void gi_shuge_go_on(gi_scall_t *c, gate_err_t outcome);
-/* One that was begun becomes the call's. */
-void gi_shuge_attach(gi_shuge_t *h);
-/* Ends it with an exception, now. */
-void gi_shuge_fail(gi_shuge_t *h, const gate_error_t *story);
-/* Ends the call when nothing is left to be done for it. */
-void gi_shuge_settle(gi_scall_t *c);
-void gi_shuge_credit(gi_scall_t *c, int64_t items, int64_t bytes);
-void gi_shuge_cancel(gi_scall_t *c);
-bool gi_shuge_pull(gate_service_t *self);
-int64_t gi_shuge_next(const gate_service_t *self);
-
-/* ---- service_feed.c ------------------------------------------------------ */
-extern const gi_huge_ops_t gi_sfeed_ops;
-gi_shuge_t *gi_sfeed_new(gi_scall_t *c, const gi_huge_begin_t *begin);
-void gi_sfeed_free(gi_shuge_t **h_p);
-/* Lets go of all input. */
-void gi_sfeed_drop(gi_shuge_t *h);
-/* Input for the pack, as much as it takes. */
-gate_err_t gi_sfeed_supply(gi_shuge_t *h) GATE_MUST;
-/* Local: the next bytes as they are; borrows until used. GATE_WOULDBLOCK,
- * GATE_EOS. */
-gate_err_t gi_sfeed_peek(gi_shuge_t *h, gate_bytes_t *chunk) GATE_MUST;
-void gi_sfeed_used(gi_shuge_t *h, size_t size);
-void gi_sfeed_piece(gi_sitem_t *item);
-/* An item from a job that is a part; takes it. */
-void gi_sfeed_item(gi_sitem_t *item, int kind, gate_bytes_t part);
-void gi_sfeed_begin(gi_shuge_t *h); /* mail */
-void gi_sfeed_end(gi_shuge_t *h);   /* mail */
-
-/* ---- service_args.c ------------------------------------------------------ */
+/* ---- service_upload.c ---------------------------------------------------- */
 /* The request says that its arguments come in chunks. GATE_TOOBIG,
  * GATE_NOTIMPL, GATE_NOMEM. */
 gate_err_t gi_sargs_expect(gi_scall_t *c, const gi_ext_t *ext) GATE_MUST;
@@ -488,14 +424,5 @@ void gi_sargs_news(gi_scall_t *c); /* mail; drops its reference */
 void gi_sargs_look(gi_scall_t *c); /* its timer */
 void gi_sargs_cancel(gi_scall_t *c);
 void gi_sargs_leave(gi_scall_t *c); /* idempotent */
-
-/* ---- service_readers.c --------------------------------------------------- */
-/* What a request said of its caller. */
-void gi_readers_note(gate_service_t *self, const gi_link_t *link,
-                     gate_bytes_t client, gate_bytes_t codecs);
-/* The codecs that the call's caller reads, comma separated; NULL: it never said
- * so. */
-const char *gi_readers_codecs(const gi_scall_t *c);
-void gi_readers_free(gate_service_t *self);
 
 #endif

@@ -9,8 +9,9 @@
 
 /* ---- kept calls ---------------------------------------------------------- */
 static gate_call_t *s_keep(gate_call_t *call) {
-    gi_service_share(((gi_scall_t *)call)->service);
-    ((gi_scall_t *)call)->kept = true;
+    gi_scall_t *c = (gi_scall_t *)call;
+    gi_service_share(c->service);
+    gi_ref_take(&c->refs); /* it may be ended before its keeper ends it */
     return call;
 }
 
@@ -18,23 +19,26 @@ static void s_finish_kept(gate_call_t *call) {
     gi_scall_t *c = (gi_scall_t *)call;
     gate_service_t *self = c->service;
     c->finish_mail.kind = GI_SMAIL_FINISHED;
-    if (gi_mailbox_push(self->mailbox, &c->finish_mail, -1))
+    if (gi_service_post(self, &c->finish_mail, -1))
         gi_scall_drop(c);
     gi_service_release(self);
 }
 
 void gi_scall_finished(gi_scall_t *c) {
-    gate_err_t outcome = c->call.error.story.code;
-    if (c->returned) {
-        gi_scall_end(c, outcome);
-    } else {
+    if (!c->returned)
         c->finished = true;
-        c->outcome = outcome;
-    }
+    else if (c->state == GI_SCALL_KEPT)
+        gi_scall_end(c, gi_call_take_last(&c->call));
+    gi_scall_free(c); /* else it has been answered: only let go of */
 }
 
 /* ---- continuing after a pool job ----------------------------------------- */
-static void s_job_free(gi_sjob_t *job) {
+void gi_sjob_free(gi_sjob_t *job) {
+    if (!job)
+        return;
+    while (job->n_queues)
+        gate_queue_destroy(&job->queues[--job->n_queues]);
+    gi_buf_fini(&job->args);
     gi_buf_fini(&job->result);
     gi_error_fini(&job->error);
     gi_mem_free(job);
@@ -42,8 +46,7 @@ static void s_job_free(gi_sjob_t *job) {
 
 static void s_sub_item(void *ctx, const void *data, size_t size) {
     gi_sjob_t *job = ctx;
-    gate_err_t e = gi_sstream_push(job->call, data, size);
-    (void)e;
+    gi_sstream_sink(job->call, data, size);
 }
 
 static void s_sub_done(void *ctx, const void *data, size_t size,
@@ -58,7 +61,7 @@ static void s_sub_done(void *ctx, const void *data, size_t size,
     job->mail.kind = GI_SMAIL_JOBDONE;
     if (gi_mailbox_push(self->mailbox, &job->mail, -1)) {
         gi_scall_drop(job->call);
-        s_job_free(job);
+        gi_sjob_free(job);
     }
     gi_latch_done(&self->away);
 }
@@ -82,83 +85,125 @@ static gate_err_t s_pack_args(gi_buf_t *out, const gate_arg_t *args, size_t n,
     return e;
 }
 
+/* Only made here: the actor submits it when the handler has returned, so that
+ * its ticket and credit are known to one thread. */
 static gate_err_t s_run(gate_call_t *call, gate_pool_t *pool, gate_fn *fn,
                         gate_arg_t args, gate_then_fn *then) {
     gi_scall_t *c = (gi_scall_t *)call;
-    gate_service_t *self = c->service;
-    gate_queue_t *queues[16];
-    gi_buf_t packed = {0};
     bool list = args.type == GATE_A_LIST;
     const gate_arg_t *items = &args;
     size_t n = 1;
+    if (!pool || !fn)
+        return gi_err(GATE_BADARG, "%s: gate_call_run without a %s",
+                      call->method, pool ? "job" : "pool");
     if (list && gi_arg_items(&args, &items, &n))
         return gate_error()->code;
-    size_t n_queues = gi_queue_collect(items, n, queues, 16);
     gi_sjob_t *job = gi_mem_calloc(1, sizeof *job);
-    gate_err_t e = job ? s_pack_args(&packed, items, n, call->settings)
-                       : gi_err(GATE_NOMEM, "no memory for a job");
-    if (!e) {
-        job->call = c;
-        job->then = then;
-        gi_request_t request = {
-            .fn = fn,
-            .args = {packed.data, packed.size},
-            .deadline_ms = call->deadline_ms,
-            .credit_items = gi_scall_window(c->credit.items),
-            .credit_bytes = gi_scall_window(c->credit.bytes),
-            .fn_ctx = call->ctx,
-            .runtime = call->runtime,
-            .user = call->user,
-            .meta = call->meta,
-            .queues = queues,
-            .n_queues = n_queues,
-            .sink = &s_sub_sink,
-            .ctx = job};
-        gi_latch_add(&self->away);
-        c->pool = pool;
-        e = gi_pool_submit(pool, &request, &c->ticket);
-        if (e)
-            gi_latch_done(&self->away);
-    }
-    gi_buf_fini(&packed);
+    if (!job)
+        return gi_err(GATE_NOMEM, "no memory for a job");
+    job->n_queues = gi_queue_collect(items, n, job->queues, GI_SJOB_QUEUES);
+    for (size_t i = 0; i < job->n_queues; i++)
+        gi_queue_share(job->queues[i]);
+    job->call = c;
+    job->pool = pool;
+    job->fn = fn;
+    job->then = then;
+    gate_err_t e = s_pack_args(&job->args, items, n, call->settings);
     if (e) {
-        c->pool = NULL;
-        gi_error_set(&call->error, gate_error());
-        if (job)
-            s_job_free(job);
+        gi_sjob_free(job);
+        return e;
     }
-    return e ? e : GATE_KEPT;
+    c->job = job;
+    return GATE_KEPT;
+}
+
+static gate_err_t s_submit(gi_scall_t *c, gi_sjob_t *job) {
+    gate_call_t *call = &c->call;
+    int64_t items, bytes;
+    gi_credit_look(&c->credit, &items, &bytes);
+    gi_request_t request = {.fn = job->fn,
+                            .args = {job->args.data, job->args.size},
+                            .deadline_ms = call->deadline_ms,
+                            .credit_items = gi_scall_window(items),
+                            .credit_bytes = gi_scall_window(bytes),
+                            .fn_ctx = call->ctx,
+                            .runtime = call->runtime,
+                            .user = call->user,
+                            .meta = call->meta,
+                            .queues = job->queues,
+                            .n_queues = job->n_queues,
+                            .sink = &s_sub_sink,
+                            .ctx = job};
+    gate_service_t *self = c->service;
+    gi_latch_add(&self->away);
+    c->pool = job->pool;
+    c->away = true;
+    gate_err_t e = gi_pool_submit(job->pool, &request, &c->ticket);
+    if (!e)
+        return GATE_OK;
+    gi_latch_done(&self->away);
+    c->away = false;
+    return e;
+}
+
+/* With items out and no credit left it would send one too many: its reader
+ * gives some first. */
+void gi_sjob_start(gi_scall_t *c) {
+    gi_sjob_t *job = c->job;
+    int64_t items, bytes;
+    gi_credit_look(&c->credit, &items, &bytes);
+    if (c->streaming && (items <= 0 || bytes <= 0) &&
+        !atomic_load(&c->call.cancel))
+        return;
+    c->job = NULL;
+    gate_err_t e = atomic_load(&c->call.cancel)
+                       ? gi_err(GATE_CANCELLED, "the reader left")
+                       : s_submit(c, job);
+    if (!e)
+        return;
+    c->ticket = 0;
+    gi_sjob_free(job);
+    gi_error_set(&c->call.error, gate_error());
+    gi_scall_end(c, e);
+}
+
+static void s_then(gi_scall_t *c, gi_sjob_t *job) {
+    gate_err_t e = job->error.story.code;
+    gate_value_t *value = NULL;
+    if (!e)
+        e = gate_value_decode(job->result.data, job->result.size,
+                              c->call.settings, &value);
+    else
+        (void)gi_error_publish(&job->error);
+    c->call.answered = c->call.packed = false;
+    gate_err_t r = job->then(&c->call, e, value);
+    gate_value_destroy(&value);
+    gi_scall_after(c, gi_call_settle(&c->call, r));
 }
 
 void gi_scall_jobdone(gi_sjob_t *job) {
     gi_scall_t *c = job->call;
     gate_err_t e = job->error.story.code;
-    if (!c->returned) {
-        c->job_done = job;
-        return;
-    }
+    c->away = false;
     c->ticket = 0;
+    c->call.promise = GI_PROMISE_NONE;
     gi_buf_reset(&c->call.out, GI_SCALL_KEEP_BYTES);
-    if (job->then) {
-        gate_value_t *value = NULL;
-        if (!e)
-            e = gate_value_decode(job->result.data, job->result.size,
-                                  c->call.settings, &value);
-        else
-            (void)gi_error_publish(&job->error);
-        gate_err_t r = job->then(&c->call, e, value);
-        gate_value_destroy(&value);
-        gi_scall_after(c, gi_call_settle(&c->call, r));
+    if (c->state != GI_SCALL_KEPT) { /* its caller was told already */
+        gi_scall_free(c);
+    } else if (job->then) {
+        s_then(c, job);
     } else {
         if (e == GATE_EOS)
             c->call.streamed = true;
         else if (e)
             gi_error_set(&c->call.error, &job->error.story);
-        else
-            gi_buf_append(&c->call.out, job->result.data, job->result.size);
+        else if (!gi_buf_append(&c->call.out, job->result.data,
+                                job->result.size))
+            gi_error_story(&c->call.error, e = GATE_NOMEM, NULL,
+                           "no memory for a result", NULL);
         gi_scall_end(c, e);
     }
-    s_job_free(job);
+    gi_sjob_free(job);
 }
 
 /* ---- what a handler can do here ------------------------------------------ */

@@ -23,61 +23,69 @@ static void s_replenish(gi_scall_t *c, int64_t items, int64_t bytes) {
 }
 
 /* ---- sending ------------------------------------------------------------- */
-static void s_send_wire(gi_scall_t *c, const void *data, size_t size) {
+static gate_err_t s_send_wire(gi_scall_t *c, const void *data, size_t size) {
     gi_frames_t *out = gi_scall_answer(c);
     if (!out)
-        return;
-    gi_frames_add(out, GI_STREAM_TAG, strlen(GI_STREAM_TAG));
-    gi_frames_add(out, data, size);
+        return GATE_OK; /* its broker is gone, and the call is cancelled */
+    if (!gi_frames_add(out, GI_STREAM_TAG, strlen(GI_STREAM_TAG)) ||
+        !gi_frames_add(out, data, size)) {
+        gi_frames_close(out);
+        return gi_err(GATE_NOMEM, "no memory for an item of %zu bytes", size);
+    }
     bool sent = gi_link_send(c->link);
     if (c->credited)
-        return;
+        return GATE_OK;
     if (sent) {
         s_replenish(c, 1, (int64_t)size);
     } else {
         c->unsent_items++;
         c->unsent_bytes += (int64_t)size;
     }
+    return GATE_OK;
 }
 
-static void s_send_local(gi_scall_t *c, const void *data, size_t size) {
+static gate_err_t s_send_local(gi_scall_t *c, const void *data, size_t size) {
     void *copy = gi_mem_dup(data, size);
     gate_err_t e =
         copy ? gi_stream_push(c->stream, copy, size, gi_mem_free, copy, 0)
              : GATE_NOMEM;
-    if (e && !atomic_load(&c->call.cancel)) {
-        gi_error_story(&c->call.error, e, NULL, gate_err_text(e), NULL);
-        atomic_store(&c->call.cancel, true);
-        gi_credit_cancel(&c->credit);
-    }
+    return e ? gi_err(e, "an item of %zu bytes: %s", size, gate_err_text(e))
+             : GATE_OK;
 }
 
-static void s_send(gi_scall_t *c, const void *data, size_t size) {
-    static const gate_error_t streams = {
-        GATE_BADARG, "TypeError",
-        "the method streams: open it with gate_client_open", ""};
+/* What cannot be sent fails the stream: nothing is left out of one. */
+static gate_err_t s_send(gi_scall_t *c, const void *data, size_t size) {
     c->service->stats.items++;
+    c->sent++;
     c->streaming = true;
-    if (c->link) {
-        s_send_wire(c, data, size);
-    } else if (c->stream) {
-        s_send_local(c, data, size);
-    } else if (c->future) {
-        gi_future_fail(gi_scall_take_future(c), &streams);
-        atomic_store(&c->call.cancel, true);
-        gi_credit_cancel(&c->credit);
-    }
+    if (c->future)
+        return gi_err_story(GATE_BADARG, "TypeError",
+                            "the method streams: open it with "
+                            "gate_client_open",
+                            "");
+    return c->link     ? s_send_wire(c, data, size)
+           : c->stream ? s_send_local(c, data, size)
+                       : GATE_OK;
+}
+
+/* There is credit: who waits for some on the actor. */
+static void s_go_on(gi_scall_t *c) {
+    if (c->state == GI_SCALL_GENERATING)
+        gi_sstream_start(c);
+    else if (c->state == GI_SCALL_KEPT && c->job)
+        gi_sjob_start(c);
 }
 
 /* On a link that took everything again: what was owed is given back. */
 void gi_sstream_unblocked(gi_link_t *link) {
-    for (gi_scall_t *c = link->service->live; c; c = c->next) {
+    gi_scall_t *next;
+    for (gi_scall_t *c = link->service->live; c; c = next) {
+        next = c->next;
         if (c->link != link || !c->unsent_items)
             continue;
         s_replenish(c, c->unsent_items, c->unsent_bytes);
         c->unsent_items = c->unsent_bytes = 0;
-        if (c->state == GI_SCALL_GENERATING)
-            gi_sstream_start(c);
+        s_go_on(c);
     }
 }
 
@@ -91,8 +99,15 @@ void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes) {
     if (!c->credited && bytes > 0)
         c->early += bytes; /* it may still become a huge result */
     s_replenish(c, items, bytes);
-    if (c->state == GI_SCALL_GENERATING)
-        gi_sstream_start(c);
+    s_go_on(c);
+}
+
+void gi_sstream_owed(gi_scall_t *c) {
+    atomic_store(&c->credit_pending, false);
+    int64_t items = atomic_exchange(&c->owed_items, 0);
+    int64_t bytes = atomic_exchange(&c->owed_bytes, 0);
+    if (items || bytes)
+        gi_sstream_credit(c, items, bytes);
 }
 
 /* ---- items from other threads -------------------------------------------- */
@@ -100,12 +115,37 @@ gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size) {
     gi_sitem_t *item = gi_mem_alloc(sizeof *item + size);
     if (!item)
         return gi_err(GATE_NOMEM, "no memory for an item of %zu bytes", size);
-    *item = (gi_sitem_t){.mail = {GI_SMAIL_ITEM}, .call = c, .size = size};
+    *item =
+        (gi_sitem_t){.mail = {.kind = GI_SMAIL_ITEM}, .call = c, .size = size};
     memcpy(item->data, data, size);
     gate_err_t e = gi_mailbox_push(c->service->mailbox, &item->mail, -1);
     if (e)
         gi_mem_free(item);
     return e ? gi_err(GATE_CANCELLED, "the service is gone") : GATE_OK;
+}
+
+void gi_sstream_sink(gi_scall_t *c, const void *data, size_t size) {
+    if (c->lost || gi_sstream_push(c, data, size) != GATE_NOMEM)
+        return;
+    c->lost = true;
+    c->lost_mail.kind = GI_SMAIL_LOST;
+    if (gi_mailbox_push(c->service->mailbox, &c->lost_mail, -1)) {
+        /* the service is gone, and so is its caller */
+    }
+}
+
+static void s_break(gi_scall_t *c, gate_err_t e) {
+    gate_error_t story = *gate_error();
+    if (e == GATE_CANCELLED)
+        gi_scall_cancel(c);
+    else
+        gi_scall_cut(c, &story);
+}
+
+/* A pool has the call: its reference outlives this. */
+void gi_sstream_lost(gi_scall_t *c) {
+    if (c->state != GI_SCALL_DONE)
+        s_break(c, gi_err(GATE_NOMEM, "no memory for an item of a stream"));
 }
 
 void gi_sstream_item(gi_sitem_t *item) {
@@ -116,8 +156,13 @@ void gi_sstream_item(gi_sitem_t *item) {
         gi_sfeed_item(item, kind, part);
         return;
     }
-    if (c->state != GI_SCALL_DONE && !atomic_load(&c->call.cancel))
-        s_send(c, item->data, item->size);
+    if (c->state != GI_SCALL_DONE && !atomic_load(&c->call.cancel)) {
+        if (c->ticket) /* its window was a copy of this */
+            gi_credit_spend(&c->credit, item->size);
+        gate_err_t e = s_send(c, item->data, item->size);
+        if (e)
+            s_break(c, e);
+    }
     gi_mem_free(item);
 }
 
@@ -126,8 +171,9 @@ gate_err_t gi_sstream_yield(gate_call_t *call) {
     const gi_buf_t *out = &call->out;
     if (c->generating) {
         gi_credit_charge(&c->credit, out->size);
-        s_send(c, out->data, out->size);
-        return GATE_OK;
+        gate_err_t e = s_send(c, out->data, out->size);
+        c->broke = c->broke ? c->broke : e;
+        return e;
     }
     if (gi_actor_thread())
         return gi_err(GATE_WOULDBLOCK,
@@ -188,14 +234,14 @@ void gi_sstream_stop(gi_scall_t *c) {
 
 /* One item: true while there may be more at once. */
 static bool s_pull_one(gi_scall_t *c) {
-    bool before = c->call.cancel;
     c->generating = true;
     gate_err_t e = c->gen_next_item(&c->call, c->gen_state);
     c->generating = false;
-    if (!e && !before && atomic_load(&c->call.cancel))
-        e = GATE_CANCELLED; /* sending it found the reader gone */
+    if (c->broke) /* whatever it made of that */
+        e = c->broke;
     if (!e)
         return true;
+    c->call.promise = GI_PROMISE_NONE;
     gi_scall_end(c, e == GATE_EOS ? e : gi_call_settle(&c->call, e));
     return false;
 }

@@ -16,8 +16,10 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->prev = c->next = c->hash_next = c->queue_next = NULL;
     c->gen_prev = c->gen_next = NULL;
     c->state = GI_SCALL_NEW;
-    c->outcome = GATE_OK;
-    c->live = c->returned = c->finished = c->orphan = false;
+    c->said = GATE_OK;
+    c->live = c->returned = c->finished = c->away = c->orphan = false;
+    c->broke = GATE_OK;
+    c->sent = c->looked = 0;
     c->left = false;
     c->streaming = c->generating = c->gen_active = c->credited = false;
     c->timer = (gi_timer_t){0};
@@ -26,7 +28,7 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->call.user = "";
     c->call.client = (gate_bytes_t){NULL, 0};
     c->call.method = NULL;
-    c->job_done = NULL;
+    c->job = NULL;
     c->link = NULL;
     c->has_frames = false;
     c->packed = NULL;
@@ -41,7 +43,10 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->gen_done = NULL;
     c->early = 0;
     c->huge = c->feeding = NULL;
-    c->kept = false;
+    c->lost = false;
+    atomic_store_explicit(&c->credit_pending, false, memory_order_relaxed);
+    atomic_store_explicit(&c->owed_items, 0, memory_order_relaxed);
+    atomic_store_explicit(&c->owed_bytes, 0, memory_order_relaxed);
     c->pool = NULL;
     c->ticket = 0;
 }
@@ -69,6 +74,11 @@ gi_scall_t *gi_scall_new(gate_service_t *self) {
 static void s_release_parts(gi_scall_t *c) {
     gi_sfeed_free(&c->huge);
     gi_sargs_leave(c);
+    gi_sjob_free(c->job);
+    c->job = NULL;
+    if (c->gen_next_item && c->gen_done) /* it came back to nobody */
+        c->gen_done(c->gen_state);
+    c->gen_next_item = NULL;
     if (c->has_frames) {
         zmq_msg_close(&c->client_id);
         zmq_msg_close(&c->request_id);
@@ -162,11 +172,9 @@ void gi_scall_enlist(gi_scall_t *c) {
         c->hash_next = self->hash[slot];
         self->hash[slot] = c;
         c->link->live++;
-    } else if (c->stream) {
-        gi_wheel_arm(self->wheel, &c->timer, self->now_ms);
-    } else if (c->call.deadline_ms != INT64_MAX) {
-        gi_wheel_arm(self->wheel, &c->timer, c->call.deadline_ms);
     }
+    c->quiet_ms = self->now_ms;
+    gi_scall_arm(c);
 }
 
 void gi_scall_unlist(gi_scall_t *c) {

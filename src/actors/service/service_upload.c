@@ -230,6 +230,8 @@ static void s_arrived(gi_scall_t *c) {
     c->call.args_huge = true;
     gi_sargs_leave(c);
     gi_wheel_cancel(c->service->wheel, &c->timer);
+    c->state = GI_SCALL_NEW;
+    gi_scall_arm(c);
     gi_scall_start(c);
 }
 

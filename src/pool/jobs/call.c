@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "sync/clock.h"
+#include <gaterpc/log.h>
 #include <gaterpc/shared.h>
 #include "base/mem.h"
 #include "wire/meta.h"
@@ -28,7 +29,17 @@ void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
     self->settings = settings;
     self->deadline_ms = INT64_MAX;
     atomic_init(&self->cancel, false);
+    atomic_init(&self->finished, false);
     gi_error_init(&self->error);
+    gi_error_init(&self->last_error);
+}
+
+/* What a kept call left, which few do. */
+static void s_drop_last(gate_call_t *self) {
+    gi_buf_fini(&self->last_out);
+    gi_error_fini(&self->last_error);
+    atomic_store_explicit(&self->finished, false, memory_order_relaxed);
+    self->promise = GI_PROMISE_NONE;
 }
 
 static void s_drop_out(gate_call_t *self) {
@@ -51,6 +62,8 @@ void gi_call_reset(gate_call_t *self) {
     s_drop_out(self);
     if (self->error.story.code)
         gi_error_fini(&self->error);
+    if (self->promise)
+        s_drop_last(self);
 }
 
 void gi_call_trim(gate_call_t *self) {
@@ -70,6 +83,7 @@ void gi_call_fini(gate_call_t *self) {
     s_drop_out(self);
     gi_buf_fini(&self->out);
     gi_error_fini(&self->error);
+    s_drop_last(self);
 }
 
 /* ---- arguments ----------------------------------------------------------- */
@@ -131,35 +145,48 @@ const msgpack_object *gate_call_raw_kwargs(const gate_call_t *self) {
 }
 
 /* ---- the answer ---------------------------------------------------------- */
-static void s_large_out(gate_call_t *self, size_t size) {
-    gi_buf_fini(&self->out);
-    self->out.data = gi_spare_take(size, &self->out.room);
-    if (!self->out.data) /* packing says so */
-        self->out.room = 0;
+static void s_large_out(gi_buf_t *out, size_t size) {
+    gi_buf_fini(out);
+    out->data = gi_spare_take(size, &out->room);
+    if (!out->data) /* packing says so */
+        out->room = 0;
+}
+
+gate_err_t gi_call_pack(const gate_call_t *self, gi_buf_t *out,
+                        const gate_arg_t *v) {
+    gate_err_t e;
+
+    gi_buf_reset(out, S_OUT_KEEP);
+    if ((v->type == GATE_A_BIN || v->type == GATE_A_STR) && v->n > GI_SPARE_MIN)
+        s_large_out(out, v->n + 8);
+    e = gi_arg_pack(out, v, self->settings);
+    if (e == GATE_OK && out->failed)
+        e = gi_err(GATE_NOMEM, "%s: the result", self->method);
+    if (e != GATE_OK)
+        gi_buf_reset(out, S_OUT_KEEP);
+    return e;
 }
 
 static gate_err_t s_pack(gate_call_t *self, const gate_arg_t *v) {
-    gate_err_t e;
-
-    gi_buf_reset(&self->out, S_OUT_KEEP);
     self->packed = self->answered = self->lent = false;
-    if ((v->type == GATE_A_BIN || v->type == GATE_A_STR) && v->n > GI_SPARE_MIN)
-        s_large_out(self, v->n + 8);
-    e = gi_arg_pack(&self->out, v, self->settings);
-    if (e == GATE_OK && self->out.failed)
-        e = gi_err(GATE_NOMEM, "%s: the result", self->method);
-    if (e != GATE_OK)
-        gi_buf_reset(&self->out, S_OUT_KEEP);
-    return e;
+    return gi_call_pack(self, &self->out, v);
+}
+
+gate_err_t gi_call_may_answer(const gate_call_t *self) {
+    if (self->streamed || self->huge)
+        return gi_err(GATE_BADARG, "%s: a result after %s", self->method,
+                      self->huge ? "a huge one" : "yielded items");
+    return GATE_OK;
 }
 
 gate_err_t gate_return_(gate_call_t *self, gate_arg_t v) {
     gate_err_t e;
 
-    if (self->streamed || self->huge)
-        return gi_err(GATE_BADARG, "%s: a result after %s", self->method,
-                      self->huge ? "a huge one" : "yielded items");
-    e = s_pack(self, &v);
+    e = gi_call_may_answer(self);
+    if (e == GATE_OK && self->answered)
+        e = gi_err(GATE_BADARG, "%s: a second result", self->method);
+    if (e == GATE_OK)
+        e = s_pack(self, &v);
     if (e == GATE_OK) {
         self->answered = true;
         gi_error_fini(&self->error);
@@ -238,56 +265,6 @@ gate_err_t gate_yield_(gate_call_t *self, gate_arg_t v) {
     e = self->ops->yield(self);
     gi_buf_reset(&self->out, S_OUT_KEEP);
     return e;
-}
-
-gate_err_t gate_generate(gate_call_t *self,
-                         gate_err_t (*next)(gate_call_t *call, void *state),
-                         void *state, void (*done)(void *state)) {
-    if (self->ops->generate)
-        return self->ops->generate(self, next, state, done);
-    if (done)
-        done(state);
-    return gi_err(GATE_NOTIMPL, "%s: gate_generate is not possible here",
-                  self->method);
-}
-
-/* ---- answering later ----------------------------------------------------- */
-gate_call_t *gate_call_keep(gate_call_t *self) {
-    if (self->ops->keep)
-        return self->ops->keep(self);
-    gi_err(GATE_NOTIMPL, "%s: a job cannot be kept", self->method);
-    return NULL;
-}
-
-void gate_finish_(gate_call_t **self_p, gate_arg_t v) {
-    gate_call_t *self = *self_p;
-
-    if (!self)
-        return;
-    *self_p = NULL;
-    gi_error_fini(&self->error);
-    if (gate_return_(self, v) != GATE_OK)
-        gi_error_set(&self->error, gate_error());
-    self->ops->finish(self);
-}
-
-void gate_fail(gate_call_t **self_p, const char *cls, const char *text) {
-    gate_call_t *self = *self_p;
-
-    if (!self)
-        return;
-    *self_p = NULL;
-    gi_buf_reset(&self->out, S_OUT_KEEP);
-    gi_error_story(&self->error, GATE_RAISED, cls, text, NULL);
-    self->ops->finish(self);
-}
-
-gate_err_t gate_call_run(gate_call_t *self, gate_pool_t *pool, gate_fn *job,
-                         gate_arg_t args, gate_then_fn *then) {
-    if (self->ops->run)
-        return self->ops->run(self, pool, job, args, then);
-    return gi_err(GATE_NOTIMPL, "%s: a job cannot run another one and go on",
-                  self->method);
 }
 
 /* ---- who, where, how long ------------------------------------------------ */
@@ -375,7 +352,8 @@ static gate_err_t s_check_result(gate_call_t *self) {
 /* The story of code e: the raised one, the thread's if it is e's, or e's own.
  */
 static gate_err_t s_fail(gate_call_t *self, gate_err_t e) {
-    gi_buf_reset(&self->out, S_OUT_KEEP);
+    if (self->promise != GI_PROMISE_KEPT) /* whoever keeps it may be packing */
+        gi_buf_reset(&self->out, S_OUT_KEEP);
     if (self->error.story.code != GATE_OK)
         return self->error.story.code;
     if (e <= GATE_OK || e >= GATE_ERR_COUNT || e == GATE_KEPT)
@@ -388,9 +366,37 @@ static gate_err_t s_fail(gate_call_t *self, gate_err_t e) {
     return self->error.story.code;
 }
 
+/* GATE_KEPT with nothing kept would never be answered, another code after
+ * gate_call_keep twice. */
+static gate_err_t s_settle_later(gate_call_t *self, gate_err_t e) {
+    if (e == GATE_KEPT && (self->promise || self->huge || !self->ops->keep))
+        return e; /* a host that knows no later says so itself */
+    if (e == GATE_KEPT) {
+        e = gi_err_story(GATE_BADARG, "RuntimeError",
+                         "the handler returned GATE_KEPT and kept nothing: "
+                         "gate_call_keep, gate_call_run, gate_generate or "
+                         "gate_huge_new first",
+                         "");
+        return s_fail(self, e);
+    }
+    gate_log(GATE_ERROR, "service",
+             "%s: its handler returned %s although the call was answered "
+             "elsewhere: only GATE_KEPT may follow",
+             self->method, gate_err_name(e));
+    if (e == GATE_OK || e == GATE_EOS)
+        e = gi_err_story(GATE_BADARG, "RuntimeError",
+                         "the handler kept its call and did not return "
+                         "GATE_KEPT",
+                         "");
+    return s_fail(self, e);
+}
+
 gate_err_t gi_call_settle(gate_call_t *self, gate_err_t e) {
-    if (e == GATE_KEPT)
-        return e;
+    if (e == GATE_KEPT || self->promise)
+        return s_settle_later(self, e);
+    if (e == GATE_EOS && (self->answered || self->packed))
+        e = gi_err(GATE_BADARG, "%s: a stream's end after a result",
+                   self->method);
     if (e == GATE_EOS) { /* a stream's end, the only word of an empty one */
         self->streamed = true;
         e = GATE_OK;

@@ -36,6 +36,14 @@ typedef struct gi_call_ops {
     const struct gi_huge_ops *huge; /* huge results (huge_feed.h) */
 } gi_call_ops_t;
 
+/* What a handler that returns GATE_KEPT refers to. */
+typedef enum gi_promise {
+    GI_PROMISE_NONE,
+    GI_PROMISE_KEPT,  /* gate_call_keep */
+    GI_PROMISE_RUN,   /* gate_call_run */
+    GI_PROMISE_PULLED /* gate_generate */
+} gi_promise_t;
+
 #define GI_CALL_FEW 6
 
 struct gate_call {
@@ -68,6 +76,12 @@ struct gate_call {
     gi_buf_t out; /* the packed result, or one packed item */
     msgpack_packer packer;
     gi_error_t error; /* code GATE_OK: none */
+    gi_promise_t promise;
+    /* the keeper's: gate_finish and gate_fail write nothing else, so that a
+     * handler that has not returned yet may still say what it says */
+    atomic_bool finished;
+    gi_buf_t last_out;
+    gi_error_t last_error;
 };
 
 void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
@@ -83,6 +97,16 @@ void gi_call_fini(gate_call_t *self);
  * returned. Streams: yields were called or fn returned GATE_EOS; out is empty
  * (self->streamed). */
 gate_err_t gi_call_invoke(gate_call_t *self, gate_fn *fn);
+/* Packs v, the call's result, into out. */
+gate_err_t gi_call_pack(const gate_call_t *self, gi_buf_t *out,
+                        const gate_arg_t *v) GATE_MUST;
+/* GATE_BADARG after items or a huge result. */
+gate_err_t gi_call_may_answer(const gate_call_t *self) GATE_MUST;
+/* A kept call was ended elsewhere; false: it was already, or never kept. */
+bool gi_call_end_kept(gate_call_t *self) GATE_MUST;
+/* What gate_finish or gate_fail left becomes the call's outcome, whose code is
+ * returned. The host's, once the call is its own again. */
+gate_err_t gi_call_take_last(gate_call_t *self);
 /* The second half of invoke, for handlers called otherwise (gate_then_fn): e is
  * what the handler returned. */
 gate_err_t gi_call_settle(gate_call_t *self, gate_err_t e);

@@ -175,6 +175,8 @@ static gate_err_t s_submit(gate_pool_t *pool, const gi_request_t *request,
     job->job.urgent = request->options.priority == GATE_HIGH;
     pthread_mutex_lock(&self->mutex);
     e = s_take_slot(self, job, &made) ? GATE_OK : GATE_NOMEM;
+    if (ticket && e == GATE_OK)
+        *ticket = made; /* before it starts: it may end at once */
     pthread_mutex_unlock(&self->mutex);
     if (e == GATE_OK && (e = s_start(self, &job->job, true)) != GATE_OK) {
         pthread_mutex_lock(&self->mutex);
@@ -185,8 +187,6 @@ static gate_err_t s_submit(gate_pool_t *pool, const gi_request_t *request,
         gi_local_job_free(job);
         return s_refused(self, e);
     }
-    if (ticket)
-        *ticket = made;
     return GATE_OK;
 }
 

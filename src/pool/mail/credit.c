@@ -39,14 +39,18 @@ void gi_credit_cancel(gi_credit_t *self) {
     pthread_mutex_unlock(&self->mutex);
 }
 
-/* With the mutex held. */
-static bool s_spend(gi_credit_t *self, size_t size) {
-    if (self->items <= 0 || self->bytes <= 0)
-        return false;
+/* Both with the mutex held. */
+static void s_pay(gi_credit_t *self, size_t size) {
     if (self->items != GI_CREDIT_FREE)
         self->items--;
     if (self->bytes != GI_CREDIT_FREE)
         self->bytes -= (int64_t)size;
+}
+
+static bool s_spend(gi_credit_t *self, size_t size) {
+    if (self->items <= 0 || self->bytes <= 0)
+        return false;
+    s_pay(self, size);
     return true;
 }
 
@@ -55,6 +59,19 @@ bool gi_credit_try(gi_credit_t *self, size_t size) {
     bool ok = !self->cancelled && s_spend(self, size);
     pthread_mutex_unlock(&self->mutex);
     return ok;
+}
+
+void gi_credit_look(gi_credit_t *self, int64_t *items, int64_t *bytes) {
+    pthread_mutex_lock(&self->mutex);
+    *items = self->items;
+    *bytes = self->bytes;
+    pthread_mutex_unlock(&self->mutex);
+}
+
+void gi_credit_spend(gi_credit_t *self, size_t size) {
+    pthread_mutex_lock(&self->mutex);
+    s_pay(self, size);
+    pthread_mutex_unlock(&self->mutex);
 }
 
 void gi_credit_charge(gi_credit_t *self, size_t size) {

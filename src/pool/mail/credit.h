@@ -25,6 +25,10 @@ void gi_credit_give(gi_credit_t *self, int64_t items, int64_t bytes);
 void gi_credit_cancel(gi_credit_t *self);
 /* One item of size bytes: false when there is no credit now. */
 bool gi_credit_try(gi_credit_t *self, size_t size);
+/* What is left. */
+void gi_credit_look(gi_credit_t *self, int64_t *items, int64_t *bytes);
+/* One item of size bytes that somebody else let through. */
+void gi_credit_spend(gi_credit_t *self, size_t size);
 /* Bytes of an item that was let through by try with size 0. */
 void gi_credit_charge(gi_credit_t *self, size_t size);
 /* Waits for it. GATE_OK or GATE_CANCELLED; sets no story. */

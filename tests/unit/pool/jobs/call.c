@@ -163,24 +163,90 @@ Test(call, kept_calls_end_once) {
     gate_finish(&kept, 5);
     cr_assert_null(kept);
     cr_assert_eq(s_finished, 1);
-    cr_assert_eq(call->error.story.code, GATE_OK);
-    cr_assert_eq(call->out.data[0], 5);
     gate_finish(&kept, 6); /* nothing left to end */
     cr_assert_eq(s_finished, 1);
     kept = call;
+    gate_fail(&kept, "OSError", "gone"); /* through a copy: the first counts */
+    cr_assert_eq(s_finished, 1);
+    cr_assert_eq(gi_call_take_last(call), GATE_OK);
+    cr_assert_eq(call->out.data[0], 5);
+    gi_call_reset(call);
+
+    s_finished = 0;
+    cr_assert_eq(gi_call_invoke(call, s_keep_it), GATE_KEPT);
+    kept = call;
     gate_fail(&kept, "OSError", "gone");
-    cr_assert_eq(s_finished, 2);
-    cr_assert_eq(call->out.size, 0);
+    cr_assert_eq(s_finished, 1);
+    cr_assert_eq(gi_call_take_last(call), GATE_RAISED);
     cr_assert_str_eq(call->error.story.cls, "OSError");
+    gi_call_fini(call);
+}
+
+static gate_err_t s_keep_nothing(gate_call_t *call) {
+    (void)call;
+    return GATE_KEPT;
+}
+
+static gate_err_t s_keep_twice(gate_call_t *call) {
+    return gate_call_keep(call) && gate_call_keep(call) ? GATE_KEPT
+                                                        : gate_error()->code;
+}
+
+static gate_err_t s_keep_and_raise(gate_call_t *call) {
+    gate_call_t *kept = gate_call_keep(call);
+    (void)kept;
+    return gate_raise(call, "OSError", "the queue is full");
+}
+
+static gate_err_t s_keep_and_forget(gate_call_t *call) {
+    return gate_call_keep(call) ? GATE_OK : GATE_NOTIMPL;
+}
+
+static gate_err_t s_return_twice(gate_call_t *call) {
+    gate_err_t e = gate_return(call, 1);
+    return e ? e : gate_return(call, 2);
+}
+
+static gate_err_t s_finish_unkept(gate_call_t *call) {
+    gate_call_t *mine = call;
+    gate_finish(&mine, 1);
+    return gate_error()->code;
+}
+
+/* What a handler says about later must be true, once. */
+Test(call, slips_with_kept_calls_are_told) {
+    static const struct {
+        gate_fn *fn;
+        const char *cls, *text;
+    } slips[] = {
+        {s_keep_nothing, "RuntimeError", "kept nothing"},
+        {s_keep_twice, "TypeError", "gate_call_keep after gate_call_keep"},
+        {s_keep_and_raise, "OSError", "the queue is full"},
+        {s_keep_and_forget, "RuntimeError", "did not return GATE_KEPT"},
+        {s_return_twice, "TypeError", "a second result"},
+        {s_finish_unkept, "TypeError", "only a kept call"},
+    };
+    gate_call_t *call = s_make(&s_keeps);
+
+    for (size_t i = 0; i < sizeof slips / sizeof *slips; i++) {
+        gate_err_t e = gi_call_invoke(call, slips[i].fn);
+        cr_expect(e != GATE_OK && e != GATE_KEPT, "%zu", i);
+        cr_expect_str_eq(call->error.story.cls, slips[i].cls, "%zu", i);
+        cr_expect(strstr(call->error.story.text, slips[i].text), "%zu: %s", i,
+                  call->error.story.text);
+        gi_call_reset(call);
+    }
     gi_call_fini(call);
 }
 
 Test(call, unpackable_end_is_an_error) {
     gate_call_t *call = s_make(&s_keeps), *kept = call;
 
+    s_finished = 0;
+    cr_assert_eq(gi_call_invoke(call, s_keep_it), GATE_KEPT);
     gate_finish(&kept, gate_raw("\xc1", 1));
     cr_assert_eq(s_finished, 1);
-    cr_assert_neq(call->error.story.code, GATE_OK);
+    cr_assert_neq(gi_call_take_last(call), GATE_OK);
     gi_call_fini(call);
 }
 
