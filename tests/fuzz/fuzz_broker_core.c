@@ -15,7 +15,9 @@
 #include "settings/settings.h"
 #include "input.h"
 
-enum { FRONT, BACK, CLIENTS = 3, WORKERS = 4, IDS = 6, PEERS = 7 };
+enum { FRONT, BACK, CLIENTS = 3, WORKERS = 4, IDS = 6, PEERS = 7, FDS = 8 };
+/* Peers whose routing id the socket made: gone with their connection. */
+enum { FLEETING_CLIENT = 2, FLEETING_WORKER = 6, FLEETING_SIZE = 5 };
 
 /* What is owed for one (client, id). */
 typedef struct s_account {
@@ -27,9 +29,21 @@ typedef struct s_world {
     int64_t now;
     s_account_t accounts[CLIENTS][IDS];
     unsigned char mood[PEERS];      /* 0 fine, 1 full, 2 gone */
+    uint64_t open[FDS];             /* connections; 0: closed */
     uint64_t cancelled, duplicates; /* as counted last */
     fuzz_input_t in;
 } s_world_t;
+
+static bool s_fleeting(unsigned peer) {
+    return peer == FLEETING_CLIENT || peer == FLEETING_WORKER;
+}
+
+static size_t s_id(unsigned peer, char id[FLEETING_SIZE]) {
+    size_t n = s_fleeting(peer) ? FLEETING_SIZE : 1;
+    memset(id, 0, n);
+    id[n - 1] = (char)('a' + peer);
+    return n;
+}
 
 /* ---- what the core sends ------------------------------------------------- */
 static void s_excuse(s_world_t *w, unsigned client) {
@@ -56,7 +70,8 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     s_world_t *w = ctx;
     gate_bytes_t f[GI_FRAMES_MAX];
     gi_frames_view(frames, 0, f);
-    unsigned peer = *(const unsigned char *)f[0].data - 'a';
+    unsigned peer =
+        ((const unsigned char *)f[0].data)[f[0].size - 1] - (unsigned)'a';
     fuzz_must(peer < PEERS && (socket == BACK) == (peer >= CLIENTS));
     if (w->mood[peer] == 1)
         return EAGAIN;
@@ -71,15 +86,25 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     return 0;
 }
 
-static const gi_broker_effects_t s_effects = {.send = s_send};
+static uint64_t s_connection(void *ctx, int fd) {
+    return ((s_world_t *)ctx)->open[fd % FDS];
+}
+
+static bool s_strict(void *ctx, zmq_msg_t *frame) {
+    (void)ctx;
+    return *(const char *)zmq_msg_data(frame) == 'b';
+}
+
+static const gi_broker_effects_t s_effects = {
+    .send = s_send, .connection = s_connection, .strict = s_strict};
 
 /* ---- what peers say ------------------------------------------------------ */
 #define ADD(m, text) gi_frames_add(m, text, sizeof text - 1)
 
 static void s_start(gi_frames_t *m, unsigned peer, const char *tag) {
-    char id = (char)('a' + peer);
+    char id[FLEETING_SIZE];
     m->n = 0;
-    gi_frames_add(m, &id, 1);
+    gi_frames_add(m, id, s_id(peer, id));
     gi_frames_add(m, NULL, 0);
     gi_frames_add(m, tag, 6);
 }
@@ -123,7 +148,8 @@ static void s_add_ext(s_world_t *w, gi_frames_t *m) {
 static void s_request(s_world_t *w, unsigned how) {
     static const char *const names[] = {"S", "T", "Gate", "X"};
     gi_frames_t m;
-    unsigned client = how % CLIENTS, b = fuzz_byte(&w->in), n = b / 64;
+    unsigned client = how % CLIENTS, b = fuzz_byte(&w->in), n = b / 64,
+             fd = how / 16 % 4;
     char id = (char)('A' + b % IDS);
     const char *name = names[how / 4 % 4];
     s_start(&m, client, GI_MDP_CLIENT);
@@ -131,7 +157,7 @@ static void s_request(s_world_t *w, unsigned how) {
     gi_frames_add(&m, &id, 1);
     if (how & 128) { /* a control message */
         s_add_ext(w, &m);
-        s_hear(w, FRONT, &m, 0);
+        s_hear(w, FRONT, &m, fd);
         w->accounts[client][b % IDS].excused +=
             s_news(w, "cancelled", &w->cancelled);
         return;
@@ -144,7 +170,7 @@ static void s_request(s_world_t *w, unsigned how) {
     if (n > 2)
         s_add_ext(w, &m);
     w->accounts[client][b % IDS].taken++; /* the answer may come at once */
-    s_hear(w, FRONT, &m, 0);
+    s_hear(w, FRONT, &m, fd);
     w->accounts[client][b % IDS].taken -=
         s_news(w, "duplicate_ids", &w->duplicates);
 }
@@ -175,10 +201,10 @@ static void s_worker(s_world_t *w, unsigned how) {
 static void s_reply(s_world_t *w, unsigned how) {
     gi_frames_t m;
     unsigned b = fuzz_byte(&w->in);
-    char client = (char)('a' + b % 4), id = (char)('A' + b / 4 % 8);
+    char client[FLEETING_SIZE], id = (char)('A' + b / 4 % 8);
     s_start(&m, CLIENTS + how % WORKERS, GI_MDP_WORKER);
     ADD(&m, "\3");
-    gi_frames_add(&m, &client, 1);
+    gi_frames_add(&m, client, s_id(b % 4, client));
     gi_frames_add(&m, NULL, 0);
     gi_frames_add(&m, &id, 1);
     switch (how / 4 % 8) {
@@ -209,7 +235,7 @@ static void s_reply(s_world_t *w, unsigned how) {
     default:
         ADD(&m, "\xc0");
     }
-    s_hear(w, BACK, &m, 0);
+    s_hear(w, BACK, &m, how / 32 % 4);
 }
 
 /* Frames of the fuzzer's own choice. */
@@ -228,6 +254,14 @@ static void s_anything(s_world_t *w, unsigned how) {
     s_hear(w, back ? BACK : FRONT, &m, 0);
     s_news(w, "duplicate_ids", &w->duplicates);
     s_news(w, "cancelled", &w->cancelled);
+}
+
+/* what 0: an old event, 1: there is another connection, 2: there is none. */
+static void s_closed(s_world_t *w, unsigned socket, unsigned fd,
+                     unsigned what) {
+    if (what)
+        w->open[fd] = what == 1 ? w->open[fd] + 8 : 0;
+    gi_broker_core_closed(w->core, socket, (int)fd, w->now);
 }
 
 static void s_step(s_world_t *w) {
@@ -255,7 +289,7 @@ static void s_step(s_world_t *w) {
         gi_broker_core_retry(w->core, how % 4, w->now);
         break;
     case 8:
-        gi_broker_core_closed(w->core, how & 1, how / 2 % 4, w->now);
+        s_closed(w, how & 1, how / 2 % 4, how / 8 % 3);
         break;
     default:
         s_anything(w, how);
@@ -273,11 +307,15 @@ static void s_end(s_world_t *w) {
     fuzz_must(gi_broker_core_valid(w->core) && gi_broker_core_idle(w->core));
     if (s_count(w, "dropped_full") || s_count(w, "no_memory"))
         return;
-    for (unsigned c = 0; c < CLIENTS; c++)
+    for (unsigned c = 0; c < CLIENTS; c++) {
+        if (c == FLEETING_CLIENT &&
+            (s_count(w, "orphaned") || s_count(w, "dropped_gone")))
+            continue; /* gone for good with a connection, without a send */
         for (unsigned i = 0; i < IDS; i++) {
             s_account_t *a = &w->accounts[c][i];
             fuzz_must(a->taken - a->final <= a->excused);
         }
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -285,6 +323,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static gate_settings_t *settings;
     s_world_t w = {.now = 1000000, .in = {data, size}};
     unsigned number;
+    for (unsigned i = 0; i < FDS; i++)
+        w.open[i] = i + 1;
     if (settings == NULL) {
         gi_log_levels(GATE_SILENT, "");
         settings = gate_settings_new();

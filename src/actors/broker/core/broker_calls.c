@@ -273,10 +273,10 @@ static void s_cancel_at_worker(gi_broker_core_t *core, gi_broker_call_t *call) {
 void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call) {
     call->muted = true;
     gi_broker_again_forget(core, call);
-    if (call->worker && call->request == NULL)
+    if (call->worker && call->request == NULL && !call->shaken)
         s_cancel_at_worker(core, call);
-    else
-        gi_broker_call_free(core, call); /* it never left */
+    else /* it never left, or its end may have been lost */
+        gi_broker_call_free(core, call);
 }
 
 void gi_broker_call_give_up(gi_broker_core_t *core, gi_broker_call_t *call,
@@ -393,6 +393,10 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
     }
     bool final = gi_body_is_final(kind);
     s_note_kind(call, kind);
+    if (call->shaken && (call->streaming || call->huge)) {
+        gi_broker_call_fail(core, call, "WorkerLostError", GI_STREAM_SHAKEN);
+        return;
+    }
     if (!final)
         gi_broker_again_forget(core, call); /* a stream has begun */
     if (call->muted)

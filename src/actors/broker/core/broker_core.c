@@ -225,12 +225,11 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
         return;
     }
     peer->packed = frames->packed;
-    bool moved = gi_broker_peer_moved(self, peer, srcfd);
+    bool moved = gi_broker_peer_moved(self, peer, srcfd, &frames->f[0]);
     if (moved)
         peer->asked = peer->told = false;
     if (moved && peer->worker)
-        gi_broker_worker_lose(self, peer->worker,
-                              "its connection was replaced");
+        gi_broker_worker_moved(self, peer->worker);
     if (self->auth.on) {
         gi_broker_auth_message(self, peer, frames);
         return;
@@ -282,21 +281,15 @@ void gi_broker_core_oversized(gi_broker_core_t *self) {
     self->count.malformed++;
 }
 
-/* fd numbers are reused, so the event condemns nobody: a worker is probed, a
- * client that has nothing here is forgotten (it is made anew when it speaks).
- */
+/* fd numbers are reused, so the event condemns nobody: who has calls here is
+ * looked for. */
 void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
                            int64_t now_ms) {
     gi_broker_socket_t *s = &self->sockets[socket];
     self->clock.now_ms = now_ms;
     if (srcfd < 0 || (size_t)srcfd >= s->n_by_fd || !s->by_fd[srcfd])
         return;
-    gi_broker_peer_t *peer = s->by_fd[srcfd];
-    if (peer->worker)
-        gi_broker_worker_suspect(self, peer->worker);
-    else if (peer->n_calls == 0 && peer->n_queued == 0 &&
-             !gi_broker_auth_waits(peer) && gi_list_empty(&peer->doomed))
-        gi_broker_peer_free(self, peer);
+    gi_broker_peer_cut(self, s->by_fd[srcfd]);
     gi_broker_settle(self);
 }
 

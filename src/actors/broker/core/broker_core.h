@@ -29,6 +29,12 @@ typedef struct gi_broker_effects {
     /* Borrows until the next call: where the sender of this frame is, whatever
      * connection it has; "" not known. May be NULL. */
     const char *(*address)(void *ctx, zmq_msg_t *frame);
+    /* A number that no other connection behind this descriptor has had; 0:
+     * there is none any more. May be NULL: every closed one is looked for. */
+    uint64_t (*connection)(void *ctx, int srcfd);
+    /* The sender of this frame takes whatever comes for the answer to what it
+     * asked (a REQ socket). May be NULL. */
+    bool (*strict)(void *ctx, zmq_msg_t *frame);
     /* Sends a question to the authentication service; 0 or an errno. Needed
      * only with gi_broker_core_zap. */
     int (*ask)(void *ctx, gi_frames_t *frames);

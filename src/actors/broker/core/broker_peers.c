@@ -180,6 +180,7 @@ gi_broker_peer_t *gi_broker_peer_heard(gi_broker_core_t *core, unsigned socket,
         s->last = peer;
     }
     peer->seen_ms = core->clock.now_ms;
+    peer->away_ms = 0;
     peer->gone = false;
     return peer;
 }
@@ -206,17 +207,50 @@ static bool s_fd_room(gi_broker_socket_t *s, size_t fd) {
     return true;
 }
 
-bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
-                          int srcfd) {
+static uint64_t s_connection(const gi_broker_core_t *core, int srcfd) {
+    return core->effects->connection && srcfd >= 0
+               ? core->effects->connection(core->ctx, srcfd)
+               : 0;
+}
+
+/* Whoever had the descriptor before has lost its connection, even if that was
+ * not noticed. */
+static void s_take_fd(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_broker_socket_t *s = &core->sockets[peer->socket];
-    if (srcfd == peer->srcfd)
+    if (peer->srcfd < 0 || !s_fd_room(s, (size_t)peer->srcfd))
+        return;
+    gi_broker_peer_t *before = s->by_fd[peer->srcfd];
+    s->by_fd[peer->srcfd] = peer;
+    if (before) {
+        before->closed = true;
+        before->srcfd = -1;
+        gi_broker_peer_cut(core, before);
+    }
+}
+
+bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                          int srcfd, zmq_msg_t *frame) {
+    if (srcfd == peer->srcfd && !peer->closed)
         return false;
-    bool moved = peer->srcfd >= 0;
+    bool moved = peer->srcfd >= 0 || peer->closed;
     s_forget_fd(core, peer);
     peer->srcfd = srcfd;
-    if (srcfd >= 0 && s_fd_room(s, (size_t)srcfd))
-        s->by_fd[srcfd] = peer;
+    peer->closed = false;
+    peer->connection = s_connection(core, srcfd);
+    peer->strict =
+        core->effects->strict && core->effects->strict(core->ctx, frame);
+    s_take_fd(core, peer);
     return moved;
+}
+
+bool gi_broker_peer_closed(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    uint64_t now = s_connection(core, peer->srcfd);
+    if (peer->srcfd >= 0 && (now == 0 || now != peer->connection)) {
+        s_forget_fd(core, peer);
+        peer->srcfd = -1;
+        peer->closed = true;
+    }
+    return peer->closed;
 }
 
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
@@ -225,6 +259,7 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     s_forget_fd(core, peer);
     gi_list_remove(&peer->doomed);
     gi_broker_disarm(core, &peer->idle);
+    gi_broker_past_forget(core, peer);
     gi_broker_auth_forget(core, peer);
     gi_broker_user_drop(core, peer->user);
     gi_table_remove(&s->peers, &peer->node);
@@ -234,21 +269,7 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_free_give(&core->memory.peers, peer);
 }
 
-/* Peers are not told to say goodbye; whoever has been silent for long and has
- * nothing here is forgotten. */
-void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    int64_t due = peer->seen_ms + core->clock.forget_ms;
-    if (peer->n_calls == 0 && peer->n_queued == 0 && peer->worker == NULL &&
-        due <= core->clock.now_ms) {
-        gi_broker_peer_free(core, peer);
-        return;
-    }
-    if (due <= core->clock.now_ms)
-        due = core->clock.now_ms + core->clock.forget_ms;
-    gi_broker_arm(core, &peer->idle, due);
-}
-
-/* ---- sending ------------------------------------------------------------- */
+/* ---- the queue ----------------------------------------------------------- */
 bool gi_broker_peer_has_room(const gi_broker_core_t *core,
                              const gi_broker_peer_t *peer) {
     const gate_settings_t *s = core->settings;
@@ -288,6 +309,46 @@ static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
     return GI_QUEUED;
 }
 
+int gi_broker_peer_try(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    int rc = 0;
+    while (!gi_list_empty(&peer->queue)) {
+        gi_broker_message_t *message =
+            GI_OF(peer->queue.next, gi_broker_message_t, link);
+        gi_frames_t *out = &core->out;
+        for (unsigned i = 0; i < message->n; i++)
+            gi_frames_move(out, &message->f[i]);
+        out->packed = peer->packed;
+        rc = core->effects->send(core->ctx, peer->socket, out);
+        if (rc != 0) {
+            for (unsigned i = 0; i < message->n; i++)
+                zmq_msg_move(&message->f[i], &out->f[i]);
+            gi_frames_close(out);
+            break;
+        }
+        if (message->call)
+            message->call->request = NULL;
+        gi_broker_message_unqueue(core, peer, message);
+        message->n = 0; /* moved out */
+        gi_broker_message_free(core, message);
+    }
+    return rc;
+}
+
+/* ---- sending ------------------------------------------------------------- */
+static void s_unreachable(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    s_forget_fd(core, peer);
+    peer->srcfd = -1;
+    peer->closed = true;
+    if (gi_broker_peer_fleeting(peer))
+        gi_broker_peer_gone(core, peer);
+    else if (peer->worker)
+        gi_broker_worker_unreachable(core, peer->worker);
+    else if (!core->sockets[peer->socket].backend)
+        gi_broker_peer_away(core, peer);
+    else if (peer->past == NULL)
+        gi_broker_peer_gone(core, peer);
+}
+
 gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
                                      gi_broker_peer_t *peer, bool reserve,
                                      gi_broker_call_t *call) {
@@ -302,35 +363,16 @@ gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
     case EAGAIN:
         return s_queue(core, peer, reserve, call);
     default:
-        gi_broker_peer_gone(core, peer);
-        return GI_GONE;
+        s_unreachable(core, peer);
+        return peer->away_ms ? s_queue(core, peer, reserve, call) : GI_GONE;
     }
 }
 
 void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     bool had_room = gi_broker_peer_has_room(core, peer);
-    while (!gi_list_empty(&peer->queue)) {
-        gi_broker_message_t *message =
-            GI_OF(peer->queue.next, gi_broker_message_t, link);
-        gi_frames_t *out = &core->out;
-        for (unsigned i = 0; i < message->n; i++)
-            gi_frames_move(out, &message->f[i]);
-        out->packed = peer->packed;
-        int rc = core->effects->send(core->ctx, peer->socket, out);
-        if (rc != 0) {
-            for (unsigned i = 0; i < message->n; i++)
-                zmq_msg_move(&message->f[i], &out->f[i]);
-            gi_frames_close(out);
-            if (rc != EAGAIN)
-                gi_broker_peer_gone(core, peer);
-            break;
-        }
-        if (message->call)
-            message->call->request = NULL;
-        gi_broker_message_unqueue(core, peer, message);
-        message->n = 0; /* moved out */
-        gi_broker_message_free(core, message);
-    }
+    int rc = gi_broker_peer_try(core, peer);
+    if (rc != 0 && rc != EAGAIN)
+        s_unreachable(core, peer);
     if (peer->worker && !had_room && gi_broker_peer_has_room(core, peer)) {
         gi_broker_worker_place(core, peer->worker);
         gi_broker_service_wake(core, peer->worker->service);
@@ -340,6 +382,10 @@ void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 /* ---- gone ---------------------------------------------------------------- */
 void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     peer->gone = true;
+    peer->away_ms = 0;
+    if (!gi_timer_armed(&peer->idle.timer))
+        gi_broker_arm(core, &peer->idle,
+                      core->clock.now_ms + core->clock.forget_ms);
     if (gi_list_empty(&peer->doomed))
         gi_list_append(&core->work.doomed, &peer->doomed);
     if (peer->worker)

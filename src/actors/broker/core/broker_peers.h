@@ -27,12 +27,18 @@ struct gi_broker_peer {
     gi_broker_trust_t *trust;   /* in-band credentials; NULL = none yet */
     gi_bucket_t rate;           /* rate_limit_peer */
     size_t n_queued, queued_bytes, n_calls;
-    int64_t seen_ms;    /* last message from it */
-    int64_t scolded_ms; /* since when n_scolded DISCONNECTs went to it for
+    int64_t seen_ms;        /* last message from it */
+    int64_t away_ms;        /* a client: it is looked for until then; 0 = no */
+    int64_t look_ms;        /* wait before the next look */
+    int64_t scolded_ms;     /* since when n_scolded DISCONNECTs went to it for
                            not being registered */
-    int srcfd;          /* its connection; -1 not known */
+    gi_broker_past_t *past; /* the worker that it was; NULL: none, or it is */
+    uint64_t connection;    /* effects->connection of srcfd when it spoke */
+    int srcfd;              /* its connection; -1 not known */
     uint8_t socket, id_size, n_scolded;
-    bool gone;   /* EHOSTUNREACH; true until it speaks again */
+    bool gone;   /* not to be reached; true until it speaks again */
+    bool closed; /* its connection is; true until it speaks on another one */
+    bool strict; /* takes whatever comes for its answer */
     bool asked;  /* a client: for Gate.info, on this connection */
     bool told;   /* and was told to go to another broker */
     bool packed; /* its last message was: so are ours */
@@ -49,23 +55,28 @@ typedef enum gi_broker_sent {
 /* Finds or makes it and notes that it spoke. NULL: table full, no memory. */
 gi_broker_peer_t *gi_broker_peer_heard(gi_broker_core_t *core, unsigned socket,
                                        gate_bytes_t id);
-/* Notes its connection; true when it was another one before. */
+/* Notes the connection that frame came over; true when it was another one
+ * before. */
 bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
-                          int srcfd);
+                          int srcfd, zmq_msg_t *frame);
+/* Its connection is closed for certain; false: it may be another one's
+ * descriptor, or not closed yet. */
+bool gi_broker_peer_closed(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* Sends core->out, whose frame 0 is the peer's id, behind what waits for that
  * peer. reserve: may use the queue's reserve. call: the request it is; *call
  * learns its message when that waits. */
 gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
                                      gi_broker_peer_t *peer, bool reserve,
                                      gi_broker_call_t *call);
-/* Sends what waits until the peer is full again. */
+/* Sends what waits. 0; EAGAIN: it is full again; else it cannot be reached. */
+int gi_broker_peer_try(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* The same, with all that follows from it. */
 void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer);
 bool gi_broker_peer_has_room(const gi_broker_core_t *core,
                              const gi_broker_peer_t *peer);
 void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* After peer_gone: forgets its queue, orphans its calls, maybe frees it. */
 void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer);
-void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* The queues of all together are not at their bound. */
 bool gi_broker_has_room(const gi_broker_core_t *core);
@@ -83,5 +94,21 @@ void gi_broker_message_free(gi_broker_core_t *core,
 /* Takes it out of the queue of peer. */
 void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
                                gi_broker_message_t *message);
+
+/* ---- broker_liveness.c --------------------------------------------------- */
+/* It can never be reached again: its id was made by the socket and goes with
+ * the connection. */
+bool gi_broker_peer_fleeting(const gi_broker_peer_t *peer);
+/* Its connection is closed, or seems to be. A client is looked for, gets what
+ * waits for it when it is back, and is gone when it is not; who has nothing
+ * here is forgotten. */
+void gi_broker_peer_cut(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* How long a peer whose connection is closed may take to come back with its
+ * calls. */
+int64_t gi_broker_peer_grace(const gi_broker_core_t *core);
+/* A client cannot be reached. Leaves core->out alone. */
+void gi_broker_peer_away(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* Its timer. */
+void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 
 #endif

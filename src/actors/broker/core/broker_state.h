@@ -54,6 +54,7 @@ typedef struct gi_broker_service gi_broker_service_t;
 typedef struct gi_broker_call gi_broker_call_t;
 typedef struct gi_broker_user gi_broker_user_t;
 typedef struct gi_broker_message gi_broker_message_t;
+typedef struct gi_broker_past gi_broker_past_t;   /* broker_workers.c's */
 typedef struct gi_broker_trust gi_broker_trust_t; /* broker_credentials.c's */
 
 typedef struct gi_broker_socket {

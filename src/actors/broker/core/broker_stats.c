@@ -28,7 +28,8 @@ int64_t gi_broker_service_credit(const gi_broker_service_t *service) {
     for (; l != &service->workers; l = l->next) {
         const gi_broker_worker_t *worker =
             GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
-        if (!worker->draining && worker->max > worker->in_flight &&
+        if (!worker->draining && !worker->suspended &&
+            worker->max > worker->in_flight &&
             worker->max - worker->in_flight < INT64_MAX - credit)
             credit += worker->max - worker->in_flight;
     }
@@ -139,7 +140,8 @@ static bool s_peer_valid(const gi_broker_core_t *self,
            n == peer->n_queued && bytes == peer->queued_bytes &&
            calls == peer->n_calls && gi_list_empty(&peer->doomed) &&
            (n > 0) != gi_list_empty(&peer->ring) &&
-           gi_timer_armed(&peer->idle.timer) &&
+           gi_timer_armed(&peer->idle.timer) && !(peer->past && peer->worker) &&
+           !(peer->away_ms && peer->gone) &&
            (!peer->worker || (peer->worker->peer == peer &&
                               self->sockets[peer->socket].backend));
 }
@@ -163,9 +165,12 @@ static bool s_worker_valid(const gi_broker_core_t *self,
     sum->workers++;
     sum->calls += (size_t)n;
     bool has_credit = worker->in_flight < worker->max && !worker->draining &&
+                      !worker->suspended &&
                       gi_broker_peer_has_room(self, worker->peer);
     return n == worker->in_flight && worker->placed == has_credit &&
-           n <= worker->max && gi_timer_armed(&worker->beat.timer);
+           n <= worker->max && gi_timer_armed(&worker->beat.timer) &&
+           !(worker->suspended && worker->ext) &&
+           !(worker->until_ms && !worker->suspended);
 }
 
 static bool s_service_valid(const gi_broker_core_t *self,

@@ -2,6 +2,7 @@
 /* broker_workers.c -- a worker's life (wire.md, broker and worker).
  *
  *   READY -> registered --silent, closed, DISCONNECT, READY again--> lost
+ *                    `--the same, of a plain one--> broker_liveness.c
  *
  * The broker drives the heartbeats: one at once, then one whenever nothing else
  * went to the worker for an interval. A worker is lost in two steps: at once it
@@ -22,7 +23,6 @@
 
 #define S_PART "broker"
 #define S_READY_MAX 65536
-#define S_PROBE_MS 10
 #define S_SCOLD_MAX 4
 
 /* ---- messages to workers ------------------------------------------------- */
@@ -44,33 +44,6 @@ void gi_broker_worker_disconnect(gi_broker_core_t *core,
         gi_broker_peer_send(core, peer, true, NULL) <= GI_QUEUED)
         core->count.disconnects++;
     gi_frames_close(&core->out);
-}
-
-/* With the extension frame that says what we are; Python workers ignore it. */
-static void s_send_heartbeat(gi_broker_core_t *core,
-                             gi_broker_worker_t *worker) {
-    gi_broker_peer_t *peer = worker->peer;
-    const gi_buf_t *ext = worker->draining ? &core->farewell : &core->hello;
-    worker->sent_ms = core->clock.now_ms;
-    if (gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
-                            GI_MDP_HEARTBEAT) &&
-        gi_frames_add(&core->out, ext->data, ext->size))
-        gi_broker_peer_send(core, peer, true, NULL);
-    gi_frames_close(&core->out);
-}
-
-void gi_broker_worker_greet(gi_broker_core_t *core,
-                            gi_broker_worker_t *worker) {
-    s_send_heartbeat(core, worker);
-}
-
-static void s_heartbeat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
-    if (worker->peer->n_queued == 0) {
-        s_send_heartbeat(core, worker);
-        return;
-    }
-    worker->sent_ms = core->clock.now_ms;
-    gi_broker_peer_flush(core, worker->peer);
 }
 
 /* Whoever is not registered is told so, a few times per heartbeat. */
@@ -102,6 +75,7 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     worker->user = gi_broker_user_share(core->users.current);
     worker->max = ready->max;
     worker->epoch = -1;
+    worker->judge_ms = core->clock.now_ms + core->clock.silence_ms;
     worker->beat.due = GI_DUE_BEAT;
     gi_list_init(&worker->place);
     gi_list_init(&worker->calls);
@@ -127,10 +101,40 @@ static void s_reject(gi_broker_core_t *core, gi_broker_peer_t *peer,
     gi_broker_worker_disconnect(core, peer);
 }
 
+/* From now on it gets calls. */
+static void s_begin(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    if (!gi_timer_armed(&worker->beat.timer))
+        gi_broker_arm(core, &worker->beat,
+                      core->clock.now_ms + core->clock.beat_ms);
+    gi_broker_worker_place(core, worker);
+    gi_broker_service_wake(core, worker->service);
+}
+
+/* It comes back without a word: the registration that it had. */
+static bool s_restore(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    gi_mdp_ready_t ready;
+    if (!gi_broker_past_is(core, peer, &ready))
+        return false;
+    gi_broker_worker_t *worker = s_register(core, peer, &ready);
+    if (worker == NULL)
+        return false;
+    gi_broker_past_forget(core, peer);
+    core->count.restored++;
+    gate_log(GATE_INFO, S_PART, "a worker of %s is back",
+             worker->service->name);
+    s_begin(core, worker);
+    return true;
+}
+
 static void s_ready(gi_broker_core_t *core, gi_broker_peer_t *peer,
                     gate_bytes_t line) {
     gi_mdp_ready_t ready;
-    if (peer->worker) {
+    gi_broker_past_forget(core, peer);
+    if (peer->worker &&
+        (peer->worker->until_ms || gi_broker_peer_closed(core, peer))) {
+        gi_broker_worker_lose(core, peer->worker,
+                              "its connection was replaced");
+    } else if (peer->worker) {
         gi_broker_worker_lose(core, peer->worker, "it sent READY twice");
         s_reject(core, peer, "registered already");
         return;
@@ -153,13 +157,9 @@ static void s_ready(gi_broker_core_t *core, gi_broker_peer_t *peer,
     }
     gate_log(GATE_INFO, S_PART, "a worker of %s registered, for %lld calls",
              worker->service->name, (long long)worker->max);
-    s_heartbeat(core, worker);
-    if (worker->peer == NULL)
-        return;
-    gi_broker_arm(core, &worker->beat,
-                  core->clock.now_ms + core->clock.beat_ms);
-    gi_broker_worker_place(core, worker);
-    gi_broker_service_wake(core, worker->service);
+    gi_broker_worker_greet(core, worker);
+    if (worker->peer)
+        s_begin(core, worker);
 }
 
 /* False: it is another life than the one that registered; lost. */
@@ -202,6 +202,10 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
 static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
                          gi_frames_t *frames, const gate_bytes_t *f,
                          const gi_mdp_worker_t *at) {
+    if (worker->suspended)
+        gi_broker_worker_resume(core, worker);
+    if (worker->peer == NULL)
+        return;
     switch (at->command) {
     case GI_MDP_REPLY:
         gi_broker_reply(core, worker, frames, f, at);
@@ -246,59 +250,17 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
         s_other_user(core, peer);
     else if (at.command == GI_MDP_READY)
         s_ready(core, peer, f[at.body]);
-    else if (peer->worker)
+    else if (at.command == GI_MDP_DISCONNECT && peer->worker == NULL)
+        gi_broker_past_forget(core, peer);
+    else if (peer->worker || s_restore(core, peer))
         s_registered(core, peer->worker, frames, f, &at);
-    else if (at.command != GI_MDP_DISCONNECT)
+    else
         s_stranger(core, peer, at.command);
 }
 
-/* ---- liveness ------------------------------------------------------------ */
-static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int64_t s_max(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/* Looks again and again, as a closed connection may still hold unread messages
- * and libzmq lets go of it a little later. */
-static int64_t s_probe(gi_broker_core_t *core, gi_broker_worker_t *worker) {
-    s_heartbeat(core, worker);
-    worker->probe_ms *= 2;
-    int64_t next = core->clock.now_ms + worker->probe_ms;
-    if (next > worker->suspect_ms)
-        worker->suspect_ms = 0; /* it was another connection's fd */
-    return next;
-}
-
-void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
-    gi_broker_peer_t *peer = worker->peer;
-    int64_t heard = s_max(peer->seen_ms, core->clock.awake_ms);
-    int64_t expiry = heard + core->clock.silence_ms;
-    int64_t next = INT64_MAX;
-    if (core->clock.now_ms >= expiry) {
-        core->count.workers_expired++;
-        gi_broker_worker_lose(core, worker, "it fell silent");
-        gi_broker_worker_disconnect(core, peer);
-        return;
-    }
-    if (worker->suspect_ms)
-        next = s_probe(core, worker);
-    else if (core->clock.now_ms - worker->sent_ms >= core->clock.beat_ms)
-        s_heartbeat(core, worker);
-    if (worker->peer == NULL)
-        return;
-    next = s_min(next, s_min(expiry, worker->sent_ms + core->clock.beat_ms));
-    gi_broker_arm(core, &worker->beat, next);
-}
-
-void gi_broker_worker_suspect(gi_broker_core_t *core,
-                              gi_broker_worker_t *worker) {
-    worker->suspect_ms = core->clock.now_ms + core->clock.beat_ms;
-    worker->probe_ms = S_PROBE_MS / 2;
-    gi_broker_worker_beat(core, worker);
-}
-
 /* ---- loss ---------------------------------------------------------------- */
-/* A request that still waits in our own queue may go to another worker. */
-static void s_take_back(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+void gi_broker_worker_take_back(gi_broker_core_t *core,
+                                gi_broker_worker_t *worker) {
     gi_list_t *l = worker->calls.next, *next;
     for (; l != &worker->calls; l = next) {
         next = l->next;
@@ -321,9 +283,9 @@ bool gi_broker_worker_drain(gi_broker_core_t *core,
     if (!worker->ext || worker->draining)
         return worker->draining;
     worker->draining = true;
-    s_take_back(core, worker);
+    gi_broker_worker_take_back(core, worker);
     gi_broker_worker_place(core, worker); /* nowhere */
-    s_send_heartbeat(core, worker);
+    gi_broker_worker_greet(core, worker);
     return true;
 }
 
@@ -336,7 +298,7 @@ void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
                  worker->service->name, why);
         core->count.workers_lost++;
     }
-    s_take_back(core, worker);
+    gi_broker_worker_take_back(core, worker);
     gi_broker_disarm(core, &worker->beat);
     worker->why = why ? why : "it said goodbye";
     worker->peer = NULL;

@@ -17,24 +17,24 @@ struct gi_broker_worker {
     gi_broker_timer_t beat;
     int64_t in_flight, max;
     int64_t sent_ms;    /* last message to it */
-    int64_t suspect_ms; /* its connection closed: probed until then; 0 = no */
+    int64_t suspect_ms; /* its connection may be closed: probed until then */
+    int64_t until_ms;   /* it is closed: suspended until then; 0 = no */
     int64_t probe_ms;   /* wait before the next probe */
+    int64_t judge_ms;   /* a plain one: when its silence is next looked at */
     int64_t epoch;      /* which life of this identity it is; -1 not known */
     const char *why;    /* lost: the reason, a static text */
     char *idempotent; /* its methods that may run again: "a,b=5"; NULL: none */
     unsigned bucket;  /* valid while placed */
     bool placed, ext, draining;
+    bool suspended;  /* gets nothing new until it speaks; never an ext one */
     bool takes_args; /* arguments in chunks */
 };
 
 void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames);
-void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker);
-/* A heartbeat, at once. */
-void gi_broker_worker_greet(gi_broker_core_t *core, gi_broker_worker_t *worker);
-/* Its connection may be closed: probe it. */
-void gi_broker_worker_suspect(gi_broker_core_t *core,
-                              gi_broker_worker_t *worker);
+/* Requests that still wait in our own queue may go to other workers. */
+void gi_broker_worker_take_back(gi_broker_core_t *core,
+                                gi_broker_worker_t *worker);
 /* Takes it out of service at once; the rest is settled after the event. */
 void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            const char *why);
@@ -46,6 +46,34 @@ void gi_broker_worker_disconnect(gi_broker_core_t *core,
                                  gi_broker_peer_t *peer);
 /* The same, a few times per heartbeat: it is not registered. */
 void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer);
+
+/* ---- broker_liveness.c --------------------------------------------------- */
+#define GI_STREAM_SHAKEN \
+    "The connection to the worker was cut: items may be missing."
+/* Its timer: heartbeats, probes, silence. */
+void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* A heartbeat, at once. */
+void gi_broker_worker_greet(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* It speaks over another connection than before. */
+void gi_broker_worker_moved(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* Nothing can be sent to it. Leaves core->out alone. */
+void gi_broker_worker_unreachable(gi_broker_core_t *core,
+                                  gi_broker_worker_t *worker);
+/* Suspended, it has spoken. */
+void gi_broker_worker_resume(gi_broker_core_t *core,
+                             gi_broker_worker_t *worker);
+/* Lost; an ext one is told, any other may come back without a word. */
+void gi_broker_worker_give_up(gi_broker_core_t *core,
+                              gi_broker_worker_t *worker, const char *why);
+/* The peer's timer while it has a past. */
+void gi_broker_past_due(gi_broker_core_t *core, gi_broker_peer_t *peer);
+void gi_broker_past_forget(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* core->users.current may have the registration that the peer had: *ready,
+ * which borrows from it. */
+bool gi_broker_past_is(const gi_broker_core_t *core,
+                       const gi_broker_peer_t *peer, gi_mdp_ready_t *ready);
+
+/* ---- broker_workers.c ---------------------------------------------------- */
 /* Begins a message to a worker in core->out: id "" MDPW01 command. */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
 

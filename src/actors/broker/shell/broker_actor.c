@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "sync/clock.h"
 #include "base/identity.h"
@@ -52,6 +53,21 @@ static const char *s_address(void *ctx, zmq_msg_t *frame) {
     return at ? at : "";
 }
 
+/* A socket's inode is its own; of an address there may be many. */
+static uint64_t s_connection(void *ctx, int srcfd) {
+    struct stat now;
+    (void)ctx;
+    return fstat(srcfd, &now) == 0 && S_ISSOCK(now.st_mode)
+               ? (uint64_t)now.st_ino
+               : 0;
+}
+
+static bool s_strict(void *ctx, zmq_msg_t *frame) {
+    const char *type = zmq_msg_gets(frame, "Socket-Type");
+    (void)ctx;
+    return type && strcmp(type, "REQ") == 0;
+}
+
 static int s_ask(void *ctx, gi_frames_t *frames) {
     gate_broker_t *self = ctx;
     return gi_sock_send(&self->zap_sock, frames);
@@ -60,10 +76,14 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
 /* Without a transport that knows users nobody is asked per message. */
 static const gi_broker_effects_t s_effects = {.send = s_send,
                                               .ask = s_ask,
-                                              .address = s_address},
+                                              .address = s_address,
+                                              .connection = s_connection,
+                                              .strict = s_strict},
                                  s_effects_users = {.send = s_send,
                                                     .ask = s_ask,
                                                     .address = s_address,
+                                                    .connection = s_connection,
+                                                    .strict = s_strict,
                                                     .user = s_user};
 
 /* ---- passes -------------------------------------------------------------- */

@@ -373,6 +373,7 @@ Test(auth, a_peer_that_goes_while_it_waits) {
     kit_check(&k);
     k.gone[0] = "c";
     cr_assert(s_answer(&k, "200", "joe"));
+    kit_wait(&k, HB);
     counted(&k, "dropped_gone", 1);
     cr_assert(gi_broker_core_idle(k.core));
     kit_end(&k);

@@ -46,6 +46,8 @@ typedef struct kit {
     const char *user;    /* whom the transport takes everybody for; NULL = "" */
     int mute;            /* errno of questions to the authentication service */
     const char *address; /* everybody's; NULL = not known */
+    uint64_t open[64];   /* connections by descriptor; 0: closed */
+    const char *strict;  /* the peer with a REQ socket; NULL = none */
 } kit_t;
 
 static bool kit_among(const char *const *ids, const char *id) {
@@ -105,8 +107,23 @@ static const char *kit_address(void *ctx, zmq_msg_t *frame) {
     return k->address ? k->address : "";
 }
 
-static const gi_broker_effects_t kit_effects = {
-    .send = kit_send, .user = kit_user, .ask = kit_ask, .address = kit_address};
+static uint64_t kit_connection(void *ctx, int fd) {
+    kit_t *k = ctx;
+    return fd < 64 ? k->open[fd] : 0;
+}
+
+static bool kit_strict(void *ctx, zmq_msg_t *frame) {
+    kit_t *k = ctx;
+    return k->strict && zmq_msg_size(frame) == strlen(k->strict) &&
+           memcmp(zmq_msg_data(frame), k->strict, zmq_msg_size(frame)) == 0;
+}
+
+static const gi_broker_effects_t kit_effects = {.send = kit_send,
+                                                .user = kit_user,
+                                                .ask = kit_ask,
+                                                .address = kit_address,
+                                                .connection = kit_connection,
+                                                .strict = kit_strict};
 
 static inline void kit_check(kit_t *k) {
     cr_assert(gi_broker_core_valid(k->core), "the core's law is broken");
@@ -208,6 +225,14 @@ static inline void kit_wait(kit_t *k, int64_t ms) {
         gi_broker_core_tick(k->core, k->now);
         kit_check(k);
     }
+}
+
+/* The connection behind a descriptor of its socket has closed. */
+static inline void kit_closed(kit_t *k, unsigned socket, int fd) {
+    if (fd >= 0 && fd < 64)
+        k->open[fd] = 0;
+    gi_broker_core_closed(k->core, socket, fd, k->now);
+    kit_check(k);
 }
 
 /* The first message for that peer, taken off; NULL: none. Free it. */

@@ -80,11 +80,12 @@ Test(life, a_new_connection_with_ready_replaces_the_old_worker) {
     kit_end(&k);
 }
 
-Test(life, a_new_connection_without_ready_must_register) {
+Test(life, an_ext_worker_on_a_new_connection_must_register) {
     kit_t k;
     kit_begin(&k);
     say_fd(&k, BACK, "w", 11, "", "MDPW01", "\1", "S:text:3");
     got_beat(&k, "w");
+    say_fd(&k, BACK, "w", 11, "", "MDPW01", "\4", HELLO);
     say_fd(&k, BACK, "w", 12, "", "MDPW01", "\4");
     got_bye(&k, "w");
     counted(&k, "workers_lost", 1);
@@ -128,7 +129,7 @@ Test(life, heartbeats_go_only_when_nothing_else_does) {
 Test(life, a_silent_worker_is_expelled_and_its_calls_answered) {
     kit_t k;
     kit_begin(&k);
-    kit_worker(&k, "w", "S:text:9");
+    kit_ext_worker(&k, "w", "S:text:9");
     kit_wait(&k, 2 * HB);
     beat(&k, "w"); /* liveness counts from the last message */
     request(&k, "c", "S", "1");
@@ -220,10 +221,10 @@ Test(life, goodbye_ends_a_worker) {
 Test(life, a_gone_worker_loses_its_calls_but_not_the_one_being_sent) {
     kit_t k;
     kit_begin(&k);
-    kit_worker(&k, "w1", "S:text:9");
+    kit_ext_worker(&k, "w1", "S:text:9");
     request(&k, "c", "S", "1");
     got_request(&k, "w1", "c", "1");
-    kit_worker(&k, "w2", "S:text:9");
+    kit_ext_worker(&k, "w2", "S:text:9");
     request(&k, "c", "S", "2"); /* w2: less to do */
     got_request(&k, "w2", "c", "2");
     k.gone[0] = "w1";
@@ -244,6 +245,8 @@ Test(life, a_closed_connection_is_probed) {
     kit_begin(&k);
     say_fd(&k, BACK, "w1", 11, "", "MDPW01", "\1", "S:text:3");
     say_fd(&k, BACK, "w2", 12, "", "MDPW01", "\1", "S:text:3");
+    say_fd(&k, BACK, "w1", 11, "", "MDPW01", "\4", HELLO);
+    say_fd(&k, BACK, "w2", 12, "", "MDPW01", "\4", HELLO);
     request(&k, "c", "S", "1");
     kit_forget(&k);
     gi_broker_core_closed(k.core, BACK, 12, k.now); /* an old one's fd */
@@ -264,6 +267,7 @@ Test(life, a_probe_is_repeated_for_one_heartbeat) {
     kit_t k;
     kit_begin(&k);
     say_fd(&k, BACK, "w", 11, "", "MDPW01", "\1", "S:text:3");
+    say_fd(&k, BACK, "w", 11, "", "MDPW01", "\4", HELLO);
     request(&k, "c", "S", "1");
     gi_broker_core_closed(k.core, BACK, 11, k.now); /* libzmq lags */
     kit_wait(&k, 100);

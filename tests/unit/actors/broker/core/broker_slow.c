@@ -206,7 +206,7 @@ Test(full, a_worker_whose_queue_is_at_its_bound_gets_no_more) {
 Test(full, what_never_left_goes_to_another_worker) {
     kit_t k;
     kit_begin(&k);
-    kit_worker(&k, "w1", "S:d:9");
+    kit_ext_worker(&k, "w1", "S:d:9");
     request(&k, "c", "S", "0");
     got_request(&k, "w1", "c", "0");
     k.full[0] = "w1";
@@ -236,6 +236,8 @@ Test(gone, a_client_orphans_its_calls) {
     kit_forget(&k);
     k.gone[0] = "c";
     reply(&k, "w1", "c", "1", STREAM, "\x01");
+    got_nothing(&k, "w1"); /* it may come back */
+    kit_wait(&k, HB);
     got(&k, "w1", "", "MDPW01", "\6", "c", "", "1", CANCEL);
     got(&k, "w1", "", "MDPW01", "\6", "c", "", "2", CANCEL);
     got_nothing(&k, "w1");
@@ -266,6 +268,7 @@ Test(gone, a_full_client_that_vanishes_takes_its_queue_with_it) {
     k.full[0] = NULL;
     k.gone[0] = "c";
     s_retry(&k);
+    kit_wait(&k, HB);
     cr_expect_not(gi_broker_core_blocked(k.core));
     counted(&k, "dropped_gone", 1);
     reply(&k, "w", "c", "2", "x");

@@ -191,7 +191,9 @@ Test(args, deaths) {
     got_head(&k, "v", "d", "2", HA);
     k.gone[0] = "d";
     credit(&k, "v", "d", "2");
+    kit_wait(&k, HB);
     counted(&k, "dropped_gone", 1);
+    counted(&k, "orphaned", 1);
     kit_end(&k);
 }
 
