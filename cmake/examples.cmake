@@ -12,16 +12,23 @@ foreach(source ${examples})
     add_executable(example_${name} ${source})
     target_link_libraries(example_${name} PRIVATE gate_options gaterpc
       gate_msgpack Threads::Threads m)
-    if(NOT name MATCHES "^(wordcount|treehash)$") # driven by scripts below
-      gate_script(example_${name} example 120 example_${name})
-    endif()
+  endif()
+endforeach()
+target_link_libraries(example_treehash PRIVATE PkgConfig::CRYPTO)
+if(NOT GATE_TESTS)
+  return()
+endif()
+
+foreach(source ${examples})
+  get_filename_component(name ${source} NAME_WE)
+  if(NOT name MATCHES "^(module|wordcount|treehash)$") # driven by scripts below
+    gate_script(example_${name} example 120 example_${name})
   endif()
 endforeach()
 gate_script(example_module example 120 ${GATE_PYTHON} -B
   tests/example/module.py $<TARGET_FILE:example_module>)
 gate_script(example_wordcount example 120 ${GATE_PYTHON} -B
   tests/example/wordcount.py $<TARGET_FILE:example_wordcount>)
-target_link_libraries(example_treehash PRIVATE PkgConfig::CRYPTO)
 gate_script(example_treehash example 120 ${GATE_PYTHON} -B
   tests/example/treehash.py $<TARGET_FILE:example_treehash>)
 gate_script(example_python_client example 120 ${GATE_PYTHON} -B

@@ -10,7 +10,7 @@ if(TARGET gi_bench)
       target_link_libraries(unit_bench_${name} PRIVATE gi_bench
         gate_criterion m)
       gate_test(unit_bench_${name} unit 120 unit_bench_${name}
-        --short-filename -j1)
+        --short-filename -j1 --verbose)
     endforeach()
   endif()
   file(GLOB tests CONFIGURE_DEPENDS tests/bench/test_*.py)

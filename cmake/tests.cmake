@@ -29,18 +29,20 @@ else()
   target_link_libraries(gate_criterion INTERFACE PkgConfig::CRITERION)
 endif()
 
-# gate_test(NAME LABEL TIMEOUT command...)
+# gate_test(NAME LABEL TIMEOUT command...). Exit code 77 = skipped: the reason is
+# the last line of output, "skipped: ...".
 # What kills, floods or counts descriptors and shared memory runs alone, since
 # beside others it would measure them.
 function(gate_test name label timeout)
   add_test(NAME ${name} COMMAND ${ARGN}
     WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
+    SKIP_RETURN_CODE 77
     FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}"
     ENVIRONMENT "TSAN_OPTIONS=${GATE_TSAN_OPTIONS}")
   if(name MATCHES "^(api|stress|wire)_huge") # they end under traffic: see the file
     set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT
-      "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tests/lsan.supp")
+      "LSAN_OPTIONS=suppressions='${CMAKE_CURRENT_SOURCE_DIR}/tests/lsan.supp'")
   endif()
   if(label MATCHES "stress|fault|bench" OR name STREQUAL "api_huge")
     set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
@@ -62,7 +64,7 @@ foreach(room ${rooms})
     target_compile_options(${target} PRIVATE
       "-iquote${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
     target_link_libraries(${target} PRIVATE gi_all gate_criterion)
-    gate_test(${target} unit 300 ${target} --short-filename -j1)
+    gate_test(${target} unit 300 ${target} --short-filename -j1 --verbose)
   endforeach()
 endforeach()
 file(GLOB tests CONFIGURE_DEPENDS tests/api/*.c)
@@ -73,7 +75,7 @@ foreach(source ${tests})
     "-iquote${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
   target_link_libraries(api_${name} PRIVATE gate_options gaterpc
     gate_msgpack gate_zeromq Threads::Threads gate_criterion)
-  gate_test(api_${name} unit 300 api_${name} --short-filename -j1)
+  gate_test(api_${name} unit 300 api_${name} --short-filename -j1 --verbose)
 endforeach()
 
 file(GLOB tests CONFIGURE_DEPENDS tests/stress/*.c)

@@ -14,6 +14,33 @@ quietly() {
   fi
 }
 
+# step TEXT COMMAND...: what is done, where it is every 5 seconds, and how long
+# it took; all of its output only when it fails.
+step() {
+  step_text=$1
+  shift
+  step_began=$(date +%s)
+  step_shown=$step_began
+  mkdir -p build
+  step_log=$(mktemp build/step-XXXXXX)
+  { "$@" 2>&1 </dev/null && echo "ended well"; } |
+    while IFS= read -r line; do
+      printf '%s\n' "$line" >>"$step_log"
+      now=$(date +%s)
+      [ $((now - step_shown)) -lt 5 ] || {
+        step_shown=$now
+        printf '   %4d s  %.68s\n' $((now - step_began)) "$line"
+      }
+    done
+  if [ "$(tail -1 "$step_log")" != "ended well" ]; then
+    tail -60 "$step_log" >&2
+    rm -f "$step_log"
+    return 1
+  fi
+  rm -f "$step_log"
+  printf '   %4d s  %s: done\n' $(($(date +%s) - step_began)) "$step_text"
+}
+
 # install_missing PACKAGE...: Debian packages that are not there yet. Needs the
 # network only then.
 install_missing() {
@@ -25,7 +52,7 @@ install_missing() {
     esac
   done
   [ -n "$missing" ] || return 0
-  echo "$(basename "$0"): installing$missing" >&2
+  echo "   to be installed:$missing"
   as_root=
   if [ "$(id -u)" != 0 ]; then
     as_root=sudo
@@ -35,7 +62,8 @@ install_missing() {
     }
   fi
   export DEBIAN_FRONTEND=noninteractive
-  $as_root apt-get update -q >&2
+  step "apt-get update" $as_root apt-get update -q || return 1
   # shellcheck disable=SC2086 # a list of words
-  $as_root apt-get install -q -y --no-install-recommends $missing >&2
+  step "apt-get install" $as_root apt-get install -q -y \
+    --no-install-recommends $missing
 }

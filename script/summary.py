@@ -18,6 +18,17 @@ def reason(case):
     return lines[-1].replace("skipped: ", "") if lines else "no reason given"
 
 
+def inside(case):
+    """What a test that passed skipped in itself: (its part, why)."""
+    text = case.findtext("system-out") or ""
+    for line in text.splitlines():
+        found = (re.match(r"skipped: (?:(\S+/\S+): )?(.+)", line)
+                 or re.match(r"\[SKIP\] (\S+): (?!Test is disabled)(.+)", line)
+                 or re.match(r"(?:(\S+) \(.*|.*)\.\.\. skipped ['\"](.*)['\"]$", line))
+        if found:
+            yield (found.group(1) or "a part", found.group(2))
+
+
 print("\n== summary")
 for report in sorted(glob.glob(os.path.join(folder, "*.xml")),
                      key=os.path.getmtime):
@@ -29,6 +40,7 @@ for report in sorted(glob.glob(os.path.join(folder, "*.xml")),
         counts[status if status in counts else "notrun"] += 1
         if status == "run":
             total += 1
+            skipped += ["%s, %s: %s" % (name, *part) for part in inside(case)]
         elif case.find("skipped") is not None and status != "fail":
             skipped.append("%s: %s" % (name, reason(case)))
         else:

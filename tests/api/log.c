@@ -3,6 +3,7 @@
  * midnight, the drop counter. */
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pty.h>
 #include <stdio.h>
@@ -171,7 +172,8 @@ Test(log, stderr_without_a_terminal_has_no_colour, .timeout = 30) {
 Test(log, stderr_on_a_terminal_has_colour, .timeout = 30) {
     int master, slave, saved = dup(2);
     char text[400] = "";
-    cr_assert_eq(openpty(&master, &slave, NULL, NULL, NULL), 0);
+    if (openpty(&master, &slave, NULL, NULL, NULL))
+        cr_skip_test("no terminal can be made here: %s", strerror(errno));
     dup2(slave, 2);
     GATE_OWN(gate_settings) settings = gate_settings_new();
     gate_runtime_t *rt = gate_runtime_new(settings);

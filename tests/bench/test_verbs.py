@@ -3,7 +3,6 @@
 measured here means nothing: the rounds are too short."""
 import json
 import os
-import pty
 import subprocess
 import sys
 import tempfile
@@ -124,7 +123,7 @@ class Bench(unittest.TestCase):
 
     def test_progress_on_a_terminal(self):
         """A line that is overwritten; none where stderr is no terminal."""
-        ours, theirs = pty.openpty()
+        ours, theirs = kit.terminal()
         with os.fdopen(ours, "rb", buffering=0) as terminal:
             process = subprocess.Popen(
                 [GATE, "bench", "echo", "--rounds", "2", "--seconds", "0.05",

@@ -49,7 +49,7 @@ void child_init(int argc, char **argv) {
     s_scale = s_take_env("GATE_SCALE", s_long > 0 ? 1.0 : 0.05);
     s_slow = s_take_env("GATE_SLOW", 1.0);
     const char *worker = getenv("GATE_FAULT_WORKER");
-    if (worker && sscanf(worker, "%255s %511s", s_python, s_script) != 2)
+    if (worker && sscanf(worker, "%255s %511[^\n]", s_python, s_script) != 2)
         child_die("GATE_FAULT_WORKER: PYTHON SCRIPT expected");
     unsetenv("GATE_FAULT_WORKER");
     s_gate = argc > 1 ? argv[1] : getenv("GATE_COMMAND");

@@ -62,7 +62,7 @@ static char s_group[512]; /* the control group; "": none */
 static bool s_write(const char *name, long value) {
     char path[600];
     snprintf(path, sizeof path, "%s/%s", s_group, name);
-    FILE *f = fopen(path, "w");
+    FILE *f = fopen(path, "r+"); /* it is there in a group */
     if (!f)
         return false;
     bool ok = fprintf(f, "%ld", value) > 0;
@@ -95,7 +95,8 @@ static bool s_make_group(void) {
     return made;
 }
 
-/* The broker inherits the limit: by its group, else as RLIMIT_DATA. */
+/* The broker inherits the limit: by its group, else as RLIMIT_DATA. Without one
+ * there is nothing to be seen. */
 static void s_broker(child_t *broker) {
     struct rlimit all, few;
     bool grouped = s_make_group() && s_write("cgroup.procs", getpid());
@@ -103,8 +104,9 @@ static void s_broker(child_t *broker) {
     few = all;
     few.rlim_cur = (rlim_t)s_limit();
     if (!grouped && child_slow() > 1) { /* shadow memory counts there */
-        printf("no limit: no control group can be made, and RLIMIT_DATA is "
-               "none under a sanitizer\n");
+        printf("skipped: no control group can be made here, and RLIMIT_DATA is "
+               "no limit under a sanitizer\n");
+        exit(77);
     } else if (!grouped) {
         printf("RLIMIT_DATA instead of a control group: none can be made\n");
         setrlimit(RLIMIT_DATA, &few);

@@ -70,13 +70,10 @@ static int s_enter(pid_t pid) {
     return rc;
 }
 
-/* Everything here lives in namespaces of our own, which end with us. */
-static const char *s_network(pid_t *holder) {
+static const char *s_pair(pid_t *holder) {
     char line[128];
-    if (unshare(CLONE_NEWNET))
-        return "no right to make a network namespace";
     if (!s_ip("link set lo up"))
-        return "no command ip";
+        return "ip does not bring lo up";
     if ((*holder = s_holder()) < 0)
         return "no second network namespace";
     snprintf(line, sizeof line,
@@ -94,6 +91,21 @@ static const char *s_network(pid_t *holder) {
     int status = 1;
     waitpid(pid, &status, 0);
     return status == 0 ? NULL : "the far end cannot be set up";
+}
+
+/* Everything here lives in namespaces of our own, which end with us; where that
+ * cannot be, we are back in the one we came from. */
+static const char *s_network(pid_t *holder) {
+    int home = s_namespace(getpid());
+    if (!s_ip("-Version >/dev/null"))
+        return "no command ip (iproute2)";
+    if (home < 0 || unshare(CLONE_NEWNET))
+        return "no right to make a network namespace";
+    const char *why = s_pair(holder);
+    if (why && setns(home, CLONE_NEWNET))
+        child_die("cannot go back to the network that there is");
+    close(home);
+    return why;
 }
 
 /* ---- the link ------------------------------------------------------------ */

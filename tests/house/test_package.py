@@ -31,7 +31,8 @@ def main(folder):
     library = os.path.dirname(find(prefix, "libgaterpc.so"))
 
     build = os.path.join(folder, "build")
-    run("cmake", "-S", folder, "-B", build, "-DCMAKE_PREFIX_PATH=" + prefix)
+    run("cmake", "-G", "Ninja", "-S", folder, "-B", build,
+        "-DCMAKE_PREFIX_PATH=" + prefix)
     run("cmake", "--build", build)
     assert run(os.path.join(build, "user")).startswith("hello you x1\n")
 

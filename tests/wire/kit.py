@@ -2,6 +2,7 @@
 """Starts the command under test and ends it again: by pid, never by name."""
 import ctypes
 import os
+import pty
 import queue
 import re
 import shutil
@@ -186,6 +187,14 @@ def run(*args, timeout=90.0, text=True, **settings):
             " ".join(args), err[-2000:]))
     out = done.stdout.decode() if text else done.stdout
     return Ended(done.returncode, out, err, seconds)
+
+
+def terminal():
+    """Both ends of one; where none can be made, the test is skipped."""
+    try:
+        return pty.openpty()
+    except OSError as e:
+        raise unittest.SkipTest("no terminal can be made here: %s" % e)
 
 
 class Case(unittest.TestCase):

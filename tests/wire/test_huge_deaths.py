@@ -5,7 +5,6 @@ back. (Workers of pools: tests/stress/huge_process.c.) And what `gate call` does
 import fcntl
 import hashlib
 import os
-import pty
 import re
 import select
 import signal
@@ -206,7 +205,7 @@ class Sizes(Case):
 
     def on_a_terminal(self, broker, *args):
         """What it draws, when standard error is one."""
-        ours, theirs = pty.openpty()
+        ours, theirs = kit.terminal()
         self.addCleanup(os.close, ours)
         fcntl.ioctl(theirs, termios.TIOCSWINSZ,
                     struct.pack("HHHH", 24, 80, 0, 0))
