@@ -27,7 +27,8 @@ GATE_API void gate_log(gate_level_t level, const char *part, const char *fmt,
 typedef void gate_log_fn(void *ctx, gate_level_t level, const char *part,
                          const char *text);
 GATE_API void gate_log_sink(gate_log_fn *fn, void *ctx);
-/* Lines dropped for want of room since the process began. */
+/* Lines dropped for want of room since the process began: in the ring, or on
+ * the log file's disk. */
 GATE_API uint64_t gate_log_dropped(void);
 /* Waits until every line logged before this call is out. Blocks: at most
  * timeout_ms. Not on the log actor. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/trusted.h"
 
 #define S_FILE_MAX 65536
 
@@ -21,29 +22,41 @@ static bool s_is_zero(const byte *key) {
     return sum == 0;
 }
 
-bool gi_curve_public(const char *file, char key[GI_CURVE_KEY + 1],
-                     char name[GI_CURVE_NAME]) {
-    byte decoded[32];
-    zchunk_t *text = zchunk_slurp(file, S_FILE_MAX);
+/* Of a certificate's text; NULL: it is none. Not zcert_load, which leaks when
+ * the file is none of its kind, and waits for ever at a FIFO. */
+static zconfig_t *s_parse(const gi_trusted_t *file) {
+    zchunk_t *text = zchunk_new(file->text, file->size);
     zconfig_t *root = text ? zconfig_chunk_load(text) : NULL;
+    zchunk_destroy(&text);
+    return root;
+}
+
+gate_err_t gi_curve_public(const char *file, unsigned how,
+                           char key[GI_CURVE_KEY + 1], char name[GI_CURVE_NAME],
+                           bool *is_one) {
+    byte decoded[32];
+    gi_trusted_t text;
+    *is_one = false;
+    gate_err_t e = gi_trusted_read("certificate", file, how, S_FILE_MAX, &text);
+    if (e)
+        return e;
+    zconfig_t *root = s_parse(&text);
     const char *open = root ? zconfig_get(root, "curve/public-key", "") : "";
-    bool is_one = strlen(open) == GI_CURVE_KEY && zmq_z85_decode(decoded, open);
-    if (is_one) {
+    *is_one = strlen(open) == GI_CURVE_KEY && zmq_z85_decode(decoded, open);
+    if (*is_one) {
         strcpy(key, open);
         snprintf(name, GI_CURVE_NAME, "%s",
                  zconfig_get(root, "metadata/name", ""));
     }
     zconfig_destroy(&root);
-    zchunk_destroy(&text);
-    return is_one;
+    gi_trusted_fini(&text);
+    return GATE_OK;
 }
 
-/* Not zcert_load, which leaks when the file is none of its kind. */
-static zcert_t *s_read(const char *file) {
+static zcert_t *s_cert(const gi_trusted_t *text) {
     byte keys[2][32] = {{0}, {0}};
     zcert_t *cert = NULL;
-    zchunk_t *text = zchunk_slurp(file, S_FILE_MAX);
-    zconfig_t *root = text ? zconfig_chunk_load(text) : NULL;
+    zconfig_t *root = s_parse(text);
     const char *open = root ? zconfig_get(root, "curve/public-key", "") : "";
     const char *secret = root ? zconfig_get(root, "curve/secret-key", "") : "";
     if (strlen(open) == GI_CURVE_KEY && zmq_z85_decode(keys[0], open) &&
@@ -51,29 +64,44 @@ static zcert_t *s_read(const char *file) {
         cert = zcert_new_from(keys[0], keys[1]);
     explicit_bzero(keys, sizeof keys);
     zconfig_destroy(&root);
-    zchunk_destroy(&text);
     return cert;
 }
 
-static gate_err_t s_load(const char *file, bool secret, zcert_t **out) {
+/* A file that holds the secret half is nobody else's to read. */
+static gate_err_t s_read(const char *file, unsigned how, zcert_t **out) {
+    gi_trusted_t text;
+    gate_err_t e = gi_trusted_read("certificate", file, how, S_FILE_MAX, &text);
+    if (e)
+        return e;
+    zcert_t *cert = s_cert(&text);
+    if (!cert || s_is_zero(zcert_public_key(cert)))
+        e = gi_err(GATE_BADDATA, "%s is no CURVE certificate", file);
+    else if (!s_is_zero(zcert_secret_key(cert)))
+        e = gi_trusted_look("certificate", file, how | GI_TRUST_SECRET,
+                            &text.st);
+    gi_trusted_fini(&text);
+    if (e)
+        zcert_destroy(&cert);
+    else
+        *out = cert;
+    return e;
+}
+
+/* FILE_secret for our own, FILE for the other side's. */
+static gate_err_t s_load(const char *file, bool secret, unsigned how,
+                         zcert_t **out) {
     char both[4096];
-    snprintf(both, sizeof both, "%s_secret", file);
-    bool has_both = access(both, R_OK) == 0;
-    if (!has_both && access(file, R_OK) < 0)
-        return gi_err_errno("certificate %s", file);
-    zcert_t *cert = s_read(has_both ? both : file);
-    if (!cert || s_is_zero(zcert_public_key(cert))) {
-        zcert_destroy(&cert);
-        return gi_err(GATE_BADDATA, "%s is no CURVE certificate", file);
-    }
-    if (secret && s_is_zero(zcert_secret_key(cert))) {
-        zcert_destroy(&cert);
-        return gi_err(GATE_SYSTEM,
-                      "certificate %s: its secret half %s cannot be read", file,
-                      both);
-    }
-    *out = cert;
-    return GATE_OK;
+    if (snprintf(both, sizeof both, "%s_secret", file) >= (int)sizeof both)
+        return gi_err(GATE_TOOBIG, "certificate: a path of more than %zu bytes",
+                      sizeof both - sizeof "_secret");
+    bool has_both = secret && access(both, F_OK) == 0;
+    gate_err_t e = s_read(has_both ? both : file, how, out);
+    if (e || !secret || !s_is_zero(zcert_secret_key(*out)))
+        return e;
+    zcert_destroy(out);
+    return gi_err(GATE_SYSTEM,
+                  "certificate %s: its secret half %s cannot be read", file,
+                  both);
 }
 
 gate_err_t gate_curve_keygen(const char *file, const char *name) {
@@ -119,9 +147,9 @@ gate_err_t gi_curve_client(gi_sock_t *sock, const char *cert_file,
     if (!cert_file || !server_file)
         return gi_err(GATE_BADARG, "CURVE takes both our certificate and the "
                                    "server's public one");
-    gate_err_t e = s_load(cert_file, true, &cert);
+    gate_err_t e = s_load(cert_file, true, sock->trusts, &cert);
     if (!e)
-        e = s_load(server_file, false, &server);
+        e = s_load(server_file, false, sock->trusts, &server);
     if (!e)
         e = s_own(sock, cert);
     if (!e)
@@ -135,7 +163,7 @@ gate_err_t gi_curve_server(gi_sock_t *sock, const char *cert_file,
                            const char *domain) {
     zcert_t *cert = NULL;
     int one = 1;
-    gate_err_t e = s_load(cert_file, true, &cert);
+    gate_err_t e = s_load(cert_file, true, sock->trusts, &cert);
     if (!e)
         e = s_own(sock, cert);
     zcert_destroy(&cert);

@@ -23,10 +23,11 @@ gate_err_t gi_plain_client(gi_sock_t *sock, const char *user,
 gate_err_t gi_plain_server(gi_sock_t *sock, const char *domain) GATE_MUST;
 
 /* The key in a public certificate file, and the name in it ("" when there is
- * none). False: it is no certificate. */
+ * none), read as gi_trusted_read has it. *is_one false: it is no certificate. */
 #define GI_CURVE_KEY 40 /* characters of a key in Z85 */
 #define GI_CURVE_NAME 256
-bool gi_curve_public(const char *file, char key[GI_CURVE_KEY + 1],
-                     char name[GI_CURVE_NAME]);
+gate_err_t gi_curve_public(const char *file, unsigned how,
+                           char key[GI_CURVE_KEY + 1], char name[GI_CURVE_NAME],
+                           bool *is_one) GATE_MUST;
 
 #endif

@@ -11,14 +11,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include "net/affinity.h"
 #include "base/err.h"
+#include "base/trusted.h"
 #include "sync/lock.h"
 #include "settings/settings.h"
 
@@ -212,7 +211,9 @@ static int s_fd(void *raw) {
 
 gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
                         const gate_settings_t *settings) {
-    *self = (gi_sock_t){.fd = -1, .monitor_fd = -1};
+    *self = (gi_sock_t){.fd = -1,
+                        .monitor_fd = -1,
+                        .trusts = settings->trust_others ? GI_TRUST_OTHERS : 0};
     gate_err_t e = gi_sock_context(settings);
     if (e)
         return e;
@@ -300,55 +301,6 @@ static gate_err_t s_listen(const char *endpoint, int *out) {
     return e;
 }
 
-/* What is at the path is replaced, but not under a living server. */
-static gate_err_t s_ipc_free(const char *endpoint,
-                             const struct sockaddr_un *address,
-                             socklen_t size) {
-    bool taken = true;
-    for (int tries = S_SOON_TRIES; taken && tries; tries--) {
-        if (tries < S_SOON_TRIES)
-            s_soon();
-        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0)
-            return gi_err_errno("%s: no socket", endpoint);
-        taken = connect(fd, (const struct sockaddr *)address, size) == 0;
-        close(fd);
-    }
-    if (taken)
-        return gi_err(GATE_SYSTEM, "%s: somebody listens there already",
-                      endpoint);
-    if (*address->sun_path)
-        unlink(address->sun_path);
-    return GATE_OK;
-}
-
-/* A listening socket for "ipc://path" or, of no file, "ipc://@name". */
-static gate_err_t s_listen_ipc(const char *endpoint, int *out) {
-    const char *path = endpoint + strlen("ipc://");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t n = strlen(path);
-    if (n == 0 || n >= sizeof address.sun_path)
-        return gi_err(GATE_BADARG, "%s: a path of 1 to %zu bytes expected",
-                      endpoint, sizeof address.sun_path - 1);
-    memcpy(address.sun_path, path, n);
-    if (*path == '@')
-        address.sun_path[0] = 0;
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n +
-                                 (*path != '@'));
-    gate_err_t e = s_ipc_free(endpoint, &address, size);
-    if (e)
-        return e;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 ||
-        listen(fd, S_BACKLOG) < 0) {
-        e = gi_err_errno("%s: cannot listen", endpoint);
-        if (fd >= 0)
-            close(fd);
-    }
-    *out = fd;
-    return e;
-}
-
 static bool s_starts(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
 }
@@ -361,7 +313,8 @@ static gate_err_t s_listener(const char *endpoint, gi_listener_t *listener) {
         e = s_listen(endpoint, &fd);
     else if (listener->fd < 0 && s_starts(endpoint, "ipc://") &&
              strcmp(endpoint, "ipc://*") != 0)
-        e = s_listen_ipc(endpoint, &fd);
+        e = gi_ipc_listen(endpoint, endpoint + strlen("ipc://"), SOCK_STREAM, 0,
+                          &listener->file, &fd);
     if (e)
         return e;
     if (fd >= 0)

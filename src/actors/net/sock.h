@@ -9,6 +9,7 @@
 #include <gaterpc/settings.h>
 #include <poll.h>
 #include "net/frames.h"
+#include "net/ipc.h"
 
 /* Once per process, before the first socket: CZMQ's signal handlers off, its
  * socket cap raised, both only where the host has not set them. Counts sockets:
@@ -23,6 +24,7 @@ typedef struct gi_sock {
     int monitor_fd;
     bool rest;         /* of a message with too many frames: to be dropped */
     int culprit;       /* whose it was: its connection; -1 not known */
+    unsigned trusts;   /* GI_TRUST_OTHERS, or 0: setting trust_others */
     bool maybe;        /* a message may wait: look. Set by whoever saw fd */
     bool events_maybe; /* readable, and by each send (it takes the signal) */
 } gi_sock_t;
@@ -53,8 +55,9 @@ void gi_sock_linger(gi_sock_t *self, int ms);
 typedef struct gi_listener {
     int fd;     /* ours, another descriptor of the same socket; we close it */
     int zmq_fd; /* libzmq's own: the number it polls and closes */
+    gi_ipc_file_t file; /* that it made */
 } gi_listener_t;
-#define GI_LISTENER_NONE ((gi_listener_t){-1, -1})
+#define GI_LISTENER_NONE ((gi_listener_t){.fd = -1, .zmq_fd = -1})
 
 /* Binds; out (at least 256) gets the endpoint with its real port. A listener
  * that is given (fd >= 0) is listened on, else one is made; stale ipc files are

@@ -3,15 +3,10 @@
  * thread does it. */
 #include "runtime/logd.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syslog.h>
-#include <time.h>
 #include <unistd.h>
 #ifdef GI_HAVE_JOURNAL
 #include <systemd/sd-journal.h>
@@ -21,6 +16,7 @@
 #include "base/err.h"
 #include "sync/lock.h"
 #include "mail/logring.h"
+#include "runtime/logfile.h"
 #include "base/mem.h"
 #include "settings/settings.h"
 
@@ -32,9 +28,7 @@ typedef struct s_logd {
     gate_settings_t
         *settings; /* a copy: outlives the runtime that brought it */
     bool to_stderr, colour, to_journal;
-    char path[1024]; /* of the log file; "" = none */
-    int fd;          /* -1 = none */
-    long day;        /* local days since the epoch, of the open file */
+    gi_logfile_t file;
     int ring_fd;
     int users;
 } s_logd_t;
@@ -42,81 +36,7 @@ typedef struct s_logd {
 static gi_lock_t s_lock = {PTHREAD_MUTEX_INITIALIZER};
 static s_logd_t *s_one;
 
-/* ---- the file ------------------------------------------------------------ */
-static long s_local_day(time_t now) {
-    struct tm tm;
-    localtime_r(&now, &tm);
-    return (long)((now + tm.tm_gmtoff) / 86400);
-}
-
-static void s_mkdirs(const char *path) {
-    char part[1024];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *p = part + 1; (p = strchr(p, '/')); p++) {
-        *p = 0;
-        mkdir(part, 0755);
-        *p = '/';
-    }
-}
-
-static void s_open_file(s_logd_t *self) {
-    struct stat st;
-    time_t now = time(NULL);
-    s_mkdirs(self->path);
-    /* what an earlier day left behind is rotated by the first line */
-    bool there = stat(self->path, &st) == 0 && st.st_size > 0;
-    self->day = s_local_day(there ? st.st_mtime : now);
-    self->fd =
-        open(self->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-}
-
-static int s_by_name(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Removes the oldest rotated files beyond log_keep. */
-static void s_prune(s_logd_t *self) {
-    char dir[1024], *names[1024];
-    size_t n = 0;
-    snprintf(dir, sizeof dir, "%s", self->path);
-    char *slash = strrchr(dir, '/');
-    const char *base = slash ? slash + 1 : dir;
-    size_t base_len = strlen(base);
-    if (slash)
-        *slash = 0;
-    DIR *d = opendir(slash ? dir : ".");
-    if (!d)
-        return;
-    for (struct dirent *e; n < 1024 && (e = readdir(d));)
-        if (strncmp(e->d_name, base, base_len) == 0 &&
-            e->d_name[base_len] == '.' && (names[n] = gi_mem_strdup(e->d_name)))
-            n++;
-    closedir(d);
-    qsort(names, n, sizeof *names, s_by_name);
-    size_t keep = (size_t)self->settings->log_keep;
-    for (size_t i = 0; i < n; i++) {
-        char path[2100];
-        snprintf(path, sizeof path, "%s/%s", slash ? dir : ".", names[i]);
-        if (i + keep < n)
-            unlink(path);
-        gi_mem_free(names[i]);
-    }
-}
-
-/* file -> file.YYYY-MM-DD, the day it was written on. */
-static void s_rotate(s_logd_t *self) {
-    char to[1100];
-    struct tm tm;
-    time_t day = self->day * 86400;
-    gmtime_r(&day, &tm);
-    snprintf(to, sizeof to, "%s.%04d-%02d-%02d", self->path, tm.tm_year + 1900,
-             tm.tm_mon + 1, tm.tm_mday);
-    close(self->fd);
-    rename(self->path, to);
-    s_prune(self);
-    s_open_file(self);
-}
-
+/* ---- one line ------------------------------------------------------------ */
 static void s_write_all(int fd, const char *text, size_t size) {
     while (size) {
         ssize_t n = write(fd, text, size);
@@ -129,7 +49,6 @@ static void s_write_all(int fd, const char *text, size_t size) {
     }
 }
 
-/* ---- one line ------------------------------------------------------------ */
 static void s_journal(const gi_log_line_t *line) {
 #ifdef GI_HAVE_JOURNAL
     static const int priority[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR,
@@ -142,18 +61,25 @@ static void s_journal(const gi_log_line_t *line) {
 #endif
 }
 
+/* Once for each time that lines are lost. */
+static void s_lament(const s_logd_t *self, const gi_log_line_t *about) {
+    char text[S_LINE_MAX];
+    gi_log_line_t line = {
+        .wall_us = about->wall_us, .level = GATE_ERROR, .part = "log"};
+    snprintf(line.text, sizeof line.text, "%.700s: %s: lines are lost",
+             self->file.path, strerror(self->file.why_lost));
+    size_t n = gi_log_format(&line, self->colour, text, sizeof text);
+    s_write_all(STDERR_FILENO, text, n);
+}
+
 static void s_line(s_logd_t *self, const gi_log_line_t *line) {
     char text[S_LINE_MAX];
     if (self->to_stderr) {
         size_t n = gi_log_format(line, self->colour, text, sizeof text);
         s_write_all(STDERR_FILENO, text, n);
     }
-    if (self->fd >= 0) {
-        if (s_local_day((time_t)(line->wall_us / 1000000)) > self->day)
-            s_rotate(self);
-        size_t n = gi_log_format(line, false, text, sizeof text);
-        s_write_all(self->fd, text, n);
-    }
+    if (!gi_logfile_write(&self->file, line) && self->to_stderr)
+        s_lament(self, line);
     if (self->to_journal)
         s_journal(line);
     gi_log_call_sink(line);
@@ -169,6 +95,8 @@ static bool s_drain(s_logd_t *self) {
     gi_log_line_t line;
     int n = 0;
     while (n < S_BATCH && gi_logring_pop(&line)) {
+        if (n == 0)
+            gi_logfile_look(&self->file);
         s_line(self, &line);
         n++;
     }
@@ -217,23 +145,8 @@ static gate_level_t s_level(const char *name) {
     return GATE_INFO;
 }
 
-static void s_file_path(s_logd_t *self) {
-    const gate_settings_t *s = self->settings;
-    if (!s->log_file || !*s->log_file)
-        return;
-    if (strchr(s->log_file, '/'))
-        snprintf(self->path, sizeof self->path, "%s", s->log_file);
-    else if (s->log_path)
-        snprintf(self->path, sizeof self->path, "%s/%s", s->log_path,
-                 s->log_file);
-    else
-        snprintf(self->path, sizeof self->path, "%s/log/%s", s->base_path,
-                 s->log_file);
-}
-
 static void s_free(s_logd_t *self) {
-    if (self->fd >= 0)
-        close(self->fd);
+    gi_logfile_close(&self->file);
     gate_settings_destroy(&self->settings);
     gi_mem_free(self);
 }
@@ -250,17 +163,10 @@ static gate_err_t s_begin(const gate_settings_t *settings) {
                       ? GATE_DEBUG
                       : level,
                   settings->log_levels);
-    self->fd = -1;
     self->to_stderr = settings->log_stderr;
     self->colour = isatty(STDERR_FILENO);
     self->to_journal = settings->log_journal;
-    s_file_path(self);
-    gate_err_t e = GATE_OK;
-    if (*self->path) {
-        s_open_file(self);
-        if (self->fd < 0)
-            e = gi_err_errno("log file %s", self->path);
-    }
+    gate_err_t e = gi_logfile_open(&self->file, self->settings);
     if (!e)
         e = gi_actor_new(&s_ops, self, 64, &self->actor);
     if (e)

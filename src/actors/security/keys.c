@@ -4,6 +4,7 @@
 #include "security/keys.h"
 
 #include <dirent.h>
+#include <gaterpc/log.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,11 @@
 #include "net/curve.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/trusted.h"
+#include "security/rested.h"
 
 #define S_FILES_MS 1000
+#define S_TELL_MS 60000
 
 typedef struct s_key {
     char key[GI_CURVE_KEY + 1];
@@ -23,14 +27,17 @@ typedef struct s_key {
 typedef struct s_list {
     s_key_t *keys;
     size_t n, room;
+    unsigned trusts;
 } s_list_t;
 
 struct gi_keys {
     char *dir;
+    unsigned trusts; /* GI_TRUST_OTHERS, or 0 */
     s_list_t list;
     struct timespec changed; /* the directory's, when it was read */
     uint64_t files;          /* the fingerprint */
     int64_t looked_ms;       /* at the files */
+    int64_t told_ms;         /* when it is logged again that it is no good */
 };
 
 /* ---- the directory ------------------------------------------------------- */
@@ -86,7 +93,11 @@ static bool s_add(void *ctx, const char *path, const struct stat *st) {
         list->room = room;
     }
     s_key_t *key = &list->keys[list->n];
-    list->n += gi_curve_public(path, key->key, key->name);
+    bool is_one;
+    if (gi_curve_public(path, list->trusts, key->key, key->name, &is_one))
+        gate_log(GATE_WARN, "authority", "%s; its key is not let in",
+                 gate_error()->text);
+    list->n += is_one;
     return true;
 }
 
@@ -102,7 +113,7 @@ static int s_compare_key(const void *key, const void *b) {
 }
 
 static bool s_read(gi_keys_t *self) {
-    s_list_t fresh = {NULL, 0, 0};
+    s_list_t fresh = {.trusts = self->trusts};
     if (!s_each(self, s_add, &fresh)) {
         gi_mem_free(fresh.keys);
         return false;
@@ -111,6 +122,26 @@ static bool s_read(gi_keys_t *self) {
         qsort(fresh.keys, fresh.n, sizeof *fresh.keys, s_compare);
     gi_mem_free(self->list.keys);
     self->list = fresh;
+    return true;
+}
+
+static bool s_rests(void *ctx, const char *path, const struct stat *st) {
+    struct stat now;
+    (void)ctx, (void)st;
+    return gi_rested(path, &now);
+}
+
+/* A certificate that is being copied in is waited for. */
+static bool s_rested(gi_keys_t *self) { return s_each(self, s_rests, NULL); }
+
+/* What others could write since then has no say. */
+static bool s_refused(gi_keys_t *self, int64_t now_ms) {
+    if (!gi_trusted_dir("directory of allowed keys", self->dir, self->trusts))
+        return false;
+    if (now_ms >= self->told_ms)
+        gate_log(GATE_ERROR, "authority", "%s; the keys read before hold",
+                 gate_error()->text);
+    self->told_ms = now_ms + S_TELL_MS;
     return true;
 }
 
@@ -126,6 +157,8 @@ static void s_look(gi_keys_t *self, int64_t now_ms) {
     self->looked_ms = now_ms;
     if (!s_each(self, s_mix, &files) || (same && files == self->files))
         return;
+    if (!s_rested(self) || s_refused(self, now_ms))
+        return;
     if (s_read(self)) {
         self->files = files;
         self->changed = st.st_mtim;
@@ -133,17 +166,21 @@ static void s_look(gi_keys_t *self, int64_t now_ms) {
 }
 
 /* ---- life ---------------------------------------------------------------- */
-gate_err_t gi_keys_new(const char *dir, gi_keys_t **out) {
+gate_err_t gi_keys_new(const char *dir, unsigned trusts, gi_keys_t **out) {
     struct stat st;
     if (stat(dir, &st) < 0)
         return gi_err_errno("directory of allowed keys %s", dir);
     if (!S_ISDIR(st.st_mode))
         return gi_err(GATE_BADARG, "%s is no directory of allowed keys", dir);
+    gate_err_t bad = gi_trusted_dir("directory of allowed keys", dir, trusts);
+    if (bad)
+        return bad;
     gi_keys_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self || !(self->dir = gi_mem_strdup(dir))) {
         gi_mem_free(self);
         return gi_err(GATE_NOMEM, "no memory for the keys of %s", dir);
     }
+    self->trusts = trusts;
     if (!s_each(self, s_mix, &self->files) || !s_read(self)) {
         gate_err_t e = gi_err_errno("directory of allowed keys %s", dir);
         gi_keys_destroy(&self);

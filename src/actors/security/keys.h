@@ -11,9 +11,12 @@
 
 typedef struct gi_keys gi_keys_t;
 
-/* GATE_SYSTEM, GATE_BADARG: no such directory. Files in it that are no
- * certificates are left out; secret halves too. */
-gate_err_t gi_keys_new(const char *dir, gi_keys_t **out) GATE_MUST;
+/* GATE_SYSTEM, GATE_BADARG: no such directory, or one that others may write
+ * (base/trusted.h has trusts). Files in it that are no certificates are left
+ * out; secret halves too, and those that others may write are named in the
+ * log. */
+gate_err_t gi_keys_new(const char *dir, unsigned trusts,
+                       gi_keys_t **out) GATE_MUST;
 void gi_keys_destroy(gi_keys_t **self_p);
 /* Borrows until the next call: the name in the certificate with that key, or
  * the key itself where it has none; NULL: it is not let in. */

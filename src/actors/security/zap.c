@@ -11,17 +11,17 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "base/bytes.h"
 #include "net/actor.h"
 #include "net/guard.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "runtime/places.h"
 #include "runtime/runtime.h"
 #include "sync/clock.h"
 #include "net/sock.h"
 #include "base/tags.h"
+#include "base/trusted.h"
 
 #define S_MAILBOX 64
 #define S_FRAMES 10 /* of a question, the routing id in front */
@@ -51,25 +51,19 @@ struct gate_zap {
 };
 
 /* ---- building one -------------------------------------------------------- */
-void gi_zap_endpoint(const gate_settings_t *s, char *out, size_t room) {
+gate_err_t gi_zap_endpoint(const gate_settings_t *s, char *out, size_t room) {
     char path[S_ENDPOINT_MAX];
+    gate_err_t e = GATE_OK;
+    int n;
     if (s->zap_addr) {
-        snprintf(out, room, "%s", s->zap_addr);
-        return;
+        n = snprintf(out, room, "%s", s->zap_addr);
+    } else {
+        e = gi_places_run(s, path, sizeof path);
+        n = e ? 0 : snprintf(out, room, "ipc://%s/zeromq.zap.01", path);
     }
-    if (s->run_path)
-        snprintf(path, sizeof path, "%s", s->run_path);
-    else
-        snprintf(path, sizeof path, "%s/run", s->base_path);
-    for (char *p = path + 1; *p; p++) {
-        if (*p != '/')
-            continue;
-        *p = 0;
-        mkdir(path, 0755); /* what cannot be made shows when it is bound */
-        *p = '/';
-    }
-    mkdir(path, 0700);
-    snprintf(out, room, "ipc://%s/zeromq.zap.01", path);
+    return e || n < (int)room
+               ? e
+               : gi_err(GATE_TOOBIG, "zap_addr: more than %zu bytes", room - 1);
 }
 
 static void s_stick(gate_zap_t *self, gate_err_t e) {
@@ -100,10 +94,12 @@ gate_zap_t *gate_zap_new(gate_runtime_t *rt, const char *endpoint) {
     }
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
+    self->judge.trusts = self->settings->trust_others ? GI_TRUST_OTHERS : 0;
     gi_error_init(&self->stuck);
     if (!endpoint) {
-        gi_zap_endpoint(self->settings, standard, sizeof standard);
-        endpoint = standard;
+        s_stick(self,
+                gi_zap_endpoint(self->settings, standard, sizeof standard));
+        endpoint = self->stuck.story.code ? "" : standard;
     }
     s_set_text(self, &self->asked, endpoint);
     if (self->settings->zap_users)
@@ -324,9 +320,9 @@ static gate_err_t s_start(void *arg) {
 
 static void s_stop(void *arg) {
     gate_zap_t *self = arg;
-    const char *path = self->bound + strlen("ipc://");
-    if (!strncmp(self->bound, "ipc://", strlen("ipc://")) && *path != '@')
-        unlink(path);
+    const char *path = gi_ipc_path(self->bound);
+    if (path)
+        gi_ipc_remove(path, &self->listener.file);
     s_close(self);
     gi_frames_close(&self->in);
     gi_frames_close(&self->out);

@@ -13,45 +13,10 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define S_LINE_MAX 2048
-
 /* ---- users and lists ----------------------------------------------------- */
-static void s_wipe(char *text) {
-    if (text)
-        explicit_bzero(text, strlen(text));
-    gi_mem_free(text);
-}
-
-static void s_free_users(gi_zap_user_t **list) {
-    while (*list) {
-        gi_zap_user_t *user = *list;
-        *list = user->next;
-        gi_mem_free(user->domain);
-        gi_mem_free(user->name);
-        s_wipe(user->secret);
-        gi_mem_free(user);
-    }
-}
-
-static gate_err_t s_add(gi_zap_user_t **list, const char *domain,
-                        const char *name, const char *secret, bool hashed) {
-    gi_zap_user_t *user = gi_mem_calloc(1, sizeof *user);
-    if (!user)
-        return gi_err(GATE_NOMEM, "no memory for users");
-    user->next = *list;
-    *list = user;
-    user->hashed = hashed;
-    user->domain = gi_mem_strdup(domain);
-    user->name = gi_mem_strdup(name);
-    user->secret = gi_mem_strdup(secret);
-    return user->domain && user->name && user->secret
-               ? GATE_OK
-               : gi_err(GATE_NOMEM, "no memory for users");
-}
-
 gate_err_t gi_zap_judge_user(gi_zap_judge_t *self, const char *domain,
                              const char *name, const char *password) {
-    return s_add(&self->users, domain, name, password, false);
+    return gi_zap_users_add(&self->users, domain, name, password, false);
 }
 
 gate_err_t gi_zap_judge_list(gi_zap_entry_t **list, const char *text) {
@@ -75,78 +40,11 @@ static void s_free_list(gi_zap_entry_t **list) {
 }
 
 void gi_zap_judge_fini(gi_zap_judge_t *self) {
-    s_free_users(&self->users);
-    s_free_users(&self->of_file);
+    gi_zap_users_free(&self->users);
+    gi_zap_users_free(&self->of_file);
     s_free_list(&self->allowed);
     s_free_list(&self->denied);
     gi_mem_free(self->file);
-}
-
-/* ---- the file ------------------------------------------------------------ */
-/* "user:hash[:domain]"; line is cut up. One that was not read whole would go on
- * as another user's. */
-static gate_err_t s_line(gi_zap_user_t **list, char *line, const char *file,
-                         int number) {
-    if (strlen(line) == S_LINE_MAX - 1 && line[S_LINE_MAX - 2] != '\n')
-        return gi_err(GATE_BADDATA, "%s:%d: a line of more than %d bytes", file,
-                      number, S_LINE_MAX - 2);
-    line[strcspn(line, "\r\n")] = 0;
-    if (!*line || *line == '#')
-        return GATE_OK;
-    char *hash = strchr(line, ':');
-    if (!hash || hash == line || !hash[1])
-        return gi_err(GATE_BADDATA, "%s:%d: user:hash expected", file, number);
-    *hash++ = 0;
-    char *domain = strchr(hash, ':');
-    if (domain)
-        *domain++ = 0;
-    if (crypt_checksalt(hash) == CRYPT_SALT_INVALID)
-        return gi_err(GATE_BADDATA, "%s:%d: no hash of crypt(3)", file, number);
-    return s_add(list, domain && *domain ? domain : "*", line, hash, true);
-}
-
-static gate_err_t s_read(const char *file, gi_zap_user_t **list,
-                         struct stat *read) {
-    char line[S_LINE_MAX];
-    gate_err_t e = GATE_OK;
-    FILE *in = fopen(file, "re");
-    if (!in)
-        return gi_err_errno("users file %s", file);
-    if (fstat(fileno(in), read) < 0)
-        e = gi_err_errno("users file %s", file);
-    for (int n = 1; !e && fgets(line, sizeof line, in); n++)
-        e = s_line(list, line, file, n);
-    if (!e && ferror(in))
-        e = gi_err_errno("users file %s", file);
-    explicit_bzero(line, sizeof line);
-    fclose(in);
-    return e;
-}
-
-static bool s_changed(const struct stat *a, const struct stat *b) {
-    return a->st_ino != b->st_ino || a->st_size != b->st_size ||
-           a->st_dev != b->st_dev || a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
-           a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
-}
-
-gate_err_t gi_zap_judge_read(gi_zap_judge_t *self) {
-    gi_zap_user_t *fresh = NULL;
-    struct stat now;
-    if (!self->file)
-        return GATE_OK;
-    if (stat(self->file, &now) < 0)
-        return gi_err_errno("users file %s", self->file);
-    if (!s_changed(&now, &self->read))
-        return GATE_OK;
-    gate_err_t e = s_read(self->file, &fresh, &now);
-    self->read = now; /* a bad one is not read again until it changes */
-    if (e) {
-        s_free_users(&fresh);
-        return e;
-    }
-    s_free_users(&self->of_file);
-    self->of_file = fresh;
-    return GATE_OK;
 }
 
 /* ---- judging ------------------------------------------------------------- */

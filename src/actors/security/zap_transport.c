@@ -246,12 +246,13 @@ static gate_err_t s_fill(gi_authority_t *m, const gi_authority_wish_t *wish) {
     gate_err_t e = GATE_OK;
     m->domain = gi_mem_strdup(wish->domain);
     m->users_domain = gi_mem_strdup(wish->users_domain);
+    m->judge.trusts = wish->trusts;
     m->judge.file = wish->users ? gi_mem_strdup(wish->users) : NULL;
     if (!m->domain || !m->users_domain || (wish->users && !m->judge.file))
         return gi_err(GATE_NOMEM, "no memory for an authenticator");
     m->any_key = wish->keys && strcmp(wish->keys, "*") == 0;
     if (wish->keys && !m->any_key)
-        e = gi_keys_new(wish->keys, &m->keys);
+        e = gi_keys_new(wish->keys, wish->trusts, &m->keys);
     return e ? e : gi_zap_judge_read(&m->judge);
 }
 

@@ -19,6 +19,7 @@ typedef struct gi_authority_wish {
     const char *keys;         /* CURVE: a directory, "*" = any; NULL: none */
     const char *users;        /* PLAIN: a users file; NULL: none */
     const char *users_domain; /* of the lines in it that hold */
+    unsigned trusts;          /* GI_TRUST_OTHERS, or 0 */
 } gi_authority_wish_t;
 
 /* Gives a membership. GATE_SYSTEM, GATE_BADARG, GATE_BADDATA name the file or

@@ -280,6 +280,10 @@ void gate_log(gate_level_t level, const char *part, const char *fmt, ...) {
     va_end(args);
 }
 
+void gi_logring_lose(void) {
+    atomic_fetch_add_explicit(&s_ring.dropped, 1, memory_order_relaxed);
+}
+
 uint64_t gate_log_dropped(void) { return atomic_load(&s_ring.dropped); }
 
 bool gate_log_flush(int64_t timeout_ms) {

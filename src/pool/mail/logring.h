@@ -28,6 +28,8 @@ bool gi_logring_sleep(void); /* as gi_mailbox_sleep */
 void gi_logring_wake(void);
 /* Told by the consumer after it wrote all it popped, for gate_log_flush. */
 void gi_logring_written(void);
+/* A line that the consumer could not write: counted with those dropped. */
+void gi_logring_lose(void);
 /* "2026-01-02 03:04:05.678 INFO  broker: text\n"; returns the length. */
 size_t gi_log_format(const gi_log_line_t *line, bool colour, char *out,
                      size_t room);

@@ -5,6 +5,7 @@
  * then a string is a literal; otherwise it is this object's own. */
 #include "settings/settings_table.h"
 #include "base/mem.h"
+#include "base/trusted.h"
 #include "settings/settings_text.h"
 
 #include <ctype.h>
@@ -285,11 +286,29 @@ static gate_err_t s_load_line(void *ctx, const char *name, const char *value) {
                : gi_settings_unknown(name);
 }
 
+/* A password that everybody may read is no secret: said, not refused, since the
+ * file's other lines are none. False only without memory. */
+static bool s_warn_readable(gate_settings_t *self, const char *file,
+                            const struct stat *st) {
+    static const int secrets[] = {GI_IS_plain_password,
+                                  GI_IS_zap_plain_default_password};
+    bool holds = false;
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++)
+        holds |= self->origin[secrets[i]] == S_FILE;
+    return !holds || !(st->st_mode & S_IROTH) || !S_ISREG(st->st_mode) ||
+           s_warn(self, file, "holds a password and everybody can read it");
+}
+
 gate_err_t gate_settings_load(gate_settings_t *self, const char *zpl_file) {
     gate_settings_t *made = gate_settings_dup(self);
     if (!made)
         return gi_err(GATE_NOMEM, "%s", zpl_file);
-    gate_err_t e = gi_settings_read_file(zpl_file, s_load_line, made);
+    struct stat st;
+    gate_err_t e = gi_settings_read_file(
+        zpl_file, self->trust_others ? GI_TRUST_OTHERS : 0, s_load_line, made,
+        &st);
+    if (!e && !s_warn_readable(made, zpl_file, &st))
+        e = gi_err(GATE_NOMEM, "%s", zpl_file);
     if (!e) { /* swap the insides: self keeps its address */
         gate_settings_t old = *self;
         *self = *made;

@@ -37,6 +37,8 @@ const char *gi_settings_internal(const gate_settings_t *self);
 const char *gi_settings_warning(const gate_settings_t *self);
 /* 0 when neither huge_threshold nor huge_data_sizeof was set. */
 int64_t gi_settings_huge_threshold(const gate_settings_t *self);
+/* By file, environment or code. */
+bool gi_settings_is_set(const gate_settings_t *self, const char *name);
 /* The defaults alone, never NULL, shared by all: for code without a runtime. */
 const gate_settings_t *gi_settings_defaults(void);
 

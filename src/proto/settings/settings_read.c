@@ -135,3 +135,8 @@ int64_t gi_settings_huge_threshold(const gate_settings_t *self) {
         return self->huge_threshold;
     return self->origin[GI_IS_huge_data_sizeof] ? self->huge_data_sizeof : 0;
 }
+
+bool gi_settings_is_set(const gate_settings_t *self, const char *name) {
+    const gi_setting_t *row = gi_settings_find(name);
+    return row && self->origin[row - gi_settings_table];
+}

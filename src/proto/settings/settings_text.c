@@ -4,6 +4,7 @@
  * CZMQ's reader: what is not understood is an error with its line. */
 #include "settings/settings_text.h"
 #include "base/mem.h"
+#include "base/trusted.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -176,25 +177,16 @@ gate_err_t gi_settings_read_zpl(const char *file, const char *text, size_t size,
     return gi_err(GATE_BADDATA, "%s:%u: %s", file, number, gate_error()->text);
 }
 
-gate_err_t gi_settings_read_file(const char *file, gi_settings_line_fn *fn,
-                                 void *ctx) {
-    FILE *in = fopen(file, "re");
-    if (!in)
-        return gi_err_errno("cannot open %s", file);
-    char *text = gi_mem_alloc(S_FILE_MAX + 1);
-    gate_err_t e = GATE_OK;
-    if (!text) {
-        e = gi_err(GATE_NOMEM, "%s", file);
-    } else {
-        size_t size = fread(text, 1, S_FILE_MAX + 1, in);
-        if (ferror(in))
-            e = gi_err_errno("cannot read %s", file);
-        else if (size > S_FILE_MAX)
-            e = gi_err(GATE_BADDATA, "%s: larger than 1 MiB", file);
-        else
-            e = gi_settings_read_zpl(file, text, size, fn, ctx);
-    }
-    gi_mem_free(text);
-    fclose(in);
+gate_err_t gi_settings_read_file(const char *file, unsigned how,
+                                 gi_settings_line_fn *fn, void *ctx,
+                                 struct stat *st) {
+    gi_trusted_t text;
+    gate_err_t e = gi_trusted_read("settings file", file, how | GI_TRUST_PIPE,
+                                   S_FILE_MAX, &text);
+    if (e)
+        return e;
+    *st = text.st;
+    e = gi_settings_read_zpl(file, text.text, text.size, fn, ctx);
+    gi_trusted_fini(&text);
     return e;
 }

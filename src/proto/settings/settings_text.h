@@ -4,6 +4,7 @@
 #ifndef GI_SETTINGS_TEXT_H
 #define GI_SETTINGS_TEXT_H
 
+#include <sys/stat.h>
 #include "base/err.h"
 
 /* The whole text is one number; independent of the locale. */
@@ -27,7 +28,9 @@ typedef gate_err_t gi_settings_line_fn(void *ctx, const char *name,
                                        const char *value);
 gate_err_t gi_settings_read_zpl(const char *file, const char *text, size_t size,
                                 gi_settings_line_fn *fn, void *ctx) GATE_MUST;
-gate_err_t gi_settings_read_file(const char *file, gi_settings_line_fn *fn,
-                                 void *ctx) GATE_MUST;
+/* how: base/trusted.h; *st gets what the file was. */
+gate_err_t gi_settings_read_file(const char *file, unsigned how,
+                                 gi_settings_line_fn *fn, void *ctx,
+                                 struct stat *st) GATE_MUST;
 
 #endif

@@ -130,8 +130,10 @@ void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
     if (!s_building(self, "use_zap"))
         return;
     if (zap_endpoint == NULL) {
-        gi_zap_endpoint(self->settings, standard, sizeof standard);
-        zap_endpoint = standard;
+        gate_err_t e =
+            gi_zap_endpoint(self->settings, standard, sizeof standard);
+        s_stick(self, e);
+        zap_endpoint = e ? "" : standard;
     }
     s_set_text(self, &self->zap, zap_endpoint);
     s_set_text(self, &self->zap_domain,

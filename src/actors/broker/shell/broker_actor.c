@@ -10,6 +10,7 @@
 #include "broker/shell/broker_impl.h"
 
 #include <errno.h>
+#include <gaterpc/log.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,11 +18,13 @@
 #include <unistd.h>
 #include "sync/clock.h"
 #include "base/identity.h"
+#include "base/trusted.h"
 
 #define S_RETRY_MAX 64 /* blocked peers tried per pass */
 #define S_RETRY_MS 10  /* while there are any */
 #define S_FRAMES "a message of more frames than frames_max"
 #define S_GUARD_SMALL (1 << 20)
+#define S_TELL_MS 60000
 #define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
 #define S_HANDSHAKE_FAILED                  \
     (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
@@ -68,8 +71,25 @@ static bool s_strict(void *ctx, zmq_msg_t *frame) {
     return type && strcmp(type, "REQ") == 0;
 }
 
+/* Said once a minute: each question is one. */
+static void s_stranger(gate_broker_t *self) {
+    int64_t now_ms = gi_clock_ms();
+    if (now_ms < self->zap_told_ms)
+        return;
+    self->zap_told_ms = now_ms + S_TELL_MS;
+    gate_log(GATE_ERROR, "broker",
+             "ZAP service %s: who is there now runs as another user than we "
+             "(uid %u) or root: neither asked nor believed",
+             self->zap, (unsigned)geteuid());
+}
+
+/* Passwords are in it. */
 static int s_ask(void *ctx, gi_frames_t *frames) {
     gate_broker_t *self = ctx;
+    if (self->zap_watch && !gi_ipc_is_ours(self->zap_watch)) {
+        s_stranger(self);
+        return -1;
+    }
     return gi_sock_send(&self->zap_sock, frames);
 }
 
@@ -163,13 +183,22 @@ static bool s_side(gate_broker_t *self, gi_broker_side_t *side, int64_t now_ms,
     return true;
 }
 
+static bool s_is_believed(gate_broker_t *self) {
+    int fd = gi_frame_srcfd(&self->in.f[0]);
+    if (!self->zap_ipc || (fd >= 0 && gi_ipc_peer_is_ours(fd)))
+        return true;
+    s_stranger(self);
+    gi_frames_close(&self->in);
+    return false;
+}
+
 static bool s_verdicts(gate_broker_t *self, int64_t now_ms) {
     int64_t n = 0;
     for (; self->zap_sock.raw && n < self->settings->batch_max; n++) {
         int rc = gi_sock_recv(&self->zap_sock, &self->in, S_FRAMES_MAX);
         if (rc == 0)
             break;
-        if (rc > 0)
+        if (rc > 0 && s_is_believed(self))
             gi_broker_core_verdict(self->core, &self->in, now_ms);
     }
     return n > 0;
@@ -264,8 +293,13 @@ static gate_err_t s_open_zap(gate_broker_t *self) {
     gi_random(random, sizeof random);
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(self->password + 2 * i, 3, "%02x", random[i]);
-    gate_err_t e = gi_sock_open(&self->zap_sock, ZMQ_DEALER,
-                                (gate_bytes_t){"", 0}, self->settings);
+    unsigned trusts = self->settings->trust_others ? GI_TRUST_OTHERS : 0;
+    self->zap_ipc = !trusts && strncmp(self->zap, "ipc://", 6) == 0;
+    gate_err_t e =
+        gi_ipc_look("ZAP service", self->zap, trusts, &self->zap_watch);
+    if (!e)
+        e = gi_sock_open(&self->zap_sock, ZMQ_DEALER, (gate_bytes_t){"", 0},
+                         self->settings);
     if (!e)
         e = gi_sock_connect(&self->zap_sock, self->zap);
     return e ? e
@@ -297,10 +331,9 @@ static gate_err_t s_make_core(gate_broker_t *self) {
 /* The file of an ipc socket is ours while we are bound, so it goes before the
  * socket does; unless another broker has that. */
 static void s_remove_file(const gi_broker_endpoint_t *endpoint) {
-    const char *path = endpoint->bound + strlen("ipc://");
-    if (strncmp(endpoint->bound, "ipc://", strlen("ipc://")) == 0 &&
-        *path != '@')
-        unlink(path);
+    const char *path = gi_ipc_path(endpoint->bound);
+    if (path)
+        gi_ipc_remove(path, &endpoint->listener.file);
 }
 
 static void s_close(gate_broker_t *self) {
@@ -337,7 +370,8 @@ static gate_err_t s_trust(gate_broker_t *self) {
         .users_domain = self->zap_domain ? self->zap_domain
                                          : self->settings->zap_default_domain,
         .keys = self->curve_cert ? self->curve_allowed : NULL,
-        .users = self->plain_users};
+        .users = self->plain_users,
+        .trusts = self->settings->trust_others ? GI_TRUST_OTHERS : 0};
     return gi_authority_join(&wish, &self->authority);
 }
 

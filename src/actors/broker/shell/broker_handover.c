@@ -309,7 +309,7 @@ void gi_handover_close(gate_broker_t *broker) {
     if (gi_handover_away(broker))
         s_resume(broker);
     if (!gi_handover_shared(broker) && self->listen_fd >= 0)
-        unlink(self->path);
+        gi_ipc_remove(self->path, &self->file);
     gi_fd_close(&self->listen_fd);
     gi_fd_close(&self->peer_fd);
     self->state = GI_HANDOVER_OFF;

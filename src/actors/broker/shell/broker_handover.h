@@ -36,6 +36,7 @@ typedef enum gi_handover_state {
 typedef struct gi_handover {
     char *path; /* NULL: none */
     gi_handover_state_t state;
+    gi_ipc_file_t file;            /* at path, if it is ours */
     int listen_fd, peer_fd;        /* -1 */
     bool listen_maybe, peer_maybe; /* poll() says: look */
     bool took;       /* we are the new one of the two on peer_fd */

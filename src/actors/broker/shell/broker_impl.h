@@ -63,6 +63,9 @@ struct gate_broker {
     char *zap, *zap_domain;           /* NULL: nobody is asked */
     char password[33];                /* what our own client says in band */
     gi_sock_t zap_sock;
+    bool zap_ipc;          /* who answers there is looked at */
+    const char *zap_watch; /* its path, in zap; NULL: nobody can take it */
+    int64_t zap_told_ms;   /* when it is logged again who is there */
     unsigned n_connections;
     gi_guard_t guard;
     gi_authority_t *authority; /* says who may connect; NULL: everybody */

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "sync/clock.h"
@@ -81,8 +80,11 @@ static gate_err_t s_adopt(gate_broker_t *broker, unsigned side,
         e = gi_broker_add_endpoint(broker, side, asked, &p);
     if (e)
         close(fd);
-    else
+    else {
         p->listener.fd = fd;
+        if (gi_ipc_path(bound))
+            p->listener.file = gi_ipc_file(gi_ipc_path(bound));
+    }
     return e;
 }
 
@@ -147,6 +149,7 @@ gate_err_t gi_handover_ask(gate_broker_t *broker) {
             return e;
         if (s_ask(broker, text, fds, &n, &e)) {
             self->listen_fd = fds[0];
+            self->file = gi_ipc_file(self->path);
             self->took = true;
             return s_adopt_all(broker, text, fds, n);
         }
@@ -168,22 +171,9 @@ bool gi_handover_dies(const gate_broker_t *broker) {
     return died_ms && gi_clock_ms() < died_ms + GI_HANDOVER_MS;
 }
 
-/* fchmod before bind: the file never has another mode. */
 static gate_err_t s_listen(gi_handover_t *self) {
-    struct sockaddr_un address;
-    gate_err_t e = s_address(self->path, &address);
-    if (e)
-        return e;
-    unlink(self->path); /* nobody answered there */
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || fchmod(fd, 0600) < 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-        listen(fd, 8) < 0) {
-        e = gi_err_errno("%s: cannot listen for the next broker", self->path);
-        gi_fd_close(&fd);
-    }
-    self->listen_fd = fd;
-    return e;
+    return gi_ipc_listen(self->path, self->path, SOCK_SEQPACKET, 0600,
+                         &self->file, &self->listen_fd);
 }
 
 void gi_handover_expect(gate_broker_t *broker, int64_t more_ms) {
