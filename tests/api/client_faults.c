@@ -171,7 +171,7 @@ Test(trouble, a_broker_that_asks_for_more_says_so) {
     char users[] = "/tmp/gate-users-XXXXXX";
     int fd = mkstemp(users), sum;
     cr_assert(fd >= 0);
-    cr_assert(write(fd, "ann:secret:gate\n", 16) == 16);
+    cr_assert(dprintf(fd, "ann:$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/:gate\n") > 0);
     close(fd);
     gate_runtime_t *rt = gate_runtime_new(NULL);
     gate_broker_t *broker = gate_broker_new(rt);

@@ -413,7 +413,7 @@ class Curve(kit.Case):
         os.link(self.path("eve"), os.path.join(self.allow, "eve"))
         self.assertEqual(self.call("eve", "server"), 4, "a rule says no")
         done = kit.run("call", "--broker", self.broker.front, "Demo.none")
-        self.assertEqual(done.code, 3, done.err)
+        self.assertEqual(done.code, 4, done.err)
 
     def test_both_layers(self):
         zap = self.keep(RawZap())
