@@ -414,6 +414,7 @@ int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max) {
         return 0;
     int rc = gi_frames_recv(self->raw, frames, max, &self->rest);
     self->maybe = rc != 0;
+    self->n_rest = rc == -2 ? self->n_rest + 1 : 0;
     if (rc == -1) {
         self->culprit = gi_frame_srcfd(&frames->f[0]);
         gi_frames_close(frames);

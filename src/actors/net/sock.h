@@ -23,7 +23,8 @@ typedef struct gi_sock {
     void *monitor_raw; /* PAIR with the socket's events; NULL = none */
     int monitor_fd;
     bool rest;         /* of a message with too many frames: to be dropped */
-    int culprit;       /* whose it was: its connection; -1 not known */
+    int culprit;       /* whose it is: its connection; -1 not known */
+    unsigned n_rest;   /* how often some were */
     unsigned trusts;   /* GI_TRUST_OTHERS, or 0: setting trust_others */
     bool maybe;        /* a message may wait: look. Set by whoever saw fd */
     bool events_maybe; /* readable, and by each send (it takes the signal) */

@@ -28,6 +28,7 @@
 #define S_TEXT_MAX 1024
 #define S_ENDPOINT_MAX 256
 #define S_FRAMES_MAX 16
+#define S_REST_MAX 16             /* times 64 frames */
 #define S_QUESTION_MAX (64 << 10) /* bytes; also of all that are unfinished: */
 #define S_QUESTIONS_MAX (1 << 20)
 
@@ -252,6 +253,7 @@ static void s_received(gate_zap_t *self, int rc) {
         s_question(self);
     } else if (rc == -1) {
         self->count.dropped++;
+    } else if (self->sock.n_rest == S_REST_MAX) {
         gi_guard_cut(&self->guard, self->sock.culprit,
                      "a question of too many frames");
     }

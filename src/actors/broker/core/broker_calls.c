@@ -179,10 +179,11 @@ static bool s_add_error(gi_broker_core_t *core, s_form_t form, const char *cls,
            gi_frames_add(out, body->data, body->size);
 }
 
-/* cls NULL: the service is not available. */
+/* cls NULL: the service is not available. final: a call's end, for which some
+ * room is reserved. */
 static void s_send_error(gi_broker_core_t *core, gi_broker_peer_t *client,
                          gate_bytes_t service, gate_bytes_t id, s_form_t form,
-                         const char *cls, const char *text) {
+                         const char *cls, const char *text, bool final) {
     char unavailable[GI_ID_MAX + 64];
     if (cls == NULL) {
         s_unavailable(unavailable, sizeof unavailable, service);
@@ -192,7 +193,7 @@ static void s_send_error(gi_broker_core_t *core, gi_broker_peer_t *client,
     core->count.errors++;
     if (gi_broker_to_client(core, client, service, id) &&
         s_add_error(core, form, cls, text))
-        s_to_client(core, client, true);
+        s_to_client(core, client, final);
     else
         core->count.no_memory++;
     gi_frames_close(&core->out);
@@ -201,7 +202,11 @@ static void s_send_error(gi_broker_core_t *core, gi_broker_peer_t *client,
 void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
                       gate_bytes_t service, gate_bytes_t id, const char *cls,
                       const char *text) {
-    s_send_error(core, client, service, id, S_SINGLE, cls, text);
+    if (client->n_queued > 0 && !gi_broker_may_refuse(core, client)) {
+        core->count.dropped_full++; /* it does not read them */
+        return;
+    }
+    s_send_error(core, client, service, id, S_SINGLE, cls, text, false);
 }
 
 static void s_tell_error(gi_broker_core_t *core, gi_broker_call_t *call,
@@ -209,9 +214,9 @@ static void s_tell_error(gi_broker_core_t *core, gi_broker_call_t *call,
     gi_broker_service_t *service = call->service;
     s_form_t form = call->huge ? S_HUGE : call->streaming ? S_STREAM : S_SINGLE;
     service->n_errors++;
-    s_send_error(core, call->client,
-                 (gate_bytes_t){service->name, service->name_size},
-                 (gate_bytes_t){call->id, call->id_size}, form, cls, text);
+    s_send_error(
+        core, call->client, (gate_bytes_t){service->name, service->name_size},
+        (gate_bytes_t){call->id, call->id_size}, form, cls, text, true);
 }
 
 void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,

@@ -76,7 +76,11 @@ static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
     }
     gi_broker_message_t *request = call->request;
     call->request = NULL;
-    gi_broker_message_restore(self, request);
+    if (!gi_broker_message_restore(self, request)) {
+        gi_broker_call_fail(self, call, "MemoryError",
+                            "The broker has no memory.");
+        return;
+    }
     self->count.requeued++;
     gi_broker_dispatch(self, call);
 }
@@ -159,6 +163,13 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
          !gi_broker_may(self, client, name, id, f[at->body])) ||
         !gi_broker_rate(self, client, name, id))
         return;
+    if (!gi_broker_has_place(self, client)) {
+        self->count.calls_full++;
+        gi_broker_refuse(self, client, name, id, "BusyWorkerError",
+                         "Too many calls are under way: of this client, or of "
+                         "all (a quarter of broker_queue_max_bytes).");
+        return;
+    }
     gi_broker_call_t *call = gi_broker_call_new(self, client, service, id);
     if (call)
         call->args_size = gi_broker_args_size(&f[at->body], at->n_body);

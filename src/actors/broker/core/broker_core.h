@@ -35,6 +35,9 @@ typedef struct gi_broker_effects {
     /* The sender of this frame takes whatever comes for the answer to what it
      * asked (a REQ socket). May be NULL. */
     bool (*strict)(void *ctx, zmq_msg_t *frame);
+    /* More could be written to this connection: the kernel has room. May be
+     * NULL: it always has. */
+    bool (*writable)(void *ctx, int srcfd);
     /* Sends a question to the authentication service; 0 or an errno. Needed
      * only with gi_broker_core_zap. */
     int (*ask)(void *ctx, gi_frames_t *frames);

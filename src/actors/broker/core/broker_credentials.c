@@ -182,7 +182,7 @@ static gi_broker_message_t *s_first(gi_broker_core_t *core, s_trust_t *trust) {
     gi_list_remove(&message->link);
     trust->n_waiting--;
     core->auth.n_waiting--;
-    core->auth.waiting_bytes -= gi_broker_message_weight(message);
+    core->auth.waiting_bytes -= message->weight;
     return message;
 }
 
@@ -381,12 +381,13 @@ static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
                    gi_frames_t *frames, bool first) {
     if (!first &&
         (trust->n_waiting >= S_WAIT_MAX || core->auth.n_waiting >= S_WAIT_ALL ||
-         core->auth.waiting_bytes >= S_WAIT_BYTES))
+         core->auth.waiting_bytes >= S_WAIT_BYTES ||
+         !gi_broker_has_share(core, trust->peer)))
         return false;
     gi_frames_close(&core->out);
     for (unsigned i = 0; i < frames->n; i++)
         gi_frames_move(&core->out, &frames->f[i]);
-    gi_broker_message_t *message = gi_broker_message_keep(core);
+    gi_broker_message_t *message = gi_broker_message_keep(core, trust->peer);
     if (message == NULL) {
         for (unsigned i = 0; i < frames->n; i++)
             zmq_msg_move(&frames->f[i], &core->out.f[i]);
@@ -400,7 +401,7 @@ static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
         gi_list_append(&trust->waiting, &message->link);
     trust->n_waiting++;
     core->auth.n_waiting++;
-    core->auth.waiting_bytes += gi_broker_message_weight(message);
+    core->auth.waiting_bytes += message->weight;
     return true;
 }
 
@@ -430,7 +431,8 @@ void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust) {
     }
     bool late = trust->n_late > 0;
     trust->n_late -= late;
-    gi_broker_message_restore(core, s_first(core, trust));
+    if (!gi_broker_message_restore(core, s_first(core, trust)))
+        return; /* the message is lost; its peer hears of it by its own time */
     gi_frames_close(frames);
     for (unsigned i = 0; i < core->out.n; i++)
         gi_frames_move(frames, &core->out.f[i]);

@@ -19,6 +19,8 @@
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 
+#define S_ARGS_MAX 65536 /* bytes, of an own function: none needs a KiB */
+
 /* One call of the internal service. */
 typedef struct s_gate {
     gi_broker_core_t *core;
@@ -99,6 +101,9 @@ static gate_err_t s_take(const s_gate_t *gate, const char *name, uint32_t n,
                          const msgpack_object **out) {
     gate_err_t e = GATE_OK;
     *args = (msgpack_object){.type = MSGPACK_OBJECT_ARRAY};
+    if (gate->n_body > 1 && gate->body[1].size > S_ARGS_MAX)
+        return gi_err(GATE_TOOBIG, "%s takes arguments of %d bytes at most",
+                      name, S_ARGS_MAX);
     if (gate->n_body > 1)
         e = gi_value_decode_into(gate->body[1].data, gate->body[1].size, zone,
                                  gate->core->settings, args);

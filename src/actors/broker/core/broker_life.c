@@ -13,7 +13,6 @@
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 
-#define S_KEEP_MESSAGES 4096
 #define S_KEEP_CALLS 8192
 #define S_KEEP_PEERS 64
 #define S_FORGET_SILENCES 10
@@ -38,13 +37,8 @@ static bool s_local_user(gi_broker_core_t *self) {
 static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     gi_free_init(&self->memory.calls, sizeof(gi_broker_call_t), S_KEEP_CALLS);
     gi_free_init(&self->memory.peers, sizeof(gi_broker_peer_t), S_KEEP_PEERS);
-    gi_free_init(&self->memory.small,
-                 sizeof(gi_broker_message_t) + 8 * sizeof(zmq_msg_t),
-                 S_KEEP_MESSAGES);
-    gi_free_init(&self->memory.large,
-                 sizeof(gi_broker_message_t) + 12 * sizeof(zmq_msg_t),
-                 S_KEEP_MESSAGES);
     gi_list_init(&self->order);
+    gi_list_init(&self->parked);
     gi_list_init(&self->blocked);
     gi_list_init(&self->work.doomed);
     gi_list_init(&self->work.lost);
@@ -145,8 +139,6 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
     gi_table_fini(&self->services);
     gi_free_fini(&self->memory.calls);
     gi_free_fini(&self->memory.peers);
-    gi_free_fini(&self->memory.small);
-    gi_free_fini(&self->memory.large);
     gi_buf_fini(&self->body);
     gi_buf_fini(&self->hello);
     gi_buf_fini(&self->farewell);

@@ -105,7 +105,7 @@ gi_broker_service_t *gi_broker_expected(gi_broker_core_t *core,
         memchr(name.data, 0, name.size) || !gi_utf8_valid(name.data, name.size))
         return NULL;
     gi_broker_service_t *service =
-        gi_broker_service_make(core, name, (gate_bytes_t){"", 0});
+        gi_broker_service_make(core, name, (gate_bytes_t){"", 0}, 0);
     if (service)
         service->guessed = true;
     return service;

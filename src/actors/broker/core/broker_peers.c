@@ -16,104 +16,6 @@
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 
-#define S_SMALL 8
-#define S_LARGE 12
-
-/* ---- messages that wait -------------------------------------------------- */
-static gi_broker_message_t *s_message_take(gi_broker_core_t *core, unsigned n) {
-    gi_broker_message_t *message;
-    unsigned room = n <= S_SMALL ? S_SMALL : n <= S_LARGE ? S_LARGE : n;
-    if (room == S_SMALL)
-        message = gi_free_take(&core->memory.small);
-    else if (room == S_LARGE)
-        message = gi_free_take(&core->memory.large);
-    else
-        message = gi_mem_alloc(sizeof *message + room * sizeof(zmq_msg_t));
-    if (message) {
-        gi_list_init(&message->link);
-        message->call = NULL;
-        message->bytes = 0;
-        message->n = 0;
-        message->room = room;
-    }
-    return message;
-}
-
-size_t gi_broker_message_weight(const gi_broker_message_t *message) {
-    return message->bytes + sizeof *message +
-           message->room * sizeof(zmq_msg_t) + sizeof(gi_broker_call_t);
-}
-
-static void s_weigh(gi_broker_core_t *core, gi_broker_message_t *message) {
-    message->bytes = gi_frames_bytes(&core->out, 0);
-    core->queued_bytes += gi_broker_message_weight(message);
-}
-
-bool gi_broker_has_room(const gi_broker_core_t *core) {
-    size_t max = (size_t)core->settings->broker_queue_max_bytes;
-    return max == 0 || core->queued_bytes < max; /* 0: nobody has chosen */
-}
-
-gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core) {
-    gi_frames_t *out = &core->out;
-    gi_broker_message_t *message = s_message_take(core, out->n);
-    if (message == NULL)
-        return NULL;
-    s_weigh(core, message);
-    for (; message->n < out->n; message->n++) {
-        zmq_msg_init(&message->f[message->n]);
-        zmq_msg_move(&message->f[message->n], &out->f[message->n]);
-    }
-    gi_frames_close(out);
-    return message;
-}
-
-gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core) {
-    gi_frames_t *out = &core->out;
-    gi_broker_message_t *message = s_message_take(core, out->n);
-    if (message == NULL) {
-        core->count.no_memory++;
-        return NULL;
-    }
-    s_weigh(core, message);
-    for (; message->n < out->n; message->n++) {
-        zmq_msg_init(&message->f[message->n]);
-        zmq_msg_copy(&message->f[message->n], &out->f[message->n]);
-    }
-    return message;
-}
-
-void gi_broker_message_free(gi_broker_core_t *core,
-                            gi_broker_message_t *message) {
-    core->queued_bytes -= gi_broker_message_weight(message);
-    for (unsigned i = 0; i < message->n; i++)
-        zmq_msg_close(&message->f[i]);
-    if (message->room == S_SMALL)
-        gi_free_give(&core->memory.small, message);
-    else if (message->room == S_LARGE)
-        gi_free_give(&core->memory.large, message);
-    else
-        gi_mem_free(message);
-}
-
-void gi_broker_message_restore(gi_broker_core_t *core,
-                               gi_broker_message_t *message) {
-    gi_frames_close(&core->out);
-    for (unsigned i = 0; i < message->n; i++)
-        gi_frames_move(&core->out, &message->f[i]);
-    gi_broker_message_free(core, message);
-}
-
-void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
-                               gi_broker_message_t *message) {
-    (void)core;
-    gi_list_remove(&message->link);
-    peer->n_queued--;
-    peer->queued_bytes -= message->bytes;
-    if (peer->n_queued == 0)
-        gi_list_remove(&peer->ring);
-}
-
 static void s_queue_drop(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     while (!gi_list_empty(&peer->queue)) {
         gi_broker_message_t *message =
@@ -236,6 +138,7 @@ bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
     s_forget_fd(core, peer);
     peer->srcfd = srcfd;
     peer->closed = false;
+    peer->handed = 0; /* libzmq has dropped what it had for the other one */
     peer->connection = s_connection(core, srcfd);
     peer->strict =
         core->effects->strict && core->effects->strict(core->ctx, frame);
@@ -270,28 +173,71 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 }
 
 /* ---- the queue ----------------------------------------------------------- */
+/* What libzmq keeps of a message, about. */
+#define S_HANDED_EACH (8 * sizeof(zmq_msg_t))
+
+/* A quarter of peer_queue_max_bytes may be libzmq's, the rest ours. */
+static size_t s_handed_max(const gi_broker_core_t *core) {
+    return (size_t)core->settings->peer_queue_max_bytes / 4;
+}
+
+static size_t s_queue_max(const gi_broker_core_t *core) {
+    return (size_t)core->settings->peer_queue_max_bytes - s_handed_max(core);
+}
+
 bool gi_broker_peer_has_room(const gi_broker_core_t *core,
                              const gi_broker_peer_t *peer) {
     const gate_settings_t *s = core->settings;
     return peer->n_queued < (size_t)s->peer_queue_max &&
-           peer->queued_bytes < (size_t)s->peer_queue_max_bytes;
+           peer->queued_bytes < s_queue_max(core);
 }
 
 static bool s_reserve(const gi_broker_core_t *core,
                       const gi_broker_peer_t *peer) {
     const gate_settings_t *s = core->settings;
     return peer->n_queued < (size_t)s->peer_queue_max + GI_RESERVE_MESSAGES &&
-           peer->queued_bytes <
-               (size_t)s->peer_queue_max_bytes + GI_RESERVE_BYTES;
+           peer->queued_bytes < s_queue_max(core) + GI_RESERVE_BYTES;
+}
+
+/* ---- what libzmq holds for it -----------------------------------------------
+ * It takes messages by their number, however large, and says nothing about one
+ * peer. Whoever does not read has a full socket in the kernel, though: what was
+ * handed over counts as waiting until that could be written to at two looks
+ * with some time between them, in which libzmq would have. */
+#define S_HANDED_LOOK_MS 2
+
+static bool s_takes(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    size_t max = s_handed_max(core);
+    if (peer->handed < max / 2)
+        return true;
+    if (core->clock.now_ms - peer->looked_ms >= S_HANDED_LOOK_MS) {
+        bool dry = core->effects->writable == NULL || peer->srcfd < 0 ||
+                   core->effects->writable(core->ctx, peer->srcfd);
+        peer->looked_ms = core->clock.now_ms;
+        if (dry && peer->dry)
+            peer->handed = 0;
+        peer->dry = dry && !peer->dry;
+    }
+    return peer->handed < max;
+}
+
+static int s_send(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    size_t bytes = gi_frames_bytes(&core->out, 1);
+    core->out.packed = peer->packed;
+    int rc = core->effects->send(core->ctx, peer->socket, &core->out);
+    if (rc == 0)
+        peer->handed += bytes + S_HANDED_EACH;
+    return rc;
 }
 
 static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
                                 bool reserve, gi_broker_call_t *call) {
+    gi_broker_peer_t *owner = call ? call->client : peer;
     bool room = gi_broker_peer_has_room(core, peer) ||
                 (reserve && s_reserve(core, peer));
-    if (!room || (!gi_broker_has_room(core) && (call || !reserve)))
+    if (!room || ((call || !reserve) && !gi_broker_has_share(core, owner)))
         return GI_OVERFLOW;
-    gi_broker_message_t *message = gi_broker_message_keep(core);
+    gi_broker_message_t *message = gi_broker_message_keep(core, owner);
     if (message == NULL) {
         core->count.no_memory++;
         return GI_OVERFLOW;
@@ -301,7 +247,7 @@ static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
         call->request = message;
     }
     gi_list_append(&peer->queue, &message->link);
-    peer->queued_bytes += message->bytes;
+    peer->queued_bytes += message->weight;
     if (peer->n_queued++ == 0)
         gi_list_append(&core->blocked, &peer->ring);
     if (peer->worker && !gi_broker_peer_has_room(core, peer))
@@ -310,28 +256,22 @@ static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
 }
 
 int gi_broker_peer_try(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    int rc = 0;
     while (!gi_list_empty(&peer->queue)) {
         gi_broker_message_t *message =
             GI_OF(peer->queue.next, gi_broker_message_t, link);
-        gi_frames_t *out = &core->out;
-        for (unsigned i = 0; i < message->n; i++)
-            gi_frames_move(out, &message->f[i]);
-        out->packed = peer->packed;
-        rc = core->effects->send(core->ctx, peer->socket, out);
+        int rc = s_takes(core, peer) && gi_broker_message_open(core, message)
+                     ? s_send(core, peer)
+                     : EAGAIN;
         if (rc != 0) {
-            for (unsigned i = 0; i < message->n; i++)
-                zmq_msg_move(&message->f[i], &out->f[i]);
-            gi_frames_close(out);
-            break;
+            gi_broker_message_shut(core, message);
+            return rc;
         }
         if (message->call)
             message->call->request = NULL;
         gi_broker_message_unqueue(core, peer, message);
-        message->n = 0; /* moved out */
         gi_broker_message_free(core, message);
     }
-    return rc;
+    return 0;
 }
 
 /* ---- sending ------------------------------------------------------------- */
@@ -354,10 +294,9 @@ gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
                                      gi_broker_call_t *call) {
     if (peer->gone)
         return GI_GONE;
-    if (peer->n_queued > 0)
+    if (peer->n_queued > 0 || !s_takes(core, peer))
         return s_queue(core, peer, reserve, call);
-    core->out.packed = peer->packed;
-    switch (core->effects->send(core->ctx, peer->socket, &core->out)) {
+    switch (s_send(core, peer)) {
     case 0:
         return GI_SENT;
     case EAGAIN:

@@ -8,11 +8,12 @@
 
 /* A message that waits for its peer, or a request for a worker. */
 struct gi_broker_message {
-    gi_list_t link;         /* in the peer's queue */
-    gi_broker_call_t *call; /* the request it is; NULL = another message */
-    size_t bytes;
-    unsigned n, room;
-    zmq_msg_t f[];
+    gi_list_t link;          /* in the peer's queue */
+    gi_broker_call_t *call;  /* the request it is; NULL = another message */
+    gi_broker_peer_t *owner; /* in whose share it is */
+    size_t weight;           /* what it takes to keep it */
+    unsigned n, n_large;     /* frames; those that are kept as they are */
+    zmq_msg_t large[]; /* then the size of each frame, and the others' bytes */
 };
 
 struct gi_broker_peer {
@@ -26,7 +27,11 @@ struct gi_broker_peer {
     gi_broker_user_t *user;     /* by the transport; NULL = nobody */
     gi_broker_trust_t *trust;   /* in-band credentials; NULL = none yet */
     gi_bucket_t rate;           /* rate_limit_peer */
-    size_t n_queued, queued_bytes, n_calls;
+    size_t n_queued, queued_bytes; /* in its queue; their weight */
+    size_t n_calls;
+    size_t weight; /* of the messages that it owns, whoever waits for them */
+    size_t handed; /* bytes that libzmq may hold for it, at most */
+    int64_t looked_ms;      /* when that was looked at */
     int64_t seen_ms;        /* last message from it */
     int64_t away_ms;        /* a client: it is looked for until then; 0 = no */
     int64_t look_ms;        /* wait before the next look */
@@ -36,6 +41,7 @@ struct gi_broker_peer {
     uint64_t connection;    /* effects->connection of srcfd when it spoke */
     int srcfd;              /* its connection; -1 not known */
     uint8_t socket, id_size, n_scolded;
+    bool dry;    /* its socket could be written to then */
     bool gone;   /* not to be reached; true until it speaks again */
     bool closed; /* its connection is; true until it speaks on another one */
     bool strict; /* takes whatever comes for its answer */
@@ -78,17 +84,35 @@ void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* After peer_gone: forgets its queue, orphans its calls, maybe frees it. */
 void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* ---- broker_messages.c: what waits, and who may have how much ------------ */
 /* The queues of all together are not at their bound. */
 bool gi_broker_has_room(const gi_broker_core_t *core);
-/* What it takes to keep it, with the call that it may be. */
-size_t gi_broker_message_weight(const gi_broker_message_t *message);
-/* Moves core->out into a message; NULL: no memory, core->out unchanged. */
-gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core);
-/* Moves it back into core->out and frees it. */
-void gi_broker_message_restore(gi_broker_core_t *core,
-                               gi_broker_message_t *message);
-/* core->out once more, its bodies shared; NULL: no memory. */
-gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core);
+/* Nor is what this peer has in them: as much as is still free. */
+bool gi_broker_has_share(const gi_broker_core_t *core,
+                         const gi_broker_peer_t *owner);
+/* An answer to what was not taken may wait: the other half is for calls. */
+bool gi_broker_may_refuse(const gi_broker_core_t *core,
+                          const gi_broker_peer_t *client);
+/* One more call of this client may be under way. */
+bool gi_broker_has_place(const gi_broker_core_t *core,
+                         const gi_broker_peer_t *client);
+/* Moves core->out into a message, in that peer's share (kept); NULL: no memory,
+ * core->out unchanged. Small frames are copied: they would hold the buffer of
+ * libzmq that they came in, of 18 KiB. */
+gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core,
+                                            gi_broker_peer_t *owner);
+/* core->out once more, large frames shared; NULL: no memory. */
+gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core,
+                                            gi_broker_peer_t *owner);
+/* Its frames to core->out, which is empty before; shut takes them back. False:
+ * no memory; shut is needed all the same. */
+bool gi_broker_message_open(gi_broker_core_t *core,
+                            gi_broker_message_t *message);
+void gi_broker_message_shut(gi_broker_core_t *core,
+                            gi_broker_message_t *message);
+/* Moves it back into core->out and frees it. False: no memory, it is lost. */
+bool gi_broker_message_restore(gi_broker_core_t *core,
+                               gi_broker_message_t *message) GATE_MUST;
 void gi_broker_message_free(gi_broker_core_t *core,
                             gi_broker_message_t *message);
 /* Takes it out of the queue of peer. */

@@ -168,9 +168,10 @@ bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
         return true;
     if (call->attempt > 1 || call->ext_ms != core->clock.now_ms)
         s_fit(core, call);
-    if (call->args_size < 0 && worker->idempotent && gi_broker_has_room(core) &&
+    if (call->args_size < 0 && worker->idempotent &&
+        gi_broker_has_share(core, call->client) &&
         call->attempt < s_runs(core, worker))
-        call->again = gi_broker_message_copy(core);
+        call->again = gi_broker_message_copy(core, call->client);
     return true;
 }
 
@@ -183,7 +184,8 @@ bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call) {
     call->worker = NULL;
     gi_broker_message_t *request = call->again;
     call->again = NULL;
-    gi_broker_message_restore(core, request);
+    if (!gi_broker_message_restore(core, request))
+        return false;
     call->attempt++;
     core->count.ran_again++;
     gi_broker_dispatch(core, call);

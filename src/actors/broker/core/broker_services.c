@@ -22,6 +22,10 @@
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 
+#define S_DESCRIPTION_MAX 1024
+/* Names without workers, in all and of one maker; each costs some 5 KiB. */
+#define S_PARKED_BYTES (8u << 20)
+#define S_PARKED_EACH 64
 #define S_FUNC_AT 7
 #define S_EXT_AT 10 /* id "" MDPW01 02 client "" id func args kwargs ext */
 
@@ -43,8 +47,20 @@ gi_broker_service_t *gi_broker_service_find(gi_broker_core_t *core,
     return s_find(core, gi_table_hash(core->seed, name.data, name.size), name);
 }
 
+/* Cut between two characters. */
+static size_t s_short(gate_bytes_t text) {
+    const unsigned char *p = text.data;
+    size_t n = text.size;
+    if (n <= S_DESCRIPTION_MAX)
+        return n;
+    for (n = S_DESCRIPTION_MAX; n > 0 && (p[n] & 0xc0) == 0x80; n--)
+        continue;
+    return n;
+}
+
 static bool s_name(gi_broker_service_t *service, gate_bytes_t name,
                    gate_bytes_t description) {
+    description.size = s_short(description);
     service->name = gi_mem_alloc(name.size + description.size + 2);
     if (service->name == NULL)
         return false;
@@ -69,13 +85,68 @@ static void s_learn(gi_broker_service_t *service, gate_bytes_t name,
     service->guessed = false;
 }
 
+/* ---- names without workers ----------------------------------------------- */
+size_t gi_broker_service_weight(const gi_broker_service_t *service) {
+    return sizeof *service + service->name_size + service->description_size;
+}
+
+void gi_broker_service_unpark(gi_broker_core_t *core,
+                              gi_broker_service_t *service) {
+    gi_broker_disarm(core, &service->idle);
+    if (!gi_list_empty(&service->parked))
+        core->parked_bytes -= gi_broker_service_weight(service);
+    gi_list_remove(&service->parked);
+}
+
+/* Forgets the oldest of that maker's (0: of all) that nobody waits for, but not
+ * this one. False: there is none. */
+static bool s_forget_one(gi_broker_core_t *core, uint64_t maker,
+                         const gi_broker_service_t *but) {
+    for (gi_list_t *l = core->parked.next; l != &core->parked; l = l->next) {
+        gi_broker_service_t *old = GI_OF(l, gi_broker_service_t, parked);
+        if (old == but || !gi_list_empty(&old->queue) ||
+            (maker && old->maker != maker))
+            continue;
+        gi_broker_service_free(core, old);
+        return true;
+    }
+    return false;
+}
+
+static size_t s_parked_of(gi_broker_core_t *core, uint64_t maker) {
+    size_t n = 0;
+    for (gi_list_t *l = core->parked.next; l != &core->parked; l = l->next)
+        n += GI_OF(l, gi_broker_service_t, parked)->maker == maker;
+    return n;
+}
+
+/* It has no workers: its name is kept for a while, unless others make too many.
+ */
+static void s_park(gi_broker_core_t *core, gi_broker_service_t *service) {
+    gi_broker_service_unpark(core, service);
+    gi_broker_arm(core, &service->idle,
+                  core->clock.now_ms + core->clock.forget_ms);
+    gi_list_append(&core->parked, &service->parked);
+    core->parked_bytes += gi_broker_service_weight(service);
+    if (service->maker && s_parked_of(core, service->maker) > S_PARKED_EACH)
+        s_forget_one(core, service->maker, service);
+    while (core->parked_bytes > S_PARKED_BYTES &&
+           s_forget_one(core, 0, service))
+        continue;
+}
+
 gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
                                             gate_bytes_t name,
-                                            gate_bytes_t description) {
+                                            gate_bytes_t description,
+                                            uint64_t maker) {
     uint64_t hash = gi_table_hash(core->seed, name.data, name.size);
     gi_broker_service_t *service = s_find(core, hash, name);
-    if (service && service->guessed)
+    if (service && service->guessed) {
+        gi_broker_service_unpark(core, service);
         s_learn(service, name, description);
+        service->maker = maker;
+        s_park(core, service);
+    }
     if (service)
         return service;
     if (core->n_services >= GI_SERVICES_MAX)
@@ -86,6 +157,7 @@ gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
         return NULL;
     }
     service->node.hash = hash;
+    service->maker = maker;
     service->ruled = gi_access_concerns(core->users.access, name);
     service->idle.due = GI_DUE_SERVICE;
     gi_list_init(&service->queue);
@@ -94,17 +166,17 @@ gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
         gi_list_init(&service->buckets[i]);
     gi_list_init(&service->pump);
     gi_list_init(&service->order);
+    gi_list_init(&service->parked);
     gi_list_append(&core->order, &service->order);
     gi_table_insert(&core->services, &service->node);
     core->n_services++;
-    gi_broker_arm(core, &service->idle,
-                  core->clock.now_ms + core->clock.forget_ms);
+    s_park(core, service);
     return service;
 }
 
 void gi_broker_service_free(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
-    gi_broker_disarm(core, &service->idle);
+    gi_broker_service_unpark(core, service);
     gi_list_remove(&service->pump);
     gi_list_remove(&service->order);
     gi_table_remove(&core->services, &service->node);
@@ -122,8 +194,7 @@ void gi_broker_service_idle(gi_broker_core_t *core,
     if (gi_list_empty(&service->queue))
         gi_broker_service_free(core, service);
     else /* workers are to come */
-        gi_broker_arm(core, &service->idle,
-                      core->clock.now_ms + core->clock.forget_ms);
+        s_park(core, service);
 }
 
 /* ---- load ---------------------------------------------------------------- */
@@ -308,14 +379,14 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
         gi_broker_call_fail(core, call, "BusyWorkerError", text);
         return;
     }
-    if (first && !gi_broker_has_room(core)) {
+    if (first && !gi_broker_has_share(core, call->client)) {
         s_full(core, call);
         return;
     }
     if (call->deadline_ms == 0) /* else it was queued before */
         s_begin_wait(core, call);
     gi_broker_again_forget(core, call);
-    call->request = gi_broker_message_keep(core);
+    call->request = gi_broker_message_keep(core, call->client);
     if (call->request == NULL) {
         s_no_memory(core, call);
         return;
@@ -379,16 +450,17 @@ void gi_broker_service_pump(gi_broker_core_t *core,
         gi_broker_unqueue(core, call);
         gi_broker_message_t *request = call->request;
         call->request = NULL;
-        gi_broker_message_restore(core, request);
-        gi_broker_dispatch(core, call);
+        if (gi_broker_message_restore(core, request))
+            gi_broker_dispatch(core, call);
+        else
+            s_no_memory(core, call);
     }
 }
 
 void gi_broker_service_empty(gi_broker_core_t *core,
                              gi_broker_service_t *service) {
     if (gi_broker_expects(core))
-        gi_broker_arm(core, &service->idle,
-                      core->clock.now_ms + core->clock.forget_ms);
+        s_park(core, service);
     else
         gi_broker_service_abandon(core, service);
 }
@@ -402,6 +474,5 @@ void gi_broker_service_abandon(gi_broker_core_t *core,
         core->count.unavailable++;
         gi_broker_call_fail(core, call, NULL, NULL);
     }
-    gi_broker_arm(core, &service->idle,
-                  core->clock.now_ms + core->clock.forget_ms);
+    s_park(core, service);
 }

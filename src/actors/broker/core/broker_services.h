@@ -14,7 +14,9 @@ struct gi_broker_service {
                           ones before others */
     gi_list_t *urgent; /* the last of those; NULL: none */
     gi_list_t workers;
-    gi_broker_timer_t idle; /* forgets it */
+    gi_broker_timer_t idle; /* forgets it; armed while it has no workers */
+    gi_list_t parked;       /* in core->parked then */
+    uint64_t maker;         /* who registered its first worker; 0: nobody */
     size_t n_queued, n_workers;
     uint64_t n_calls, n_errors;
     char *name, *description; /* one block; NUL-terminated */
@@ -27,10 +29,17 @@ struct gi_broker_service {
 
 gi_broker_service_t *gi_broker_service_find(gi_broker_core_t *core,
                                             gate_bytes_t name);
-/* Finds or makes it. NULL: too many, no memory. */
+/* Finds or makes it; of a long description the first KiB is kept. maker: who
+ * wants it, 0: nobody in particular. NULL: too many, no memory. */
 gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
                                             gate_bytes_t name,
-                                            gate_bytes_t description);
+                                            gate_bytes_t description,
+                                            uint64_t maker);
+/* A worker has come. */
+void gi_broker_service_unpark(gi_broker_core_t *core,
+                              gi_broker_service_t *service);
+/* What a name costs. */
+size_t gi_broker_service_weight(const gi_broker_service_t *service);
 void gi_broker_service_idle(gi_broker_core_t *core,
                             gi_broker_service_t *service);
 void gi_broker_service_free(gi_broker_core_t *core,

@@ -121,7 +121,7 @@ typedef struct gi_broker_work {
 
 /* Objects that were freed, for their next use. */
 typedef struct gi_broker_memory {
-    gi_free_t calls, peers, small, large;
+    gi_free_t calls, peers;
 } gi_broker_memory_t;
 
 struct gi_broker_core {
@@ -137,7 +137,9 @@ struct gi_broker_core {
     size_t queued_bytes; /* weight of all messages that wait or are kept */
     size_t n_peers, n_calls, n_workers, n_services, n_queued;
     gi_table_t calls, services;
-    gi_list_t order;   /* services */
+    gi_list_t order;  /* services */
+    gi_list_t parked; /* those without workers, longest first */
+    size_t parked_bytes;
     gi_list_t blocked; /* peers with a queue */
     gi_broker_work_t work;
     gi_broker_memory_t memory;

@@ -111,20 +111,19 @@ uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
 /* ---- the law ------------------------------------------------------------- */
 /* What a walk has counted. */
 typedef struct s_sum {
-    size_t calls, peers, workers, queued, weight, blocked, waiting, believed,
-        asking;
+    size_t calls, peers, workers, queued, weight, owned, parked, blocked,
+        waiting, believed, asking;
 } s_sum_t;
 
 static bool s_peer_valid(const gi_broker_core_t *self,
                          const gi_broker_peer_t *peer, s_sum_t *sum) {
-    size_t n = 0, bytes = 0, calls = 0, weight = 0;
+    size_t n = 0, bytes = 0, calls = 0;
     for (gi_list_t *l = peer->queue.next; l != &peer->queue; l = l->next) {
         gi_broker_message_t *m = GI_OF(l, gi_broker_message_t, link);
         if (m->call && (m->call->request != m || m->call->worker == NULL ||
                         m->call->worker->peer != peer))
             return false;
-        bytes += m->bytes;
-        weight += gi_broker_message_weight(m);
+        bytes += m->weight;
         n++;
     }
     for (gi_list_t *l = peer->calls.next; l != &peer->calls; l = l->next) {
@@ -133,7 +132,8 @@ static bool s_peer_valid(const gi_broker_core_t *self,
         calls++;
     }
     sum->peers++;
-    sum->weight += weight;
+    sum->weight += bytes;
+    sum->owned += peer->weight;
     sum->blocked += n > 0;
     return gi_broker_auth_valid(peer, &sum->waiting, &sum->believed,
                                 &sum->asking) &&
@@ -160,7 +160,7 @@ static bool s_worker_valid(const gi_broker_core_t *self,
         const gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
         if (!s_running_valid(call, worker))
             return false;
-        sum->weight += call->again ? gi_broker_message_weight(call->again) : 0;
+        sum->weight += call->again ? call->again->weight : 0;
     }
     sum->workers++;
     sum->calls += (size_t)n;
@@ -190,10 +190,12 @@ static bool s_service_valid(const gi_broker_core_t *self,
         if (!call->queued || call->worker || !call->request || call->muted ||
             call->again || !gi_timer_armed(&call->deadline.timer))
             return false;
-        sum->weight += gi_broker_message_weight(call->request);
+        sum->weight += call->request->weight;
         urgent |= l == service->urgent && call->urgent;
         queued++;
     }
+    if (workers == 0)
+        sum->parked += gi_broker_service_weight(service);
     sum->queued += queued;
     sum->calls += queued;
     return workers == service->n_workers && queued == service->n_queued &&
@@ -228,7 +230,8 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
            self->calls.n == self->n_calls && sum.workers == self->n_workers &&
            sum.queued == self->n_queued && services == self->n_services &&
            sum.weight + self->auth.waiting_bytes == self->queued_bytes &&
-           sum.blocked == s_blocked(self) &&
+           sum.owned == self->queued_bytes &&
+           sum.parked == self->parked_bytes && sum.blocked == s_blocked(self) &&
            sum.waiting == self->auth.n_waiting &&
            sum.believed == self->auth.n_believed &&
            sum.asking == self->auth.asks.n;

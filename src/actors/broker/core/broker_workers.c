@@ -22,6 +22,7 @@
 #include "broker/core/broker_users.h"
 
 #define S_PART "broker"
+#define S_CALLS_MAX 1000000 /* of one worker, whatever it announces */
 #define S_READY_MAX 65536
 #define S_SCOLD_MAX 4
 
@@ -59,12 +60,21 @@ void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 }
 
 /* ---- registering --------------------------------------------------------- */
+/* Whoever registers names has a share of those that are kept: a user, or a
+ * connection of nobody's. */
+static uint64_t s_maker(const gi_broker_core_t *core,
+                        const gi_broker_peer_t *peer) {
+    const gi_broker_user_t *user = core->users.current;
+    return (user ? user->node.hash : peer->node.hash) | 1;
+}
+
 static gi_broker_worker_t *s_register(gi_broker_core_t *core,
                                       gi_broker_peer_t *peer,
                                       const gi_mdp_ready_t *ready) {
     gi_broker_worker_t *worker = gi_mem_calloc(1, sizeof *worker);
     gi_broker_service_t *service =
-        worker ? gi_broker_service_make(core, ready->name, ready->description)
+        worker ? gi_broker_service_make(core, ready->name, ready->description,
+                                        s_maker(core, peer))
                : NULL;
     if (service == NULL) {
         gi_mem_free(worker);
@@ -73,7 +83,7 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     worker->peer = peer;
     worker->service = service;
     worker->user = gi_broker_user_share(core->users.current);
-    worker->max = ready->max;
+    worker->max = ready->max < S_CALLS_MAX ? ready->max : S_CALLS_MAX;
     worker->epoch = -1;
     worker->judge_ms = core->clock.now_ms + core->clock.silence_ms;
     worker->beat.due = GI_DUE_BEAT;
@@ -82,7 +92,7 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     gi_list_init(&worker->lost);
     gi_list_init(&worker->of_service);
     gi_list_append(&service->workers, &worker->of_service);
-    gi_broker_disarm(core, &service->idle);
+    gi_broker_service_unpark(core, service);
     service->n_workers++;
     core->n_workers++;
     peer->worker = worker;

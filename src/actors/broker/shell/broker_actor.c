@@ -21,7 +21,8 @@
 #include "base/trusted.h"
 
 #define S_RETRY_MAX 64 /* blocked peers tried per pass */
-#define S_RETRY_MS 10  /* while there are any */
+#define S_RETRY_MS 3   /* while there are any */
+#define S_REST_MAX 16  /* times 64 frames: that is no slip */
 #define S_FRAMES "a message of more frames than frames_max"
 #define S_GUARD_SMALL (1 << 20)
 #define S_TELL_MS 60000
@@ -71,6 +72,12 @@ static bool s_strict(void *ctx, zmq_msg_t *frame) {
     return type && strcmp(type, "REQ") == 0;
 }
 
+static bool s_writable(void *ctx, int srcfd) {
+    struct pollfd fd = {.fd = srcfd, .events = POLLOUT};
+    (void)ctx;
+    return poll(&fd, 1, 0) != 0;
+}
+
 /* Said once a minute: each question is one. */
 static void s_stranger(gate_broker_t *self) {
     int64_t now_ms = gi_clock_ms();
@@ -98,12 +105,14 @@ static const gi_broker_effects_t s_effects = {.send = s_send,
                                               .ask = s_ask,
                                               .address = s_address,
                                               .connection = s_connection,
-                                              .strict = s_strict},
+                                              .strict = s_strict,
+                                              .writable = s_writable},
                                  s_effects_users = {.send = s_send,
                                                     .ask = s_ask,
                                                     .address = s_address,
                                                     .connection = s_connection,
                                                     .strict = s_strict,
+                                                    .writable = s_writable,
                                                     .user = s_user};
 
 /* ---- passes -------------------------------------------------------------- */
@@ -120,12 +129,13 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
             *empty = true;
             break;
         }
-        if (rc == -2)
+        if (rc == -2) {
+            if (side->sock.n_rest == S_REST_MAX)
+                gi_guard_cut(&self->guard, side->sock.culprit, S_FRAMES);
             continue;
+        }
         if (rc < 0 || !gi_frames_unpack(&self->in, 1, max)) {
             gi_broker_core_oversized(self->core);
-            if (rc < 0) /* it need not send the rest */
-                gi_guard_cut(&self->guard, side->sock.culprit, S_FRAMES);
             continue;
         }
         int fd = gi_frame_srcfd(&self->in.f[0]);

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_messages.c -- messages that wait, what they cost, and who may have how
+ * much of the room for them (broker_queue_max_bytes).
+ *
+ * A message that waits is one block: its small frames' bytes lie in it, so what
+ * it weighs is what it takes. Each is in somebody's share, a request in its
+ * client's, whoever it waits for. Nobody may have more than what is still free:
+ * one alone gets half of the room, two a third each, and whoever comes next
+ * always finds some. */
+#include "broker/core/broker_calls.h"
+#include "broker/core/broker_peers.h"
+
+#include <string.h>
+#include "base/mem.h"
+
+#define S_LARGE UINT32_MAX  /* in the place of a size */
+#define S_SMALL_MAX 8192    /* libzmq receives larger ones by themselves */
+#define S_BLOCK 16          /* what the heap adds, about */
+#define S_CALLS_LEAST 16384 /* calls under way, however small the room */
+#define S_CALL (sizeof(gi_broker_call_t) + S_BLOCK)
+
+/* ---- room ---------------------------------------------------------------- */
+/* What is free; SIZE_MAX: nobody has chosen a bound. */
+static size_t s_free(const gi_broker_core_t *core) {
+    size_t max = (size_t)core->settings->broker_queue_max_bytes;
+    size_t used = core->queued_bytes + core->n_calls * S_CALL;
+    return max == 0 ? SIZE_MAX : used < max ? max - used : 0;
+}
+
+bool gi_broker_has_room(const gi_broker_core_t *core) {
+    return s_free(core) > 0;
+}
+
+bool gi_broker_has_share(const gi_broker_core_t *core,
+                         const gi_broker_peer_t *owner) {
+    return owner->weight + owner->n_calls * S_CALL < s_free(core);
+}
+
+bool gi_broker_may_refuse(const gi_broker_core_t *core,
+                          const gi_broker_peer_t *client) {
+    size_t half = (size_t)core->settings->broker_queue_max_bytes / 2;
+    return s_free(core) > half && gi_broker_has_share(core, client);
+}
+
+/* A quarter of the room in all. */
+bool gi_broker_has_place(const gi_broker_core_t *core,
+                         const gi_broker_peer_t *client) {
+    size_t max = (size_t)core->settings->broker_queue_max_bytes / 4 / S_CALL;
+    if (core->settings->broker_queue_max_bytes == 0)
+        return true;
+    max = max > S_CALLS_LEAST ? max : S_CALLS_LEAST;
+    return core->n_calls < max && client->n_calls < max - core->n_calls;
+}
+
+/* ---- messages ------------------------------------------------------------ */
+static uint32_t *s_sizes(gi_broker_message_t *message) {
+    return (uint32_t *)(message->large + message->n_large);
+}
+
+static gi_broker_message_t *s_make(const gate_bytes_t *view, unsigned n) {
+    size_t kept = 0, elsewhere = 0, n_large = 0;
+    for (unsigned i = 0; i < n; i++) {
+        bool large = view[i].size > S_SMALL_MAX;
+        n_large += large;
+        *(large ? &elsewhere : &kept) += view[i].size;
+    }
+    gi_broker_message_t *message;
+    size_t size = sizeof *message + n_large * sizeof(zmq_msg_t) +
+                  n * sizeof(uint32_t) + kept;
+    message = gi_mem_alloc(size);
+    if (message == NULL)
+        return NULL;
+    gi_list_init(&message->link);
+    message->call = NULL;
+    message->weight = size + elsewhere + (1 + n_large) * S_BLOCK;
+    message->n = n;
+    message->n_large = (unsigned)n_large;
+    return message;
+}
+
+static gi_broker_message_t *s_fill(gi_broker_core_t *core,
+                                   gi_broker_peer_t *owner, bool share) {
+    gi_frames_t *out = &core->out;
+    gate_bytes_t view[GI_FRAMES_MAX];
+    gi_frames_view(out, 0, view);
+    gi_broker_message_t *message = s_make(view, out->n);
+    if (message == NULL)
+        return NULL;
+    uint32_t *size = s_sizes(message);
+    unsigned char *to = (unsigned char *)(size + out->n);
+    zmq_msg_t *large = message->large;
+    for (unsigned i = 0; i < out->n;
+         to += size[i] == S_LARGE ? 0 : size[i], i++) {
+        size[i] = view[i].size > S_SMALL_MAX ? S_LARGE : (uint32_t)view[i].size;
+        if (size[i] != S_LARGE) {
+            if (size[i])
+                memcpy(to, view[i].data, size[i]);
+            continue;
+        }
+        zmq_msg_init(large);
+        (share ? zmq_msg_copy : zmq_msg_move)(large++, &out->f[i]);
+    }
+    message->owner = owner;
+    owner->weight += message->weight;
+    core->queued_bytes += message->weight;
+    return message;
+}
+
+gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core,
+                                            gi_broker_peer_t *owner) {
+    gi_broker_message_t *message = s_fill(core, owner, false);
+    if (message)
+        gi_frames_close(&core->out);
+    return message;
+}
+
+gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core,
+                                            gi_broker_peer_t *owner) {
+    gi_broker_message_t *message = s_fill(core, owner, true);
+    core->count.no_memory += message == NULL;
+    return message;
+}
+
+bool gi_broker_message_open(gi_broker_core_t *core,
+                            gi_broker_message_t *message) {
+    gi_frames_t *out = &core->out;
+    const uint32_t *size = s_sizes(message);
+    const unsigned char *from = (const unsigned char *)(size + message->n);
+    zmq_msg_t *large = message->large;
+    for (unsigned i = 0; i < message->n; i++) {
+        if (size[i] == S_LARGE) {
+            gi_frames_move(out, large++);
+            continue;
+        }
+        if (!gi_frames_add(out, from, size[i]))
+            return false;
+        from += size[i];
+    }
+    return true;
+}
+
+void gi_broker_message_shut(gi_broker_core_t *core,
+                            gi_broker_message_t *message) {
+    const uint32_t *size = s_sizes(message);
+    zmq_msg_t *large = message->large;
+    for (unsigned i = 0; i < core->out.n; i++)
+        if (size[i] == S_LARGE)
+            zmq_msg_move(large++, &core->out.f[i]);
+    gi_frames_close(&core->out);
+}
+
+bool gi_broker_message_restore(gi_broker_core_t *core,
+                               gi_broker_message_t *message) {
+    gi_frames_close(&core->out);
+    bool ok = gi_broker_message_open(core, message);
+    if (!ok) {
+        gi_frames_close(&core->out);
+        core->count.no_memory++;
+    }
+    gi_broker_message_free(core, message);
+    return ok;
+}
+
+void gi_broker_message_free(gi_broker_core_t *core,
+                            gi_broker_message_t *message) {
+    core->queued_bytes -= message->weight;
+    message->owner->weight -= message->weight;
+    for (unsigned i = 0; i < message->n_large; i++)
+        zmq_msg_close(&message->large[i]);
+    gi_mem_free(message);
+}
+
+void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                               gi_broker_message_t *message) {
+    (void)core;
+    gi_list_remove(&message->link);
+    peer->n_queued--;
+    peer->queued_bytes -= message->weight;
+    if (peer->n_queued == 0)
+        gi_list_remove(&peer->ring);
+}
