@@ -16,7 +16,6 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "broker/core/broker_peers.h"
-#include "broker/core/broker_rerun.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"

@@ -11,7 +11,6 @@
  * run's number; so what an earlier run still says, whoever says it, is never
  * taken for this one's answer.
  * Law: a call's copy is what was sent to call->worker. */
-#include "broker/core/broker_rerun.h"
 
 #include <string.h>
 #include "base/mem.h"

@@ -17,7 +17,6 @@
 #include "wire/meta.h"
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
-#include "broker/core/broker_rerun.h"
 #include "broker/core/broker_upload.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"

@@ -16,7 +16,6 @@
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
-#include "broker/core/broker_rerun.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_upload.h"
 #include "broker/core/broker_users.h"
