@@ -6,12 +6,11 @@
  *      `--unknown--> waits --verdict--> handled | refused | told of an outage
  *
  * One question per peer is under way at a time; what comes meanwhile waits
- * behind it, so each peer's order is kept. A yes is believed for a while and
- * asked again in the second half of that, so that a short outage goes by
- * unnoticed; a no and an outage are never kept. Wrong credentials cost tokens:
- * the peer's, its address's, and its address's for that user; without one it is
- * refused unasked and not at once (its messages are held for a moment), so
- * guessing is slow, whatever connections it comes over; so is being refused.
+ * behind it, in order. A yes is believed for a while and asked again in the
+ * second half of that, so that a short outage goes by unnoticed; a no and an
+ * outage are never kept. Wrong credentials cost tokens: the peer's, its
+ * address's, and its address's for that user; without one it is refused unasked
+ * and not at once, so guessing is slow, whatever connections it comes over.
  *
  * Law: auth.asks holds exactly the trusts that are asking; one that asks or is
  * held has its timer; a trust with messages that wait is one of the two or in
