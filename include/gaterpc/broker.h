@@ -24,7 +24,8 @@ GATE_API void gate_broker_methods(gate_broker_t *self,
 /* In-band authentication: asks this ZAP service about every peer. */
 GATE_API void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
                                   const char *domain);
-/* CURVE server: a certificate file, and a directory of allowed keys or "*". */
+/* CURVE server: a certificate file, and a directory of allowed keys or "*". NULL
+ * or "" for either, or for gate_broker_plain's file, is an error of start. */
 GATE_API void gate_broker_curve(gate_broker_t *self, const char *cert_file,
                                 const char *allowed_dir);
 /* PLAIN by the transport, instead of CURVE: a users file as gate_zap_plain_file

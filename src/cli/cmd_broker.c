@@ -34,9 +34,8 @@ static void s_setup(gate_broker_t *broker, const s_args_t *args,
         gate_broker_use_zap(broker, args->zap, args->zap_domain);
     if (args->plain_users)
         gate_broker_plain(broker, args->plain_users);
-    if (args->curve_cert)
-        gate_broker_curve(broker, args->curve_cert,
-                          args->curve_allowed ? args->curve_allowed : "*");
+    if (args->curve_cert || args->curve_allowed)
+        gate_broker_curve(broker, args->curve_cert, args->curve_allowed);
     if (args->hand_over)
         gate_broker_hand_over(broker, args->hand_over);
 }
@@ -53,10 +52,42 @@ static void s_print_ready(const gate_broker_t *broker) {
     fflush(stdout);
 }
 
-static int s_run(const s_args_t *args) {
+/* An option stands above its own setting, and leaves the other half of the pair
+ * to its setting. */
+static const char *s_either(const gate_runtime_t *runtime, const char *option,
+                            const char *setting) {
+    const char *value = NULL;
+    gate_err_t e =
+        gate_settings_get(gate_runtime_settings(runtime), setting, &value);
+    return option ? option : e ? NULL : value;
+}
+
+static int s_complete(const gate_runtime_t *runtime, s_args_t *args) {
+    const char *zap = s_either(runtime, args->zap, "broker_zap");
+    const char *cert = s_either(runtime, args->curve_cert, "broker_curve_cert");
+    if (args->zap_domain && !zap)
+        return gi_opts_fail(&s_usage, "--zap-domain goes with --zap, or the "
+                                      "setting broker_zap");
+    if (args->curve_allowed && !cert)
+        return gi_opts_fail(&s_usage, "--curve-allow goes with --curve-cert, "
+                                      "or the setting broker_curve_cert");
+    if (args->zap_domain)
+        args->zap = zap;
+    if (args->curve_cert || args->curve_allowed) {
+        args->curve_allowed =
+            s_either(runtime, args->curve_allowed, "broker_curve_allow");
+        args->curve_cert = cert;
+    }
+    return -1;
+}
+
+static int s_run(s_args_t *args) {
     GATE_OWN(gate_runtime) runtime = gi_peer_runtime(args->config);
     if (!runtime)
         return GI_EXIT_USAGE;
+    int code = s_complete(runtime, args);
+    if (code >= 0)
+        return code;
     GATE_OWN(gate_broker) broker = gate_broker_new(runtime);
     if (!broker)
         return gi_peer_fail(GATE_NOMEM, false);
@@ -84,17 +115,14 @@ int gi_broker_main(int argc, char **argv) {
         {"curve-cert", GI_OPT_TEXT, &args.curve_cert, "FILE",
          "be a CURVE server with this certificate"},
         {"curve-allow", GI_OPT_TEXT, &args.curve_allowed, "DIR|*",
-         "directory of the certificates let in (*: any)"},
+         "directory of the certificates let in, *: any (setting "
+         "broker_curve_allow)"},
         {"hand-over", GI_OPT_TEXT, &args.hand_over, "PATH",
          "take the listeners of the broker that answers at this socket, if "
          "any, and answer there for the next one"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
-    if (code < 0 && args.zap_domain && !args.zap)
-        code = gi_opts_fail(&s_usage, "--zap-domain goes with --zap");
-    if (code < 0 && args.curve_allowed && !args.curve_cert)
-        code = gi_opts_fail(&s_usage, "--curve-allow goes with --curve-cert");
     if (code < 0)
         code = s_run(&args);
     gi_words_fini(&args.frontends);

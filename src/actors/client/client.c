@@ -22,10 +22,28 @@ static void s_set_text(gate_client_t *self, char **to, const char *text) {
         gi_mem_free(copy);
         if (!self->stuck.story.code)
             gi_error_set(&self->stuck, gate_error());
+        if (self->connected)
+            gate_log(GATE_WARN, "client", "%s: without effect",
+                     gate_error()->text);
         return;
     }
     gi_mem_free(*to);
     *to = copy;
+}
+
+/* Half a pair, or none by a variable that was not set, would be sent as no
+ * credentials, and CURVE would be none. */
+static void s_set_both(gate_client_t *self, const char *what, char **to_a,
+                       const char *a, char **to_b, const char *b) {
+    if (!a || !b) {
+        (void)gi_err(GATE_BADARG, "client: %s: both are needed, %s is NULL",
+                     what, a ? "the second" : "the first");
+        if (!self->stuck.story.code)
+            gi_error_set(&self->stuck, gate_error());
+        return;
+    }
+    s_set_text(self, to_a, a);
+    s_set_text(self, to_b, b);
 }
 
 void gate_client_identity(gate_client_t *self, const char *name) {
@@ -34,20 +52,20 @@ void gate_client_identity(gate_client_t *self, const char *name) {
 
 void gate_client_plain(gate_client_t *self, const char *user,
                        const char *password) {
-    s_set_text(self, &self->user, user);
-    s_set_text(self, &self->password, password ? password : "");
+    s_set_both(self, "user and password", &self->user, user, &self->password,
+               password);
 }
 
 void gate_client_curve(gate_client_t *self, const char *cert_file,
                        const char *server_cert_file) {
-    s_set_text(self, &self->curve_cert, cert_file);
-    s_set_text(self, &self->curve_server, server_cert_file);
+    s_set_both(self, "our certificate and the server's", &self->curve_cert,
+               cert_file, &self->curve_server, server_cert_file);
 }
 
 void gate_client_plain_transport(gate_client_t *self, const char *user,
                                  const char *password) {
-    s_set_text(self, &self->plain_user, user);
-    s_set_text(self, &self->plain_password, password);
+    s_set_both(self, "user and password", &self->plain_user, user,
+               &self->plain_password, password);
 }
 
 gate_client_t *gate_client_new(gate_runtime_t *rt) {
@@ -76,10 +94,12 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
     if (self->settings->zap_plain_default_user)
         gate_client_plain(self, self->settings->zap_plain_default_user,
                           self->settings->zap_plain_default_password);
-    gate_client_curve(self, self->settings->curve_cert,
-                      self->settings->curve_server);
-    gate_client_plain_transport(self, self->settings->plain_user,
-                                self->settings->plain_password);
+    if (self->settings->curve_cert)
+        gate_client_curve(self, self->settings->curve_cert,
+                          self->settings->curve_server);
+    if (self->settings->plain_user)
+        gate_client_plain_transport(self, self->settings->plain_user,
+                                    self->settings->plain_password);
     return self;
 }
 

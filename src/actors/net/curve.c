@@ -104,8 +104,23 @@ static gate_err_t s_load(const char *file, bool secret, unsigned how,
                   both);
 }
 
+/* What stands in quotes, on one line of the file. */
+static bool s_is_name(const char *name) {
+    for (; *name; name++)
+        if (*name == '"' || (unsigned char)*name < ' ' || *name == 127)
+            return false;
+    return true;
+}
+
 gate_err_t gate_curve_keygen(const char *file, const char *name) {
     char secret[4096];
+    if (!file || !*file)
+        return gi_err(GATE_BADARG, "a certificate needs the name of a file");
+    if (name && (!s_is_name(name) || strlen(name) >= GI_CURVE_NAME))
+        return gi_err(GATE_BADARG,
+                      "certificate %s: a name has at most %d bytes, no quote "
+                      "(\") and no control character",
+                      file, GI_CURVE_NAME - 1);
     snprintf(secret, sizeof secret, "%s_secret", file);
     if (access(file, F_OK) == 0 || access(secret, F_OK) == 0)
         return gi_err(GATE_BADARG, "%s or %s exists already", file, secret);

@@ -73,9 +73,19 @@ static void s_stick(gate_zap_t *self, gate_err_t e) {
 }
 
 static bool s_building(gate_zap_t *self, const char *what) {
-    if (self->actor)
+    if (self->actor) {
         s_stick(self, gi_err(GATE_BADARG, "zap: %s after start", what));
+        gate_log(GATE_WARN, "zap", "%s: without effect", gate_error()->text);
+    }
     return !self->actor;
+}
+
+/* An empty password is a variable that was not set, and lets everybody in. */
+static bool s_given(gate_zap_t *self, const char *what, const char *text) {
+    if (!text || !*text)
+        s_stick(self, gi_err(GATE_BADARG, "zap: no %s (%s): name one", what,
+                             text ? "\"\"" : "NULL"));
+    return text && *text;
 }
 
 static void s_set_text(gate_zap_t *self, char **to, const char *text) {
@@ -123,36 +133,44 @@ void gate_zap_destroy(gate_zap_t **self_p) {
 
 void gate_zap_plain(gate_zap_t *self, const char *domain, const char *user,
                     const char *password) {
-    if (s_building(self, "plain"))
+    if (s_building(self, "plain") && s_given(self, "user", user) &&
+        s_given(self, "password", password) &&
+        (!domain || s_given(self, "domain, or \"*\" for all", domain)))
         s_stick(self, gi_zap_judge_user(&self->judge, domain ? domain : "*",
-                                        user, password ? password : ""));
+                                        user, password));
 }
 
 void gate_zap_plain_file(gate_zap_t *self, const char *file) {
-    if (s_building(self, "plain_file"))
+    if (s_building(self, "plain_file") && s_given(self, "users file", file))
         s_set_text(self, &self->judge.file, file);
 }
 
 void gate_zap_check(gate_zap_t *self, gate_zap_check_fn *fn, void *ctx) {
     if (!s_building(self, "check"))
         return;
+    if (!fn)
+        s_stick(self, gi_err(GATE_BADARG, "zap: no function to check with"));
     self->judge.check = fn;
     self->judge.ctx = ctx;
 }
 
 void gate_zap_allow(gate_zap_t *self, const char *address) {
-    if (s_building(self, "allow"))
+    if (s_building(self, "allow") &&
+        s_given(self, "address or identity (hex)", address))
         s_stick(self, gi_zap_judge_list(&self->judge.allowed, address));
 }
 
 void gate_zap_deny(gate_zap_t *self, const char *address) {
-    if (s_building(self, "deny"))
+    if (s_building(self, "deny") &&
+        s_given(self, "address or identity (hex)", address))
         s_stick(self, gi_zap_judge_list(&self->judge.denied, address));
 }
 
 gate_err_t gate_zap_hash(const char *password, char *out, size_t room) {
     struct crypt_data data = {0};
     char salt[CRYPT_GENSALT_OUTPUT_SIZE];
+    if (!password || !*password)
+        return gi_err(GATE_BADARG, "an empty password lets everybody in");
     if (!crypt_gensalt_rn(NULL, 0, NULL, 0, salt, sizeof salt))
         return gi_err_errno("crypt: no salt");
     const char *hash = crypt_r(password, salt, &data);

@@ -4,6 +4,7 @@
  * callers of the same process may outlive destroy by a moment. */
 #include "service/service_impl.h"
 
+#include <gaterpc/log.h>
 #include <string.h>
 #include <time.h>
 #include "sync/clock.h"
@@ -28,10 +29,25 @@ static void s_set_text(gate_service_t *self, char **to, const char *text) {
 }
 
 static bool s_stopped_only(gate_service_t *self, const char *what) {
-    if (self->actor)
+    if (self->actor) {
         s_stick(self, gi_err(GATE_BADARG, "service %s: %s after start",
                              self->name, what));
+        gate_log(GATE_WARN, "service", "%s: without effect",
+                 gate_error()->text);
+    }
     return !self->actor;
+}
+
+/* Half a pair, or none by a variable that was not set, would be sent as no
+ * credentials, and CURVE would be none. */
+static bool s_both(gate_service_t *self, const char *what, const char *a,
+                   const char *b) {
+    if (!a || !b)
+        s_stick(self, gi_err(GATE_BADARG,
+                             "service %s: %s: both are needed, "
+                             "%s is NULL",
+                             self->name, what, a ? "the second" : "the first"));
+    return a && b;
 }
 
 void gate_service_describe(gate_service_t *self, const char *text) {
@@ -51,15 +67,17 @@ void gate_service_identity(gate_service_t *self, const char *name) {
 
 void gate_service_plain(gate_service_t *self, const char *user,
                         const char *password) {
-    if (!s_stopped_only(self, "credentials"))
+    if (!s_stopped_only(self, "credentials") ||
+        !s_both(self, "user and password", user, password))
         return;
     s_set_text(self, &self->user, user);
-    s_set_text(self, &self->password, password ? password : "");
+    s_set_text(self, &self->password, password);
 }
 
 void gate_service_plain_transport(gate_service_t *self, const char *user,
                                   const char *password) {
-    if (!s_stopped_only(self, "plain_transport"))
+    if (!s_stopped_only(self, "plain_transport") ||
+        !s_both(self, "user and password", user, password))
         return;
     s_set_text(self, &self->plain_user, user);
     s_set_text(self, &self->plain_password, password);
@@ -67,7 +85,9 @@ void gate_service_plain_transport(gate_service_t *self, const char *user,
 
 void gate_service_curve(gate_service_t *self, const char *cert_file,
                         const char *server_cert_file) {
-    if (!s_stopped_only(self, "certificates"))
+    if (!s_stopped_only(self, "certificates") ||
+        !s_both(self, "our certificate and the server's", cert_file,
+                server_cert_file))
         return;
     s_set_text(self, &self->curve_cert, cert_file);
     s_set_text(self, &self->curve_server, server_cert_file);
@@ -315,10 +335,12 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     if (self->settings->zap_plain_default_user)
         gate_service_plain(self, self->settings->zap_plain_default_user,
                            self->settings->zap_plain_default_password);
-    gate_service_curve(self, self->settings->curve_cert,
-                       self->settings->curve_server);
-    gate_service_plain_transport(self, self->settings->plain_user,
-                                 self->settings->plain_password);
+    if (self->settings->curve_cert)
+        gate_service_curve(self, self->settings->curve_cert,
+                           self->settings->curve_server);
+    if (self->settings->plain_user)
+        gate_service_plain_transport(self, self->settings->plain_user,
+                                     self->settings->plain_password);
     if (!self->name) {
         gi_service_release(self);
         return NULL;

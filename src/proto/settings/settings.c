@@ -123,6 +123,25 @@ static gate_err_t s_check_text(const gi_setting_t *row, const char *s) {
         if (!*s)
             return gi_err(GATE_BADARG, "%s: empty: must be a name", row->name);
         return GATE_OK;
+    case GI_IS_access:
+    case GI_IS_broker_zap:
+    case GI_IS_broker_plain_users:
+    case GI_IS_broker_curve_cert:
+    case GI_IS_broker_curve_allow:
+    case GI_IS_zap_users:
+    case GI_IS_zap_addr:
+    case GI_IS_zap_plain_default_user:
+    case GI_IS_zap_plain_default_password:
+    case GI_IS_plain_user:
+    case GI_IS_plain_password:
+    case GI_IS_curve_cert:
+    case GI_IS_curve_server:
+        if (!*s)
+            return gi_err(GATE_BADARG,
+                          "%s: empty, and decides who gets in: give it a "
+                          "value, or leave it away",
+                          row->name);
+        return GATE_OK;
     default:
         return GATE_OK;
     }
@@ -253,6 +272,37 @@ static const gi_setting_t *s_find_env(const char *var, size_t size) {
     return row ? row : gi_settings_find(name + sizeof "GATE_" - 1);
 }
 
+/* Others may have variables of that prefix (a cluster's GATE_PORT): a warning.
+ * One that may be a slip for a setting that decides who gets in is an error.
+ * False only without memory. */
+static bool s_unknown_variable(gate_settings_t *self, const char *var,
+                               size_t size) {
+    char name[128], low[128];
+    size_t prefix = sizeof "GATE_" - 1;
+    snprintf(name, sizeof name, "%.*s", (int)(size < 100 ? size : 100), var);
+    for (size_t i = 0; (low[i] = (char)tolower((unsigned char)name[i])); i++)
+        ;
+    if (!gi_settings_opens(low + prefix))
+        return s_warn(self, name, "no such setting (environment)");
+    const char *near = gi_settings_nearest(low + prefix);
+    if (near) {
+        for (size_t i = 0; (low[i] = (char)toupper((unsigned char)near[i]));
+             i++)
+            ;
+        s_stick(self, gi_err(GATE_BADARG,
+                             "%s: no such setting (environment): is GATE_%s "
+                             "meant?",
+                             name, low));
+    } else {
+        s_stick(self, gi_err(GATE_BADARG,
+                             "%s: no such setting (environment), and its name "
+                             "is close to those that decide who gets in: take "
+                             "it away",
+                             name));
+    }
+    return true;
+}
+
 /* False only without memory. */
 static bool s_read_variable(gate_settings_t *self, const char *var) {
     const char *equals = strchr(var, '=');
@@ -260,12 +310,8 @@ static bool s_read_variable(gate_settings_t *self, const char *var) {
         return true;
     size_t size = (size_t)(equals - var);
     const gi_setting_t *row = s_find_env(var, size);
-    if (!row) {
-        char name[128];
-        snprintf(name, sizeof name, "%.*s", (int)(size < 100 ? size : 100),
-                 var);
-        return s_warn(self, name, "no such setting (environment)");
-    }
+    if (!row)
+        return s_unknown_variable(self, var, size);
     gate_err_t e = s_put_text(self, row, equals + 1, S_ENV);
     s_stick(self, e);
     return e != GATE_NOMEM;
@@ -382,6 +428,31 @@ void gate_settings_hooks(gate_settings_t *self, gate_hooks_t hooks) {
     self->hooks = hooks;
 }
 
+/* ---- in force ------------------------------------------------------------ */
+/* Halves of pairs: the other half would be nothing, or nobody's. */
+static gate_err_t s_check_pairs(const gate_settings_t *self) {
+    const struct {
+        const char *a, *b;
+        const char *a_value, *b_value;
+    } pairs[] = {
+        {"zap_plain_default_user", "zap_plain_default_password",
+         self->zap_plain_default_user, self->zap_plain_default_password},
+        {"plain_user", "plain_password", self->plain_user,
+         self->plain_password},
+        {"curve_cert", "curve_server", self->curve_cert, self->curve_server},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (!pairs[i].a_value != !pairs[i].b_value)
+            return gi_err(GATE_BADARG, "%s and %s go together: %s is missing",
+                          pairs[i].a, pairs[i].b,
+                          pairs[i].a_value ? pairs[i].b : pairs[i].a);
+    if (self->curve_cert && self->plain_user)
+        return gi_err(GATE_BADARG, "curve_cert and plain_user: a connection "
+                                   "speaks CURVE or PLAIN, not both");
+    return GATE_OK;
+}
+
 gate_err_t gate_settings_check(const gate_settings_t *self) {
-    return self->stuck.story.code ? gi_error_publish(&self->stuck) : GATE_OK;
+    return self->stuck.story.code ? gi_error_publish(&self->stuck)
+                                  : s_check_pairs(self);
 }

@@ -48,6 +48,66 @@ const gi_setting_t *gi_settings_find(const char *name) {
     return NULL;
 }
 
+/* ---- slips --------------------------------------------------------------- */
+#define S_NAME_MAX 64
+
+/* Levenshtein's distance of two names. */
+static size_t s_distance(const char *a, const char *b) {
+    size_t row[S_NAME_MAX + 1], n = strlen(b);
+    if (n > S_NAME_MAX || strlen(a) > S_NAME_MAX)
+        return S_NAME_MAX;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t corner = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t change = corner + (a[i - 1] != b[j - 1]);
+            size_t least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            corner = row[j];
+            row[j] = change < least ? change : least;
+        }
+    }
+    return row[n];
+}
+
+/* "plain_users" means "broker_plain_users". */
+static bool s_ends_so(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return m >= 4 && n > m && name[n - m - 1] == '_' &&
+           !strcmp(name + n - m, end);
+}
+
+const char *gi_settings_nearest(const char *name) {
+    size_t least = strlen(name) < 6 ? 2 : 3;
+    const char *found = NULL;
+    for (size_t i = 0; i < GI_SETTINGS_COUNT; i++) {
+        const char *one = gi_settings_table[i].name;
+        size_t far = s_ends_so(one, name) ? 0 : s_distance(name, one);
+        if (far < least) {
+            least = far;
+            found = one;
+        }
+    }
+    return found;
+}
+
+bool gi_settings_opens(const char *name) {
+    static const char *const words[] = {
+        "access", "curve", "plain", "zap",        "passw",
+        "secret", "cert",  "allow", "deny",       "auth",
+        "user",   "trust", "acl",   "rate_limit", "connections_max"};
+    const char *near = gi_settings_nearest(name);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strstr(name, words[i]) || (near && strstr(near, words[i])))
+            return true;
+    return false;
+}
+
 gate_err_t gi_settings_unknown(const char *name) {
+    const char *near = gi_settings_nearest(name);
+    if (near)
+        return gi_err(GATE_BADARG, "%.100s: no such setting: is %s meant?",
+                      name, near);
     return gi_err(GATE_BADARG, "%.100s: no such setting", name);
 }

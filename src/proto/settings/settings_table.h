@@ -40,6 +40,11 @@ enum {
 /* The setting of that name, or NULL. */
 const gi_setting_t *gi_settings_find(const char *name);
 gate_err_t gi_settings_unknown(const char *name); /* GATE_BADARG */
+/* The setting that may be meant by a name (in lower case) that is none; or NULL.
+ */
+const char *gi_settings_nearest(const char *name);
+/* A slip for one that decides who gets in: to go on would leave a door open. */
+bool gi_settings_opens(const char *name);
 
 /* Where a setting lies in its object. */
 static inline const void *gi_settings_field(const gate_settings_t *self,

@@ -25,8 +25,10 @@ static void s_stick(gate_broker_t *self, gate_err_t e) {
 }
 
 static bool s_building(gate_broker_t *self, const char *what) {
-    if (self->actor)
+    if (self->actor) {
         s_stick(self, gi_err(GATE_BADARG, "broker: %s after start", what));
+        gate_log(GATE_WARN, S_PART, "%s: without effect", gate_error()->text);
+    }
     return self->actor == NULL;
 }
 
@@ -116,6 +118,15 @@ void gate_broker_methods(gate_broker_t *self, const gate_method_t *table,
     *at = m;
 }
 
+/* What decides who gets in is never "nothing" by a slip: a getenv() that was
+ * not set. */
+static bool s_given(gate_broker_t *self, const char *what, const char *text) {
+    if (!text || !*text)
+        s_stick(self, gi_err(GATE_BADARG, "broker: no %s (%s): name one", what,
+                             text ? "\"\"" : "NULL"));
+    return text && *text;
+}
+
 static void s_set_text(gate_broker_t *self, char **to, const char *text) {
     char *copy = text ? gi_mem_strdup(text) : NULL;
     if (text && copy == NULL)
@@ -133,8 +144,12 @@ void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
         gate_err_t e =
             gi_zap_endpoint(self->settings, standard, sizeof standard);
         s_stick(self, e);
-        zap_endpoint = e ? "" : standard;
+        if (e)
+            return;
+        zap_endpoint = standard;
     }
+    if (!s_given(self, "ZAP service", zap_endpoint))
+        return;
     s_set_text(self, &self->zap, zap_endpoint);
     s_set_text(self, &self->zap_domain,
                domain ? domain : self->settings->zap_default_domain);
@@ -142,14 +157,17 @@ void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
 
 void gate_broker_curve(gate_broker_t *self, const char *cert_file,
                        const char *allowed_dir) {
-    if (!s_building(self, "curve"))
+    if (!s_building(self, "curve") ||
+        !s_given(self, "certificate file", cert_file) ||
+        !s_given(self, "directory of allowed keys, or \"*\" for any",
+                 allowed_dir))
         return;
     s_set_text(self, &self->curve_cert, cert_file);
-    s_set_text(self, &self->curve_allowed, allowed_dir ? allowed_dir : "*");
+    s_set_text(self, &self->curve_allowed, allowed_dir);
 }
 
 void gate_broker_plain(gate_broker_t *self, const char *users_file) {
-    if (s_building(self, "plain"))
+    if (s_building(self, "plain") && s_given(self, "users file", users_file))
         s_set_text(self, &self->plain_users, users_file);
 }
 
@@ -159,6 +177,23 @@ void gate_broker_hand_over(gate_broker_t *self, const char *path) {
 }
 
 /* ---- life ---------------------------------------------------------------- */
+/* Settings about who gets in that this broker would not look at. */
+static gate_err_t s_check_doors(const gate_broker_t *self) {
+    const gate_settings_t *s = self->settings;
+    if (gi_settings_is_set(s, "broker_curve_allow") && !self->curve_cert)
+        return gi_err(GATE_BADARG,
+                      "broker_curve_allow is set, but no certificate "
+                      "(broker_curve_cert, gate_broker_curve): nobody's key "
+                      "would be looked at");
+    if ((s->zap_addr || s->zap_users) && !self->zap && !self->plain_users)
+        return gi_err(GATE_BADARG,
+                      "%s is set, but this broker asks no ZAP service "
+                      "(broker_zap, gate_broker_use_zap) and has no users "
+                      "(broker_plain_users): everybody would get in",
+                      s->zap_addr ? "zap_addr" : "zap_users");
+    return GATE_OK;
+}
+
 static gate_err_t s_check(gate_broker_t *self) {
     const gate_settings_t *s = self->settings;
     if (self->actor)
@@ -173,7 +208,8 @@ static gate_err_t s_check(gate_broker_t *self) {
                  "gate_cluster_name = %s: Python's Gate clusters are not "
                  "available in this build; the broker runs on its own",
                  s->gate_cluster_name);
-    return gi_error_publish(&self->stuck);
+    return self->stuck.story.code ? gi_error_publish(&self->stuck)
+                                  : s_check_doors(self);
 }
 
 /* Calls of this runtime may skip the sockets when both ends are attached here.
