@@ -50,7 +50,10 @@ class Bench(unittest.TestCase):
         self.sound(report)
         self.assertEqual([r["outstanding"] for r in report["results"]], [1, 100])
         for one in report["results"]:
-            self.assertEqual(one["to_reference"]["system"], "zmq_proxy")
+            to = one["to_reference"]
+            self.assertEqual(to["system"], "zmq_proxy")
+            self.assertLessEqual(to["rate_min"], to["rate"])
+            self.assertLessEqual(to["rate"], to["rate_max"])
             self.assertEqual(len(one["rounds"]), 3)
             latency = one["latency_us"]
             self.assertLessEqual(latency["p50"], latency["p99"])

@@ -286,8 +286,11 @@ static void s_row(FILE *file, const json_t *r, bool reference) {
     fprintf(file, "<td>%.3f</td><td>%.1f</td>", s_number(r, "cpu_s_per_100k"),
             s_number(r, "peak_rss_kib") / 1024);
     if (to)
-        fprintf(file, "<td>%.2f of %s</td></tr>\n", s_number(to, "rate"),
-                s_text(to, "system"));
+        fprintf(file, "<td>%.2f (%.2f..%.2f) of %s</td></tr>\n",
+                s_number(to, "rate"), s_number(to, "rate_min"),
+                s_number(to, "rate_max"), s_text(to, "system"));
+    else if (reference && json_is_true(json_object_get(r, "unsteady")))
+        fprintf(file, "<td>unsteady: something else ran</td></tr>\n");
     else
         fprintf(file, "<td></td></tr>\n");
 }
@@ -309,10 +312,12 @@ static bool s_has(const json_t *report, const char *verb) {
 }
 
 static void s_table(FILE *file, const json_t *report, const char *verb) {
-    fprintf(file, "<table><tr><th>what</th><th>outstanding</th><th>bytes</th>"
-                  "<th>median</th><th>min..max</th><th></th><th>p50 us</th>"
-                  "<th>p99</th><th>p99.9</th><th>CPU s / 100 k</th>"
-                  "<th>MiB</th><th>in the same run</th></tr>\n");
+    fprintf(
+        file,
+        "<table><tr><th>what</th><th>outstanding</th><th>bytes</th>"
+        "<th>median</th><th>min..max</th><th></th><th>p50 us</th>"
+        "<th>p99</th><th>p99.9</th><th>CPU s / 100 k</th>"
+        "<th>MiB</th><th>ratio of the rounds: median (min..max)</th></tr>\n");
     s_rows(file, json_object_get(report, "results"), verb, false);
     s_rows(file, json_object_get(report, "references"), verb, true);
     fprintf(file, "</table>\n");

@@ -120,7 +120,8 @@ static void s_row(const gi_result_t *r) {
         printf(" %8s %8s %8s", "-", "-", "-");
     printf(" %8.3f %7.1f", gi_result_cpu(r), (double)r->rss_kib / 1024);
     if (r->reference)
-        printf("  %.2f of %s", r->ratio, r->reference);
+        printf("  %.2f (%.2f..%.2f) of %s", r->ratio, r->ratio_min,
+               r->ratio_max, r->reference);
     if (r->broker_kib_per_client > 0)
         printf("  %.2f KiB a client", r->broker_kib_per_client);
     if (r->errors)
@@ -128,10 +129,30 @@ static void s_row(const gi_result_t *r) {
     printf("\n");
 }
 
+/* What the figures beside a ratio do not say. */
+static void s_notes(const gi_session_t *self) {
+    bool related = false;
+    for (size_t i = 0; i < self->results.n; i++) {
+        const gi_result_t *r = self->results.items[i];
+        related |= r->reference != NULL;
+        if (!r->is_reference || !gi_result_unsteady(r))
+            continue;
+        printf("unsteady: %s %s W=%lld: %.0f..%.0f %s from round to round: "
+               "something else ran, do not trust what is held against it\n",
+               r->system, r->transport, (long long)r->outstanding,
+               gi_result_min(r), gi_result_max(r), r->unit);
+    }
+    if (related)
+        printf(
+            "ratio: the median (min..max) of the ratios of the rounds, whose "
+            "figures are taken in turns; not that of the medians\n");
+}
+
 void gi_report_table(const gi_session_t *self) {
     printf("%-46s %6s %8s %9s %-7s %-19s %8s %8s %8s %8s %7s  %s\n", "what",
            "W", "bytes", "median", "", "min..max", "p50 us", "p99", "p99.9",
-           "cpu/100k", "MiB", "ratio in the same run");
+           "cpu/100k", "MiB", "ratio of the rounds");
     for (size_t i = 0; i < self->results.n; i++)
         s_row(self->results.items[i]);
+    s_notes(self);
 }

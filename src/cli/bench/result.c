@@ -49,6 +49,12 @@ double gi_result_broker_cpu(const gi_result_t *self) {
     return self->n ? self->broker_cpu_s / (double)self->n * 1e5 : 0;
 }
 
+#define S_UNSTEADY 2 /* times */
+
+bool gi_result_unsteady(const gi_result_t *self) {
+    return gi_result_max(self) > S_UNSTEADY * gi_result_min(self);
+}
+
 static double s_ratio(double a, double b) { return b > 0 ? a / b : 0; }
 
 void gi_result_relate(gi_result_t *self, const gi_result_t *reference) {
@@ -59,6 +65,13 @@ void gi_result_relate(gi_result_t *self, const gi_result_t *reference) {
             ratios[n++] = self->values[i] / reference->values[i];
     self->reference = reference->system;
     self->ratio = s_median(ratios, n);
+    self->ratio_min = self->ratio_max = self->ratio;
+    for (int i = 0; i < n; i++) {
+        if (ratios[i] < self->ratio_min)
+            self->ratio_min = ratios[i];
+        if (ratios[i] > self->ratio_max)
+            self->ratio_max = ratios[i];
+    }
     self->ratio_p50 = s_ratio((double)gi_hist_at(&self->hist, 0.5),
                               (double)gi_hist_at(&reference->hist, 0.5));
     self->ratio_cpu = s_ratio(gi_result_cpu(self), gi_result_cpu(reference));
@@ -89,11 +102,12 @@ static json_t *s_rounds(const gi_result_t *self) {
 static void s_relation(const gi_result_t *self, json_t *to) {
     if (!self->reference)
         return;
-    json_object_set_new(to, "to_reference",
-                        json_pack("{s:s,s:f,s:f,s:f,s:f}", "system",
-                                  self->reference, "rate", self->ratio, "p50",
-                                  self->ratio_p50, "cpu", self->ratio_cpu,
-                                  "broker_cpu", self->ratio_broker_cpu));
+    json_object_set_new(
+        to, "to_reference",
+        json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:f}", "system", self->reference,
+                  "rate", self->ratio, "rate_min", self->ratio_min, "rate_max",
+                  self->ratio_max, "p50", self->ratio_p50, "cpu",
+                  self->ratio_cpu, "broker_cpu", self->ratio_broker_cpu));
 }
 
 json_t *gi_result_json(const gi_result_t *self) {
@@ -117,6 +131,7 @@ json_t *gi_result_json(const gi_result_t *self) {
     json_object_set_new(o, "min", json_real(gi_result_min(self)));
     json_object_set_new(o, "max", json_real(gi_result_max(self)));
     json_object_set_new(o, "rounds", s_rounds(self));
+    json_object_set_new(o, "unsteady", json_boolean(gi_result_unsteady(self)));
     json_object_set_new(o, "latency_us", s_latency(&self->hist));
     json_object_set_new(o, "cpu_s_per_100k", json_real(gi_result_cpu(self)));
     json_object_set_new(o, "broker_cpu_s_per_100k",

@@ -30,7 +30,8 @@ typedef struct gi_result {
     /* against the reference; 0 = none */
     bool is_reference;
     const char *reference;
-    double ratio, ratio_p50, ratio_cpu, ratio_broker_cpu;
+    double ratio, ratio_min, ratio_max; /* of the rounds: median, extremes */
+    double ratio_p50, ratio_cpu, ratio_broker_cpu;
 } gi_result_t;
 
 double gi_result_median(const gi_result_t *self);
@@ -39,7 +40,11 @@ double gi_result_max(const gi_result_t *self);
 /* CPU seconds for 100,000 units of work. */
 double gi_result_cpu(const gi_result_t *self);
 double gi_result_broker_cpu(const gi_result_t *self);
-/* Sets the ratios: medians of the rounds' ratios. */
+/* Its rounds differ so much that something else must have run: what is held
+ * against it means little. */
+bool gi_result_unsteady(const gi_result_t *self);
+/* Sets the ratios. The rate's is the median of the rounds' ratios, which need not
+ * be the ratio of the medians: a machine that slows down slows both. */
 void gi_result_relate(gi_result_t *self, const gi_result_t *reference);
 /* Gives. */
 json_t *gi_result_json(const gi_result_t *self);

@@ -29,6 +29,19 @@ Test(result, ratios_are_taken_round_by_round) {
     cr_assert_float_eq(s_result.ratio, 0.9, 1e-9);
 }
 
+/* The ratio of the medians would be 0.5. */
+Test(result, ratios_have_extremes, .timeout = 10) {
+    s_rounds(&s_result, (const double[]){100, 30, 40}, 3);
+    s_rounds(&s_reference, (const double[]){80, 20, 400}, 3);
+    gi_result_relate(&s_result, &s_reference);
+    cr_assert_float_eq(s_result.ratio, 1.25, 1e-9);
+    cr_assert_float_eq(s_result.ratio_min, 0.1, 1e-9);
+    cr_assert_float_eq(s_result.ratio_max, 1.5, 1e-9);
+    cr_assert(gi_result_unsteady(&s_reference));
+    s_rounds(&s_reference, (const double[]){80, 60, 41}, 3);
+    cr_assert_not(gi_result_unsteady(&s_reference));
+}
+
 Test(result, cpu_counts_per_100000) {
     s_rounds(&s_result, (const double[]){1}, 1);
     s_result.n = 200000;
