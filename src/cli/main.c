@@ -2,7 +2,9 @@
 /* main.c -- the gate command: a const table of verbs. */
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const gi_verb_t s_verbs[] = {
     {"broker", gi_broker_main, "route calls between clients and services"},
@@ -36,7 +38,19 @@ static int s_flushed(int code) {
     return code ? code : GI_EXIT_REMOTE;
 }
 
+/* Of 0..2 none is closed: what we opened next would be written to by whatever
+ * prints. Reading the one and writing the others fails as before. */
+static bool s_hold_standard(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv) {
+    if (!s_hold_standard())
+        return GI_EXIT_USAGE; /* there is nowhere to say so */
     const char *verb = argc > 1 ? argv[1] : "";
     if (!strcmp(verb, "--version")) {
         printf("gate %s\n", gate_version());

@@ -393,7 +393,51 @@ static void s_parent_killed(void) {
     printf("parent     killed: no worker left\n");
 }
 
-static void s_zygote_killed(void) {
+/* Our children of that name; killed. */
+static int s_kill_named(const char *name) {
+    char path[64], line[64];
+    int killed = 0, pids[64];
+    int n = s_children(getpid(), pids, 64, false);
+    for (int i = 0; i < n; i++) {
+        snprintf(path, sizeof path, "/proc/%d/comm", pids[i]);
+        FILE *f = fopen(path, "re");
+        if (f && fgets(line, sizeof line, f) &&
+            strncmp(line, name, strlen(name)) == 0)
+            killed += kill(pids[i], SIGKILL) == 0;
+        if (f)
+            fclose(f);
+    }
+    return killed;
+}
+
+/* Under load, `rounds` times: what ran is lost, what waited is not, and the
+ * spare goes on. */
+static void s_zygote_killed(int rounds) {
+    s_job_t *jobs = calloc(FLIGHT, sizeof *jobs);
+    gate_pool_t *pool = s_pool(0);
+    for (int round = 0; round < rounds; round++) {
+        pid_t before = gi_zygote_pid();
+        s_reset();
+        memset(jobs, 0, FLIGHT * sizeof *jobs);
+        for (int i = 0; i < FLIGHT; i++) {
+            jobs[i].n = i;
+            s_submit(pool, &jobs[i], work, 2000);
+        }
+        usleep(10000);
+        kill(before, SIGKILL);
+        s_wait_below(1);
+        CHECK(s_ok + s_lost == FLIGHT, "%ld ok, %ld lost", (long)s_ok,
+              (long)s_lost);
+        CHECK(s_lost <= WORKERS, "%ld lost", (long)s_lost);
+        CHECK(gi_zygote_pid() != before, "zygote %d", before);
+    }
+    printf("zygote     killed %d times: the last %ld ok, %ld lost\n", rounds,
+           (long)s_ok, (long)s_lost);
+    gate_pool_destroy(&pool);
+    free(jobs);
+}
+
+static void s_zygote_and_spare_killed(void) {
     s_job_t *jobs = calloc(FLIGHT, sizeof *jobs);
     gate_pool_t *pool = s_pool(0);
     s_reset();
@@ -402,6 +446,7 @@ static void s_zygote_killed(void) {
         s_submit(pool, &jobs[i], work, 20000);
     }
     usleep(30000);
+    CHECK(s_kill_named("gate-spare") > 0, "no spare");
     kill(gi_zygote_pid(), SIGKILL);
     s_wait_below(1);
     CHECK(s_ok + s_lost == FLIGHT, "%ld ok, %ld lost", (long)s_ok,
@@ -410,7 +455,7 @@ static void s_zygote_killed(void) {
     gi_ticket_t t;
     gate_err_t e = gi_pool_submit(pool, &r, &t);
     CHECK(e == GATE_CLOSED, "%s", gate_err_name(e));
-    printf("zygote     killed: %ld ok, %ld lost, then refused: %s\n",
+    printf("both       killed: %ld ok, %ld lost, then refused: %s\n",
            (long)s_ok, (long)s_lost, gate_error()->text);
     gate_pool_destroy(&pool);
     free(jobs);
@@ -447,7 +492,8 @@ int main(int argc, char **argv) {
     usleep(100000);
     CHECK(s_children(gi_zygote_pid(), pids, 64, true) == 0, "zombies");
     CHECK(s_children(gi_zygote_pid(), pids, 64, false) == 0, "workers");
-    s_zygote_killed();
+    s_zygote_killed(getenv("GATE_LONG") ? 200 : 10);
+    s_zygote_and_spare_killed();
     puts("ok");
     return 0;
 }

@@ -195,6 +195,12 @@ static struct {
 } s_names[S_NAMES];
 static pthread_mutex_t s_names_mutex = PTHREAD_MUTEX_INITIALIZER;
 
+static void s_names_fresh(void) { pthread_mutex_init(&s_names_mutex, NULL); }
+
+__attribute__((constructor)) static void s_watch_forks(void) {
+    (void)pthread_atfork(NULL, NULL, s_names_fresh);
+}
+
 /* The slot of fn or the free one where it belongs; S_NAMES: none. */
 static size_t s_name_slot(gate_fn *fn) {
     size_t hash = (size_t)((uintptr_t)fn * 0x9e3779b97f4a7c15u >> 32), i;

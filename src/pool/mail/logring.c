@@ -225,6 +225,22 @@ void gi_log_call_sink(const gi_log_line_t *line) {
     pthread_mutex_unlock(&s_sink.mutex);
 }
 
+/* A child of fork() has no consumer: what it says goes to stderr, as before
+ * there was one; and the locks are free that other threads held. */
+static void s_fresh(void) {
+    pthread_mutex_init(&s_ring.mutex, NULL);
+    pthread_mutex_init(&s_levels.mutex, NULL);
+    pthread_mutex_init(&s_sink.mutex, NULL);
+    pthread_cond_init(&s_sink.idle, NULL);
+    s_sink.running = false;
+    s_ring.bell_made = false;
+    atomic_store(&s_ring.attached, false);
+}
+
+__attribute__((constructor)) static void s_watch_forks(void) {
+    (void)pthread_atfork(NULL, NULL, s_fresh);
+}
+
 /* ---- producers ----------------------------------------------------------- */
 static void s_write_stderr(const gi_log_line_t *line) {
     char text[1200];

@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 #include "sync/clock.h"
+#include "sync/fd.h"
 #include "sync/futex.h"
 #include "base/mem.h"
 #include "procs/procs_core.h"
@@ -407,7 +408,7 @@ static gate_err_t s_open(gi_procs_t *p) {
     p->inbox = gi_exchange_new("gate-inbox", GI_INBOX_UNITS);
     if (!p->inbox)
         return gate_error()->code;
-    p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->epoll_fd = gi_fd_high(epoll_create1(EPOLL_CLOEXEC));
     p->slots = gi_mem_calloc(WORKERS_MAX, sizeof *p->slots);
     p->deaths =
         gi_mem_calloc((size_t)p->options.restart_max, sizeof *p->deaths);

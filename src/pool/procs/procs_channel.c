@@ -31,8 +31,8 @@ static void s_zygote_lost(gi_procs_t *p) {
         gi_zygote_attach(&channel) == GATE_OK &&
         gi_dispatch_watch(p, channel, GI_EP_CHANNEL, 0)) {
         p->channel = channel;
-        gate_log(GATE_WARN, "pool", "%s: the zygote died; forked a new one",
-                 p->name);
+        gate_log(GATE_WARN, "pool",
+                 "%s: the zygote died; another took its place", p->name);
     } else {
         p->lost = true;
         gate_log(GATE_ERROR, "pool",

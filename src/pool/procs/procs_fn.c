@@ -22,6 +22,12 @@ static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER; /* over these */
 static s_object_t *s_objects;
 static size_t s_n_objects;
 
+static void s_fresh(void) { pthread_mutex_init(&s_lock, NULL); }
+
+__attribute__((constructor)) static void s_watch_forks(void) {
+    (void)pthread_atfork(NULL, NULL, s_fresh);
+}
+
 static void s_range(const struct dl_phdr_info *info, s_object_t *out) {
     out->base = info->dlpi_addr;
     out->low = UINTPTR_MAX;

@@ -16,6 +16,8 @@
 #include <unistd.h>
 #include <gaterpc/log.h>
 #include "sync/clock.h"
+#include "sync/fd.h"
+#include "sync/wait.h"
 #include "base/mem.h"
 #include "procs/procs_core.h"
 #include "shared/rights.h"
@@ -41,7 +43,7 @@ gate_err_t gi_slot_new(gi_procs_t *p, gi_slot_t **out) {
         gi_slot_free(s);
         return gate_error()->code;
     }
-    s->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    s->bell_fd = gi_wait_eventfd();
     s->jobs = gi_mem_calloc(s->shm.cells, sizeof *s->jobs);
     s->lane_end = gi_mem_calloc(s->shm.cells, sizeof *s->lane_end);
     if (s->bell_fd < 0)
@@ -97,9 +99,10 @@ static bool s_ask(gi_slot_t *s) {
     int out[2] = {-1, -1}, ctl[2] = {-1, -1};
     gi_zyg_msg_t m = {
         .kind = GI_ZYG_SPAWN, .slot = s->index, .generation = s->generation};
-    bool ok = pipe2(out, O_CLOEXEC) == 0 &&
+    bool ok = pipe2(out, O_CLOEXEC) == 0 && gi_fd_high_pair(out) &&
               fcntl(out[0], F_SETFL, O_NONBLOCK) == 0 &&
-              socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) == 0;
+              socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) == 0 &&
+              gi_fd_high_pair(ctl);
     int fds[GI_WFD_COUNT] = {s->shm.fd,
                              s->bell_fd,
                              out[1],

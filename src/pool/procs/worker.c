@@ -24,7 +24,7 @@ static void s_become(gi_worker_t *self, int out_fd) {
     close(out_fd);
     setvbuf(stdout, NULL, _IOLBF, 0);
     snprintf(title, sizeof title, "gate:%.63s", c->name);
-    gi_zygote_title(title);
+    gi_clean_title(title);
     if (c->nice && setpriority(PRIO_PROCESS, 0, c->nice) != 0)
         fprintf(stderr, "nice %d refused\n", (int)c->nice);
     if (c->has_cpus && sched_setaffinity(0, sizeof c->cpus, &c->cpus) != 0)
@@ -83,21 +83,22 @@ void gi_worker_loop(gi_worker_t *self) {
     }
 }
 
-void gi_worker_main(int first_fd) {
-    int shm_fd = first_fd + GI_WFD_SHM;
+void gi_worker_main(const int *fds) {
+    int shm_fd = fds[GI_WFD_SHM];
     static gi_worker_t worker;
     gi_worker_t *self = &worker;
-    self->bell_fd = first_fd + GI_WFD_BELL;
-    self->ctl_fd = first_fd + GI_WFD_CTL;
-    self->inbox_fd = first_fd + GI_WFD_INBOX;
-    self->outbox_fd = first_fd + GI_WFD_OUTBOX;
+    memset(self, 0, sizeof *self); /* a job's own pool: not what we were */
+    self->bell_fd = fds[GI_WFD_BELL];
+    self->ctl_fd = fds[GI_WFD_CTL];
+    self->inbox_fd = fds[GI_WFD_INBOX];
+    self->outbox_fd = fds[GI_WFD_OUTBOX];
     if (gi_shm_map(&self->shm, shm_fd)) {
         fprintf(stderr, "%s\n", gate_error()->text);
         _exit(125);
     }
     close(shm_fd);
     self->config = self->shm.ctl->config;
-    s_become(self, first_fd + GI_WFD_OUT);
+    s_become(self, fds[GI_WFD_OUT]);
     s_settings(self);
     gi_call_init(&self->call, NULL, NULL, &self->settings);
     uintptr_t init = s_code(&self->config.init);

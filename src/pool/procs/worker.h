@@ -43,8 +43,8 @@ typedef struct gi_worker {
     size_t lent_size; /* the result of the job that runs */
 } gi_worker_t;
 
-/* Its descriptors (zygote.h) begin at first_fd. */
-void gi_worker_main(int first_fd) __attribute__((noreturn));
+/* Its descriptors, in the order of zygote.h. */
+void gi_worker_main(const int *fds) __attribute__((noreturn));
 /* Takes jobs until it is told to quit and has none; also of tests, in whose
  * threads workers run. */
 void gi_worker_loop(gi_worker_t *self);

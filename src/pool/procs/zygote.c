@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* zygote.c -- the parent's side: forks the zygote once and hands out channels.
- * A process that was forked from this one by somebody else has no zygote of its
- * own until it asks for one (the owner's pid is compared). */
+/* zygote.c -- the parent's side: forks the zygote once, has it make a spare,
+ * and hands out channels. A process that was forked from this one by somebody
+ * else has no zygote of its own until it asks for one. */
 #include "procs/zygote.h"
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <gaterpc/runtime.h>
 #include "base/err.h"
+#include "sync/born.h"
+#include "sync/fd.h"
 #include "procs/procs.h"
 #include "procs/procs_fn.h"
 #include "shared/rights.h"
@@ -25,13 +29,27 @@
 #else
 #define OWN_THREADS 1
 #endif
+#define STAND_MS 10000
 
 static struct {
     pthread_mutex_t lock; /* over the rest */
-    pid_t owner;          /* who forked it */
     pid_t pid;            /* 0 = none */
     int fd;               /* its socket */
-} s_zygote = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+    int spare_fd;         /* of the one that would follow */
+} s_zygote = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1, .spare_fd = -1};
+
+/* In a child of any kind: the zygote is the parent's, and so are the threads
+ * that may have held the lock. */
+static void s_fresh(void) {
+    pthread_mutex_init(&s_zygote.lock, NULL);
+    gi_fd_close(&s_zygote.fd);
+    gi_fd_close(&s_zygote.spare_fd);
+    s_zygote.pid = 0;
+}
+
+__attribute__((constructor)) static void s_watch_forks(void) {
+    (void)pthread_atfork(NULL, NULL, s_fresh);
+}
 
 static int s_threads(void) {
     DIR *dir = opendir("/proc/self/task");
@@ -44,47 +62,155 @@ static int s_threads(void) {
     return n;
 }
 
+/* ---- birth --------------------------------------------------------------- */
+
+pid_t gi_zygote_clone(unsigned long flags) {
+#ifdef __s390__
+    return (pid_t)syscall(SYS_clone, NULL, flags, NULL, NULL, NULL);
+#else
+    return (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
+#endif
+}
+
+static bool s_pair(int pair[2], int flags) {
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0,
+                      pair) == 0 &&
+           gi_fd_high_pair(pair);
+}
+
+static void s_child(int fd, int self) __attribute__((noreturn));
+static void s_child(int fd, int self) {
+    gi_born_again();
+    s_zygote.fd = s_zygote.spare_fd = -1; /* gi_zygote_main sees to them */
+    s_fresh();
+    gi_zygote_main(fd, self);
+}
+
+/* A lone thread may clone without fork()'s precautions. Where there are others,
+ * fork() sets right what they hold, and its child, alone, clones the zygote and
+ * leaves. */
+static pid_t s_clone(int fd, int self) {
+    if (s_threads() == 1) {
+        pid_t pid = gi_zygote_clone(0);
+        if (pid == 0)
+            s_child(fd, self);
+        return pid;
+    }
+    pid_t between = fork();
+    if (between == 0) {
+        pid_t pid = gi_zygote_clone(0);
+        if (pid == 0)
+            s_child(fd, self);
+        _exit(0);
+    }
+    while (between > 0 && waitpid(between, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return between;
+}
+
+/* What it said last of itself; false: nothing, or that it cannot be. */
+static bool s_hear(int fd, int timeout_ms, gi_zyg_msg_t *m) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    bool heard = false;
+    int rc;
+    m->status = 0;
+    do
+        rc = poll(&p, 1, timeout_ms);
+    while (rc < 0 && errno == EINTR);
+    while (recv(fd, m, sizeof *m, MSG_DONTWAIT) == (ssize_t)sizeof *m)
+        heard = m->kind == GI_ZYG_STANDS;
+    return heard && m->status == 0;
+}
+
 static gate_err_t s_fork(void) {
     int pair[2];
+    gi_zyg_msg_t m;
     gate_err_t e = gi_fn_snapshot();
     if (e)
         return e;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-        return gi_err_errno("the zygote's socket pair");
-    fflush(NULL); /* what is buffered must not come out of children again */
-    pid_t parent = getpid(), pid = fork();
-    if (pid < 0) {
-        e = gi_err_errno("the zygote's fork");
-        close(pair[0]);
-        close(pair[1]);
+    int self = gi_fd_high((int)syscall(SYS_pidfd_open, getpid(), 0));
+    if (self < 0)
+        return gi_err_errno("the zygote's view of this process (pidfd_open)");
+    if (!s_pair(pair, 0)) {
+        e = gi_err_errno("the zygote's socket pair");
+        gi_fd_close(&self);
         return e;
     }
-    if (pid == 0) {
-        close(pair[0]);
-        gi_zygote_main(pair[1], parent);
+    fflush(NULL); /* what is buffered must not come out of children again */
+    pid_t pid = s_clone(pair[1], self);
+    if (pid < 0)
+        e = gi_err_errno("the zygote's fork");
+    gi_fd_close(&pair[1]);
+    gi_fd_close(&self);
+    if (!e && !s_hear(pair[0], STAND_MS, &m)) {
+        errno = m.status;
+        e = m.status ? gi_err_errno("the zygote cannot be: %s",
+                                    gi_zygote_step[m.slot])
+                     : gi_err(GATE_SYSTEM,
+                              "the zygote died at its birth, or "
+                              "said nothing for %d ms",
+                              STAND_MS);
     }
-    close(pair[1]);
-    s_zygote.owner = parent;
-    s_zygote.pid = pid;
+    if (e) {
+        gi_fd_close(&pair[0]);
+        return e;
+    }
+    s_zygote.pid = m.pid;
     s_zygote.fd = pair[0];
     return GATE_OK;
 }
 
-/* A peek at the socket: the zygote never sends on it, so anything but "nothing
- * yet" is its end. */
-static bool s_alive(void) {
+/* ---- life ---------------------------------------------------------------- */
+
+/* A peek at the socket: once it stands a zygote says nothing more, so anything
+ * but "nothing yet" is its end. */
+static bool s_lives(int fd) {
     char c;
-    if (s_zygote.pid == 0 || s_zygote.owner != getpid())
+    if (fd < 0)
         return false;
-    ssize_t rc = recv(s_zygote.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
-    return rc < 0 && (errno == EAGAIN || errno == EINTR);
+    ssize_t rc = recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+    return rc > 0 || (rc < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
+static bool s_alive(void) { return s_zygote.pid != 0 && s_lives(s_zygote.fd); }
+
+/* __WALL: a child that ends without a signal is seen no other way. */
 static void s_forget(void) {
-    if (s_zygote.fd >= 0)
-        close(s_zygote.fd);
-    s_zygote.fd = -1;
+    gi_fd_close(&s_zygote.fd);
+    if (s_zygote.pid > 0)
+        while (waitpid(s_zygote.pid, NULL, __WALL) < 0 && errno == EINTR)
+            ;
     s_zygote.pid = 0;
+}
+
+/* A spare when there is none; that it comes is not waited for. */
+static void s_want_spare(void) {
+    int pair[2];
+    gi_zyg_msg_t m = {.kind = GI_ZYG_SPARE};
+    if (s_lives(s_zygote.spare_fd))
+        return;
+    gi_fd_close(&s_zygote.spare_fd);
+    if (!s_pair(pair, 0))
+        return;
+    if (gi_rights_send(s_zygote.fd, &m, sizeof m, &pair[1], 1, MSG_DONTWAIT))
+        s_zygote.spare_fd = pair[0];
+    else
+        gi_fd_close(&pair[0]);
+    gi_fd_close(&pair[1]);
+}
+
+/* The spare becomes the zygote; false: there is none that lives. */
+static bool s_promote(void) {
+    gi_zyg_msg_t m;
+    int fd = s_zygote.spare_fd;
+    s_zygote.spare_fd = -1;
+    if (!s_lives(fd) || !s_hear(fd, STAND_MS, &m) || !s_lives(fd)) {
+        gi_fd_close(&fd);
+        return false;
+    }
+    s_zygote.fd = fd;
+    s_zygote.pid = m.pid;
+    return true;
 }
 
 gate_err_t gi_zygote_start(bool late_fork) {
@@ -93,15 +219,19 @@ gate_err_t gi_zygote_start(bool late_fork) {
     if (!s_alive()) {
         s_forget();
         int n = s_threads();
-        if (n > OWN_THREADS && !late_fork)
-            e = gi_err(GATE_CLOSED,
-                       "worker processes need a zygote, and this process "
-                       "already has %d threads: call gate_process_init() first "
-                       "in main, or set process_late_fork",
-                       n);
-        else
-            e = s_fork();
+        if (!s_promote()) {
+            if (n > OWN_THREADS && !late_fork)
+                e = gi_err(GATE_CLOSED,
+                           "worker processes need a zygote, and this process "
+                           "already has %d threads: call gate_process_init() "
+                           "first in main, or set process_late_fork",
+                           n);
+            else
+                e = s_fork();
+        }
     }
+    if (!e)
+        s_want_spare();
     pthread_mutex_unlock(&s_zygote.lock);
     return e;
 }
@@ -130,16 +260,15 @@ pid_t gi_zygote_pid(void) {
 gate_err_t gi_zygote_attach(int *channel) {
     int pair[2];
     gi_zyg_msg_t m = {.kind = GI_ZYG_ATTACH};
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-                   pair) != 0)
+    if (!s_pair(pair, SOCK_NONBLOCK))
         return gi_err_errno("a channel to the zygote");
     pthread_mutex_lock(&s_zygote.lock);
     bool sent =
         s_alive() && gi_rights_send(s_zygote.fd, &m, sizeof m, &pair[1], 1, 0);
     pthread_mutex_unlock(&s_zygote.lock);
-    close(pair[1]);
+    gi_fd_close(&pair[1]);
     if (!sent) {
-        close(pair[0]);
+        gi_fd_close(&pair[0]);
         return gi_err(GATE_CLOSED, "there is no zygote: no worker process can "
                                    "be started");
     }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* zygote_child.c -- the zygote itself: one thread, one poll. It has few things
  * to do and does them in order: take channels, fork workers, reap them, say so.
- * Thread: its own process. Survives: any worker's end, full sockets (an exit
- * report that cannot be sent is kept until it can). */
+ * A worker is reaped only after its whole group was killed: until then its
+ * number is nobody else's.
+ * Thread: its own process. Survives: any worker's end, full sockets (what
+ * cannot be said is kept until it can). */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,16 +19,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/mem.h"
+#include "sync/born.h"
+#include "sync/fd.h"
 #include "shared/rights.h"
 #include "procs/worker.h"
 #include "procs/zygote.h"
 
+#define AGAIN_MS 10 /* a socket was full */
+
+/* A worker that was asked for: first its birth is told, then its end. */
 typedef struct s_child {
-    pid_t pid;   /* 0 = free */
+    bool used;
+    pid_t pid;   /* 0 = it could not be forked */
     int channel; /* fd of the channel it came by; -1 = that has ended */
     int slot;
     uint64_t generation;
-    bool exited; /* status waits to be reported */
+    bool told;  /* its birth */
+    int pidfd;  /* to be told with that; -1 = it failed */
+    int error;  /* why */
+    bool ended; /* status waits to be told */
     int status;
 } s_child_t;
 
@@ -36,35 +47,49 @@ static struct pollfd *s_fds; /* main, signals, parent, then channels */
 static size_t s_n_fds;
 enum { FD_MAIN, FD_SIGNALS, FD_PARENT, FD_CHANNELS };
 
-/* ---- title --------------------------------------------------------------- */
+enum { STEP_FDS, STEP_SIGNALS, STEP_POLL, STEP_PIDFD };
+const char *const gi_zygote_step[] = {
+    [STEP_FDS] = "its descriptors",
+    [STEP_SIGNALS] = "signalfd",
+    [STEP_POLL] = "memory",
+    [STEP_PIDFD] = "pidfd_open",
+};
 
-static char *s_args;
-static size_t s_args_room;
-
-/* glibc hands main's arguments to constructors, of shared objects too. */
-__attribute__((constructor)) static void s_keep_args(int argc, char **argv) {
-    if (argc < 1 || !argv || !argv[0])
-        return;
-    s_args = argv[0];
-    char *end = argv[0] + strlen(argv[0]) + 1;
-    for (int i = 1; i < argc && argv[i] == end; i++)
-        end += strlen(argv[i]) + 1;
-    s_args_room = (size_t)(end - s_args);
+static bool s_add_fd(int fd) {
+    struct pollfd *grown = gi_mem_realloc(s_fds, (s_n_fds + 1) * sizeof *grown);
+    if (!grown)
+        return false;
+    s_fds = grown;
+    s_fds[s_n_fds++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    return true;
 }
 
-void gi_zygote_title(const char *title) {
-    prctl(PR_SET_NAME, title);
-    if (s_args_room < 2)
-        return;
-    memset(s_args, 0, s_args_room);
-    strncpy(s_args, title, s_args_room - 1);
+static void s_forget_children(void) {
+    for (size_t i = 0; i < s_n_children; i++)
+        if (s_children[i].used && !s_children[i].told)
+            gi_fd_close(&s_children[i].pidfd);
+    gi_mem_free(s_children);
+    s_children = NULL;
+    s_n_children = 0;
 }
 
-/* ---- children ------------------------------------------------------------ */
+/* ---- births -------------------------------------------------------------- */
+
+static bool s_say(s_child_t *c, gi_zyg_kind_t kind, int status, int fd) {
+    gi_zyg_msg_t m = {.kind = kind,
+                      .slot = c->slot,
+                      .generation = c->generation,
+                      .pid = c->pid,
+                      .status = status};
+    return c->channel < 0 ||
+           gi_rights_send(c->channel, &m, sizeof m, &fd, fd >= 0,
+                          MSG_DONTWAIT) ||
+           (errno != EAGAIN && errno != ETOOMANYREFS);
+}
 
 static s_child_t *s_free_child(void) {
     for (size_t i = 0; i < s_n_children; i++)
-        if (s_children[i].pid == 0)
+        if (!s_children[i].used)
             return &s_children[i];
     s_child_t *grown =
         gi_mem_realloc(s_children, (s_n_children + 1) * sizeof *grown);
@@ -77,82 +102,119 @@ static s_child_t *s_free_child(void) {
 
 /* In the new worker: nothing of the zygote's but what it was given. */
 static void s_become_worker(const int *fds, pid_t zygote) {
-    sigset_t none;
-    int at[GI_WFD_COUNT];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != zygote)
         _exit(0);
-    for (int i = 0; i < GI_WFD_COUNT; i++) {
-        at[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3 + GI_WFD_COUNT);
-        if (at[i] < 0)
-            _exit(125);
-    }
-    for (int i = 0; i < GI_WFD_COUNT; i++)
-        if (dup3(at[i], 3 + i, O_CLOEXEC) < 0)
-            _exit(125);
-    close_range(3 + GI_WFD_COUNT, ~0u, 0);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    gi_worker_main(3);
+    setpgid(0, 0); /* what it starts dies with it; kill 0 hits nobody else */
+    s_forget_children();
+    for (size_t i = 0; i < s_n_fds; i++)
+        close(s_fds[i].fd);
+    gi_mem_free(s_fds);
+    s_fds = NULL;
+    s_n_fds = 0;
+    gi_clean_signals(false);
+    gi_worker_main(fds);
 }
 
-static void s_spawn(int channel, gi_zyg_msg_t *m, const int *fds, int n) {
+static void s_spawn(int channel, const gi_zyg_msg_t *m, const int *fds, int n) {
     s_child_t *child = n == GI_WFD_COUNT ? s_free_child() : NULL;
-    pid_t zygote = getpid(), pid = child ? fork() : -1;
+    if (!child) {
+        s_child_t none = {
+            .channel = channel, .slot = m->slot, .generation = m->generation};
+        if (!s_say(&none, GI_ZYG_FAILED, ENOMEM, -1))
+            shutdown(channel, SHUT_RDWR); /* it would wait for ever */
+        return;
+    }
+    pid_t zygote = getpid(), pid = fork();
     if (pid == 0)
         s_become_worker(fds, zygote);
-    int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-    m->kind = pidfd < 0 ? GI_ZYG_FAILED : GI_ZYG_SPAWNED;
-    m->status = pidfd < 0 ? (errno ? errno : ENOMEM) : 0;
-    m->pid = pid > 0 ? pid : 0;
+    int error = errno;
     if (pid > 0)
-        *child = (s_child_t){.pid = pid,
-                             .channel = pidfd < 0 ? -1 : channel,
-                             .slot = m->slot,
-                             .generation = m->generation};
-    if (pid > 0 && pidfd < 0)
+        setpgid(pid, pid); /* whoever is first */
+    int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (pid > 0 && pidfd < 0) {
+        error = errno;
+        kill(-pid, SIGKILL);
         kill(pid, SIGKILL);
-    /* A channel that cannot take the answer is broken: its owner cannot know
-     * its workers any more. */
-    if (!gi_rights_send(channel, m, sizeof *m, &pidfd, pidfd < 0 ? 0 : 1, 0))
-        shutdown(channel, SHUT_RDWR);
-    if (pidfd >= 0)
-        close(pidfd);
+    }
+    *child = (s_child_t){.used = true,
+                         .pid = pid > 0 ? pid : 0,
+                         .channel = channel,
+                         .slot = m->slot,
+                         .generation = m->generation,
+                         .pidfd = gi_fd_high(pidfd),
+                         .error = pidfd < 0 ? error : 0};
 }
 
+/* ---- what is told -------------------------------------------------------- */
+
 /* False: the socket is full, try again. */
-static bool s_report(s_child_t *child) {
-    gi_zyg_msg_t m = {.kind = GI_ZYG_EXITED,
-                      .slot = child->slot,
-                      .generation = child->generation,
-                      .pid = child->pid,
-                      .status = child->status};
-    if (child->channel >= 0 &&
-        !gi_rights_send(child->channel, &m, sizeof m, NULL, 0, MSG_DONTWAIT) &&
-        errno == EAGAIN)
+static bool s_report(s_child_t *c) {
+    if (!c->told) {
+        if (!s_say(c, c->error ? GI_ZYG_FAILED : GI_ZYG_SPAWNED, c->error,
+                   c->pidfd))
+            return false;
+        gi_fd_close(&c->pidfd);
+        c->told = true;
+        if (c->error)
+            c->channel = -1;
+        c->used = c->pid != 0;
+    }
+    if (!c->used || !c->ended)
+        return true;
+    if (!s_say(c, GI_ZYG_EXITED, c->status, -1))
         return false;
-    child->pid = 0;
-    child->exited = false;
+    c->used = false;
     return true;
 }
 
 static bool s_report_all(void) {
     bool all = true;
     for (size_t i = 0; i < s_n_children; i++)
-        if (s_children[i].pid && s_children[i].exited)
+        if (s_children[i].used)
             all &= s_report(&s_children[i]);
     return all;
 }
 
+/* ---- deaths -------------------------------------------------------------- */
+
+static void s_end_group(const s_child_t *c) {
+    if (!c->used || !c->pid || c->ended)
+        return;
+    kill(-c->pid, SIGKILL);
+    kill(c->pid, SIGKILL);
+}
+
+static s_child_t *s_child_of(pid_t pid) {
+    for (size_t i = 0; i < s_n_children; i++)
+        if (s_children[i].used && s_children[i].pid == pid &&
+            !s_children[i].ended)
+            return &s_children[i];
+    return NULL;
+}
+
 static void s_reap(void) {
-    int status;
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-        for (size_t i = 0; i < s_n_children; i++)
-            if (s_children[i].pid == pid && !s_children[i].exited) {
-                s_children[i].status = status;
-                s_children[i].exited = true;
-                break;
-            }
+    siginfo_t info = {0};
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid) {
+        s_child_t *c = s_child_of(info.si_pid);
+        int status = 0;
+        if (c)
+            kill(-c->pid, SIGKILL); /* the number is still its own */
+        if (waitpid(info.si_pid, &status, 0) == info.si_pid && c) {
+            c->status = status;
+            c->ended = true;
+        }
+        info.si_pid = 0;
+    }
+}
+
+/* The parent is gone, and so is everything that worked for it. */
+static void s_end(void) __attribute__((noreturn));
+static void s_end(void) {
+    for (size_t i = 0; i < s_n_children; i++)
+        s_end_group(&s_children[i]);
+    _exit(0);
 }
 
 /* ---- channels ------------------------------------------------------------ */
@@ -160,32 +222,20 @@ static void s_reap(void) {
 static void s_close_channel(size_t at) {
     int fd = s_fds[at].fd;
     for (size_t i = 0; i < s_n_children; i++) {
-        if (!s_children[i].pid || s_children[i].channel != fd)
+        if (!s_children[i].used || s_children[i].channel != fd)
             continue;
         s_children[i].channel = -1;
-        if (!s_children[i].exited)
-            kill(s_children[i].pid, SIGKILL);
+        s_end_group(&s_children[i]);
     }
     close(fd);
     s_fds[at] = s_fds[--s_n_fds];
 }
 
-static bool s_add_fd(int fd) {
-    struct pollfd *grown = gi_mem_realloc(s_fds, (s_n_fds + 1) * sizeof *grown);
-    if (!grown)
-        return false;
-    s_fds = grown;
-    s_fds[s_n_fds++] = (struct pollfd){.fd = fd, .events = POLLIN};
-    return true;
-}
-
 static void s_kill(int channel, const gi_zyg_msg_t *m) {
-    for (size_t i = 0; i < s_n_children; i++) {
-        s_child_t *c = &s_children[i];
-        if (c->pid && !c->exited && c->channel == channel &&
-            c->generation == m->generation)
-            kill(c->pid, SIGKILL);
-    }
+    for (size_t i = 0; i < s_n_children; i++)
+        if (s_children[i].channel == channel &&
+            s_children[i].generation == m->generation)
+            s_end_group(&s_children[i]);
 }
 
 /* False: the other end is gone. */
@@ -200,69 +250,114 @@ static bool s_serve(int channel) {
         s_spawn(channel, &m, fds, n);
     if (rc == sizeof m && m.kind == GI_ZYG_KILL)
         s_kill(channel, &m);
-    for (int i = 0; i < n; i++)
-        close(fds[i]);
+    gi_rights_close(fds, n);
     return rc == sizeof m;
 }
 
-static void s_take_channel(void) {
+/* ---- the spare ----------------------------------------------------------- */
+
+static void s_stands(int error, int step) {
+    gi_zyg_msg_t m = {
+        .kind = GI_ZYG_STANDS, .slot = step, .pid = getpid(), .status = error};
+    gi_rights_send(s_fds[FD_MAIN].fd, &m, sizeof m, NULL, 0, MSG_DONTWAIT);
+}
+
+/* A copy of this process that nothing has happened to, and a child of the same
+ * parent: it outlives us. True: in that copy, which takes the socket. */
+static bool s_make_spare(int fd) {
+    if (gi_zygote_clone(CLONE_PARENT) != 0)
+        return false;
+    gi_born_again();
+    setpgid(0, 0);
+    gi_clean_title("gate-spare");
+    s_forget_children();
+    while (s_n_fds > FD_CHANNELS)
+        close(s_fds[--s_n_fds].fd);
+    close(s_fds[FD_MAIN].fd);
+    s_fds[FD_MAIN].fd = fd;
+    s_stands(0, 0);
+    return true;
+}
+
+/* ---- the loop ------------------------------------------------------------ */
+
+static void s_take_word(void) {
     gi_zyg_msg_t m;
     int fd, n;
     ssize_t rc = gi_rights_recv(s_fds[FD_MAIN].fd, &m, sizeof m, &fd, 1, &n, 0);
     if (rc <= 0)
-        _exit(0); /* the parent is gone; PR_SET_PDEATHSIG ends the workers */
-    if (n == 1 && (m.kind != GI_ZYG_ATTACH || !s_add_fd(fd)))
+        s_end();
+    if (m.kind == GI_ZYG_ATTACH)
+        gi_clean_title("gate-zygote"); /* a spare that is called upon */
+    if (n == 1 && !(m.kind == GI_ZYG_ATTACH && s_add_fd(fd)) &&
+        !(m.kind == GI_ZYG_SPARE && s_make_spare(fd)))
         close(fd);
 }
 
 static void s_loop(void) __attribute__((noreturn));
 static void s_loop(void) {
-    bool reported = true;
+    bool told = true;
     for (;;) {
-        poll(s_fds, s_n_fds, reported ? -1 : 10);
+        poll(s_fds, s_n_fds, told ? -1 : AGAIN_MS);
         if (s_fds[FD_PARENT].revents)
-            _exit(0);
+            s_end();
         if (s_fds[FD_SIGNALS].revents) {
             struct signalfd_siginfo info;
             if (read(s_fds[FD_SIGNALS].fd, &info, sizeof info) > 0)
                 s_reap();
         }
-        reported = s_report_all();
         for (size_t i = s_n_fds; i-- > FD_CHANNELS;)
             if (s_fds[i].revents && !s_serve(s_fds[i].fd))
                 s_close_channel(i);
+        told = s_report_all();
         if (s_fds[FD_MAIN].revents)
-            s_take_channel();
+            s_take_word();
     }
 }
 
 static int s_signals(void) {
     sigset_t set;
-    struct sigaction sa = {.sa_handler = SIG_DFL};
-    for (int i = 1; i < NSIG; i++)
-        sigaction(i, &sa, NULL);
+    gi_clean_signals(true);
     setpgid(0, 0); /* a terminal's ^C is for the parent to act on */
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_SETMASK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return gi_fd_high(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-void gi_zygote_main(int fd, pid_t parent) {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0) {
-        dup2(null, 0);
-        dup2(null, 1);
-    }
-    fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (fd != 3 && dup3(fd, 3, O_CLOEXEC) < 0)
+static bool s_pidfds_work(void) {
+    int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+void gi_zygote_main(int fd, int parent) {
+    const int keep[] = {fd, parent};
+    int step = STEP_FDS, signals;
+    s_fds = NULL; /* a worker's own zygote has none of the one above it */
+    s_children = NULL;
+    s_n_fds = s_n_children = 0;
+    if (!s_add_fd(fd))
         _exit(125);
-    close_range(4, ~0u, 0);
-    gi_zygote_title("gate-zygote");
-    int signals = s_signals();
-    int pidfd = (int)syscall(SYS_pidfd_open, parent, 0);
-    if (signals < 0 || pidfd < 0 || getppid() != parent || !s_add_fd(3) ||
-        !s_add_fd(signals) || !s_add_fd(pidfd))
-        _exit(125);
+    gi_clean_standard();
+    if (!gi_clean_fds(keep, 2))
+        goto cannot;
+    gi_clean_title_room();
+    gi_clean_title("gate-zygote");
+    step = STEP_SIGNALS;
+    signals = s_signals();
+    if (signals < 0)
+        goto cannot;
+    step = STEP_PIDFD;
+    if (!s_pidfds_work())
+        goto cannot;
+    step = STEP_POLL;
+    if (!s_add_fd(signals) || !s_add_fd(parent))
+        goto cannot;
+    s_stands(0, 0);
     s_loop();
+cannot:
+    s_stands(errno ? errno : ENOMEM, step);
+    _exit(125);
 }

@@ -11,15 +11,13 @@
 #include <unistd.h>
 #include "base/err.h"
 #include "base/mem.h"
+#include "sync/fd.h"
 #include "sync/ref.h"
 #include "shared/shm.h"
 
 #define GROW_UNITS 256u /* 16 MiB */
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
 #endif
 
 struct gate_shared {
@@ -47,12 +45,14 @@ gi_exchange_t *gi_exchange_new(const char *name, uint32_t max_units) {
     gi_exchange_t *self =
         gi_mem_calloc(1, sizeof *self + max_units * sizeof self->runs[0]);
     uint32_t *run_of = gi_mem_calloc(max_units, sizeof *run_of);
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = gi_fd_high(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!self || !run_of || fd < 0 ||
         ftruncate(fd, (off_t)(max_units * GI_UNIT_BYTES)) != 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
-        gi_err(GATE_NOMEM, "no shared memory for %s: %s", name,
-               strerror(errno));
+        if (self && run_of)
+            (void)gi_err_errno("shared memory for %s", name);
+        else
+            (void)gi_err(GATE_NOMEM, "no memory for %s", name);
         if (fd >= 0)
             close(fd);
         gi_mem_free(run_of);
@@ -120,9 +120,8 @@ static bool s_grow(gi_exchange_t *self, uint32_t n) {
                                                     : GROW_UNITS;
     size_t from = self->ready * GI_UNIT_BYTES, size = more * GI_UNIT_BYTES;
     if (!gi_shm_fits(size) || !s_map(self) ||
-        fallocate(self->fd, 0, (off_t)from, (off_t)size) != 0)
+        !gi_shm_pages(self->fd, self->base, from, size))
         return false;
-    madvise(self->base + from, size, MADV_POPULATE_WRITE); /* only faster */
     self->ready += more;
     return true;
 }

@@ -81,9 +81,3 @@ void gi_rights_close(int *fds, int n) {
     while (n > 0)
         close(fds[--n]);
 }
-
-void gi_fd_close(int *fd) {
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}

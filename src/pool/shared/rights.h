@@ -18,6 +18,5 @@ bool gi_rights_send(int fd, const void *data, size_t size, const int *fds,
 ssize_t gi_rights_recv(int fd, void *data, size_t size, int *fds, int max,
                        int *n, int flags);
 void gi_rights_close(int *fds, int n);
-void gi_fd_close(int *fd); /* -1 is none, and what it is afterwards */
 
 #endif

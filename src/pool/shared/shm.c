@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "sync/fd.h"
 #include "sync/futex.h"
 #include "shared/lane.h"
 
@@ -39,24 +40,47 @@ bool gi_shm_fits(size_t size) {
            size <= s_available();
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* fallocate tells of a full machine; where it is refused (a sandbox, an old
+ * kernel) the pages are populated, which does too, or touched. */
+bool gi_shm_pages(int fd, void *base, size_t from, size_t size) {
+    unsigned char *at = (unsigned char *)base + from;
+    if (fallocate(fd, 0, (off_t)from, (off_t)size) != 0) {
+        if (errno != EPERM && errno != ENOSYS && errno != EOPNOTSUPP)
+            return false;
+        if (madvise(at, size, MADV_POPULATE_WRITE) == 0)
+            return true;
+        if (errno != EINVAL && errno != EPERM && errno != ENOSYS)
+            return false;
+        for (size_t i = 0; i < size; i += PAGE)
+            ((volatile unsigned char *)at)[i] = 0;
+        return true;
+    }
+    madvise(at, size, MADV_POPULATE_WRITE); /* only faster */
+    return true;
+}
+
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base) {
     if (!gi_shm_fits(size))
         return gi_err(GATE_NOMEM,
                       "%zu bytes of shared memory for %s: the machine has "
                       "fewer left",
                       size, name);
-    int f = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int f = gi_fd_high(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (f < 0)
         return gi_err_errno("memfd_create for %s", name);
     void *p = MAP_FAILED;
     if (ftruncate(f, (off_t)size) == 0 &&
-        fallocate(f, 0, 0, (off_t)size) == 0 &&
         fcntl(f, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-        p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-                 f, 0);
-    if (p == MAP_FAILED) {
+        p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0);
+    if (p == MAP_FAILED || !gi_shm_pages(f, p, 0, size)) {
         gate_err_t e =
             gi_err_errno("%zu bytes of shared memory for %s", size, name);
+        if (p != MAP_FAILED)
+            munmap(p, size);
         close(f);
         return e;
     }

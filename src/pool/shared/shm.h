@@ -202,6 +202,8 @@ void gi_shm_wake(gi_shm_t *self, gi_sleep_t what);
 /* tmpfs hands out pages until the machine is out of them and the OOM killer
  * comes: false when the machine has fewer left. */
 bool gi_shm_fits(size_t size);
+/* Makes the pages of [from, from + size) of a mapped memfd; false with errno. */
+bool gi_shm_pages(int fd, void *base, size_t from, size_t size);
 /* A sealed memfd of size bytes, all pages there, mapped. */
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd,
                         void **base) GATE_MUST;

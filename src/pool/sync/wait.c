@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "sync/clock.h"
+#include "sync/fd.h"
 
 void gi_wait_mutex_init(pthread_mutex_t *mutex) {
     pthread_mutexattr_t attr;
@@ -79,7 +80,9 @@ void gi_wait_word_wake(atomic_uint *word) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-int gi_wait_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+int gi_wait_eventfd(void) {
+    return gi_fd_high(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
 
 void gi_wait_ring(int fd) {
     uint64_t one = 1;

@@ -12,6 +12,7 @@
 #include "sync/clock.h"
 #include "base/mem.h"
 #include "shared/rights.h"
+#include "sync/fd.h"
 
 #define S_PART "broker"
 #define S_LOOK_MS 20

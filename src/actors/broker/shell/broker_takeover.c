@@ -13,6 +13,7 @@
 #include "sync/clock.h"
 #include "base/err.h"
 #include "shared/rights.h"
+#include "sync/fd.h"
 
 #define S_PART "broker"
 #define S_ASKS 3

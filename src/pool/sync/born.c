@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "sync/born.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+static _Atomic uint32_t s_births;
+
+void gi_born_again(void) { atomic_fetch_add(&s_births, 1); }
+
+uint32_t gi_born_now(void) {
+    return atomic_load_explicit(&s_births, memory_order_relaxed);
+}
+
+__attribute__((constructor)) static void s_watch_forks(void) {
+    /* without memory for it the pid is still what zygotes are known by */
+    (void)pthread_atfork(NULL, NULL, gi_born_again);
+}
