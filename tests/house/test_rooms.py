@@ -35,8 +35,6 @@ HEADER_MAX = 200
 HEADERS = {
     "src/actors/client/client_impl.h": 300,
     "src/actors/service/service_impl.h": 428,
-    "src/pool/procs/procs_core.h": 250,
-    "src/pool/shared/shm.h": 217,
 }
 SOURCE_MAX = 500
 SOURCES = {

@@ -94,7 +94,7 @@ static void s_done(void *ctx, const void *data, size_t size,
     if (!err) {
         CHECK(size > 0, "job %ld: no result", job->n);
         atomic_fetch_add(&s_ok, 1);
-    } else if (err->code == GATE_WORKERLOST) {
+    } else if (err->code == GATE_WORKERLOST || err->code == GATE_BUSY) {
         CHECK(!job->idempotent || job->harmful,
               "idempotent job %ld was lost: %s", job->n, err->text);
         atomic_fetch_add(&s_lost, 1);

@@ -19,6 +19,7 @@
 
 #define DIRECT_MAX 65536 /* larger payloads are copied by the dispatcher */
 #define WORKERS_MAX 1024
+#define INIT_MS 60000        /* a worker's init has so long */
 #define FIRST_RUN_NS 1000000 /* what a job is thought to take */
 
 static gi_procs_t *s_of(gate_pool_t *pool) { return pool->impl; }
@@ -33,13 +34,19 @@ typedef struct s_wake {
 
 static s_wake_t s_place(gi_procs_t *p, gi_pjob_t *job) {
     s_wake_t wake = {NULL, false};
-    bool direct = job->size <= DIRECT_MAX && !gi_pjob_next(p);
+    bool high = job->options.priority == GATE_HIGH;
+    bool direct = job->size <= DIRECT_MAX &&
+                  (high ? !p->queue[0].first : !gi_pjob_next(p));
     gi_slot_t *slot = direct ? gi_send_pick(p) : NULL;
+    if (direct && high && (!slot || slot->in_flight > 0))
+        slot = gi_send_clear(p);
     if (slot && gi_send(slot, job)) {
         int64_t need = slot->in_flight > 1 ? 1 : 10;
         wake.slot = slot;
-        wake.dispatcher =
-            p->tick_ms > need || job->options.soft_ms || job->options.hard_ms;
+        wake.dispatcher = p->tick_ms > need || job->options.soft_ms ||
+                          job->options.hard_ms ||
+                          (job->deadline_ms != INT64_MAX &&
+                           job->deadline_ms == p->deadline_ms);
         return wake;
     }
     gi_pjob_queue(p, job, false);
@@ -73,7 +80,7 @@ static void s_cancel_sent(gi_procs_t *p, gi_pjob_t *job) {
         p->cancelled++;
         return;
     }
-    int64_t kill_ms = gi_clock_ms() + p->options.grace_ms;
+    int64_t kill_ms = gi_time_add(gi_clock_ms(), p->options.grace_ms);
     atomic_store(&gi_shm_request(&slot->shm, job->seq)->cancel, 1);
     gi_shm_wake(&slot->shm, GI_SLEEP_CREDIT);
     if (kill_ms < job->kill_ms) {
@@ -188,11 +195,11 @@ static const char *const s_reasons[GI_R_COUNT] = {
     [GI_R_CORRUPT] = "corrupt", [GI_R_JOBS] = "jobs",
     [GI_R_AGE] = "age",         [GI_R_RSS] = "rss",
     [GI_R_RESIZE] = "resize",   [GI_R_SPAWN] = "spawn",
-    [GI_R_ZYGOTE] = "zygote"};
+    [GI_R_INIT] = "init",       [GI_R_ZYGOTE] = "zygote"};
 
 static int64_t s_oldest_ms(gi_procs_t *p) {
     int64_t oldest = INT64_MAX;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         if (p->queue[i].first && p->queue[i].first->queued_ms < oldest)
             oldest = p->queue[i].first->queued_ms;
     return oldest == INT64_MAX ? 0 : gi_clock_ms() - oldest;
@@ -201,21 +208,27 @@ static int64_t s_oldest_ms(gi_procs_t *p) {
 static gate_value_t *s_stats(gate_pool_t *self) {
     gi_procs_t *p = s_of(self);
     gate_arg_t restarts[GI_R_COUNT];
-    size_t n = 0;
-    int alive = 0, running = 0;
+    size_t n = 0, ahead = 0;
+    int alive = 0, starting = 0, running = 0;
     pthread_mutex_lock(&p->lock);
     for (int i = 0; i < GI_R_COUNT; i++)
         if (p->restarts[i])
             restarts[n++] = gate_kw_(s_reasons[i], gate_uint(p->restarts[i]));
     for (int i = 0; i < p->n_slots; i++) {
-        alive += p->slots[i]->state == GI_S_UP;
-        running += p->slots[i]->in_flight;
+        gi_slot_t *s = p->slots[i];
+        gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
+        bool runs = front && gi_send_begun(s, front);
+        alive += s->state == GI_S_UP;
+        starting += s->state == GI_S_STARTING || s->state == GI_S_BORN;
+        running += runs;
+        ahead += (size_t)(s->in_flight - runs);
     }
     gate_arg_t entries[] = {
         gate_kw_("kind", gate_str("processes")),
         gate_kw_("workers", gate_int(p->workers)),
         gate_kw_("alive", gate_int(alive)),
-        gate_kw_("queued", gate_uint(p->queue[0].n + p->queue[1].n)),
+        gate_kw_("starting", gate_int(starting)),
+        gate_kw_("queued", gate_uint(gi_pjob_waiting(p) + ahead)),
         gate_kw_("oldest_ms", gate_int(s_oldest_ms(p))),
         gate_kw_("running", gate_int(running)),
         gate_kw_("done", gate_uint(p->done)),
@@ -223,10 +236,7 @@ static gate_value_t *s_stats(gate_pool_t *self) {
         gate_kw_("lost", gate_uint(p->worker_lost)),
         gate_kw_("cancelled", gate_uint(p->cancelled)),
         gate_kw_("restarts", gate_map_(restarts, n)),
-        gate_kw_("state", gate_str(p->lost       ? "lost"
-                                   : p->degraded ? "degraded"
-                                   : p->closed   ? "closed"
-                                                 : "running"))};
+        gate_kw_("state", gate_str(gi_health_state(p)))};
     pthread_mutex_unlock(&p->lock);
     return gate_value_new_(
         gate_map_(entries, sizeof entries / sizeof entries[0]));
@@ -248,7 +258,7 @@ static void s_free(gi_procs_t *p) {
     gi_pjob_fini_all(p);
     for (int i = 0; i < 64; i++)
         gi_mem_free(p->known[i].ref);
-    gi_mem_free(p->deaths);
+    gi_mem_free(p->births.times);
     pthread_cond_destroy(&p->idle);
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&p->resizing);
@@ -265,6 +275,10 @@ static void s_stop(gi_procs_t *p) {
 
 static void s_destroy(gate_pool_t *self) {
     gi_procs_t *p = s_of(self);
+    pthread_mutex_lock(&p->lock);
+    p->ending = p->closed = true;
+    pthread_mutex_unlock(&p->lock);
+    gi_doorbell_ring(&p->bell);
     if (s_drain(self, -1))
         return; /* cannot be: it waits for ever */
     s_stop(p);
@@ -332,6 +346,7 @@ static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options) {
         o->restart_max = 32;
     if (o->restart_period_ms <= 0)
         o->restart_period_ms = 10000;
+    p->init_ms = INIT_MS;
     p->result_max = (size_t)s->huge_max_bytes;
     p->limits = gi_scan_limits(s);
 }
@@ -410,9 +425,9 @@ static gate_err_t s_open(gi_procs_t *p) {
         return gate_error()->code;
     p->epoll_fd = gi_fd_high(epoll_create1(EPOLL_CLOEXEC));
     p->slots = gi_mem_calloc(WORKERS_MAX, sizeof *p->slots);
-    p->deaths =
-        gi_mem_calloc((size_t)p->options.restart_max, sizeof *p->deaths);
-    if (!p->slots || !p->deaths)
+    p->births.times =
+        gi_mem_calloc((size_t)p->options.restart_max, sizeof *p->births.times);
+    if (!p->slots || !p->births.times)
         return gi_err(GATE_NOMEM, "no memory for a process pool");
     if (p->epoll_fd < 0 || !gi_dispatch_watch(p, p->bell.fd, GI_EP_BELL, 0) ||
         !gi_dispatch_watch(p, p->channel, GI_EP_CHANNEL, 0))
@@ -435,6 +450,7 @@ gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
     p->settings = base->settings;
     p->epoll_fd = p->channel = p->bell.fd = -1;
     p->next_id = 1;
+    p->deadline_ms = INT64_MAX;
     gi_wait_mutex_init(&p->lock);
     pthread_mutex_init(&p->resizing, NULL);
     gi_wait_cond_init(&p->idle);

@@ -11,8 +11,9 @@
 #include "shared/rights.h"
 
 void gi_channel_dead(gi_slot_t *s) {
-    if (s->state != GI_S_UP)
+    if (s->state != GI_S_UP && s->state != GI_S_BORN)
         return;
+    s->was_ready = s->state == GI_S_UP;
     s->state = GI_S_DYING;
     s->dying_ms = gi_clock_ms();
     if (s->pidfd >= 0)
@@ -45,7 +46,7 @@ static void s_zygote_lost(gi_procs_t *p) {
         gi_slot_t *s = p->slots[i];
         if (s->state == GI_S_STARTING)
             gi_slot_failed(s, EPIPE);
-        if (s->state == GI_S_UP)
+        if (s->state == GI_S_UP || s->state == GI_S_BORN)
             gi_slot_kill(s, GI_R_ZYGOTE); /* its pidfd tells when */
         if (p->lost && s->state == GI_S_WAITING)
             s->state = GI_S_EMPTY;

@@ -71,6 +71,8 @@ static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec,
     gi_send_leave(s, job, false, now_ns);
     job->state = GI_J_ENDED;
     s->n_done++;
+    if (p->n_poison)
+        gi_poison_clear(p, job->fn_here);
     if (rec->run_ns) /* 0: not measured */
         s_note_time(p, rec->run_ns);
     if (rec->kind == GI_RSP_ERROR)
@@ -230,17 +232,6 @@ static bool s_ended(gi_procs_t *p) {
 
 /* ---- deaths -------------------------------------------------------------- */
 
-static void s_fail_queued(gi_procs_t *p) {
-    for (gi_pjob_t *job; (job = gi_pjob_next(p)) != NULL;) {
-        gi_pjob_unqueue(p, job);
-        gi_pjob_fail(p, job, GATE_WORKERLOST,
-                     "the zygote died: the process pool %s can start no "
-                     "worker",
-                     p->name);
-        p->worker_lost++;
-    }
-}
-
 /* Reads what is left of a dead worker, then buries it. */
 static bool s_funeral(gi_slot_t *s) {
     gi_procs_t *p = s->pool;
@@ -278,10 +269,19 @@ static void s_events(gi_procs_t *p, int timeout_ms) {
     }
 }
 
+static void s_ready(gi_slot_t *s) {
+    pthread_mutex_lock(&s->pool->lock);
+    gi_slot_ready(s);
+    gi_send_fill(s->pool);
+    pthread_mutex_unlock(&s->pool->lock);
+}
+
 static bool s_round(gi_procs_t *p) {
     bool moved = false;
     for (int i = 0; i < p->n_slots; i++) {
         gi_slot_t *s = p->slots[i];
+        if (s->state == GI_S_BORN && atomic_load(&s->shm.own->ready))
+            s_ready(s);
         if (s->state == GI_S_UP && !s->doomed)
             moved |= s_batch(s);
         else if (s->state == GI_S_DYING)
@@ -352,13 +352,17 @@ static int64_t s_decide(gi_procs_t *p) {
         s_judge(p->slots[i]);
     gi_send_fill(p);
     gi_send_steal(p, now_ns);
-    if (p->lost)
-        s_fail_queued(p);
+    if (p->lost && !gi_births_any_up(p))
+        gi_health_refuse(p, GATE_BUSY,
+                         "the zygote died, no worker can be "
+                         "started any more");
+    else if (p->births.broken)
+        gi_health_refuse(p, GATE_BUSY, p->births.why);
     int64_t sleep_ms = next == INT64_MAX ? next : next - now_ns / 1000000 + 1;
     int64_t tick = s_tick(p, now_ns);
     if (tick < sleep_ms)
         sleep_ms = tick;
-    if (p->stopping && sleep_ms > TICK_WARM_MS)
+    if ((p->stopping || p->ending) && sleep_ms > TICK_WARM_MS)
         sleep_ms = TICK_WARM_MS; /* the end is looked for when awake */
     if (p->ended.n || sleep_ms < 0)
         sleep_ms = 0;

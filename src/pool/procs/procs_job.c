@@ -10,6 +10,7 @@
 #include "shared/queue.h"
 
 #define LOCKED_MAX 1024
+#define PARK_MS 20 /* until it is tried again */
 
 gi_ticket_t gi_pjob_ticket(const gi_pjob_t *job) {
     return (uint64_t)job->generation << 32 | (job->index + 1u);
@@ -172,21 +173,29 @@ static gate_err_t s_payload(const gi_procs_t *p, gi_pjob_t *job,
     return GATE_OK;
 }
 
+/* 0: the pool's; none is 0 from here on. */
+static int64_t s_limit(int64_t own, int64_t of_pool) {
+    int64_t limit = own ? own : of_pool;
+    return gi_time_none(limit) ? 0 : limit;
+}
+
 static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r) {
     const char *name = r->name && *r->name ? r->name : "job";
     memcpy(job->name, name, strnlen(name, sizeof job->name - 1) + 1);
     job->name[sizeof job->name - 1] = 0;
     job->options = r->options;
-    if (!job->options.soft_ms)
-        job->options.soft_ms = p->options.soft_ms;
-    if (!job->options.hard_ms)
-        job->options.hard_ms = p->options.hard_ms;
+    job->options.soft_ms = s_limit(r->options.soft_ms, p->options.soft_ms);
+    job->options.hard_ms = s_limit(r->options.hard_ms, p->options.hard_ms);
     if (job->options.max_attempts <= 0)
         job->options.max_attempts = 3;
     job->deadline_ms = r->deadline_ms ? r->deadline_ms : INT64_MAX;
+    if (job->deadline_ms < p->deadline_ms)
+        p->deadline_ms = job->deadline_ms;
     job->attempt = r->attempt > 0 ? r->attempt : 1;
     job->kills = 0;
     job->streamed = job->soft_passed = job->cancel_asked = false;
+    job->parked = false;
+    job->parked_ms = 0;
     job->kill_ms = INT64_MAX;
     job->items = job->bytes = 0;
     job->credit_items = r->credit_items;
@@ -213,12 +222,19 @@ static gate_err_t s_admit(gi_procs_t *p, const gi_request_t *r, uintptr_t fn,
                       "the process pool %s has lost its zygote: "
                       "no worker can be started",
                       p->name);
-    if (p->queue[0].n + p->queue[1].n >= (size_t)p->options.queue_max)
+    if (p->births.broken)
+        return gi_err(GATE_BUSY,
+                      "it did not run: no worker of the process pool %s comes "
+                      "up; the last one %s",
+                      p->name, p->births.why);
+    if (gi_pjob_waiting(p) >= (size_t)p->options.queue_max)
         return gi_err(GATE_BUSY,
                       "the process pool %s has %d jobs waiting, "
                       "its queue_max",
                       p->name, p->options.queue_max);
     gate_err_t e = s_refer(p, r, fn, known);
+    if (!e)
+        e = gi_poison_ask(p, fn, r->name);
     if (e)
         return e;
     gi_pjob_t *job = s_alloc(p);
@@ -253,6 +269,12 @@ gate_err_t gi_pjob_new(gi_procs_t *p, const gi_request_t *r, gi_pjob_t **out) {
     if (r->n_queues > GI_WORKER_FDS - 1)
         return gi_err(GATE_BADARG, "a job takes at most %d queues",
                       GI_WORKER_FDS - 1);
+    if (r->options.soft_ms < -1 || r->options.hard_ms < -1)
+        return gi_err(GATE_BADARG,
+                      "soft_ms %lld, hard_ms %lld: a time in ms, 0 for the "
+                      "pool's, or -1 for none",
+                      (long long)r->options.soft_ms,
+                      (long long)r->options.hard_ms);
     gate_err_t e = s_admit(p, r, fn, &job, &known);
     if (!e)
         e = s_copy(p, job, r, &known);
@@ -293,16 +315,37 @@ static void s_remove(gi_jobq_t *q, gi_pjob_t *job) {
 }
 
 static gi_jobq_t *s_queue_of(gi_procs_t *p, const gi_pjob_t *job) {
-    return &p->queue[job->options.priority == GATE_HIGH ? 0 : 1];
+    return &p->queue[job->parked                          ? 2
+                     : job->options.priority == GATE_HIGH ? 0
+                                                          : 1];
 }
 
+/* What it had of a run is over: limits are each attempt's own. */
 void gi_pjob_queue(gi_procs_t *p, gi_pjob_t *job, bool first) {
     job->state = GI_J_QUEUED;
     job->slot = NULL;
+    job->parked = job->soft_passed = false;
+    job->kill_ms = INT64_MAX;
     if (!first)
         job->queued_ms = gi_clock_ms();
     (first ? s_prepend : s_append)(s_queue_of(p, job), job);
-    p->n_deadlines += job->deadline_ms != INT64_MAX;
+}
+
+void gi_pjob_park(gi_procs_t *p, gi_pjob_t *job, int error) {
+    int64_t now = gi_clock_ms();
+    job->state = GI_J_QUEUED;
+    job->slot = NULL;
+    job->parked = true;
+    job->park_error = error;
+    if (!job->parked_ms)
+        job->parked_ms = now;
+    if (!p->queue[2].first)
+        p->unpark_ms = now + PARK_MS;
+    s_append(&p->queue[2], job);
+}
+
+size_t gi_pjob_waiting(const gi_procs_t *p) {
+    return p->queue[0].n + p->queue[1].n + p->queue[2].n;
 }
 
 gi_pjob_t *gi_pjob_next(gi_procs_t *p) {
@@ -311,7 +354,6 @@ gi_pjob_t *gi_pjob_next(gi_procs_t *p) {
 
 void gi_pjob_unqueue(gi_procs_t *p, gi_pjob_t *job) {
     s_remove(s_queue_of(p, job), job);
-    p->n_deadlines -= job->deadline_ms != INT64_MAX;
 }
 
 void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,

@@ -3,7 +3,9 @@
  * job of a slot can run, so only it is looked at. A kill is decided on the
  * job's claim word: RUNNING(id) -> DOOMED(id) succeeds only while this job, and
  * no other, is what the worker runs. */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include <gaterpc/log.h>
 #include "sync/clock.h"
@@ -12,7 +14,9 @@
 #define ANSWER_MS 10000 /* from "done" to the answer of a slow copier */
 #define LEAVE_MS 2000   /* from the wish to quit to SIGKILL */
 #define RSS_MS 500
-#define DEADLINES_MS 100
+#define KILL_AGAIN_MS 20
+#define PARK_MS 20         /* between two tries to send what could not be */
+#define PARKED_MAX_MS 2000 /* then it ends */
 
 static void s_sooner(int64_t *next, int64_t due) {
     if (due < *next)
@@ -80,23 +84,44 @@ static void s_soft(gi_slot_t *s, gi_pjob_t *job, int64_t now) {
     job->soft_passed = true;
     atomic_store(&gi_shm_request(&s->shm, job->seq)->cancel, 1);
     gi_shm_wake(&s->shm, GI_SLEEP_CREDIT);
-    if (now + s->pool->options.grace_ms < job->kill_ms) {
-        job->kill_ms = now + s->pool->options.grace_ms;
+    int64_t kill_ms = gi_time_add(now, s->pool->options.grace_ms);
+    if (kill_ms < job->kill_ms) {
+        job->kill_ms = kill_ms;
         job->kill_code = GATE_TIMEOUT;
     }
+}
+
+/* It has used up its credit, and waits for a reader. */
+static bool s_starved(const gi_pjob_t *job) {
+    return job->sink->item &&
+           ((job->credit_items && job->items >= job->credit_items) ||
+            (job->credit_bytes && job->bytes >= job->credit_bytes));
+}
+
+/* Whoever destroys the pool may be the one who would have read. */
+static void s_leave_reader(gi_slot_t *s, gi_pjob_t *job, int64_t now) {
+    job->cancel_asked = true;
+    atomic_store(&gi_shm_request(&s->shm, job->seq)->cancel, 1);
+    gi_shm_wake(&s->shm, GI_SLEEP_CREDIT);
+    job->kill_ms = gi_time_add(now, s->pool->options.grace_ms);
+    job->kill_code = GATE_CANCELLED;
 }
 
 static int64_t s_job(gi_slot_t *s, gi_pjob_t *job, int64_t now) {
     int64_t next = INT64_MAX, since = s->front_ns / 1000000;
     const gate_job_options_t *o = &job->options;
-    if (o->soft_ms && !job->soft_passed) {
-        if (now >= since + o->soft_ms)
+    int64_t soft_ms = gi_time_add(since, o->soft_ms ? o->soft_ms : -1);
+    int64_t hard_ms = gi_time_add(since, o->hard_ms ? o->hard_ms : -1);
+    if (s->pool->ending && s_starved(job) && !job->cancel_asked)
+        s_leave_reader(s, job, now);
+    if (!job->soft_passed) {
+        if (now >= soft_ms)
             s_soft(s, job, now);
         else
-            s_sooner(&next, since + o->soft_ms);
+            s_sooner(&next, soft_ms);
     }
-    if (o->hard_ms && since + o->hard_ms < job->kill_ms) {
-        job->kill_ms = since + o->hard_ms;
+    if (hard_ms < job->kill_ms) {
+        job->kill_ms = hard_ms;
         job->kill_code = GATE_TIMEOUT;
     }
     s_sooner(&next,
@@ -125,10 +150,11 @@ static int64_t s_recycle(gi_slot_t *s, int64_t now) {
     if (o->max_jobs && s->n_done >= (uint64_t)o->max_jobs)
         gi_slot_quit(s, GI_R_JOBS);
     if (o->max_age_ms) {
-        if (now >= s->spawned_ms + o->max_age_ms)
+        int64_t due = gi_time_add(s->spawned_ms, o->max_age_ms);
+        if (now >= due)
             gi_slot_quit(s, GI_R_AGE);
         else
-            s_sooner(&next, s->spawned_ms + o->max_age_ms);
+            s_sooner(&next, due);
     }
     if (o->max_rss_bytes && s->n_done != s->rss_done &&
         now >= s->rss_ms + RSS_MS) {
@@ -142,12 +168,32 @@ static int64_t s_recycle(gi_slot_t *s, int64_t now) {
     return next;
 }
 
+/* An init that does not end keeps all from working. */
+static int64_t s_unready(gi_slot_t *s, int64_t now) {
+    int64_t due = gi_time_add(s->spawned_ms, s->pool->init_ms);
+    if (now < due)
+        return due;
+    gate_log(GATE_ERROR, "pool",
+             "%s: worker %d is killed: its init has not "
+             "ended in %lld ms",
+             s->pool->name, (int)s->pid, (long long)s->pool->init_ms);
+    gi_slot_kill(s, GI_R_INIT);
+    return INT64_MAX;
+}
+
 static int64_t s_up(gi_slot_t *s, int64_t now) {
     int64_t next = INT64_MAX;
     if (!s->wanted || s->pool->stopping)
         gi_slot_quit(s, GI_R_RESIZE);
+    if (s->kill_again) {
+        s->kill_again = false;
+        gi_slot_kill(s, s->reason);
+        if (s->kill_again)
+            s_sooner(&next, now + KILL_AGAIN_MS);
+    }
     if (!s->quitting)
-        next = s_recycle(s, now);
+        s_sooner(&next,
+                 s->state == GI_S_UP ? s_recycle(s, now) : s_unready(s, now));
     if (s->quitting && s->in_flight == 0 && s->quit_ms == 0)
         s->quit_ms = now;
     if (s->quit_ms && now >= s->quit_ms + LEAVE_MS)
@@ -160,57 +206,106 @@ static int64_t s_up(gi_slot_t *s, int64_t now) {
     return next;
 }
 
-/* ---- the queue ----------------------------------------------------------- */
+/* ---- deadlines ----------------------------------------------------------- */
 
-static void s_deadlines(gi_procs_t *p, int64_t now) {
-    for (int i = 0; i < 2; i++)
-        for (gi_pjob_t *job = p->queue[i].first, *next; job; job = next) {
-            next = job->next;
-            if (now < job->deadline_ms)
-                continue;
-            gi_pjob_unqueue(p, job);
-            gi_pjob_fail(p, job, GATE_TIMEOUT,
-                         "%s waited in the process pool %s until its deadline",
-                         job->name, p->name);
-            p->failed++;
-        }
+/* Of what waits, here or in a ring, what is late ends; gives the first deadline
+ * of the others. */
+static void s_late(gi_procs_t *p, gi_pjob_t *job) {
+    gi_pjob_fail(p, job, GATE_TIMEOUT,
+                 "%s waited in the process pool %s until its deadline",
+                 job->name, p->name);
+    p->failed++;
 }
 
-static void s_recover(gi_procs_t *p, int64_t now, int64_t *next) {
-    size_t max = (size_t)p->options.restart_max;
-    int64_t well =
-        p->deaths[(p->n_deaths - 1) % max] + p->options.restart_period_ms;
-    if (now < well + p->backoff_ms) {
-        s_sooner(next, well + p->backoff_ms);
-        return;
+static int64_t s_late_queued(gi_procs_t *p, int64_t now) {
+    int64_t next = INT64_MAX;
+    for (int i = 0; i < 3; i++)
+        for (gi_pjob_t *job = p->queue[i].first, *after; job; job = after) {
+            after = job->next;
+            if (now < job->deadline_ms) {
+                s_sooner(&next, job->deadline_ms);
+                continue;
+            }
+            gi_pjob_unqueue(p, job);
+            s_late(p, job);
+        }
+    return next;
+}
+
+/* Sent ahead, not begun. */
+static int64_t s_late_sent(gi_slot_t *s, int64_t now) {
+    int64_t next = INT64_MAX;
+    if (s->in_flight == 0)
+        return next;
+    for (uint32_t seq = s->front; seq != s->tail; seq++) {
+        gi_pjob_t *job = s->jobs[seq & (s->shm.cells - 1)];
+        if (!job || gi_send_begun(s, job))
+            continue;
+        if (now < job->deadline_ms)
+            s_sooner(&next, job->deadline_ms);
+        else if (gi_send_revoke(s, job))
+            s_late(s->pool, job);
+        if (s->in_flight == 0)
+            break;
     }
-    p->degraded = false;
-    p->backoff_ms = 0;
-    gate_log(GATE_INFO, "pool", "%s: workers live again", p->name);
+    return next;
+}
+
+static void s_deadlines(gi_procs_t *p, int64_t now) {
+    int64_t next = s_late_queued(p, now);
+    for (int i = 0; i < p->n_slots; i++)
+        if (p->slots[i]->state == GI_S_UP && !p->slots[i]->doomed)
+            s_sooner(&next, s_late_sent(p->slots[i], now));
+    p->deadline_ms = next;
+}
+
+/* ---- what could not be sent ---------------------------------------------- */
+
+static void s_unpark(gi_procs_t *p, int64_t now) {
+    gi_pjob_t *job = p->queue[2].last, *before;
+    for (; job; job = before) { /* the last first: in order to the front */
+        before = job->prev;
+        gi_pjob_unqueue(p, job);
+        if (now < job->parked_ms + PARKED_MAX_MS)
+            gi_pjob_queue(p, job, true);
+        else
+            gi_pjob_fail(p, job,
+                         job->park_error == ENOMEM ? GATE_NOMEM : GATE_SYSTEM,
+                         "%s could not be given to a worker for %d ms: %s",
+                         job->name, PARKED_MAX_MS, strerror(job->park_error));
+    }
+    p->unpark_ms = now + PARK_MS;
+}
+
+/* ---- all ----------------------------------------------------------------- */
+
+static int64_t s_slot(gi_slot_t *s, int64_t now) {
+    gi_procs_t *p = s->pool;
+    int64_t next = INT64_MAX;
+    if (s->state == GI_S_EMPTY && s->wanted && !p->stopping && !p->lost)
+        gi_slot_spawn(s);
+    if (s->state == GI_S_WAITING && (!s->wanted || p->stopping))
+        s->state = GI_S_EMPTY;
+    if (s->state == GI_S_WAITING && now >= s->retry_ms)
+        gi_slot_spawn(s);
+    if (s->state == GI_S_WAITING && s->retry_ms)
+        s_sooner(&next, s->retry_ms);
+    if (s->state == GI_S_UP || s->state == GI_S_BORN)
+        s_sooner(&next, s_up(s, now));
+    return next;
 }
 
 int64_t gi_limits_check(gi_procs_t *p, int64_t now) {
     int64_t next = INT64_MAX;
-    for (int i = 0; i < p->n_slots; i++) {
-        gi_slot_t *s = p->slots[i];
-        if (s->state == GI_S_EMPTY && s->wanted && !p->stopping && !p->lost)
-            gi_slot_spawn(s);
-        if (s->state == GI_S_WAITING && (!s->wanted || p->stopping))
-            s->state = GI_S_EMPTY;
-        if (s->state == GI_S_WAITING && now >= s->retry_ms)
-            gi_slot_spawn(s);
-        if (s->state == GI_S_WAITING)
-            s_sooner(&next, s->retry_ms);
-        if (s->state == GI_S_UP)
-            s_sooner(&next, s_up(s, now));
-    }
-    if (p->degraded)
-        s_recover(p, now, &next);
-    if (p->n_deadlines && now >= p->deadlines_ms + DEADLINES_MS) {
-        p->deadlines_ms = now;
+    for (int i = 0; i < p->n_slots; i++)
+        s_sooner(&next, s_slot(p->slots[i], now));
+    s_sooner(&next, gi_births_check(p, now));
+    if (now >= p->deadline_ms)
         s_deadlines(p, now);
-    }
-    if (p->n_deadlines)
-        s_sooner(&next, p->deadlines_ms + DEADLINES_MS);
+    s_sooner(&next, p->deadline_ms);
+    if (p->queue[2].first && now >= p->unpark_ms)
+        s_unpark(p, now);
+    if (p->queue[2].first)
+        s_sooner(&next, p->unpark_ms);
     return next;
 }

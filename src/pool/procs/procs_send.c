@@ -83,12 +83,16 @@ static int s_payload_fd(const gi_pjob_t *job) {
 static bool s_send_fds(gi_slot_t *slot, const gi_pjob_t *job, uint64_t id,
                        bool payload) {
     int fds[GI_WORKER_FDS], n = 0;
-    if (payload && (fds[n++] = s_payload_fd(job)) < 0)
+    if (payload && (fds[n++] = s_payload_fd(job)) < 0) {
+        slot->pool->send_error = errno ? errno : ENOMEM;
         return false;
+    }
     for (size_t i = 0; i < job->n_queues; i++)
         fds[n++] = gi_queue_fd(job->queues[i]);
     bool sent =
         gi_rights_send(slot->ctl_fd, &id, sizeof id, fds, n, MSG_DONTWAIT);
+    if (!sent && errno != EAGAIN)
+        slot->pool->send_error = errno;
     if (payload)
         close(fds[0]);
     return sent;
@@ -128,20 +132,24 @@ static bool s_lane_take(gi_slot_t *slot, size_t size, uint64_t *at) {
 /* Where the payload goes; false: no room now. */
 static bool s_fill_payload(gi_slot_t *slot, gi_req_cell_t *c,
                            const gi_pjob_t *job, uint64_t id) {
-    uint64_t lane = slot->shm.lane_bytes, at = 0;
+    uint64_t lane = slot->shm.lane_bytes, at = 0, tail = slot->lane_tail;
     bool as_fd = job->size > lane / 2;
-    if ((as_fd || job->n_queues) && !s_send_fds(slot, job, id, as_fd))
-        return false;
     c->where = as_fd ? GI_FD : job->size <= GI_REQ_INLINE ? GI_INLINE : GI_LANE;
     c->at = job->size;
+    if (c->where == GI_LANE && !s_lane_take(slot, job->size, &at))
+        return false;
+    /* last of what can fail: a message that is on its way cannot be taken
+     * back, and its id would be another job's */
+    if ((as_fd || job->n_queues) && !s_send_fds(slot, job, id, as_fd)) {
+        slot->lane_tail = tail;
+        return false;
+    }
     if (c->where == GI_INLINE)
         memcpy(c->data, job->data, job->size);
-    if (c->where != GI_LANE)
-        return true;
-    if (!s_lane_take(slot, job->size, &at))
-        return false;
-    memcpy(slot->shm.req_lane + at % lane, job->data, job->size);
-    c->at = at % lane;
+    if (c->where == GI_LANE) {
+        memcpy(slot->shm.req_lane + at % lane, job->data, job->size);
+        c->at = at % lane;
+    }
     return true;
 }
 
@@ -167,6 +175,7 @@ bool gi_send(gi_slot_t *slot, gi_pjob_t *job) {
     gi_procs_t *p = slot->pool;
     gi_req_cell_t *c = gi_shm_request(&slot->shm, slot->tail);
     uint64_t id = p->next_id;
+    p->send_error = 0;
     if (s_full(slot) || !s_fill_payload(slot, c, job, id))
         return false;
     s_fill_cell(c, job);
@@ -258,11 +267,14 @@ void gi_send_fill(gi_procs_t *p) {
         if (!slot)
             return;
         gi_pjob_unqueue(p, job);
-        if (!gi_send(slot, job)) {
+        if (gi_send(slot, job)) {
+            gi_shm_wake(&slot->shm, GI_SLEEP_WORK);
+        } else if (p->send_error) {
+            gi_pjob_park(p, job, p->send_error);
+        } else {
             gi_pjob_queue(p, job, true);
             return; /* its next response makes room */
         }
-        gi_shm_wake(&slot->shm, GI_SLEEP_WORK);
     }
 }
 
@@ -285,6 +297,25 @@ static void s_steal_from(gi_slot_t *slot, int max) {
     }
     if (slot->in_flight == 0)
         slot->stuck = true;
+}
+
+gi_slot_t *gi_send_clear(gi_procs_t *p) {
+    gi_slot_t *best = NULL;
+    for (int i = 0; i < p->n_slots; i++) {
+        gi_slot_t *s = p->slots[i];
+        if (s->state == GI_S_UP && !s->quitting && !s->doomed && !s->stuck &&
+            (!best || s->in_flight < best->in_flight))
+            best = s;
+    }
+    for (uint32_t seq = best ? best->tail : 0; best && seq != best->front;) {
+        gi_pjob_t *job = *s_place(best, --seq);
+        if (!job || job->options.priority == GATE_HIGH)
+            continue;
+        if (!gi_send_revoke(best, job))
+            break;
+        gi_pjob_queue(p, job, true);
+    }
+    return best;
 }
 
 void gi_send_steal(gi_procs_t *p, int64_t now_ns) {

@@ -22,8 +22,9 @@
 #include "procs/procs_core.h"
 #include "shared/rights.h"
 
-#define BACKOFF_MIN_MS 100
-#define BACKOFF_MAX_MS 5000
+#define GROUP (1u << 2) /* PIDFD_SIGNAL_PROCESS_GROUP */
+#define SPAWN_AGAIN_MS 100
+#define SPAWNS_MAX 32 /* under way: more do not fit into the zygote's socket */
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -88,7 +89,8 @@ static void s_reset(gi_slot_t *s) {
     s->lane_tail = s->lane_free = 0;
     s->in_flight = 0;
     s->n_done = s->rss_done = 0;
-    s->doomed = s->stuck = s->quitting = false;
+    s->doomed = s->stuck = s->quitting = s->was_ready = false;
+    s->began_any = s->kill_again = false;
     s->reason = GI_R_NONE;
     s->status = -1;
     s->line_len = 0;
@@ -125,7 +127,19 @@ static bool s_ask(gi_slot_t *s) {
     return false;
 }
 
+static int s_under_way(const gi_procs_t *p) {
+    int n = 0;
+    for (int i = 0; i < p->n_slots; i++)
+        n += p->slots[i]->state == GI_S_STARTING;
+    return n;
+}
+
 void gi_slot_spawn(gi_slot_t *s) {
+    if (s_under_way(s->pool) >= SPAWNS_MAX) {
+        s->state = GI_S_WAITING; /* an answer makes room */
+        s->retry_ms = 0;
+        return;
+    }
     s->generation = ++s->pool->next_generation;
     s->state = GI_S_STARTING;
     s_reset(s);
@@ -137,74 +151,61 @@ void gi_slot_spawned(gi_slot_t *s, int pid, int pidfd) {
     s->pid = pid;
     s->pidfd = pidfd;
     s->spawned_ms = s->rss_ms = gi_clock_ms();
-    s->state = GI_S_UP;
+    s->state = GI_S_BORN;
     if (!gi_dispatch_watch(s->pool, pidfd, GI_EP_PIDFD, s->index))
         gi_slot_kill(s, GI_R_SPAWN); /* its exit report buries it */
 }
 
-/* ---- restart intensity --------------------------------------------------- */
-
-static void s_note_death(gi_procs_t *p, int64_t now) {
-    size_t max = (size_t)p->options.restart_max;
-    int64_t oldest = p->deaths[p->n_deaths % max];
-    p->deaths[p->n_deaths++ % max] = now;
-    bool many =
-        p->n_deaths > max && now - oldest <= p->options.restart_period_ms;
-    if (!many) {
-        p->backoff_ms = 0;
-        return;
-    }
-    p->backoff_ms = p->backoff_ms ? p->backoff_ms * 2 : BACKOFF_MIN_MS;
-    if (p->backoff_ms > BACKOFF_MAX_MS)
-        p->backoff_ms = BACKOFF_MAX_MS;
-    if (!p->degraded)
-        gate_log(GATE_ERROR, "pool",
-                 "%s: degraded: more than %zu workers died within %lld ms; "
-                 "jobs wait, restarts are delayed",
-                 p->name, max, (long long)p->options.restart_period_ms);
-    p->degraded = true;
+void gi_slot_ready(gi_slot_t *s) {
+    s->state = GI_S_UP;
+    s->ready_ms = gi_clock_ms();
+    gi_births_ready(s->pool);
 }
 
-static void s_schedule(gi_slot_t *s, bool abnormal) {
+/* ---- the next one ---------------------------------------------------------- */
+
+static void s_schedule(gi_slot_t *s, int64_t pause_ms) {
     gi_procs_t *p = s->pool;
-    int64_t now = gi_clock_ms();
-    if (abnormal)
-        s_note_death(p, now);
-    if (!s->wanted || p->stopping || p->lost) {
-        s->state = GI_S_EMPTY;
-        return;
-    }
-    s->retry_ms = abnormal ? now + p->backoff_ms : now;
-    s->state = GI_S_WAITING;
-    if (s->retry_ms <= now)
+    bool wanted = s->wanted && !p->stopping && !p->lost;
+    s->state = wanted ? GI_S_WAITING : GI_S_EMPTY;
+    s->retry_ms = gi_clock_ms() + pause_ms;
+    if (wanted && pause_ms == 0)
         gi_slot_spawn(s);
 }
 
 void gi_slot_failed(gi_slot_t *s, int error) {
     gi_procs_t *p = s->pool;
-    gate_log(GATE_ERROR, "pool", "%s: worker %d cannot be started: %s", p->name,
-             s->index, strerror(error));
+    char why[200];
+    snprintf(why, sizeof why, "cannot be started: %s", strerror(error));
+    gate_log(GATE_ERROR, "pool", "%s: worker %d %s", p->name, s->index, why);
     gi_fd_close(&s->out_fd);
     gi_fd_close(&s->ctl_fd);
     p->restarts[GI_R_SPAWN]++;
-    s_note_death(p, gi_clock_ms());
-    s->state =
-        s->wanted && !p->stopping && !p->lost ? GI_S_WAITING : GI_S_EMPTY;
-    s->retry_ms =
-        gi_clock_ms() + (p->backoff_ms ? p->backoff_ms : BACKOFF_MIN_MS);
+    gi_births_failed(p, false, why);
+    s_schedule(s, p->births.backoff_ms ? p->births.backoff_ms : SPAWN_AGAIN_MS);
 }
 
 /* ---- death --------------------------------------------------------------- */
 
+/* The whole group at once where the kernel can (6.9); else the worker, whose
+ * end has the zygote kill the rest. Who may not (this process gave up its
+ * rights) asks the zygote. */
 void gi_slot_kill(gi_slot_t *s, gi_reason_t reason) {
+    gi_zyg_msg_t m = {
+        .kind = GI_ZYG_KILL, .slot = s->index, .generation = s->generation};
     s->reason = reason;
     s->quitting = true;
-    if (s->pidfd >= 0)
-        syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+    if (s->pidfd < 0 ||
+        syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, GROUP) == 0 ||
+        syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0) == 0 ||
+        errno == ESRCH || s->pool->channel < 0)
+        return;
+    if (!gi_rights_send(s->pool->channel, &m, sizeof m, NULL, 0, MSG_DONTWAIT))
+        s->kill_again = true;
 }
 
 void gi_slot_quit(gi_slot_t *s, gi_reason_t reason) {
-    if (s->quitting || s->state != GI_S_UP)
+    if (s->quitting || (s->state != GI_S_UP && s->state != GI_S_BORN))
         return;
     gate_log(reason == GI_R_RESIZE ? GATE_DEBUG : GATE_INFO, "pool",
              "%s: worker %d leaves: %s", s->pool->name, (int)s->pid,
@@ -237,6 +238,9 @@ static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how) {
     bool queues = job->n_queues > 0; /* nobody could make fresh ones */
     gi_send_leave(s, job, true, gi_clock_ns());
     job->kills++;
+    s->began_any = true;
+    if (s->reason == GI_R_NONE || s->reason == GI_R_CORRUPT)
+        gi_poison_note(p, job, gi_clock_ms());
     int ran = job->attempt - 1 + job->kills;
     if (job->cancel_asked)
         gi_pjob_fail(p, job, GATE_CANCELLED, "cancelled; its worker %s", how);
@@ -285,27 +289,47 @@ static void s_settle(gi_slot_t *s, const char *how) {
     }
 }
 
+/* It died before it had done anything. */
+static void s_stillborn(gi_slot_t *s, const char *how) {
+    char why[200];
+    snprintf(why, sizeof why, "%s %s", how,
+             s->was_ready ? "while it had no job"
+             : s->pool->config.init.at
+                 ? "before it was ready: in its init, or in becoming one"
+                 : "before it was ready");
+    gi_births_failed(s->pool, s->was_ready, why);
+}
+
+/* Whether its end says that the next one will fare no better. */
+static bool s_useless(const gi_slot_t *s, bool clean) {
+    return !clean && s->n_done == 0 && !s->began_any &&
+           s->reason != GI_R_CANCEL && s->reason != GI_R_LIMIT &&
+           s->reason != GI_R_ZYGOTE && s->reason != GI_R_RESIZE;
+}
+
 void gi_slot_bury(gi_slot_t *s) {
     char how[160];
     gi_procs_t *p = s->pool;
     bool clean = s->status <= 0 && s->in_flight == 0 && s->quitting &&
                  s->reason >= GI_R_JOBS && s->reason <= GI_R_RESIZE;
     s_describe(s, how, sizeof how);
+    if (!clean && s->reason != GI_R_CANCEL && s->reason != GI_R_RESIZE)
+        gate_log(GATE_WARN, "pool", "%s: worker %d %s%s", p->name, (int)s->pid,
+                 how, s->was_ready ? "" : " before it was ready");
+    s_settle(s, how);
     if (s->reason == GI_R_NONE)
         s->reason =
             s->status >= 0 && WIFEXITED(s->status) ? GI_R_EXIT : GI_R_CRASH;
-    if (!clean && s->reason != GI_R_CANCEL && s->reason != GI_R_RESIZE)
-        gate_log(GATE_WARN, "pool", "%s: worker %d %s", p->name, (int)s->pid,
-                 how);
-    s_settle(s, how);
     memset(s->jobs, 0, s->shm.cells * sizeof *s->jobs);
     s->in_flight = 0;
     gi_fd_close(&s->pidfd);
     gi_fd_close(&s->out_fd);
     gi_fd_close(&s->ctl_fd);
     p->restarts[s->reason]++;
-    s_schedule(s,
-               !clean && s->reason != GI_R_CANCEL && s->reason != GI_R_LIMIT);
+    bool useless = s_useless(s, clean);
+    if (useless)
+        s_stillborn(s, how);
+    s_schedule(s, useless ? p->births.backoff_ms : 0);
 }
 
 /* ---- what it writes ------------------------------------------------------ */

@@ -3,12 +3,20 @@
  * ring until it is told to leave. */
 #include "procs/worker.h"
 #include <stdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include "base/err.h"
 #include "procs/procs_fn.h"
 #include "procs/zygote.h"
+
+void gi_worker_no_bell(void) {
+    fprintf(stderr, "the worker's doorbell was closed: a job closed "
+                    "descriptors that it had not opened\n");
+    _exit(126);
+}
 
 static void s_limit(int what, int64_t value) {
     struct rlimit r = {(rlim_t)value, (rlim_t)value};
@@ -83,11 +91,24 @@ void gi_worker_loop(gi_worker_t *self) {
     }
 }
 
+/* Whatever its init did (a change of user undoes it), its parent's end is
+ * still its own. */
+static void s_ready(gi_worker_t *self) {
+    static const uint64_t one = 1;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != self->zygote)
+        _exit(0);
+    atomic_store(&self->shm.own->ready, 1);
+    if (write(self->bell_fd, &one, sizeof one) < 0)
+        gi_worker_no_bell();
+}
+
 void gi_worker_main(const int *fds) {
     int shm_fd = fds[GI_WFD_SHM];
     static gi_worker_t worker;
     gi_worker_t *self = &worker;
     memset(self, 0, sizeof *self); /* a job's own pool: not what we were */
+    self->zygote = getppid();
     self->bell_fd = fds[GI_WFD_BELL];
     self->ctl_fd = fds[GI_WFD_CTL];
     self->inbox_fd = fds[GI_WFD_INBOX];
@@ -106,6 +127,7 @@ void gi_worker_main(const int *fds) {
     memcpy(&start, &init, sizeof start);
     if (init)
         self->ctx = start();
+    s_ready(self);
     gi_worker_loop(self);
     fflush(NULL);
     _exit(0);

@@ -15,6 +15,7 @@ typedef struct gi_worker {
     gi_worker_config_t config;
     gate_settings_t settings; /* defaults with config's limits and hooks */
     void *ctx;                /* what init returned */
+    pid_t zygote;
     int bell_fd, ctl_fd, inbox_fd, outbox_fd;
     uint32_t req_head, rsp_tail;
     uint64_t lane_tail;    /* of the response lane */
@@ -62,6 +63,8 @@ void gi_worker_respond_lent(gi_worker_t *self, size_t size);
 /* worker_shared.c: ops of a call. */
 gate_err_t gi_worker_refer(gate_call_t *call) GATE_MUST;
 void *gi_worker_lend(gate_call_t *call, size_t size);
+/* A job closed what it had not opened (closefrom): nobody would hear us. */
+void gi_worker_no_bell(void) __attribute__((noreturn));
 /* Wakes the parent if it sleeps and was not told of something. */
 void gi_worker_ring(gi_worker_t *self);
 

@@ -3,6 +3,7 @@
  * there the doorbell is rung for 64 responses or 50 us at once: a parent that
  * has given us two jobs looks by itself every millisecond, so a long job behind
  * a short one does not keep the short one's answer. */
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 #include "sync/clock.h"
@@ -12,6 +13,7 @@
 
 #define UNREPORTED_MAX 64
 #define UNREPORTED_NS 50000
+#define ORPHAN_MS 10000 /* between two looks at whether the zygote lives */
 #define SPIN_MISSES_MAX 6
 #define HOLD_STREAK 4 /* so many jobs without a gap: more are on their way */
 #define HOLD_NS 2000
@@ -45,8 +47,8 @@ void gi_worker_ring(gi_worker_t *self) {
     if (atomic_load_explicit(&self->shm.own->parent_sleeping,
                              memory_order_relaxed) &&
         atomic_exchange(&self->shm.own->parent_sleeping, 0))
-        if (write(self->bell_fd, &one, sizeof one) < 0)
-            return; /* the parent looks again at its next tick */
+        if (write(self->bell_fd, &one, sizeof one) < 0 && errno == EBADF)
+            gi_worker_no_bell();
 }
 
 /* True when it became ready. In vain it costs spin_ns: after k times in vain
@@ -112,7 +114,9 @@ void gi_worker_wait(gi_worker_t *self, gi_worker_ready_fn *ready,
         uint32_t seen = atomic_load(&c->bell);
         atomic_store(&own->sleeping, (uint32_t)what);
         if (!ready(self))
-            gi_futex_wait(&c->bell, seen, -1);
+            gi_futex_wait(&c->bell, seen, ORPHAN_MS);
+        if (self->zygote && getppid() != self->zygote)
+            _exit(0); /* a job undid PR_SET_PDEATHSIG */
         atomic_store(&own->sleeping, 0);
     }
 }

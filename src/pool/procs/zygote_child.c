@@ -256,10 +256,10 @@ static bool s_serve(int channel) {
 
 /* ---- the spare ----------------------------------------------------------- */
 
-static void s_stands(int error, int step) {
+static void s_stands(int fd, int error, int step) {
     gi_zyg_msg_t m = {
         .kind = GI_ZYG_STANDS, .slot = step, .pid = getpid(), .status = error};
-    gi_rights_send(s_fds[FD_MAIN].fd, &m, sizeof m, NULL, 0, MSG_DONTWAIT);
+    gi_rights_send(fd, &m, sizeof m, NULL, 0, MSG_DONTWAIT);
 }
 
 /* A copy of this process that nothing has happened to, and a child of the same
@@ -275,7 +275,7 @@ static bool s_make_spare(int fd) {
         close(s_fds[--s_n_fds].fd);
     close(s_fds[FD_MAIN].fd);
     s_fds[FD_MAIN].fd = fd;
-    s_stands(0, 0);
+    s_stands(fd, 0, 0);
     return true;
 }
 
@@ -338,8 +338,6 @@ void gi_zygote_main(int fd, int parent) {
     s_fds = NULL; /* a worker's own zygote has none of the one above it */
     s_children = NULL;
     s_n_fds = s_n_children = 0;
-    if (!s_add_fd(fd))
-        _exit(125);
     gi_clean_standard();
     if (!gi_clean_fds(keep, 2))
         goto cannot;
@@ -353,11 +351,12 @@ void gi_zygote_main(int fd, int parent) {
     if (!s_pidfds_work())
         goto cannot;
     step = STEP_POLL;
-    if (!s_add_fd(signals) || !s_add_fd(parent))
+    errno = ENOMEM;
+    if (!s_add_fd(fd) || !s_add_fd(signals) || !s_add_fd(parent))
         goto cannot;
-    s_stands(0, 0);
+    s_stands(fd, 0, 0);
     s_loop();
 cannot:
-    s_stands(errno ? errno : ENOMEM, step);
+    s_stands(fd, errno ? errno : ENOMEM, step);
     _exit(125);
 }

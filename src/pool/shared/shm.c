@@ -64,24 +64,32 @@ bool gi_shm_pages(int fd, void *base, size_t from, size_t size) {
 }
 
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base) {
-    if (!gi_shm_fits(size))
+    if (!gi_shm_fits(size)) {
+        errno = ENOMEM;
         return gi_err(GATE_NOMEM,
                       "%zu bytes of shared memory for %s: the machine has "
                       "fewer left",
                       size, name);
+    }
     int f = gi_fd_high(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (f < 0)
-        return gi_err_errno("memfd_create for %s", name);
+    if (f < 0) {
+        int error = errno;
+        gate_err_t e = gi_err_errno("memfd_create for %s", name);
+        errno = error;
+        return e;
+    }
     void *p = MAP_FAILED;
     if (ftruncate(f, (off_t)size) == 0 &&
         fcntl(f, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0);
     if (p == MAP_FAILED || !gi_shm_pages(f, p, 0, size)) {
+        int error = errno;
         gate_err_t e =
             gi_err_errno("%zu bytes of shared memory for %s", size, name);
         if (p != MAP_FAILED)
             munmap(p, size);
         close(f);
+        errno = error;
         return e;
     }
     *fd = f;
@@ -172,6 +180,7 @@ void gi_shm_reset(gi_shm_t *self) {
     atomic_store(&own->rsp_tail, 0);
     atomic_store(&own->sleeping, 0);
     atomic_store(&own->out_wanted, 0);
+    atomic_store(&own->ready, 0);
     atomic_store(&own->parent_sleeping, 0);
 }
 

@@ -27,9 +27,9 @@
 #define GI_SHM_H
 
 #include <gaterpc/error.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include "shared/exchange.h"
+#include "shared/worker_config.h"
 #include "settings/settings.h"
 
 /* ---- a job's claim word: id << 3 | state --------------------------------- */
@@ -90,30 +90,6 @@ typedef struct gi_rsp_cell {
 } gi_rsp_cell_t;
 _Static_assert(sizeof(gi_rsp_cell_t) == 128, "two cache lines");
 
-/* A function across processes: an address that means the same in every worker,
- * or an offset in an object that the worker loads. */
-typedef struct gi_fn_ref {
-    uint64_t at;      /* 0 = none */
-    bool stays;       /* of the program itself, which is never unloaded */
-    char object[503]; /* "" = at is an address */
-} gi_fn_ref_t;
-
-/* What a worker needs to know; written before it is forked. */
-typedef struct gi_worker_config {
-    uint32_t cells;
-    uint32_t spin_ns; /* before sleeping; 0 = never */
-    uint64_t lane_bytes;
-    uint64_t result_max;
-    int64_t str_max, bin_max, array_max, map_max, depth_max, objects_max;
-    int64_t limit_as, limit_cpu, limit_files; /* 0 = untouched */
-    int32_t nice;
-    bool secure, core_dumps, has_cpus;
-    cpu_set_t cpus;
-    char name[64];
-    gi_fn_ref_t init, hooks[4];
-    uint64_t hooks_ctx;
-} gi_worker_config_t;
-
 /* The worker reads it. */
 typedef struct gi_shm_ctl {
     _Alignas(64) _Atomic uint32_t req_tail;
@@ -133,6 +109,7 @@ typedef struct gi_shm_own {
     _Alignas(64) _Atomic uint32_t req_head;
     _Atomic uint32_t rsp_tail;
     _Atomic uint32_t out_wanted; /* units that the outbox should have */
+    _Atomic uint32_t ready;      /* 1: its init has ended */
     /* gi_sleep_t; 0 = awake or being woken; each submission looks at it, so it
      * is not in a line that each job writes */
     _Alignas(64) _Atomic uint32_t sleeping;
@@ -204,7 +181,7 @@ void gi_shm_wake(gi_shm_t *self, gi_sleep_t what);
 bool gi_shm_fits(size_t size);
 /* Makes the pages of [from, from + size) of a mapped memfd; false with errno. */
 bool gi_shm_pages(int fd, void *base, size_t from, size_t size);
-/* A sealed memfd of size bytes, all pages there, mapped. */
+/* A sealed memfd of size bytes, all pages there, mapped; errno says why not. */
 gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd,
                         void **base) GATE_MUST;
 

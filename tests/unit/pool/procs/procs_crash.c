@@ -316,29 +316,120 @@ Test(crash, forged_claims_hang_nobody) {
 
 /* ---- restarts ------------------------------------------------------------ */
 
-Test(crash, too_many_deaths_degrade) {
-    gate_pool_options_t o = {
-        .name = "t", .workers = 1, .restart_max = 3, .restart_period_ms = 500};
+/* Waits for the pool's state; false: it does not come. */
+static bool s_await_state(gate_pool_t *pool, const char *wanted) {
+    const char *state = "";
+    for (int i = 0; i < 500; i++, usleep(10000)) {
+        GATE_OWN(gate_value) v = gate_pool_stats(pool);
+        ok(gate_value_read(v, "state", &state));
+        if (strcmp(state, wanted) == 0)
+            return true;
+    }
+    return false;
+}
+
+Test(crash, deaths_with_a_job_cost_that_job_and_no_pause) {
+    gate_pool_options_t o = {.name = "t", .workers = 1, .restart_max = 50};
     GATE_OWN(gate_pool) pool = s_pool_with(&o);
     long x;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 100; i++) {
+        GATE_OWN(gate_future) f = gate_submit(pool, die);
+        GATE_OWN(gate_future) g = gate_submit(pool, add, i, 1);
+        fails(gate_future_wait(f, 3000, &x), GATE_WORKERLOST);
+        if (i % 40 == 39) { /* it is not dead each time */
+            GATE_OWN(gate_future) h = gate_submit(pool, die, SIGCHLD);
+            ok(gate_future_wait(h, 3000, &x));
+        }
+        ok(gate_future_wait(g, 3000, &x));
+        cr_assert_eq(x, i + 1);
+    }
+    cr_assert(s_await_state(pool, "running"));
+    cr_assert_eq(s_stat(pool, "lost"), 100);
+}
+
+Test(crash, a_function_that_only_kills_is_refused_by_name) {
+    gate_pool_options_t o = {
+        .name = "t", .workers = 1, .restart_max = 3, .restart_period_ms = 300};
+    GATE_OWN(gate_pool) pool = s_pool_with(&o);
+    long x;
+    gate_fn_register("die_by_name", die);
+    for (int i = 0; i < 3; i++) {
         GATE_OWN(gate_future) f = gate_submit(pool, die);
         fails(gate_future_wait(f, 3000, &x), GATE_WORKERLOST);
+        cr_assert_null(strstr(gate_error()->text, "refused"));
     }
-    GATE_OWN(gate_value) v = gate_pool_stats(pool);
-    const char *state;
-    ok(gate_value_read(v, "state", &state));
-    cr_assert_str_eq(state, "degraded");
-    GATE_OWN(gate_future) g = gate_submit(pool, add, 2, 2); /* waits */
+    GATE_OWN(gate_future) f = gate_submit(pool, die);
+    fails(gate_future_wait(f, 3000, &x), GATE_WORKERLOST);
+    cr_assert(strstr(gate_error()->text, "die_by_name is refused"), "%s",
+              gate_error()->text);
+    GATE_OWN(gate_future) g = gate_submit(pool, add, 2, 2); /* others run */
     ok(gate_future_wait(g, 5000, &x));
-    for (int i = 0; i < 300; i++) {
-        GATE_OWN(gate_value) w = gate_pool_stats(pool);
-        ok(gate_value_read(w, "state", &state));
-        if (strcmp(state, "running") == 0)
-            return;
-        usleep(10000);
+    usleep(350000);
+    GATE_OWN(gate_future) h = gate_submit(pool, die, SIGCHLD); /* well again */
+    ok(gate_future_wait(h, 5000, &x));
+    GATE_OWN(gate_future) k = gate_submit(pool, die, SIGCHLD);
+    ok(gate_future_wait(k, 5000, &x));
+    cr_assert_eq(s_stat(pool, "restarts.crash"), 3);
+}
+
+/* ---- births -------------------------------------------------------------- */
+
+static bool *s_init_dies; /* shared with the workers */
+
+static void *init_that_may_die(void) {
+    if (*s_init_dies)
+        abort();
+    return NULL;
+}
+
+static gate_pool_t *s_dying_pool(int workers) {
+    gate_pool_options_t o = {.name = "t",
+                             .workers = workers,
+                             .init = init_that_may_die,
+                             .restart_max = 8,
+                             .restart_period_ms = 500};
+    return s_pool_with(&o);
+}
+
+/* Before the zygote is forked. */
+__attribute__((constructor(101))) static void s_share(void) {
+    s_init_dies = mmap(NULL, sizeof *s_init_dies, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+Test(crash, an_init_that_dies_ends_what_waits_and_what_comes) {
+    *s_init_dies = true;
+    for (int workers = 1; workers <= 3; workers += 2) {
+        GATE_OWN(gate_pool) pool = s_dying_pool(workers);
+        int64_t began = gi_clock_ms();
+        long x;
+        GATE_OWN(gate_future) f = gate_submit(pool, add, 1, 1);
+        fails(gate_future_wait(f, 10000, &x), GATE_BUSY);
+        cr_assert(strstr(gate_error()->text, "did not run") &&
+                      strstr(gate_error()->text, "signal 6") &&
+                      strstr(gate_error()->text, "init"),
+                  "%s", gate_error()->text);
+        cr_assert_leq(gi_clock_ms() - began, 5000); /* a second, loaded */
+        GATE_OWN(gate_future) g = gate_submit(pool, add, 1, 1);
+        fails(gate_future_wait(g, 0, &x), GATE_BUSY);
+        cr_assert(s_await_state(pool, "broken"));
+    } /* and destroy ends */
+}
+
+Test(crash, a_broken_pool_works_again_when_a_worker_comes_up) {
+    *s_init_dies = true;
+    GATE_OWN(gate_pool) pool = s_dying_pool(2);
+    long x;
+    GATE_OWN(gate_future) f = gate_submit(pool, add, 1, 1);
+    fails(gate_future_wait(f, 10000, &x), GATE_BUSY);
+    *s_init_dies = false;
+    gate_err_t e = GATE_BUSY;
+    for (int i = 0; i < 1000 && e == GATE_BUSY; i++, usleep(10000)) {
+        GATE_OWN(gate_future) g = gate_submit(pool, add, 1, 1);
+        e = gate_future_wait(g, 5000, &x);
     }
-    cr_assert_fail("it does not recover");
+    ok(e);
+    cr_assert(s_await_state(pool, "running"));
 }
 
 Test(crash, recycled_by_jobs) {

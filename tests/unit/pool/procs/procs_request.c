@@ -82,6 +82,7 @@ static void s_born(void) {
     while (n > 0)
         close(fds[--n]);
     gi_slot_spawned(s_slot, 1, eventfd(0, EFD_CLOEXEC));
+    gi_slot_ready(s_slot);
     memset(&s_worker, 0, sizeof s_worker);
     s_worker.shm = s_slot->shm;
     s_worker.bell_fd = s_slot->bell_fd;
@@ -107,7 +108,7 @@ static void s_make_pool(void) {
     s_pool.config.result_max = s_pool.result_max = 1 << 20;
     s_pool.options.queue_max = JOBS;
     s_pool.options.restart_max = 1 << 20;
-    s_pool.deaths = calloc(1 << 20, sizeof *s_pool.deaths);
+    s_pool.births.times = calloc(1 << 20, sizeof *s_pool.births.times);
     s_pool.next_id = 1;
     s_pool.slots = &s_slot;
     cr_assert_eq(gi_slot_new(&s_pool, &s_slot), GATE_OK);
@@ -127,7 +128,7 @@ static void s_end_pool(void) {
     gi_slot_free(s_slot);
     gi_exchange_release(&s_pool.inbox);
     gi_pjob_fini_all(&s_pool);
-    free(s_pool.deaths);
+    free(s_pool.births.times);
 }
 
 /* ---- operations ---------------------------------------------------------- */
