@@ -19,7 +19,7 @@
 #include <gaterpc.h>
 #include "sync/clock.h"
 #include "sync/futex.h"
-#include "procs/procs.h"
+#include "jobs/pool.h"
 
 #define WORKERS 2
 #define PEER_ROOM ((size_t)24 << 20)

@@ -35,28 +35,87 @@ typedef struct gate_pool_options {
     void *(*init)(void); /* process: runs in each new worker; gate_call_ctx */
 } gate_pool_options_t;
 
+/* A worker process, as its start sees it. */
+typedef struct gate_worker {
+    const char *pool;    /* its name */
+    int number;          /* 0 .. workers - 1; its successor has the same */
+    uint64_t generation; /* of all workers of the pool; never twice */
+    void *ctx;           /* what init gave; what gate_call_ctx shall give */
+} gate_worker_t;
+
+/* What process pools can be told besides; all zero = nothing. It grows at its
+ * end: size says what the program knows of it, and gate_procs_with fills it
+ * in. Everything is copied, but what start is given. */
+typedef struct gate_pool_more {
+    size_t size; /* sizeof(gate_pool_more_t) */
+    /* Who jobs run as: a name or a number. NULL: as this process is when the
+     * worker starts, also when that has changed since gate_process_init. */
+    const char *user, *group;
+    const char *chdir;      /* done as that user */
+    const char *umask;      /* octal */
+    const char *const *env; /* "NAME=value", NULL at the end: added */
+    /* Runs in each new worker, after init, before its first job. An error (by
+     * gate_raise's like, gi_err, or a plain code) and the worker leaves: the
+     * pool is broken when none comes up. */
+    gate_err_t (*start)(gate_worker_t *self, void *arg);
+    void *arg;              /* of start; as it was when the zygote was forked */
+    void (*end)(void *ctx); /* before a worker leaves that is asked to */
+    bool by_exit;    /* it leaves by exit(): atexit, gcov, sanitizers; also
+                        * the handlers that the program had registered before
+                        * gate_process_init */
+    int64_t init_ms; /* init and start are killed after; 0 = 60 s, -1 = no */
+} gate_pool_more_t;
+
 /* NULL options = all defaults. NULL with gate_error() set when the threads,
  * the zygote or the memory cannot be had. */
 GATE_API gate_pool_t *gate_threads_new(gate_runtime_t *rt,
                                        const gate_pool_options_t *options);
 GATE_API gate_pool_t *gate_procs_new(gate_runtime_t *rt,
                                      const gate_pool_options_t *options);
+GATE_API gate_pool_t *gate_procs_new_with(gate_runtime_t *rt,
+                                          const gate_pool_options_t *options,
+                                          const gate_pool_more_t *more);
 /* An executor of your own: submit must run run(arg) exactly once, on any
  * thread, now or later, or return an error and never run it. */
 typedef gate_err_t gate_submit_fn(void *ctx, void (*run)(void *arg), void *arg);
 GATE_API gate_pool_t *gate_pool_custom(gate_runtime_t *rt,
                                        gate_submit_fn *submit, void *ctx);
-/* Refuses new jobs, waits for those under way, frees. A job of this process
- * that would wait for its stream's reader is cancelled. Futures and streams may
- * live on. Not from one of its own jobs. */
+/* Refuses new jobs, waits for those under way, frees. A job that would wait for
+ * its stream's reader is cancelled. Futures and streams may live on. Not from
+ * one of its own jobs. In a child of fork() it lets go of a pool that the
+ * parent made, whose every other verb is GATE_CLOSED there. */
 GATE_API void gate_pool_destroy(gate_pool_t **self_p);
 /* Refuses new jobs and waits up to timeout_ms until none is left. */
 GATE_API gate_err_t gate_pool_drain(gate_pool_t *self,
                                     int64_t timeout_ms) GATE_MUST;
+/* Refuses new jobs, ends what `what` names with GATE_CANCELLED, and waits up to
+ * timeout_ms until none is left. GATE_STOP_RUNNING: a worker process is killed
+ * with all that it started; a thread cannot be, its job is asked to stop
+ * (gate_call_cancelled). Destroy is what comes next. */
+typedef enum gate_stop {
+    GATE_STOP_QUEUED = 1, /* jobs that nobody has begun */
+    GATE_STOP_RUNNING = 2
+} gate_stop_t;
+GATE_API gate_err_t gate_pool_stop(gate_pool_t *self, unsigned what,
+                                   int64_t timeout_ms) GATE_MUST;
+/* Process pools: waits up to timeout_ms until a worker has come up (its init
+ * has ended). GATE_BUSY: none does, and why; GATE_CLOSED: none can any more.
+ * Others are ready when they are made. */
+GATE_API gate_err_t gate_pool_ready(gate_pool_t *self,
+                                    int64_t timeout_ms) GATE_MUST;
+/* Waits up to timeout_ms until fewer than queue_max jobs wait, so that the next
+ * submission is taken; with one submitting thread it is. A custom pool's room
+ * is not known: GATE_OK. */
+GATE_API gate_err_t gate_pool_room(gate_pool_t *self,
+                                   int64_t timeout_ms) GATE_MUST;
 /* Process and thread pools: changes the number of workers while running. */
 GATE_API gate_err_t gate_pool_resize(gate_pool_t *self, int workers) GATE_MUST;
 /* Gives: {kind, workers, queued, oldest_ms, running, done, failed, lost,
- * cancelled, restarts: {reason: n}, state}. NULL only for lack of memory. */
+ * cancelled, restarts: {reason: n}, state}, of processes also alive and
+ * starting. queued: nobody has begun it, wherever it waits. state: running,
+ * closed; of processes also degraded (births are delayed), broken (no worker
+ * comes up: jobs are refused), lost (none can any more). NULL only for lack of
+ * memory. */
 GATE_API gate_value_t *gate_pool_stats(gate_pool_t *self);
 
 /* GATE_HIGH: before all jobs that wait and are not (a custom pool's order is
@@ -96,6 +155,11 @@ GATE_API void gate_fn_register(const char *name, gate_fn *fn);
 GATE_END_DECLS
 
 #ifndef __cplusplus
+/* gate_procs_with(rt, &options, .user = "nobody", .umask = "077") */
+#define gate_procs_with(rt, options, ...) \
+    gate_procs_new_with(                  \
+        rt, options,                      \
+        &(gate_pool_more_t){.size = sizeof(gate_pool_more_t), __VA_ARGS__})
 /* gate_submit(pool, fn, args...) */
 #define gate_submit(pool, ...) \
     gate_submit_(pool, GATE_1(__VA_ARGS__, 0), GATE_TAIL(__VA_ARGS__))

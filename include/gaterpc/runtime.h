@@ -27,13 +27,20 @@ GATE_API gate_err_t gate_runtime_start(gate_runtime_t *self) GATE_MUST;
 /* Waits for SIGTERM or SIGINT (taken only inside this call), or until each of
  * its services was told to drain (gate drain), then drains every
  * broker and service of the runtime; a second signal stops at once. Or until a
- * supervisor (supervisor.h) gives up. Returns the exit code: 0, or that of the
- * supervisor's error. Call it from main, with no other signal handling. */
+ * supervisor (supervisor.h) gives up. Or until the default process pool, when
+ * it is in use, can start no worker any more, or could start none for 5 s.
+ * Returns the exit code: 0, or that of the error; then whoever supervises the
+ * program starts it again. Call it from main, with no other signal handling. */
 GATE_API int gate_runtime_wait(gate_runtime_t *self);
 /* Borrows: the default executors, made on first use. NULL with gate_error()
  * set when they cannot be had. */
 GATE_API gate_pool_t *gate_runtime_threads(gate_runtime_t *self);
 GATE_API gate_pool_t *gate_runtime_procs(gate_runtime_t *self);
+/* Waits up to timeout_ms until the default process pool, if it is in use (a
+ * service with process methods uses it once gate_process_init was called), has
+ * a worker: gate_pool_ready. */
+GATE_API gate_err_t gate_runtime_ready(gate_runtime_t *self,
+                                       int64_t timeout_ms) GATE_MUST;
 /* Borrows: the runtime's own copy. */
 GATE_API const gate_settings_t *
 gate_runtime_settings(const gate_runtime_t *self);

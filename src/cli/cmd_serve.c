@@ -161,7 +161,8 @@ static bool s_asked_to_stop(void) {
     return sigtimedwait(&stop, NULL, &now) > 0;
 }
 
-/* Waits for the broker for ever; 0, the exit code, or -1: asked to stop. */
+/* Waits for the broker for ever, and for a worker process where methods need
+ * them; 0, the exit code, or -1: asked to stop. */
 static int s_wait_ready(const s_serve_t *self) {
     gate_err_t e;
     int64_t waited_ms = 0;
@@ -171,6 +172,12 @@ static int s_wait_ready(const s_serve_t *self) {
         if ((waited_ms += S_LOOK_MS) == S_SAY_MS)
             fprintf(stderr, "gate: waiting for a broker at %s\n",
                     self->backend);
+        if (s_asked_to_stop())
+            return -1;
+    }
+    while ((e = gate_runtime_ready(self->runtime, S_LOOK_MS))) {
+        if (e != GATE_TIMEOUT)
+            return gi_peer_fail(e, false);
         if (s_asked_to_stop())
             return -1;
     }

@@ -184,13 +184,18 @@ static gate_err_t s_there_return(world_t *w) {
 
 static gate_err_t s_procs_life(world_t *w) {
     gate_pool_options_t options = {.name = "nomem", .workers = 1};
-    gate_pool_t *pool = gate_procs_new(w->runtime, &options);
+    gate_pool_t *pool = gate_procs_new_with(w->runtime, &options,
+                                            &(gate_pool_more_t){.size = 8});
     gate_err_t e = pool ? gate_pool_resize(pool, 2) : s_own_error();
+    e = e ? e : gate_runtime_ready(w->runtime, 1000);
+    e = e ? e : gate_pool_ready(pool, 10000);
+    e = e ? e : gate_pool_room(pool, 1000);
     if (!e) {
         gate_future_t *future = gate_submit(pool, half, (int64_t)14);
         e = s_job(&future, 7);
     }
     e = e ? e : gate_pool_drain(pool, 1000);
+    e = e ? e : gate_pool_stop(pool, GATE_STOP_QUEUED, 1000);
     gate_pool_destroy(&pool);
     return e;
 }

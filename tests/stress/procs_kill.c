@@ -18,7 +18,7 @@
 #include <gaterpc.h>
 #include "sync/clock.h"
 #include "sync/futex.h"
-#include "procs/procs.h"
+#include "jobs/pool.h"
 #include "shared/shm.h"
 #include "procs/zygote.h"
 #include "check.h"

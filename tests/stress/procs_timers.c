@@ -14,7 +14,7 @@
 #include "sync/clock.h"
 #include "sync/futex.h"
 #include "mail/logring.h"
-#include "procs/procs.h"
+#include "jobs/pool.h"
 #include "check.h"
 
 #define FLIGHT 8

@@ -20,7 +20,7 @@
 #include "base/mem.h"
 #include "sync/actor_thread.h"
 #include "sync/later.h"
-#include "procs/procs.h"
+#include "jobs/pool.h"
 #include "shared/queue.h"
 #include "sync/ref.h"
 #include "runtime/registry.h"
@@ -40,6 +40,7 @@ struct gate_runtime {
     gi_bucket_t rate;    /* of local_user */
 };
 
+#define S_BROKEN_MS 5000
 #define S_QUEUES_MAX (256 * 1024 * 1024)
 #define S_QUEUES_MIN (1024 * 1024)
 
@@ -190,6 +191,16 @@ gate_pool_t *gate_procs_new(gate_runtime_t *rt,
     return s_made(rt, s_make(gi_pool_procs, &base, options));
 }
 
+gate_pool_t *gate_procs_new_with(gate_runtime_t *rt,
+                                 const gate_pool_options_t *options,
+                                 const gate_pool_more_t *more) {
+    gi_pool_base_t base = s_base(rt);
+    gi_affinity_loosen();
+    gate_pool_t *pool = gi_pool_procs_more(&base, options, more);
+    gi_affinity_tighten();
+    return s_made(rt, pool);
+}
+
 gate_pool_t *gate_pool_custom(gate_runtime_t *rt, gate_submit_fn *submit,
                               void *ctx) {
     gi_pool_base_t base = s_base(rt);
@@ -287,6 +298,25 @@ static gate_err_t s_failed(gate_runtime_t *self) {
     return e;
 }
 
+gate_err_t gate_runtime_ready(gate_runtime_t *self, int64_t timeout_ms) {
+    gate_pool_t *procs = gi_runtime_has_procs(self);
+    return procs ? gate_pool_ready(procs, timeout_ms) : GATE_OK;
+}
+
+/* Without workers nothing of a service's process methods works: whoever
+ * started the program shall know. At once when no worker can come any more;
+ * when they fail to come, not before they had S_BROKEN_MS. */
+static gate_err_t s_pool_failed(gate_runtime_t *self, int64_t *since_ms) {
+    gate_err_t e = gate_runtime_ready(self, 0);
+    int64_t now_ms = gi_clock_ms();
+    if (e != GATE_BUSY)
+        *since_ms = now_ms;
+    if (e != GATE_CLOSED && now_ms < *since_ms + S_BROKEN_MS)
+        return GATE_OK;
+    gate_log(GATE_ERROR, "runtime", "leaving: %s", gate_error()->text);
+    return e;
+}
+
 /* Supervisors add and remove services: not any more, before these are listed.
  */
 static void s_hold_supervisors(gate_runtime_t *self) {
@@ -339,7 +369,9 @@ int gate_runtime_wait(gate_runtime_t *self) {
     sigdelset(&open, SIGTERM);
     sigdelset(&open, SIGINT);
     gate_err_t failed = GATE_OK;
-    while (!s_signals && !s_all_told(self) && !(failed = s_failed(self)))
+    int64_t since_ms = gi_clock_ms();
+    while (!s_signals && !s_all_told(self) && !(failed = s_failed(self)) &&
+           !(failed = s_pool_failed(self, &since_ms)))
         ppoll(NULL, 0, &(struct timespec){.tv_nsec = 100000000}, &open);
     s_hold_supervisors(self);
     size_t n = s_drainables(self, list);

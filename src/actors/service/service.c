@@ -7,10 +7,12 @@
 #include <gaterpc/log.h>
 #include <string.h>
 #include <time.h>
+#include <gaterpc/log.h>
 #include "sync/clock.h"
 #include "base/err.h"
 #include "base/identity.h"
 #include "base/mem.h"
+#include "procs/zygote.h"
 
 /* ---- setters ------------------------------------------------------------- */
 static void s_stick(gate_service_t *self, gate_err_t e) {
@@ -245,6 +247,17 @@ gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
     return method->pool ? GATE_OK : gate_error()->code;
 }
 
+/* Its workers come up while the service does, not with the first call. Where
+ * there is no zygote each call says so. */
+static void s_begin_processes(gate_service_t *self) {
+    bool any = false;
+    for (size_t i = 0; i < self->n_methods; i++)
+        any |= self->methods[i].runs == GATE_PROCESS;
+    if (any && gi_zygote_pid() && !gate_runtime_procs(self->rt))
+        gate_log(GATE_ERROR, "service", "%s: no process pool: %s", self->name,
+                 gate_error()->text);
+}
+
 /* ---- life ---------------------------------------------------------------- */
 /* get_interfaces() -> {name: {"doc", "signature", "runs"}}, as the peers have
  * it; the order is the table's. */
@@ -406,6 +419,8 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     gate_err_t e = gate_runtime_start(self->rt);
     if (!e)
         e = s_build_table(self);
+    if (!e)
+        s_begin_processes(self);
     self->ruled =
         gi_access_concerns(gi_runtime_access(self->rt),
                            (gate_bytes_t){self->name, strlen(self->name)});

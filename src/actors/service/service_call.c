@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "base/moment.h"
 #include "wire/meta.h"
-#include "procs/procs.h"
+#include "jobs/pool.h"
 #include "value/scan.h"
 
 /* ---- running ------------------------------------------------------------- */
@@ -219,7 +219,11 @@ static void s_run_process(gi_scall_t *c) {
         c->away = false;
         c->ticket = 0;
     }
-    s_refuse_pool(c, e, "process pool");
+    /* it did not run: others may have workers, and so may we later */
+    if (e == GATE_CLOSED || e == GATE_BUSY || e == GATE_SYSTEM)
+        gi_scall_refuse(c, GATE_BUSY, NULL, gate_error()->text);
+    else
+        s_refuse_pool(c, e, "process pool");
 }
 
 static void s_run_inline(gi_scall_t *c) {

@@ -166,10 +166,16 @@ static gate_err_t s_refused(const gi_local_t *self, gate_err_t e) {
 static gate_err_t s_submit(gate_pool_t *pool, const gi_request_t *request,
                            gi_ticket_t *ticket) {
     gi_local_t *self = pool->impl;
-    gi_local_job_t *job = gi_local_job_new(self, pool, self->soft_ms, request);
+    gi_local_job_t *job;
     gi_ticket_t made = 0;
     gate_err_t e;
 
+    if (request->options.soft_ms < -1)
+        return gi_err(GATE_BADARG,
+                      "soft_ms %lld: a time in ms, 0 for the pool's, or -1 for "
+                      "none",
+                      (long long)request->options.soft_ms);
+    job = gi_local_job_new(self, pool, self->soft_ms, request);
     if (!job)
         return s_refused(self, GATE_NOMEM);
     job->job.urgent = request->options.priority == GATE_HIGH;
@@ -257,6 +263,34 @@ static void s_cancel_credit(gi_local_t *self) {
     pthread_mutex_unlock(&self->mutex);
 }
 
+static void s_stop(gate_pool_t *pool, unsigned what) {
+    gi_local_t *self = pool->impl;
+    size_t i;
+
+    if (self->threads)
+        (void)!gi_threads_drain(self->threads, 0); /* closes it */
+    pthread_mutex_lock(&self->mutex);
+    self->closed = true;
+    for (i = 0; i < self->n_slots; i++) {
+        gi_local_job_t *job = self->slots[i].job;
+        unsigned is = job && atomic_load(&job->began) ? GATE_STOP_RUNNING
+                                                      : GATE_STOP_QUEUED;
+
+        if (!job || !(what & is))
+            continue;
+        atomic_store_explicit(&job->cancel, true, memory_order_release);
+        if (job->windowed)
+            gi_credit_cancel(&job->credit);
+    }
+    pthread_mutex_unlock(&self->mutex);
+}
+
+static gate_err_t s_room(gate_pool_t *pool, int64_t timeout_ms) {
+    gi_local_t *self = pool->impl;
+
+    return self->threads ? gi_threads_room(self->threads, timeout_ms) : GATE_OK;
+}
+
 static void s_free_local(gi_local_t *self) {
     pthread_cond_destroy(&self->quiet);
     pthread_mutex_destroy(&self->mutex);
@@ -311,12 +345,12 @@ static gate_value_t *s_stats(gate_pool_t *pool) {
     return gi_pool_numbers_value(&n);
 }
 
-#define S_OPS(its_kind, many)                                     \
-    {                                                             \
-        .kind = its_kind, .run_many = many, .destroy = s_destroy, \
-        .drain = s_drain, .resize = s_resize, .stats = s_stats,   \
-        .run = s_run_job, .submit = s_submit, .cancel = s_cancel, \
-        .credit = s_credit,                                       \
+#define S_OPS(its_kind, many)                                                 \
+    {                                                                         \
+        .kind = its_kind, .run_many = many, .destroy = s_destroy,             \
+        .drain = s_drain, .resize = s_resize, .stats = s_stats,               \
+        .stop = s_stop, .room = s_room, .run = s_run_job, .submit = s_submit, \
+        .cancel = s_cancel, .credit = s_credit,                               \
     }
 static const gi_pool_ops_t s_threads_ops = S_OPS("threads", s_run_many);
 static const gi_pool_ops_t s_custom_ops = S_OPS("custom", NULL);

@@ -28,7 +28,7 @@ typedef struct gi_local_job {
     gate_runtime_t *runtime;
     const gi_sink_t *sink;
     void *ctx;
-    atomic_bool cancel;
+    atomic_bool cancel, began;
     bool windowed; /* credit is in use */
     gi_credit_t credit;
     size_t slot;

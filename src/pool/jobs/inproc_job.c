@@ -8,6 +8,7 @@
 
 #include "jobs/call.h"
 #include "sync/clock.h"
+#include "sync/wait.h"
 #include "jobs/huge_feed.h"
 #include "base/mem.h"
 
@@ -169,8 +170,9 @@ static void s_run_with(s_holder_t *holder, gi_local_job_t *job) {
     gate_err_t e;
 
     s_lend(holder, job);
+    atomic_store_explicit(&job->began, true, memory_order_relaxed);
     if (job->soft_ms)
-        job->soft_until_ns = gi_clock_ns() + job->soft_ms * 1000000;
+        job->soft_until_ns = gi_wait_deadline(job->soft_ms);
     e = s_may_start(job, &call->error);
     if (e == GATE_OK)
         e = gi_call_invoke(call, job->fn);
@@ -245,6 +247,7 @@ gi_local_job_t *gi_local_job_new(gi_local_t *local, gate_pool_t *pool,
     job->sink = r->sink;
     job->ctx = r->ctx;
     atomic_init(&job->cancel, false);
+    atomic_init(&job->began, false);
     job->windowed = r->credit_items || r->credit_bytes;
     if (job->windowed)
         gi_credit_init(

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "shared/exchange.h"
+#include "sync/actor_thread.h"
 #include "sync/ref.h"
 
 struct gi_pool_shared {
@@ -94,6 +95,7 @@ gate_pool_t *gi_pool_make(const gi_pool_base_t *base, const gi_pool_ops_t *ops,
         gi_err(GATE_NOMEM, "a pool");
         return NULL;
     }
+    self->born = gi_born_now();
     self->ops = ops;
     self->impl = impl;
     self->settings = self->shared->settings;
@@ -103,12 +105,28 @@ gate_pool_t *gi_pool_make(const gi_pool_base_t *base, const gi_pool_ops_t *ops,
     return self;
 }
 
+/* Whether we are the process that made it; sets the story when not. */
+static bool s_ours(const gate_pool_t *self) {
+    if (self->born == gi_born_now())
+        return true;
+    (void)gi_err(GATE_CLOSED, "this pool was made before fork(): use it in the "
+                              "process that made it");
+    return false;
+}
+
+/* Of a pool that was inherited by fork() nothing works, and its locks are as
+ * other threads had them: it is let go of, unfreed. */
 void gate_pool_destroy(gate_pool_t **self_p) {
     gate_pool_t *self = *self_p;
 
     if (!self)
         return;
     *self_p = NULL;
+    if (!s_ours(self)) {
+        if (self->ops->abandon)
+            self->ops->abandon(self);
+        return;
+    }
     s_shut(self->shared);
     self->ops->destroy(self);
     gi_pool_shared_release(self->shared);
@@ -119,34 +137,62 @@ void gate_pool_destroy(gate_pool_t **self_p) {
 
 /* ---- by kind ------------------------------------------------------------- */
 gate_err_t gate_pool_drain(gate_pool_t *self, int64_t timeout_ms) {
+    return s_ours(self) ? self->ops->drain(self, timeout_ms) : GATE_CLOSED;
+}
+
+gate_err_t gate_pool_stop(gate_pool_t *self, unsigned what,
+                          int64_t timeout_ms) {
+    if (!s_ours(self))
+        return GATE_CLOSED;
+    if (self->ops->stop)
+        self->ops->stop(self, what);
     return self->ops->drain(self, timeout_ms);
 }
 
+gate_err_t gate_pool_ready(gate_pool_t *self, int64_t timeout_ms) {
+    if (!s_ours(self))
+        return GATE_CLOSED;
+    return self->ops->ready ? self->ops->ready(self, timeout_ms) : GATE_OK;
+}
+
+gate_err_t gate_pool_room(gate_pool_t *self, int64_t timeout_ms) {
+    if (!s_ours(self))
+        return GATE_CLOSED;
+    return self->ops->room ? self->ops->room(self, timeout_ms) : GATE_OK;
+}
+
 gate_err_t gate_pool_resize(gate_pool_t *self, int workers) {
-    return self->ops->resize(self, workers);
+    return s_ours(self) ? self->ops->resize(self, workers) : GATE_CLOSED;
 }
 
 gate_value_t *gate_pool_stats(gate_pool_t *self) {
-    return self->ops->stats(self);
+    gi_pool_numbers_t inherited = {.kind = self->ops->kind,
+                                   .state = "inherited"};
+
+    return s_ours(self) ? self->ops->stats(self)
+                        : gi_pool_numbers_value(&inherited);
 }
 
 gate_err_t gi_pool_submit(gate_pool_t *self, const gi_request_t *request,
                           gi_ticket_t *ticket) {
-    return self->ops->submit(self, request, ticket);
+    return s_ours(self) ? self->ops->submit(self, request, ticket)
+                        : GATE_CLOSED;
 }
 
 void gi_pool_cancel(gate_pool_t *self, gi_ticket_t ticket) {
-    if (ticket)
+    if (ticket && s_ours(self))
         self->ops->cancel(self, ticket);
 }
 
 void gi_pool_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
                     size_t bytes) {
-    if (ticket)
+    if (ticket && s_ours(self))
         self->ops->credit(self, ticket, items, bytes);
 }
 
 gate_err_t gi_pool_run(gate_pool_t *self, gi_job_t *job) {
+    if (!s_ours(self))
+        return GATE_CLOSED;
     return self->ops->run ? self->ops->run(self, job) : GATE_BADARG;
 }
 
@@ -154,7 +200,7 @@ size_t gi_pool_run_many(gate_pool_t *self, gi_job_t *const *jobs, size_t n,
                         gate_err_t *e) {
     size_t taken = 0;
 
-    if (self->ops->run_many)
+    if (self->ops->run_many && s_ours(self))
         return self->ops->run_many(self, jobs, n, e);
     *e = GATE_OK;
     while (taken < n && (*e = gi_pool_run(self, jobs[taken])) == GATE_OK)

@@ -55,6 +55,11 @@ typedef struct gi_pool_ops {
     bool processes;                     /* jobs leave this process */
     void (*destroy)(gate_pool_t *self); /* waits; frees impl */
     gate_err_t (*drain)(gate_pool_t *self, int64_t timeout_ms);
+    /* The three that follow may be NULL: nothing to do, or GATE_OK. */
+    void (*stop)(gate_pool_t *self, unsigned what); /* gate_stop_t; no wait */
+    gate_err_t (*ready)(gate_pool_t *self, int64_t timeout_ms);
+    gate_err_t (*room)(gate_pool_t *self, int64_t timeout_ms);
+    void (*abandon)(gate_pool_t *self); /* in a forked child; may be NULL */
     gate_err_t (*resize)(gate_pool_t *self, int workers);
     gate_value_t *(*stats)(gate_pool_t *self);
     /* A job of the process's own: threads and custom only, else NULL. */
@@ -73,6 +78,7 @@ typedef struct gi_pool_ops {
 
 struct gate_pool {
     const gi_pool_ops_t *ops;
+    uint32_t born; /* gi_born_now of the process that made it */
     void *impl;
     const gate_settings_t *settings;
     gate_runtime_t *runtime;      /* for calls; never looked into here */
@@ -114,6 +120,13 @@ gate_pool_t *gi_pool_threads(const gi_pool_base_t *base,
                              const gate_pool_options_t *options);
 gate_pool_t *gi_pool_custom(const gi_pool_base_t *base, gate_submit_fn *submit,
                             void *ctx);
+
+/* In room procs, which this one does not see. */
+gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
+                           const gate_pool_options_t *options);
+gate_pool_t *gi_pool_procs_more(const gi_pool_base_t *base,
+                                const gate_pool_options_t *options,
+                                const gate_pool_more_t *more);
 
 /* GATE_BUSY: full; GATE_CLOSED; sets the story. */
 gate_err_t gi_pool_submit(gate_pool_t *self, const gi_request_t *request,

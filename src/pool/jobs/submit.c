@@ -215,7 +215,8 @@ static gate_future_t *s_start_one(gate_pool_t *pool, gi_submit_t *submit) {
     submit->request.sink = &sink;
     submit->request.ctx = self;
     if (submit->timeout_ms >= 0)
-        submit->request.deadline_ms = gi_clock_ms() + submit->timeout_ms;
+        submit->request.deadline_ms =
+            gi_time_add(gi_clock_ms(), submit->timeout_ms);
     if (gi_pool_submit(pool, &submit->request, &ticket) == GATE_OK) {
         atomic_store(&self->ticket, ticket);
     } else {

@@ -47,6 +47,8 @@ struct gi_threads {
     pthread_mutex_t mutex; /* of everything below */
     pthread_cond_t work;   /* for idle workers */
     pthread_cond_t quiet;  /* unfinished became 0, or a worker has gone */
+    pthread_cond_t space;  /* the queue has shrunk, for room_wanted threads */
+    unsigned room_wanted;
     gi_job_t **ring;
     size_t room, head, count;        /* room is a power of two */
     gi_job_t *urgent, **last_urgent; /* wait before those in the ring */
@@ -132,6 +134,8 @@ static bool s_refill(s_worker_t *worker) {
         worker->spread = true;
         self->spread++;
     }
+    if (self->room_wanted)
+        pthread_cond_broadcast(&self->space);
     /* Thieves look under the mutex, so relaxed is enough. */
     atomic_store_explicit(&worker->batch_next, 0, memory_order_relaxed);
     return true;
@@ -301,6 +305,7 @@ gate_err_t gi_threads_new(const char *name, int workers, size_t queue_max,
     pthread_mutex_init(&self->mutex, NULL);
     pthread_cond_init(&self->work, NULL);
     gi_wait_cond_init(&self->quiet);
+    gi_wait_cond_init(&self->space);
     e = gi_threads_resize(self, workers);
     if (e != GATE_OK) {
         gi_threads_destroy(&self);
@@ -333,6 +338,7 @@ void gi_threads_destroy(gi_threads_t **self_p) {
     *self_p = NULL;
     pthread_mutex_lock(&self->mutex);
     self->closed = true;
+    pthread_cond_broadcast(&self->space);
     while (self->unfinished)
         pthread_cond_wait(&self->quiet, &self->mutex);
     self->target = 0;
@@ -341,6 +347,7 @@ void gi_threads_destroy(gi_threads_t **self_p) {
         pthread_cond_wait(&self->quiet, &self->mutex);
     pthread_mutex_unlock(&self->mutex);
     s_join_gone(self);
+    pthread_cond_destroy(&self->space);
     pthread_cond_destroy(&self->quiet);
     pthread_cond_destroy(&self->work);
     pthread_mutex_destroy(&self->mutex);
@@ -373,6 +380,7 @@ gate_err_t gi_threads_drain(gi_threads_t *self, int64_t timeout_ms) {
 
     pthread_mutex_lock(&self->mutex);
     self->closed = true;
+    pthread_cond_broadcast(&self->space);
     while (self->unfinished && in_time)
         in_time = gi_wait_cond(&self->quiet, &self->mutex, deadline_ns);
     left = self->unfinished;
@@ -380,6 +388,25 @@ gate_err_t gi_threads_drain(gi_threads_t *self, int64_t timeout_ms) {
     return left ? gi_err(GATE_TIMEOUT, "thread pool %s: %zu jobs left",
                          self->name, left)
                 : GATE_OK;
+}
+
+gate_err_t gi_threads_room(gi_threads_t *self, int64_t timeout_ms) {
+    int64_t deadline_ns = gi_wait_deadline(timeout_ms);
+    bool in_time = true, room, closed;
+
+    pthread_mutex_lock(&self->mutex);
+    self->room_wanted++;
+    while (s_waiting(self) >= self->queue_max && !self->closed && in_time)
+        in_time = gi_wait_cond(&self->space, &self->mutex, deadline_ns);
+    self->room_wanted--;
+    room = s_waiting(self) < self->queue_max;
+    closed = self->closed;
+    pthread_mutex_unlock(&self->mutex);
+    if (closed)
+        return gi_err(GATE_CLOSED, "a pool of threads takes no more jobs");
+    return room
+               ? GATE_OK
+               : gi_err(GATE_TIMEOUT, "the queue of a pool of threads is full");
 }
 
 /* ---- submit -------------------------------------------------------------- */

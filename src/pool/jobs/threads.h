@@ -36,6 +36,8 @@ size_t gi_threads_submit_many(gi_threads_t *self, gi_job_t *const *jobs,
 gate_err_t gi_threads_resize(gi_threads_t *self, int workers) GATE_MUST;
 /* Refuses new jobs; waits up to timeout_ms for those there are. */
 gate_err_t gi_threads_drain(gi_threads_t *self, int64_t timeout_ms) GATE_MUST;
+/* Waits until the next submission would be taken. */
+gate_err_t gi_threads_room(gi_threads_t *self, int64_t timeout_ms) GATE_MUST;
 void gi_threads_stats(gi_threads_t *self, gi_threads_stats_t *out);
 
 #endif

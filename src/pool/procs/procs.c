@@ -17,8 +17,7 @@
 #include "shared/queue.h"
 #include "sync/wait.h"
 
-#define DIRECT_MAX 65536 /* larger payloads are copied by the dispatcher */
-#define WORKERS_MAX 1024
+#define DIRECT_MAX 65536     /* larger payloads are copied by the dispatcher */
 #define INIT_MS 60000        /* a worker's init has so long */
 #define FIRST_RUN_NS 1000000 /* what a job is thought to take */
 
@@ -137,6 +136,7 @@ static gate_err_t s_drain(gate_pool_t *self, int64_t timeout_ms) {
     int64_t deadline = gi_wait_deadline(timeout_ms);
     pthread_mutex_lock(&p->lock);
     p->closed = true;
+    pthread_cond_broadcast(&p->idle); /* whoever waits for room */
     bool more = true;
     while (p->n_jobs > 0 && more)
         more = gi_wait_cond(&p->idle, &p->lock, deadline);
@@ -148,6 +148,87 @@ static gate_err_t s_drain(gate_pool_t *self, int64_t timeout_ms) {
                       "still under way",
                       left, p->name);
     return GATE_OK;
+}
+
+/* ---- stop, ready, room --------------------------------------------------- */
+
+static void s_stop_running(gi_procs_t *p, gi_pjob_t *job) {
+    job->cancel_asked = true;
+    atomic_store(&gi_shm_request(&job->slot->shm, job->seq)->cancel, 1);
+    job->kill_ms = gi_clock_ms();
+    job->kill_code = GATE_CANCELLED;
+    (void)p;
+}
+
+static void s_stop_jobs(gate_pool_t *self, unsigned what) {
+    gi_procs_t *p = s_of(self);
+    pthread_mutex_lock(&p->lock);
+    p->closed = true;
+    for (size_t i = 0; i < p->n_all; i++) {
+        gi_pjob_t *job = p->jobs[i];
+        bool sent = job->state == GI_J_SENT;
+        if (sent && (what & GATE_STOP_QUEUED) && gi_send_revoke(job->slot, job))
+            gi_pjob_fail(p, job, GATE_CANCELLED, "cancelled: its pool stops");
+        else if (sent && (what & GATE_STOP_RUNNING) &&
+                 gi_send_begun(job->slot, job))
+            s_stop_running(p, job);
+        else if (job->state == GI_J_QUEUED && (what & GATE_STOP_QUEUED)) {
+            gi_pjob_unqueue(p, job);
+            gi_pjob_fail(p, job, GATE_CANCELLED, "cancelled: its pool stops");
+        } else
+            continue;
+        p->cancelled += job->state == GI_J_ENDED;
+    }
+    pthread_mutex_unlock(&p->lock);
+    gi_doorbell_ring(&p->bell);
+}
+
+static gate_err_t s_ready(gate_pool_t *self, int64_t timeout_ms) {
+    gi_procs_t *p = s_of(self);
+    int64_t deadline = gi_wait_deadline(timeout_ms);
+    gate_err_t e = GATE_OK;
+    bool more = true;
+    pthread_mutex_lock(&p->lock);
+    while (!gi_births_any_up(p) && !p->births.broken && !p->lost && more)
+        more = gi_wait_cond(&p->idle, &p->lock, deadline);
+    if (gi_births_any_up(p))
+        e = GATE_OK;
+    else if (p->lost)
+        e = gi_err(GATE_CLOSED,
+                   "the process pool %s has lost its zygote: no "
+                   "worker can be started",
+                   p->name);
+    else if (p->births.broken)
+        e = gi_err(GATE_BUSY,
+                   "no worker of the process pool %s comes up; the last one %s",
+                   p->name, p->births.why);
+    else
+        e = gi_err(GATE_TIMEOUT,
+                   "no worker of the process pool %s is ready yet", p->name);
+    pthread_mutex_unlock(&p->lock);
+    return e;
+}
+
+static gate_err_t s_room(gate_pool_t *self, int64_t timeout_ms) {
+    gi_procs_t *p = s_of(self);
+    int64_t deadline = gi_wait_deadline(timeout_ms);
+    bool more = true;
+    pthread_mutex_lock(&p->lock);
+    p->room_wanted++;
+    while (gi_pjob_waiting(p) >= (size_t)p->options.queue_max && !p->closed &&
+           more)
+        more = gi_wait_cond(&p->idle, &p->lock, deadline);
+    p->room_wanted--;
+    bool room = gi_pjob_waiting(p) < (size_t)p->options.queue_max;
+    bool closed = p->closed;
+    pthread_mutex_unlock(&p->lock);
+    if (closed)
+        return gi_err(GATE_CLOSED, "the process pool %s is closed", p->name);
+    return room ? GATE_OK
+                : gi_err(GATE_TIMEOUT,
+                         "the process pool %s has %d jobs waiting, its "
+                         "queue_max",
+                         p->name, p->options.queue_max);
 }
 
 static gate_err_t s_add_slot(gi_procs_t *p) {
@@ -172,9 +253,9 @@ static gate_err_t s_add_slot(gi_procs_t *p) {
 static gate_err_t s_resize(gate_pool_t *self, int workers) {
     gi_procs_t *p = s_of(self);
     gate_err_t e = GATE_OK;
-    if (workers < 1 || workers > WORKERS_MAX)
+    if (workers < 1 || workers > GI_WORKERS_MAX)
         return gi_err(GATE_BADARG, "a process pool has 1 to %d workers",
-                      WORKERS_MAX);
+                      GI_WORKERS_MAX);
     pthread_mutex_lock(&p->resizing);
     while (!e && p->n_slots < workers)
         e = s_add_slot(p);
@@ -285,122 +366,37 @@ static void s_destroy(gate_pool_t *self) {
     s_free(p);
 }
 
+/* In a forked child: descriptors and memory that are the parent's too. */
+static void s_abandon(gate_pool_t *self) {
+    gi_procs_t *p = s_of(self);
+    for (int i = 0; i < p->n_slots; i++) {
+        gi_slot_t *s = p->slots[i];
+        gi_fd_close(&s->pidfd);
+        gi_fd_close(&s->out_fd);
+        gi_fd_close(&s->ctl_fd);
+        gi_fd_close(&s->bell_fd);
+        gi_shm_fini(&s->shm);
+    }
+    gi_fd_close(&p->channel);
+    gi_fd_close(&p->epoll_fd);
+}
+
 static gi_exchange_t *s_inbox(gate_pool_t *self) { return s_of(self)->inbox; }
 
 static const gi_pool_ops_t s_ops = {.kind = "processes",
                                     .processes = true,
                                     .destroy = s_destroy,
                                     .drain = s_drain,
+                                    .stop = s_stop_jobs,
+                                    .ready = s_ready,
+                                    .room = s_room,
+                                    .abandon = s_abandon,
                                     .resize = s_resize,
                                     .stats = s_stats,
                                     .submit = s_submit,
                                     .cancel = s_cancel,
                                     .credit = s_credit,
                                     .inbox = s_inbox};
-
-static int s_cores(void) {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
-/* "0-3,6"; false for anything else. */
-static bool s_cpus(const char *text, cpu_set_t *out) {
-    CPU_ZERO(out);
-    for (const char *p = text; *p;) {
-        char *end;
-        long low = strtol(p, &end, 10), high = low;
-        if (end == p || low < 0)
-            return false;
-        if (*end == '-') {
-            p = end + 1;
-            high = strtol(p, &end, 10);
-            if (end == p)
-                return false;
-        }
-        if (high < low || high >= CPU_SETSIZE || (*end && *end != ','))
-            return false;
-        for (long i = low; i <= high; i++)
-            CPU_SET((size_t)i, out);
-        p = *end ? end + 1 : end;
-    }
-    return CPU_COUNT(out) > 0;
-}
-
-static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options) {
-    static const gate_pool_options_t none;
-    const gate_settings_t *s = p->settings;
-    gate_pool_options_t *o = &p->options;
-    *o = options ? *options : none;
-    snprintf(p->name, sizeof p->name, "%s",
-             o->name && *o->name ? o->name : "procs");
-    o->name = p->name;
-    if (o->workers <= 0)
-        o->workers = s->processes > 0 ? (int)s->processes : s_cores();
-    if (o->workers > WORKERS_MAX)
-        o->workers = WORKERS_MAX;
-    if (o->queue_max <= 0)
-        o->queue_max = (int)s->processes_queue_max;
-    if (o->grace_ms <= 0)
-        o->grace_ms = s->grace_ms;
-    if (o->restart_max <= 0)
-        o->restart_max = 32;
-    if (o->restart_period_ms <= 0)
-        o->restart_period_ms = 10000;
-    p->init_ms = INIT_MS;
-    p->result_max = (size_t)s->huge_max_bytes;
-    p->limits = gi_scan_limits(s);
-}
-
-static gate_err_t s_code(gi_worker_config_t *c, const gate_hooks_t *hooks,
-                         void *(*init)(void)) {
-    static const char *const names[] = {"prepare_pack", "object_hook",
-                                        "pairs_hook", "list_hook"};
-    uintptr_t fns[5];
-    memcpy(&fns[0], &hooks->prepare_pack, sizeof fns[0]);
-    memcpy(&fns[1], &hooks->object_hook, sizeof fns[0]);
-    memcpy(&fns[2], &hooks->pairs_hook, sizeof fns[0]);
-    memcpy(&fns[3], &hooks->list_hook, sizeof fns[0]);
-    memcpy(&fns[4], &init, sizeof fns[0]);
-    c->hooks_ctx = (uint64_t)(uintptr_t)hooks->ctx;
-    for (int i = 0; i < 4; i++) {
-        gate_err_t e = gi_fn_refer(fns[i], names[i], &c->hooks[i]);
-        if (e)
-            return e;
-    }
-    return gi_fn_refer(fns[4], "the pool's init", &c->init);
-}
-
-static gate_err_t s_config(gi_procs_t *p) {
-    const gate_settings_t *s = p->settings;
-    const gate_pool_options_t *o = &p->options;
-    gi_worker_config_t *c = &p->config;
-    c->cells = (uint32_t)s->process_ring;
-    c->lane_bytes = (uint64_t)s->process_slab_bytes / 2;
-    c->spin_ns = (uint32_t)s->process_spin_us * 1000;
-    c->result_max = p->result_max;
-    c->str_max = s->msgpack_str_max;
-    c->bin_max = s->msgpack_bin_max;
-    c->array_max = s->msgpack_array_max;
-    c->map_max = s->msgpack_map_max;
-    c->depth_max = s->msgpack_depth_max;
-    c->objects_max = s->msgpack_objects_max;
-    c->secure = s->secure;
-    c->nice = o->nice;
-    c->limit_as = o->limit_as_bytes;
-    c->limit_cpu = o->limit_cpu_s;
-    c->limit_files = o->limit_files;
-    c->core_dumps = o->core_dumps;
-    snprintf(c->name, sizeof c->name, "%s", p->name);
-    if (o->cpus) {
-        c->has_cpus = true;
-        if (!s_cpus(o->cpus, &c->cpus))
-            return gi_err(GATE_BADARG,
-                          "cpus is \"%s\": a list like 0-3,6 is "
-                          "wanted",
-                          o->cpus);
-    }
-    return s_code(c, &s->hooks, p->options.init);
-}
 
 static gate_err_t s_thread(gi_procs_t *p) {
     sigset_t all, old;
@@ -424,7 +420,7 @@ static gate_err_t s_open(gi_procs_t *p) {
     if (!p->inbox)
         return gate_error()->code;
     p->epoll_fd = gi_fd_high(epoll_create1(EPOLL_CLOEXEC));
-    p->slots = gi_mem_calloc(WORKERS_MAX, sizeof *p->slots);
+    p->slots = gi_mem_calloc(GI_WORKERS_MAX, sizeof *p->slots);
     p->births.times =
         gi_mem_calloc((size_t)p->options.restart_max, sizeof *p->births.times);
     if (!p->slots || !p->births.times)
@@ -432,7 +428,7 @@ static gate_err_t s_open(gi_procs_t *p) {
     if (p->epoll_fd < 0 || !gi_dispatch_watch(p, p->bell.fd, GI_EP_BELL, 0) ||
         !gi_dispatch_watch(p, p->channel, GI_EP_CHANNEL, 0))
         return gi_err_errno("epoll for a process pool");
-    e = s_config(p);
+    e = gi_options_config(p);
     gi_send_pace(p, FIRST_RUN_NS);
     while (!e && p->n_slots < p->options.workers)
         e = s_add_slot(p);
@@ -442,6 +438,12 @@ static gate_err_t s_open(gi_procs_t *p) {
 
 gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
                            const gate_pool_options_t *options) {
+    return gi_pool_procs_more(base, options, NULL);
+}
+
+gate_pool_t *gi_pool_procs_more(const gi_pool_base_t *base,
+                                const gate_pool_options_t *options,
+                                const gate_pool_more_t *more) {
     gi_procs_t *p = gi_mem_calloc(1, sizeof *p);
     if (!p) {
         gi_err(GATE_NOMEM, "no memory for a process pool");
@@ -454,8 +456,7 @@ gate_pool_t *gi_pool_procs(const gi_pool_base_t *base,
     gi_wait_mutex_init(&p->lock);
     pthread_mutex_init(&p->resizing, NULL);
     gi_wait_cond_init(&p->idle);
-    s_defaults(p, options);
-    if (s_open(p)) {
+    if (gi_options_take(p, options, more) || s_open(p)) {
         s_free(p);
         return NULL;
     }

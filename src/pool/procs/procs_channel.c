@@ -36,6 +36,7 @@ static void s_zygote_lost(gi_procs_t *p) {
                  "%s: the zygote died; another took its place", p->name);
     } else {
         p->lost = true;
+        pthread_cond_broadcast(&p->idle);
         gate_log(GATE_ERROR, "pool",
                  "%s: the zygote died: no worker can be started any more; "
                  "restart this process, or set process_late_fork",

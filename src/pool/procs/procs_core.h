@@ -88,6 +88,13 @@ gate_err_t gi_poison_ask(gi_procs_t *p, uintptr_t fn,
 void gi_health_refuse(gi_procs_t *p, gate_err_t code, const char *why);
 const char *gi_health_state(const gi_procs_t *p);
 
+/* ---- procs_options.c ------------------------------------------------------- */
+gate_err_t gi_options_take(gi_procs_t *p, const gate_pool_options_t *options,
+                           const gate_pool_more_t *more) GATE_MUST;
+gate_err_t gi_options_config(gi_procs_t *p) GATE_MUST;
+/* Renews who the next worker is. */
+void gi_options_follow(gi_worker_config_t *c);
+
 /* ---- procs_limits.c: time and size; dispatcher, lock held ---------------- */
 /* Looks at soft and hard limits, cancels, ages; returns when to look again. */
 int64_t gi_limits_check(gi_procs_t *p, int64_t now_ms);

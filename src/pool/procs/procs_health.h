@@ -17,7 +17,7 @@ typedef struct gi_births {
     int64_t backoff_ms;
     int failed;       /* before they were ready, in a row */
     int64_t since_ms; /* the first of them */
-    char why[200];    /* the last */
+    char why[256];    /* the last */
 } gi_births_t;
 
 /* A function whose runs killed their workers, the last `deaths` in a row. */

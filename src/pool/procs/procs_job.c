@@ -354,6 +354,8 @@ gi_pjob_t *gi_pjob_next(gi_procs_t *p) {
 
 void gi_pjob_unqueue(gi_procs_t *p, gi_pjob_t *job) {
     s_remove(s_queue_of(p, job), job);
+    if (p->room_wanted)
+        pthread_cond_broadcast(&p->idle);
 }
 
 void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,

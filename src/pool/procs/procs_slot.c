@@ -81,6 +81,9 @@ static void s_reset(gi_slot_t *s) {
     s->shm.ctl->config = p->config; /* the last worker may have changed it */
     s->shm.ctl->config.cells = s->shm.cells;
     s->shm.ctl->config.lane_bytes = s->shm.lane_bytes;
+    s->shm.ctl->config.number = s->index;
+    s->shm.ctl->config.generation = s->generation;
+    gi_options_follow(&s->shm.ctl->config);
     gi_exchange_count(s->outbox, s->shm.ctl->returned, s->shm.ctl->given);
     atomic_store(&s->shm.ctl->out_units, gi_exchange_grow(s->outbox, 0));
     s->outbox_stuck = false;
@@ -175,7 +178,7 @@ static void s_schedule(gi_slot_t *s, int64_t pause_ms) {
 
 void gi_slot_failed(gi_slot_t *s, int error) {
     gi_procs_t *p = s->pool;
-    char why[200];
+    char why[256];
     snprintf(why, sizeof why, "cannot be started: %s", strerror(error));
     gate_log(GATE_ERROR, "pool", "%s: worker %d %s", p->name, s->index, why);
     gi_fd_close(&s->out_fd);
@@ -289,14 +292,22 @@ static void s_settle(gi_slot_t *s, const char *how) {
     }
 }
 
-/* It died before it had done anything. */
+/* It died before it had done anything; own says why, if it could. */
 static void s_stillborn(gi_slot_t *s, const char *how) {
-    char why[200];
-    snprintf(why, sizeof why, "%s %s", how,
-             s->was_ready ? "while it had no job"
-             : s->pool->config.init.at
-                 ? "before it was ready: in its init, or in becoming one"
-                 : "before it was ready");
+    char why[256], own[sizeof s->shm.own->why];
+    memcpy(own, s->shm.own->why, sizeof own);
+    own[sizeof own - 1] = 0;
+    for (char *at = own; *at; at++)
+        if ((unsigned char)*at < ' ')
+            *at = ' ';
+    if (s->was_ready)
+        snprintf(why, sizeof why, "%.120s while it had no job", how);
+    else
+        snprintf(why, sizeof why, "%.60s before it was ready%s%.120s", how,
+                 *own                      ? ": "
+                 : s->pool->config.init.at ? " (init)"
+                                           : "",
+                 own);
     gi_births_failed(s->pool, s->was_ready, why);
 }
 

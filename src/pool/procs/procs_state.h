@@ -16,7 +16,6 @@
 #include "mail/doorbell.h"
 #include "base/err.h"
 #include "jobs/pool.h"
-#include "procs/procs.h"
 #include "procs/procs_fn.h"
 #include "procs/procs_health.h"
 #include "procs/procs_rsp.h"
@@ -27,6 +26,7 @@
 
 #define GI_KILLS_MAX 3 /* a job that killed so many workers is quarantined */
 #define GI_JOB_INLINE 160
+#define GI_WORKERS_MAX 1024
 
 typedef enum gi_job_state {
     GI_J_FREE,
@@ -149,7 +149,8 @@ typedef struct gi_fn_known {
 typedef struct gi_procs {
     char name[64];
     gate_pool_options_t options; /* resolved: no 0 that means a default */
-    gi_worker_config_t config;   /* copied into each worker's memory */
+    gate_pool_more_t more;
+    gi_worker_config_t config; /* copied into each worker's memory */
     const gate_settings_t *settings;
     gi_limits_t limits; /* of results */
     size_t result_max;
@@ -181,6 +182,7 @@ typedef struct gi_procs {
     int64_t active_ns; /* when it last had something to do */
     bool closed, stopping, lost; /* lost: the zygote is gone */
     int64_t init_ms; /* a worker is ready after so long, or killed */
+    int room_wanted; /* threads that wait for the queue to shrink */
     bool ending;     /* in destroy: who waits for a reader is cancelled */
     int send_error;  /* why the last gi_send could not; 0 = no room */
     gi_births_t births;

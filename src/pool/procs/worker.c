@@ -3,12 +3,17 @@
  * ring until it is told to leave. */
 #include "procs/worker.h"
 #include <stdio.h>
+#include <stdlib.h>
+#include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "sync/clock.h"
 #include "procs/procs_fn.h"
 #include "procs/zygote.h"
 
@@ -22,6 +27,48 @@ static void s_limit(int what, int64_t value) {
     struct rlimit r = {(rlim_t)value, (rlim_t)value};
     if (setrlimit((__rlimit_resource_t)what, &r) != 0)
         fprintf(stderr, "setrlimit(%d, %lld) failed\n", what, (long long)value);
+}
+
+/* It cannot be what it should: no job may run in it. */
+static void s_cannot(gi_worker_t *self, const char *what, const char *why)
+    __attribute__((noreturn));
+static void s_cannot(gi_worker_t *self, const char *what, const char *why) {
+    snprintf(self->shm.own->why, sizeof self->shm.own->why, "%s: %s", what,
+             why);
+    fprintf(stderr, "%s: %s\n", what, why);
+    _exit(125);
+}
+
+static bool s_is(const gi_worker_config_t *c) {
+    uid_t u[3];
+    gid_t g[3], groups[GI_GROUPS_MAX + 1];
+    int n = getgroups(GI_GROUPS_MAX + 1, groups);
+    return !getresuid(&u[0], &u[1], &u[2]) && !getresgid(&g[0], &g[1], &g[2]) &&
+           memcmp(u, c->uids, sizeof u) == 0 &&
+           memcmp(g, c->gids, sizeof g) == 0 && n == c->n_groups &&
+           memcmp(groups, c->groups, (size_t)n * sizeof *groups) == 0;
+}
+
+/* What needs rights first. */
+static void s_person(gi_worker_t *self) {
+    const gi_worker_config_t *c = &self->config;
+    const char *what = NULL;
+    if (c->umask >= 0)
+        umask((mode_t)c->umask);
+    if (!s_is(c)) {
+        if (setgroups((size_t)c->n_groups, c->groups) && geteuid() == 0)
+            what = "setgroups";
+        else if (setresgid(c->gids[0], c->gids[1], c->gids[2]))
+            what = "setresgid";
+        else if (setresuid(c->uids[0], c->uids[1], c->uids[2]))
+            what = "setresuid";
+    }
+    if (!what && *c->chdir && chdir(c->chdir))
+        what = c->chdir;
+    if (what)
+        s_cannot(self, what, strerror(errno));
+    for (const char *v = c->env; *v; v += strlen(v) + 1)
+        putenv((char *)(uintptr_t)v); /* config is this process's for good */
 }
 
 static void s_become(gi_worker_t *self, int out_fd) {
@@ -45,6 +92,10 @@ static void s_become(gi_worker_t *self, int out_fd) {
         s_limit(RLIMIT_CPU, c->limit_cpu);
     if (c->limit_files)
         s_limit(RLIMIT_NOFILE, c->limit_files);
+    s_person(self);
+    /* each worker draws numbers of its own */
+    srand((unsigned)gi_clock_ns() ^ (unsigned)getpid() << 16);
+    srand48(gi_clock_ns() ^ (long)getpid() << 16);
 }
 
 static uintptr_t s_code(const gi_fn_ref_t *ref) {
@@ -91,6 +142,41 @@ void gi_worker_loop(gi_worker_t *self) {
     }
 }
 
+static void s_start(gi_worker_t *self) {
+    const gi_worker_config_t *c = &self->config;
+    uintptr_t init = s_code(&c->init), start = s_code(&c->start);
+    void *(*old)(void);
+    gate_err_t (*hook)(gate_worker_t *, void *);
+    memcpy(&old, &init, sizeof old);
+    memcpy(&hook, &start, sizeof hook);
+    if (init)
+        self->ctx = old();
+    if (!start)
+        return;
+    gate_worker_t worker = {.pool = c->name,
+                            .number = c->number,
+                            .generation = c->generation,
+                            .ctx = self->ctx};
+    gate_err_t e = hook(&worker, (void *)(uintptr_t)c->arg);
+    if (e)
+        s_cannot(self, "its start refused",
+                 *gate_error()->text ? gate_error()->text : gate_err_text(e));
+    self->ctx = worker.ctx;
+}
+
+static void s_end(gi_worker_t *self) __attribute__((noreturn));
+static void s_end(gi_worker_t *self) {
+    uintptr_t end = s_code(&self->config.end);
+    void (*hook)(void *);
+    memcpy(&hook, &end, sizeof hook);
+    if (end)
+        hook(self->ctx);
+    if (self->config.by_exit)
+        exit(0);
+    fflush(NULL);
+    _exit(0);
+}
+
 /* Whatever its init did (a change of user undoes it), its parent's end is
  * still its own. */
 static void s_ready(gi_worker_t *self) {
@@ -122,13 +208,8 @@ void gi_worker_main(const int *fds) {
     s_become(self, fds[GI_WFD_OUT]);
     s_settings(self);
     gi_call_init(&self->call, NULL, NULL, &self->settings);
-    uintptr_t init = s_code(&self->config.init);
-    void *(*start)(void);
-    memcpy(&start, &init, sizeof start);
-    if (init)
-        self->ctx = start();
+    s_start(self);
     s_ready(self);
     gi_worker_loop(self);
-    fflush(NULL);
-    _exit(0);
+    s_end(self);
 }

@@ -17,9 +17,9 @@
 #include <unistd.h>
 #include <gaterpc/runtime.h>
 #include "base/err.h"
-#include "sync/born.h"
+#include "sync/actor_thread.h"
 #include "sync/fd.h"
-#include "procs/procs.h"
+#include "jobs/pool.h"
 #include "procs/procs_fn.h"
 #include "shared/rights.h"
 
@@ -241,13 +241,6 @@ gate_err_t gate_process_init(void) {
     return gi_zygote_start(
         late && (strcmp(late, "1") == 0 || strcasecmp(late, "true") == 0 ||
                  strcasecmp(late, "yes") == 0 || strcasecmp(late, "on") == 0));
-}
-
-bool gi_zygote_alive(void) {
-    pthread_mutex_lock(&s_zygote.lock);
-    bool alive = s_alive();
-    pthread_mutex_unlock(&s_zygote.lock);
-    return alive;
 }
 
 pid_t gi_zygote_pid(void) {

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/mem.h"
-#include "sync/born.h"
+#include "sync/actor_thread.h"
 #include "sync/fd.h"
 #include "shared/rights.h"
 #include "procs/worker.h"

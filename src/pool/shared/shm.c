@@ -181,6 +181,7 @@ void gi_shm_reset(gi_shm_t *self) {
     atomic_store(&own->sleeping, 0);
     atomic_store(&own->out_wanted, 0);
     atomic_store(&own->ready, 0);
+    memset(own->why, 0, sizeof own->why);
     atomic_store(&own->parent_sleeping, 0);
 }
 

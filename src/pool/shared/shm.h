@@ -110,6 +110,7 @@ typedef struct gi_shm_own {
     _Atomic uint32_t rsp_tail;
     _Atomic uint32_t out_wanted; /* units that the outbox should have */
     _Atomic uint32_t ready;      /* 1: its init has ended */
+    char why[200];               /* it could not become what it should */
     /* gi_sleep_t; 0 = awake or being woken; each submission looks at it, so it
      * is not in a line that each job writes */
     _Alignas(64) _Atomic uint32_t sleeping;

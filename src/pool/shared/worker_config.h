@@ -17,6 +17,7 @@ typedef struct gi_fn_ref {
     char object[503]; /* "" = at is an address */
 } gi_fn_ref_t;
 
+#define GI_GROUPS_MAX 64
 /* What a worker needs to know; written before it is forked. */
 typedef struct gi_worker_config {
     uint32_t cells;
@@ -29,8 +30,19 @@ typedef struct gi_worker_config {
     bool secure, core_dumps, has_cpus;
     cpu_set_t cpus;
     char name[64];
-    gi_fn_ref_t init, hooks[4];
-    uint64_t hooks_ctx;
+    gi_fn_ref_t init, start, end, hooks[4];
+    uint64_t hooks_ctx, arg;
+    bool by_exit;
+    bool has_user; /* else these are what the parent is when it is forked */
+    uid_t uids[3]; /* real, effective, saved */
+    gid_t gids[3];
+    int n_groups;
+    gid_t groups[GI_GROUPS_MAX];
+    int number; /* of the worker in its pool */
+    uint64_t generation;
+    int32_t umask;    /* -1 = as it is */
+    char chdir[1024]; /* "" = as it is */
+    char env[4096];   /* NAME=value, each with its NUL, then one more */
 } gi_worker_config_t;
 
 #endif

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "sync/actor_thread.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include <stddef.h>
 
 static _Thread_local const char *s_name;
@@ -8,3 +11,18 @@ static _Thread_local const char *s_name;
 void gi_actor_thread_mark(const char *name) { s_name = name; }
 
 const char *gi_actor_thread(void) { return s_name; }
+
+/* ---- processes ------------------------------------------------------------- */
+
+static _Atomic uint32_t s_births;
+
+void gi_born_again(void) { atomic_fetch_add(&s_births, 1); }
+
+uint32_t gi_born_now(void) {
+    return atomic_load_explicit(&s_births, memory_order_relaxed);
+}
+
+__attribute__((constructor)) static void s_watch_forks(void) {
+    /* without memory for it the pid is still what zygotes are known by */
+    (void)pthread_atfork(NULL, NULL, gi_born_again);
+}

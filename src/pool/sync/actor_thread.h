@@ -5,8 +5,16 @@
 #define GI_ACTOR_THREAD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 void gi_actor_thread_mark(const char *name); /* static string; NULL unmarks */
 const char *gi_actor_thread(void);           /* NULL: an ordinary thread */
+
+/* Whether we are still the process that made a thing: after fork() a child has
+ * copies of pools, but none of their threads, and shares their memory with
+ * those who work in it. Changes in every child that fork() makes; one load. */
+uint32_t gi_born_now(void);
+/* For a child that was made without fork()'s handlers. */
+void gi_born_again(void);
 
 #endif

@@ -6,14 +6,39 @@
 #ifndef GI_FD_H
 #define GI_FD_H
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
+#include <unistd.h>
+
+/* -1 is none, and what it is afterwards; keeps errno. */
+static inline void gi_fd_close(int *fd) {
+    int error = errno;
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+    errno = error;
+}
 
 /* fd, or its like from 3 on when it was lower; -1 stays -1, and so does errno.
  * The new one is close-on-exec. */
-int gi_fd_high(int fd);
+static inline int gi_fd_high(int fd) {
+    if (fd < 0 || fd > 2)
+        return fd;
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    gi_fd_close(&fd);
+    return high;
+}
+
 /* Both, or none: false with errno, and both are -1. */
-bool gi_fd_high_pair(int pair[2]);
-/* -1 is none, and what it is afterwards; keeps errno. */
-void gi_fd_close(int *fd);
+static inline bool gi_fd_high_pair(int pair[2]) {
+    pair[0] = gi_fd_high(pair[0]);
+    pair[1] = gi_fd_high(pair[1]);
+    if (pair[0] >= 0 && pair[1] >= 0)
+        return true;
+    gi_fd_close(&pair[0]);
+    gi_fd_close(&pair[1]);
+    return false;
+}
 
 #endif

@@ -6,7 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <gaterpc.h>
-#include "procs/procs.h"
+#include "jobs/pool.h"
 #include "settings/settings.h"
 
 __attribute__((constructor)) static void s_zygote(void) {
