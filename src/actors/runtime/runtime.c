@@ -299,7 +299,9 @@ static gate_err_t s_failed(gate_runtime_t *self) {
 }
 
 gate_err_t gate_runtime_ready(gate_runtime_t *self, int64_t timeout_ms) {
-    gate_pool_t *procs = gi_runtime_has_procs(self);
+    gi_lock(&self->lock);
+    gate_pool_t *procs = self->procs;
+    gi_unlock(&self->lock);
     return procs ? gate_pool_ready(procs, timeout_ms) : GATE_OK;
 }
 
