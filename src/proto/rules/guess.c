@@ -7,6 +7,7 @@
 #include "rules/bucket.h"
 #include "base/identity.h"
 #include "base/mem.h"
+#include "base/table.h"
 
 #define S_SETS 1024 /* power of two */
 #define S_WAYS 4
@@ -88,8 +89,19 @@ void gi_guess_wrong(gi_guess_t *self, const void *key, size_t size,
 #define ADDRESS_BURST 100.0
 #define TEXT_MAX 255
 
+#define RIGHT_MAX 1024
+#define RIGHT_MS (15 * 60 * 1000)
+
+/* Which are kept: the last ones, each at its place. */
+typedef struct s_right {
+    uint64_t hash; /* 0: none */
+    int64_t at_ms;
+} s_right_t;
+
 struct gi_guesses {
     gi_guess_t *by_address, *by_user;
+    uint64_t seed;
+    s_right_t right[RIGHT_MAX];
 };
 
 typedef struct s_tried {
@@ -118,6 +130,7 @@ gi_guesses_t *gi_guesses_new(void) {
         return NULL;
     self->by_address = gi_guess_new(ADDRESS_PER_S, ADDRESS_BURST);
     self->by_user = gi_guess_new(GI_GUESS_PER_S, GI_GUESS_BURST);
+    gi_random(&self->seed, sizeof self->seed);
     if (self->by_address == NULL || self->by_user == NULL)
         gi_guesses_destroy(&self);
     return self;
@@ -145,4 +158,33 @@ void gi_guesses_wrong(gi_guesses_t *self, gate_bytes_t address,
     s_tried_t t = s_tried(address, user);
     gi_guess_wrong(self->by_address, t.text, t.address, now_ms);
     gi_guess_wrong(self->by_user, t.text, t.size, now_ms);
+}
+
+static uint64_t s_hash_right(const gi_guesses_t *self, gate_bytes_t address,
+                             gate_bytes_t user, gate_bytes_t password) {
+    s_tried_t t = s_tried(address, user);
+    uint64_t seed = gi_table_hash(self->seed, t.text, t.size);
+    uint64_t hash = gi_table_hash(seed, password.data, password.size);
+    return hash ? hash : 1;
+}
+
+void gi_guesses_right(gi_guesses_t *self, gate_bytes_t address,
+                      gate_bytes_t user, gate_bytes_t password,
+                      int64_t now_ms) {
+    uint64_t hash = s_hash_right(self, address, user, password);
+    self->right[hash % RIGHT_MAX] = (s_right_t){hash, now_ms};
+}
+
+bool gi_guesses_were_right(gi_guesses_t *self, gate_bytes_t address,
+                           gate_bytes_t user, gate_bytes_t password,
+                           int64_t now_ms) {
+    s_tried_t t = s_tried(address, user);
+    if (!gi_guess_may(self->by_address, t.text, t.address, now_ms))
+        return false;
+    uint64_t hash = s_hash_right(self, address, user, password);
+    const s_right_t *right = &self->right[hash % RIGHT_MAX];
+    if (right->hash == hash && now_ms - right->at_ms < RIGHT_MS)
+        return true;
+    gi_guess_wrong(self->by_address, t.text, t.address, now_ms);
+    return false;
 }

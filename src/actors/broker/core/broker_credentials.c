@@ -37,7 +37,6 @@
 #define S_WAIT_MAX 1024 /* messages of one peer */
 #define S_WAIT_ALL (64 * 1024)
 #define S_WAIT_BYTES (64u * 1024 * 1024)
-#define S_ADDRESS_MAX 63
 #define S_HOLD_MS 50 /* until somebody who guesses is refused */
 
 typedef enum s_verdict { S_NONE, S_YES, S_NO, S_OUTAGE } s_verdict_t;
@@ -58,7 +57,7 @@ struct gi_broker_trust {
     s_verdict_t verdict; /* on asked, for the messages that wait */
     bool asking, held;   /* one of them at most */
     gi_bucket_t refusals;
-    char address[S_ADDRESS_MAX + 1]; /* where it asked from; "" not known */
+    char address[GI_ADDRESS_MAX + 1]; /* where it asked from; "" not known */
     unsigned char key[S_KEY];
 };
 typedef gi_broker_trust_t s_trust_t;
@@ -87,42 +86,25 @@ static bool s_remember(gi_secret_t *secret, gi_frames_t *frames) {
 }
 
 /* ---- guessing ------------------------------------------------------------ */
-/* Of ipc peers the process is left out: "uid:gid" is who they are. */
-static void s_note_address(gi_broker_core_t *core, s_trust_t *trust,
-                           gi_frames_t *frames) {
-    const char *at = core->effects->address
-                         ? core->effects->address(core->ctx, &frames->f[0])
-                         : "";
-    size_t n = strnlen(at, S_ADDRESS_MAX);
-    const char *process = *at == ':' ? strrchr(at, ':') : NULL;
-    if (process && process > at)
-        n = (size_t)(process - at);
-    memcpy(trust->address, at, n);
-    trust->address[n] = 0;
-}
-
 static gate_bytes_t s_address(const s_trust_t *trust) {
     return (gate_bytes_t){trust->address, strlen(trust->address)};
 }
 
 static bool s_may_try(gi_broker_core_t *core, s_trust_t *trust,
                       gi_frames_t *frames) {
-    s_note_address(core, trust, frames);
+    gi_broker_address(core, &frames->f[0], trust->address);
     return gi_bucket_has(&trust->refusals, GI_GUESS_PER_S, GI_GUESS_BURST,
                          core->clock.now_ms) &&
-           (*trust->address == 0 ||
-            gi_guesses_may(core->auth.guesses, s_address(trust),
-                           s_frame(frames, S_CREDENTIALS + 1),
-                           core->clock.now_ms));
+           gi_broker_guess_may(core, s_address(trust),
+                               s_frame(frames, S_CREDENTIALS + 1),
+                               s_frame(frames, S_CREDENTIALS + 2));
 }
 
 static void s_guessed_wrong(gi_broker_core_t *core, s_trust_t *trust) {
     gate_bytes_t user = {trust->asked.data, trust->asked.user_size};
     gi_bucket_take(&trust->refusals, GI_GUESS_PER_S, GI_GUESS_BURST,
                    core->clock.now_ms);
-    if (*trust->address)
-        gi_guesses_wrong(core->auth.guesses, s_address(trust), user,
-                         core->clock.now_ms);
+    gi_broker_guess_wrong(core, s_address(trust), user);
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -207,15 +189,18 @@ void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 }
 
 /* ---- saying no ----------------------------------------------------------- */
-/* A worker has no request to answer: it is told to come again. */
+/* A worker has no request to answer. A Python one that is told DISCONNECT comes
+ * again at once, or never: it is told so seldom that its tries do not use up
+ * those of others. */
 static void s_reject_worker(gi_broker_core_t *core, gi_broker_peer_t *peer,
-                            const char *why) {
-    if (peer->worker) {
+                            gi_frames_t *frames, const char *why) {
+    if (peer->worker)
         gi_broker_worker_lose(core, peer->worker, why);
+    gate_bytes_t who = s_has_credentials(frames)
+                           ? s_frame(frames, S_CREDENTIALS + 1)
+                           : (gate_bytes_t){peer->id, peer->id_size};
+    if (gi_broker_guess_may_tell(core, s_address(peer->trust), who))
         gi_broker_worker_disconnect(core, peer);
-    } else {
-        gi_broker_worker_scold(core, peer);
-    }
 }
 
 /* The request id stands behind the credentials, whichever they are. */
@@ -243,7 +228,7 @@ static void s_reject_client(gi_broker_core_t *core, gi_broker_peer_t *peer,
 static void s_reject(gi_broker_core_t *core, gi_broker_peer_t *peer,
                      gi_frames_t *frames, const char *cls, const char *text) {
     if (core->sockets[peer->socket].backend)
-        s_reject_worker(core, peer, "its credentials are not accepted");
+        s_reject_worker(core, peer, frames, "its credentials are not accepted");
     else
         s_reject_client(core, peer, frames, cls, text);
     gi_frames_close(frames);
@@ -251,10 +236,12 @@ static void s_reject(gi_broker_core_t *core, gi_broker_peer_t *peer,
 
 static void s_outage(gi_broker_core_t *core, gi_broker_peer_t *peer,
                      gi_frames_t *frames) {
-    if (core->sockets[peer->socket].backend)
-        s_reject_worker(core, peer,
-                        "the authentication service does not answer");
-    else
+    const char *why = "the authentication service does not answer";
+    if (peer->worker && !peer->worker->ext)
+        gi_broker_worker_give_up(core, peer->worker, why); /* not for good */
+    else if (core->sockets[peer->socket].backend && peer->past == NULL)
+        s_reject_worker(core, peer, frames, why);
+    else if (!core->sockets[peer->socket].backend)
         s_reject_client(core, peer, frames, "ServiceUnAvailableError",
                         "The authentication service does not answer.");
     gi_frames_close(frames);
@@ -475,6 +462,7 @@ static void s_yes(gi_broker_core_t *core, s_trust_t *trust, gate_bytes_t name) {
     trust->asked = (gi_secret_t){0};
     trust->user = user;
     trust->since_ms = core->clock.now_ms;
+    gi_broker_guess_right(core, s_address(trust), &trust->granted);
     trust->until_ms =
         core->clock.now_ms + gi_settings_ms(core->settings->zap_cache_ttl_s);
     gi_list_append(&core->auth.believed, &trust->believed);
@@ -554,7 +542,8 @@ gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
     self->auth.on = true;
     self->auth.domain = domain;
     self->auth.guesses = gi_guesses_new();
-    if (self->auth.guesses &&
+    self->auth.told = gi_guess_new(1000.0 / (double)self->clock.beat_ms, 1.0);
+    if (self->auth.guesses && self->auth.told &&
         (user == NULL ||
          gi_secret_set(&self->auth.inside, (gate_bytes_t){user, strlen(user)},
                        (gate_bytes_t){password, strlen(password)})))
@@ -565,6 +554,7 @@ gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
 void gi_broker_auth_fini(gi_broker_core_t *core) {
     gi_secret_forget(&core->auth.inside);
     gi_guesses_destroy(&core->auth.guesses);
+    gi_guess_destroy(&core->auth.told);
 }
 
 bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,

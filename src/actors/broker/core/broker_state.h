@@ -105,6 +105,7 @@ typedef struct gi_broker_auth {
     gi_secret_t inside;    /* what our own client says */
     gi_table_t asks;       /* questions under way, by key */
     gi_guesses_t *guesses; /* wrong credentials; when on alone */
+    gi_guess_t *told;      /* workers told DISCONNECT, by address and user */
     gi_list_t believed;    /* verdicts that are, oldest first */
     size_t n_believed, n_waiting, waiting_bytes;
     gi_frames_t late; /* the message that goes on */

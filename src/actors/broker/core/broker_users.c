@@ -143,3 +143,54 @@ bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
     gi_broker_refuse(core, client, service, id, "BusyWorkerError", text);
     return false;
 }
+
+/* ---- guessing ------------------------------------------------------------ */
+void gi_broker_address(gi_broker_core_t *core, zmq_msg_t *frame,
+                       char to[GI_ADDRESS_MAX + 1]) {
+    const char *at =
+        core->effects->address ? core->effects->address(core->ctx, frame) : "";
+    size_t n = strnlen(at, GI_ADDRESS_MAX);
+    const char *process = *at == ':' ? strrchr(at, ':') : NULL;
+    if (process && process > at)
+        n = (size_t)(process - at);
+    memcpy(to, at, n);
+    to[n] = 0;
+}
+
+bool gi_broker_guess_may(gi_broker_core_t *core, gate_bytes_t address,
+                         gate_bytes_t user, gate_bytes_t password) {
+    gi_guesses_t *guesses = core->auth.guesses;
+    return address.size == 0 ||
+           gi_guesses_may(guesses, address, user, core->clock.now_ms) ||
+           gi_guesses_were_right(guesses, address, user, password,
+                                 core->clock.now_ms);
+}
+
+void gi_broker_guess_wrong(gi_broker_core_t *core, gate_bytes_t address,
+                           gate_bytes_t user) {
+    if (address.size > 0)
+        gi_guesses_wrong(core->auth.guesses, address, user, core->clock.now_ms);
+}
+
+void gi_broker_guess_right(gi_broker_core_t *core, gate_bytes_t address,
+                           const gi_secret_t *secret) {
+    size_t at = secret->user_size + 1;
+    gate_bytes_t user = {secret->data, secret->user_size},
+                 password = {secret->data + at, secret->size - at};
+    if (address.size > 0)
+        gi_guesses_right(core->auth.guesses, address, user, password,
+                         core->clock.now_ms);
+}
+
+bool gi_broker_guess_may_tell(gi_broker_core_t *core, gate_bytes_t address,
+                              gate_bytes_t who) {
+    char key[GI_ADDRESS_MAX + 1 + GI_ID_MAX];
+    size_t n = address.size + 1;
+    memcpy(key, address.data, n); /* with its NUL */
+    memcpy(key + n, who.data, who.size);
+    n += who.size;
+    if (!gi_guess_may(core->auth.told, key, n, core->clock.now_ms))
+        return false;
+    gi_guess_wrong(core->auth.told, key, n, core->clock.now_ms);
+    return true;
+}

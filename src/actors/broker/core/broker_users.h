@@ -32,4 +32,22 @@ bool gi_broker_may(gi_broker_core_t *core, gi_broker_peer_t *client,
 bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
                     gate_bytes_t service, gate_bytes_t id);
 
+/* ---- guessing ------------------------------------------------------------ */
+#define GI_ADDRESS_MAX 63
+/* Where the frame's sender is; of ipc peers the process is left out: "uid:gid"
+ * is who they are. "": not known. */
+void gi_broker_address(gi_broker_core_t *core, zmq_msg_t *frame,
+                       char to[GI_ADDRESS_MAX + 1]);
+/* These are looked at. */
+bool gi_broker_guess_may(gi_broker_core_t *core, gate_bytes_t address,
+                         gate_bytes_t user, gate_bytes_t password);
+void gi_broker_guess_wrong(gi_broker_core_t *core, gate_bytes_t address,
+                           gate_bytes_t user);
+void gi_broker_guess_right(gi_broker_core_t *core, gate_bytes_t address,
+                           const gi_secret_t *secret);
+/* A worker there is told that it is refused: once a heartbeat for an address and
+ * who it says it is, whatever the connection. */
+bool gi_broker_guess_may_tell(gi_broker_core_t *core, gate_bytes_t address,
+                              gate_bytes_t who);
+
 #endif

@@ -40,3 +40,35 @@ Test(guess, a_full_table_forgets_the_innocent) {
     cr_expect(gi_guess_may(g, "other 5", 7, 1000));
     gi_guess_destroy(&g);
 }
+
+static gate_bytes_t s_text(const char *text) {
+    return (gate_bytes_t){text, strlen(text)};
+}
+
+/* Who was right from there is looked at; wrong ones cost the address's tries. */
+Test(guesses, the_right_ones_are_remembered_for_a_while) {
+    gi_guesses_t *g = gi_guesses_new();
+    gate_bytes_t here = s_text("10.0.0.1"), bob = s_text("bob");
+    cr_assert(g);
+    gi_guesses_right(g, here, bob, s_text("good"), 1000);
+    for (int i = 0; i < 10; i++)
+        gi_guesses_wrong(g, here, bob, 1000);
+    cr_expect_not(gi_guesses_may(g, here, bob, 1000));
+    cr_expect(gi_guesses_were_right(g, here, bob, s_text("good"), 1000));
+    cr_expect_not(gi_guesses_were_right(g, here, bob, s_text("bad"), 1000));
+    cr_expect_not(
+        gi_guesses_were_right(g, here, s_text("eve"), s_text("good"), 1000));
+    cr_expect_not(
+        gi_guesses_were_right(g, s_text("::2"), bob, s_text("good"), 1000));
+    int64_t later = 1000 + 16 * 60 * 1000;
+    cr_expect_not(gi_guesses_were_right(g, here, bob, s_text("good"), later));
+    int looked = 0;
+    for (int i = 0; i < 1000; i++) {
+        gi_guesses_right(g, here, bob, s_text("good"), later);
+        looked += gi_guesses_were_right(g, here, bob, s_text("bad"), later);
+    }
+    cr_expect_eq(looked, 0);
+    cr_expect_not(gi_guesses_were_right(g, here, bob, s_text("good"), later),
+                  "who guesses at that learns little");
+    gi_guesses_destroy(&g);
+}

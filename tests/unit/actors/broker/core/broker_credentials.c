@@ -542,3 +542,81 @@ Test(auth, no_memory_anywhere) {
         kit_end(&k);
     }
 }
+
+/* ---- workers with a wrong password --------------------------------------- */
+/* As a Python worker with _reconnect does: DISCONNECT brings it back at once. */
+Test(auth, a_worker_that_comes_again_and_again_is_told_seldom) {
+    kit_t k;
+    char w[8];
+    s_begin(&k);
+    k.address = "10.0.0.1";
+    for (int i = 0; i < 8; i++) {
+        snprintf(w, sizeof w, "w%d", i);
+        zready(&k, w, "bob", "bad");
+        cr_assert(s_answer(&k, "400", ""));
+    }
+    counted(&k, "disconnects", 1);
+    kit_wait(&k, HB);
+    zready(&k, "w9", "bob", "bad");
+    cr_assert(s_answer(&k, "400", ""));
+    counted(&k, "disconnects", 2);
+    zready(&k, "w9", "ann", "bad"); /* somebody else's */
+    cr_assert(s_answer(&k, "400", ""));
+    counted(&k, "disconnects", 3);
+    kit_end(&k);
+}
+
+/* All tries of the pair are used up; who was let in from there before is looked
+ * at all the same. */
+Test(auth, others_mistakes_do_not_lock_the_right_ones_out) {
+    kit_t k;
+    char c[8];
+    s_begin(&k);
+    k.address = "10.0.0.1";
+    s_worker(&k, "w");
+    ask(&k, "c", "1", "bob", "good");
+    cr_assert(s_answer(&k, "200", "bob"));
+    for (int i = 0; i < 12; i++) {
+        snprintf(c, sizeof c, "x%d", i);
+        ask(&k, c, "1", "bob", "bad");
+        s_answer(&k, "400", "");
+    }
+    counted(&k, "zap_throttled", 0);
+    ask(&k, "y", "1", "bob", "bad"); /* not looked at */
+    cr_assert(!s_answer(&k, "400", ""));
+    ask(&k, "d", "1", "bob", "good"); /* a new connection */
+    cr_assert(s_answer(&k, "200", "bob"));
+    ask(&k, "e", "1", "bob", "other"); /* was never right */
+    cr_assert(!s_answer(&k, "400", ""));
+    k.address = "10.0.0.2"; /* nor from there, but it has tries of its own */
+    ask(&k, "f", "1", "bob", "good");
+    cr_assert(s_answer(&k, "200", "bob"));
+    kit_end(&k);
+}
+
+/* A Python worker that is told DISCONNECT ends for good. */
+Test(auth, an_outage_does_not_end_a_plain_worker_for_good) {
+    kit_t k;
+    s_begin(&k);
+    s_worker(&k, "w");
+    kit_wait(&k, HB);
+    ask(&k, "c", "1", "joe", "x");
+    cr_assert(s_answer(&k, "200", "joe"));
+    for (int i = 0; i < 62; i++) { /* until it is asked about again */
+        kit_wait(&k, HB);
+        zbeat(&k, "w", "srv", "pw");
+        while (s_answer(&k, "500", ""))
+            ;
+    }
+    counted(&k, "workers_lost", 1);
+    counted(&k, "disconnects", 0);
+    kit_forget(&k);
+    kit_wait(&k, HB + 50);
+    said_t *m = kit_take(&k, "w"); /* it is asked on */
+    cr_assert(m && kit_frame_is(m, 2, "\4"));
+    free(m);
+    zbeat(&k, "w", "srv", "pw");
+    cr_assert(s_answer(&k, "200", "srv"));
+    counted(&k, "restored", 1);
+    kit_end(&k);
+}
