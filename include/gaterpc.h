@@ -32,5 +32,6 @@
 #include <gaterpc/client.h>
 #include <gaterpc/zap.h>
 #include <gaterpc/curve.h>
+#include <gaterpc/password.h>
 
 #endif

@@ -65,17 +65,18 @@ int gi_bench_main(int argc, char **argv) {
     if (code < 0 && words.n != 1)
         code = gi_opts_fail(&usage, "bench what?");
     if (code < 0)
-        code = gi_auth_check(&auth, &usage);
+        code = gi_auth_check(&auth, NULL, &usage);
     if (code < 0) {
         args.verb = words.items[0];
         args.user = auth.user;
-        args.password = auth.password;
+        args.password = auth.password.word;
         args.plain_user = auth.plain_user;
-        args.plain_password = auth.plain_password;
+        args.plain_password = auth.plain_password.word;
         args.curve_cert = auth.curve_cert;
         args.curve_server = auth.curve_server;
         code = gi_bench_run(&args);
     }
+    gi_auth_fini(&auth);
     gi_words_fini(&words);
     return code;
 }

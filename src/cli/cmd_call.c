@@ -245,7 +245,7 @@ static int s_run(s_args_t *args) {
     s_request_t request = {0};
     if (!args->words.n)
         return gi_opts_fail(&s_usage, "call what?");
-    int code = gi_auth_check(&args->peer.auth, &s_usage);
+    int code = gi_auth_check(&args->peer.auth, args->peer.config, &s_usage);
     if (code >= 0)
         return code;
     code = s_request_fill(&request, args);
@@ -276,6 +276,7 @@ int gi_call_main(int argc, char **argv) {
     int code = gi_opts_parse(argc, argv, &s_usage, table, &args.words);
     if (code < 0)
         code = s_run(&args);
+    gi_auth_fini(&args.peer.auth);
     gi_words_fini(&args.words);
     gi_words_fini(&args.kw);
     gi_words_fini(&args.meta);

@@ -36,7 +36,7 @@ int gi_drain_main(int argc, char **argv) {
     int code = gi_opts_parse(argc, argv, &s_usage, table, &words);
     if (code < 0)
         code = words.n == 1
-                   ? gi_auth_check(&peer.auth, &s_usage)
+                   ? gi_auth_check(&peer.auth, peer.config, &s_usage)
                    : gi_opts_fail(&s_usage, "drain one service or worker");
     if (code < 0) {
         code = gi_peer_open(&peer);
@@ -44,6 +44,7 @@ int gi_drain_main(int argc, char **argv) {
             code = s_drain(peer.client, words.items[0]);
         gi_peer_close(&peer);
     }
+    gi_auth_fini(&peer.auth);
     gi_words_fini(&words);
     return code;
 }

@@ -76,7 +76,7 @@ int gi_inspect_main(int argc, char **argv) {
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, &words);
     if (code < 0)
-        code = words.n == 1 ? gi_auth_check(&peer.auth, &s_usage)
+        code = words.n == 1 ? gi_auth_check(&peer.auth, peer.config, &s_usage)
                             : gi_opts_fail(&s_usage, "inspect one service");
     if (code < 0) {
         code = gi_peer_open(&peer);
@@ -84,6 +84,7 @@ int gi_inspect_main(int argc, char **argv) {
             code = s_inspect(peer.client, words.items[0], as_json);
         gi_peer_close(&peer);
     }
+    gi_auth_fini(&peer.auth);
     gi_words_fini(&words);
     return code;
 }

@@ -102,12 +102,12 @@ static gate_err_t s_init(gate_runtime_t *runtime, gate_service_t *service,
     const s_served_t *served = ctx;
     const gi_auth_t *auth = served->auth;
     if (auth->user)
-        gate_service_plain(service, auth->user, auth->password);
+        gate_service_plain(service, auth->user, auth->password.word);
     if (auth->curve_cert)
         gate_service_curve(service, auth->curve_cert, auth->curve_server);
     if (auth->plain_user)
         gate_service_plain_transport(service, auth->plain_user,
-                                     auth->plain_password);
+                                     auth->plain_password.word);
     return served->module->init(runtime, service);
 }
 
@@ -250,11 +250,13 @@ int gi_serve_main(int argc, char **argv) {
     int code = gi_opts_parse(argc, argv, &s_usage, table, &args.modules);
     if (code < 0)
         code = args.demo || args.modules.n
-                   ? gi_auth_check(&args.auth, &s_usage)
+                   ? gi_auth_check(&args.auth, args.config, &s_usage)
                    : gi_opts_fail(&s_usage, "serve what?");
     if (code < 0)
-        code = args.supervise ? gi_supervise(args.config, argc, argv)
-                              : s_run(&args);
+        code = args.supervise
+                   ? gi_supervise(args.config, &args.auth, argc, argv)
+                   : s_run(&args);
+    gi_auth_fini(&args.auth);
     gi_words_fini(&args.modules);
     return code;
 }

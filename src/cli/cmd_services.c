@@ -147,14 +147,15 @@ int gi_services_main(int argc, char **argv) {
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
     if (code < 0)
-        code = gi_auth_check(&peer.auth, &s_usage);
-    if (code >= 0)
-        return code;
-    code = gi_peer_open(&peer);
-    if (!code)
-        code = stats     ? s_stats(peer.client)
-               : workers ? s_workers(peer.client)
-                         : s_names(peer.client);
-    gi_peer_close(&peer);
+        code = gi_auth_check(&peer.auth, peer.config, &s_usage);
+    if (code < 0) {
+        code = gi_peer_open(&peer);
+        if (!code)
+            code = stats     ? s_stats(peer.client)
+                   : workers ? s_workers(peer.client)
+                             : s_names(peer.client);
+        gi_peer_close(&peer);
+    }
+    gi_auth_fini(&peer.auth);
     return code;
 }

@@ -4,6 +4,8 @@
 #include "cli/opts.h"
 #include "cli/peer.h"
 
+#include <string.h>
+
 static const gi_usage_t s_usage = {
     "zap [OPTION]...",
     "Answers brokers who ask about users and passwords (PLAIN). Prints\n"
@@ -11,13 +13,18 @@ static const gi_usage_t s_usage = {
     "is read again when it changes. SIGTERM or SIGINT ends it."};
 
 typedef struct s_args {
-    const char *config, *bind, *user, *password, *domain, *users, *hash;
+    const char *config, *bind, *user, *domain, *users;
+    gi_secret_t password, hash;
     gi_words_t allow, deny;
 } s_args_t;
 
-static int s_hash(const char *password) {
+static int s_hash(s_args_t *args) {
     char hash[256];
-    gate_err_t e = gate_zap_hash(password, hash, sizeof hash);
+    bool asked = strcmp(args->hash.word, "-") == 0;
+    int code = asked ? gi_secret_ask(&args->hash, &s_usage) : -1;
+    if (code >= 0)
+        return code;
+    gate_err_t e = gate_zap_hash(args->hash.word, hash, sizeof hash);
     if (e)
         return gi_peer_fail(e, false);
     printf("%s\n", hash);
@@ -26,7 +33,7 @@ static int s_hash(const char *password) {
 
 static void s_setup(gate_zap_t *zap, const s_args_t *args) {
     if (args->user)
-        gate_zap_plain(zap, args->domain, args->user, args->password);
+        gate_zap_plain(zap, args->domain, args->user, args->password.word);
     if (args->users)
         gate_zap_plain_file(zap, args->users);
     for (size_t i = 0; i < args->allow.n; i++)
@@ -51,10 +58,12 @@ static int s_run(const s_args_t *args) {
     return gate_runtime_wait(runtime);
 }
 
-static int s_check(const s_args_t *args) {
-    if (!args->user != !args->password)
-        return gi_opts_fail(&s_usage, "--user and --password go together");
-    return args->hash ? s_hash(args->hash) : s_run(args);
+static int s_check(s_args_t *args) {
+    if (args->hash.word)
+        return s_hash(args);
+    int code = gi_secret_get(&args->password, args->user, "password",
+                             args->config, &s_usage);
+    return code >= 0 ? code : s_run(args);
 }
 
 int gi_zap_main(int argc, char **argv) {
@@ -66,20 +75,27 @@ int gi_zap_main(int argc, char **argv) {
         {"users", GI_OPT_TEXT, &args.users, "FILE",
          "users and hashed passwords (setting zap_users)"},
         {"user", GI_OPT_TEXT, &args.user, "U", "lets one user in"},
-        {"password", GI_OPT_TEXT, &args.password, "P", "its password"},
+        {"password", GI_OPT_SECRET, &args.password.word, "P",
+         "its password; better:"},
+        {"password-file", GI_OPT_TEXT, &args.password.file, "FILE",
+         "with the password in it, or a credential of systemd; -: stdin; "
+         "neither: asked at a terminal"},
         {"domain", GI_OPT_TEXT, &args.domain, "NAME",
          "in this domain only (*: any)"},
         {"allow", GI_OPT_MANY, &args.allow, "ADDRESS",
          "address or identity (hex) let in, no other; may be repeated"},
         {"deny", GI_OPT_MANY, &args.deny, "ADDRESS",
          "address or identity (hex) kept out; may be repeated"},
-        {"hash", GI_OPT_TEXT, &args.hash, "P",
-         "only print a password's hash for a users file"},
+        {"hash", GI_OPT_ASKED, &args.hash.word, "[P]",
+         "only print a password's hash for a users file; without P: of a line "
+         "of stdin, or asked at a terminal"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
     if (code < 0)
         code = s_check(&args);
+    gi_secret_fini(&args.password);
+    gi_secret_fini(&args.hash);
     gi_words_fini(&args.allow);
     gi_words_fini(&args.deny);
     return code;

@@ -65,7 +65,18 @@ static const gi_opt_t *s_find(const gi_opt_t *table, const char *name,
     return NULL;
 }
 
-static bool s_store(const gi_opt_t *o, const char *value) {
+/* ps shows argv to everybody. */
+static bool s_hide(char **to, char *value) {
+    char *copy = strdup(value);
+    explicit_bzero(value, strlen(value));
+    if (*to)
+        explicit_bzero(*to, strlen(*to));
+    free(*to);
+    *to = copy;
+    return copy;
+}
+
+static bool s_store(const gi_opt_t *o, char *value) {
     switch (o->kind) {
     case GI_OPT_FLAG:
         *(bool *)o->to = true;
@@ -77,6 +88,9 @@ static bool s_store(const gi_opt_t *o, const char *value) {
         return s_number(value, o->to);
     case GI_OPT_MANY:
         return s_push(o->to, value);
+    case GI_OPT_SECRET:
+    case GI_OPT_ASKED:
+        return s_hide(o->to, value);
     }
     return false;
 }
@@ -94,7 +108,11 @@ static int s_option(int argc, char **argv, int *i, const gi_usage_t *usage,
     const gi_opt_t *o = s_find(table, name, size);
     if (!o)
         return gi_opts_fail(usage, "no option --%.*s", (int)size, name);
-    const char *value = equals ? equals + 1 : NULL;
+    char none[] = "-",
+         *value = equals ? argv[*i] + (equals + 1 - argv[*i]) : NULL;
+    if (o->kind == GI_OPT_ASKED && !value &&
+        (*i + 1 >= argc || !strncmp(argv[*i + 1], "--", 2)))
+        value = none;
     if (o->kind == GI_OPT_FLAG && value)
         return gi_opts_fail(usage, "--%s takes no value", o->name);
     if (o->kind != GI_OPT_FLAG && !value) {
@@ -103,8 +121,10 @@ static int s_option(int argc, char **argv, int *i, const gi_usage_t *usage,
         value = argv[++*i];
     }
     if (!s_store(o, value))
-        return gi_opts_fail(usage, "--%s: '%s' is not %s", o->name, value,
-                            o->arg);
+        return o->kind == GI_OPT_SECRET || o->kind == GI_OPT_ASKED
+                   ? gi_opts_fail(usage, "no memory")
+                   : gi_opts_fail(usage, "--%s: '%s' is not %s", o->name, value,
+                                  o->arg);
     return -1;
 }
 

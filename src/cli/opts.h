@@ -15,7 +15,9 @@ typedef enum gi_opt_kind {
     GI_OPT_FLAG,   /* to: bool */
     GI_OPT_TEXT,   /* to: const char * */
     GI_OPT_NUMBER, /* to: int64_t; not negative */
-    GI_OPT_MANY    /* to: gi_words_t; may be repeated */
+    GI_OPT_MANY,   /* to: gi_words_t; may be repeated */
+    GI_OPT_SECRET, /* to: char *, malloc'ed; wiped in argv */
+    GI_OPT_ASKED   /* the same; the value may be left away: "-" */
 } gi_opt_kind_t;
 
 /* Words borrowed from argv; items is malloc'ed. */

@@ -7,19 +7,24 @@
 
 enum { S_CONNECT_MS = 3000 };
 
-int gi_auth_check(const gi_auth_t *auth, const gi_usage_t *usage) {
-    if (!auth->user != !auth->password)
-        return gi_opts_fail(usage, "--user and --password go together");
-    if (!auth->plain_user != !auth->plain_password)
-        return gi_opts_fail(usage,
-                            "--plain-user and --plain-password go together");
+int gi_auth_check(gi_auth_t *auth, const char *config,
+                  const gi_usage_t *usage) {
     if (auth->plain_user && auth->curve_cert)
         return gi_opts_fail(usage, "a connection speaks PLAIN or CURVE: "
                                    "--plain-user or --curve-cert");
     if (!auth->curve_cert != !auth->curve_server)
         return gi_opts_fail(usage,
                             "--curve-cert and --curve-server go together");
-    return -1;
+    int code =
+        gi_secret_get(&auth->password, auth->user, "password", config, usage);
+    return code >= 0 ? code
+                     : gi_secret_get(&auth->plain_password, auth->plain_user,
+                                     "plain-password", config, usage);
+}
+
+void gi_auth_fini(gi_auth_t *auth) {
+    gi_secret_fini(&auth->password);
+    gi_secret_fini(&auth->plain_password);
 }
 
 gate_settings_t *gi_peer_settings(const char *config) {
@@ -65,13 +70,14 @@ int gi_peer_open(gi_peer_t *self) {
     if (!self->client)
         return gi_peer_fail(GATE_NOMEM, false);
     if (self->auth.user)
-        gate_client_plain(self->client, self->auth.user, self->auth.password);
+        gate_client_plain(self->client, self->auth.user,
+                          self->auth.password.word);
     if (self->auth.curve_cert)
         gate_client_curve(self->client, self->auth.curve_cert,
                           self->auth.curve_server);
     if (self->auth.plain_user)
         gate_client_plain_transport(self->client, self->auth.plain_user,
-                                    self->auth.plain_password);
+                                    self->auth.plain_password.word);
     gate_err_t e = gate_client_connect(self->client, self->broker);
     if (e) {
         gi_peer_fail(e, false); /* no endpoint at all: our input */
@@ -88,6 +94,7 @@ int gi_peer_open(gi_peer_t *self) {
 void gi_peer_close(gi_peer_t *self) {
     gate_client_destroy(&self->client);
     gate_runtime_destroy(&self->runtime);
+    gi_auth_fini(&self->auth);
 }
 
 /* A peer's own TypeError is an answer, not bad input on our side. */

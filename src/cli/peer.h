@@ -6,25 +6,34 @@
 
 #include "cli/cli.h"
 #include "cli/opts.h"
+#include "cli/credential.h"
 
 typedef struct gi_auth {
-    const char *user, *password;             /* in-band PLAIN */
-    const char *curve_cert, *curve_server;   /* files */
-    const char *plain_user, *plain_password; /* of the transport */
+    const char *user;                      /* in-band PLAIN */
+    gi_secret_t password;                  /* its own */
+    const char *curve_cert, *curve_server; /* files */
+    const char *plain_user;                /* of the transport */
+    gi_secret_t plain_password;
 } gi_auth_t;
 
-#define GI_AUTH_OPTS(a)                                                \
-    {"user", GI_OPT_TEXT, &(a).user, "U", "user of in-band PLAIN"},    \
-        {"password", GI_OPT_TEXT, &(a).password, "P", "its password"}, \
-        {"plain-user", GI_OPT_TEXT, &(a).plain_user, "U",              \
-         "user of PLAIN by the transport"},                            \
-        {"plain-password", GI_OPT_TEXT, &(a).plain_password, "P",      \
-         "its password"},                                              \
-        {"curve-cert", GI_OPT_TEXT, &(a).curve_cert, "FILE",           \
-         "our CURVE certificate"},                                     \
-    {                                                                  \
-        "curve-server", GI_OPT_TEXT, &(a).curve_server, "FILE",        \
-            "the server's public CURVE certificate"                    \
+#define GI_AUTH_OPTS(a)                                                        \
+    {"user", GI_OPT_TEXT, &(a).user, "U", "user of in-band PLAIN"},            \
+        {"password", GI_OPT_SECRET, &(a).password.word, "P",                   \
+         "its password; better:"},                                             \
+        {"password-file", GI_OPT_TEXT, &(a).password.file, "FILE",             \
+         "with the password in it, or a credential of systemd; -: stdin; "     \
+         "neither: asked at a terminal"},                                      \
+        {"plain-user", GI_OPT_TEXT, &(a).plain_user, "U",                      \
+         "user of PLAIN by the transport"},                                    \
+        {"plain-password", GI_OPT_SECRET, &(a).plain_password.word, "P",       \
+         "its password; better:"},                                             \
+        {"plain-password-file", GI_OPT_TEXT, &(a).plain_password.file, "FILE", \
+         "as --password-file"},                                                \
+        {"curve-cert", GI_OPT_TEXT, &(a).curve_cert, "FILE",                   \
+         "our CURVE certificate"},                                             \
+    {                                                                          \
+        "curve-server", GI_OPT_TEXT, &(a).curve_server, "FILE",                \
+            "the server's public CURVE certificate"                            \
     }
 
 /* One connection to a broker, from flags to client. */
@@ -42,8 +51,10 @@ typedef struct gi_peer {
         {"config", GI_OPT_TEXT, &(p).config, "FILE", "settings (ZPL)"}, \
         GI_AUTH_OPTS((p).auth)
 
-/* Reports halves of credential pairs; returns 2 then, else -1. */
-int gi_auth_check(const gi_auth_t *auth, const gi_usage_t *usage);
+/* Gets passwords that are not there yet, and reports halves of credential
+ * pairs: an exit code then, else -1. config: settings file, or NULL. */
+int gi_auth_check(gi_auth_t *auth, const char *config, const gi_usage_t *usage);
+void gi_auth_fini(gi_auth_t *auth);
 /* A runtime from defaults, file (may be NULL) and environment; NULL after
  * saying why. */
 gate_runtime_t *gi_peer_runtime(const char *config);

@@ -4,6 +4,7 @@
  * child of a supervisor, whose settings hold. */
 #include "cli/supervise.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,16 +18,43 @@
 enum { S_LOOK_MS = 50 };
 
 typedef struct s_process {
-    char **argv;   /* of the child */
-    pid_t pid;     /* 0: none */
-    pid_t starter; /* the thread whose end is the child's to end */
-    int status;    /* of waitpid, once it has ended */
+    char **argv;           /* of the child */
+    const gi_auth_t *auth; /* its passwords come to it by standard input */
+    int secrets[2];        /* the pipe for them; -1: none are needed */
+    pid_t pid;             /* 0: none */
+    pid_t starter;         /* the thread whose end is the child's to end */
+    int status;            /* of waitpid, once it has ended */
 } s_process_t;
 
 static void s_stop_signals(sigset_t *set) {
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
+}
+
+/* A line each, in the order in which gi_auth_check reads them. */
+static void s_write_secrets(const s_process_t *self) {
+    const char *words[] = {self->auth->password.word,
+                           self->auth->plain_password.word};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (words[i])
+            dprintf(self->secrets[1], "%s\n", words[i]);
+}
+
+static bool s_open_secrets(s_process_t *self) {
+    self->secrets[0] = self->secrets[1] = -1;
+    if (!self->auth->password.word && !self->auth->plain_password.word)
+        return true;
+    if (pipe2(self->secrets, O_CLOEXEC) < 0)
+        return false;
+    s_write_secrets(self); /* a pipe holds more than two */
+    return true;
+}
+
+static void s_close_secrets(s_process_t *self) {
+    for (int i = 0; i < 2; i++)
+        if (self->secrets[i] >= 0)
+            close(self->secrets[i]);
 }
 
 /* Between fork and exec: only what a process of many threads may do there. */
@@ -37,6 +65,8 @@ static void s_become(const s_process_t *self, pid_t parent) {
     if (getppid() != parent)
         _exit(GI_EXIT_OK);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    if (self->secrets[0] >= 0)
+        dup2(self->secrets[0], STDIN_FILENO);
     execv("/proc/self/exe", self->argv);
     _exit(GI_EXIT_USAGE);
 }
@@ -45,9 +75,14 @@ static gate_err_t s_start(void *ctx) {
     s_process_t *self = ctx;
     pid_t parent = getpid();
     self->starter = gettid();
+    if (!s_open_secrets(self)) {
+        perror("gate: pipe");
+        return GATE_SYSTEM;
+    }
     self->pid = fork();
     if (self->pid == 0)
         s_become(self, parent);
+    s_close_secrets(self);
     if (self->pid > 0)
         return GATE_OK;
     self->pid = 0;
@@ -96,16 +131,46 @@ static void s_stop(void *ctx) {
     }
 }
 
-/* "gate serve ..." without --supervise; one block to free. */
-static char **s_words(int argc, char **argv) {
-    char **words = calloc((size_t)argc + 2, sizeof *words);
+/* What gi_opts_parse has wiped, or what would be asked once more. */
+static bool s_is_secret(const char *word, bool *with_value) {
+    static const char *const options[] = {"--password", "--password-file",
+                                          "--plain-password",
+                                          "--plain-password-file"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        size_t n = strlen(options[i]);
+        if (strncmp(word, options[i], n) == 0 && (!word[n] || word[n] == '=')) {
+            *with_value = !word[n];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "gate serve ..." without --supervise, passwords by standard input; one block
+ * to free. */
+static char **s_words(const gi_auth_t *auth, int argc, char **argv) {
+    static char in_band[] = "--password-file=-",
+                transport[] = "--plain-password-file=-", gate[] = "gate";
+    char **words = calloc((size_t)argc + 4, sizeof *words);
     int n = 0;
+    bool with_value, options = true;
     if (!words)
         return NULL;
-    words[n++] = (char *)(uintptr_t) "gate";
-    for (int i = 0; i < argc; i++)
-        if (strcmp(argv[i], "--supervise") != 0)
+    words[n++] = gate;
+    words[n++] = argv[0];
+    if (auth->password.word)
+        words[n++] = in_band;
+    if (auth->plain_password.word)
+        words[n++] = transport;
+    for (int i = 1; i < argc; i++) {
+        options = options && strcmp(argv[i], "--") != 0;
+        if (options && strcmp(argv[i], "--supervise") == 0)
+            continue;
+        if (options && s_is_secret(argv[i], &with_value))
+            i += with_value;
+        else
             words[n++] = argv[i];
+    }
     return words;
 }
 
@@ -142,8 +207,9 @@ static int s_run(gate_runtime_t *runtime, s_process_t *process) {
                                       : GI_EXIT_REMOTE;
 }
 
-int gi_supervise(const char *config, int argc, char **argv) {
-    s_process_t process = {.argv = s_words(argc, argv)};
+int gi_supervise(const char *config, const gi_auth_t *auth, int argc,
+                 char **argv) {
+    s_process_t process = {.argv = s_words(auth, argc, argv), .auth = auth};
     sigset_t stop;
     s_stop_signals(&stop);
     sigprocmask(SIG_BLOCK, &stop, NULL);

@@ -188,6 +188,18 @@ static gate_err_t s_hash(world_t *w) {
     return gate_zap_hash("secret", out, sizeof out);
 }
 
+static gate_err_t s_password(world_t *w) {
+    char out[GATE_PASSWORD_MAX + 1];
+    const char *file = s_path(w, "password");
+    FILE *f = fopen(file, "w");
+    if (!f || fchmod(fileno(f), 0600) < 0 || fputs("secret\n", f) < 0 ||
+        fclose(f) != 0)
+        return GATE_SYSTEM;
+    gate_err_t e = gate_password_read(file, NULL, out);
+    unlink(file);
+    return e;
+}
+
 static gate_err_t s_keygen(world_t *w) {
     const char *file = s_path(w, "fresh"), *both = s_path(w, "fresh_secret");
     gate_err_t e = gate_curve_keygen(file, "fresh");
@@ -344,6 +356,7 @@ static const step_t s_all[] = {
     {"zap life", s_zap_life, 7},
     {"hash", s_hash, 0},
     {"keygen", s_keygen, 0},
+    {"password", s_password, 0},
     {"supervisor", s_supervisor, 5},
     {"settings file", s_settings, 0},
     {"value", s_value, 0},
