@@ -113,6 +113,14 @@ function(gate_corpus name out)
   set(${out} ${seeds} PARENT_SCOPE)
 endfunction()
 
+# tests/sim: one program; a stress test, so that it runs under TSan too.
+file(GLOB sources CONFIGURE_DEPENDS tests/sim/*.c)
+add_executable(stress_sim ${sources})
+target_compile_options(stress_sim PRIVATE
+  "-iquote${CMAKE_CURRENT_SOURCE_DIR}/tests/sim")
+target_link_libraries(stress_sim PRIVATE gate_see_all gi_all)
+gate_test(stress_sim stress 600 stress_sim)
+
 file(GLOB tests CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
 foreach(source ${tests})
   get_filename_component(name ${source} NAME_WE)
