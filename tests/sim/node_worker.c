@@ -129,10 +129,19 @@ static sim_slot_t *s_slot(sim_node_t *self, gate_bytes_t id) {
     return NULL;
 }
 
-static void s_ran(sim_world_t *w, unsigned number, bool once) {
+static void s_ran(sim_world_t *w, unsigned number) {
     sim_call_t *call = &w->call[number];
-    if (call->runs++ && once && !call->idempotent)
+    if (call->runs++ && !call->idempotent)
         sim_fail(w, "call %u runs for the %u. time", number, call->runs);
+}
+
+static void s_refuse(sim_world_t *w, unsigned node, gate_bytes_t client,
+                     gate_bytes_t id) {
+    sim_slot_t s = {.client_size = (unsigned)client.size,
+                    .id_size = (unsigned)id.size};
+    memcpy(s.client, client.data, client.size);
+    memcpy(s.id, id.data, id.size);
+    s_exception(w, node, &s, false);
 }
 
 static void s_request(sim_world_t *w, unsigned node, const sim_msg_t *m,
@@ -147,9 +156,14 @@ static void s_request(sim_world_t *w, unsigned node, const sim_msg_t *m,
         sim_fail(w, "call %u is given twice to a worker", number);
     while (s < self->slots + SIM_SLOTS && s->used)
         s++;
-    if (s == self->slots + SIM_SLOTS)
-        sim_fail(w, "a worker of %d slots is given one more", SIM_SLOTS);
-    s_ran(w, number, true);
+    if (s == self->slots + SIM_SLOTS) {
+        /* Python's still has what the broker gave up when it was cut off */
+        if (self->extended)
+            sim_fail(w, "a worker of %d slots is given one more", SIM_SLOTS);
+        s_refuse(w, node, client, id);
+        return;
+    }
+    s_ran(w, number);
     *s = (sim_slot_t){.used = true,
                       .call = number,
                       .client_size = (unsigned)client.size,

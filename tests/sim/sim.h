@@ -144,7 +144,7 @@ struct sim_world {
     sim_conn_t conn[SIM_CONNS];
     int next_fd;
     uint64_t dice; /* delays of messages: the same for the same events */
-    sim_call_t call[SIM_CALLS];
+    sim_call_t call[SIM_CALLS + 1]; /* the last is nobody's */
     unsigned n_calls;
     uint64_t n_events, n_finals, n_items, n_lost; /* for the report */
     bool faults; /* nothing of the kind any more at the end */
