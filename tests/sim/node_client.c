@@ -11,8 +11,9 @@
 #define WINDOW 8      /* items of credit */
 #define CALL_MS 16000 /* our deadline */
 /* A call without one is answered by then: it waits, runs, its worker is lost
- * in silence at the worst, and there is a reserve. */
-#define ANSWER_MS (SIM_QUEUE_MAX + SIM_RUN_MAX + 4 * SIM_SILENCE + 5000)
+ * in silence at the worst, or cut off from what it says, and there is a reserve. */
+#define ANSWER_MS \
+    (SIM_QUEUE_MAX + SIM_RUN_MAX + SIM_REPLY_MAX + 4 * SIM_SILENCE + 5000)
 
 static void s_begin(const sim_open_t *o, const char *service, gi_frames_t *m) {
     char id[16];

@@ -38,8 +38,9 @@ enum {
     SIM_SILENCE = 3 * SIM_HEARTBEAT,
     SIM_RUN_MAX = 40 * 255, /* ms that a method runs */
     SIM_QUEUE_MAX = 5000,
-    SIM_HWM = 24,     /* messages on a connection that nobody reads */
-    SIM_LATE = 30000, /* ms until a peer that lost its power is noticed */
+    SIM_REPLY_MAX = 20000, /* a call whose worker was cut off ends by then */
+    SIM_HWM = 24,          /* messages on a connection that nobody reads */
+    SIM_LATE = 30000,      /* ms until a peer that lost its power is noticed */
     SIM_GONE_MAX =
         2 * SIM_HEARTBEAT /* a dead client's slots are free by then */
 };

@@ -273,6 +273,7 @@ static void s_settings(sim_world_t *w) {
     w->settings->mdp_heartbeat_interval = SIM_HEARTBEAT;
     w->settings->timeout = SIM_QUEUE_MAX / 1000.0;
     w->settings->packed = false;
+    w->settings->reply_timeout = SIM_REPLY_MAX / 1000.0;
     w->settings->queue_max = 16;
     w->settings->peer_queue_max = 32;
 }

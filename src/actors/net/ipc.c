@@ -149,7 +149,7 @@ static gate_err_t s_open(const char *name, const struct sockaddr_un *address,
 gate_err_t gi_ipc_listen(const char *name, const char *path, int type,
                          mode_t mode, gi_ipc_file_t *file, int *out) {
     struct sockaddr_un address;
-    socklen_t size;
+    socklen_t size = 0;
     int lock = -1;
     gate_err_t e = s_address(name, path, &address, &size);
     if (e)

@@ -99,6 +99,8 @@ static void s_release(gi_broker_core_t *core, gi_broker_call_t *call) {
 
 void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_unqueue(core, call);
+    if (call->shaken)
+        gi_broker_disarm(core, &call->deadline);
     if (call->request && call->worker)
         gi_broker_message_unqueue(core, call->worker->peer, call->request);
     if (call->request)

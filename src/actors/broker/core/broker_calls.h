@@ -12,7 +12,7 @@ struct gi_broker_call {
     gi_list_t of_client; /* in client->calls */
     gi_list_t
         of_owner; /* in service->queue, worker->calls or core->work.redo */
-    gi_broker_timer_t deadline; /* armed while it is queued */
+    gi_broker_timer_t deadline; /* armed while it is queued, or shaken */
     gi_broker_peer_t *client;
     gi_broker_service_t *service;
     gi_broker_user_t *user;       /* whose call it is; NULL = nobody's */

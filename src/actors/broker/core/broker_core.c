@@ -35,7 +35,12 @@ void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer) {
         gi_wheel_cancel(core->clock.wheel, &timer->timer);
 }
 
-static void s_queue_deadline(gi_broker_core_t *self, gi_broker_call_t *call) {
+/* It waited too long; or it, or its answer, was lost on the way. */
+static void s_call_due(gi_broker_core_t *self, gi_broker_call_t *call) {
+    if (call->worker) {
+        gi_broker_call_fail(self, call, "WorkerLostError", GI_CALL_SHAKEN);
+        return;
+    }
     self->count.queue_timeouts++;
     gi_broker_unqueue(self, call);
     gi_broker_call_fail(self, call, "BusyWorkerError", "No idle worker.");
@@ -44,7 +49,7 @@ static void s_queue_deadline(gi_broker_core_t *self, gi_broker_call_t *call) {
 static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
     switch (timer->due) {
     case GI_DUE_CALL:
-        s_queue_deadline(self, GI_OF(timer, gi_broker_call_t, deadline));
+        s_call_due(self, GI_OF(timer, gi_broker_call_t, deadline));
         break;
     case GI_DUE_BEAT:
         gi_broker_worker_beat(self, GI_OF(timer, gi_broker_worker_t, beat));

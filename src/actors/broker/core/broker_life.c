@@ -78,6 +78,7 @@ gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
         self->clock.beat_ms * settings->mdp_heartbeat_liveness;
     self->clock.forget_ms = self->clock.silence_ms * S_FORGET_SILENCES;
     self->clock.timeout_ms = gi_settings_ms(settings->timeout);
+    self->clock.reply_ms = gi_settings_reply_timeout_ms(settings);
     gi_random(&self->seed, sizeof self->seed);
     if (!s_make(self, now_ms))
         gi_broker_core_destroy(&self);

@@ -138,15 +138,20 @@ bool gi_broker_past_is(const gi_broker_core_t *core,
 
 /* ---- suspension ---------------------------------------------------------- */
 /* What was on its way may be lost with the connection: a final message of a
- * muted call, items of a stream, a request. Only the last shows. */
+ * muted call, items of a stream, a request, an answer. The last two do not
+ * show: such a call ends when a caller of Python's has given up, too. */
 static void s_shake(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_list_t *l = worker->calls.next, *next;
     for (; l != &worker->calls; l = next) {
         gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
         next = l->next;
-        call->shaken = true;
-        if (call->muted)
+        if (call->muted) {
             gi_broker_call_free(core, call);
+        } else if (!call->shaken) {
+            call->shaken = true;
+            gi_broker_arm(core, &call->deadline,
+                          core->clock.now_ms + core->clock.reply_ms);
+        }
     }
 }
 

@@ -80,7 +80,7 @@ typedef struct gi_broker_function {
 
 /* What time it is, by the caller's clock, and how long things may take. */
 typedef struct gi_broker_clock {
-    int64_t now_ms, beat_ms, silence_ms, forget_ms, timeout_ms;
+    int64_t now_ms, beat_ms, silence_ms, forget_ms, timeout_ms, reply_ms;
     int64_t tick_ms;  /* the last look at the clock */
     int64_t awake_ms; /* the end of the last time that we were stopped: nobody's
                          silence counts from before it */

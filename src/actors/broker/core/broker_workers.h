@@ -48,6 +48,8 @@ void gi_broker_worker_disconnect(gi_broker_core_t *core,
 void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer);
 
 /* ---- broker_liveness.c --------------------------------------------------- */
+#define GI_CALL_SHAKEN \
+    "The connection to the worker was cut, and no answer came since."
 #define GI_STREAM_SHAKEN \
     "The connection to the worker was cut: items may be missing."
 /* Its timer: heartbeats, probes, silence. */

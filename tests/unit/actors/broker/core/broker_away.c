@@ -192,6 +192,40 @@ Test(suspended, a_cut_connection_costs_a_plain_worker_nothing) {
     kit_end(&k);
 }
 
+/* The request was lost with the connection and nobody will ever answer it. */
+Test(suspended, a_call_that_was_lost_on_the_way_ends_in_time) {
+    kit_t k;
+    kit_init(&k);
+    k.settings->reply_timeout = 20;
+    kit_start(&k);
+    k.open[11] = 7;
+    ready_fd(&k, "w", 11, "S:d:1");
+    request(&k, "c", "S", "1");
+    for (unsigned cut = 0; cut < 3; cut++) { /* later ones give no more time */
+        k.gone[0] = "w";
+        kit_closed(&k, BACK, 11);
+        k.gone[0] = NULL;
+        for (int i = 0; i < 5; i++) {
+            k.open[11] = 8 + cut;
+            beat_fd(&k, "w", 11);
+            kit_wait(&k, HB);
+        }
+    }
+    kit_forget(&k);
+    got_nothing(&k, "c");
+    for (int i = 0; i < 6; i++) {
+        beat_fd(&k, "w", 11);
+        kit_wait(&k, HB);
+    }
+    got_error(
+        &k, "c", "1", "WorkerLostError",
+        "The connection to the worker was cut, and no answer came since.");
+    kit_forget(&k);
+    request(&k, "c", "S", "2"); /* its slot is free */
+    got_request(&k, "w", "c", "2");
+    kit_end(&k);
+}
+
 /* Its answer comes over the new connection before the old one's end is known. */
 Test(suspended, a_reply_over_another_connection_is_an_answer) {
     kit_t k;
