@@ -160,7 +160,3 @@ gate_err_t gi_join_end(gi_join_t *self, void *out, size_t *out_size) {
 bool gi_join_saw_end(const gi_join_t *self) {
     return self->ended && self->n_end == S_END_SIZE;
 }
-
-uint64_t gi_join_in(const gi_join_t *self) { return self->in; }
-
-uint64_t gi_join_out(const gi_join_t *self) { return self->out; }

@@ -38,7 +38,5 @@ gate_err_t gi_join_step(gi_join_t *self, gate_bytes_t *in, void *out,
 gate_err_t gi_join_end(gi_join_t *self, void *out, size_t *out_size) GATE_MUST;
 /* An END inside the data frames has come too: no END frame may follow. */
 bool gi_join_saw_end(const gi_join_t *self);
-uint64_t gi_join_in(const gi_join_t *self);  /* compressed bytes so far */
-uint64_t gi_join_out(const gi_join_t *self); /* original bytes so far */
 
 #endif

@@ -27,10 +27,6 @@ static size_t s_free(const gi_broker_core_t *core) {
     return max == 0 ? SIZE_MAX : used < max ? max - used : 0;
 }
 
-bool gi_broker_has_room(const gi_broker_core_t *core) {
-    return s_free(core) > 0;
-}
-
 bool gi_broker_has_share(const gi_broker_core_t *core,
                          const gi_broker_peer_t *owner) {
     return owner->weight + owner->n_calls * S_CALL < s_free(core);

@@ -85,9 +85,7 @@ void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* ---- broker_messages.c: what waits, and who may have how much ------------ */
-/* The queues of all together are not at their bound. */
-bool gi_broker_has_room(const gi_broker_core_t *core);
-/* Nor is what this peer has in them: as much as is still free. */
+/* What this peer has in the queues is less than what is still free. */
 bool gi_broker_has_share(const gi_broker_core_t *core,
                          const gi_broker_peer_t *owner);
 /* An answer to what was not taken may wait: the other half is for calls. */

@@ -67,15 +67,12 @@ static uint64_t s_status(pid_t pid, const char *key) {
 
 static uint64_t s_rss_peak(pid_t pid) { return s_status(pid, "VmHWM:"); }
 static uint64_t s_rss_now(pid_t pid) { return s_status(pid, "VmRSS:"); }
-static uint64_t s_threads(pid_t pid) { return s_status(pid, "Threads:"); }
 
 uint64_t gi_proc_cpu(pid_t pid) { return s_tree(pid, s_cpu); }
 
 long gi_proc_rss(pid_t pid, bool peak) {
     return (long)s_tree(pid, peak ? s_rss_peak : s_rss_now);
 }
-
-long gi_proc_threads(pid_t pid) { return (long)s_tree(pid, s_threads); }
 
 /* ---- this process -------------------------------------------------------- */
 bool gi_proc_pin(int cpu) {

@@ -15,8 +15,6 @@ uint64_t gi_proc_now(void);
 uint64_t gi_proc_cpu(pid_t pid);
 /* Peak (or present) resident size of the same, in KiB. */
 long gi_proc_rss(pid_t pid, bool peak);
-/* How many threads the same have. */
-long gi_proc_threads(pid_t pid);
 /* Pins this process, and what it will fork, to one CPU. */
 bool gi_proc_pin(int cpu);
 /* Raises the limit on open files as far as it goes; returns it. */
