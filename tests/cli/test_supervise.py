@@ -170,6 +170,47 @@ class Supervised(kit.Case):
         self.between(time.monotonic() - begin, 0, 3, "the end")
         self.nobody_is_left(were)
 
+    def zygotes(self):
+        found = {}
+        for pid in family(self.service.pid):
+            try:
+                with open("/proc/%d/comm" % pid) as f:
+                    found.setdefault(f.read().strip(), []).append(pid)
+            except OSError:
+                pass
+        return found
+
+    def test_the_zygote_is_killed(self):
+        """Its spare goes on: nobody is restarted, no later call fails."""
+        self.serve()
+        before = self.pid()
+        for _ in range(3):
+            self.all()
+            self.until(lambda: "gate-spare" in self.zygotes(), 20.0)
+            os.kill(self.zygotes()["gate-zygote"][0], signal.SIGKILL)
+            self.until(lambda: self.call("pid_process").code == 0, 20.0)
+            for _ in range(5):
+                done = self.call("pid_process")
+                self.assertEqual(done.code, 0, done.err)
+        self.assertEqual(self.pid(), before)
+
+    def test_no_worker_can_be_had(self):
+        """The zygote and its spare are gone: the process leaves, and comes
+        again with new ones."""
+        self.serve()
+        before, were = self.pid(), self.all()
+        self.until(lambda: "gate-spare" in self.zygotes(), 20.0)
+        found = self.zygotes()
+        for name in ("gate-spare", "gate-zygote"):
+            os.kill(found[name][0], signal.SIGKILL)
+        self.ready()
+        self.assertNotEqual(self.pid(), before)
+        done = self.call("pid_process")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("leaving: the process pool", self.err())
+        del were[self.service.pid]
+        self.nobody_is_left(were)
+
     def test_the_supervisor_is_killed(self):
         self.serve()
         were = self.all()
