@@ -12,7 +12,6 @@
 #include "base/err.h"
 #include "base/identity.h"
 #include "base/mem.h"
-#include "procs/zygote.h"
 
 /* ---- setters ------------------------------------------------------------- */
 static void s_stick(gate_service_t *self, gate_err_t e) {
@@ -237,27 +236,6 @@ static gate_err_t s_build_table(gate_service_t *self) {
     return s_list_idempotent(self);
 }
 
-gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
-                           gate_pool_t **out) {
-    if (!method->pool)
-        method->pool = method->runs == GATE_PROCESS
-                           ? gate_runtime_procs(self->rt)
-                           : gate_runtime_threads(self->rt);
-    *out = method->pool;
-    return method->pool ? GATE_OK : gate_error()->code;
-}
-
-/* Its workers come up while the service does, not with the first call. Where
- * there is no zygote each call says so. */
-static void s_begin_processes(gate_service_t *self) {
-    bool any = false;
-    for (size_t i = 0; i < self->n_methods; i++)
-        any |= self->methods[i].runs == GATE_PROCESS;
-    if (any && gi_zygote_pid() && !gate_runtime_procs(self->rt))
-        gate_log(GATE_ERROR, "service", "%s: no process pool: %s", self->name,
-                 gate_error()->text);
-}
-
 /* ---- life ---------------------------------------------------------------- */
 /* get_interfaces() -> {name: {"doc", "signature", "runs"}}, as the peers have
  * it; the order is the table's. */
@@ -420,7 +398,7 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     if (!e)
         e = s_build_table(self);
     if (!e)
-        s_begin_processes(self);
+        gi_service_begin_processes(self);
     self->ruled =
         gi_access_concerns(gi_runtime_access(self->rt),
                            (gate_bytes_t){self->name, strlen(self->name)});

@@ -20,6 +20,8 @@
 #include "wire/meta.h"
 #include "jobs/pool.h"
 #include "value/scan.h"
+#include <gaterpc/log.h>
+#include "procs/zygote.h"
 
 /* ---- running ------------------------------------------------------------- */
 /* The handler has come back with e; the actor owns the call again. */
@@ -87,6 +89,27 @@ void gi_scall_returned(gi_scall_t *c) {
     gi_scall_after(c, c->said);
 }
 
+static gate_err_t s_pool(gate_service_t *self, gi_smethod_t *method,
+                         gate_pool_t **out) {
+    if (!method->pool)
+        method->pool = method->runs == GATE_PROCESS
+                           ? gate_runtime_procs(self->rt)
+                           : gate_runtime_threads(self->rt);
+    *out = method->pool;
+    return method->pool ? GATE_OK : gate_error()->code;
+}
+
+/* Its workers come up while the service does, not with the first call. Where
+ * there is no zygote each call says so. */
+void gi_service_begin_processes(gate_service_t *self) {
+    bool any = false;
+    for (size_t i = 0; i < self->n_methods; i++)
+        any |= self->methods[i].runs == GATE_PROCESS;
+    if (any && gi_zygote_pid() && !gate_runtime_procs(self->rt))
+        gate_log(GATE_ERROR, "service", "%s: no process pool: %s", self->name,
+                 gate_error()->text);
+}
+
 static void s_refuse_pool(gi_scall_t *c, gate_err_t e, const char *what) {
     char text[200];
     if (e == GATE_BUSY)
@@ -131,7 +154,7 @@ void gi_scall_to_threads(gate_service_t *self) {
 static void s_run_thread(gi_scall_t *c) {
     gate_service_t *self = c->service;
     gate_pool_t *pool;
-    gate_err_t e = gi_service_pool(self, c->method, &pool);
+    gate_err_t e = s_pool(self, c->method, &pool);
     if (e) {
         s_refuse_pool(c, e, "thread pool");
         return;
@@ -189,7 +212,7 @@ static void s_run_process(gi_scall_t *c) {
         gi_scall_refuse(c, e, NULL, gate_error()->text);
         return;
     }
-    e = gi_service_pool(self, c->method, &pool);
+    e = s_pool(self, c->method, &pool);
     if (!e) {
         gi_request_t request = {
             .fn = m->fn,

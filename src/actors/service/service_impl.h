@@ -285,8 +285,7 @@ struct gate_service {
 
 /* ---- service.c ----------------------------------------------------------- */
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
-gate_err_t gi_service_pool(gate_service_t *self, gi_smethod_t *method,
-                           gate_pool_t **out) GATE_MUST;
+void gi_service_begin_processes(gate_service_t *self);
 /* How often a call of it may run in all. */
 int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
 
