@@ -12,10 +12,15 @@ endfunction()
 
 file(REMOVE_RECURSE "${CMAKE_CURRENT_BINARY_DIR}/see")
 
-# gate_links(NAME ROOM-OR-HEADER...): the folder see/NAME of links to them.
+# gate_links(NAME ROOM-OR-HEADER...): the folder see/NAME of links to them. A room
+# inside another one that is linked (client/core in client) is there already.
 function(gate_links name)
   foreach(room ${ARGN})
     gate_alias(alias ${room})
+    get_filename_component(around ${room} DIRECTORY)
+    if(around IN_LIST ARGN AND alias MATCHES "/")
+      continue()
+    endif()
     set(link "${CMAKE_CURRENT_BINARY_DIR}/see/${name}/${alias}")
     get_filename_component(parent "${link}" DIRECTORY)
     file(MAKE_DIRECTORY "${parent}")
@@ -73,6 +78,8 @@ set(pool pool/sync pool/memory pool/mail pool/async pool/shared pool/jobs
 
 # ---- actors: who talks --------------------------------------------------------
 set(talks gate_zeromq Threads::Threads)
+# Cores' laws are asserted after each event where that may cost something.
+set(laws $<$<CONFIG:Debug>:GI_CHECK_LAWS>)
 gate_room(actors/net SEES ${proto} pool/sync pool/mail LIBS ${talks})
 gate_room(actors/bulk SEES ${proto} huge ${pool} LIBS ${talks})
 gate_room(actors/runtime SEES ${proto} ${pool} actors/net
@@ -81,8 +88,11 @@ gate_room(actors/security SEES ${proto} ${pool} actors/net actors/runtime
   LIBS ${talks})
 gate_room(actors/service SEES ${proto} huge ${pool} actors/net actors/bulk
   actors/runtime LIBS ${talks})
+gate_room(actors/client/core SEES ${proto} pool/sync actors/net/frames.h
+  actors/net/login.h LIBS ${talks})
 gate_room(actors/client SEES ${proto} huge ${pool} actors/net actors/bulk
-  actors/runtime actors/service/service_direct.h LIBS ${talks})
+  actors/runtime actors/service/service_direct.h actors/client/core
+  LIBS ${talks} DEFS ${laws})
 gate_room(actors/broker/core SEES ${proto} pool/sync pool/jobs/call.h
   actors/net/frames.h
   LIBS ${talks})

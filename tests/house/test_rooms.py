@@ -33,7 +33,6 @@ ROOM_FILES_MAX = 25
 # Lines, and what is longer today. The lists only shrink.
 HEADER_MAX = 200
 HEADERS = {
-    "src/actors/client/client_impl.h": 300,
     "src/actors/service/service_impl.h": 428,
 }
 SOURCE_MAX = 500

@@ -11,61 +11,40 @@
 #include "base/mem.h"
 
 /* ---- life ---------------------------------------------------------------- */
+#define S_NAME "client"
+
 static void s_set_text(gate_client_t *self, char **to, const char *text) {
-    char *copy = text ? gi_mem_strdup(text) : NULL;
-    gate_err_t e = GATE_OK;
-    if (text && !copy)
-        e = gi_err(GATE_NOMEM, "client: no memory");
-    else if (self->connected)
-        e = gi_err(GATE_BADARG, "client: set up after connect");
-    if (e) {
-        gi_mem_free(copy);
-        if (!self->stuck.story.code)
-            gi_error_set(&self->stuck, gate_error());
-        if (self->connected)
-            gate_log(GATE_WARN, "client", "%s: without effect",
-                     gate_error()->text);
-        return;
-    }
-    gi_mem_free(*to);
-    *to = copy;
+    if (gi_builder_open(&self->builder, "set up"))
+        gi_builder_stick(&self->builder, gi_login_set(to, text));
 }
 
-/* Half a pair, or none by a variable that was not set, would be sent as no
- * credentials, and CURVE would be none. */
-static void s_set_both(gate_client_t *self, const char *what, char **to_a,
+static void s_set_pair(gate_client_t *self, const char *what, char **to_a,
                        const char *a, char **to_b, const char *b) {
-    if (!a || !b) {
-        (void)gi_err(GATE_BADARG, "client: %s: both are needed, %s is NULL",
-                     what, a ? "the second" : "the first");
-        if (!self->stuck.story.code)
-            gi_error_set(&self->stuck, gate_error());
-        return;
-    }
-    s_set_text(self, to_a, a);
-    s_set_text(self, to_b, b);
+    if (gi_builder_open(&self->builder, "set up"))
+        gi_builder_stick(&self->builder,
+                         gi_login_pair(S_NAME, what, to_a, a, to_b, b));
 }
 
 void gate_client_identity(gate_client_t *self, const char *name) {
-    s_set_text(self, &self->identity, name);
+    s_set_text(self, &self->is.login.identity, name);
 }
 
 void gate_client_plain(gate_client_t *self, const char *user,
                        const char *password) {
-    s_set_both(self, "user and password", &self->user, user, &self->password,
-               password);
+    s_set_pair(self, GI_LOGIN_PLAIN, &self->is.login.user, user,
+               &self->is.login.password, password);
 }
 
 void gate_client_curve(gate_client_t *self, const char *cert_file,
                        const char *server_cert_file) {
-    s_set_both(self, "our certificate and the server's", &self->curve_cert,
-               cert_file, &self->curve_server, server_cert_file);
+    s_set_pair(self, GI_LOGIN_CURVE, &self->is.login.curve_cert, cert_file,
+               &self->is.login.curve_server, server_cert_file);
 }
 
 void gate_client_plain_transport(gate_client_t *self, const char *user,
                                  const char *password) {
-    s_set_both(self, "user and password", &self->plain_user, user,
-               &self->plain_password, password);
+    s_set_pair(self, GI_LOGIN_PLAIN, &self->is.login.plain_user, user,
+               &self->is.login.plain_password, password);
 }
 
 gate_client_t *gate_client_new(gate_runtime_t *rt) {
@@ -75,31 +54,21 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
         return NULL;
     }
     gi_ref_init(&self->refs);
-    gi_error_init(&self->stuck);
-    gi_error_init(&self->refused);
-    gi_gauge_init(&self->in_flight);
-    gi_gauge_init(&self->local_calls);
-    gi_latch_init(&self->inflating);
-    gi_lock_init(&self->ready_lock);
-    gi_lock_init(&self->trouble_lock);
-    gi_news_init(&self->news);
-    self->ready_mail.kind = GI_CMAIL_READY;
-    self->rt = gi_runtime_share(rt);
-    self->settings = gi_runtime_settings(rt);
-    self->reply_timeout_ms = gi_settings_reply_timeout_ms(self->settings);
-    self->route = strcmp(self->settings->route, "local") == 0 ? GI_ROUTE_LOCAL
-                  : strcmp(self->settings->route, "broker") == 0
-                      ? GI_ROUTE_BROKER
-                      : GI_ROUTE_AUTO;
-    if (self->settings->zap_plain_default_user)
-        gate_client_plain(self, self->settings->zap_plain_default_user,
-                          self->settings->zap_plain_default_password);
-    if (self->settings->curve_cert)
-        gate_client_curve(self, self->settings->curve_cert,
-                          self->settings->curve_server);
-    if (self->settings->plain_user)
-        gate_client_plain_transport(self, self->settings->plain_user,
-                                    self->settings->plain_password);
+    gi_builder_init(&self->builder, S_NAME);
+    gi_gauge_init(&self->shared.in_flight);
+    gi_latch_init(&self->shared.inflating);
+    gi_lock_init(&self->shared.lock);
+    gi_news_init(&self->shared.news);
+    self->shared.ready_mail.kind = GI_CMAIL_READY;
+    self->is.rt = gi_runtime_share(rt);
+    self->is.settings = gi_runtime_settings(rt);
+    self->is.reply_timeout_ms = gi_settings_reply_timeout_ms(self->is.settings);
+    self->is.route =
+        strcmp(self->is.settings->route, "local") == 0    ? GI_ROUTE_LOCAL
+        : strcmp(self->is.settings->route, "broker") == 0 ? GI_ROUTE_BROKER
+                                                          : GI_ROUTE_AUTO;
+    gi_builder_stick(&self->builder, gi_login_defaults(&self->is.login, S_NAME,
+                                                       self->is.settings));
     return self;
 }
 
@@ -112,30 +81,21 @@ void gi_client_release(void *arg) {
     gate_client_t *self = arg;
     if (!gi_ref_drop(&self->refs))
         return;
-    gi_actor_destroy(&self->actor);
-    gi_service_release(self->bound);
-    gi_latch_fini(&self->inflating);
-    gi_lock_fini(&self->ready_lock);
-    gi_lock_fini(&self->trouble_lock);
-    gi_error_fini(&self->stuck);
-    gi_error_fini(&self->refused);
-    gi_buf_fini(&self->scratch);
-    gi_mem_free(self->identity);
-    gi_mem_free(self->user);
-    gi_mem_free(self->password);
-    gi_mem_free(self->plain_user);
-    gi_mem_free(self->plain_password);
-    gi_mem_free(self->curve_cert);
-    gi_mem_free(self->curve_server);
-    gi_mem_free(self->endpoint);
-    gi_runtime_release(self->rt);
+    gi_actor_destroy(&self->is.actor);
+    gi_service_release(self->bound.service);
+    gi_latch_fini(&self->shared.inflating);
+    gi_lock_fini(&self->shared.lock);
+    gi_builder_fini(&self->builder);
+    gi_login_fini(&self->is.login);
+    gi_mem_free(self->is.endpoint);
+    gi_runtime_release(self->is.rt);
     gi_mem_free(self);
 }
 
 static void s_end(void *arg) {
     gate_client_t *self = arg;
-    gi_actor_stop(self->actor);
-    gi_latch_wait(&self->inflating);
+    gi_actor_stop(self->is.actor);
+    gi_latch_wait(&self->shared.inflating);
     gi_client_release(self);
 }
 
@@ -145,9 +105,9 @@ void gate_client_destroy(gate_client_t **self_p) {
     if (!self)
         return;
     *self_p = NULL;
-    if (gi_actor_foreign(self->actor))
+    if (gi_actor_foreign(self->is.actor))
         return; /* a child of fork(): it is the parent's */
-    if (!gi_actor_own(self->actor)) {
+    if (!gi_actor_own(self->is.actor)) {
         s_end(self);
         return;
     }
@@ -170,58 +130,65 @@ gate_err_t gi_client_not_connected(const gate_client_t *self) {
 gate_err_t gate_client_connect(gate_client_t *self, const char *frontend) {
     if (!self)
         return gi_client_not_connected(self);
-    if (self->stuck.story.code)
-        return gi_error_publish(&self->stuck);
+    gate_err_t e = gi_builder_error(&self->builder);
+    if (e)
+        return e;
     if (self->connected)
         return gi_err(GATE_BADARG, "client: connected already to %s",
-                      self->endpoint ? self->endpoint : "this runtime");
-    if (!frontend && self->route == GI_ROUTE_BROKER)
+                      self->is.endpoint ? self->is.endpoint : "this runtime");
+    if (!frontend && self->is.route == GI_ROUTE_BROKER)
         return gi_err(GATE_BADARG,
                       "client: route = broker, but no broker was named");
-    gate_err_t e = gate_runtime_start(self->rt);
+    e = gate_runtime_start(self->is.rt);
+    if (!e && frontend)
+        e = gi_login_set(&self->is.endpoint, frontend);
     if (e)
         return e;
     if (frontend) {
-        s_set_text(self, &self->endpoint, frontend);
-        if (self->stuck.story.code)
-            return gi_error_publish(&self->stuck);
-        self->broker =
-            gi_registry_owner(gi_runtime_registry(self->rt), frontend);
-        if (!self->broker)
-            self->broker = self;
+        self->is.broker =
+            gi_registry_owner(gi_runtime_registry(self->is.rt), frontend);
+        if (!self->is.broker)
+            self->is.broker = self;
         e = gi_actor_new(&gi_client_ops, self,
-                         (size_t)self->settings->mailbox_max, &self->actor);
+                         (size_t)self->is.settings->mailbox_max,
+                         &self->is.actor);
     }
-    self->connected = !e;
+    self->connected = self->builder.over = !e;
     return e;
 }
 
+void gi_client_trouble_now(gate_client_t *self, char *text, size_t room) {
+    gi_lock(&self->shared.lock);
+    snprintf(text, room, "%s", self->shared.trouble);
+    gi_unlock(&self->shared.lock);
+}
+
 static gate_err_t s_no_broker(gate_client_t *self, int64_t timeout_ms) {
-    char why[300];
-    gi_client_trouble_text(self, why, sizeof why);
+    char why[400];
+    gi_client_trouble_now(self, why, sizeof why);
     if (*why)
         return gi_err(GATE_TIMEOUT, "%s (waited %lld ms)", why,
                       (long long)timeout_ms);
     return gi_err(GATE_TIMEOUT, "no broker answers at %s within %lld ms",
-                  self->endpoint, (long long)timeout_ms);
+                  self->is.endpoint, (long long)timeout_ms);
 }
 
 /* The rule is the actor's: it is asked each time that it has news. */
 gate_err_t gate_client_ready(gate_client_t *self, int64_t timeout_ms) {
     if (!self || !self->connected)
         return gi_client_not_connected(self);
-    if (!self->actor)
+    if (!self->is.actor)
         return GATE_OK;
     int64_t end = timeout_ms < 0 ? INT64_MAX : gi_clock_deadline_ms(timeout_ms);
     for (;;) {
         gi_buf_t out = {0};
-        unsigned seen = gi_news_read(&self->news);
-        gate_err_t e = gi_actor_command(self->actor, "READY", NULL, &out);
+        unsigned seen = gi_news_read(&self->shared.news);
+        gate_err_t e = gi_actor_command(self->is.actor, "READY", NULL, &out);
         bool yes = !e && out.size && *out.data == '1';
         gi_buf_fini(&out);
         if (e || yes)
             return e;
-        if (!gi_news_wait(&self->news, seen, end))
+        if (!gi_news_wait(&self->shared.news, seen, end))
             return s_no_broker(self, timeout_ms);
     }
 }
@@ -233,7 +200,7 @@ gate_value_t *gate_client_stats(gate_client_t *self) {
     }
     gi_buf_t out = {0};
     gate_value_t *value = NULL;
-    gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);
+    gate_err_t e = gi_actor_command(self->is.actor, "STATS", NULL, &out);
     if (!e)
         e = gate_value_decode(out.data, out.size, NULL, &value);
     gi_buf_fini(&out);
@@ -244,7 +211,7 @@ gate_value_t *gate_client_stats(gate_client_t *self) {
 static gate_err_t s_local_names(gate_client_t *self, gate_value_t **names) {
     gi_buf_t packed = {0};
     *names = NULL;
-    if (gi_registry_names(gi_runtime_registry(self->rt), &packed))
+    if (gi_registry_names(gi_runtime_registry(self->is.rt), &packed))
         *names = gate_value_new_(gate_raw(packed.data, packed.size));
     else
         (void)gi_err(GATE_NOMEM, "the names of the services");
@@ -260,9 +227,9 @@ gate_err_t gate_client_services(gate_client_t *self, gate_value_t **names) {
         return gi_err(GATE_BADARG,
                       "gate_client_services: where the names go is "
                       "NULL");
-    if (!self->actor)
+    if (!self->is.actor)
         return s_local_names(self, names);
     snprintf(method, sizeof method, "%s.get_services",
-             gi_settings_internal(self->settings));
+             gi_settings_internal(self->is.settings));
     return gate_client_call_(self, method, gate_oval(names), NULL, 0);
 }

@@ -28,9 +28,9 @@ typedef struct s_ask {
     gate_stream_t **stream;
 } s_ask_t;
 
-gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
-                             const gi_rpc_request_t *request,
-                             const void *packed) {
+static gi_pending_t *s_new(gate_client_t *self, gate_bytes_t service,
+                           const gi_rpc_request_t *request,
+                           const void *packed) {
     size_t body = request->func_size + request->args_size +
                   request->kwargs_size + request->meta_size;
     gi_pending_t *p = gi_mem_alloc(sizeof *p + service.size + body);
@@ -39,27 +39,27 @@ gi_pending_t *gi_pending_new(gate_client_t *self, gate_bytes_t service,
     memset(p, 0, sizeof *p);
     gi_ref_init(&p->refs);
     p->client = self;
-    p->service_size = service.size;
-    p->request = *request;
+    p->call.service = (gate_bytes_t){p->data, service.size};
+    p->call.body = p->data + service.size;
+    p->call.request = *request;
     memcpy(p->data, service.data, service.size);
     memcpy(p->data + service.size, packed, body);
     return p;
 }
 
-gi_pending_t *gi_pending_new_huge(gate_client_t *self, gate_bytes_t service,
-                                  const gi_rpc_request_t *request,
-                                  gi_buf_t *packed,
-                                  const gi_rpc_holes_t *holes) {
+static gi_pending_t *s_new_huge(gate_client_t *self, gate_bytes_t service,
+                                const gi_rpc_request_t *request,
+                                gi_buf_t *packed, const gi_rpc_holes_t *holes) {
     gi_rpc_request_t head = *request;
     size_t func = request->func_size, meta = request->meta_size;
     const unsigned char *at = packed->data;
     head.args_size = head.kwargs_size = 0;
-    gi_pending_t *p = gi_pending_new(self, service, &head, at);
+    gi_pending_t *p = s_new(self, service, &head, at);
     if (!p) {
         (void)gi_err(GATE_NOMEM, "no memory for a call");
         return NULL;
     }
-    p->request = *request;
+    p->call.request = *request;
     memcpy(p->data + service.size + func,
            at + func + request->args_size + request->kwargs_size, meta);
     if (!gi_cargs_new(p, packed, holes))
@@ -82,7 +82,7 @@ static void s_control(gi_pending_t *p, gi_cmail_kind_t kind, size_t items,
         return; /* the call's own deadline ends it */
     *control = (gi_ccontrol_t){{kind}, p, items, bytes};
     gi_ref_take(&p->refs);
-    if (gi_mailbox_push(p->client->mailbox, control, timeout_ms)) {
+    if (gi_mailbox_push(p->client->is.mailbox, control, timeout_ms)) {
         gi_pending_drop(p);
         gi_mem_free(control);
     }
@@ -102,7 +102,7 @@ static void s_on_stop(void *ctx) {
 }
 
 static void s_on_trouble(void *ctx, char *text, size_t room) {
-    gi_client_trouble_text(((gi_pending_t *)ctx)->client, text, room);
+    gi_client_trouble_now(((gi_pending_t *)ctx)->client, text, room);
 }
 
 static const gi_stream_ops_t s_stream_ops = {s_on_credit, s_on_stop,
@@ -113,18 +113,18 @@ static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask) {
     if (ask->stream) {
         gi_stream_options_t options = {
             .timeout_ms = ask->timeout_ms,
-            .max_items = (size_t)self->settings->stream_unread_max,
-            .max_bytes = (size_t)self->settings->peer_queue_max_bytes,
-            .report_items = (size_t)self->settings->stream_reply_maxsize / 4,
-            .report_bytes = (size_t)self->settings->stream_max_bytes / 4,
+            .max_items = (size_t)self->is.settings->stream_unread_max,
+            .max_bytes = (size_t)self->is.settings->peer_queue_max_bytes,
+            .report_items = (size_t)self->is.settings->stream_reply_maxsize / 4,
+            .report_bytes = (size_t)self->is.settings->stream_max_bytes / 4,
             .ops = &s_stream_ops,
             .ctx = p,
             .release_owner = gi_client_release,
             .owner = gi_client_share(self)};
-        p->stream = *ask->stream = gi_stream_new(self->settings, &options);
+        p->stream = *ask->stream = gi_stream_new(self->is.settings, &options);
     } else {
         p->future = *ask->future = gi_future_new(
-            self->settings, gi_client_release, gi_client_share(self));
+            self->is.settings, gi_client_release, gi_client_share(self));
         if (p->future)
             gi_future_on_cancel(p->future, s_on_cancel, p);
     }
@@ -136,21 +136,31 @@ static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask) {
 static gate_err_t s_pending(gate_client_t *self, const s_ask_t *ask,
                             gi_pending_t **out) {
     bool huge =
-        ask->holes->n || gi_rpc_args_huge(self->settings, &ask->request);
-    *out = huge ? gi_pending_new_huge(self, ask->service, &ask->request,
-                                      ask->packed, ask->holes)
-                : gi_pending_new(self, ask->service, &ask->request,
-                                 ask->packed->data);
+        ask->holes->n || gi_rpc_args_huge(self->is.settings, &ask->request);
+    *out = huge ? s_new_huge(self, ask->service, &ask->request, ask->packed,
+                             ask->holes)
+                : s_new(self, ask->service, &ask->request, ask->packed->data);
     if (*out)
         return GATE_OK;
     return huge ? gate_error()->code
                 : gi_err(GATE_NOMEM, "no memory for a call");
 }
 
+static void s_describe(const gate_client_t *self, gi_ccall_t *call,
+                       const s_ask_t *ask) {
+    call->stream = ask->stream != NULL;
+    call->deadline_ms = ask->deadline_ms;
+    call->timeout_ms = ask->timeout_ms;
+    call->retries = ask->request.retries;
+    call->pause_ms = self->is.settings->retry_wait_ms;
+    call->deadline_travels = ask->explicit_timeout;
+}
+
 static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
-    if (!gi_gauge_enter(&self->in_flight, self->settings->message_max))
+    if (!gi_gauge_enter(&self->shared.in_flight,
+                        self->is.settings->message_max))
         return gi_err(GATE_BUSY, "message_max (%lld) calls are in flight",
-                      (long long)self->settings->message_max);
+                      (long long)self->is.settings->message_max);
     gi_pending_t *p;
     gate_err_t e = s_pending(self, ask, &p);
     if (!e && !s_open(self, p, ask)) {
@@ -158,17 +168,12 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
         e = gi_err(GATE_NOMEM, "no memory for a call");
     }
     if (e) {
-        gi_gauge_leave(&self->in_flight);
+        gi_gauge_leave(&self->shared.in_flight);
         return e;
     }
     p->mail.kind = GI_CMAIL_CALL;
-    p->asks = GI_ASKS_USER;
-    p->deadline_ms = ask->deadline_ms;
-    p->timeout_ms = ask->timeout_ms;
-    p->retries = ask->request.retries;
-    p->pause_ms = self->settings->retry_wait_ms;
-    p->deadline_travels = ask->explicit_timeout;
-    e = gi_mailbox_push(self->mailbox, &p->mail, 0);
+    s_describe(self, &p->call, ask);
+    e = gi_mailbox_push(self->is.mailbox, &p->mail, 0);
     if (!e)
         return GATE_OK;
     (void)gi_err(e, e == GATE_BUSY ? "the client's mailbox is full"
@@ -181,7 +186,7 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
         gate_stream_destroy(ask->stream);
     }
     gi_pending_drop(p);
-    gi_gauge_leave(&self->in_flight);
+    gi_gauge_leave(&self->shared.in_flight);
     return gate_error()->code;
 }
 
@@ -189,18 +194,18 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
  * next call; *shared: the caller's to release. */
 static gate_service_t *s_find(gate_client_t *self, gate_bytes_t name,
                               gate_service_t **shared) {
-    gi_registry_t *registry = gi_runtime_registry(self->rt);
+    gi_registry_t *registry = gi_runtime_registry(self->is.rt);
     uint64_t version = gi_registry_version(registry);
     *shared = NULL;
-    if (!gi_mine(&self->bound_mine))
-        return *shared = gi_registry_find(registry, name, self->broker);
-    if (!self->bound || self->bound_version != version ||
-        !gi_service_is(self->bound, name)) {
-        gi_service_release(self->bound);
-        self->bound = gi_registry_find(registry, name, self->broker);
-        self->bound_version = version;
+    if (!gi_mine(&self->bound.mine))
+        return *shared = gi_registry_find(registry, name, self->is.broker);
+    if (!self->bound.service || self->bound.version != version ||
+        !gi_service_is(self->bound.service, name)) {
+        gi_service_release(self->bound.service);
+        self->bound.service = gi_registry_find(registry, name, self->is.broker);
+        self->bound.version = version;
     }
-    return self->bound;
+    return self->bound.service;
 }
 
 /* GATE_NOSERVICE: not here; any other answer stands. */
@@ -226,9 +231,9 @@ static gate_err_t s_no_service(const s_ask_t *ask) {
 /* A service of this runtime gets arguments whole: what is not at hand, or too
  * large to be, goes by the broker. */
 static gate_err_t s_fill(gate_client_t *self, s_ask_t *ask) {
-    bool local = !self->actor || self->route == GI_ROUTE_LOCAL;
-    int64_t max = local ? self->settings->huge_max_bytes
-                        : gi_rpc_plain_max(self->settings);
+    bool local = !self->is.actor || self->is.route == GI_ROUTE_LOCAL;
+    int64_t max = local ? self->is.settings->huge_max_bytes
+                        : gi_rpc_plain_max(self->is.settings);
     gate_err_t e =
         gi_cargs_fill(ask->packed, &ask->request, ask->holes, (uint64_t)max);
     if (e || !ask->holes->n || !local)
@@ -244,12 +249,13 @@ static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
     if (e)
         return e;
     e = GATE_NOSERVICE;
-    if (!ask->holes->n && self->route != GI_ROUTE_BROKER &&
-        self->broker != self)
+    if (!ask->holes->n && self->is.route != GI_ROUTE_BROKER &&
+        self->is.broker != self)
         e = s_by_registry(self, ask);
-    if (e == GATE_NOSERVICE && (!self->actor || self->route == GI_ROUTE_LOCAL))
+    if (e == GATE_NOSERVICE &&
+        (!self->is.actor || self->is.route == GI_ROUTE_LOCAL))
         return s_no_service(ask);
-    if (self->actor && self->route != GI_ROUTE_LOCAL &&
+    if (self->is.actor && self->is.route != GI_ROUTE_LOCAL &&
         (e == GATE_NOSERVICE || e == GATE_BUSY || e == GATE_CLOSED))
         e = s_by_broker(self, ask);
     return e;
@@ -262,10 +268,10 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
     if (!method)
         return gi_err(GATE_BADARG, "the method is NULL: \"Service.method\" is "
                                    "wanted");
-    if (gi_actor_foreign(self->actor))
+    if (self->is.actor && gi_actor_foreign(self->is.actor))
         return gi_err(GATE_CLOSED, "client: made before fork(): its thread is "
                                    "in the parent alone");
-    const gate_settings_t *settings = self->settings;
+    const gate_settings_t *settings = self->is.settings;
     gi_buf_t *packed = gi_scratch();
     ask->holes->n = 0;
     if (!packed)
@@ -280,7 +286,7 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
     ask->packed = packed;
     ask->explicit_timeout = ask->request.timeout_ms >= 0;
     ask->timeout_ms = ask->explicit_timeout ? ask->request.timeout_ms
-                                            : self->reply_timeout_ms;
+                                            : self->is.reply_timeout_ms;
     ask->deadline_ms = gi_clock_deadline_ms(ask->timeout_ms);
     return s_send(self, ask);
 }
@@ -298,7 +304,7 @@ gate_future_t *gate_client_start_(gate_client_t *self, const char *method,
 
 /* With no broker to turn to, a full service is waited for to the deadline. */
 static bool s_try_again(gate_client_t *self, const s_ask_t *ask, gate_err_t e) {
-    if (e != GATE_BUSY || self->actor || gi_clock_ms() >= ask->deadline_ms)
+    if (e != GATE_BUSY || self->is.actor || gi_clock_ms() >= ask->deadline_ms)
         return false;
     nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     return true;

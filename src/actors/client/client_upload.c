@@ -10,7 +10,6 @@
  * the pack in turn, as it has room. */
 #include "client/client_upload.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "sync/clock.h"
@@ -45,7 +44,7 @@ struct gi_cargs {
     bool dry;               /* a hole has nothing to give now */
     gi_huge_pack_t *pack;   /* NULL: no credit yet, or all is sent */
     gate_bytes_t chunk;     /* made and not sent; data NULL: none */
-    int64_t credit, stalled_ns;
+    int64_t stalled_ns;
     bool waits; /* for a block */
 };
 
@@ -128,7 +127,7 @@ static gate_err_t s_take_holes(gi_cargs_t *a, const gi_rpc_holes_t *holes) {
 
 gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
                         const gi_rpc_holes_t *holes) {
-    const gi_rpc_request_t *r = &p->request;
+    const gi_rpc_request_t *r = &p->call.request;
     gi_cargs_t *a = gi_mem_calloc(1, sizeof *a);
     size_t size;
     if (!a)
@@ -140,12 +139,16 @@ gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
     gate_err_t e = s_take_holes(a, holes);
     if (!*a->begin.codec)
         snprintf(a->begin.codec, sizeof a->begin.codec, "%s",
-                 p->client->settings->huge_data_compress_module);
+                 p->client->is.settings->huge_data_compress_module);
     if (!e && !gi_codec_find(a->begin.codec))
         e = gi_err(GATE_NOTIMPL, "huge arguments: there is no codec '%s'",
                    a->begin.codec);
     if (e)
         return e; /* the pending frees it */
+    p->call.upload = GI_CUPLOAD_WAITS;
+    p->call.args_size = a->args_size;
+    p->call.kwargs_size = a->kwargs_size;
+    p->call.codec = a->begin.codec;
     a->packed = gi_buf_take(packed, &size);
     a->whole =
         (gate_bytes_t){a->packed + r->func_size, r->args_size + r->kwargs_size};
@@ -153,7 +156,7 @@ gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
 }
 
 static void s_unlink(gi_cargs_t *a) {
-    gate_client_t *self = a->pending->client;
+    gi_client_actor_t *self = a->pending->client->own;
     if (a->prev)
         a->prev->next = a->next;
     else if (self->args == a)
@@ -188,59 +191,31 @@ void gi_cargs_free(gi_pending_t *p) {
     gi_mem_free(a);
 }
 
-bool gi_cargs_begun(const gi_pending_t *p) {
-    return p->args && (p->args->pack || !p->args->packed);
-}
-
-/* ---- the head ------------------------------------------------------------*/
-void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext) {
-    const gi_cargs_t *a = p->args;
-    ext->args_size = (int64_t)a->args_size;
-    ext->kwargs_size = (int64_t)a->kwargs_size;
-    ext->args_codec = (gate_bytes_t){a->begin.codec, strlen(a->begin.codec)};
-}
-
-/* What a plain peer does not take. */
-gate_err_t gi_cargs_refuse(const gi_pending_t *p) {
-    const gate_client_t *self = p->client;
-    int size = p->service_size < 200 ? (int)p->service_size : 200;
-    return gi_err(
-        GATE_TOOBIG,
-        "arguments of %llu bytes to %.*s, in chunks, of which the "
-        "broker at %s knows nothing: at most %lld at once (the "
-        "smaller of message_bytes_max = %lld and msgpack_bin_max = "
-        "%lld), and at hand when the call starts",
-        (unsigned long long)(p->args->args_size + p->args->kwargs_size), size,
-        (const char *)p->data, self->endpoint,
-        (long long)gi_rpc_plain_max(self->settings),
-        (long long)self->settings->message_bytes_max,
-        (long long)self->settings->msgpack_bin_max);
-}
-
 /* ---- chunks --------------------------------------------------------------*/
 /* On any thread; the client outlives its packs. */
 static void s_ready(void *ctx) {
     gate_client_t *self = ctx;
-    gi_lock(&self->ready_lock);
-    bool tell = !self->args_ready;
-    self->args_ready = true;
-    gi_unlock(&self->ready_lock);
-    if (!tell || !gi_mailbox_push(self->mailbox, &self->ready_mail, 0))
+    gi_client_shared_t *shared = &self->shared;
+    gi_lock(&shared->lock);
+    bool tell = !shared->args_ready;
+    shared->args_ready = true;
+    gi_unlock(&shared->lock);
+    if (!tell || !gi_mailbox_push(self->is.mailbox, &shared->ready_mail, 0))
         return;
     gi_cargs_awake(self); /* full: the actor looks by itself soon */
 }
 
 void gi_cargs_awake(gate_client_t *self) {
-    gi_lock(&self->ready_lock);
-    self->args_ready = false;
-    gi_unlock(&self->ready_lock);
+    gi_lock(&self->shared.lock);
+    self->shared.args_ready = false;
+    gi_unlock(&self->shared.lock);
 }
 
 static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static gate_err_t s_start(gi_cargs_t *a) {
-    gate_client_t *self = a->pending->client;
-    const gate_settings_t *s = self->settings;
+static gate_err_t s_pack(gi_cargs_t *a) {
+    gate_client_t *client = a->pending->client;
+    const gate_settings_t *s = client->is.settings;
     gi_huge_pack_options_t options = {
         .codec = a->begin.codec,
         .level =
@@ -250,11 +225,18 @@ static gate_err_t s_start(gi_cargs_t *a) {
         .mode = gi_policy_mode(s->huge_policy),
         .flush_ms = GI_HUGE_FLUSH_MS,
         .ready = s_ready,
-        .ctx = self};
+        .ctx = client};
     gate_err_t e =
-        gi_huge_pack_new(gi_runtime_helpers(self->rt), &options, &a->pack);
+        gi_huge_pack_new(gi_runtime_helpers(client->is.rt), &options, &a->pack);
     if (!e && !a->n_holes)
         e = gi_huge_pack_source(a->pack, (gate_bytes_t){NULL, 0}, a->whole);
+    return e;
+}
+
+gate_err_t gi_cargs_start(void *ctx, gi_ccall_t *call) {
+    gi_client_actor_t *self = ctx;
+    gi_cargs_t *a = gi_pending_of(call)->args;
+    gate_err_t e = s_pack(a);
     if (e)
         return e;
     a->next = self->args;
@@ -264,60 +246,29 @@ static gate_err_t s_start(gi_cargs_t *a) {
     return GATE_OK;
 }
 
-void gi_cargs_credit(gi_pending_t *p, gate_bytes_t frame) {
-    gi_cargs_t *a = p->args;
-    gi_ext_t ext;
-    if (!a || !a->packed || p->cut || gi_ext_parse(frame, &ext) ||
-        ext.credit_bytes < 0) {
-        p->client->stats.dropped++;
-        return;
-    }
-    gi_pending_alive(p);
-    bool first = !a->pack;
-    if (ext.credit_bytes <= INT64_MAX / 2 - a->credit)
-        a->credit += ext.credit_bytes;
-    if (first && s_start(a))
-        gi_pending_abort(p);
-}
-
-static gate_err_t s_send(gi_cargs_t *a, const void *data, size_t size) {
-    gi_pending_t *p = a->pending;
-    gate_client_t *self = p->client;
-    gi_frames_t *out = gi_client_begin(self, p->data, p->service_size);
-    bool ok = gi_frames_add(out, p->id, sizeof p->id) &&
-              gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG)) &&
-              gi_frames_add(out, data, size);
-    int rc = ok ? gi_client_send_on(self, p->former) : 0;
-    if (!ok || rc)
-        gi_frames_close(out);
-    if (!ok)
-        return gi_err(GATE_NOMEM, "no memory for a chunk of arguments");
-    return rc ? GATE_WOULDBLOCK : GATE_OK;
-}
-
-static bool s_may_send(gi_cargs_t *a) {
-    if (a->credit > 0 && a->pending->client->up)
+static bool s_may_send(gi_client_actor_t *self, gi_cargs_t *a) {
+    if (gi_client_core_may_upload(self->core, &a->pending->call))
         return true;
     if (!a->stalled_ns)
         a->stalled_ns = gi_clock_ns();
     return false;
 }
 
-static gate_err_t s_send_chunk(gi_cargs_t *a) {
+static gate_err_t s_send_chunk(gi_client_actor_t *self, gi_cargs_t *a) {
     int64_t begun = a->stalled_ns ? a->stalled_ns : gi_clock_ns();
-    gate_err_t e = s_send(a, a->chunk.data, a->chunk.size);
+    gate_err_t e =
+        gi_client_core_upload(self->core, &a->pending->call, a->chunk);
     if (e)
         return e;
     gi_huge_pack_sent(a->pack, a->chunk.size, gi_clock_ns() - begun);
     a->stalled_ns = 0;
-    a->credit -= (int64_t)a->chunk.size;
     a->chunk = (gate_bytes_t){NULL, 0};
     return GATE_OK;
 }
 
 /* The bytes that come next, from between the holes or out of one. */
 static gate_err_t s_peek(gi_cargs_t *a, gate_bytes_t *out) {
-    gate_pool_t *threads = gate_runtime_threads(a->pending->client->rt);
+    gate_pool_t *threads = gate_runtime_threads(a->pending->client->is.rt);
     gate_err_t e = GATE_EOS;
     for (; a->hole < a->n_holes; a->hole++) {
         const s_hole_t *hole = &a->holes[a->hole];
@@ -369,9 +320,9 @@ static gate_err_t s_supply(gi_cargs_t *a) {
 }
 
 /* One chunk or the end; GATE_WOULDBLOCK: not now. */
-static gate_err_t s_send_one(gi_cargs_t *a) {
+static gate_err_t s_send_one(gi_client_actor_t *self, gi_cargs_t *a) {
     gate_err_t e = GATE_OK;
-    if (!s_may_send(a))
+    if (!s_may_send(self, a))
         return GATE_WOULDBLOCK;
     if (!a->chunk.data)
         e = s_supply(a);
@@ -379,33 +330,33 @@ static gate_err_t s_send_one(gi_cargs_t *a) {
         e = gi_huge_pack_next(a->pack, &a->chunk);
     a->waits = e == GATE_WOULDBLOCK;
     if (!e)
-        return s_send_chunk(a);
+        return s_send_chunk(self, a);
     if (e != GATE_EOS)
         return e;
-    e = s_send(a, GI_HUGE_END, strlen(GI_HUGE_END));
+    e = gi_client_core_upload(self->core, &a->pending->call,
+                              (gate_bytes_t){NULL, 0});
     a->waits = e == GATE_WOULDBLOCK;
     return e ? e : GATE_EOS;
 }
 
-static bool s_send_some(gi_cargs_t *a) {
+static bool s_send_some(gi_client_actor_t *self, gi_cargs_t *a) {
     gate_err_t e = GATE_OK;
     int i = 0;
     for (; !e && i < S_SEND_MAX; i++)
-        e = s_send_one(a);
+        e = s_send_one(self, a);
     if (e == GATE_EOS)
         s_stop(a);
     else if (e && e != GATE_WOULDBLOCK)
-        gi_pending_abort(a->pending);
+        gi_client_core_abort(self->core, &a->pending->call);
     return i > 1 || e != GATE_WOULDBLOCK;
 }
 
-bool gi_cargs_pull(gate_client_t *self) {
+bool gi_cargs_pull(gi_client_actor_t *self) {
     bool any = false;
     gi_cargs_t *next;
     for (gi_cargs_t *a = self->args; a; a = next) {
         next = a->next;
-        if (!a->pending->cut)
-            any |= s_send_some(a);
+        any |= s_send_some(self, a);
     }
     return any;
 }
@@ -420,7 +371,7 @@ static int64_t s_next_look(const gi_cargs_t *a, int64_t now_ms) {
     return s_min(now_ms + S_LOOK_DRY_MS, gi_huge_pack_due(a->pack));
 }
 
-int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms) {
+int64_t gi_cargs_next(const gi_client_actor_t *self, int64_t now_ms) {
     int64_t next = INT64_MAX;
     for (const gi_cargs_t *a = self->args; a; a = a->next)
         next = s_min(next, s_next_look(a, now_ms));

@@ -3,8 +3,9 @@
 #ifndef GI_CLIENT_UPLOAD_H
 #define GI_CLIENT_UPLOAD_H
 
-#include "client/client_impl.h"
+#include "client/client_actor.h"
 
+/* ---- the caller ---------------------------------------------------------- */
 /* Takes what packed holds; shares what is in its holes. */
 gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
                         const gi_rpc_holes_t *holes) GATE_MUST;
@@ -12,16 +13,14 @@ gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
  * than max bytes; else they stay. */
 gate_err_t gi_cargs_fill(gi_buf_t *packed, gi_rpc_request_t *request,
                          gi_rpc_holes_t *holes, uint64_t max) GATE_MUST;
-void gi_cargs_announce(const gi_pending_t *p, gi_ext_t *ext);
-/* The error of a broker that takes none; never GATE_OK. */
-gate_err_t gi_cargs_refuse(const gi_pending_t *p);
-/* An extension frame about the call came. May end it. */
-void gi_cargs_credit(gi_pending_t *p, gate_bytes_t frame);
-bool gi_cargs_pull(gate_client_t *self);
-int64_t gi_cargs_next(const gate_client_t *self, int64_t now_ms);
-bool gi_cargs_begun(const gi_pending_t *p); /* chunks went out */
-void gi_cargs_awake(gate_client_t *self);   /* mail: look at what is ready */
-void gi_cargs_stop(gi_pending_t *p);        /* the actor: the call has ended */
-void gi_cargs_free(gi_pending_t *p);        /* with the pending; any thread */
+void gi_cargs_free(gi_pending_t *p); /* with the pending; any thread */
+
+/* ---- the actor ----------------------------------------------------------- */
+/* The core's effect: its worker has room. */
+gate_err_t gi_cargs_start(void *ctx, gi_ccall_t *call);
+bool gi_cargs_pull(gi_client_actor_t *self);
+int64_t gi_cargs_next(const gi_client_actor_t *self, int64_t now_ms);
+void gi_cargs_awake(gate_client_t *self); /* mail: look at what is ready */
+void gi_cargs_stop(gi_pending_t *p);      /* the call has ended */
 
 #endif

@@ -320,6 +320,7 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     if (!actor)
         return gi_err(GATE_NOMEM, "no memory for the %s actor", ops->name);
     actor->ops = ops;
+    gi_forked_watch();
     actor->forks = gi_forked();
     actor->pipe_maybe = true;
     actor->self = self;

@@ -86,18 +86,12 @@ static void s_look(gi_reach_t *self) {
     self->error = error;
 }
 
-const char *gi_reach_why(gi_reach_t *self, const char *endpoint, char *text,
-                         size_t room) {
+void gi_reach_why(gi_reach_t *self, char *text, size_t room) {
     s_look(self);
-    if (strncmp(endpoint, "inproc:", 7) == 0)
-        snprintf(text, room, "nobody in this process has bound it");
-    else if (self->error == S_NAMED)
-        snprintf(text, room, "nobody answers there, or no such name");
-    else if (self->error == ENOENT)
-        snprintf(text, room, "no such socket");
-    else if (self->error && self->error != EINPROGRESS)
-        snprintf(text, room, "%s", strerror(self->error));
-    else
-        snprintf(text, room, "nobody answers there");
-    return text;
+    snprintf(text, room, "%s",
+             self->error == S_NAMED  ? "nobody answers there, or no such name"
+             : self->error == ENOENT ? "no such socket"
+             : self->error && self->error != EINPROGRESS
+                 ? strerror(self->error)
+                 : "nobody answers there");
 }

@@ -19,7 +19,6 @@ void gi_reach_fini(gi_reach_t *self);
 /* libzmq is about to try again: so do we, ever more rarely. */
 void gi_reach_again(gi_reach_t *self, const char *endpoint);
 /* The reason, as far as it is known, for people. */
-const char *gi_reach_why(gi_reach_t *self, const char *endpoint, char *text,
-                         size_t room);
+void gi_reach_why(gi_reach_t *self, char *text, size_t room);
 
 #endif

@@ -13,6 +13,7 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "net/actor.h"
+#include "net/builder.h"
 #include "net/guard.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -39,7 +40,7 @@ typedef struct s_counts {
 struct gate_zap {
     gate_runtime_t *rt;
     const gate_settings_t *settings;
-    gi_error_t stuck; /* the setters' first error */
+    gi_builder_t builder;
     char *asked;      /* the endpoint as it was named */
     char bound[S_ENDPOINT_MAX];
     gi_zap_judge_t judge;
@@ -68,16 +69,11 @@ gate_err_t gi_zap_endpoint(const gate_settings_t *s, char *out, size_t room) {
 }
 
 static void s_stick(gate_zap_t *self, gate_err_t e) {
-    if (e && !self->stuck.story.code)
-        gi_error_set(&self->stuck, gate_error());
+    gi_builder_stick(&self->builder, e);
 }
 
 static bool s_building(gate_zap_t *self, const char *what) {
-    if (self->actor) {
-        s_stick(self, gi_err(GATE_BADARG, "zap: %s after start", what));
-        gate_log(GATE_WARN, "zap", "%s: without effect", gate_error()->text);
-    }
-    return !self->actor;
+    return gi_builder_open(&self->builder, what);
 }
 
 /* An empty password is a variable that was not set, and lets everybody in. */
@@ -106,11 +102,11 @@ gate_zap_t *gate_zap_new(gate_runtime_t *rt, const char *endpoint) {
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
     self->judge.trusts = self->settings->trust_others ? GI_TRUST_OTHERS : 0;
-    gi_error_init(&self->stuck);
+    gi_builder_init(&self->builder, "zap");
     if (!endpoint) {
         s_stick(self,
                 gi_zap_endpoint(self->settings, standard, sizeof standard));
-        endpoint = self->stuck.story.code ? "" : standard;
+        endpoint = gi_builder_error(&self->builder) ? "" : standard;
     }
     s_set_text(self, &self->asked, endpoint);
     if (self->settings->zap_users)
@@ -125,7 +121,7 @@ void gate_zap_destroy(gate_zap_t **self_p) {
     *self_p = NULL;
     gi_actor_destroy(&self->actor);
     gi_zap_judge_fini(&self->judge);
-    gi_error_fini(&self->stuck);
+    gi_builder_fini(&self->builder);
     gi_mem_free(self->asked);
     gi_runtime_release(self->rt);
     gi_mem_free(self);
@@ -381,15 +377,17 @@ static const gi_actor_ops_t s_ops = {.name = "gate-zap",
                                      .fds = s_fds};
 
 gate_err_t gate_zap_start(gate_zap_t *self) {
-    if (self->stuck.story.code)
-        return gi_error_publish(&self->stuck);
+    gate_err_t e = gi_builder_error(&self->builder);
+    if (e)
+        return e;
     if (self->actor)
         return gi_err(GATE_BADARG, "zap: it runs already");
-    gate_err_t e = gate_runtime_start(self->rt);
+    e = gate_runtime_start(self->rt);
     if (!e)
         e = gi_zap_judge_read(&self->judge);
     if (!e)
         e = gi_actor_new(&s_ops, self, S_MAILBOX, &self->actor);
+    self->builder.over = !e;
     return e;
 }
 

@@ -3,14 +3,13 @@
 
 #include <pthread.h>
 
-static unsigned s_forks; /* written where there is one thread */
-static pthread_once_t s_once = PTHREAD_ONCE_INIT;
+unsigned gi_forked_count; /* written where there is one thread */
 
-static void s_child(void) { s_forks++; }
+static void s_child(void) { gi_forked_count++; }
 
 static void s_watch(void) { pthread_atfork(NULL, NULL, s_child); }
 
-unsigned gi_forked(void) {
-    pthread_once(&s_once, s_watch);
-    return s_forks;
+void gi_forked_watch(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, s_watch);
 }

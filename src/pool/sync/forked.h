@@ -5,7 +5,10 @@
 #ifndef GI_FORKED_H
 #define GI_FORKED_H
 
+/* From the first thing on that has a thread. */
+void gi_forked_watch(void);
 /* Counts forks whose child is this process; keep it with what has a thread. */
-unsigned gi_forked(void);
+extern unsigned gi_forked_count;
+static inline unsigned gi_forked(void) { return gi_forked_count; }
 
 #endif

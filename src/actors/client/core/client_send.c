@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client_send.c -- what goes to the broker about calls: requests, cancels,
+ * credit, chunks of arguments (docs/wire.md, docs/extensions.md). One message is
+ * made at a time, in core->out; what the socket does not take is told by its
+ * errno and never kept here. */
+#include "client/core/client_state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define S_ANNOUNCE_EVERY 31
+#define S_NO_ARGS "\x90" /* packed: an empty array, an empty map */
+#define S_NO_KWARGS "\x80"
+
+/* ---- envelopes ----------------------------------------------------------- */
+/* "" MDPC01 service {zap} in core->out. */
+static gi_frames_t *s_begin(gi_client_core_t *self, gate_bytes_t service) {
+    gi_frames_t *out = &self->out;
+    gi_frames_close(out);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_CLIENT_TAG);
+    gi_frames_add(out, service.data, service.size);
+    gi_login_frames(self->is.login, out);
+    return out;
+}
+
+/* 0 or an errno; out is empty then. */
+static int s_put(gi_client_core_t *self, uint8_t conn) {
+    bool current = conn == 0;
+    self->out.packed = current && self->link.packs; /* either form is read */
+    int rc = current && !self->link.open
+                 ? EAGAIN
+                 : self->effects->send(self->ctx, conn, &self->out);
+    if (rc)
+        gi_frames_close(&self->out);
+    else if (current)
+        self->link.sent_ms = self->now_ms;
+    return rc;
+}
+
+static void s_add_ext(gi_client_core_t *self, const gi_ext_t *ext) {
+    gi_buf_reset(&self->scratch, 4096);
+    if (!gi_ext_pack(&self->scratch, ext))
+        gi_frames_add(&self->out, self->scratch.data, self->scratch.size);
+}
+
+/* ---- sending ------------------------------------------------------------- */
+static void s_announce(const gi_client_core_t *self, const gi_ccall_t *call,
+                       gi_ext_t *ext) {
+    gi_ext_init(ext);
+    ext->huge = true;
+    ext->codecs = (gate_bytes_t){self->is.codecs, strlen(self->is.codecs)};
+    if (!call->upload)
+        return;
+    ext->args_size = (int64_t)call->args_size;
+    ext->kwargs_size = (int64_t)call->kwargs_size;
+    ext->args_codec = (gate_bytes_t){call->codec, strlen(call->codec)};
+}
+
+/* What we read is said along with what must be said, else now and then: a frame
+ * costs as much as a tenth of a call. The number is odd, so that workers that
+ * take turns are all told. */
+static void s_transmit_ext(gi_client_core_t *self, gi_ccall_t *call,
+                           const unsigned char *meta) {
+    bool announce = call->asks == GI_ASKS_USER &&
+                    self->link.n_requests++ % S_ANNOUNCE_EVERY == 0;
+    gi_ext_t ext;
+    if (!announce && !call->stream && !call->deadline_travels &&
+        !call->request.meta_size && !call->upload)
+        return;
+    s_announce(self, call, &ext);
+    ext.meta = (gate_bytes_t){meta, call->request.meta_size};
+    if (call->stream) {
+        ext.credit_items = self->is.settings->stream_reply_maxsize;
+        ext.credit_bytes = self->is.settings->stream_max_bytes;
+    } else if (call->deadline_travels) {
+        ext.timeout_ms = call->deadline_ms - self->now_ms;
+        if (ext.timeout_ms < 0)
+            ext.timeout_ms = 0;
+    }
+    s_add_ext(self, &ext);
+}
+
+int gi_ccall_transmit(gi_client_core_t *self, gi_ccall_t *call) {
+    const gi_rpc_request_t *r = &call->request;
+    const unsigned char *at = call->body;
+    gi_frames_t *out = s_begin(self, call->service);
+    gi_frames_add(out, call->id, sizeof call->id);
+    gi_frames_add(out, at, r->func_size);
+    at += r->func_size;
+    if (call->upload) {
+        gi_frames_add(out, S_NO_ARGS, 1);
+        gi_frames_add(out, S_NO_KWARGS, 1);
+    } else {
+        gi_frames_add(out, at, r->args_size);
+        at += r->args_size;
+        gi_frames_add(out, at, r->kwargs_size);
+        at += r->kwargs_size;
+    }
+    if (self->link.ext)
+        s_transmit_ext(self, call, at);
+    return s_put(self, 0);
+}
+
+/* ---- about a call under way ---------------------------------------------- */
+/* To a broker that knows GX1. False: the socket would not take it. */
+static bool s_tell(gi_client_core_t *self, gi_ccall_t *call,
+                   const gi_ext_t *ext) {
+    if (!(self->link.ext || call->former) || call->state != GI_CCALL_SENT ||
+        call->cut)
+        return true;
+    gi_frames_add(s_begin(self, call->service), call->id, sizeof call->id);
+    s_add_ext(self, ext);
+    if (!s_put(self, call->former))
+        return true;
+    self->count.dropped++;
+    return false;
+}
+
+void gi_ccall_tell_cancel(gi_client_core_t *self, gi_ccall_t *call) {
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    ext.cancel = true;
+    s_tell(self, call, &ext);
+}
+
+void gi_ccall_disown(gi_client_core_t *self, gate_bytes_t service,
+                     gate_bytes_t id) {
+    gi_ext_t ext;
+    if (!self->link.ext)
+        return;
+    gi_ext_init(&ext);
+    ext.cancel = true;
+    gi_frames_add(s_begin(self, service), id.data, id.size);
+    s_add_ext(self, &ext);
+    s_put(self, 0);
+}
+
+/* What the socket does not take is owed, and paid with the next or soon. */
+void gi_ccall_credit(gi_client_core_t *self, gi_ccall_t *call, size_t items,
+                     size_t bytes) {
+    gi_ext_t ext;
+    if (call->state != GI_CCALL_SENT)
+        return;
+    gi_ext_init(&ext);
+    ext.credit_items = (int64_t)(items + call->owed_items);
+    ext.credit_bytes = (int64_t)(bytes + call->owed_bytes);
+    call->owed_items = call->owed_bytes = 0;
+    if (s_tell(self, call, &ext))
+        return;
+    call->owed_items = (size_t)ext.credit_items;
+    call->owed_bytes = (size_t)ext.credit_bytes;
+    gi_ccall_arm(self, call);
+}
+
+void gi_client_core_credit(gi_client_core_t *self, gi_ccall_t *call,
+                           size_t items, size_t bytes, int64_t now_ms) {
+    self->now_ms = now_ms;
+    gi_ccall_credit(self, call, items, bytes);
+}
+
+/* ---- uploads ------------------------------------------------------------- */
+bool gi_client_core_may_upload(const gi_client_core_t *self,
+                               const gi_ccall_t *call) {
+    return call->upload == GI_CUPLOAD_RUNS && call->upload_credit > 0 &&
+           call->state == GI_CCALL_SENT && !call->cut && self->link.up;
+}
+
+gate_err_t gi_client_core_upload(gi_client_core_t *self, gi_ccall_t *call,
+                                 gate_bytes_t chunk) {
+    bool end = !chunk.data;
+    if (end)
+        chunk = (gate_bytes_t){GI_HUGE_END, strlen(GI_HUGE_END)};
+    gi_frames_t *out = s_begin(self, call->service);
+    if (!gi_frames_add(out, call->id, sizeof call->id) ||
+        !gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG)) ||
+        !gi_frames_add(out, chunk.data, chunk.size)) {
+        gi_frames_close(out);
+        return gi_err(GATE_NOMEM, "no memory for a chunk of arguments");
+    }
+    if (s_put(self, call->former))
+        return GATE_WOULDBLOCK;
+    if (end)
+        call->upload = GI_CUPLOAD_OVER;
+    else
+        call->upload_credit -= (int64_t)chunk.size;
+    return GATE_OK;
+}
