@@ -409,11 +409,13 @@ class Curve(kit.Case):
         self.assertEqual(self.call("ann", "server"), 0)
         self.assertEqual(self.call("eve", "server"), 4)
         self.assertEqual(self.call("ann", "eve"), 3)
+        self.assertIn("no ZeroMQ, or another server key", self.said)
         self.assertEqual(self.call("missing", "server"), 2)
         os.link(self.path("eve"), os.path.join(self.allow, "eve"))
         self.assertEqual(self.call("eve", "server"), 4, "a rule says no")
         done = kit.run("call", "--broker", self.broker.front, "Demo.none")
         self.assertEqual(done.code, 4, done.err)
+        self.assertIn("it asks for CURVE or PLAIN by the transport", done.err)
 
     def test_both_layers(self):
         zap = self.keep(RawZap())
@@ -428,9 +430,11 @@ class Curve(kit.Case):
             self.assertEqual(done.code, code, done.err)
 
     def call(self, cert, server):
-        return kit.run("call", "--broker", self.broker.front, "--curve-cert",
+        done = kit.run("call", "--broker", self.broker.front, "--curve-cert",
                        self.path(cert), "--curve-server", self.path(server),
-                       "Demo.none").code
+                       "Demo.none")
+        self.said = done.err
+        return done.code
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,11 +87,20 @@ static void s_look(gi_reach_t *self) {
     self->error = error;
 }
 
+static bool s_there(const gi_reach_t *self) {
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    return self->fd >= 0 && (!self->error || self->error == EINPROGRESS) &&
+           getpeername(self->fd, (struct sockaddr *)&address, &size) == 0;
+}
+
 void gi_reach_why(gi_reach_t *self, char *text, size_t room) {
     s_look(self);
     snprintf(text, room, "%s",
-             self->error == S_NAMED  ? "nobody answers there, or no such name"
-             : self->error == ENOENT ? "no such socket"
+             s_there(self) ? "somebody is there, but no handshake comes about: "
+                             "no ZeroMQ, or another server key"
+             : self->error == S_NAMED ? "nobody answers there, or no such name"
+             : self->error == ENOENT  ? "no such socket"
              : self->error && self->error != EINPROGRESS
                  ? strerror(self->error)
                  : "nobody answers there");
