@@ -302,7 +302,8 @@ static void s_users(const char *name, const char *user, const char *password,
 static gate_client_t *s_plain_client(world_t *w, const char *front,
                                      const char *user, const char *password) {
     gate_client_t *client = gate_client_new(w->rt);
-    gate_client_plain_transport(client, user, password);
+    if (user)
+        gate_client_plain_transport(client, user, password);
     MUST(gate_client_connect(client, front));
     return client;
 }

@@ -15,7 +15,7 @@
 
 #include <gaterpc/client.h>
 #include "net/actor.h"
-#include "net/builder.h"
+#include "runtime/builder.h"
 #include "async/future.h"
 #include "sync/gauge.h"
 #include "bulk/huge_unpack.h"

@@ -13,7 +13,7 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "net/actor.h"
-#include "net/builder.h"
+#include "runtime/builder.h"
 #include "net/guard.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -41,7 +41,7 @@ struct gate_zap {
     gate_runtime_t *rt;
     const gate_settings_t *settings;
     gi_builder_t builder;
-    char *asked;      /* the endpoint as it was named */
+    char *asked; /* the endpoint as it was named */
     char bound[S_ENDPOINT_MAX];
     gi_zap_judge_t judge;
     gi_actor_t *actor;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "net/builder.h"
+#include "runtime/builder.h"
 
 #include <gaterpc/log.h>
 
@@ -18,8 +18,8 @@ void gi_builder_stick(gi_builder_t *self, gate_err_t e) {
 bool gi_builder_open(gi_builder_t *self, const char *step) {
     if (!self->over)
         return true;
-    gi_builder_stick(self, gi_err(GATE_BADARG, "%s: %s after start",
-                                  self->what, step));
+    gi_builder_stick(
+        self, gi_err(GATE_BADARG, "%s: %s after start", self->what, step));
     gate_log(GATE_WARN, self->what, "%s: without effect", gate_error()->text);
     return false;
 }
