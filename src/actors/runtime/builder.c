@@ -3,8 +3,8 @@
 
 #include <gaterpc/log.h>
 
-void gi_builder_init(gi_builder_t *self, const char *what) {
-    *self = (gi_builder_t){.what = what};
+void gi_builder_init(gi_builder_t *self, const char *part) {
+    *self = (gi_builder_t){.part = part};
     gi_error_init(&self->stuck);
 }
 
@@ -18,9 +18,10 @@ void gi_builder_stick(gi_builder_t *self, gate_err_t e) {
 bool gi_builder_open(gi_builder_t *self, const char *step) {
     if (!self->over)
         return true;
-    gi_builder_stick(
-        self, gi_err(GATE_BADARG, "%s: %s after start", self->what, step));
-    gate_log(GATE_WARN, self->what, "%s: without effect", gate_error()->text);
+    gi_builder_stick(self, gi_err(GATE_BADARG, "%s%s%s: %s after start",
+                                  self->part, self->name ? " " : "",
+                                  self->name ? self->name : "", step));
+    gate_log(GATE_WARN, self->part, "%s: without effect", gate_error()->text);
     return false;
 }
 

@@ -8,16 +8,17 @@
 #include "base/err.h"
 
 typedef struct gi_builder {
-    const char *what; /* borrowed: "client", also the part of the log */
+    const char *part; /* "client": of the log, and what texts begin with */
+    const char *name; /* behind it; NULL: none. Both borrowed */
     gi_error_t stuck; /* the first mistake */
     bool over;        /* it has started */
 } gi_builder_t;
 
-void gi_builder_init(gi_builder_t *self, const char *what);
+void gi_builder_init(gi_builder_t *self, const char *part);
 void gi_builder_fini(gi_builder_t *self);
 /* Remembers this thread's story if e is an error and the first one. */
 void gi_builder_stick(gi_builder_t *self, gate_err_t e);
-/* False: "what: step after start" is remembered, and logged. */
+/* False: "part name: step after start" is remembered, and logged. */
 bool gi_builder_open(gi_builder_t *self, const char *step);
 /* Published: the first mistake, or GATE_OK. */
 gate_err_t gi_builder_error(const gi_builder_t *self) GATE_MUST;

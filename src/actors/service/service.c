@@ -15,40 +15,22 @@
 
 /* ---- setters ------------------------------------------------------------- */
 static void s_stick(gate_service_t *self, gate_err_t e) {
-    if (e && !self->stuck.story.code)
-        gi_error_set(&self->stuck, gate_error());
+    gi_builder_stick(&self->builder, e);
 }
 
 static void s_set_text(gate_service_t *self, char **to, const char *text) {
-    char *copy = text ? gi_mem_strdup(text) : NULL;
-    if (text && !copy) {
-        s_stick(self, gi_err(GATE_NOMEM, "service: no memory"));
-        return;
-    }
-    gi_mem_free(*to);
-    *to = copy;
+    s_stick(self, gi_login_set(to, text));
 }
 
 static bool s_stopped_only(gate_service_t *self, const char *what) {
-    if (self->actor) {
-        s_stick(self, gi_err(GATE_BADARG, "service %s: %s after start",
-                             self->name, what));
-        gate_log(GATE_WARN, "service", "%s: without effect",
-                 gate_error()->text);
-    }
-    return !self->actor;
+    return gi_builder_open(&self->builder, what);
 }
 
-/* Half a pair, or none by a variable that was not set, would be sent as no
- * credentials, and CURVE would be none. */
-static bool s_both(gate_service_t *self, const char *what, const char *a,
-                   const char *b) {
-    if (!a || !b)
-        s_stick(self, gi_err(GATE_BADARG,
-                             "service %s: %s: both are needed, "
-                             "%s is NULL",
-                             self->name, what, a ? "the second" : "the first"));
-    return a && b;
+static void s_set_pair(gate_service_t *self, const char *what, char **to_a,
+                       const char *a, char **to_b, const char *b) {
+    char whose[300];
+    snprintf(whose, sizeof whose, "service %s", self->name);
+    s_stick(self, gi_login_pair(whose, what, to_a, a, to_b, b));
 }
 
 void gate_service_describe(gate_service_t *self, const char *text) {
@@ -63,35 +45,28 @@ void gate_service_describe(gate_service_t *self, const char *text) {
 
 void gate_service_identity(gate_service_t *self, const char *name) {
     if (s_stopped_only(self, "identity"))
-        s_set_text(self, &self->identity, name);
+        s_set_text(self, &self->login.identity, name);
 }
 
 void gate_service_plain(gate_service_t *self, const char *user,
                         const char *password) {
-    if (!s_stopped_only(self, "credentials") ||
-        !s_both(self, "user and password", user, password))
-        return;
-    s_set_text(self, &self->user, user);
-    s_set_text(self, &self->password, password);
+    if (s_stopped_only(self, "credentials"))
+        s_set_pair(self, GI_LOGIN_PLAIN, &self->login.user, user,
+                   &self->login.password, password);
 }
 
 void gate_service_plain_transport(gate_service_t *self, const char *user,
                                   const char *password) {
-    if (!s_stopped_only(self, "plain_transport") ||
-        !s_both(self, "user and password", user, password))
-        return;
-    s_set_text(self, &self->plain_user, user);
-    s_set_text(self, &self->plain_password, password);
+    if (s_stopped_only(self, "plain_transport"))
+        s_set_pair(self, GI_LOGIN_PLAIN, &self->login.plain_user, user,
+                   &self->login.plain_password, password);
 }
 
 void gate_service_curve(gate_service_t *self, const char *cert_file,
                         const char *server_cert_file) {
-    if (!s_stopped_only(self, "certificates") ||
-        !s_both(self, "our certificate and the server's", cert_file,
-                server_cert_file))
-        return;
-    s_set_text(self, &self->curve_cert, cert_file);
-    s_set_text(self, &self->curve_server, server_cert_file);
+    if (s_stopped_only(self, "certificates"))
+        s_set_pair(self, GI_LOGIN_CURVE, &self->login.curve_cert, cert_file,
+                   &self->login.curve_server, server_cert_file);
 }
 
 void gate_service_limit(gate_service_t *self, int max_calls) {
@@ -304,7 +279,7 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
         return NULL;
     }
     gi_ref_init(&self->refs);
-    gi_error_init(&self->stuck);
+    gi_builder_init(&self->builder, "service");
     gi_latch_init(&self->away);
     gi_lock_init(&self->ready_lock);
     self->ready_mail.kind = GI_SMAIL_READY;
@@ -323,15 +298,8 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
                name ? name : self->settings->service_default_name);
     self->name_size = self->name ? strlen(self->name) : 0;
     s_set_text(self, &self->description, "gaterpc service");
-    if (self->settings->zap_plain_default_user)
-        gate_service_plain(self, self->settings->zap_plain_default_user,
-                           self->settings->zap_plain_default_password);
-    if (self->settings->curve_cert)
-        gate_service_curve(self, self->settings->curve_cert,
-                           self->settings->curve_server);
-    if (self->settings->plain_user)
-        gate_service_plain_transport(self, self->settings->plain_user,
-                                     self->settings->plain_password);
+    self->builder.name = self->name;
+    s_stick(self, gi_login_defaults(&self->login, "service", self->settings));
     if (!self->name) {
         gi_service_release(self);
         return NULL;
@@ -354,19 +322,13 @@ void gi_service_release(gate_service_t *self) {
     if (!self || !gi_ref_drop(&self->refs))
         return;
     gi_actor_destroy(&self->actor);
-    gi_error_fini(&self->stuck);
+    gi_builder_fini(&self->builder);
+    gi_login_fini(&self->login);
     gi_latch_fini(&self->away);
     gi_lock_fini(&self->ready_lock);
     gi_buf_fini(&self->scratch);
     gi_mem_free(self->name);
     gi_mem_free(self->description);
-    gi_mem_free(self->identity);
-    gi_mem_free(self->user);
-    gi_mem_free(self->password);
-    gi_mem_free(self->plain_user);
-    gi_mem_free(self->plain_password);
-    gi_mem_free(self->curve_cert);
-    gi_mem_free(self->curve_server);
     gi_mem_free(self->methods);
     gi_mem_free(self->method_hash);
     gi_mem_free(self->idempotent);
@@ -390,11 +352,12 @@ void gate_service_destroy(gate_service_t **self_p) {
 
 gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     gi_registry_t *registry = gi_runtime_registry(self->rt);
-    if (self->stuck.story.code)
-        return gi_error_publish(&self->stuck);
+    gate_err_t e = gi_builder_error(&self->builder);
+    if (e)
+        return e;
     if (self->actor)
         return gi_err(GATE_BADARG, "service %s runs already", self->name);
-    gate_err_t e = gate_runtime_start(self->rt);
+    e = gate_runtime_start(self->rt);
     if (!e)
         e = s_build_table(self);
     if (!e)
@@ -411,6 +374,7 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
                          (size_t)self->settings->mailbox_max, &self->actor);
     if (e)
         return e;
+    self->builder.over = true;
     if (backend)
         e = gate_service_attach(self, backend);
     if (!e)
@@ -422,6 +386,7 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     if (e) {
         gi_actor_stop(self->actor);
         gi_actor_destroy(&self->actor);
+        self->builder.over = false;
         return e;
     }
     self->drainable = (gi_drainable_t){

@@ -37,6 +37,8 @@
 #include "sync/ref.h"
 #include "runtime/registry.h"
 #include "wire/rpc.h"
+#include "runtime/builder.h"
+#include "net/login.h"
 #include "runtime/runtime.h"
 #include "service/service_direct.h"
 #include "service/service_huge.h"
@@ -224,12 +226,10 @@ struct gate_service {
     gi_ref_t refs; /* the user's, kept calls', the registry's finders' */
     gate_runtime_t *rt;
     const gate_settings_t *settings;
-    gi_error_t stuck; /* the first error of a setter */
-    char *name, *description, *identity;
+    gi_builder_t builder;
+    gi_login_t login;
+    char *name, *description;
     size_t name_size;
-    char *user, *password; /* in-band PLAIN; NULL = none */
-    char *curve_cert, *curve_server;
-    char *plain_user, *plain_password; /* of the transport */
     int64_t limit;
     int64_t life; /* random: what tells it from one under the same identity */
     unsigned n_workers;

@@ -32,11 +32,7 @@ gi_frames_t *gi_link_begin(gi_link_t *link, int command) {
     gi_frames_add_const(out, GI_FRAME_EMPTY);
     gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
     gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
-    if (self->user) {
-        gi_frames_add(out, GI_ZAP_PLAIN, strlen(GI_ZAP_PLAIN));
-        gi_frames_add(out, self->user, strlen(self->user));
-        gi_frames_add(out, self->password, strlen(self->password));
-    }
+    gi_login_frames(&self->login, out);
     return out;
 }
 
@@ -121,8 +117,9 @@ static gate_err_t s_open(gi_link_t *link) {
     gate_service_t *self = link->service;
     unsigned char id[GI_ID_SIZE];
     gate_err_t e;
-    if (self->identity && link->number == 0)
-        snprintf(link->identity, sizeof link->identity, "%s", self->identity);
+    const char *name = self->login.identity;
+    if (name && link->number == 0)
+        snprintf(link->identity, sizeof link->identity, "%s", name);
     else
         gi_identity_fresh("gw", link->identity, sizeof link->identity);
     gi_identity_of(link->identity, id);
@@ -130,10 +127,7 @@ static gate_err_t s_open(gi_link_t *link) {
                      self->settings);
     if (e)
         return e;
-    e = gi_curve_client(&link->sock, self->curve_cert, self->curve_server);
-    if (!e)
-        e = gi_plain_client(&link->sock, self->plain_user,
-                            self->plain_password);
+    e = gi_login_apply(&self->login, &link->sock);
     link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
     if (!e && link->watched)
         e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
