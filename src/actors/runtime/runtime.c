@@ -21,6 +21,7 @@
 #include "sync/actor_thread.h"
 #include "sync/later.h"
 #include "jobs/pool.h"
+#include "shared/cgroup.h"
 #include "shared/queue.h"
 #include "sync/ref.h"
 #include "runtime/registry.h"
@@ -238,7 +239,7 @@ gate_pool_t *gate_runtime_procs(gate_runtime_t *self) {
 }
 
 gate_pool_t *gi_runtime_helpers(gate_runtime_t *self) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    long cores = gi_cgroup_cpus();
     gate_pool_options_t options = {.name = "gate-helper",
                                    .workers = cores > 2 ? (int)cores : 2,
                                    .queue_max = 1 << 20};

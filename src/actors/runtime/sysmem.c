@@ -46,6 +46,7 @@ static int64_t s_groups(void) {
         char *path = controllers ? strchr(controllers + 1, ':') : NULL;
         if (path == NULL)
             continue;
+        *controllers++ = '\0';
         *path++ = '\0';
         if (strcmp(line, "0") == 0)
             least =

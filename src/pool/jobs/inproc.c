@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "shared/cgroup.h"
 #include "sync/wait.h"
 
 typedef struct s_slot {
@@ -374,11 +375,12 @@ static gi_local_t *s_local_new(const gi_pool_base_t *base,
 }
 
 static int s_default_workers(const gate_settings_t *settings) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int cores;
 
     if (settings->threads > 0)
         return (int)settings->threads;
-    return cores > 4 ? (int)cores : 4;
+    cores = gi_cgroup_cpus();
+    return cores > 4 ? cores : 4;
 }
 
 gate_pool_t *gi_pool_threads(const gi_pool_base_t *base,

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -242,18 +243,6 @@ static void *s_work(void *arg) {
     return NULL;
 }
 
-/* Signals belong to the host program's threads, apart from those that a thread
- * causes itself. */
-static void s_foreign_signals(sigset_t *set) {
-    static const int own[] = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
-                              SIGTRAP, SIGABRT, SIGSYS};
-    size_t i;
-
-    sigfillset(set);
-    for (i = 0; i < sizeof own / sizeof *own; i++)
-        sigdelset(set, own[i]);
-}
-
 static gate_err_t s_start_worker(gi_threads_t *self) {
     s_worker_t *worker = gi_mem_calloc(1, sizeof *worker);
     sigset_t all, before;
@@ -263,7 +252,7 @@ static gate_err_t s_start_worker(gi_threads_t *self) {
     if (!worker)
         return gi_err(GATE_NOMEM, "a worker of thread pool %s", self->name);
     worker->pool = self;
-    s_foreign_signals(&all);
+    gi_thread_signals(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_mutex_lock(&self->mutex);
     error = pthread_create(&worker->thread, NULL, s_work, worker);

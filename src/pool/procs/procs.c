@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+#include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "sync/fd.h"
 #include "sync/futex.h"
@@ -400,7 +401,7 @@ static const gi_pool_ops_t s_ops = {.kind = "processes",
 
 static gate_err_t s_thread(gi_procs_t *p) {
     sigset_t all, old;
-    sigfillset(&all);
+    gi_thread_signals(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = pthread_create(&p->thread, NULL, gi_dispatch_main, p);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -123,6 +123,9 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
                      "it yields: submit it with gate_submit_stream");
     else if (rec->no_memory && rec->kind != GI_RSP_ITEM)
         s_tell_error(job, GATE_NOMEM, "no memory for the result");
+    else if (rec->refused)
+        s_tell_error(job, gi_scan(rec->data, rec->size, &p->limits),
+                     gate_error()->text);
     else if (rec->kind == GI_RSP_DONE && rec->run)
         s_tell_error(job, GATE_BADDATA, "a result after yielded items");
     else if (rec->kind == GI_RSP_DONE)
@@ -139,12 +142,16 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
                      "its worker wrote nonsense into its memory");
 }
 
-/* Packed bytes go on to others as they are: they must be one whole value. */
-static bool s_whole(const gi_procs_t *p, const gi_rsp_rec_t *rec) {
+/* Packed bytes go on to others as they are: they must be one whole value, or
+ * are a lie. One that is only larger than we take is that job's error. */
+static bool s_whole(const gi_procs_t *p, gi_rsp_rec_t *rec) {
+    rec->refused = false;
     if (rec->no_memory || rec->run || rec->kind == GI_RSP_ERROR ||
         rec->kind == GI_RSP_EOS)
         return true;
-    return gi_scan(rec->data, rec->size, &p->limits) == GATE_OK;
+    gate_err_t e = gi_scan(rec->data, rec->size, &p->limits);
+    rec->refused = e == GATE_TOOBIG && rec->kind == GI_RSP_DONE;
+    return e == GATE_OK || rec->refused;
 }
 
 /* Pages for results in place, once the worker has one to put there. */
@@ -358,6 +365,8 @@ static int64_t s_decide(gi_procs_t *p) {
                          "started any more");
     else if (p->births.broken)
         gi_health_refuse(p, GATE_BUSY, p->births.why);
+    if (p->queue[2].first && p->unpark_ms < next)
+        next = p->unpark_ms; /* parked by the filling just now */
     int64_t sleep_ms = next == INT64_MAX ? next : next - now_ns / 1000000 + 1;
     int64_t tick = s_tick(p, now_ns);
     if (tick < sleep_ms)

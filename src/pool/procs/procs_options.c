@@ -10,15 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/mem.h"
+#include "shared/cgroup.h"
 #include "sync/clock.h"
 #include "procs/procs_core.h"
 
 #define INIT_MS 60000 /* a worker's init has so long */
-
-static int s_cores(void) {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
 
 /* "0-3,6"; false for anything else. */
 static bool s_cpus(const char *text, cpu_set_t *out) {
@@ -52,7 +48,7 @@ static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options) {
              o->name && *o->name ? o->name : "procs");
     o->name = p->name;
     if (o->workers <= 0)
-        o->workers = s->processes > 0 ? (int)s->processes : s_cores();
+        o->workers = s->processes > 0 ? (int)s->processes : gi_cgroup_cpus();
     if (o->workers > GI_WORKERS_MAX)
         o->workers = GI_WORKERS_MAX;
     if (o->queue_max <= 0)
@@ -66,7 +62,7 @@ static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options) {
     if (o->restart_period_ms <= 0)
         o->restart_period_ms = 10000;
     p->result_max = (size_t)s->huge_max_bytes;
-    p->limits = gi_scan_limits(s);
+    p->limits = gi_scan_limits_huge(s);
 }
 
 static gate_err_t s_code(gi_worker_config_t *c, const gate_hooks_t *hooks,

@@ -168,6 +168,14 @@ static uint32_t s_fit(const gi_exchange_t *self, uint32_t n, uint32_t from,
     return to;
 }
 
+/* Where the free units at the end of those with pages begin. */
+static uint32_t s_free_end(const gi_exchange_t *self) {
+    uint32_t at = self->ready;
+    while (at > 0 && !self->run_of[at - 1])
+        at--;
+    return at;
+}
+
 gate_err_t gi_exchange_take(gi_exchange_t *self, size_t size, gi_run_t **out) {
     if (size == 0 || size > self->max * GI_UNIT_BYTES)
         return gi_err(GATE_BADARG, "shared memory of %zu bytes: 1 to %zu", size,
@@ -177,8 +185,11 @@ gate_err_t gi_exchange_take(gi_exchange_t *self, size_t size, gi_run_t **out) {
     uint32_t at = s_fit(self, n, self->cursor, self->ready);
     if (at == self->ready)
         at = s_fit(self, n, 0, self->ready);
-    bool room = at < self->ready || self->max - self->ready >= n;
-    if (room && (at < self->ready || s_grow(self, self->ready + n))) {
+    bool fits = at < self->ready;
+    if (!fits) /* the free end, and what has no pages yet */
+        at = s_free_end(self);
+    bool room = fits || self->max - at >= n;
+    if (room && (fits || s_grow(self, at + n))) {
         *out = s_begin(self, at, size);
         self->cursor = at + n;
         pthread_mutex_unlock(&self->lock);

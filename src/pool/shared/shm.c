@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "sync/fd.h"
 #include "sync/futex.h"
+#include "shared/cgroup.h"
 #include "shared/lane.h"
 
 #define PAGE 4096u
@@ -37,7 +38,7 @@ static uint64_t s_available(void) {
 bool gi_shm_fits(size_t size) {
     struct rlimit files; /* a memfd is one: beyond it comes SIGXFSZ */
     return (getrlimit(RLIMIT_FSIZE, &files) || size <= files.rlim_cur) &&
-           size <= s_available();
+           size <= s_available() && size <= gi_cgroup_memory_left();
 }
 
 #ifndef MADV_POPULATE_WRITE

@@ -12,6 +12,15 @@ void gi_actor_thread_mark(const char *name) { s_name = name; }
 
 const char *gi_actor_thread(void) { return s_name; }
 
+void gi_thread_signals(sigset_t *set) {
+    static const int own[] = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
+                              SIGTRAP, SIGABRT, SIGSYS};
+
+    sigfillset(set);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(set, own[i]);
+}
+
 /* ---- processes ------------------------------------------------------------- */
 
 static _Atomic uint32_t s_births;

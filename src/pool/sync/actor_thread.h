@@ -4,12 +4,16 @@
 #ifndef GI_ACTOR_THREAD_H
 #define GI_ACTOR_THREAD_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 void gi_actor_thread_mark(const char *name); /* static string; NULL unmarks */
 const char *gi_actor_thread(void);           /* NULL: an ordinary thread */
 
+/* What a thread of ours blocks: signals are the host program's, apart from
+ * those that a thread causes itself. */
+void gi_thread_signals(sigset_t *set);
 /* Whether we are still the process that made a thing: after fork() a child has
  * copies of pools, but none of their threads, and shares their memory with
  * those who work in it. Changes in every child that fork() makes; one load. */

@@ -2,6 +2,7 @@
 /* keeper.c -- see keeper.h. A poke that comes while the function runs makes it
  * run again: none is lost. */
 #include "sync/keeper.h"
+#include "sync/actor_thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -50,7 +51,7 @@ static void *s_main(void *arg) {
 
 static int s_spawn(gi_keeper_t *self) {
     sigset_t all, before; /* signals are the host program's */
-    sigfillset(&all);
+    gi_thread_signals(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&self->thread, NULL, s_main, self);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "sync/later.h"
+#include "sync/actor_thread.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -39,7 +40,7 @@ static bool s_thread(s_task_t *task) {
     if (pthread_attr_init(&attr))
         return false;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
+    gi_thread_signals(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&thread, &attr, s_run, task);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Every future ends, rightly and in time: what cannot be sent, what is too
+ * large, limits of every attempt, deadlines and urgency of what was sent ahead,
+ * a stream that nobody reads, a pool that is stopped. */
+#include "procs_kit.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "sync/clock.h"
+
+static gate_err_t one(gate_call_t *call) { return gate_return(call, 1); }
+
+static gate_err_t size_of(gate_call_t *call) {
+    gate_bytes_t b;
+    gate_err_t e = gate_args(call, &b);
+    return e ? e : gate_return(call, (long)b.size);
+}
+
+static gate_err_t nap(gate_call_t *call) {
+    int ms;
+    gate_err_t e = gate_args(call, &ms);
+    if (!e)
+        usleep((useconds_t)ms * 1000);
+    return e ? e : gate_return(call, ms);
+}
+
+static gate_err_t blob(gate_call_t *call) {
+    long n;
+    gate_err_t e = gate_args(call, &n);
+    char *p = e ? NULL : calloc(1, (size_t)n);
+    if (p)
+        e = gate_return(call, gate_bin(p, (size_t)n));
+    free(p);
+    return e;
+}
+
+static gate_err_t yields(gate_call_t *call) {
+    gate_err_t e = GATE_OK;
+    for (int i = 0; i < 1000000 && !e; i++)
+        e = gate_yield(call, i);
+    return e;
+}
+
+/* Dies after ms in its first attempt, takes ms in its second. */
+static gate_err_t dies_first(gate_call_t *call) {
+    int ms;
+    gate_err_t e = gate_args(call, &ms);
+    if (e)
+        return e;
+    usleep((useconds_t)ms * 1000);
+    if (gate_call_attempt(call) == 1)
+        kill(getpid(), SIGKILL);
+    return gate_return(call, ms);
+}
+
+Test(ends, what_cannot_be_sent_steps_aside_and_ends) {
+    enum { SIZE = 5 << 20 };
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    struct rlimit old, few;
+    char *large = calloc(1, SIZE);
+    long x;
+    int fds[64], n = 0;
+    ok(gate_pool_ready(pool, 20000));
+    getrlimit(RLIMIT_NOFILE, &old);
+    few = old;
+    few.rlim_cur = 64;
+    setrlimit(RLIMIT_NOFILE, &few);
+    while (n < 64 && (fds[n] = open("/dev/null", O_RDONLY)) >= 0)
+        n++;
+    int64_t began = gi_clock_ms();
+    GATE_OWN(gate_future) f = gate_submit(pool, size_of, gate_bin(large, SIZE));
+    GATE_OWN(gate_future) g = gate_submit(pool, one); /* passes it */
+    gate_err_t small = gate_future_wait(g, 20000, &x);
+    int64_t passed = gi_clock_ms() - began;
+    gate_err_t e = gate_future_wait(f, 20000, &x);
+    while (n > 0)
+        close(fds[--n]);
+    setrlimit(RLIMIT_NOFILE, &old);
+    ok(small);
+    cr_assert_lt(passed, 2000); /* before the other ends */
+    cr_assert_eq(e, GATE_SYSTEM);
+    cr_assert(strstr(gate_error()->text, strerror(EMFILE)), "%s",
+              gate_error()->text);
+    GATE_OWN(gate_future) h = gate_submit(pool, size_of, gate_bin(large, SIZE));
+    ok(gate_future_wait(h, 20000, &x));
+    cr_assert_eq(x, SIZE);
+    free(large);
+}
+
+Test(ends, a_result_that_is_too_large_names_the_limit) {
+    gate_settings_t *s = gate_settings_new();
+    gate_settings_set(s, "huge_max_bytes", 1L << 20);
+    gate_settings_set(s, "msgpack_bin_max", 1L << 16);
+    gi_pool_base_t base = {.settings = s};
+    gate_pool_t *pool =
+        gi_pool_procs(&base, &(gate_pool_options_t){.workers = 1});
+    cr_assert(pool);
+    const long sizes[] = {1 << 17, 1 << 21};
+    for (int i = 0; i < 2; i++) {
+        GATE_OWN(gate_future) f = gate_submit(pool, blob, sizes[i]);
+        gate_bytes_t b;
+        gate_err_t e = gate_future_wait(f, 20000, &b);
+        cr_assert(e == GATE_TOOBIG, "%s: %s", gate_err_name(e),
+                  gate_error()->text);
+        cr_assert_null(strstr(gate_error()->text, "nonsense"));
+    }
+    GATE_OWN(gate_value) v = gate_pool_stats(pool);
+    long lost = -1;
+    ok(gate_value_read(v, "lost", &lost));
+    cr_assert_eq(lost, 0); /* no worker died of it */
+    gate_pool_destroy(&pool);
+    gate_settings_destroy(&s);
+}
+
+Test(ends, limits_belong_to_the_attempt) {
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    gate_job_options_t o = {.idempotent = true, .hard_ms = 2000};
+    GATE_OWN(gate_future) f = gate_submit_with(pool, dies_first, &o, 1200);
+    int x;
+    ok(gate_future_wait(f, 20000, &x));
+}
+
+Test(ends, none_is_none_and_negatives_are_refused) {
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    const int64_t none[] = {-1, INT64_MAX};
+    for (int i = 0; i < 2; i++) {
+        gate_job_options_t o = {.hard_ms = none[i], .soft_ms = none[i]};
+        GATE_OWN(gate_future) f = gate_submit_with(pool, nap, &o, 50);
+        GATE_OWN(gate_future)
+        g = gate_submit_with(pool, nap, &o, 1, gate_timeout_ms(INT64_MAX));
+        int x;
+        ok(gate_future_wait(f, 20000, &x));
+        ok(gate_future_wait(g, 20000, &x));
+    }
+    gate_job_options_t bad = {.hard_ms = -2};
+    GATE_OWN(gate_future) f = gate_submit_with(pool, nap, &bad, 1);
+    int x;
+    fails(gate_future_wait(f, 20000, &x), GATE_BADARG);
+    gate_pool_options_t o = {.workers = 1, .grace_ms = -7};
+    gi_pool_base_t base = {.settings = gi_settings_defaults()};
+    cr_assert_null(gi_pool_procs(&base, &o));
+    cr_assert_eq(gate_error()->code, GATE_BADARG);
+}
+
+/* So many short jobs that it is sent ahead as much as there may be. */
+static void s_train(gate_pool_t *pool) {
+    for (int i = 0; i < 20000; i += 100) {
+        gate_future_t *f[100];
+        int x;
+        for (int k = 0; k < 100; k++)
+            f[k] = gate_submit(pool, one);
+        for (int k = 0; k < 100; k++) {
+            ok(gate_future_wait(f[k], 20000, &x));
+            gate_future_destroy(&f[k]);
+        }
+    }
+}
+
+Test(ends, what_was_sent_ahead_obeys_urgency_and_deadline) {
+    enum { N = 60 };
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    gate_job_options_t high = {.priority = GATE_HIGH};
+    gate_future_t *f[N];
+    int x;
+    s_train(pool);
+    for (int i = 0; i < N; i++)
+        f[i] = gate_submit(pool, nap, 50); /* three seconds */
+    int64_t began = gi_clock_ms();
+    GATE_OWN(gate_future)
+    late = gate_submit(pool, nap, 1, gate_timeout_ms(300));
+    GATE_OWN(gate_future) up = gate_submit_with(pool, nap, &high, 1);
+    ok(gate_future_wait(up, 20000, &x));
+    cr_assert(!gate_future_ready(f[N / 2]), "it waited behind the others");
+    GATE_OWN(gate_value) v = gate_pool_stats(pool);
+    long running = -1, queued = -1;
+    ok(gate_value_read(v, "running", &running));
+    ok(gate_value_read(v, "queued", &queued));
+    cr_assert_leq(running, 1);
+    cr_assert_gt(queued, N / 2);
+    fails(gate_future_wait(late, 20000, &x), GATE_TIMEOUT);
+    cr_assert_lt(gi_clock_ms() - began, 2500);
+    ok(gate_pool_stop(pool, GATE_STOP_QUEUED | GATE_STOP_RUNNING, 20000));
+    int cancelled = 0;
+    for (int i = 0; i < N; i++) {
+        gate_err_t e = gate_future_wait(f[i], 0, &x);
+        cr_assert(e == GATE_OK || e == GATE_CANCELLED, "%s", gate_err_name(e));
+        cancelled += e == GATE_CANCELLED;
+        gate_future_destroy(&f[i]);
+    }
+    cr_assert_gt(cancelled, 0);
+}
+
+Test(ends, destroy_does_not_wait_for_a_reader) {
+    gate_pool_t *pool = s_pool(1);
+    gate_stream_t *stream = NULL;
+    ok(gate_submit_stream(pool, yields, &stream));
+    usleep(100000);
+    gate_pool_destroy(&pool); /* before the stream, by the same thread */
+    gate_stream_destroy(&stream);
+}
+
+Test(ends, room_is_waited_for) {
+    gate_pool_options_t o = {.name = "t", .workers = 1, .queue_max = 2};
+    GATE_OWN(gate_pool) pool = s_pool_with(&o);
+    gate_future_t *f[30];
+    int x;
+    for (int i = 0; i < 30; i++) {
+        ok(gate_pool_room(pool, 20000));
+        f[i] = gate_submit(pool, nap, 3);
+    }
+    for (int i = 0; i < 30; i++) {
+        ok(gate_future_wait(f[i], 20000, &x));
+        gate_future_destroy(&f[i]);
+    }
+}
+
+/* ---- more options -------------------------------------------------------- */
+
+static gate_err_t start(gate_worker_t *self, void *arg) {
+    static char text[64];
+    if (strcmp(arg, "refuse") == 0)
+        return gi_err(GATE_SYSTEM, "no model %d", self->number);
+    snprintf(text, sizeof text, "%s %s %d", self->pool, (const char *)arg,
+             self->number);
+    self->ctx = text;
+    return GATE_OK;
+}
+
+static gate_err_t tell(gate_call_t *call) {
+    return gate_return(call,
+                       gate_map(gate_kw("ctx", (char *)gate_call_ctx(call)),
+                                gate_kw("env", getenv("GATE_TEST_ENV")),
+                                gate_kw("rand", rand())));
+}
+
+Test(ends, a_start_with_number_argument_and_error) {
+    gi_pool_base_t base = {.settings = gi_settings_defaults()};
+    gate_pool_options_t o = {.name = "m", .workers = 1};
+    gate_pool_more_t more = {
+        .size = sizeof more,
+        .start = start,
+        .arg = (char[]){"arg"},
+        .env = (const char *const[]){"GATE_TEST_ENV=7", NULL}};
+    static char arg[] = "arg", refuse[] = "refuse";
+    more.arg = arg;
+    gate_pool_t *pool = gi_pool_procs_more(&base, &o, &more);
+    cr_assert(pool);
+    const char *text;
+    {
+        GATE_OWN(gate_future) f = gate_submit(pool, tell);
+        GATE_OWN(gate_value) v = NULL;
+        ok(gate_future_wait(f, 20000, &v));
+        ok(gate_value_read(v, "ctx", &text));
+        cr_assert_str_eq(text, "m arg 0");
+        ok(gate_value_read(v, "env", &text));
+        cr_assert_str_eq(text, "7");
+    }
+    gate_pool_destroy(&pool);
+    more.arg = refuse;
+    pool = gi_pool_procs_more(&base, &o, &more);
+    fails(gate_pool_ready(pool, 20000), GATE_BUSY);
+    cr_assert(strstr(gate_error()->text, "no model 0"), "%s",
+              gate_error()->text);
+    gate_pool_destroy(&pool);
+    more = (gate_pool_more_t){.size = sizeof more, .user = "no-such-user"};
+    cr_assert_null(gi_pool_procs_more(&base, &o, &more));
+    more = (gate_pool_more_t){.size = sizeof more, .umask = "99"};
+    cr_assert_null(gi_pool_procs_more(&base, &o, &more));
+    more.size = offsetof(gate_pool_more_t, umask); /* an older program */
+    pool = gi_pool_procs_more(&base, &o, &more);
+    cr_assert(pool);
+    gate_pool_destroy(&pool);
+}
