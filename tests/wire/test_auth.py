@@ -341,7 +341,8 @@ class Plain(Auth):
 
 class Rules(Auth):
     def test_by_user_and_method(self):
-        self.begin(access="deny user1 Demo.boom; deny - *; allow * Demo.*")
+        self.begin(access="deny user1 Demo.boom; deny - *; allow * Demo.*; "
+                          "allow user1 Gate.*")
         self.keep(kit.OurService(self.broker.back, "--user", "user1",
                                  "--password", "pass1"))
         client = self.client()

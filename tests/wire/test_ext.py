@@ -248,7 +248,8 @@ class Strangers(Ext):
                 done = kit.run("zap", "--hash", name)
                 f.write("%s:%s\n" % (name, done.out.strip()))
         self.addCleanup(os.unlink, users)
-        self.begin(options=("--plain-users", users))
+        self.begin(options=("--plain-users", users),
+                   access="allow ann Gate.*; allow * S.*")
 
         def peer(cls, endpoint, name, ident=None):
             raw = self.keep(cls.__new__(cls))

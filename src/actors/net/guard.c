@@ -146,6 +146,7 @@ static bool s_room(gi_guard_t *self, size_t fd) {
 
 static void s_forget(gi_guard_t *self, gi_guarded_t *g) {
     self->n_open -= g->open;
+    self->n_silent[g->side] -= g->open && g->delivered == 0;
     self->held -= g->held;
     self->strange -= g->strange;
     memset(g, 0, sizeof *g);
@@ -161,6 +162,7 @@ void gi_guard_accepted(gi_guard_t *self, unsigned side, int fd,
     self->by_fd[fd] =
         (gi_guarded_t){.side = (uint8_t)side, .since_ms = now_ms, .open = true};
     self->n_open++;
+    self->n_silent[side]++;
 }
 
 void gi_guard_closed(gi_guard_t *self, unsigned side, int fd) {
@@ -183,7 +185,9 @@ void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd) {
         n += self->curve ? 33 : 0;
         bytes += n + (n < 256 ? 2 : 9);
     }
-    self->by_fd[fd].delivered += bytes;
+    gi_guarded_t *g = &self->by_fd[fd];
+    self->n_silent[g->side] -= g->open && g->delivered == 0;
+    g->delivered += bytes;
 }
 
 /* ---- messages without end ------------------------------------------------ */

@@ -50,6 +50,7 @@ typedef struct gi_guard {
     gi_guard_bounds_t bounds;
     gi_guarded_t *by_fd;
     size_t n_by_fd, n_open, at; /* at: where the next look begins */
+    size_t n_silent[2];         /* by side: open, and nothing has come */
     int64_t held;               /* the sum */
     int64_t strange;            /* of those that have delivered nothing yet */
     int64_t rss, base;          /* the process's memory; when little was held */

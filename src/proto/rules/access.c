@@ -141,15 +141,23 @@ bool gi_access_concerns(const gi_access_t *self, gate_bytes_t service) {
     return r != NULL;
 }
 
+bool gi_access_says(const gi_access_t *self, const char *user,
+                    gate_bytes_t service, gate_bytes_t method, bool *allow) {
+    const s_rule_t *r = self ? self->rules : NULL;
+    while (r && !(s_fits(r->service, service) && s_fits(r->method, method) &&
+                  s_fits_user(r->user, user)))
+        r = r->next;
+    if (r)
+        *allow = r->allow;
+    return r != NULL;
+}
+
 bool gi_access_allows(const gi_access_t *self, const char *user,
                       gate_bytes_t service, gate_bytes_t method) {
-    bool closed = false;
-    for (const s_rule_t *r = self ? self->rules : NULL; r; r = r->next) {
-        if (!s_fits(r->service, service))
-            continue;
-        if (s_fits(r->method, method) && s_fits_user(r->user, user))
-            return r->allow;
-        closed |= r->allow;
-    }
-    return !closed;
+    bool allow = true;
+    if (gi_access_says(self, user, service, method, &allow))
+        return allow;
+    for (const s_rule_t *r = self ? self->rules : NULL; r && allow; r = r->next)
+        allow = !(r->allow && s_fits(r->service, service));
+    return allow;
 }

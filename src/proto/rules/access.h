@@ -18,7 +18,10 @@ gate_err_t gi_access_parse(const char *text, gi_access_t **out) GATE_MUST;
 void gi_access_destroy(gi_access_t **self_p);
 /* Some rule is about that service. self may be NULL: none. */
 bool gi_access_concerns(const gi_access_t *self, gate_bytes_t service);
-/* user "" is not authenticated. */
+/* Some rule fits: *allow is what it says. user "" is not authenticated. */
+bool gi_access_says(const gi_access_t *self, const char *user,
+                    gate_bytes_t service, gate_bytes_t method, bool *allow);
+/* The same, with an answer when none does. */
 bool gi_access_allows(const gi_access_t *self, const char *user,
                       gate_bytes_t service, gate_bytes_t method);
 

@@ -293,6 +293,13 @@ void gi_broker_core_handshake_failed(gi_broker_core_t *self) {
     self->count.handshakes_failed++;
 }
 
+void gi_broker_core_newcomer(gi_broker_core_t *self, int64_t now_ms) {
+    self->clock.now_ms = now_ms;
+    for (gi_list_t *l = self->order.next; l != &self->order; l = l->next)
+        gi_broker_service_doubt(self, GI_OF(l, gi_broker_service_t, order));
+    gi_broker_settle(self);
+}
+
 void gi_broker_core_oversized(gi_broker_core_t *self) {
     self->count.malformed++;
 }

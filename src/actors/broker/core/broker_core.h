@@ -35,6 +35,9 @@ typedef struct gi_broker_effects {
     /* The sender of this frame takes whatever comes for the answer to what it
      * asked (a REQ socket). May be NULL. */
     bool (*strict)(void *ctx, zmq_msg_t *frame);
+    /* Who is behind this connection is a process of our own user on this
+     * machine. May be NULL: everybody is. */
+    bool (*ours)(void *ctx, int srcfd);
     /* More could be written to this connection: the kernel has room. May be
      * NULL: it always has. */
     bool (*writable)(void *ctx, int srcfd);
@@ -83,6 +86,9 @@ void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
                             gi_frames_t *frames, int srcfd, int64_t now_ms);
 /* One was thrown away for its number of frames. */
 void gi_broker_core_oversized(gi_broker_core_t *self);
+/* Somebody has connected to a backend and says nothing: it may have taken a
+ * worker's routing id from it, which libzmq tells nobody. */
+void gi_broker_core_newcomer(gi_broker_core_t *self, int64_t now_ms);
 /* A connection closed. Call it when nothing more could be read. */
 void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
                            int64_t now_ms);

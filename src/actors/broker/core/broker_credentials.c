@@ -13,8 +13,7 @@
  * and not at once, so guessing is slow, whatever connections it comes over.
  *
  * Law: auth.asks holds exactly the trusts that are asking; one that asks or is
- * held has its timer; a trust with messages that wait is one of the two or in
- * work.judged. */
+ * held has its timer; with messages that wait it is either, or in work.judged. */
 #include "broker/core/broker_credentials.h"
 
 #include <gaterpc/log.h>
@@ -36,7 +35,6 @@
 #define S_PASSWORD_MAX 1024
 #define S_WAIT_MAX 1024 /* messages of one peer */
 #define S_WAIT_ALL (64 * 1024)
-#define S_WAIT_BYTES (64u * 1024 * 1024)
 #define S_HOLD_MS 50 /* until somebody who guesses is refused */
 
 typedef enum s_verdict { S_NONE, S_YES, S_NO, S_OUTAGE } s_verdict_t;
@@ -367,7 +365,6 @@ static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
                    gi_frames_t *frames, bool first) {
     if (!first &&
         (trust->n_waiting >= S_WAIT_MAX || core->auth.n_waiting >= S_WAIT_ALL ||
-         core->auth.waiting_bytes >= S_WAIT_BYTES ||
          !gi_broker_has_share(core, trust->peer)))
         return false;
     gi_frames_close(&core->out);

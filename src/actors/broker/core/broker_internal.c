@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* broker_internal.c -- the internal service: the broker's own functions and
- * those that the program added. Everything runs here and now, so it is answered
- * before the next message is looked at (wire.md, the internal service).
- * Keyword arguments of the own functions are ignored, whatever they are: Python
- * adds some. */
+/* broker_internal.c -- the internal service: the broker's own functions and the
+ * program's. Everything runs here and now, before the next message (wire.md).
+ * Keyword arguments of the own functions are ignored: Python adds some. */
 #include "broker/core/broker_state.h"
 
 #include <stdio.h>
@@ -20,7 +18,6 @@
 #include "broker/core/broker_workers.h"
 
 #define S_ARGS_MAX 65536 /* bytes, of an own function: none needs a KiB */
-
 /* One call of the internal service. */
 typedef struct s_gate {
     gi_broker_core_t *core;
@@ -77,8 +74,12 @@ static void s_answer(const s_gate_t *gate, gate_bytes_t value) {
 /* ---- own functions ------------------------------------------------------- */
 static void s_pack_str(msgpack_packer *pk, const char *text) {
     size_t n = strlen(text);
-    msgpack_pack_str(pk, n);
-    msgpack_pack_str_body(pk, text, n);
+    msgpack_pack_str_with_body(pk, text, n);
+}
+
+static void s_pack_number(msgpack_packer *pk, const char *name, int64_t n) {
+    s_pack_str(pk, name);
+    msgpack_pack_int64(pk, n);
 }
 
 static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
@@ -145,8 +146,7 @@ static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
     gate->client->asked = true;
     msgpack_pack_map(pk, 3);
     s_pack_str(pk, "my_id");
-    msgpack_pack_bin(pk, GI_ID_SIZE);
-    msgpack_pack_bin_body(pk, gate->core->id, GI_ID_SIZE);
+    msgpack_pack_bin_with_body(pk, gate->core->id, GI_ID_SIZE);
     s_pack_str(pk, "services");
     s_pack_names(gate->core, pk, false);
     s_pack_str(pk, "ext");
@@ -166,8 +166,7 @@ static gate_err_t s_keepalive(const s_gate_t *gate, const msgpack_object *arg,
     bool right = arg->type == MSGPACK_OBJECT_BIN &&
                  arg->via.bin.size == sizeof beat - 1 &&
                  memcmp(arg->via.bin.ptr, beat, sizeof beat - 1) == 0;
-    msgpack_pack_bin(pk, 3);
-    msgpack_pack_bin_body(pk, right ? "200" : "400", 3);
+    msgpack_pack_bin_with_body(pk, right ? "200" : "400", 3);
     return GATE_OK;
 }
 
@@ -210,17 +209,14 @@ static gate_err_t s_workers(const s_gate_t *gate, const msgpack_object *arg,
         s_hex(id, worker->peer);
         s_pack_str(pk, id);
         msgpack_pack_map(pk, 5);
-        s_pack_str(pk, "in_flight");
-        msgpack_pack_int64(pk, worker->in_flight);
-        s_pack_str(pk, "max");
-        msgpack_pack_int64(pk, worker->max);
+        s_pack_number(pk, "in_flight", worker->in_flight);
+        s_pack_number(pk, "max", worker->max);
         s_pack_str(pk, "ext");
         (worker->ext ? msgpack_pack_true : msgpack_pack_false)(pk);
         s_pack_str(pk, "draining");
         (worker->draining ? msgpack_pack_true : msgpack_pack_false)(pk);
-        s_pack_str(pk, "silent_ms");
-        msgpack_pack_int64(pk,
-                           gate->core->clock.now_ms - worker->peer->seen_ms);
+        s_pack_number(pk, "silent_ms",
+                      gate->core->clock.now_ms - worker->peer->seen_ms);
     }
     return GATE_OK;
 }
@@ -237,7 +233,7 @@ static int64_t s_tell(const s_gate_t *gate, gi_broker_service_t *service,
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
         next = l->next; /* one that turns out to be gone leaves the list */
         if (only.size && only.size != 2u * worker->peer->id_size)
-            continue; /* anybody may ask, and there may be many workers */
+            continue;
         s_hex(id, worker->peer);
         if (only.size && strncasecmp(id, only.data, only.size) != 0)
             continue;
@@ -275,6 +271,7 @@ static const struct {
     {"stats", s_stats, false},        {"drain", s_drain, true},
     {"workers", s_workers, true},
 };
+#define S_OPEN 4 /* the first ones are for everybody */
 
 static void s_run_own(const s_gate_t *gate, size_t i) {
     gi_buf_t *out = &gate->core->body;
@@ -472,7 +469,10 @@ static void s_find_and_run(const s_gate_t *gate, gate_bytes_t name) {
         }
     for (size_t i = 0; i < sizeof s_functions / sizeof *s_functions; i++)
         if (gi_bytes_is(name, s_functions[i].name)) {
-            s_run_own(gate, i);
+            if (i < S_OPEN ||
+                gi_broker_may_administer(gate->core, gate->client,
+                                         gate->service, gate->id, name))
+                s_run_own(gate, i);
             return;
         }
     s_unknown(gate, name);

@@ -259,7 +259,8 @@ int gi_broker_peer_try(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     while (!gi_list_empty(&peer->queue)) {
         gi_broker_message_t *message =
             GI_OF(peer->queue.next, gi_broker_message_t, link);
-        int rc = s_takes(core, peer) && gi_broker_message_open(core, message)
+        int rc = !peer->doubted && s_takes(core, peer) &&
+                         gi_broker_message_open(core, message)
                      ? s_send(core, peer)
                      : EAGAIN;
         if (rc != 0) {
@@ -294,7 +295,7 @@ gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
                                      gi_broker_call_t *call) {
     if (peer->gone)
         return GI_GONE;
-    if (peer->n_queued > 0 || !s_takes(core, peer))
+    if (peer->n_queued > 0 || peer->doubted || !s_takes(core, peer))
         return s_queue(core, peer, reserve, call);
     switch (s_send(core, peer)) {
     case 0:

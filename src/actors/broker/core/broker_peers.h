@@ -41,13 +41,14 @@ struct gi_broker_peer {
     uint64_t connection;    /* effects->connection of srcfd when it spoke */
     int srcfd;              /* its connection; -1 not known */
     uint8_t socket, id_size, n_scolded;
-    bool dry;    /* its socket could be written to then */
-    bool gone;   /* not to be reached; true until it speaks again */
-    bool closed; /* its connection is; true until it speaks on another one */
-    bool strict; /* takes whatever comes for its answer */
-    bool asked;  /* a client: for Gate.info, on this connection */
-    bool told;   /* and was told to go to another broker */
-    bool packed; /* its last message was: so are ours */
+    bool doubted; /* a worker: see gi_broker_worker_doubt */
+    bool dry;     /* its socket could be written to then */
+    bool gone;    /* not to be reached; true until it speaks again */
+    bool closed;  /* its connection is; true until it speaks on another one */
+    bool strict;  /* takes whatever comes for its answer */
+    bool asked;   /* a client: for Gate.info, on this connection */
+    bool told;    /* and was told to go to another broker */
+    bool packed;  /* its last message was: so are ours */
     unsigned char id[GI_ID_MAX];
 };
 

@@ -222,7 +222,7 @@ void gi_broker_worker_place(gi_broker_core_t *core,
     gi_broker_service_t *service = worker->service;
     s_unplace(worker);
     if (worker->peer == NULL || worker->draining || worker->suspended ||
-        worker->in_flight >= worker->max ||
+        worker->peer->doubted || worker->in_flight >= worker->max ||
         !gi_broker_peer_has_room(core, worker->peer))
         return;
     unsigned b = s_bucket(worker->in_flight);

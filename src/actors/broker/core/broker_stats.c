@@ -28,7 +28,7 @@ int64_t gi_broker_service_credit(const gi_broker_service_t *service) {
     for (; l != &service->workers; l = l->next) {
         const gi_broker_worker_t *worker =
             GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
-        if (!worker->draining && !worker->suspended &&
+        if (!worker->draining && !worker->suspended && !worker->peer->doubted &&
             worker->max > worker->in_flight &&
             worker->max - worker->in_flight < INT64_MAX - credit)
             credit += worker->max - worker->in_flight;
@@ -165,7 +165,7 @@ static bool s_worker_valid(const gi_broker_core_t *self,
     sum->workers++;
     sum->calls += (size_t)n;
     bool has_credit = worker->in_flight < worker->max && !worker->draining &&
-                      !worker->suspended &&
+                      !worker->suspended && !worker->peer->doubted &&
                       gi_broker_peer_has_room(self, worker->peer);
     return n == worker->in_flight && worker->placed == has_credit &&
            n <= worker->max && gi_timer_armed(&worker->beat.timer) &&

@@ -116,6 +116,39 @@ bool gi_broker_may(gi_broker_core_t *core, gi_broker_peer_t *client,
     return false;
 }
 
+/* Somebody's processes: this one's, and those of our own user. With a name they
+ * are judged by it. */
+static bool s_is_ours(gi_broker_core_t *core, const gi_broker_peer_t *client) {
+    const gi_broker_user_t *user = core->users.current;
+    if (user && user != core->users.local)
+        return false;
+    return !core->effects->ours ||
+           (!client->closed && core->effects->ours(core->ctx, client->srcfd));
+}
+
+bool gi_broker_may_administer(gi_broker_core_t *core, gi_broker_peer_t *client,
+                              gate_bytes_t service, gate_bytes_t id,
+                              gate_bytes_t method) {
+    const char *user = core->users.current ? core->users.current->name : "";
+    char text[4 * GI_ID_MAX], where[GI_ID_MAX + 1];
+    bool allow = false;
+    if (gi_access_says(core->users.access, user, service, method, &allow)
+            ? allow
+            : s_is_ours(core, client))
+        return true;
+    core->count.denied++;
+    gi_broker_text(where, service);
+    snprintf(text, sizeof text,
+             "%s%s may not call %s.%.*s: a rule must allow it (access = "
+             "\"allow %s %s.%.*s\"), or who is not authenticated be a local "
+             "process of the broker's user.",
+             *user ? "User " : "Who is not authenticated", user, where,
+             (int)method.size, (const char *)method.data, *user ? user : "-",
+             where, (int)method.size, (const char *)method.data);
+    gi_broker_refuse(core, client, service, id, "AccessDeniedError", text);
+    return false;
+}
+
 static bool s_take(gi_bucket_t *bucket, int64_t per_s, int64_t now_ms) {
     return per_s == 0 ||
            gi_bucket_take(bucket, (double)per_s, (double)per_s, now_ms);
@@ -150,6 +183,8 @@ void gi_broker_address(gi_broker_core_t *core, zmq_msg_t *frame,
     const char *at =
         core->effects->address ? core->effects->address(core->ctx, frame) : "";
     size_t n = strnlen(at, GI_ADDRESS_MAX);
+    if (n == 0) /* a message that has waited does not say any more */
+        return;
     const char *process = *at == ':' ? strrchr(at, ':') : NULL;
     if (process && process > at)
         n = (size_t)(process - at);

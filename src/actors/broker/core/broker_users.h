@@ -28,6 +28,11 @@ gi_broker_user_t *gi_broker_transport_user(gi_broker_core_t *core,
  * told. */
 bool gi_broker_may(gi_broker_core_t *core, gi_broker_peer_t *client,
                    gate_bytes_t service, gate_bytes_t id, gate_bytes_t func);
+/* The same for what changes the broker or tells about others: closed unless a
+ * rule allows it, or the client is ours. */
+bool gi_broker_may_administer(gi_broker_core_t *core, gi_broker_peer_t *client,
+                              gate_bytes_t service, gate_bytes_t id,
+                              gate_bytes_t method);
 /* False: too many calls; the client has been told. */
 bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
                     gate_bytes_t service, gate_bytes_t id);

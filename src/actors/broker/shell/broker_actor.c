@@ -7,6 +7,7 @@
  * gives for a message come in; after a pass that sent anything there is another
  * one. */
 #include "net/affinity.h"
+#include "net/whose.h"
 #include "broker/shell/broker_impl.h"
 
 #include <errno.h>
@@ -20,9 +21,11 @@
 #include "base/identity.h"
 #include "base/trusted.h"
 
-#define S_RETRY_MAX 64 /* blocked peers tried per pass */
-#define S_RETRY_MS 3   /* while there are any */
-#define S_REST_MAX 16  /* times 64 frames: that is no slip */
+#define S_RETRY_MAX 64  /* blocked peers tried per pass */
+#define S_RETRY_MS 3    /* while there are any */
+#define S_NEWCOMER_MS 3 /* it has said nothing yet */
+#define S_DOUBT_MS 100  /* between questions to the workers */
+#define S_REST_MAX 16   /* times 64 frames: that is no slip */
 #define S_FRAMES "a message of more frames than frames_max"
 #define S_GUARD_SMALL (1 << 20)
 #define S_TELL_MS 60000
@@ -72,6 +75,11 @@ static bool s_strict(void *ctx, zmq_msg_t *frame) {
     return type && strcmp(type, "REQ") == 0;
 }
 
+static bool s_ours(void *ctx, int srcfd) {
+    (void)ctx;
+    return srcfd < 0 || gi_whose_is_ours(srcfd); /* inproc: this process */
+}
+
 static bool s_writable(void *ctx, int srcfd) {
     struct pollfd fd = {.fd = srcfd, .events = POLLOUT};
     (void)ctx;
@@ -106,12 +114,14 @@ static const gi_broker_effects_t s_effects = {.send = s_send,
                                               .address = s_address,
                                               .connection = s_connection,
                                               .strict = s_strict,
+                                              .ours = s_ours,
                                               .writable = s_writable},
                                  s_effects_users = {.send = s_send,
                                                     .ask = s_ask,
                                                     .address = s_address,
                                                     .connection = s_connection,
                                                     .strict = s_strict,
+                                                    .ours = s_ours,
                                                     .writable = s_writable,
                                                     .user = s_user};
 
@@ -168,6 +178,9 @@ static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
         } else if (event == ZMQ_EVENT_ACCEPT_FAILED) {
             if (value != EAGAIN) /* another broker may have been faster */
                 gi_guard_exhausted(&self->guard);
+        } else if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+            if (side == &self->sides[GI_BACK] && !self->newcomer_ms)
+                self->newcomer_ms = now_ms + S_NEWCOMER_MS;
         } else if (event & S_HANDSHAKE_FAILED) {
             gi_broker_core_handshake_failed(self->core);
         } else if (event == ZMQ_EVENT_DISCONNECTED) {
@@ -202,6 +215,18 @@ static bool s_is_believed(gate_broker_t *self) {
     return false;
 }
 
+/* Whoever is honest says at once who it is. */
+static void s_newcomers(gate_broker_t *self, int64_t now_ms) {
+    if (!self->newcomer_ms || now_ms < self->newcomer_ms ||
+        now_ms < self->doubted_ms + S_DOUBT_MS)
+        return;
+    self->newcomer_ms = 0;
+    if (self->guard.n_silent[GI_BACK] == 0)
+        return;
+    self->doubted_ms = now_ms;
+    gi_broker_core_newcomer(self->core, now_ms);
+}
+
 static bool s_verdicts(gate_broker_t *self, int64_t now_ms) {
     int64_t n = 0;
     for (; self->zap_sock.raw && n < self->settings->batch_max; n++) {
@@ -220,6 +245,7 @@ static bool s_work(void *ctx, int64_t now_ms) {
     any |= gi_broker_core_tick(self->core, now_ms);
     any |= s_verdicts(self, now_ms);
     any |= gi_handover_work(self, now_ms);
+    s_newcomers(self, now_ms);
     bool all_read = true;
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         any |= s_side(self, &self->sides[i], now_ms, &all_read);
@@ -236,6 +262,8 @@ static int64_t s_next(void *ctx, int64_t now_ms) {
     if (gi_broker_core_blocked(self->core) && next > now_ms + S_RETRY_MS)
         next = now_ms + S_RETRY_MS;
     int64_t look = gi_guard_next(&self->guard);
+    if (self->newcomer_ms && next > now_ms + S_NEWCOMER_MS)
+        next = now_ms + S_NEWCOMER_MS;
     int64_t hand = gi_handover_next(self);
     next = hand < next ? hand : next;
     return look < next ? look : next;
@@ -290,6 +318,7 @@ static gate_err_t s_open(gate_broker_t *self, gi_broker_side_t *side,
     s_option(&side->sock, ZMQ_ROUTER_HANDOVER, backend);
     e = gi_sock_watch(&side->sock, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED |
                                        ZMQ_EVENT_ACCEPT_FAILED |
+                                       ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
                                        S_HANDSHAKE_FAILED);
     for (gi_broker_endpoint_t *p = side->endpoints; p && !e; p = p->next)
         e = s_bind(self, side, p);

@@ -67,6 +67,8 @@ struct gate_broker {
     const char *zap_watch; /* its path, in zap; NULL: nobody can take it */
     int64_t zap_told_ms;   /* when it is logged again who is there */
     unsigned n_connections;
+    int64_t newcomer_ms; /* when it should have said who it is; 0: nobody */
+    int64_t doubted_ms;  /* when workers were last asked who they are */
     gi_guard_t guard;
     gi_authority_t *authority; /* says who may connect; NULL: everybody */
     gi_handover_t handover;
