@@ -40,7 +40,7 @@ bool gi_broker_rate(gi_broker_core_t *core, gi_broker_peer_t *client,
 /* ---- guessing ------------------------------------------------------------ */
 #define GI_ADDRESS_MAX 63
 /* Where the frame's sender is; of ipc peers the process is left out: "uid:gid"
- * is who they are. "": not known. */
+ * is who they are. As it was when that is not known. */
 void gi_broker_address(gi_broker_core_t *core, zmq_msg_t *frame,
                        char to[GI_ADDRESS_MAX + 1]);
 /* These are looked at. */
