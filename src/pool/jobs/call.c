@@ -90,8 +90,6 @@ void gi_call_fini(gate_call_t *self) {
 static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
                                msgpack_object_type type, const char *what,
                                msgpack_object *few, msgpack_object *out) {
-    gi_limits_t limits = self->args_huge ? gi_scan_limits_huge(self->settings)
-                                         : gi_scan_limits(self->settings);
     gate_err_t e = GATE_OK;
 
     if (!packed.size) { /* an empty array or map: both members are zero */
@@ -100,6 +98,10 @@ static gate_err_t s_decode_one(gate_call_t *self, gate_bytes_t packed,
         return GATE_OK;
     }
     if (!gi_value_decode_few(packed, self->settings, few, GI_CALL_FEW, out)) {
+        gi_limits_t limits = self->args_huge
+                                 ? gi_scan_limits_huge(self->settings)
+                                 : gi_scan_limits(self->settings);
+
         if (!self->zone && !(self->zone = msgpack_zone_new(S_ZONE_CHUNK)))
             return gi_err(GATE_NOMEM, "the arguments of a call");
         e = gi_value_decode_within(packed.data, packed.size, self->zone,

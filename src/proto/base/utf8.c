@@ -21,14 +21,35 @@ size_t gi_utf8_next(const unsigned char *p, size_t left) {
     return n;
 }
 
-/* Bytes of ASCII from p on, eight at a time: nearly all text is. */
+/* Nearly all text is ASCII: looked at eight bytes at a time, the last ones once
+ * more, or four, two and one of a short one. */
+static bool s_plain8(const unsigned char *p) {
+    uint64_t eight;
+    memcpy(&eight, p, sizeof eight);
+    return !(eight & 0x8080808080808080u);
+}
+
+static bool s_plain(const unsigned char *p, size_t size) {
+    uint32_t four = 0;
+    uint16_t two = 0;
+    size_t at = 0;
+    if (size >= 8) {
+        while (size - at > 8 && s_plain8(p + at))
+            at += 8;
+        return size - at <= 8 && s_plain8(p + size - 8);
+    }
+    if (size & 4)
+        memcpy(&four, p, 4), at = 4;
+    if (size & 2)
+        memcpy(&two, p + at, 2), at += 2;
+    return !((four | two | (size & 1 ? p[at] : 0u)) & 0x80808080u);
+}
+
+/* How many bytes from p on are ASCII, at least: all of a run but its end. */
 static size_t s_ascii(const unsigned char *p, size_t size) {
     size_t n = 0;
-    for (uint64_t eight; size - n >= sizeof eight; n += sizeof eight) {
-        memcpy(&eight, p + n, sizeof eight);
-        if (eight & 0x8080808080808080u)
-            break;
-    }
+    while (size - n >= 8 && s_plain8(p + n))
+        n += 8;
     return n;
 }
 
@@ -48,7 +69,7 @@ size_t gi_utf8_prefix(const void *data, size_t size) {
 }
 
 bool gi_utf8_valid(const void *data, size_t size) {
-    return gi_utf8_prefix(data, size) == size;
+    return s_plain(data, size) || gi_utf8_prefix(data, size) == size;
 }
 
 size_t gi_utf8_put(uint32_t c, unsigned char out[4]) {

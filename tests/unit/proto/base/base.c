@@ -123,14 +123,17 @@ Test(utf8, says_where_it_ends) {
         char text[48];
         memset(text, 'a', sizeof text);
         cr_assert_eq(gi_utf8_prefix(text, n), n);
+        cr_assert(gi_utf8_valid(text, n));
         for (size_t at = 0; at < n; at++) {
             text[at] = '\xff';
             cr_assert_eq(gi_utf8_prefix(text, n), at, "%zu of %zu", at, n);
+            cr_assert_not(gi_utf8_valid(text, n), "%zu of %zu", at, n);
             text[at] = 'a';
             if (at + 3 > n)
                 continue;
             memcpy(text + at, euro, 3);
             cr_assert_eq(gi_utf8_prefix(text, n), n, "%zu of %zu", at, n);
+            cr_assert(gi_utf8_valid(text, n), "%zu of %zu", at, n);
             cr_assert_eq(gi_utf8_prefix(text, at + 2), at); /* cut */
             memset(text + at, 'a', 3);
         }
