@@ -307,7 +307,9 @@ gi_slot_t *gi_send_clear(gi_procs_t *p) {
             (!best || s->in_flight < best->in_flight))
             best = s;
     }
-    for (uint32_t seq = best ? best->tail : 0; best && seq != best->front;) {
+    /* as it is now: what empties the slot moves its front */
+    uint32_t front = best ? best->front : 0;
+    for (uint32_t seq = best ? best->tail : 0; seq != front;) {
         gi_pjob_t *job = *s_place(best, --seq);
         if (!job || job->options.priority == GATE_HIGH)
             continue;
