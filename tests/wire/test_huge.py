@@ -86,6 +86,14 @@ class ToStrangers(kit.Shared):
         self.assertEqual(len(got), 1)
         self.assertEqual(len(unpack(got[0][0])["result"]), 15 * MIB)
 
+    def test_what_is_not_meant_huge_is_plain_up_to_32_mib(self):
+        """As much as a Python client decodes, as often as it likes."""
+        reader = self.reader()
+        for _ in range(2):
+            got = reader.chunks(reader.ask("x" * (31 * MIB), func="upper"))
+            self.assertEqual(len(got), 1)
+            self.assertEqual(len(unpack(got[0][0])["result"]), 31 * MIB)
+
     def check_shape(self, got):
         """wire.md 7.1: what Python's client accepts, and no extension."""
         self.assertEqual(got[-1], [HUGE, HUGE_END])

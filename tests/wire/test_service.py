@@ -203,6 +203,7 @@ class Answers(kit.Shared):
     def test_exceptions(self):
         story = self.story(self.broker.call("boom"))
         self.assertEqual(story[:2], ["ValueError", "ValueError('boom!')"])
+        self.assertEqual(story[2], '  File "Demo", in boom\n')
         story = self.story(self.broker.call("boom", "it's"))
         self.assertEqual(story[0], "ValueError")
         self.assertIn("it", story[1])
@@ -405,6 +406,26 @@ class Life(kit.Case):
         self.between(time.monotonic() - begin, 0, 4 * self.HB)
         rid = again.request(*peers.body("add", [1, 2]))
         self.assertEqual(unpack(again.reply(rid)[0])["result"], 3)
+
+    def test_a_python_broker_knows_it_after_a_cut(self):
+        """It would deal calls to every identity that it has seen, for up to six
+        heartbeats; READY under a known one is answered with DISCONNECT."""
+        broker = self.keep(RawBroker())
+        proxy = self.keep(peers.Proxy(broker.endpoint))
+        service = self.keep(kit.OurService(
+            proxy.endpoint, ready=False, **self.CALM))
+        broker.register()
+        service.ready()
+        known = broker.worker
+        for _ in range(2):
+            proxy.cut()
+            ident, _ = broker.take(READY, 10)
+            self.assertEqual(ident, known)
+            broker.tell(DISCONNECT)
+            broker.register()
+            self.assertEqual(broker.worker, known)
+            rid = broker.request(*peers.body("add", [1, 2]))
+            self.assertEqual(unpack(broker.reply(rid)[0])["result"], 3)
 
     def test_waits_for_a_broker_and_says_so(self):
         endpoint = kit.free_tcp()

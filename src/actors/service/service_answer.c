@@ -110,6 +110,16 @@ static void s_reply_stream(gi_scall_t *c) {
     gi_stream_push_reply(c->stream, body, size, gi_mem_free, body);
 }
 
+/* As a Python peer prints it; a handler in C has no more to tell than where. */
+static const char *s_traceback(gi_scall_t *c) {
+    const char *name = c->service->name, *method = c->call.method;
+    size_t room = strlen(name) + (method ? strlen(method) : 0) + 32;
+    char *text = method ? gi_arena_alloc(&c->call.arena, room) : NULL;
+    if (text)
+        snprintf(text, room, "  File \"%s\", in %s\n", name, method);
+    return text ? text : "";
+}
+
 gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome) {
     gate_error_t story = c->call.error.story;
     if (!story.code)
@@ -117,6 +127,8 @@ gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome) {
                                gate_err_text(outcome), ""};
     if (c->service->settings->secure)
         story.traceback = "";
+    else if (c->link && (!story.traceback || !*story.traceback))
+        story.traceback = s_traceback(c);
     return story;
 }
 

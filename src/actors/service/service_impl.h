@@ -85,11 +85,11 @@ struct gi_link {
     unsigned number;    /* which worker of the service it shows */
     gi_sock_t sock;
     gi_link_state_t state;
-    bool watched;       /* the transport reports connections */
-    bool ext;           /* the broker announced GX1 on this connection */
-    bool packs;         /* and that it reads packed messages */
-    bool ext_told;      /* and we answered */
-    bool released;      /* it will send no more requests */
+    bool watched;         /* the transport reports connections */
+    bool ext;             /* the broker announced GX1 on this connection */
+    bool packs, ext_told; /* and that it reads packed messages; we answered */
+    bool keeps, ghost;    /* it did not: our identity stays; it may be known */
+    bool released;        /* it will send no more requests */
     bool moved;         /* another broker has its listeners: we are there too */
     unsigned epoch;     /* +1 for each new connection: stale answers differ */
     int64_t heard_ms;   /* last message from the broker */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* service_link.c -- one worker at one broker (docs/wire.md, broker and worker;
- * docs/extensions.md).
+/* service_link.c -- one worker at one broker (docs/wire.md; extensions.md).
  *
  *   CONNECTING --transport up--> READY_SENT --heartbeat--> UP   (moved: LEFT)
  *        ^                          |   DISCONNECT, silence, cut   |
  *        +-------- BACKOFF <--------+------------------------------+
  *
  * The broker drives heartbeats: each 04 is answered with one 04. A connection
- * that was cut is not mended but replaced: a fresh socket, a fresh identity
- * (unless the user chose one), so that no broker takes us for our own ghost. */
+ * that was cut is replaced: a fresh socket and identity (unless the user chose
+ * one), as a ghost is mistaken for us; a Python broker, which deals calls to
+ * ghosts, sees the same one again and answers READY with DISCONNECT once. */
 #include "service/service_impl.h"
 
 #include <errno.h>
@@ -116,15 +116,15 @@ static bool s_flush(gi_link_t *link) {
 static gate_err_t s_open(gi_link_t *link) {
     gate_service_t *self = link->service;
     unsigned char id[GI_ID_SIZE];
-    gate_err_t e;
     const char *name = self->login.identity;
     if (name && link->number == 0)
         snprintf(link->identity, sizeof link->identity, "%s", name);
-    else
+    else if (!link->keeps)
         gi_identity_fresh("gw", link->identity, sizeof link->identity);
+    link->ghost = link->keeps;
     gi_identity_of(link->identity, id);
-    e = gi_sock_open(&link->sock, ZMQ_DEALER, (gate_bytes_t){id, sizeof id},
-                     self->settings);
+    gate_err_t e = gi_sock_open(&link->sock, ZMQ_DEALER,
+                                (gate_bytes_t){id, sizeof id}, self->settings);
     if (e)
         return e;
     e = gi_login_apply(&self->login, &link->sock);
@@ -198,6 +198,7 @@ static void s_lose(gi_link_t *link, const char *why) {
     s_drop_queue(link);
     gi_sock_close(&link->sock);
     link->ext = link->packs = false;
+    link->keeps &= link->state == GI_LINK_UP;
     link->state = GI_LINK_BACKOFF;
     link->retry_ms = self->now_ms + link->backoff_ms;
     link->backoff_ms *= 2;
@@ -339,6 +340,7 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
     }
     if (m->n_body == 1 && gi_ext_is(view[m->body]))
         s_hello(link, view[m->body]);
+    link->keeps = !link->ext;
     if (link->ext && !link->ext_told) {
         gi_link_announce(link);
     } else {
@@ -349,7 +351,8 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
 
 static void s_disconnect(gi_link_t *link) {
     gate_service_t *self = link->service;
-    bool registered = link->state == GI_LINK_UP;
+    bool registered = link->state == GI_LINK_UP || link->ghost;
+    link->ghost = false; /* once */
     gi_scall_orphan_all(self, link);
     link->epoch++;
     if (link->state == GI_LINK_LEFT)
