@@ -24,13 +24,21 @@ GATE_API void gate_runtime_destroy(gate_runtime_t **self_p);
 /* Reports what stuck in the settings, starts the log actor, checks limits.
  * Children start it by themselves when you have not. */
 GATE_API gate_err_t gate_runtime_start(gate_runtime_t *self) GATE_MUST;
+/* Reads the settings' files again and opens the log file anew; of the settings
+ * access, log_level, log_levels and debug take effect, brokers and calls of this
+ * process follow the new rules from then on. Users files and keys are looked at
+ * at each question anyway. An error is in the log too, and all stays as it was.
+ */
+GATE_API gate_err_t gate_runtime_reload(gate_runtime_t *self) GATE_MUST;
 /* Waits for SIGTERM or SIGINT (taken only inside this call), or until each of
  * its services was told to drain (gate drain), then drains every
  * broker and service of the runtime; a second signal stops at once. Or until a
  * supervisor (supervisor.h) gives up. Or until the default process pool, when
  * it is in use, can start no worker any more, or could start none for 5 s.
  * Returns the exit code: 0, or that of the error; then whoever supervises the
- * program starts it again. Call it from main, with no other signal handling. */
+ * program starts it again. SIGHUP, SIGUSR1 and SIGUSR2, where they would end the
+ * process, reload it meanwhile. Call it from main, with no other signal
+ * handling. */
 GATE_API int gate_runtime_wait(gate_runtime_t *self);
 /* Borrows: the default executors, made on first use. NULL with gate_error()
  * set when they cannot be had. */

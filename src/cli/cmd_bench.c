@@ -76,7 +76,7 @@ int gi_bench_main(int argc, char **argv) {
         args.curve_server = auth.curve_server;
         code = gi_bench_run(&args);
     }
-    gi_auth_fini(&auth);
+    gi_peer_forget(&auth);
     gi_words_fini(&words);
     return code;
 }

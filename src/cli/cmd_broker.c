@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_broker.c -- gate broker. */
 #include "cli/cli.h"
+#include "cli/interrupt.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 
@@ -82,6 +83,7 @@ static int s_complete(const gate_runtime_t *runtime, s_args_t *args) {
 }
 
 static int s_run(s_args_t *args) {
+    gi_interrupt_stay();
     GATE_OWN(gate_runtime) runtime = gi_peer_runtime(args->config);
     if (!runtime)
         return GI_EXIT_USAGE;

@@ -276,7 +276,7 @@ int gi_call_main(int argc, char **argv) {
     int code = gi_opts_parse(argc, argv, &s_usage, table, &args.words);
     if (code < 0)
         code = s_run(&args);
-    gi_auth_fini(&args.peer.auth);
+    gi_peer_forget(&args.peer.auth);
     gi_words_fini(&args.words);
     gi_words_fini(&args.kw);
     gi_words_fini(&args.meta);

@@ -44,7 +44,7 @@ int gi_drain_main(int argc, char **argv) {
             code = s_drain(peer.client, words.items[0]);
         gi_peer_close(&peer);
     }
-    gi_auth_fini(&peer.auth);
+    gi_peer_forget(&peer.auth);
     gi_words_fini(&words);
     return code;
 }

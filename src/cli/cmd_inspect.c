@@ -84,7 +84,7 @@ int gi_inspect_main(int argc, char **argv) {
             code = s_inspect(peer.client, words.items[0], as_json);
         gi_peer_close(&peer);
     }
-    gi_auth_fini(&peer.auth);
+    gi_peer_forget(&peer.auth);
     gi_words_fini(&words);
     return code;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_serve.c -- gate serve. The zygote is forked first of all, before any thread
  * and any dlopen; it costs next to nothing when no method runs on processes.
- * SIGTERM and SIGINT are blocked from then on: they are taken while waiting for
- * a broker here, and later by gate_runtime_wait. */
+ * Signals wait from then on (interrupt.h): they are taken while waiting for a broker
+ * here, and later by gate_runtime_wait. */
 #include "cli/cli.h"
+#include "cli/interrupt.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 #include "cli/supervise.h"
@@ -208,13 +209,11 @@ static int s_wait_end(const s_serve_t *self) {
 }
 
 static int s_run(const s_args_t *args) {
-    sigset_t stop;
     s_serve_t self = {0};
     gate_err_t e = gate_process_init();
     if (e && e != GATE_NOTIMPL)
         return gi_peer_fail(e, false);
-    s_stop_signals(&stop);
-    sigprocmask(SIG_BLOCK, &stop, NULL);
+    gi_interrupt_stay();
     self.runtime = s_runtime(args);
     if (!self.runtime)
         return GI_EXIT_USAGE;
@@ -256,7 +255,7 @@ int gi_serve_main(int argc, char **argv) {
         code = args.supervise
                    ? gi_supervise(args.config, &args.auth, argc, argv)
                    : s_run(&args);
-    gi_auth_fini(&args.auth);
+    gi_peer_forget(&args.auth);
     gi_words_fini(&args.modules);
     return code;
 }

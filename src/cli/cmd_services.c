@@ -156,6 +156,6 @@ int gi_services_main(int argc, char **argv) {
                              : s_names(peer.client);
         gi_peer_close(&peer);
     }
-    gi_auth_fini(&peer.auth);
+    gi_peer_forget(&peer.auth);
     return code;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_zap.c -- gate zap: the in-band authentication service as a process. */
 #include "cli/cli.h"
+#include "cli/interrupt.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 
@@ -14,14 +15,14 @@ static const gi_usage_t s_usage = {
 
 typedef struct s_args {
     const char *config, *bind, *user, *domain, *users;
-    gi_secret_t password, hash;
+    gi_credential_t password, hash;
     gi_words_t allow, deny;
 } s_args_t;
 
 static int s_hash(s_args_t *args) {
     char hash[256];
     bool asked = strcmp(args->hash.word, "-") == 0;
-    int code = asked ? gi_secret_ask(&args->hash, &s_usage) : -1;
+    int code = asked ? gi_credential_ask(&args->hash, &s_usage) : -1;
     if (code >= 0)
         return code;
     gate_err_t e = gate_zap_hash(args->hash.word, hash, sizeof hash);
@@ -43,6 +44,7 @@ static void s_setup(gate_zap_t *zap, const s_args_t *args) {
 }
 
 static int s_run(const s_args_t *args) {
+    gi_interrupt_stay();
     GATE_OWN(gate_runtime) runtime = gi_peer_runtime(args->config);
     if (!runtime)
         return GI_EXIT_USAGE;
@@ -61,8 +63,8 @@ static int s_run(const s_args_t *args) {
 static int s_check(s_args_t *args) {
     if (args->hash.word)
         return s_hash(args);
-    int code = gi_secret_get(&args->password, args->user, "password",
-                             args->config, &s_usage);
+    int code = gi_credential_get(&args->password, args->user, "password",
+                                 args->config, &s_usage);
     return code >= 0 ? code : s_run(args);
 }
 
@@ -94,8 +96,8 @@ int gi_zap_main(int argc, char **argv) {
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
     if (code < 0)
         code = s_check(&args);
-    gi_secret_fini(&args.password);
-    gi_secret_fini(&args.hash);
+    gi_credential_fini(&args.password);
+    gi_credential_fini(&args.hash);
     gi_words_fini(&args.allow);
     gi_words_fini(&args.deny);
     return code;

@@ -64,14 +64,14 @@ static bool s_prompt(const char *what, char *out) {
 }
 
 /* ---- getting one --------------------------------------------------------- */
-static int s_take(gi_secret_t *self, char *text, const gi_usage_t *usage) {
-    gi_secret_fini(self);
+static int s_take(gi_credential_t *self, char *text, const gi_usage_t *usage) {
+    gi_credential_fini(self);
     self->word = strdup(text);
     explicit_bzero(text, strlen(text));
     return self->word ? -1 : gi_opts_fail(usage, "no memory");
 }
 
-static int s_from_stdin(gi_secret_t *self, const char *prompt,
+static int s_from_stdin(gi_credential_t *self, const char *prompt,
                         const gi_usage_t *usage) {
     char text[GATE_PASSWORD_MAX + 1] = "";
     bool got = isatty(STDIN_FILENO) ? s_prompt(prompt, text)
@@ -83,8 +83,8 @@ static int s_from_stdin(gi_secret_t *self, const char *prompt,
                         GATE_PASSWORD_MAX);
 }
 
-static int s_from_file(gi_secret_t *self, const char *file, const char *config,
-                       const gi_usage_t *usage) {
+static int s_from_file(gi_credential_t *self, const char *file,
+                       const char *config, const gi_usage_t *usage) {
     char text[GATE_PASSWORD_MAX + 1];
     GATE_OWN(gate_settings) settings = gi_peer_settings(config);
     if (!settings)
@@ -105,8 +105,9 @@ static bool s_has_credential(const char *name) {
            access(path, F_OK) == 0;
 }
 
-int gi_secret_get(gi_secret_t *self, const char *user, const char *option,
-                  const char *config, const gi_usage_t *usage) {
+int gi_credential_get(gi_credential_t *self, const char *user,
+                      const char *option, const char *config,
+                      const gi_usage_t *usage) {
     const char *prefix = strcmp(option, "password") == 0 ? "" : "plain-";
     char prompt[300];
     if (self->word && self->file)
@@ -131,19 +132,19 @@ int gi_secret_get(gi_secret_t *self, const char *user, const char *option,
                         prefix, option, option);
 }
 
-int gi_secret_ask(gi_secret_t *self, const gi_usage_t *usage) {
-    gi_secret_t again = {NULL, NULL};
+int gi_credential_ask(gi_credential_t *self, const gi_usage_t *usage) {
+    gi_credential_t again = {NULL, NULL};
     int code = s_from_stdin(self, "Password", usage);
     if (code >= 0 || !isatty(STDIN_FILENO))
         return code;
     code = s_from_stdin(&again, "Again", usage);
     if (code < 0 && strcmp(self->word, again.word) != 0)
         code = gi_opts_fail(usage, "the two passwords differ");
-    gi_secret_fini(&again);
+    gi_credential_fini(&again);
     return code;
 }
 
-void gi_secret_fini(gi_secret_t *self) {
+void gi_credential_fini(gi_credential_t *self) {
     if (self->word)
         explicit_bzero(self->word, strlen(self->word));
     free(self->word);

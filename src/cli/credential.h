@@ -9,18 +9,19 @@
 #include "cli/opts.h"
 
 /* What the options said; GI_OPT_SECRET fills word. */
-typedef struct gi_secret {
+typedef struct gi_credential {
     char *word;       /* the password, once it is had; ours */
     const char *file; /* "-": standard input; NULL: not given */
-} gi_secret_t;
+} gi_credential_t;
 
 /* Gets the password of user, if there is one: by word, file, the credential of
  * that name, or a prompt. option: "password"; config: settings file, or NULL.
  * -1, or the exit code after saying why: half a pair is one. */
-int gi_secret_get(gi_secret_t *self, const char *user, const char *option,
-                  const char *config, const gi_usage_t *usage);
+int gi_credential_get(gi_credential_t *self, const char *user,
+                      const char *option, const char *config,
+                      const gi_usage_t *usage);
 /* The same without a user: asked twice at a terminal. */
-int gi_secret_ask(gi_secret_t *self, const gi_usage_t *usage);
-void gi_secret_fini(gi_secret_t *self);
+int gi_credential_ask(gi_credential_t *self, const gi_usage_t *usage);
+void gi_credential_fini(gi_credential_t *self);
 
 #endif

@@ -72,3 +72,21 @@ int gi_interrupt_end(void) {
     clearerr(stdout);
     return 128 + s_self.caught;
 }
+
+/* ---- verbs that stay ------------------------------------------------------ */
+void gi_interrupt_reloads(sigset_t *set) {
+    static const int numbers[] = {SIGHUP, SIGUSR1, SIGUSR2};
+    struct sigaction now;
+    sigemptyset(set);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+            sigaddset(set, numbers[i]);
+}
+
+void gi_interrupt_stay(void) {
+    sigset_t set;
+    gi_interrupt_reloads(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* interrupt.h -- SIGINT and SIGTERM while a call is under way: it is cancelled
- * at its worker before the process ends, within S_LEAVE_S seconds. Thread: the
- * main one. */
+ * at its worker before the process ends, within S_LEAVE_S seconds. And signals of
+ * the verbs that stay: broker, serve, zap. Thread: the main one. */
 #ifndef GI_INTERRUPT_H
 #define GI_INTERRUPT_H
 
 #include <gaterpc.h>
+#include <signal.h>
 
 /* Before the call is made: the signals wait. */
 void gi_interrupt_hold(void);
@@ -14,5 +15,13 @@ void gi_interrupt_hold(void);
 void gi_interrupt_begin(gate_client_t **client);
 /* It is over. 0, or 128 and the signal's number: the exit code. */
 int gi_interrupt_end(void);
+
+/* For verbs that stay, before other threads: SIGTERM and SIGINT, and SIGHUP,
+ * SIGUSR1, SIGUSR2 where they would end us, wait from now on and are taken in
+ * gate_runtime_wait alone. One that comes before or behind that does not end us
+ * undrained. */
+void gi_interrupt_stay(void);
+/* Of those, the ones that mean: read anew. */
+void gi_interrupt_reloads(sigset_t *set);
 
 #endif

@@ -15,16 +15,17 @@ int gi_auth_check(gi_auth_t *auth, const char *config,
     if (!auth->curve_cert != !auth->curve_server)
         return gi_opts_fail(usage,
                             "--curve-cert and --curve-server go together");
-    int code =
-        gi_secret_get(&auth->password, auth->user, "password", config, usage);
-    return code >= 0 ? code
-                     : gi_secret_get(&auth->plain_password, auth->plain_user,
-                                     "plain-password", config, usage);
+    int code = gi_credential_get(&auth->password, auth->user, "password",
+                                 config, usage);
+    return code >= 0
+               ? code
+               : gi_credential_get(&auth->plain_password, auth->plain_user,
+                                   "plain-password", config, usage);
 }
 
-void gi_auth_fini(gi_auth_t *auth) {
-    gi_secret_fini(&auth->password);
-    gi_secret_fini(&auth->plain_password);
+void gi_peer_forget(gi_auth_t *auth) {
+    gi_credential_fini(&auth->password);
+    gi_credential_fini(&auth->plain_password);
 }
 
 gate_settings_t *gi_peer_settings(const char *config) {
@@ -94,7 +95,7 @@ int gi_peer_open(gi_peer_t *self) {
 void gi_peer_close(gi_peer_t *self) {
     gate_client_destroy(&self->client);
     gate_runtime_destroy(&self->runtime);
-    gi_auth_fini(&self->auth);
+    gi_peer_forget(&self->auth);
 }
 
 /* A peer's own TypeError is an answer, not bad input on our side. */

@@ -10,10 +10,10 @@
 
 typedef struct gi_auth {
     const char *user;                      /* in-band PLAIN */
-    gi_secret_t password;                  /* its own */
+    gi_credential_t password;              /* its own */
     const char *curve_cert, *curve_server; /* files */
     const char *plain_user;                /* of the transport */
-    gi_secret_t plain_password;
+    gi_credential_t plain_password;
 } gi_auth_t;
 
 #define GI_AUTH_OPTS(a)                                                        \
@@ -54,7 +54,7 @@ typedef struct gi_peer {
 /* Gets passwords that are not there yet, and reports halves of credential
  * pairs: an exit code then, else -1. config: settings file, or NULL. */
 int gi_auth_check(gi_auth_t *auth, const char *config, const gi_usage_t *usage);
-void gi_auth_fini(gi_auth_t *auth);
+void gi_peer_forget(gi_auth_t *auth);
 /* A runtime from defaults, file (may be NULL) and environment; NULL after
  * saying why. */
 gate_runtime_t *gi_peer_runtime(const char *config);

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "cli/cli.h"
+#include "cli/interrupt.h"
 #include "cli/peer.h"
 
 enum { S_LOOK_MS = 50 };
@@ -59,12 +60,12 @@ static void s_close_secrets(s_process_t *self) {
 
 /* Between fork and exec: only what a process of many threads may do there. */
 static void s_become(const s_process_t *self, pid_t parent) {
-    sigset_t none;
-    sigemptyset(&none);
+    sigset_t reloads; /* not before it takes them */
+    gi_interrupt_reloads(&reloads);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(GI_EXIT_OK);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    sigprocmask(SIG_SETMASK, &reloads, NULL);
     if (self->secrets[0] >= 0)
         dup2(self->secrets[0], STDIN_FILENO);
     execv("/proc/self/exe", self->argv);
@@ -174,13 +175,30 @@ static char **s_words(const gi_auth_t *auth, int argc, char **argv) {
     return words;
 }
 
+/* Both write the log, and both have the rules. */
+static void s_reload(gate_runtime_t *runtime, const s_process_t *process,
+                     int number) {
+    pid_t pid = process->pid;
+    if (pid > 0)
+        kill(pid, number);
+    if (gate_runtime_reload(runtime))
+        return; /* it is in the log */
+}
+
 /* Until the child has ended for good, or a signal. */
-static void s_wait(gate_supervisor_t *supervisor) {
+static void s_wait(gate_runtime_t *runtime, gate_supervisor_t *supervisor,
+                   const s_process_t *process) {
     const struct timespec look = {0, S_LOOK_MS * 1000000L};
-    sigset_t stop;
+    sigset_t stop, reloads, both;
     s_stop_signals(&stop);
-    while (!gate_supervisor_over(supervisor) &&
-           sigtimedwait(&stop, NULL, &look) <= 0) {
+    gi_interrupt_reloads(&reloads);
+    sigorset(&both, &stop, &reloads);
+    while (!gate_supervisor_over(supervisor)) {
+        int number = sigtimedwait(&both, NULL, &look);
+        if (number > 0 && sigismember(&stop, number))
+            break;
+        if (number > 0)
+            s_reload(runtime, process, number);
     }
 }
 
@@ -201,7 +219,7 @@ static int s_run(gate_runtime_t *runtime, s_process_t *process) {
         gate_supervisor_destroy(&supervisor);
         return gi_peer_fail(e, false);
     }
-    s_wait(supervisor);
+    s_wait(runtime, supervisor, process);
     gate_supervisor_destroy(&supervisor); /* which stops it */
     return WIFEXITED(process->status) ? WEXITSTATUS(process->status)
                                       : GI_EXIT_REMOTE;
@@ -210,9 +228,7 @@ static int s_run(gate_runtime_t *runtime, s_process_t *process) {
 int gi_supervise(const char *config, const gi_auth_t *auth, int argc,
                  char **argv) {
     s_process_t process = {.argv = s_words(auth, argc, argv), .auth = auth};
-    sigset_t stop;
-    s_stop_signals(&stop);
-    sigprocmask(SIG_BLOCK, &stop, NULL);
+    gi_interrupt_stay();
     GATE_OWN(gate_runtime) runtime = gi_peer_runtime(config);
     int code = GI_EXIT_USAGE;
     if (runtime)

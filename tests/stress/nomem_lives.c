@@ -342,6 +342,9 @@ static gate_err_t s_wait(world_t *w) {
     gate_err_t e = gate_service_start(service, NULL);
     if (e)
         return e;
+    e = gate_runtime_reload(runtime);
+    if (e)
+        return e;
     raise(SIGTERM); /* blocked: it is taken inside */
     return gate_runtime_wait(runtime) ? GATE_SYSTEM : GATE_OK;
 }

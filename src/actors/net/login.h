@@ -21,8 +21,8 @@ void gi_login_fini(gi_login_t *self);
 /* One of its parts becomes a copy of text (NULL: none). GATE_NOMEM: it is as it
  * was. */
 gate_err_t gi_login_set(char **part, const char *text) GATE_MUST;
-/* Two of its parts. GATE_BADARG: half a pair, or none because a variable was not
- * set, would be sent as no credentials; whose and what are named. */
+/* Two of its parts, or none of PLAIN. GATE_BADARG: half a pair, or CURVE of
+ * none because a variable was not set; whose and what are named. */
 gate_err_t gi_login_pair(const char *whose, const char *what, char **to_a,
                          const char *a, char **to_b, const char *b) GATE_MUST;
 #define GI_LOGIN_PLAIN "user and password"

@@ -133,7 +133,12 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     (void)now_ms;
 }
 
-static const gi_command_t s_commands[] = {{NULL, NULL}};
+static gate_err_t s_reopen(void *arg, const char *unused, gi_buf_t *out) {
+    (void)unused, (void)out;
+    return gi_logfile_reopen(&((s_logd_t *)arg)->file);
+}
+
+static const gi_command_t s_commands[] = {{"REOPEN", s_reopen}, {NULL, NULL}};
 static const gi_actor_ops_t s_ops = {"gate-log", s_commands, s_start, s_stop,
                                      s_mail,     s_work,     s_next,  s_fds};
 
@@ -143,6 +148,15 @@ static gate_level_t s_level(const char *name) {
         if (strcasecmp(gate_level_name((gate_level_t)i), name) == 0)
             return (gate_level_t)i;
     return GATE_INFO;
+}
+
+static void s_levels(const gate_settings_t *settings) {
+    gate_level_t level = s_level(settings->log_level);
+    gi_log_levels(settings->debug && level > GATE_DEBUG &&
+                          strcmp(settings->log_level, "info") == 0
+                      ? GATE_DEBUG
+                      : level,
+                  settings->log_levels);
 }
 
 static void s_free(s_logd_t *self) {
@@ -157,12 +171,7 @@ static gate_err_t s_begin(const gate_settings_t *settings) {
         gi_mem_free(self);
         return gi_err(GATE_NOMEM, "no memory for the log");
     }
-    gate_level_t level = s_level(settings->log_level);
-    gi_log_levels(settings->debug && level > GATE_DEBUG &&
-                          strcmp(settings->log_level, "info") == 0
-                      ? GATE_DEBUG
-                      : level,
-                  settings->log_levels);
+    s_levels(settings);
     self->to_stderr = settings->log_stderr;
     self->colour = isatty(STDERR_FILENO);
     self->to_journal = settings->log_journal;
@@ -193,4 +202,14 @@ void gi_logd_release(void) {
         s_one = NULL;
     }
     gi_unlock(&s_lock);
+}
+
+gate_err_t gi_logd_again(const gate_settings_t *settings) {
+    gate_err_t e = GATE_OK;
+    gi_lock(&s_lock);
+    s_levels(settings);
+    if (s_one)
+        e = gi_actor_command(s_one->actor, "REOPEN", NULL, NULL);
+    gi_unlock(&s_lock);
+    return e;
 }

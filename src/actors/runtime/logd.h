@@ -10,5 +10,7 @@
 gate_err_t gi_logd_share(const gate_settings_t *settings) GATE_MUST;
 /* The last one writes what is left and ends it. */
 void gi_logd_release(void);
+/* What the log takes over while it runs: levels; and its file is opened anew. */
+gate_err_t gi_logd_again(const gate_settings_t *settings) GATE_MUST;
 
 #endif

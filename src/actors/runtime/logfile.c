@@ -154,12 +154,20 @@ static bool s_is_there(const gi_logfile_t *self) {
            st.st_ino == self->ino;
 }
 
-static void s_reopen(gi_logfile_t *self) {
+gate_err_t gi_logfile_reopen(gi_logfile_t *self) {
     if (self->fd >= 0)
         close(self->fd);
     self->fd = -1;
-    if (s_open(self) && !self->why_lost)
+    gate_err_t e = s_open(self);
+    if (e && !self->why_lost)
         self->why_lost = errno ? errno : EACCES;
+    return e;
+}
+
+/* What cannot be opened is counted line by line. */
+static void s_reopen(gi_logfile_t *self) {
+    if (gi_logfile_reopen(self))
+        return;
 }
 
 void gi_logfile_look(gi_logfile_t *self) {

@@ -37,6 +37,8 @@ bool gi_logfile_write(gi_logfile_t *self, const gi_log_line_t *line);
 /* Before some lines: opens it anew where it is not the one that its path names
  * any more. */
 void gi_logfile_look(gi_logfile_t *self);
+/* Because somebody asks for it; GATE_SYSTEM when it cannot be had. */
+gate_err_t gi_logfile_reopen(gi_logfile_t *self) GATE_MUST;
 void gi_logfile_close(gi_logfile_t *self);
 
 #endif

@@ -4,10 +4,7 @@
  * Birth: settings, log, pools on first use. Death: pools, log, settings. */
 #include "runtime/runtime.h"
 
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <time.h>
 #include "net/affinity.h"
 #include "rules/bucket.h"
 #include <unistd.h>
@@ -15,6 +12,7 @@
 #include "base/err.h"
 #include <gaterpc/log.h>
 #include <gaterpc/queue.h>
+#include "sync/gauge.h"
 #include "sync/lock.h"
 #include "runtime/logd.h"
 #include "base/mem.h"
@@ -25,9 +23,16 @@
 #include "shared/queue.h"
 #include "sync/ref.h"
 #include "runtime/registry.h"
+#include "runtime/signals.h"
 #include "settings/settings.h"
 #include "net/sock.h"
 #include "runtime/sysmem.h"
+
+/* Who looks at rules may do so still when there are others: they are kept. */
+typedef struct s_rules {
+    struct s_rules *before;
+    gi_access_t *access; /* NULL: none */
+} s_rules_t;
 
 struct gate_runtime {
     gi_ref_t refs;
@@ -37,11 +42,14 @@ struct gate_runtime {
     bool started;
     gate_pool_t *threads, *procs, *helpers;
     gi_drainable_t *drainables;
-    gi_access_t *access; /* does not change once started */
-    gi_bucket_t rate;    /* of local_user */
+    s_rules_t *rules; /* those in force first, then the ones before them */
+    gi_gauge_t ruled; /* how often there were some */
+    gi_bucket_t rate; /* of local_user */
 };
 
 #define S_BROKEN_MS 5000
+#define S_LOOK_MS 100
+#define S_IDLE_MS 5
 #define S_QUEUES_MAX (256 * 1024 * 1024)
 #define S_QUEUES_MIN (1024 * 1024)
 
@@ -62,7 +70,12 @@ static void s_free(gate_runtime_t *self) {
     gi_registry_destroy(&self->registry);
     if (self->started)
         gi_logd_release();
-    gi_access_destroy(&self->access);
+    while (self->rules) {
+        s_rules_t *before = self->rules->before;
+        gi_access_destroy(&self->rules->access);
+        gi_mem_free(self->rules);
+        self->rules = before;
+    }
     gate_settings_destroy(&self->settings);
     gi_lock_fini(&self->lock);
     gi_mem_free(self);
@@ -74,6 +87,7 @@ gate_runtime_t *gate_runtime_new(const gate_settings_t *settings) {
         goto err;
     gi_ref_init(&self->refs);
     gi_lock_init(&self->lock);
+    gi_gauge_init(&self->ruled);
     self->settings =
         settings ? gate_settings_dup(settings) : gate_settings_new();
     self->registry = gi_registry_new();
@@ -108,6 +122,24 @@ void gate_runtime_destroy(gate_runtime_t **self_p) {
     gi_runtime_release(self);
 }
 
+/* Under the lock. */
+static gate_err_t s_add_rules(gate_runtime_t *self,
+                              const gate_settings_t *settings) {
+    s_rules_t *rules = gi_mem_calloc(1, sizeof *rules);
+    if (!rules)
+        return gi_err(GATE_NOMEM, "no memory for access rules");
+    gate_err_t e = gi_access_parse(settings->access, &rules->access);
+    if (e) {
+        gi_mem_free(rules);
+        return e;
+    }
+    rules->before = self->rules;
+    self->rules = rules;
+    if (rules->access)
+        gi_gauge_add(&self->ruled);
+    return GATE_OK;
+}
+
 gate_err_t gate_runtime_start(gate_runtime_t *self) {
     gate_err_t e = gate_settings_check(self->settings);
     gi_lock(&self->lock);
@@ -115,8 +147,8 @@ gate_err_t gate_runtime_start(gate_runtime_t *self) {
         e = gi_affinity_check(self->settings);
         if (!e)
             e = gi_sock_context(self->settings);
-        if (!e && !self->access)
-            e = gi_access_parse(self->settings->access, &self->access);
+        if (!e && !self->rules)
+            e = s_add_rules(self, self->settings);
         if (!e)
             e = gi_logd_share(self->settings);
         self->started = !e;
@@ -136,8 +168,15 @@ const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self) {
     return self->settings;
 }
 
-const gi_access_t *gi_runtime_access(const gate_runtime_t *self) {
-    return self->access;
+const gi_access_t *gi_runtime_access(gate_runtime_t *self) {
+    gi_lock(&self->lock);
+    const gi_access_t *access = self->rules ? self->rules->access : NULL;
+    gi_unlock(&self->lock);
+    return access;
+}
+
+bool gi_runtime_ruled(const gate_runtime_t *self) {
+    return gi_gauge_read(&self->ruled) > 0;
 }
 
 bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms) {
@@ -344,11 +383,42 @@ static bool s_all_idle(gi_drainable_t **list, size_t n) {
     return idle;
 }
 
-static volatile sig_atomic_t s_signals; /* how many came inside wait */
+/* ---- anew ---------------------------------------------------------------- */
+static gate_err_t s_replace_rules(gate_runtime_t *self,
+                                  const gate_settings_t *settings) {
+    gi_lock(&self->lock);
+    gate_err_t e = s_add_rules(self, settings);
+    gi_unlock(&self->lock);
+    return e;
+}
 
-static void s_on_signal(int number) {
-    (void)number;
-    s_signals++;
+gate_err_t gate_runtime_reload(gate_runtime_t *self) {
+    gi_drainable_t *list[S_DRAINABLES_MAX];
+    GATE_OWN(gate_settings) fresh = NULL;
+    if (!self)
+        return gi_err(GATE_BADARG, "a runtime to be reloaded is NULL");
+    gi_lock(&self->lock);
+    bool started = self->started;
+    gi_unlock(&self->lock);
+    if (!started)
+        return gi_err(GATE_CLOSED, "the runtime has not started: there is "
+                                   "nothing to reload");
+    gate_err_t e = gi_settings_again(self->settings, &fresh);
+    if (!e)
+        e = s_replace_rules(self, fresh);
+    size_t n = e ? 0 : s_drainables(self, list);
+    for (size_t i = 0; i < n; i++)
+        if (list[i]->reload)
+            list[i]->reload(list[i]->self);
+    gate_err_t log = gi_logd_again(e ? self->settings : fresh);
+    if (!e)
+        e = log;
+    if (e)
+        gate_log(GATE_ERROR, "runtime", "%s; what was read before holds",
+                 gate_error()->text);
+    else
+        gate_log(GATE_INFO, "runtime", "settings, rules and log are read anew");
+    return e;
 }
 
 static int s_exit_code(gate_err_t failed) {
@@ -356,36 +426,31 @@ static int s_exit_code(gate_err_t failed) {
     return failed && code == 0 ? 1 : code;
 }
 
+/* Another thread may take a signal: it looks now and then as well. */
+static void s_wait_a_bit(gate_runtime_t *self, const gi_signals_t *signals) {
+    gi_signals_wait(signals, S_LOOK_MS);
+    if (gi_signals_reload() && gate_runtime_reload(self))
+        return; /* it is in the log */
+}
+
 int gate_runtime_wait(gate_runtime_t *self) {
-    struct sigaction take = {.sa_handler = s_on_signal}, term, intr;
     gi_drainable_t *list[S_DRAINABLES_MAX];
-    sigset_t both, before;
-    sigemptyset(&both);
-    sigaddset(&both, SIGTERM);
-    sigaddset(&both, SIGINT);
-    s_signals = 0;
-    pthread_sigmask(SIG_BLOCK, &both, &before);
-    sigaction(SIGTERM, &take, &term);
-    sigaction(SIGINT, &take, &intr);
-    /* another thread may take the signal: look now and then as well */
-    sigset_t open = before;
-    sigdelset(&open, SIGTERM);
-    sigdelset(&open, SIGINT);
+    gi_signals_t signals;
     gate_err_t failed = GATE_OK;
     int64_t since_ms = gi_clock_ms();
-    while (!s_signals && !s_all_told(self) && !(failed = s_failed(self)) &&
+    gi_signals_take(&signals);
+    while (!gi_signals_ends() && !s_all_told(self) &&
+           !(failed = s_failed(self)) &&
            !(failed = s_pool_failed(self, &since_ms)))
-        ppoll(NULL, 0, &(struct timespec){.tv_nsec = 100000000}, &open);
+        s_wait_a_bit(self, &signals);
     s_hold_supervisors(self);
     size_t n = s_drainables(self, list);
     gate_log(GATE_INFO, "runtime", "draining");
     for (size_t i = 0; i < n; i++)
         list[i]->begin(list[i]->self);
     int64_t end = gi_clock_ms() + self->settings->drain_timeout_ms;
-    while (s_signals < 2 && gi_clock_ms() < end && !s_all_idle(list, n))
-        ppoll(NULL, 0, &(struct timespec){.tv_nsec = 5000000}, &open);
-    sigaction(SIGTERM, &term, NULL);
-    sigaction(SIGINT, &intr, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    while (gi_signals_ends() < 2 && gi_clock_ms() < end && !s_all_idle(list, n))
+        gi_signals_wait(&signals, S_IDLE_MS);
+    gi_signals_give(&signals);
     return s_exit_code(failed);
 }

@@ -15,8 +15,11 @@ void gi_runtime_release(gate_runtime_t *self);
  * first use. NULL with gate_error() set. */
 gate_pool_t *gi_runtime_helpers(gate_runtime_t *rt);
 const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self);
-/* Borrows: the rules of setting access; NULL: none. After start. */
-const gi_access_t *gi_runtime_access(const gate_runtime_t *self);
+/* Borrows, for as long as the runtime lives: the rules of setting access that
+ * hold now; NULL: none. After start. */
+const gi_access_t *gi_runtime_access(gate_runtime_t *self);
+/* There were rules at some time; without a lock. */
+bool gi_runtime_ruled(const gate_runtime_t *self);
 /* A call that came without a socket: false (GATE_BUSY) above rate_limit_user.
  */
 bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms);
@@ -27,6 +30,7 @@ typedef struct gi_drainable {
     void *self;
     void (*begin)(void *self);
     bool (*idle)(void *self);
+    void (*reload)(void *self); /* the rules are others; NULL: it looks */
     bool (*told)(void *self); /* its peers told it to end; NULL: they do not */
     /* Supervisors: nothing changes any more from then on; NULL: not one. */
     void (*hold)(void *self);

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "runtime/places.h"
+#include "runtime/given.h"
 #include "runtime/runtime.h"
 #include "sync/clock.h"
 #include "net/sock.h"
@@ -76,12 +77,10 @@ static bool s_building(gate_zap_t *self, const char *what) {
     return gi_builder_open(&self->builder, what);
 }
 
-/* An empty password is a variable that was not set, and lets everybody in. */
 static bool s_given(gate_zap_t *self, const char *what, const char *text) {
-    if (!text || !*text)
-        s_stick(self, gi_err(GATE_BADARG, "zap: no %s (%s): name one", what,
-                             text ? "\"\"" : "NULL"));
-    return text && *text;
+    gate_err_t e = gi_given("zap", what, text);
+    s_stick(self, e);
+    return !e;
 }
 
 static void s_set_text(gate_zap_t *self, char **to, const char *text) {

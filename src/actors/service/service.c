@@ -362,9 +362,6 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
         e = s_build_table(self);
     if (!e)
         gi_service_begin_processes(self);
-    self->ruled =
-        gi_access_concerns(gi_runtime_access(self->rt),
-                           (gate_bytes_t){self->name, strlen(self->name)});
     if (!e && backend)
         self->broker = gi_registry_owner(registry, backend);
     if (!e && backend && !self->broker)

@@ -60,10 +60,11 @@ static gate_err_t s_permit(gate_service_t *self, gate_bytes_t func_frame) {
     const char *user = self->settings->local_user;
     gate_bytes_t func, name = {self->name, strlen(self->name)};
     gate_err_t e = GATE_OK;
-    if (self->ruled) {
+    const gi_access_t *rules =
+        gi_runtime_ruled(self->rt) ? gi_runtime_access(self->rt) : NULL;
+    if (gi_access_concerns(rules, name)) {
         e = gi_rpc_parse_func(func_frame, &func);
-        if (!e &&
-            !gi_access_allows(gi_runtime_access(self->rt), user, name, func))
+        if (!e && !gi_access_allows(rules, user, name, func))
             e = gi_err(GATE_REFUSED, "%s%s may not call %s.%.*s.",
                        *user ? "User " : "Who is not authenticated", user,
                        self->name, (int)func.size, (const char *)func.data);

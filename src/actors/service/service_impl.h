@@ -242,7 +242,6 @@ struct gate_service {
     char *idempotent; /* names, comma separated; "" */
     gi_actor_t *actor;
     gi_mailbox_t *mailbox;
-    bool ruled;               /* some access rule is about it */
     gi_gauge_t local_refused; /* local calls refused; only grows */
     gi_gauge_t local;         /* local calls in flight */
     gi_gauge_t told;          /* brokers that told it to drain */
@@ -285,7 +284,6 @@ struct gate_service {
 
 /* ---- service.c ----------------------------------------------------------- */
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
-void gi_service_begin_processes(gate_service_t *self);
 /* How often a call of it may run in all. */
 int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
 
@@ -337,6 +335,7 @@ gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
                           gate_bytes_t request);
 
 /* ---- service_call.c ------------------------------------------------------ */
+void gi_service_begin_processes(gate_service_t *self);
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body);

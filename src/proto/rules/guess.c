@@ -168,16 +168,15 @@ static uint64_t s_hash_right(const gi_guesses_t *self, gate_bytes_t address,
     return hash ? hash : 1;
 }
 
-void gi_guesses_right(gi_guesses_t *self, gate_bytes_t address,
-                      gate_bytes_t user, gate_bytes_t password,
-                      int64_t now_ms) {
+void gi_guess_right(gi_guesses_t *self, gate_bytes_t address, gate_bytes_t user,
+                    gate_bytes_t password, int64_t now_ms) {
     uint64_t hash = s_hash_right(self, address, user, password);
     self->right[hash % RIGHT_MAX] = (s_right_t){hash, now_ms};
 }
 
-bool gi_guesses_were_right(gi_guesses_t *self, gate_bytes_t address,
-                           gate_bytes_t user, gate_bytes_t password,
-                           int64_t now_ms) {
+bool gi_guess_was_right(gi_guesses_t *self, gate_bytes_t address,
+                        gate_bytes_t user, gate_bytes_t password,
+                        int64_t now_ms) {
     s_tried_t t = s_tried(address, user);
     if (!gi_guess_may(self->by_address, t.text, t.address, now_ms))
         return false;

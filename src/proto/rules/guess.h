@@ -37,13 +37,13 @@ bool gi_guesses_may(gi_guesses_t *self, gate_bytes_t address, gate_bytes_t user,
 void gi_guesses_wrong(gi_guesses_t *self, gate_bytes_t address,
                       gate_bytes_t user, int64_t now_ms);
 /* They were right, from there. Keeps a hash, for a quarter of an hour. */
-void gi_guesses_right(gi_guesses_t *self, gate_bytes_t address,
-                      gate_bytes_t user, gate_bytes_t password, int64_t now_ms);
+void gi_guess_right(gi_guesses_t *self, gate_bytes_t address, gate_bytes_t user,
+                    gate_bytes_t password, int64_t now_ms);
 /* gi_guesses_may says no, but these were right from there not long ago: somebody
  * else's mistakes do not lock them out. Others cost the address a try, so
  * this, too, tells who guesses little. */
-bool gi_guesses_were_right(gi_guesses_t *self, gate_bytes_t address,
-                           gate_bytes_t user, gate_bytes_t password,
-                           int64_t now_ms);
+bool gi_guess_was_right(gi_guesses_t *self, gate_bytes_t address,
+                        gate_bytes_t user, gate_bytes_t password,
+                        int64_t now_ms);
 
 #endif

@@ -43,6 +43,7 @@ void gate_settings_destroy(gate_settings_t **self_p) {
         if (gi_settings_table[i].type == GI_SETTING_STR && self->origin[i])
             gi_mem_free(*(char **)s_field(self, &gi_settings_table[i]));
     gi_mem_free(self->origin);
+    gi_mem_free(self->files);
     gi_mem_free(self->warning);
     gi_error_fini(&self->stuck);
     gi_mem_free(self);
@@ -57,7 +58,8 @@ gate_settings_t *gate_settings_dup(const gate_settings_t *from) {
     gate_settings_t *self = s_new();
     if (!self)
         return NULL;
-    bool ok = s_dup_string(from->warning, &self->warning);
+    bool ok = s_dup_string(from->warning, &self->warning) &&
+              s_dup_string(from->files, &self->files);
     for (size_t i = 0; i < GI_SETTINGS_COUNT && ok; i++) {
         const gi_setting_t *row = &gi_settings_table[i];
         static const size_t sizes[] = {sizeof(int64_t), sizeof(double),
@@ -345,22 +347,74 @@ static bool s_warn_readable(gate_settings_t *self, const char *file,
            s_warn(self, file, "holds a password and everybody can read it");
 }
 
+/* False only without memory. */
+static bool s_remember(gate_settings_t *self, const char *file) {
+    size_t had = self->files ? strlen(self->files) : 0;
+    char *grown = gi_mem_realloc(self->files, had + strlen(file) + 2);
+    if (!grown)
+        return false;
+    snprintf(grown + had, strlen(file) + 2, "%s\n", file);
+    self->files = grown;
+    return true;
+}
+
+static gate_err_t s_load(gate_settings_t *self, const char *file) {
+    struct stat st;
+    gate_err_t e = gi_settings_read_file(
+        file, self->trust_others ? GI_TRUST_OTHERS : 0, s_load_line, self, &st);
+    if (!e && (!s_warn_readable(self, file, &st) || !s_remember(self, file)))
+        e = gi_err(GATE_NOMEM, "%s", file);
+    return e;
+}
+
 gate_err_t gate_settings_load(gate_settings_t *self, const char *zpl_file) {
     gate_settings_t *made = gate_settings_dup(self);
     if (!made)
         return gi_err(GATE_NOMEM, "%s", zpl_file);
-    struct stat st;
-    gate_err_t e = gi_settings_read_file(
-        zpl_file, self->trust_others ? GI_TRUST_OTHERS : 0, s_load_line, made,
-        &st);
-    if (!e && !s_warn_readable(made, zpl_file, &st))
-        e = gi_err(GATE_NOMEM, "%s", zpl_file);
+    gate_err_t e = s_load(made, zpl_file);
     if (!e) { /* swap the insides: self keeps its address */
         gate_settings_t old = *self;
         *self = *made;
         *made = old;
     }
     gate_settings_destroy(&made);
+    return e;
+}
+
+/* ---- from the same files again ------------------------------------------- */
+static void s_forget(gate_settings_t *self, const gi_setting_t *row) {
+    static const size_t sizes[] = {sizeof(int64_t), sizeof(double),
+                                   sizeof(bool), sizeof(char *)};
+    if (row->type == GI_SETTING_STR)
+        gi_mem_free(*(char **)s_field(self, row));
+    memcpy(s_field(self, row), gi_settings_field(gi_settings_defaults(), row),
+           sizes[row->type]);
+    self->origin[row - gi_settings_table] = S_DEFAULT;
+}
+
+gate_err_t gi_settings_again(const gate_settings_t *self,
+                             gate_settings_t **out) {
+    gate_settings_t *made = gate_settings_dup(self);
+    gate_err_t e = made ? GATE_OK : gi_err(GATE_NOMEM, "settings");
+    if (made) {
+        gi_mem_free(made->files);
+        made->files = NULL;
+    }
+    for (size_t i = 0; made && i < GI_SETTINGS_COUNT; i++)
+        if (made->origin[i] == S_FILE)
+            s_forget(made, &gi_settings_table[i]);
+    for (const char *at = self->files; !e && at && *at;) {
+        size_t n = strcspn(at, "\n");
+        char *file = gi_mem_dup(at, n);
+        e = file ? s_load(made, file) : gi_err(GATE_NOMEM, "settings");
+        gi_mem_free(file);
+        at += n + 1;
+    }
+    if (!e)
+        e = gate_settings_check(made);
+    if (e)
+        gate_settings_destroy(&made);
+    *out = made;
     return e;
 }
 
@@ -426,33 +480,4 @@ void gate_settings_set_(gate_settings_t *self, const char *name, gate_arg_t v) {
 
 void gate_settings_hooks(gate_settings_t *self, gate_hooks_t hooks) {
     self->hooks = hooks;
-}
-
-/* ---- in force ------------------------------------------------------------ */
-/* Halves of pairs: the other half would be nothing, or nobody's. */
-static gate_err_t s_check_pairs(const gate_settings_t *self) {
-    const struct {
-        const char *a, *b;
-        const char *a_value, *b_value;
-    } pairs[] = {
-        {"zap_plain_default_user", "zap_plain_default_password",
-         self->zap_plain_default_user, self->zap_plain_default_password},
-        {"plain_user", "plain_password", self->plain_user,
-         self->plain_password},
-        {"curve_cert", "curve_server", self->curve_cert, self->curve_server},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (!pairs[i].a_value != !pairs[i].b_value)
-            return gi_err(GATE_BADARG, "%s and %s go together: %s is missing",
-                          pairs[i].a, pairs[i].b,
-                          pairs[i].a_value ? pairs[i].b : pairs[i].a);
-    if (self->curve_cert && self->plain_user)
-        return gi_err(GATE_BADARG, "curve_cert and plain_user: a connection "
-                                   "speaks CURVE or PLAIN, not both");
-    return GATE_OK;
-}
-
-gate_err_t gate_settings_check(const gate_settings_t *self) {
-    return self->stuck.story.code ? gi_error_publish(&self->stuck)
-                                  : s_check_pairs(self);
 }

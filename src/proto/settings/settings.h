@@ -21,6 +21,7 @@ struct gate_settings {
     gate_hooks_t hooks;
     unsigned char *origin; /* one byte a setting: default, file, env, code */
     gi_error_t stuck;      /* the first error */
+    char *files;           /* that were loaded, a line each; NULL: none */
     char *warning;         /* what the runtime logs at its start; NULL = none */
 };
 
@@ -37,6 +38,10 @@ const char *gi_settings_internal(const gate_settings_t *self);
 const char *gi_settings_warning(const gate_settings_t *self);
 /* 0 when neither huge_threshold nor huge_data_sizeof was set. */
 int64_t gi_settings_huge_threshold(const gate_settings_t *self);
+/* Gives: the same with its files read again; what stands in them no more has its
+ * default. Environment and code stand above them as before. */
+gate_err_t gi_settings_again(const gate_settings_t *self,
+                             gate_settings_t **out) GATE_MUST;
 /* By file, environment or code. */
 bool gi_settings_is_set(const gate_settings_t *self, const char *name);
 /* The defaults alone, never NULL, shared by all: for code without a runtime. */

@@ -140,3 +140,32 @@ bool gi_settings_is_set(const gate_settings_t *self, const char *name) {
     const gi_setting_t *row = gi_settings_find(name);
     return row && self->origin[row - gi_settings_table];
 }
+
+/* ---- in force ------------------------------------------------------------ */
+/* Halves of pairs: the other half would be nothing, or nobody's. */
+static gate_err_t s_check_pairs(const gate_settings_t *self) {
+    const struct {
+        const char *a, *b;
+        const char *a_value, *b_value;
+    } pairs[] = {
+        {"zap_plain_default_user", "zap_plain_default_password",
+         self->zap_plain_default_user, self->zap_plain_default_password},
+        {"plain_user", "plain_password", self->plain_user,
+         self->plain_password},
+        {"curve_cert", "curve_server", self->curve_cert, self->curve_server},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (!pairs[i].a_value != !pairs[i].b_value)
+            return gi_err(GATE_BADARG, "%s and %s go together: %s is missing",
+                          pairs[i].a, pairs[i].b,
+                          pairs[i].a_value ? pairs[i].b : pairs[i].a);
+    if (self->curve_cert && self->plain_user)
+        return gi_err(GATE_BADARG, "curve_cert and plain_user: a connection "
+                                   "speaks CURVE or PLAIN, not both");
+    return GATE_OK;
+}
+
+gate_err_t gate_settings_check(const gate_settings_t *self) {
+    return self->stuck.story.code ? gi_error_publish(&self->stuck)
+                                  : s_check_pairs(self);
+}

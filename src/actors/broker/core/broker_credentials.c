@@ -17,7 +17,6 @@
 #include "broker/core/broker_credentials.h"
 
 #include <gaterpc/log.h>
-#include <errno.h>
 #include <string.h>
 #include "base/bytes.h"
 #include "base/identity.h"

@@ -151,6 +151,11 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
 void gi_broker_core_access(gi_broker_core_t *self, const gi_access_t *access) {
     self->users.access = access;
     self->users.internal_ruled = gi_access_concerns(access, self->internal);
+    for (gi_list_t *at = self->order.next; at != &self->order; at = at->next) {
+        gi_broker_service_t *service = GI_OF(at, gi_broker_service_t, order);
+        service->ruled = gi_access_concerns(
+            access, (gate_bytes_t){service->name, service->name_size});
+    }
 }
 
 gate_err_t gi_broker_core_socket(gi_broker_core_t *self, bool backend,

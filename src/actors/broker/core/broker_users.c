@@ -197,8 +197,8 @@ bool gi_broker_guess_may(gi_broker_core_t *core, gate_bytes_t address,
     gi_guesses_t *guesses = core->auth.guesses;
     return address.size == 0 ||
            gi_guesses_may(guesses, address, user, core->clock.now_ms) ||
-           gi_guesses_were_right(guesses, address, user, password,
-                                 core->clock.now_ms);
+           gi_guess_was_right(guesses, address, user, password,
+                              core->clock.now_ms);
 }
 
 void gi_broker_guess_wrong(gi_broker_core_t *core, gate_bytes_t address,
@@ -213,8 +213,8 @@ void gi_broker_guess_right(gi_broker_core_t *core, gate_bytes_t address,
     gate_bytes_t user = {secret->data, secret->user_size},
                  password = {secret->data + at, secret->size - at};
     if (address.size > 0)
-        gi_guesses_right(core->auth.guesses, address, user, password,
-                         core->clock.now_ms);
+        gi_guess_right(core->auth.guesses, address, user, password,
+                       core->clock.now_ms);
 }
 
 bool gi_broker_guess_may_tell(gi_broker_core_t *core, gate_bytes_t address,

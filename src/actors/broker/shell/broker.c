@@ -11,6 +11,7 @@
 #include <time.h>
 #include "sync/clock.h"
 #include "base/mem.h"
+#include "runtime/given.h"
 #include "runtime/registry.h"
 #include "security/zap_impl.h"
 
@@ -60,6 +61,7 @@ static void s_add(gate_broker_t *self, gi_broker_side_name_t side,
 }
 
 static void s_begin_drain(void *ctx);
+static void s_reload(void *ctx);
 static bool s_is_idle(void *ctx);
 static bool s_is_left(void *ctx);
 
@@ -73,6 +75,7 @@ gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
     self->settings = gi_runtime_settings(rt);
     self->drainable = (gi_drainable_t){.self = self,
                                        .begin = s_begin_drain,
+                                       .reload = s_reload,
                                        .idle = s_is_idle,
                                        .told = s_is_left};
     gi_handover_init(&self->handover);
@@ -118,13 +121,10 @@ void gate_broker_methods(gate_broker_t *self, const gate_method_t *table,
     *at = m;
 }
 
-/* What decides who gets in is never "nothing" by a slip: a getenv() that was
- * not set. */
 static bool s_given(gate_broker_t *self, const char *what, const char *text) {
-    if (!text || !*text)
-        s_stick(self, gi_err(GATE_BADARG, "broker: no %s (%s): name one", what,
-                             text ? "\"\"" : "NULL"));
-    return text && *text;
+    gate_err_t e = gi_given("broker", what, text);
+    s_stick(self, e);
+    return !e;
 }
 
 static void s_set_text(gate_broker_t *self, char **to, const char *text) {
@@ -334,6 +334,13 @@ gate_value_t *gate_broker_stats(gate_broker_t *self) {
         e = gate_value_decode(out.data, out.size, self->settings, &value);
     gi_buf_fini(&out);
     return e ? NULL : value;
+}
+
+static void s_reload(void *ctx) {
+    gate_broker_t *self = ctx;
+    if (gi_actor_command(self->actor, "RULES", NULL, NULL) != GATE_OK)
+        gate_log(GATE_ERROR, S_PART, "the new access rules: %s",
+                 gate_error()->text);
 }
 
 /* ---- draining ------------------------------------------------------------ */

@@ -449,6 +449,13 @@ static gate_err_t s_cmd_stats(void *ctx, const char *arg, gi_buf_t *out) {
     return gi_broker_core_stats(((gate_broker_t *)ctx)->core, out);
 }
 
+static gate_err_t s_cmd_rules(void *ctx, const char *arg, gi_buf_t *out) {
+    gate_broker_t *self = ctx;
+    (void)arg, (void)out;
+    gi_broker_core_access(self->core, gi_runtime_access(self->rt));
+    return GATE_OK;
+}
+
 static gate_err_t s_cmd_drain(void *ctx, const char *arg, gi_buf_t *out) {
     (void)arg, (void)out;
     gi_broker_core_drain(((gate_broker_t *)ctx)->core);
@@ -483,8 +490,13 @@ static gate_err_t s_cmd_inside(void *ctx, const char *arg, gi_buf_t *out) {
 }
 
 static const gi_command_t s_commands[] = {
-    {"STATS", s_cmd_stats},     {"DRAIN", s_cmd_drain},   {"IDLE", s_cmd_idle},
-    {"DISMISS", s_cmd_dismiss}, {"INSIDE", s_cmd_inside}, {NULL, NULL},
+    {"RULES", s_cmd_rules},
+    {"STATS", s_cmd_stats},
+    {"DRAIN", s_cmd_drain},
+    {"IDLE", s_cmd_idle},
+    {"DISMISS", s_cmd_dismiss},
+    {"INSIDE", s_cmd_inside},
+    {NULL, NULL},
 };
 
 const gi_actor_ops_t gi_broker_actor_ops = {

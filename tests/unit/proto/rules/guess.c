@@ -50,25 +50,25 @@ Test(guesses, the_right_ones_are_remembered_for_a_while) {
     gi_guesses_t *g = gi_guesses_new();
     gate_bytes_t here = s_text("10.0.0.1"), bob = s_text("bob");
     cr_assert(g);
-    gi_guesses_right(g, here, bob, s_text("good"), 1000);
+    gi_guess_right(g, here, bob, s_text("good"), 1000);
     for (int i = 0; i < 10; i++)
         gi_guesses_wrong(g, here, bob, 1000);
     cr_expect_not(gi_guesses_may(g, here, bob, 1000));
-    cr_expect(gi_guesses_were_right(g, here, bob, s_text("good"), 1000));
-    cr_expect_not(gi_guesses_were_right(g, here, bob, s_text("bad"), 1000));
+    cr_expect(gi_guess_was_right(g, here, bob, s_text("good"), 1000));
+    cr_expect_not(gi_guess_was_right(g, here, bob, s_text("bad"), 1000));
     cr_expect_not(
-        gi_guesses_were_right(g, here, s_text("eve"), s_text("good"), 1000));
+        gi_guess_was_right(g, here, s_text("eve"), s_text("good"), 1000));
     cr_expect_not(
-        gi_guesses_were_right(g, s_text("::2"), bob, s_text("good"), 1000));
+        gi_guess_was_right(g, s_text("::2"), bob, s_text("good"), 1000));
     int64_t later = 1000 + 16 * 60 * 1000;
-    cr_expect_not(gi_guesses_were_right(g, here, bob, s_text("good"), later));
+    cr_expect_not(gi_guess_was_right(g, here, bob, s_text("good"), later));
     int looked = 0;
     for (int i = 0; i < 1000; i++) {
-        gi_guesses_right(g, here, bob, s_text("good"), later);
-        looked += gi_guesses_were_right(g, here, bob, s_text("bad"), later);
+        gi_guess_right(g, here, bob, s_text("good"), later);
+        looked += gi_guess_was_right(g, here, bob, s_text("bad"), later);
     }
     cr_expect_eq(looked, 0);
-    cr_expect_not(gi_guesses_were_right(g, here, bob, s_text("good"), later),
+    cr_expect_not(gi_guess_was_right(g, here, bob, s_text("good"), later),
                   "who guesses at that learns little");
     gi_guesses_destroy(&g);
 }

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""SIGHUP, SIGUSR1, SIGUSR2: broker, serve, zap go on, with new rules, levels and
+log file. SIGTERM twice is an end with 0."""
+import os
+import signal
+import subprocess
+
+from cli import CALM, kit
+
+RELOADS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+SAID = "are read anew"
+
+
+class Reload(kit.Case):
+    def config(self, *lines, name="cfg"):
+        path = os.path.join(self.dir, name)
+        with open(path + ".new", "w") as f:
+            f.write("".join(line + "\n" for line in lines))
+        os.rename(path + ".new", path)
+        return path
+
+    def broker(self, *lines):
+        return self.keep(kit.OurBroker(
+            self.ipc("f"), self.ipc("b"), ["--config", self.config(*lines)],
+            **CALM))
+
+    def add(self, timeout=0):
+        return kit.run("call", "--broker", self.ipc("f"), "Demo.add", "1", "2",
+                       **CALM)
+
+    def said(self, process, n=1, word=SAID):
+        self.until(lambda: sum(word in x for x in process.err) >= n, 20, word)
+
+    def test_nobody_ends(self):
+        broker = self.broker()
+        serve = self.keep(kit.OurService(broker.back, **CALM))
+        zap = self.keep(kit.Command("zap", "--bind", self.ipc("z"), **CALM))
+        zap.line()
+        call = self.keep(kit.Command("call", "--broker", broker.front,
+                                     "Demo.slow_gen", "20", "50", **CALM))
+        call.line()
+        for n, number in enumerate(RELOADS):
+            for process in (broker, serve, zap):
+                process.signal(number)
+                self.said(process, n + 1)
+        self.assertEqual(call.wait(), 0)
+        self.assertEqual(len(call.out), 20)
+        self.assertEqual(self.add().code, 0)
+        for process in (serve, broker, zap):
+            self.assertEqual(process.end(), 0)
+
+    def test_supervised(self):
+        broker = self.broker()
+        serve = self.keep(kit.OurService(broker.back, "--supervise", **CALM))
+        for n, number in enumerate(RELOADS):
+            serve.signal(number)
+            self.said(serve, 2 * n + 2)  # it and its child
+        self.assertEqual(self.add().code, 0)
+        self.assertEqual(serve.end(), 0)
+        self.assertEqual(serve.out, ["ready service=Demo\n"])
+
+    def test_rules_and_levels(self):
+        broker = self.broker("access = \"deny * Demo.add\"",
+                             "log_level = info")
+        self.keep(kit.OurService(broker.back, **CALM))
+        self.assertEqual(self.add().code, 4)
+        self.config("access = \"deny * Demo.sub\"", "log_level = debug")
+        self.assertEqual(self.add().code, 4)
+        broker.signal(signal.SIGHUP)
+        self.said(broker)
+        self.assertEqual(self.add().code, 0)
+        self.config("log_level = info")  # no rules at all
+        broker.signal(signal.SIGHUP)
+        self.said(broker, 2)
+        self.assertEqual(self.add().code, 0)
+        self.config("access = \"deny * *\"")
+        broker.signal(signal.SIGHUP)
+        self.said(broker, 3)
+        self.assertEqual(self.add().code, 4)
+
+    def test_what_was_read_before_holds(self):
+        broker = self.broker("access = \"deny * Demo.add\"")
+        self.keep(kit.OurService(broker.back, **CALM))
+        path = os.path.join(self.dir, "cfg")
+        for n, text in enumerate((["access = \"permit * *\""],
+                                  ["acces = \"allow * *\""],
+                                  ["access ="], None)):
+            if text is None:
+                os.unlink(path)
+            else:
+                self.config(*text)
+            broker.signal(signal.SIGHUP)
+            self.said(broker, n + 1, "what was read before holds")
+            self.assertEqual(self.add().code, 4)
+
+    def test_log_file(self):
+        log = os.path.join(self.dir, "log", "gate.log")
+        broker = self.broker("log_file = " + log)
+        os.rename(log, log + ".1")
+        broker.signal(signal.SIGHUP)
+        self.until(lambda: os.path.exists(log), 20, "a new log file")
+        self.said(broker)
+        with open(log) as f:
+            self.assertIn(SAID, f.read())
+
+    def test_nohup(self):
+        hup = subprocess.Popen(
+            [kit.GATE, "broker", "--frontend", self.ipc("f"), "--backend",
+             self.ipc("b")], env=kit.environment(**CALM), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        self.addCleanup(hup.kill)
+        hup.stdout.readline()
+        hup.send_signal(signal.SIGHUP)
+        hup.send_signal(signal.SIGTERM)
+        out, err = hup.communicate(timeout=60)
+        self.assertEqual(hup.returncode, 0)
+        self.assertNotIn(SAID, err)
+
+    def test_two_terms(self):
+        for verb in ("broker", "zap", "serve"):
+            for _ in range(5):
+                if verb == "broker":
+                    one = kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM)
+                elif verb == "zap":
+                    one = kit.Command("zap", "--bind", self.ipc("z"), **CALM)
+                    one.line()
+                else:
+                    broker = kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM)
+                    one = kit.OurService(broker.back, **CALM)
+                one.signal(signal.SIGTERM)
+                one.signal(signal.SIGTERM)
+                self.assertEqual(one.end(), 0, verb)
+                if verb == "serve":
+                    broker.end()
+        self.assertEqual(os.listdir(self.dir), [])
+
+
+if __name__ == "__main__":
+    kit.main()
