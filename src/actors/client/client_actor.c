@@ -73,10 +73,10 @@ static const gi_client_effects_t s_effects = {.send = s_send,
                                               .item = gi_pending_item,
                                               .end = gi_pending_end,
                                               .fail = gi_pending_fail,
-                                              .huge = gi_chuge_begin,
-                                              .chunk = gi_chuge_chunk,
-                                              .chunks_end = gi_chuge_end,
-                                              .upload = gi_cargs_start,
+                                              .huge = gi_client_huge_begin,
+                                              .chunk = gi_client_huge_chunk,
+                                              .chunks_end = gi_client_huge_end,
+                                              .upload = gi_client_upload_start,
                                               .idle_ms = gi_pending_idle_ms,
                                               .left = gi_pending_left};
 
@@ -189,7 +189,7 @@ static void s_control(gi_client_actor_t *self, gi_ccontrol_t *control) {
     else
         gi_client_core_credit(self->core, &p->call, control->items,
                               control->bytes, self->now_ms);
-    gi_pending_drop(p);
+    gi_client_call_drop(p);
     gi_mem_free(control);
 }
 
@@ -198,9 +198,9 @@ static void s_one(gi_client_actor_t *self, gi_cmail_t *mail) {
         gi_client_core_start(self->core, &((gi_pending_t *)(void *)mail)->call,
                              self->now_ms);
     else if (mail->kind == GI_CMAIL_HUGE)
-        gi_chuge_mail(self, mail);
+        gi_client_huge_mail(self, mail);
     else if (mail->kind == GI_CMAIL_READY)
-        gi_cargs_awake(self->client);
+        gi_client_upload_awake(self->client);
     else
         s_control(self, (gi_ccontrol_t *)(void *)mail);
     s_check(self);
@@ -221,7 +221,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     busy |= s_formers(self);
     busy |= s_events(self);
     busy |= gi_client_core_tick(self->core, now_ms);
-    busy |= gi_cargs_pull(self);
+    busy |= gi_client_upload_pull(self);
     s_check(self);
     return busy;
 }
@@ -229,7 +229,7 @@ static bool s_work(void *arg, int64_t now_ms) {
 static int64_t s_next(void *arg, int64_t now_ms) {
     gi_client_actor_t *self = ((gate_client_t *)arg)->own;
     int64_t next = gi_client_core_next(self->core, now_ms);
-    int64_t look = gi_cargs_next(self, now_ms);
+    int64_t look = gi_client_upload_next(self, now_ms);
     return look < next ? look : next;
 }
 

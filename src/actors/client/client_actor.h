@@ -33,12 +33,13 @@ int64_t gi_pending_idle_ms(void *ctx, gi_ccall_t *call, int64_t now_ms);
 void gi_pending_left(void *ctx, gi_ccall_t *call);
 
 /* ---- client_huge.c ------------------------------------------------------- */
-gate_err_t gi_chuge_begin(void *ctx, gi_ccall_t *call, const gi_ext_t *ext);
-gate_err_t gi_chuge_chunk(void *ctx, gi_ccall_t *call, zmq_msg_t *frame);
-gate_err_t gi_chuge_end(void *ctx, gi_ccall_t *call);
+gate_err_t gi_client_huge_begin(void *ctx, gi_ccall_t *call,
+                                const gi_ext_t *ext);
+gate_err_t gi_client_huge_chunk(void *ctx, gi_ccall_t *call, zmq_msg_t *frame);
+gate_err_t gi_client_huge_end(void *ctx, gi_ccall_t *call);
 /* Mail from its receiver. */
-void gi_chuge_mail(gi_client_actor_t *self, gi_cmail_t *mail);
+void gi_client_huge_mail(gi_client_actor_t *self, gi_cmail_t *mail);
 /* The call is done with it, whether it has ended or not. */
-void gi_chuge_leave(gi_pending_t *p);
+void gi_client_huge_leave(gi_pending_t *p);
 
 #endif

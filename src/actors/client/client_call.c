@@ -9,7 +9,6 @@
 #include "client/client_upload.h"
 
 #include <string.h>
-#include <time.h>
 #include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "base/err.h"
@@ -24,6 +23,7 @@ typedef struct s_ask {
     gi_buf_t *packed;      /* the thread's scratch */
     int64_t timeout_ms, deadline_ms;
     bool explicit_timeout;
+    bool waits; /* with no broker to turn to, for a full service's room */
     gate_future_t **future; /* one of the two */
     gate_stream_t **stream;
 } s_ask_t;
@@ -62,16 +62,16 @@ static gi_pending_t *s_new_huge(gate_client_t *self, gate_bytes_t service,
     p->call.request = *request;
     memcpy(p->data + service.size + func,
            at + func + request->args_size + request->kwargs_size, meta);
-    if (!gi_cargs_new(p, packed, holes))
+    if (!gi_client_upload_new(p, packed, holes))
         return p;
-    gi_pending_drop(p);
+    gi_client_call_drop(p);
     return NULL;
 }
 
-void gi_pending_drop(gi_pending_t *p) {
+void gi_client_call_drop(gi_pending_t *p) {
     if (!gi_ref_drop(&p->refs))
         return;
-    gi_cargs_free(p);
+    gi_client_upload_free(p);
     gi_mem_free(p);
 }
 
@@ -83,7 +83,7 @@ static void s_control(gi_pending_t *p, gi_cmail_kind_t kind, size_t items,
     *control = (gi_ccontrol_t){{kind}, p, items, bytes};
     gi_ref_take(&p->refs);
     if (gi_mailbox_push(p->client->is.mailbox, control, timeout_ms)) {
-        gi_pending_drop(p);
+        gi_client_call_drop(p);
         gi_mem_free(control);
     }
 }
@@ -164,7 +164,7 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
     gi_pending_t *p;
     gate_err_t e = s_pending(self, ask, &p);
     if (!e && !s_open(self, p, ask)) {
-        gi_pending_drop(p);
+        gi_client_call_drop(p);
         e = gi_err(GATE_NOMEM, "no memory for a call");
     }
     if (e) {
@@ -185,7 +185,7 @@ static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
         gi_stream_release(&p->stream);
         gate_stream_destroy(ask->stream);
     }
-    gi_pending_drop(p);
+    gi_client_call_drop(p);
     gi_gauge_leave(&self->shared.in_flight);
     return gate_error()->code;
 }
@@ -215,7 +215,7 @@ static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask) {
     if (!service)
         return GATE_NOSERVICE;
     gi_local_ask_t local = {ask->packed->data, &ask->request, ask->deadline_ms,
-                            ask->timeout_ms};
+                            ask->timeout_ms, ask->waits};
     gate_err_t e = ask->stream
                        ? gi_service_open_local(service, &local, ask->stream)
                        : gi_service_call_local(service, &local, ask->future);
@@ -234,8 +234,8 @@ static gate_err_t s_fill(gate_client_t *self, s_ask_t *ask) {
     bool local = !self->is.actor || self->is.route == GI_ROUTE_LOCAL;
     int64_t max = local ? self->is.settings->huge_max_bytes
                         : gi_rpc_plain_max(self->is.settings);
-    gate_err_t e =
-        gi_cargs_fill(ask->packed, &ask->request, ask->holes, (uint64_t)max);
+    gate_err_t e = gi_client_upload_fill(ask->packed, &ask->request, ask->holes,
+                                         (uint64_t)max);
     if (e || !ask->holes->n || !local)
         return e;
     return gi_err(GATE_NOTIMPL,
@@ -302,14 +302,6 @@ gate_future_t *gate_client_start_(gate_client_t *self, const char *method,
     return future;
 }
 
-/* With no broker to turn to, a full service is waited for to the deadline. */
-static bool s_try_again(gate_client_t *self, const s_ask_t *ask, gate_err_t e) {
-    if (e != GATE_BUSY || self->is.actor || gi_clock_ms() >= ask->deadline_ms)
-        return false;
-    nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
-    return true;
-}
-
 gate_err_t gate_client_call_(gate_client_t *self, const char *method,
                              gate_slot_t out, const gate_arg_t *args,
                              size_t n) {
@@ -321,9 +313,8 @@ gate_err_t gate_client_call_(gate_client_t *self, const char *method,
                       "%s: a synchronous call would block the %s actor's "
                       "thread; use gate_client_start",
                       method ? method : "NULL", gi_actor_thread());
+    ask.waits = self && !self->is.actor;
     gate_err_t e = s_start(self, method, args, n, &ask);
-    while (e && s_try_again(self, &ask, e))
-        e = s_send(self, &ask);
     return e ? e : gi_future_wait_call(&future, -1, out);
 }
 

@@ -11,7 +11,7 @@
 #include "memory/spare.h"
 
 /* ---- a receiver's life --------------------------------------------------- */
-void gi_chuge_leave(gi_pending_t *p) {
+void gi_client_huge_leave(gi_pending_t *p) {
     if (p->unpack)
         gi_huge_unpack_leave(&p->unpack);
 }
@@ -38,7 +38,7 @@ static void s_share(void *ctx) { gi_ref_take(&((gi_pending_t *)ctx)->refs); }
 static void s_tell(void *ctx) {
     gi_pending_t *p = ctx;
     if (gi_mailbox_push(p->client->is.mailbox, &p->huge_mail, -1))
-        gi_pending_drop(p);
+        gi_client_call_drop(p);
 }
 
 static gate_err_t s_receiver(gi_pending_t *p, const gi_ext_t *ext) {
@@ -105,13 +105,13 @@ static void s_news(gi_client_actor_t *self, gi_pending_t *p) {
         gi_client_core_credit(self->core, &p->call, 0, taken, self->now_ms);
 }
 
-void gi_chuge_mail(gi_client_actor_t *self, gi_cmail_t *mail) {
+void gi_client_huge_mail(gi_client_actor_t *self, gi_cmail_t *mail) {
     gi_pending_t *p =
         (gi_pending_t *)(void *)((char *)mail -
                                  offsetof(gi_pending_t, huge_mail));
     if (p->unpack) /* else it has ended */
         s_news(self, p);
-    gi_pending_drop(p);
+    gi_client_call_drop(p);
 }
 
 static gate_err_t s_begin_stream(gi_pending_t *p, const gi_ext_t *ext) {
@@ -126,18 +126,19 @@ static gate_err_t s_begin_stream(gi_pending_t *p, const gi_ext_t *ext) {
     return e;
 }
 
-gate_err_t gi_chuge_begin(void *ctx, gi_ccall_t *call, const gi_ext_t *ext) {
+gate_err_t gi_client_huge_begin(void *ctx, gi_ccall_t *call,
+                                const gi_ext_t *ext) {
     gi_pending_t *p = gi_pending_of(call);
     (void)ctx;
     return p->stream ? s_begin_stream(p, ext) : s_receiver(p, ext);
 }
 
-gate_err_t gi_chuge_chunk(void *ctx, gi_ccall_t *call, zmq_msg_t *frame) {
+gate_err_t gi_client_huge_chunk(void *ctx, gi_ccall_t *call, zmq_msg_t *frame) {
     (void)ctx;
     return gi_huge_unpack_chunk(gi_pending_of(call)->unpack, frame);
 }
 
-gate_err_t gi_chuge_end(void *ctx, gi_ccall_t *call) {
+gate_err_t gi_client_huge_end(void *ctx, gi_ccall_t *call) {
     (void)ctx;
     return gi_huge_unpack_end(gi_pending_of(call)->unpack);
 }

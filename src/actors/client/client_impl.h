@@ -119,7 +119,7 @@ gate_err_t gi_client_not_connected(const gate_client_t *self);
 void gi_client_trouble_now(gate_client_t *self, char *text, size_t room);
 
 /* ---- client_call.c ------------------------------------------------------- */
-void gi_pending_drop(gi_pending_t *p); /* a reference; any thread */
+void gi_client_call_drop(gi_pending_t *p); /* a reference; any thread */
 
 /* ---- client_actor.c ------------------------------------------------------ */
 extern const gi_actor_ops_t gi_client_ops;

@@ -93,10 +93,10 @@ int64_t gi_pending_idle_ms(void *ctx, gi_ccall_t *call, int64_t now_ms) {
 void gi_pending_left(void *ctx, gi_ccall_t *call) {
     gi_pending_t *p = gi_pending_of(call);
     (void)ctx;
-    gi_chuge_leave(p);
-    gi_cargs_stop(p);
+    gi_client_huge_leave(p);
+    gi_client_upload_stop(p);
     if (p->stream)
         gi_stream_release(&p->stream);
     gi_gauge_leave(&p->client->shared.in_flight);
-    gi_pending_drop(p);
+    gi_client_call_drop(p);
 }

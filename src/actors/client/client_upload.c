@@ -103,8 +103,8 @@ static bool s_at_hand(const gi_rpc_request_t *r, const gi_rpc_holes_t *holes,
     return true;
 }
 
-gate_err_t gi_cargs_fill(gi_buf_t *packed, gi_rpc_request_t *request,
-                         gi_rpc_holes_t *holes, uint64_t max) {
+gate_err_t gi_client_upload_fill(gi_buf_t *packed, gi_rpc_request_t *request,
+                                 gi_rpc_holes_t *holes, uint64_t max) {
     gate_err_t e = GATE_OK;
     if (!s_at_hand(request, holes, max))
         return GATE_OK;
@@ -125,8 +125,8 @@ static gate_err_t s_take_holes(gi_cargs_t *a, const gi_rpc_holes_t *holes) {
     return e;
 }
 
-gate_err_t gi_cargs_new(gi_pending_t *p, gi_buf_t *packed,
-                        const gi_rpc_holes_t *holes) {
+gate_err_t gi_client_upload_new(gi_pending_t *p, gi_buf_t *packed,
+                                const gi_rpc_holes_t *holes) {
     const gi_rpc_request_t *r = &p->call.request;
     gi_cargs_t *a = gi_mem_calloc(1, sizeof *a);
     size_t size;
@@ -176,12 +176,12 @@ static void s_stop(gi_cargs_t *a) {
     a->whole = (gate_bytes_t){NULL, 0};
 }
 
-void gi_cargs_stop(gi_pending_t *p) {
+void gi_client_upload_stop(gi_pending_t *p) {
     if (p->args)
         s_stop(p->args);
 }
 
-void gi_cargs_free(gi_pending_t *p) {
+void gi_client_upload_free(gi_pending_t *p) {
     gi_cargs_t *a = p->args;
     p->args = NULL;
     if (!a)
@@ -202,10 +202,10 @@ static void s_ready(void *ctx) {
     gi_unlock(&shared->lock);
     if (!tell || !gi_mailbox_push(self->is.mailbox, &shared->ready_mail, 0))
         return;
-    gi_cargs_awake(self); /* full: the actor looks by itself soon */
+    gi_client_upload_awake(self); /* full: the actor looks by itself soon */
 }
 
-void gi_cargs_awake(gate_client_t *self) {
+void gi_client_upload_awake(gate_client_t *self) {
     gi_lock(&self->shared.lock);
     self->shared.args_ready = false;
     gi_unlock(&self->shared.lock);
@@ -233,7 +233,7 @@ static gate_err_t s_pack(gi_cargs_t *a) {
     return e;
 }
 
-gate_err_t gi_cargs_start(void *ctx, gi_ccall_t *call) {
+gate_err_t gi_client_upload_start(void *ctx, gi_ccall_t *call) {
     gi_client_actor_t *self = ctx;
     gi_cargs_t *a = gi_pending_of(call)->args;
     gate_err_t e = s_pack(a);
@@ -351,7 +351,7 @@ static bool s_send_some(gi_client_actor_t *self, gi_cargs_t *a) {
     return i > 1 || e != GATE_WOULDBLOCK;
 }
 
-bool gi_cargs_pull(gi_client_actor_t *self) {
+bool gi_client_upload_pull(gi_client_actor_t *self) {
     bool any = false;
     gi_cargs_t *next;
     for (gi_cargs_t *a = self->args; a; a = next) {
@@ -371,7 +371,7 @@ static int64_t s_next_look(const gi_cargs_t *a, int64_t now_ms) {
     return s_min(now_ms + S_LOOK_DRY_MS, gi_huge_pack_due(a->pack));
 }
 
-int64_t gi_cargs_next(const gi_client_actor_t *self, int64_t now_ms) {
+int64_t gi_client_upload_next(const gi_client_actor_t *self, int64_t now_ms) {
     int64_t next = INT64_MAX;
     for (const gi_cargs_t *a = self->args; a; a = a->next)
         next = s_min(next, s_next_look(a, now_ms));

@@ -15,7 +15,6 @@
 #include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "base/err.h"
-#include "sync/forked.h"
 #include "net/handover.h"
 #include "sync/lock.h"
 #include "base/mem.h"
@@ -34,7 +33,7 @@ struct gi_actor {
     sem_t started;  /* posted once start_error stands */
     sem_t ended;    /* posted as the last act of the thread */
     gi_error_t start_error;
-    unsigned forks;  /* gi_forked() when it was made */
+    unsigned forks;  /* gi_actor_thread_forks when it was made */
     bool terminated; /* $TERM was read; the actor's thread only */
     bool pipe_maybe; /* a command may wait */
     int64_t busy_poll_ns;
@@ -295,7 +294,7 @@ static void s_free(gi_actor_t *actor) {
 bool gi_actor_own(const gi_actor_t *actor) { return actor && s_mine == actor; }
 
 bool gi_actor_foreign(const gi_actor_t *actor) {
-    return actor && actor->forks != gi_forked();
+    return actor && actor->forks != gi_actor_thread_forks;
 }
 
 void gi_actor_stop(gi_actor_t *actor) {
@@ -320,8 +319,8 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     if (!actor)
         return gi_err(GATE_NOMEM, "no memory for the %s actor", ops->name);
     actor->ops = ops;
-    gi_forked_watch();
-    actor->forks = gi_forked();
+    gi_actor_thread_watch();
+    actor->forks = gi_actor_thread_forks;
     actor->pipe_maybe = true;
     actor->self = self;
     gi_lock_init(&actor->lock);

@@ -84,14 +84,19 @@ static gate_err_t s_enter(gate_service_t *self, const gi_local_ask_t *ask) {
         s_permit(self, (gate_bytes_t){ask->packed, ask->request->func_size});
     if (e)
         return e;
-    if (!gi_gauge_enter(&self->local, self->settings->local_max))
-        return gi_err(GATE_BUSY, "service %s: local_max calls are in flight",
-                      self->name);
+    int64_t max = self->settings->local_max;
+    while (!gi_gauge_enter(&self->local, max))
+        if (!ask->waits || !gi_gauge_await(&self->local, max, ask->deadline_ms))
+            return gi_err(GATE_BUSY,
+                          "service %s: local_max calls are in flight",
+                          self->name);
     return GATE_OK;
 }
 
-static gate_err_t s_push(gate_service_t *self, gi_smail_t *mail) {
-    gate_err_t e = gi_mailbox_push(self->mailbox, mail, 0);
+static gate_err_t s_push(gate_service_t *self, const gi_local_ask_t *ask,
+                         gi_smail_t *mail) {
+    int64_t left = ask->waits ? ask->deadline_ms - gi_clock_ms() : 0;
+    gate_err_t e = gi_mailbox_push(self->mailbox, mail, left > 0 ? left : 0);
     if (e) {
         gi_gauge_leave(&self->local);
         (void)gi_err(e, "service %s: %s", self->name,
@@ -160,7 +165,7 @@ gate_err_t gi_service_call_local(gate_service_t *self,
     if (!local)
         return s_no_memory(self);
     gate_future_t *made = local->future;
-    e = s_push(self, &local->mail);
+    e = s_push(self, ask, &local->mail);
     if (e) {
         gi_future_fail(made, gate_error());
         gate_future_destroy(&made);
@@ -256,7 +261,7 @@ gate_err_t gi_service_open_local(gate_service_t *self,
     gi_scall_t *c = s_stream_new(self, ask, stream);
     if (!c)
         return s_no_memory(self);
-    e = s_push(self, &c->mail);
+    e = s_push(self, ask, &c->mail);
     if (e) {
         gi_stream_fail(c->stream, gate_error());
         gi_stream_release(&c->stream);

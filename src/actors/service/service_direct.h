@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_direct.h -- the door for calls from this process: from the caller's
  * thread straight into the service's mailbox, the answer straight into the
- * future or stream. Thread: any. Blocks: never. */
+ * future or stream. Thread: any. Blocks: never,
+ * but where a call says that it waits. */
 #ifndef GI_SERVICE_LOCAL_H
 #define GI_SERVICE_LOCAL_H
 
@@ -15,6 +16,7 @@ typedef struct gi_local_ask {
     const gi_rpc_request_t *request;
     int64_t deadline_ms; /* of a call */
     int64_t timeout_ms;  /* of a call as well, or for each item */
+    bool waits;          /* for room, to the deadline: there is no other way */
 } gi_local_ask_t;
 
 /* Gives the future, or the stream. GATE_BUSY: local_max calls are in flight;

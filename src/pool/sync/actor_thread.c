@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <pthread.h>
 #include <stddef.h>
 
 static _Thread_local const char *s_name;
@@ -34,4 +35,16 @@ uint32_t gi_born_now(void) {
 __attribute__((constructor)) static void s_watch_forks(void) {
     /* without memory for it the pid is still what zygotes are known by */
     (void)pthread_atfork(NULL, NULL, gi_born_again);
+}
+
+/* ---- forks --------------------------------------------------------------- */
+unsigned gi_actor_thread_forks; /* written where there is one thread */
+
+static void s_child(void) { gi_actor_thread_forks++; }
+
+static void s_watch(void) { pthread_atfork(NULL, NULL, s_child); }
+
+void gi_actor_thread_watch(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, s_watch);
 }

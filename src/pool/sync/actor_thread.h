@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* actor_thread.h -- marks threads that must not block, so that a blocking call
- * there is GATE_WOULDBLOCK instead of a deadlock. */
+ * there is GATE_WOULDBLOCK instead of a deadlock; and notices that this process
+ * is the child of a fork, where the threads of what was made before are not, and
+ * whoever waited for one would wait for ever. Thread: any. Blocks: never. */
 #ifndef GI_ACTOR_THREAD_H
 #define GI_ACTOR_THREAD_H
 
@@ -20,5 +22,10 @@ void gi_thread_signals(sigset_t *set);
 uint32_t gi_born_now(void);
 /* For a child that was made without fork()'s handlers. */
 void gi_born_again(void);
+
+/* From the first thing on that has a thread. */
+void gi_actor_thread_watch(void);
+/* Counts forks whose child is this process; keep it with what has a thread. */
+extern unsigned gi_actor_thread_forks;
 
 #endif

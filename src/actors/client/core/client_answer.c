@@ -69,7 +69,7 @@ static void s_own_answer(gi_client_core_t *self, gi_ccall_t *call,
             s_learn(self, gate_value_object(value));
     }
     gate_value_destroy(&value);
-    gi_ccall_done(self, call);
+    gi_client_calls_done(self, call);
 }
 
 /* ---- another try --------------------------------------------------------- */
@@ -114,7 +114,7 @@ static bool s_again(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *body) {
     self->retry_budget -= 1;
     self->count.retries++;
     call->retries--;
-    gi_ccall_pause(self, call, at);
+    gi_client_calls_pause(self, call, at);
     return true;
 }
 
@@ -129,20 +129,22 @@ static void s_single(gi_client_core_t *self, gi_ccall_t *call,
         return;
     self->count.answers++;
     if (self->effects->answer(self->ctx, call, body))
-        gi_ccall_fail_text(self, call, GATE_NOMEM, "no memory for an answer");
+        gi_client_calls_fail_text(self, call, GATE_NOMEM,
+                                  "no memory for an answer");
     else
-        gi_ccall_done(self, call);
+        gi_client_calls_done(self, call);
 }
 
 static void s_not_a_stream(gi_client_core_t *self, gi_ccall_t *call) {
-    gi_ccall_tell_cancel(self, call);
-    gi_ccall_fail_text(self, call, GATE_BADARG,
-                       "the method streams: open it with gate_client_open");
+    gi_client_send_cancel(self, call);
+    gi_client_calls_fail_text(
+        self, call, GATE_BADARG,
+        "the method streams: open it with gate_client_open");
 }
 
 static void s_push(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *frame) {
     if (self->effects->item(self->ctx, call, frame))
-        gi_ccall_abort(self, call);
+        gi_client_calls_abort(self, call);
 }
 
 static void s_item(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *body) {
@@ -160,14 +162,14 @@ static void s_end(gi_client_core_t *self, gi_ccall_t *call) {
         return;
     }
     self->effects->end(self->ctx, call);
-    gi_ccall_done(self, call);
+    gi_client_calls_done(self, call);
 }
 
 static void s_exception(gi_client_core_t *self, gi_ccall_t *call,
                         gate_bytes_t triple) {
     gate_err_t e = gi_rpc_publish_triple(triple, self->is.settings);
     (void)e;
-    gi_ccall_fail(self, call, gate_error());
+    gi_client_calls_fail(self, call, gate_error());
 }
 
 /* ---- huge answers (docs/wire.md, huge data) ------------------------------ */
@@ -177,8 +179,8 @@ static void s_open_window(gi_client_core_t *self, gi_ccall_t *call) {
     size_t share =
         (size_t)self->is.settings->huge_window_bytes / (self->n_inflating + 1);
     if (self->link.ext)
-        gi_ccall_credit(self, call, 0,
-                        share > GI_HUGE_FIRST ? share - GI_HUGE_FIRST : 1);
+        gi_client_send_credit(
+            self, call, 0, share > GI_HUGE_FIRST ? share - GI_HUGE_FIRST : 1);
 }
 
 static gate_err_t s_huge_begin(gi_client_core_t *self, gi_ccall_t *call,
@@ -202,25 +204,25 @@ static void s_chunk(gi_client_core_t *self, gi_ccall_t *call,
                     zmq_msg_t *frame) {
     if (!zmq_msg_size(frame)) {
         if (call->stream)
-            gi_ccall_credit(self, call, 1, 0);
+            gi_client_send_credit(self, call, 1, 0);
         return;
     }
     if (call->stream) {
         s_push(self, call, frame);
         return;
     }
-    gi_ccall_alive(self, call);
+    gi_client_calls_alive(self, call);
     if (self->effects->chunk(self->ctx, call, frame))
-        gi_ccall_abort(self, call);
+        gi_client_calls_abort(self, call);
 }
 
 static void s_huge_end(gi_client_core_t *self, gi_ccall_t *call) {
     if (call->stream) {
         self->count.answers++;
         self->effects->end(self->ctx, call);
-        gi_ccall_done(self, call);
+        gi_client_calls_done(self, call);
     } else if (self->effects->chunks_end(self->ctx, call)) {
-        gi_ccall_abort(self, call);
+        gi_client_calls_abort(self, call);
     }
 }
 
@@ -242,7 +244,7 @@ static void s_huge(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *frames,
     else if (kind == GI_BODY_HUGE_EXCEPTION)
         s_huge_exception(self, call, body, n);
     else if (!call->chunks && s_huge_begin(self, call, body, n))
-        gi_ccall_abort(self, call);
+        gi_client_calls_abort(self, call);
     else if (kind == GI_BODY_CHUNK)
         s_chunk(self, call, &frames[1]);
     else
@@ -260,12 +262,12 @@ static void s_upload_credit(gi_client_core_t *self, gi_ccall_t *call,
         self->count.dropped++;
         return;
     }
-    gi_ccall_alive(self, call);
+    gi_client_calls_alive(self, call);
     call->upload = GI_CUPLOAD_RUNS;
     if (ext.credit_bytes <= INT64_MAX / 2 - call->upload_credit)
         call->upload_credit += ext.credit_bytes;
     if (first && self->effects->upload(self->ctx, call))
-        gi_ccall_abort(self, call);
+        gi_client_calls_abort(self, call);
 }
 
 /* Not about a call: the request id is all zero, the body an extension frame. */
@@ -289,8 +291,8 @@ static void s_no_call(gi_client_core_t *self, const gate_bytes_t *view,
         return;
     self->count.late++;
     if (m->n_body == 1 && gi_ext_is(view[m->body]) &&
-        gi_ccall_is_ours(self, view[m->request_id]))
-        gi_ccall_disown(self, view[m->service], view[m->request_id]);
+        gi_client_calls_is_ours(self, view[m->request_id]))
+        gi_client_send_disown(self, view[m->service], view[m->request_id]);
 }
 
 /* Our own questions have plain answers. */
@@ -299,7 +301,7 @@ static bool s_odd(gi_client_core_t *self, gi_ccall_t *call,
     if (call->asks == GI_ASKS_USER || kind == GI_BODY_SINGLE)
         return false;
     self->count.dropped++;
-    gi_ccall_done(self, call);
+    gi_client_calls_done(self, call);
     return true;
 }
 
@@ -314,7 +316,7 @@ void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
     }
     if (!self->hearing)
         self->link.heard_ms = self->now_ms;
-    gi_ccall_t *call = gi_ccall_find(self, view[m.request_id]);
+    gi_ccall_t *call = gi_client_calls_find(self, view[m.request_id]);
     if (!call) {
         s_no_call(self, view, &m);
         return;

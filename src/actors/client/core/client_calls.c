@@ -35,7 +35,7 @@ static void s_become(gi_ccall_t *call, gi_ccall_state_t state) {
 }
 
 /* ---- tables -------------------------------------------------------------- */
-bool gi_ccall_table_init(gi_client_core_t *self) {
+bool gi_client_calls_init(gi_client_core_t *self) {
     gi_ctable_t *t = &self->table;
     t->n_slots = (unsigned)self->is.settings->message_max + S_OWN;
     t->slots = gi_mem_calloc(t->n_slots, sizeof *t->slots);
@@ -68,15 +68,16 @@ static void s_give_slot(gi_client_core_t *self, unsigned i) {
     t->free_slot = i;
 }
 
-bool gi_ccall_is_ours(const gi_client_core_t *self, gate_bytes_t id) {
+bool gi_client_calls_is_ours(const gi_client_core_t *self, gate_bytes_t id) {
     return id.size == GI_ID_SIZE &&
            memcmp(id.data, self->table.id_prefix, 8) == 0;
 }
 
-gi_ccall_t *gi_ccall_find(const gi_client_core_t *self, gate_bytes_t id) {
+gi_ccall_t *gi_client_calls_find(const gi_client_core_t *self,
+                                 gate_bytes_t id) {
     const gi_ctable_t *t = &self->table;
     uint32_t i;
-    if (!gi_ccall_is_ours(self, id))
+    if (!gi_client_calls_is_ours(self, id))
         return NULL;
     memcpy(&i, (const char *)id.data + 8, 4);
     gi_ccall_t *call = i < t->n_slots ? t->slots[i].call : NULL;
@@ -130,7 +131,7 @@ static void s_arm(gi_client_core_t *self, gi_ccall_t *call, int64_t due_ms) {
 
 /* ---- ends ---------------------------------------------------------------- */
 /* Out of every table; its outcome was told. */
-void gi_ccall_done(gi_client_core_t *self, gi_ccall_t *call) {
+void gi_client_calls_done(gi_client_core_t *self, gi_ccall_t *call) {
     s_unlink(self, call);
     if (call->former)
         self->formers[call->former - 1].n--;
@@ -149,24 +150,24 @@ void gi_ccall_done(gi_client_core_t *self, gi_ccall_t *call) {
         gi_mem_free(call);
 }
 
-void gi_ccall_fail(gi_client_core_t *self, gi_ccall_t *call,
-                   const gate_error_t *story) {
+void gi_client_calls_fail(gi_client_core_t *self, gi_ccall_t *call,
+                          const gate_error_t *story) {
     self->count.errors++;
     if (call->asks == GI_ASKS_USER)
         self->effects->fail(self->ctx, call, story);
-    gi_ccall_done(self, call);
+    gi_client_calls_done(self, call);
 }
 
-void gi_ccall_fail_text(gi_client_core_t *self, gi_ccall_t *call,
-                        gate_err_t code, const char *text) {
+void gi_client_calls_fail_text(gi_client_core_t *self, gi_ccall_t *call,
+                               gate_err_t code, const char *text) {
     gate_error_t story = {code, gi_err_class(code), text, ""};
-    gi_ccall_fail(self, call, &story);
+    gi_client_calls_fail(self, call, &story);
 }
 
-void gi_ccall_abort(gi_client_core_t *self, gi_ccall_t *call) {
+void gi_client_calls_abort(gi_client_core_t *self, gi_ccall_t *call) {
     gate_error_t story = *gate_error();
-    gi_ccall_tell_cancel(self, call);
-    gi_ccall_fail(self, call, &story);
+    gi_client_send_cancel(self, call);
+    gi_client_calls_fail(self, call, &story);
 }
 
 /* ---- sending ------------------------------------------------------------- */
@@ -185,7 +186,7 @@ static void s_refuse_upload(gi_client_core_t *self, gi_ccall_t *call) {
                  (long long)s->message_bytes_max,
                  (long long)s->msgpack_bin_max);
     gate_error_t story = *gate_error();
-    gi_ccall_fail(self, call, &story);
+    gi_client_calls_fail(self, call, &story);
 }
 
 /* True when it went out or failed for good. */
@@ -196,14 +197,14 @@ static bool s_send(gi_client_core_t *self, gi_ccall_t *call) {
         s_refuse_upload(self, call);
         return true;
     }
-    if (gi_ccall_transmit(self, call) == EAGAIN)
+    if (gi_client_send_request(self, call) == EAGAIN)
         return false;
     s_unlink(self, call);
     s_link_sent(self, call);
     return true;
 }
 
-bool gi_ccall_flush(gi_client_core_t *self) {
+bool gi_client_calls_flush(gi_client_core_t *self) {
     bool any = false;
     while (self->table.unsent && self->link.up &&
            s_send(self, self->table.unsent))
@@ -240,7 +241,7 @@ void gi_client_core_start(gi_client_core_t *self, gi_ccall_t *call,
     }
     s_queue(self, call);
     if (!self->link.up && self->trouble == GI_TROUBLE_REFUSED)
-        gi_ccall_fail(self, call, &self->refused.story);
+        gi_client_calls_fail(self, call, &self->refused.story);
 }
 
 /* ---- the core's own questions -------------------------------------------- */
@@ -262,7 +263,7 @@ static gi_ccall_t *s_own(gi_client_core_t *self, const char *func,
     return call;
 }
 
-void gi_ccall_ask(gi_client_core_t *self, gi_asks_t asks) {
+void gi_client_calls_ask(gi_client_core_t *self, gi_asks_t asks) {
     static const char *const func[] = {[GI_ASKS_INFO] = "info",
                                        [GI_ASKS_SERVICES] = "get_services",
                                        [GI_ASKS_ALIVE] = "keepalive"};
@@ -289,8 +290,9 @@ void gi_client_core_cancel(gi_client_core_t *self, gi_ccall_t *call,
     self->now_ms = now_ms;
     if (call->state == GI_CCALL_DONE || call->state == GI_CCALL_NEW)
         return;
-    gi_ccall_tell_cancel(self, call);
-    gi_ccall_fail_text(self, call, GATE_CANCELLED, "cancelled by its caller");
+    gi_client_send_cancel(self, call);
+    gi_client_calls_fail_text(self, call, GATE_CANCELLED,
+                              "cancelled by its caller");
 }
 
 void gi_client_core_inflated(gi_client_core_t *self, gi_ccall_t *call,
@@ -299,21 +301,21 @@ void gi_client_core_inflated(gi_client_core_t *self, gi_ccall_t *call,
     if (call->state == GI_CCALL_DONE)
         return;
     if (e) {
-        gi_ccall_abort(self, call);
+        gi_client_calls_abort(self, call);
         return;
     }
     self->count.answers++;
-    gi_ccall_done(self, call);
+    gi_client_calls_done(self, call);
 }
 
 void gi_client_core_abort(gi_client_core_t *self, gi_ccall_t *call) {
     if (call->state != GI_CCALL_DONE)
-        gi_ccall_abort(self, call);
+        gi_client_calls_abort(self, call);
 }
 
 /* ---- time and cuts ------------------------------------------------------- */
 /* At its deadline, or when credit that it owes is tried again. */
-void gi_ccall_arm(gi_client_core_t *self, gi_ccall_t *call) {
+void gi_client_calls_arm(gi_client_core_t *self, gi_ccall_t *call) {
     int64_t due =
         call->stream ? self->now_ms + call->timeout_ms : call->deadline_ms;
     bool owes = call->owed_items || call->owed_bytes;
@@ -322,11 +324,11 @@ void gi_ccall_arm(gi_client_core_t *self, gi_ccall_t *call) {
     s_arm(self, call, due);
 }
 
-void gi_ccall_alive(gi_client_core_t *self, gi_ccall_t *call) {
+void gi_client_calls_alive(gi_client_core_t *self, gi_ccall_t *call) {
     if (call->stream || call->deadline_travels || call->cut)
         return;
     call->deadline_ms = self->now_ms + call->timeout_ms;
-    gi_ccall_arm(self, call);
+    gi_client_calls_arm(self, call);
 }
 
 /* Credit that the socket would not take before; true: that was why, and it is
@@ -335,8 +337,8 @@ static bool s_pay(gi_client_core_t *self, gi_ccall_t *call) {
     bool late = !call->stream && self->now_ms >= call->deadline_ms;
     if (call->cut || late || (!call->owed_items && !call->owed_bytes))
         return false;
-    gi_ccall_credit(self, call, 0, 0);
-    gi_ccall_arm(self, call);
+    gi_client_send_credit(self, call, 0, 0);
+    gi_client_calls_arm(self, call);
     return true;
 }
 
@@ -352,8 +354,8 @@ static bool s_stream_goes_on(gi_client_core_t *self, gi_ccall_t *call) {
     return true;
 }
 
-void gi_ccall_pause(gi_client_core_t *self, gi_ccall_t *call,
-                    int64_t until_ms) {
+void gi_client_calls_pause(gi_client_core_t *self, gi_ccall_t *call,
+                           int64_t until_ms) {
     s_unlink(self, call);
     if (call->former)
         self->formers[call->former - 1].n--;
@@ -371,15 +373,15 @@ static void s_lost(gi_client_core_t *self, gi_ccall_t *call) {
              "the connection to %s was cut while a call to %.*s was in "
              "flight",
              self->is.endpoint, size, (const char *)call->service.data);
-    gi_ccall_fail_text(self, call, GATE_LOST, text);
+    gi_client_calls_fail_text(self, call, GATE_LOST, text);
 }
 
 static void s_late(gi_client_core_t *self, gi_ccall_t *call) {
     char text[700];
     self->count.timeouts++;
     gi_client_late_text(self, call, text, sizeof text);
-    gi_ccall_tell_cancel(self, call);
-    gi_ccall_fail_text(self, call, GATE_TIMEOUT, text);
+    gi_client_send_cancel(self, call);
+    gi_client_calls_fail_text(self, call, GATE_TIMEOUT, text);
 }
 
 static void s_expired(gi_client_core_t *self, gi_ccall_t *call) {
@@ -389,14 +391,14 @@ static void s_expired(gi_client_core_t *self, gi_ccall_t *call) {
              (call->stream && s_stream_goes_on(self, call)))
         return;
     else if (call->asks != GI_ASKS_USER)
-        gi_ccall_done(self, call);
+        gi_client_calls_done(self, call);
     else if (call->cut && !call->unheard)
         s_lost(self, call);
     else
         s_late(self, call);
 }
 
-bool gi_ccall_expire(gi_client_core_t *self) {
+bool gi_client_calls_expire(gi_client_core_t *self) {
     gi_timer_t *timer;
     bool any = false;
     while ((timer = gi_wheel_expire(self->wheel, self->now_ms))) {
@@ -413,17 +415,17 @@ static void s_drop_own_unsent(gi_client_core_t *self) {
     for (gi_ccall_t *call = self->table.unsent; call; call = next) {
         next = call->next;
         if (call->asks != GI_ASKS_USER)
-            gi_ccall_done(self, call);
+            gi_client_calls_done(self, call);
     }
 }
 
-size_t gi_ccall_leave(gi_client_core_t *self, uint8_t former) {
+size_t gi_client_calls_leave(gi_client_core_t *self, uint8_t former) {
     size_t n = 0;
     gi_ccall_t *next;
     for (gi_ccall_t *call = self->table.sent; call; call = next) {
         next = call->next;
         if (call->asks != GI_ASKS_USER) {
-            gi_ccall_done(self, call);
+            gi_client_calls_done(self, call);
         } else if (!call->former && !call->cut) {
             call->former = former;
             n++;
@@ -445,7 +447,7 @@ static void s_cut(gi_client_core_t *self, gi_ccall_t *call, bool unheard) {
         s_arm(self, call, end);
 }
 
-void gi_ccall_cut_all(gi_client_core_t *self, uint8_t former) {
+void gi_client_calls_cut_all(gi_client_core_t *self, uint8_t former) {
     bool unheard = !former && !self->link.ready;
     gi_ccall_t *next;
     for (gi_ccall_t *call = self->table.sent; call; call = next) {
@@ -453,7 +455,7 @@ void gi_ccall_cut_all(gi_client_core_t *self, uint8_t former) {
         if (call->former != former || call->cut)
             continue;
         if (call->asks != GI_ASKS_USER)
-            gi_ccall_done(self, call);
+            gi_client_calls_done(self, call);
         else
             s_cut(self, call, unheard);
     }
@@ -461,12 +463,13 @@ void gi_ccall_cut_all(gi_client_core_t *self, uint8_t former) {
         s_drop_own_unsent(self);
 }
 
-void gi_ccall_refuse_unsent(gi_client_core_t *self, const gate_error_t *story) {
+void gi_client_calls_refuse_unsent(gi_client_core_t *self,
+                                   const gate_error_t *story) {
     gi_ccall_t *next;
     for (gi_ccall_t *call = self->table.unsent; call; call = next) {
         next = call->next;
         if (call->asks == GI_ASKS_USER)
-            gi_ccall_fail(self, call, story);
+            gi_client_calls_fail(self, call, story);
     }
 }
 
@@ -480,9 +483,10 @@ bool gi_client_core_stop(gi_client_core_t *self, int64_t now_ms) {
             continue;
         if (call->asks == GI_ASKS_USER) {
             told |= call->state == GI_CCALL_SENT;
-            gi_ccall_tell_cancel(self, call);
+            gi_client_send_cancel(self, call);
         }
-        gi_ccall_fail_text(self, call, GATE_CLOSED, "the client was closed");
+        gi_client_calls_fail_text(self, call, GATE_CLOSED,
+                                  "the client was closed");
     }
     return told;
 }

@@ -44,7 +44,7 @@ gi_client_core_t *gi_client_core_new(const gi_client_core_options_t *options,
     self->link.heard_ms = self->link.sent_ms = now_ms;
     gi_error_init(&self->refused);
     self->wheel = gi_wheel_new(now_ms);
-    if (self->wheel && gi_ccall_table_init(self))
+    if (self->wheel && gi_client_calls_init(self))
         return self;
     s_fini(self);
     return NULL;
@@ -67,9 +67,10 @@ static void s_arrived(gi_client_core_t *self) {
     if (self->is.watched)
         gi_client_trouble(self, GI_TROUBLE_SILENT);
     l->heard_ms = l->asked_ms = self->now_ms;
-    gi_ccall_ask(self, GI_ASKS_INFO); /* first: whoever waited until we are
+    gi_client_calls_ask(self,
+                        GI_ASKS_INFO); /* first: whoever waited until we are
                                          ready can use extensions */
-    gi_ccall_ask(self, GI_ASKS_SERVICES);
+    gi_client_calls_ask(self, GI_ASKS_SERVICES);
 }
 
 static void s_opened(gi_client_core_t *self, gate_err_t e) {
@@ -98,7 +99,7 @@ static void s_departed(gi_client_core_t *self) {
     gi_clink_t *l = &self->link;
     if (self->trouble == GI_TROUBLE_NONE)
         gi_client_trouble(self, GI_TROUBLE_LOST);
-    gi_ccall_cut_all(self, 0);
+    gi_client_calls_cut_all(self, 0);
     l->up = l->ready = l->known = false;
     l->ext = l->ext_args = l->packs = false;
     l->n_requests = 0;
@@ -110,7 +111,7 @@ void gi_client_core_closed(gi_client_core_t *self, uint8_t conn,
                            int64_t now_ms) {
     self->now_ms = now_ms;
     if (conn) {
-        gi_ccall_cut_all(self, conn);
+        gi_client_calls_cut_all(self, conn);
     } else if (self->link.up) {
         gate_log(GATE_WARN, S_PART, "connection to %s closed",
                  self->is.endpoint);
@@ -156,7 +157,7 @@ void gi_client_core_refused(gi_client_core_t *self, const char *why,
     self->link.open = false;
     self->link.heard_ms = now_ms;
     gi_client_trouble(self, GI_TROUBLE_REFUSED);
-    gi_ccall_refuse_unsent(self, &self->refused.story);
+    gi_client_calls_refuse_unsent(self, &self->refused.story);
 }
 
 gate_err_t gi_client_core_ready(const gi_client_core_t *self, bool *ready) {
@@ -183,7 +184,7 @@ void gi_client_move(gi_client_core_t *self) {
              self->is.endpoint);
     self->count.moves++;
     self->formers[former - 1].used = true;
-    self->formers[former - 1].n = gi_ccall_leave(self, former);
+    self->formers[former - 1].n = gi_client_calls_leave(self, former);
     l->up = l->ready = l->informed = l->known = false;
     l->ext = l->ext_args = l->packs = false;
     l->n_requests = 0;
@@ -230,20 +231,20 @@ static bool s_liveness(gi_client_core_t *self) {
         return false;
     if (!l->known && self->now_ms - l->asked_ms >= 2 * hb) {
         l->asked_ms = self->now_ms; /* or extensions stay unused for ever */
-        gi_ccall_ask(self, GI_ASKS_INFO);
+        gi_client_calls_ask(self, GI_ASKS_INFO);
         return true;
     }
     if (self->now_ms - l->sent_ms < hb)
         return false;
     l->sent_ms = self->now_ms;
-    gi_ccall_ask(self, GI_ASKS_ALIVE);
+    gi_client_calls_ask(self, GI_ASKS_ALIVE);
     return true;
 }
 
 bool gi_client_core_tick(gi_client_core_t *self, int64_t now_ms) {
     self->now_ms = now_ms;
-    bool busy = gi_ccall_flush(self);
-    busy |= gi_ccall_expire(self);
+    bool busy = gi_client_calls_flush(self);
+    busy |= gi_client_calls_expire(self);
     busy |= s_liveness(self);
     return busy;
 }

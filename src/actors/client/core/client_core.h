@@ -150,34 +150,36 @@ bool gi_client_core_former_over(gi_client_core_t *self, uint8_t former);
 /* GATE_OK: *ready; GATE_REFUSED: the broker does not let us in. */
 gate_err_t gi_client_core_ready(const gi_client_core_t *self, bool *ready);
 
-/* ---- calls --------------------------------------------------------------- */
+/* ---- client_calls.c: calls ------------------------------------------------ */
 void gi_client_core_start(gi_client_core_t *self, gi_ccall_t *call,
                           int64_t now_ms);
 /* These may come for a call that has ended: as long as its shell has it. */
 void gi_client_core_cancel(gi_client_core_t *self, gi_ccall_t *call,
                            int64_t now_ms);
-/* Its reader can take so much more. */
-void gi_client_core_credit(gi_client_core_t *self, gi_ccall_t *call,
-                           size_t items, size_t bytes, int64_t now_ms);
 /* A huge single result was inflated and given, or (e is published) was not. */
 void gi_client_core_inflated(gi_client_core_t *self, gi_ccall_t *call,
                              gate_err_t e, int64_t now_ms);
+/* It cannot go on, for the published reason. */
+void gi_client_core_abort(gi_client_core_t *self, gi_ccall_t *call);
+/* Ends all calls with GATE_CLOSED, and cancels them at the broker; true: it was
+ * told. Those that are started afterwards end at once. */
+bool gi_client_core_stop(gi_client_core_t *self, int64_t now_ms);
+
+/* ---- client_send.c: credit and chunks ------------------------------------- */
+/* Its reader can take so much more. May come for one that has ended. */
+void gi_client_core_credit(gi_client_core_t *self, gi_ccall_t *call,
+                           size_t items, size_t bytes, int64_t now_ms);
 /* A chunk of its upload may go out now. */
 bool gi_client_core_may_upload(const gi_client_core_t *self,
                                const gi_ccall_t *call);
 /* Sends one; GATE_WOULDBLOCK: not now. data NULL: the end. */
 gate_err_t gi_client_core_upload(gi_client_core_t *self, gi_ccall_t *call,
                                  gate_bytes_t chunk) GATE_MUST;
-/* It cannot go on, for the published reason. */
-void gi_client_core_abort(gi_client_core_t *self, gi_ccall_t *call);
 
-/* ---- time ---------------------------------------------------------------- */
+/* ---- client_core.c: time -------------------------------------------------- */
 /* What could not be sent, deadlines, liveness. True: something was due. */
 bool gi_client_core_tick(gi_client_core_t *self, int64_t now_ms);
 int64_t gi_client_core_next(const gi_client_core_t *self, int64_t now_ms);
-/* Ends all calls with GATE_CLOSED, and cancels them at the broker; true: it was
- * told. Those that are started afterwards end at once. */
-bool gi_client_core_stop(gi_client_core_t *self, int64_t now_ms);
 
 /* ---- looking ------------------------------------------------------------- */
 /* Appends the counters as a msgpack map. */

@@ -81,7 +81,7 @@ static void s_transmit_ext(gi_client_core_t *self, gi_ccall_t *call,
     s_add_ext(self, &ext);
 }
 
-int gi_ccall_transmit(gi_client_core_t *self, gi_ccall_t *call) {
+int gi_client_send_request(gi_client_core_t *self, gi_ccall_t *call) {
     const gi_rpc_request_t *r = &call->request;
     const unsigned char *at = call->body;
     gi_frames_t *out = s_begin(self, call->service);
@@ -117,15 +117,15 @@ static bool s_tell(gi_client_core_t *self, gi_ccall_t *call,
     return false;
 }
 
-void gi_ccall_tell_cancel(gi_client_core_t *self, gi_ccall_t *call) {
+void gi_client_send_cancel(gi_client_core_t *self, gi_ccall_t *call) {
     gi_ext_t ext;
     gi_ext_init(&ext);
     ext.cancel = true;
     s_tell(self, call, &ext);
 }
 
-void gi_ccall_disown(gi_client_core_t *self, gate_bytes_t service,
-                     gate_bytes_t id) {
+void gi_client_send_disown(gi_client_core_t *self, gate_bytes_t service,
+                           gate_bytes_t id) {
     gi_ext_t ext;
     if (!self->link.ext)
         return;
@@ -137,8 +137,8 @@ void gi_ccall_disown(gi_client_core_t *self, gate_bytes_t service,
 }
 
 /* What the socket does not take is owed, and paid with the next or soon. */
-void gi_ccall_credit(gi_client_core_t *self, gi_ccall_t *call, size_t items,
-                     size_t bytes) {
+void gi_client_send_credit(gi_client_core_t *self, gi_ccall_t *call,
+                           size_t items, size_t bytes) {
     gi_ext_t ext;
     if (call->state != GI_CCALL_SENT)
         return;
@@ -150,13 +150,13 @@ void gi_ccall_credit(gi_client_core_t *self, gi_ccall_t *call, size_t items,
         return;
     call->owed_items = (size_t)ext.credit_items;
     call->owed_bytes = (size_t)ext.credit_bytes;
-    gi_ccall_arm(self, call);
+    gi_client_calls_arm(self, call);
 }
 
 void gi_client_core_credit(gi_client_core_t *self, gi_ccall_t *call,
                            size_t items, size_t bytes, int64_t now_ms) {
     self->now_ms = now_ms;
-    gi_ccall_credit(self, call, items, bytes);
+    gi_client_send_credit(self, call, items, bytes);
 }
 
 /* ---- uploads ------------------------------------------------------------- */

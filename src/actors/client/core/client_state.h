@@ -87,45 +87,47 @@ struct gi_client_core {
 #define GI_RETRIES_FREE 10 /* tries that the budget always has at first */
 
 /* ---- client_calls.c ------------------------------------------------------ */
-bool gi_ccall_table_init(gi_client_core_t *self);
+bool gi_client_calls_init(gi_client_core_t *self);
 /* One that we made, whether it has ended or not. */
-bool gi_ccall_is_ours(const gi_client_core_t *self, gate_bytes_t id);
-gi_ccall_t *gi_ccall_find(const gi_client_core_t *self, gate_bytes_t id);
+bool gi_client_calls_is_ours(const gi_client_core_t *self, gate_bytes_t id);
+gi_ccall_t *gi_client_calls_find(const gi_client_core_t *self, gate_bytes_t id);
 /* The broker's own functions, asked by the core itself. */
-void gi_ccall_ask(gi_client_core_t *self, gi_asks_t asks);
+void gi_client_calls_ask(gi_client_core_t *self, gi_asks_t asks);
 /* Ends it: answered already; with that error; with this thread's story, and its
  * worker is told to stop. */
-void gi_ccall_done(gi_client_core_t *self, gi_ccall_t *call);
-void gi_ccall_fail(gi_client_core_t *self, gi_ccall_t *call,
-                   const gate_error_t *story);
-void gi_ccall_fail_text(gi_client_core_t *self, gi_ccall_t *call,
-                        gate_err_t code, const char *text);
-void gi_ccall_abort(gi_client_core_t *self, gi_ccall_t *call);
+void gi_client_calls_done(gi_client_core_t *self, gi_ccall_t *call);
+void gi_client_calls_fail(gi_client_core_t *self, gi_ccall_t *call,
+                          const gate_error_t *story);
+void gi_client_calls_fail_text(gi_client_core_t *self, gi_ccall_t *call,
+                               gate_err_t code, const char *text);
+void gi_client_calls_abort(gi_client_core_t *self, gi_ccall_t *call);
 /* It was turned away unrun: sent again then. */
-void gi_ccall_pause(gi_client_core_t *self, gi_ccall_t *call, int64_t until_ms);
+void gi_client_calls_pause(gi_client_core_t *self, gi_ccall_t *call,
+                           int64_t until_ms);
 /* Its timer, after what it owes or may wait has changed. */
-void gi_ccall_arm(gi_client_core_t *self, gi_ccall_t *call);
+void gi_client_calls_arm(gi_client_core_t *self, gi_ccall_t *call);
 /* Something came: what waits for the next thing waits anew. */
-void gi_ccall_alive(gi_client_core_t *self, gi_ccall_t *call);
-bool gi_ccall_flush(gi_client_core_t *self);
-bool gi_ccall_expire(gi_client_core_t *self);
+void gi_client_calls_alive(gi_client_core_t *self, gi_ccall_t *call);
+bool gi_client_calls_flush(gi_client_core_t *self);
+bool gi_client_calls_expire(gi_client_core_t *self);
 /* That connection is gone; 0: the current one. */
-void gi_ccall_cut_all(gi_client_core_t *self, uint8_t former);
+void gi_client_calls_cut_all(gi_client_core_t *self, uint8_t former);
 /* What is under way on the current connection stays with that former one. */
-size_t gi_ccall_leave(gi_client_core_t *self, uint8_t former);
+size_t gi_client_calls_leave(gi_client_core_t *self, uint8_t former);
 /* Those that were not sent end with that. */
-void gi_ccall_refuse_unsent(gi_client_core_t *self, const gate_error_t *story);
+void gi_client_calls_refuse_unsent(gi_client_core_t *self,
+                                   const gate_error_t *story);
 
 /* ---- client_send.c ------------------------------------------------------- */
 /* The request; 0 or an errno. */
-int gi_ccall_transmit(gi_client_core_t *self, gi_ccall_t *call);
+int gi_client_send_request(gi_client_core_t *self, gi_ccall_t *call);
 /* Tells its worker that nobody waits any more. */
-void gi_ccall_tell_cancel(gi_client_core_t *self, gi_ccall_t *call);
+void gi_client_send_cancel(gi_client_core_t *self, gi_ccall_t *call);
 /* The same for one that has ended here. */
-void gi_ccall_disown(gi_client_core_t *self, gate_bytes_t service,
-                     gate_bytes_t id);
-void gi_ccall_credit(gi_client_core_t *self, gi_ccall_t *call, size_t items,
-                     size_t bytes);
+void gi_client_send_disown(gi_client_core_t *self, gate_bytes_t service,
+                           gate_bytes_t id);
+void gi_client_send_credit(gi_client_core_t *self, gi_ccall_t *call,
+                           size_t items, size_t bytes);
 
 /* ---- client_answer.c ----------------------------------------------------- */
 void gi_client_answer(gi_client_core_t *self, gi_frames_t *in);
