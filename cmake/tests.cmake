@@ -10,7 +10,7 @@
 #   examples/               each runs                                  (example)
 set(GATE_SAN_FAIL
   "ERROR: (Leak|Address)Sanitizer|runtime error:|WARNING: ThreadSanitizer")
-# No suppression: what libzmq hands over is annotated (net/handover.h), what it
+# No suppression: what libzmq hands over is annotated (base/handover.h), what it
 # does inside is not looked at.
 set(GATE_TSAN_OPTIONS
   "ignore_noninstrumented_modules=1:history_size=7")

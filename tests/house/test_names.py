@@ -14,7 +14,8 @@ from house import files, read, verdict
 TESTED = {
     "gi_mem_fail_at": "an allocation that fails", "gi_mem_asked": "how many there were",
     "gi_broker_core_valid": "the law", "gi_sup_valid": "the law",
-    "gi_broker_core_count": "a counter", "gi_client_core_count": "a counter", "gi_wheel_size": "what is left",
+    "gi_broker_core_count": "a counter", "gi_client_core_count": "a counter",
+    "gi_cgroup_look_below": "a tree of the test's own", "gi_wheel_size": "what is left",
     "gi_stream_abandoned": "by its reader",
     "gi_huge_pack_cancel": "stress/huge_pool", "gi_gzip_block": "unit/huge/split",
     "gi_block_count": "unit/huge/split", "gi_engine_has": "unit/huge/split",

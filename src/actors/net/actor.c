@@ -15,7 +15,7 @@
 #include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "base/err.h"
-#include "net/handover.h"
+#include "base/handover.h"
 #include "sync/lock.h"
 #include "base/mem.h"
 

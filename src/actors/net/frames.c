@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include "net/handover.h"
+#include "base/handover.h"
 #include "wire/packed.h"
 #include "base/tags.h"
 
