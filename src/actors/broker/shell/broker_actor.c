@@ -7,7 +7,6 @@
  * gives for a message come in; after a pass that sent anything there is another
  * one. */
 #include "net/affinity.h"
-#include "net/whose.h"
 #include "broker/shell/broker_impl.h"
 
 #include <errno.h>
@@ -15,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "sync/clock.h"
 #include "base/identity.h"
@@ -28,102 +26,12 @@
 #define S_REST_MAX 16   /* times 64 frames: that is no slip */
 #define S_FRAMES "a message of more frames than frames_max"
 #define S_GUARD_SMALL (1 << 20)
-#define S_TELL_MS 60000
 #define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
 #define S_HANDSHAKE_FAILED                  \
     (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
      ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 /* A request is two frames longer on its way to a worker. */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
-
-/* ---- effects ------------------------------------------------------------- */
-static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
-    gate_broker_t *self = ctx;
-    return gi_sock_send(&self->sides[socket].sock, frames);
-}
-
-/* Only what our authority said is believed: with CURVE and PLAIN it says
- * something about every connection, an empty id where any key will do; a peer
- * may send properties of its own, but these come second. */
-static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
-    gate_broker_t *self = ctx;
-    (void)now_ms;
-    if (gi_frame_srcfd(frame) < 0)
-        return self->settings->local_user; /* inproc: this process */
-    const char *id = self->authority ? zmq_msg_gets(frame, "User-Id") : NULL;
-    return id ? id : "";
-}
-
-static const char *s_address(void *ctx, zmq_msg_t *frame) {
-    const char *at = zmq_msg_gets(frame, "Peer-Address");
-    (void)ctx;
-    return at ? at : "";
-}
-
-/* A socket's inode is its own; of an address there may be many. */
-static uint64_t s_connection(void *ctx, int srcfd) {
-    struct stat now;
-    (void)ctx;
-    return fstat(srcfd, &now) == 0 && S_ISSOCK(now.st_mode)
-               ? (uint64_t)now.st_ino
-               : 0;
-}
-
-static bool s_strict(void *ctx, zmq_msg_t *frame) {
-    const char *type = zmq_msg_gets(frame, "Socket-Type");
-    (void)ctx;
-    return type && strcmp(type, "REQ") == 0;
-}
-
-static bool s_ours(void *ctx, int srcfd) {
-    (void)ctx;
-    return srcfd < 0 || gi_whose_is_ours(srcfd); /* inproc: this process */
-}
-
-static bool s_writable(void *ctx, int srcfd) {
-    struct pollfd fd = {.fd = srcfd, .events = POLLOUT};
-    (void)ctx;
-    return poll(&fd, 1, 0) != 0;
-}
-
-/* Said once a minute: each question is one. */
-static void s_stranger(gate_broker_t *self) {
-    int64_t now_ms = gi_clock_ms();
-    if (now_ms < self->zap_told_ms)
-        return;
-    self->zap_told_ms = now_ms + S_TELL_MS;
-    gate_log(GATE_ERROR, "broker",
-             "ZAP service %s: who is there now runs as another user than we "
-             "(uid %u) or root: neither asked nor believed",
-             self->zap, (unsigned)geteuid());
-}
-
-/* Passwords are in it. */
-static int s_ask(void *ctx, gi_frames_t *frames) {
-    gate_broker_t *self = ctx;
-    if (self->zap_watch && !gi_ipc_is_ours(self->zap_watch)) {
-        s_stranger(self);
-        return -1;
-    }
-    return gi_sock_send(&self->zap_sock, frames);
-}
-
-/* Without a transport that knows users nobody is asked per message. */
-static const gi_broker_effects_t s_effects = {.send = s_send,
-                                              .ask = s_ask,
-                                              .address = s_address,
-                                              .connection = s_connection,
-                                              .strict = s_strict,
-                                              .ours = s_ours,
-                                              .writable = s_writable},
-                                 s_effects_users = {.send = s_send,
-                                                    .ask = s_ask,
-                                                    .address = s_address,
-                                                    .connection = s_connection,
-                                                    .strict = s_strict,
-                                                    .ours = s_ours,
-                                                    .writable = s_writable,
-                                                    .user = s_user};
 
 /* ---- passes -------------------------------------------------------------- */
 /* True: something came. *empty: nothing is left. */
@@ -210,7 +118,7 @@ static bool s_is_believed(gate_broker_t *self) {
     int fd = gi_frame_srcfd(&self->in.f[0]);
     if (!self->zap_ipc || (fd >= 0 && gi_ipc_peer_is_ours(fd)))
         return true;
-    s_stranger(self);
+    gi_broker_effects_stranger(self);
     gi_frames_close(&self->in);
     return false;
 }
@@ -353,10 +261,7 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
     self->core = gi_broker_core_new(
-        self->settings, id,
-        self->authority || *self->settings->local_user ? &s_effects_users
-                                                       : &s_effects,
-        self, gi_clock_ms());
+        self->settings, id, gi_broker_effects_of(self), self, gi_clock_ms());
     if (self->core == NULL)
         return gi_err(GATE_NOMEM, "no memory for a broker");
     gi_broker_core_access(self->core, gi_runtime_access(self->rt));

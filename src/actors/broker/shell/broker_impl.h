@@ -78,6 +78,13 @@ struct gate_broker {
 
 extern const gi_actor_ops_t gi_broker_actor_ops;
 
+/* ---- broker_effects.c ---------------------------------------------------- */
+/* Without a transport that knows users nobody is asked per message. */
+const gi_broker_effects_t *gi_broker_effects_of(const gate_broker_t *self);
+/* The ZAP service is somebody else's: said once a minute. */
+void gi_broker_effects_stranger(gate_broker_t *self);
+
+/* ---- broker.c ------------------------------------------------------------ */
 /* One endpoint more, at the end. Before the sides are bound. */
 gate_err_t gi_broker_add_endpoint(gate_broker_t *self, unsigned side,
                                   const char *asked,
