@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "base/err.h"
@@ -119,11 +120,18 @@ static bool s_same(const struct stat *a, const struct stat *b) {
            a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+/* /dev/null: nothing, said on purpose. */
+static bool s_is_null(const struct stat *st) {
+    return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
+}
+
 static gate_err_t s_read(const char *what, const char *file, int fd,
                          unsigned how, size_t max, gi_trusted_t *out) {
     struct stat after;
     if (fstat(fd, &out->st) < 0)
         return gi_err_errno("%s %s", what, file);
+    if (s_is_null(&out->st))
+        return s_text(what, file, fd, max, out);
     bool pipe = how & GI_TRUST_PIPE && s_is_pipe(fd, &out->st);
     if (!S_ISREG(out->st.st_mode) && !pipe)
         return gi_err(GATE_SYSTEM, "%s %s is %s: must be a regular file", what,

@@ -25,7 +25,8 @@ typedef struct gi_trusted {
 } gi_trusted_t;
 
 /* what: "users file", for the error, which names file and cure: GATE_SYSTEM;
- * GATE_TOOBIG beyond max bytes. Fini it when it is GATE_OK. */
+ * GATE_TOOBIG beyond max bytes; /dev/null is nothing. Fini it when it is
+ * GATE_OK. */
 gate_err_t gi_trusted_read(const char *what, const char *file, unsigned how,
                            size_t max, gi_trusted_t *out) GATE_MUST;
 void gi_trusted_fini(gi_trusted_t *self); /* wipes */

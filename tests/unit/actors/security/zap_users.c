@@ -2,6 +2,7 @@
 /* zap_users.c -- a users file that is cut anywhere lets nobody in whom the whole
  * one kept out, and nobody out whom it let in: it is not taken, and the one
  * before it holds. */
+#include "base/trusted.h"
 #include "security/zap_impl.h"
 
 #include <criterion/criterion.h>
@@ -169,4 +170,19 @@ Test(zap_users, being_written, .init = s_open, .fini = s_close, .timeout = 60) {
     pthread_join(writer, NULL);
     cr_expect(s_ask(&judge, "gate", "u49", "password"));
     gi_zap_judge_fini(&judge);
+}
+
+/* /dev/null is nobody, said on purpose; an empty file is one that is being
+ * written, or was lost. */
+Test(zap_users, the_null_device_is_nobody) {
+    gi_trusted_t text;
+    gi_zap_user_t *list = NULL;
+    cr_assert_eq(gi_trusted_read("users file", "/dev/null", 0, 4096, &text),
+                 GATE_OK, "%s", gate_error()->text);
+    cr_assert_eq(gi_zap_users_parse(text.text, text.size, "/dev/null", &list),
+                 GATE_OK);
+    cr_assert_null(list);
+    gi_trusted_fini(&text);
+    cr_assert_eq(gi_trusted_read("users file", "/dev/zero", 0, 4096, &text),
+                 GATE_SYSTEM);
 }
