@@ -99,7 +99,7 @@ Test(trusted, what_is_no_file, .init = s_open, .fini = s_close, .timeout = 20) {
     cr_assert_eq(mkdir(s_path, 0700), 0);
     s_refused(s_read(0), "is a directory");
     rmdir(s_path);
-    cr_assert_eq(symlink("/dev/null", s_path), 0);
+    cr_assert_eq(symlink("/dev/zero", s_path), 0);
     s_refused(s_read(0), "is a device");
     unlink(s_path);
     cr_assert_eq(symlink(s_path, s_path), 0);
