@@ -86,8 +86,10 @@ gate_room(actors/runtime SEES ${proto} ${pool} actors/net
   LIBS ${talks} gate_journal DEFS ${GATE_JOURNAL_DEFS})
 gate_room(actors/security SEES ${proto} ${pool} actors/net actors/runtime
   LIBS ${talks})
+gate_room(actors/service/core SEES ${proto} pool/sync pool/mail
+  LIBS Threads::Threads DEFS ${laws})
 gate_room(actors/service SEES ${proto} huge ${pool} actors/net actors/bulk
-  actors/runtime LIBS ${talks})
+  actors/runtime actors/service/core LIBS ${talks} DEFS ${laws})
 gate_room(actors/client/core SEES ${proto} pool/sync actors/net/frames.h
   actors/net/login.h LIBS ${talks})
 gate_room(actors/client SEES ${proto} huge ${pool} actors/net actors/bulk

@@ -149,7 +149,7 @@ foreach(source ${tests})
     gate_test(${name} fuzz 120 ${name} -runs=0 ${seeds})
   else()
     set(random)
-    if(name MATCHES "fuzz_(broker|client)_core") # at random: 1 M when long
+    if(name MATCHES "fuzz_(broker|client|service)_core") # at random: 1 M when long
       set(random -random=20000)
     endif()
     gate_test(${name} fuzz 300 ${name} ${random} ${seeds})

@@ -33,7 +33,7 @@ ROOM_FILES_MAX = 25
 # Lines, and what is longer today. The lists only shrink.
 HEADER_MAX = 200
 HEADERS = {
-    "src/actors/service/service_impl.h": 428,
+    "src/actors/service/service_impl.h": 400,
 }
 SOURCE_MAX = 500
 SOURCES = {

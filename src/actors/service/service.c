@@ -293,7 +293,6 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     gi_random(&self->life, sizeof self->life);
     self->life &= INT64_MAX;
     self->default_runs = GATE_INLINE;
-    self->waiting_tail = &self->waiting_head;
     s_set_text(self, &self->name,
                name ? name : self->settings->service_default_name);
     self->name_size = self->name ? strlen(self->name) : 0;

@@ -18,7 +18,7 @@
 static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     gate_service_t *self = arg;
     (void)out;
-    self->now_ms = gi_clock_ms();
+    self->core.now_ms = gi_clock_ms();
     if (self->n_links + self->n_workers > S_LINKS_MAX)
         return gi_err(GATE_TOOBIG,
                       "service %s: %zu connections and %u more: at most %d",
@@ -71,9 +71,9 @@ static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
 }
 
 void gi_service_drain(gate_service_t *self) {
-    if (self->draining)
+    if (self->core.draining)
         return;
-    self->draining = true;
+    self->core.draining = true;
     for (gi_link_t *link = self->links; link; link = link->next)
         gi_link_announce(link);
 }
@@ -87,11 +87,11 @@ static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out) {
 
 /* Drained: nothing under way, nothing to come; then every broker is told. */
 static bool s_try_leave(gate_service_t *self) {
-    bool idle = self->n_live == 0 && self->n_waiting == 0;
+    bool idle = self->core.n_live == 0 && self->core.n_waiting == 0;
     for (gi_link_t *link = self->links; link; link = link->next)
-        idle &=
-            link->out_n == 0 && (!self->draining || gi_link_may_leave(link));
-    if (idle && self->draining)
+        idle &= link->out_n == 0 &&
+                (!self->core.draining || gi_link_may_leave(link));
+    if (idle && self->core.draining)
         for (gi_link_t *link = self->links; link; link = link->next)
             gi_link_leave(link);
     return idle;
@@ -105,7 +105,7 @@ static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
 static gate_err_t s_away(void *arg, const char *unused, gi_buf_t *out) {
     gate_service_t *self = arg;
     int64_t away = gi_clock_ms() - self->reached_ms;
-    bool up = !self->links || self->draining;
+    bool up = !self->links || self->core.draining;
     (void)unused;
     for (gi_link_t *link = self->links; link; link = link->next)
         up |= link->state == GI_LINK_UP;
@@ -127,29 +127,29 @@ static void s_pack_methods(gate_service_t *self, msgpack_packer *pk) {
         const char *name = self->methods[i].m->name;
         msgpack_pack_str_with_body(pk, name, strlen(name));
         msgpack_pack_map(pk, 2);
-        s_pack_count(pk, "calls", self->methods[i].calls);
-        s_pack_count(pk, "errors", self->methods[i].errors);
+        s_pack_count(pk, "calls", self->methods[i].counts.calls);
+        s_pack_count(pk, "errors", self->methods[i].counts.errors);
     }
 }
 
 static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     gate_service_t *self = arg;
-    const gi_sstats_t *s = &self->stats;
     msgpack_packer pk;
     (void)unused;
     msgpack_packer_init(&pk, out, gi_buf_write);
     msgpack_pack_map(&pk, 12);
-    s_pack_count(&pk, "calls", s->calls);
-    s_pack_count(&pk, "errors", s->errors);
+    s_pack_count(&pk, "calls", self->core.stats.calls);
+    s_pack_count(&pk, "errors", self->core.stats.errors);
     s_pack_count(&pk, "refused",
-                 s->refused + (uint64_t)gi_gauge_read(&self->local_refused));
-    s_pack_count(&pk, "cancelled", s->cancelled);
-    s_pack_count(&pk, "items", s->items);
-    s_pack_count(&pk, "huge", s->huge);
-    s_pack_count(&pk, "chunks", s->chunks);
-    s_pack_count(&pk, "dropped", s->dropped);
-    s_pack_count(&pk, "in_flight", self->n_live);
-    s_pack_count(&pk, "waiting", self->n_waiting);
+                 self->core.stats.refused +
+                     (uint64_t)gi_gauge_read(&self->local_refused));
+    s_pack_count(&pk, "cancelled", self->core.stats.cancelled);
+    s_pack_count(&pk, "items", self->core.stats.items);
+    s_pack_count(&pk, "huge", self->stats.huge);
+    s_pack_count(&pk, "chunks", self->stats.chunks);
+    s_pack_count(&pk, "dropped", self->stats.dropped);
+    s_pack_count(&pk, "in_flight", self->core.n_live);
+    s_pack_count(&pk, "waiting", self->core.n_waiting);
     s_pack_count(&pk, "local", (uint64_t)gi_gauge_read(&self->local));
     s_pack_methods(self, &pk);
     return GATE_OK;
@@ -175,7 +175,7 @@ gate_err_t gi_service_post(gate_service_t *self, gi_smail_t *mail,
                            int64_t timeout_ms) {
     if (!gi_service_on_actor(self))
         return gi_mailbox_push(self->mailbox, mail, timeout_ms);
-    if (self->stopping)
+    if (self->core.stopping)
         return GATE_CLOSED;
     mail->next = NULL;
     *self->own_last = mail;
@@ -189,13 +189,18 @@ static void s_credit(gi_scall_t *c) {
 }
 
 static void s_cancel(gi_scall_t *c) {
-    gi_scall_cancel(c);
+    gi_life_cancel(&c->life);
     gi_scall_free(c);
+}
+
+static void s_finished(gi_scall_t *c) {
+    gi_life_finished(&c->life);
+    gi_scall_free(c); /* the keeper's */
 }
 
 static void s_left(gi_sleft_t *left) {
     if (left->local->call)
-        gi_scall_cancel(left->local->call);
+        gi_life_cancel(&left->local->call->life);
     gi_future_drop(left->local->future);
     gi_mem_free(left);
 }
@@ -207,7 +212,7 @@ static void s_ready_again(gate_service_t *self) {
     gi_unlock(&self->ready_lock);
 }
 
-static void s_one(gi_smail_t *mail) {
+static inline void s_one(gi_smail_t *mail) {
     switch (mail->kind) {
     case GI_SMAIL_LOCAL:
         gi_scall_local(S_OWNER(gi_slocal_t, mail, mail));
@@ -222,10 +227,10 @@ static void s_one(gi_smail_t *mail) {
         gi_scall_returned(S_OWNER(gi_scall_t, mail, mail));
         break;
     case GI_SMAIL_FINISHED:
-        gi_scall_finished(S_OWNER(gi_scall_t, finish_mail, mail));
+        s_finished(S_OWNER(gi_scall_t, finish_mail, mail));
         break;
     case GI_SMAIL_JOBDONE:
-        gi_scall_jobdone(S_OWNER(gi_sjob_t, mail, mail));
+        gi_sjob_done(S_OWNER(gi_sjob_t, mail, mail));
         break;
     case GI_SMAIL_ITEM:
         gi_sstream_item(S_OWNER(gi_sitem_t, mail, mail));
@@ -282,15 +287,70 @@ static void s_leave_room(gate_service_t *self) {
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_service_t *self = arg;
     gi_future_batch_t batch;
-    self->now_ms = now_ms;
+    self->core.now_ms = now_ms;
     gi_future_batch_begin(&batch, S_TELL_NS);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         s_one(items[i]);
-    s_own_mail(self);
+        gi_service_core_check(&self->core);
+    }
+    if (self->own)
+        s_own_mail(self);
     gi_scall_to_threads(self);
     s_leave_room(self);
     gi_future_batch_end(&batch);
 }
+
+/* ---- what the core wants done --------------------------------------------- */
+static void s_give(gi_life_t *life, int64_t items, int64_t bytes) {
+    const gi_scall_t *c = gi_scall_of(life);
+    if (c->ticket)
+        gi_pool_credit(c->pool, c->ticket, items > 0 ? (size_t)items : 0,
+                       bytes > 0 ? (size_t)bytes : 0);
+}
+
+static void s_halt(gi_life_t *life) {
+    gi_scall_t *c = gi_scall_of(life);
+    atomic_store(&c->call.cancel, true);
+    if (c->ticket)
+        gi_pool_cancel(c->pool, c->ticket);
+}
+
+static gate_err_t s_last(gi_life_t *life) {
+    return gi_call_take_last(&gi_scall_of(life)->call);
+}
+
+static void s_over(gi_life_t *life) {
+    gi_scall_t *c = gi_scall_of(life);
+    if (c->args_coming)
+        gi_sargs_leave(c);
+    /* while we still hold a reference: its reader takes one for each report */
+    if (c->stream)
+        gi_stream_release(&c->stream);
+    if (!c->link && !c->left)
+        gi_gauge_leave(&c->service->local);
+    c->left = true;
+    gi_scall_free(c);
+}
+
+static const gi_life_ops_t s_life_ops = {.run = gi_scall_run,
+                                         .gather = gi_sargs_start,
+                                         .look = gi_sargs_look,
+                                         .submit = gi_sjob_submit,
+                                         .pull = gi_sstream_pull,
+                                         .may_pull = gi_sstream_may_pull,
+                                         .unpull = gi_sstream_unpull,
+                                         .send = gi_sstream_send,
+                                         .give = s_give,
+                                         .halt = s_halt,
+                                         .last = s_last,
+                                         .wants_bulk = gi_shuge_wants,
+                                         .bulk = gi_shuge_go_on,
+                                         .bulk_fail = gi_shuge_fail_call,
+                                         .answer = gi_scall_answer_outcome,
+                                         .cut = gi_scall_answer_cut,
+                                         .list = gi_scall_list,
+                                         .idle = gi_scall_idle,
+                                         .over = s_over};
 
 /* ---- the pass ------------------------------------------------------------ */
 static gate_err_t s_start(void *arg) {
@@ -299,36 +359,40 @@ static gate_err_t s_start(void *arg) {
     gi_affinity_actor(self->settings);
     self->thread = pthread_self();
     self->own_last = &self->own;
-    self->now_ms = self->reached_ms = gi_clock_ms();
-    self->wheel = gi_wheel_new(self->now_ms);
-    return self->wheel ? GATE_OK : gi_err(GATE_NOMEM, "no memory for timers");
+    self->reached_ms = gi_clock_ms();
+    gate_err_t e = gi_service_core_init(&self->core, self->name, &s_life_ops,
+                                        self->reached_ms);
+    self->core.limit = self->limit;
+    self->core.call_max_ms = self->settings->service_call_max_ms;
+    return e;
 }
 
 static bool s_work(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
     bool busy = false;
-    self->now_ms = now_ms;
+    self->core.now_ms = now_ms;
     for (gi_link_t *link = self->links; link; link = link->next) {
         busy |= gi_link_work(link);
         if (link->state == GI_LINK_UP)
             self->reached_ms = now_ms;
     }
     s_bury(self);
-    busy |= gi_sstream_pull(self);
+    busy |= gi_service_core_pull(&self->core);
     busy |= gi_shuge_pull(self);
-    busy |= gi_scall_expire(self);
-    gi_scall_next_waiting(self);
+    busy |= gi_service_core_tick(&self->core, now_ms);
     busy |= s_own_mail(self);
+    gi_service_core_check(&self->core);
     gi_scall_to_threads(self);
     s_leave_room(self);
-    if (self->draining)
+    if (self->core.draining)
         s_try_leave(self);
     return busy;
 }
 
 static int64_t s_next(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
-    int64_t next = gi_wheel_next(self->wheel), look = gi_shuge_next(self);
+    int64_t next = gi_service_core_next(&self->core),
+            look = gi_shuge_next(self);
     (void)now_ms;
     next = look < next ? look : next;
     for (gi_link_t *link = self->links; link; link = link->next) {
@@ -348,24 +412,17 @@ static void s_stop(void *arg) {
     gate_service_t *self = arg;
     s_own_mail(self);
     gi_scall_to_threads(self);
-    self->stopping = true;
-    gi_scall_orphan_all(self, NULL);
+    gi_service_core_stop(&self->core);
+    gi_scall_to_threads(self);
     while (self->links) {
         gi_link_t *link = self->links;
         self->links = link->next;
         gi_link_leave(link);
         gi_link_destroy(link);
     }
-    while (self->free_calls) {
-        gi_scall_t *c = self->free_calls;
-        self->free_calls = c->next;
-        self->n_free--;
-        gi_call_fini(&c->call);
-        gi_credit_fini(&c->credit);
-        gi_mem_free(c);
-    }
+    gi_scall_free_all(self);
     gi_readers_free(self);
-    gi_wheel_destroy(&self->wheel);
+    gi_service_core_fini(&self->core);
 }
 
 const gi_actor_ops_t gi_service_ops = {.name = "gate-service",

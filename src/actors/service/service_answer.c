@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* service_answer.c -- the ends of a call: its answer, its refusal, its
- * deadline. */
+/* service_answer.c -- how a call is answered: towards its broker, into its
+ * future or stream. Which answer, and when, is the core's to say. */
 #include "service/service_impl.h"
 
 #include <stdio.h>
 #include <string.h>
 #include "base/err.h"
-#include <gaterpc/log.h>
 #include "base/mem.h"
-#include "base/moment.h"
 
 /* ---- answering ----------------------------------------------------------- */
 static gi_frames_t *s_about(gi_scall_t *c, int command) {
     gi_link_t *link = c->link;
-    if (!link || c->orphan || c->epoch != link->epoch || !link->sock.raw)
+    if (!gi_scall_has_caller(c) || !link->sock.raw)
         return NULL;
     gi_frames_t *out = gi_link_begin(link, command);
     gi_frames_share(out, &c->client_id);
@@ -154,113 +152,6 @@ void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story) {
         s_reply_wire(c, self->scratch.data, self->scratch.size);
 }
 
-/* ---- the deadline -------------------------------------------------------- */
-#define S_GRACE_MS 100  /* a caller elsewhere has a clock of its own */
-#define S_LOOK_MS 60000 /* between looks at a stream that may stay unread */
-#define S_LOG_MS 1000   /* between lines about late calls */
-
-static int64_t s_limit(const gi_scall_t *c) {
-    return c->service->settings->service_call_max_ms;
-}
-
-/* A stream has no deadline: its reader times each item. Elsewhere it is one when
- * something went out. */
-static bool s_is_stream(const gi_scall_t *c) {
-    return c->stream || (c->link && c->sent);
-}
-
-/* When nothing of a stream has gone out for too long. */
-static int64_t s_quiet_until(const gi_scall_t *c) {
-    return s_limit(c) ? gi_time_after(c->quiet_ms, s_limit(c)) : GI_NEVER;
-}
-
-static void s_arm(gi_scall_t *c, int64_t at) {
-    if (at != GI_NEVER)
-        gi_wheel_arm(c->service->wheel, &c->timer, at);
-}
-
-void gi_scall_arm(gi_scall_t *c) {
-    if (c->stream)
-        s_arm(c, c->service->now_ms);
-    else if (c->call.deadline_ms != GI_NEVER)
-        s_arm(c, gi_time_after(c->call.deadline_ms, c->link ? S_GRACE_MS : 0));
-    else
-        s_arm(c, s_quiet_until(c));
-}
-
-/* Items of a local stream that nobody reads; look again when it could be. */
-static bool s_is_read(gi_scall_t *c, int64_t *look_ms) {
-    int64_t idle = gi_stream_idle_ms(c->stream, c->service->now_ms);
-    int64_t wait =
-        c->item_timeout_ms < 0 ? S_LOOK_MS : c->item_timeout_ms - idle;
-    *look_ms = gi_time_after(c->service->now_ms, wait > 10 ? wait : 10);
-    return c->item_timeout_ms < 0 || idle < c->item_timeout_ms;
-}
-
-/* One line tells of many. */
-static void s_log_late(gi_scall_t *c, const char *text) {
-    gate_service_t *self = c->service;
-    self->n_late++;
-    if (self->late_ms && self->now_ms - self->late_ms < S_LOG_MS)
-        return;
-    gate_log(GATE_WARN, "service", "%s%s (%llu calls since the last line)",
-             text,
-             c->state == GI_SCALL_KEPT && !c->away
-                 ? "; whoever keeps the call has not ended it"
-             : c->away ? "; it still runs"
-                       : "",
-             (unsigned long long)self->n_late);
-    self->late_ms = self->now_ms;
-    self->n_late = 0;
-}
-
-static void s_too_late(gi_scall_t *c, const char *what, int64_t ms) {
-    char text[256];
-    gate_error_t story = {GATE_TIMEOUT, gi_err_class(GATE_TIMEOUT), text, ""};
-    snprintf(text, sizeof text, "%s.%s: %s %lld ms", c->service->name,
-             c->method_name, what, (long long)ms);
-    s_log_late(c, text);
-    gi_scall_cut(c, &story);
-}
-
-static void s_look(gi_scall_t *c) {
-    int64_t look = GI_NEVER, now = c->service->now_ms;
-    gi_sstream_owed(c);
-    if (c->stream && !s_is_read(c, &look)) {
-        s_too_late(c, "its stream was not read for", c->item_timeout_ms);
-        return;
-    }
-    if (c->sent != c->looked)
-        c->quiet_ms = now;
-    c->looked = c->sent;
-    if (s_quiet_until(c) <= now)
-        s_too_late(c, "nothing of its stream went out for", s_limit(c));
-    else
-        s_arm(c, look < s_quiet_until(c) ? look : s_quiet_until(c));
-}
-
-static void s_expire(gi_scall_t *c) {
-    if (c->state == GI_SCALL_ARRIVING)
-        gi_sargs_look(c);
-    else if (s_is_stream(c))
-        s_look(c);
-    else if (c->local)
-        s_too_late(c, "no answer within", c->item_timeout_ms);
-    else
-        s_too_late(c, "no answer within", c->service->now_ms - c->begun_ms);
-}
-
-bool gi_scall_expire(gate_service_t *self) {
-    gi_timer_t *timer;
-    bool any = false;
-    while ((timer = gi_wheel_expire(self->wheel, self->now_ms))) {
-        s_expire((gi_scall_t *)(void *)((char *)timer -
-                                        offsetof(gi_scall_t, timer)));
-        any = true;
-    }
-    return any;
-}
-
 #define S_FAR 1024 /* more than a batch of mail ends */
 
 /* Its answer goes to a waiting future: out of everything before that, since who
@@ -277,75 +168,40 @@ static void s_end_local(gi_scall_t *c) {
     c->future = NULL;
 }
 
-/* Out of all tables; the runner's reference goes as well unless a pool has it:
- * so does what its handler may still be writing. */
-static void s_finish(gi_scall_t *c) {
-    gate_service_t *self = c->service;
-    bool away = c->away;
-    if (!away)
-        gi_sstream_stop(c);
-    /* while we still hold a reference: its reader takes one for each report */
-    gi_stream_release(&c->stream);
-    gi_scall_unlist(c);
-    if (!c->link && !c->left)
-        gi_gauge_leave(&self->local);
-    c->left = true;
-    c->state = GI_SCALL_DONE;
-    if (!away)
-        gi_scall_free(c);
-}
-
-/* Before its answer goes out: who has that may ask for the numbers. */
-static void s_count(gi_scall_t *c, bool failed) {
-    gate_service_t *self = c->service;
-    self->stats.calls++;
-    self->stats.errors += failed;
-    if (c->method) {
-        c->method->calls++;
-        c->method->errors += failed;
-    }
-}
-
-void gi_scall_close(gi_scall_t *c, gate_err_t outcome) {
-    s_count(c, outcome != GATE_OK);
-    s_finish(c);
-}
-
-void gi_scall_end(gi_scall_t *c, gate_err_t outcome) {
-    bool streams =
-        c->streaming || c->call.streamed || c->state == GI_SCALL_GENERATING;
-    if (outcome == GATE_EOS)
-        outcome = GATE_OK;
-    if (c->huge || (!outcome && !streams && gi_shuge_wants(c))) {
-        gi_shuge_go_on(c, outcome);
-        return;
-    }
-    gate_error_t story = {0};
-    if (outcome)
-        story = gi_scall_story(c, outcome);
-    s_count(c, outcome != GATE_OK);
-    if (streams)
-        gi_sstream_end(c, outcome ? &story : NULL);
-    else if (outcome)
-        gi_scall_answer_error(c, &story);
-    else if (c->link)
+/* ---- of the core --------------------------------------------------------- */
+static void s_result(gi_scall_t *c) {
+    if (c->link)
         s_reply_wire(c, NULL, 0);
     else if (c->future)
         s_end_local(c);
     else if (c->stream)
         s_reply_stream(c);
-    s_finish(c);
 }
 
-void gi_scall_cut(gi_scall_t *c, const gate_error_t *story) {
+static void s_failure(gi_scall_t *c, gate_err_t outcome, bool streams) {
+    gate_error_t story = gi_scall_story(c, outcome);
+    if (streams)
+        gi_sstream_end(c, &story);
+    else
+        gi_scall_answer_error(c, &story);
+}
+
+void gi_scall_answer_outcome(gi_life_t *life, gate_err_t outcome,
+                             bool streams) {
+    gi_scall_t *c = gi_scall_of(life);
+    if (outcome)
+        s_failure(c, outcome, streams);
+    else if (streams)
+        gi_sstream_end(c, NULL);
+    else
+        s_result(c);
+}
+
+/* One who is here gets the very story. */
+void gi_scall_answer_cut(gi_life_t *life, const gate_error_t *story,
+                         bool streams) {
+    gi_scall_t *c = gi_scall_of(life);
     gate_error_t told = *story;
-    if (c->state == GI_SCALL_WAITING)
-        gi_scall_unqueue(c);
-    atomic_store(&c->call.cancel, true);
-    gi_credit_cancel(&c->credit);
-    if (c->ticket)
-        gi_pool_cancel(c->pool, c->ticket);
-    s_count(c, true);
     if (c->service->settings->secure)
         told.traceback = "";
     if (c->future)
@@ -353,17 +209,9 @@ void gi_scall_cut(gi_scall_t *c, const gate_error_t *story) {
     else if (c->stream)
         gi_stream_fail(c->stream, &told);
     if (c->huge)
-        gi_shuge_fail(c->huge, &told); /* else it was told */
-    else if (c->link && (c->streaming || c->state == GI_SCALL_GENERATING))
+        gi_shuge_fail(c->huge, &told); /* unless it was told */
+    else if (c->link && streams)
         gi_sstream_end(c, &told);
     else if (c->link)
         gi_scall_answer_error(c, &told);
-    s_finish(c);
-}
-
-void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
-                     const char *text) {
-    c->service->stats.refused++;
-    gi_error_story(&c->call.error, code, cls, text, NULL);
-    gi_scall_end(c, code);
 }

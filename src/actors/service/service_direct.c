@@ -204,7 +204,7 @@ void gi_scall_local(gi_slocal_t *local) {
     gi_scall_meta(c, (gate_bytes_t){at, local->meta_size});
     c->call.args_huge = s_huge(c);
     c->call.deadline_ms = local->deadline_ms;
-    c->item_timeout_ms = local->timeout_ms;
+    c->life.item_timeout_ms = local->timeout_ms;
     c->local_func = (gate_bytes_t){local->packed, local->func_size};
     gi_scall_open(c);
 }
@@ -222,6 +222,9 @@ static bool s_open_stream(gi_scall_t *c, const gi_local_ask_t *ask,
         .ctx = c,
         .release_owner = s_release_service,
         .owner = gi_service_share(self)};
+    atomic_store(&c->credit_pending, false);
+    atomic_store(&c->owed_items, 0);
+    atomic_store(&c->owed_bytes, 0);
     c->stream = *stream = gi_stream_new(self->settings, &options);
     if (!c->stream)
         gi_service_release(self);
@@ -247,7 +250,7 @@ static gi_scall_t *s_stream_new(gate_service_t *self, const gi_local_ask_t *ask,
     at += r->kwargs_size;
     gi_scall_meta(c, (gate_bytes_t){at, r->meta_size});
     c->call.args_huge = s_huge(c);
-    c->item_timeout_ms = ask->timeout_ms;
+    c->life.item_timeout_ms = ask->timeout_ms;
     c->mail.kind = GI_SMAIL_OPEN;
     return c;
 }
@@ -271,14 +274,25 @@ gate_err_t gi_service_open_local(gate_service_t *self,
     return e;
 }
 
+/* Credit that found no room in the mailbox is told now. */
+int64_t gi_scall_idle(const gi_life_t *life, int64_t now_ms) {
+    gi_scall_t *c = gi_scall_of((gi_life_t *)(uintptr_t)life);
+    if (atomic_load(&c->owed_items) &&
+        !atomic_exchange(&c->credit_pending, true) &&
+        s_tell(c, &c->credit_mail, GI_SMAIL_CREDIT, 0))
+        atomic_store(&c->credit_pending, false);
+    return gi_stream_idle_ms(c->stream, now_ms);
+}
+
 /* ---- both, on the actor's thread ----------------------------------------- */
 void gi_scall_open(gi_scall_t *c) {
     gate_service_t *self = c->service;
     c->call.user = self->settings->local_user;
-    c->credited = true;
-    c->credit.items = self->settings->stream_reply_maxsize;
-    c->credit.bytes = self->settings->stream_max_bytes;
-    if (self->stopping || self->draining) {
+    c->life.streamed = c->stream != NULL;
+    c->life.credited = true;
+    c->life.credit.items = self->settings->stream_reply_maxsize;
+    c->life.credit.bytes = self->settings->stream_max_bytes;
+    if (self->core.stopping || self->core.draining) {
         gi_scall_refuse(c, GATE_NOSERVICE, NULL, "the service is leaving");
         return;
     }

@@ -83,12 +83,12 @@ static gate_err_t s_begin(gate_call_t *call, const gi_huge_begin_t *begin) {
     gi_shuge_t *h = gi_sfeed_new(c, begin);
     if (!h)
         return GATE_NOMEM;
-    c->feeding = h;
+    c->hand.feeding = h;
     s_hold(c);
     if (s_on_actor(c)) {
         gi_shuge_attach(h);
     } else if (gi_mailbox_push(c->service->mailbox, &h->begin_mail, -1)) {
-        c->feeding = NULL;
+        c->hand.feeding = NULL;
         gi_sfeed_free(&h);
         gi_service_release(c->service);
         gi_scall_drop(c); /* its runner has one of its own */
@@ -112,7 +112,7 @@ static gate_err_t s_room(gi_shuge_t *h, size_t size) {
 
 static gate_err_t s_put(gate_call_t *call, const void *data, size_t size) {
     gi_scall_t *c = (gi_scall_t *)call;
-    gate_err_t e = s_room(c->feeding, size);
+    gate_err_t e = s_room(c->hand.feeding, size);
     gi_sitem_t *item = e ? NULL : gi_mem_alloc(sizeof *item + size);
     if (e)
         return e;
@@ -133,11 +133,11 @@ static gate_err_t s_put(gate_call_t *call, const void *data, size_t size) {
 
 static gate_err_t s_end(gate_call_t *call, const gate_error_t *error) {
     gi_scall_t *c = (gi_scall_t *)call;
-    gi_shuge_t *h = c->feeding;
+    gi_shuge_t *h = c->hand.feeding;
     gate_service_t *self = c->service;
     gate_err_t e = GATE_OK;
     bool kept = gi_call_end_kept(call);
-    c->feeding = NULL;
+    c->hand.feeding = NULL;
     h->ends_kept = kept;
     if (error)
         gi_error_set(&h->error, error);
@@ -256,15 +256,18 @@ const gi_huge_ops_t gi_sfeed_ops = {.begin = s_begin,
 
 /* ---- the actor's side: mail ---------------------------------------------- */
 void gi_sfeed_begin(gi_shuge_t *h) {
-    if (h->call->state == GI_SCALL_DONE) { /* freed with the call */
+    if (h->call->life.state == GI_LIFE_DONE) { /* freed with the call */
         h->call->huge = h;
         h->closed = true;
         gi_sfeed_drop(h);
         return;
     }
     gi_shuge_attach(h);
-    if (atomic_load(&h->call->call.cancel))
-        gi_shuge_cancel(h->call);
+    if (h->call->life.cancelled) {
+        (void)gi_err(GATE_CANCELLED, "the reader left");
+        gate_error_t left = *gate_error();
+        gi_shuge_fail(h, &left);
+    }
 }
 
 static void s_enqueue(gi_shuge_t *h, gi_sitem_t *item) {
@@ -301,12 +304,17 @@ void gi_sfeed_end(gi_shuge_t *h) {
     if (h->error.story.code && !h->closed)
         gi_shuge_fail(h, &h->error.story);
     bool kept = h->ends_kept;
-    if (first && c->state == GI_SCALL_KEPT)
-        c->state = GI_SCALL_HUGE;
-    gi_shuge_settle(c);
+    if (first)
+        gi_life_bulk_fed(&c->life);
+    gi_life_settle(&c->life);
     if (kept)
         gi_scall_free(c);
     gi_scall_free(c);
+}
+
+static void s_all_fed(gi_scall_t *c) {
+    c->huge->ended = true;
+    gi_life_bulk_fed(&c->life);
 }
 
 static void s_item_begin(gi_scall_t *c, gate_bytes_t part) {
@@ -320,8 +328,7 @@ static void s_item_begin(gi_scall_t *c, gate_bytes_t part) {
         h->by_items = true;
         gi_shuge_attach(h);
     } else {
-        gi_error_set(&c->call.error, &bad);
-        gi_scall_cancel(c);
+        gi_life_cut(&c->life, &bad);
     }
 }
 
@@ -338,7 +345,7 @@ void gi_sfeed_item(gi_sitem_t *item, int kind, gate_bytes_t part) {
     else if (kind == 'B')
         s_item_begin(c, part);
     else if (kind == 'E' && c->huge)
-        c->huge->ended = true;
+        s_all_fed(c);
     if (c->ticket) /* it was not queued: its room is free */
         gi_pool_credit(c->pool, c->ticket, 1, item->size);
     gi_mem_free(item);

@@ -26,11 +26,12 @@
 #define S_OURS ((int64_t)1 << 20) /* the threshold between our own peers */
 
 /* ---- which results, which codec ------------------------------------------ */
-bool gi_shuge_wants(gi_scall_t *c) {
+bool gi_shuge_wants(const gi_life_t *life) {
+    const gi_scall_t *c = gi_scall_of((gi_life_t *)(uintptr_t)life);
     const gate_settings_t *s = c->service->settings;
     int64_t size = (int64_t)c->call.out.size;
     int64_t most = s->message_bytes_max - GI_RPC_OK_OVERHEAD;
-    if (!c->link || c->orphan)
+    if (!gi_scall_has_caller(c))
         return false;
     int64_t threshold = gi_settings_huge_threshold(s);
     if (!threshold && size > S_OURS) /* else it does not matter */
@@ -117,13 +118,14 @@ static gate_err_t s_pack(gi_shuge_t *h) {
 /* How much may go out before the reader says anything. */
 static void s_open_window(gi_shuge_t *h) {
     gi_scall_t *c = h->call;
-    if (!c->link || c->credited)
+    if (!c->link || c->life.credited)
         return;
-    c->credit.items = GI_CREDIT_FREE;
-    c->credit.bytes = c->link->ext ? (int64_t)GI_HUGE_FIRST : GI_CREDIT_FREE;
-    c->credited = c->link->ext;
-    h->probing = c->credited && !c->early && !gi_readers_codecs(c);
-    gi_credit_give(&c->credit, 0, c->early);
+    c->life.credit.items = GI_CREDIT_FREE;
+    c->life.credit.bytes =
+        c->link->ext ? (int64_t)GI_HUGE_FIRST : GI_CREDIT_FREE;
+    c->life.credited = c->link->ext;
+    h->probing = c->life.credited && !c->early && !gi_readers_codecs(c);
+    gi_credit_give(&c->life.credit, 0, c->early);
 }
 
 void gi_shuge_attach(gi_shuge_t *h) {
@@ -135,7 +137,9 @@ void gi_shuge_attach(gi_shuge_t *h) {
         h->next->prev = h;
     self->huges = h;
     self->stats.huge++;
-    gi_scall_enlist(c);
+    gi_life_bulk_begun(&c->life);
+    if (h->ended)
+        gi_life_bulk_fed(&c->life);
     s_open_window(h);
     if (c->link && s_pack(h)) {
         gate_error_t story = *gate_error();
@@ -146,7 +150,7 @@ void gi_shuge_attach(gi_shuge_t *h) {
 static void s_close(gi_shuge_t *h, gate_err_t outcome) {
     gate_service_t *self = h->call->service;
     h->closed = true;
-    h->outcome = outcome;
+    gi_life_bulk_closed(&h->call->life, outcome);
     if (h->prev)
         h->prev->next = h->next;
     else
@@ -163,12 +167,6 @@ static void s_stop_producer(gi_shuge_t *h) {
     gi_scall_t *c = h->call;
     if (!h->ended && c->ticket)
         gi_pool_cancel(c->pool, c->ticket);
-}
-
-void gi_shuge_settle(gi_scall_t *c) {
-    gi_shuge_t *h = c->huge;
-    if (c->state == GI_SCALL_HUGE && h->closed)
-        gi_scall_close(c, h->outcome);
 }
 
 /* ---- the last message ---------------------------------------------------- */
@@ -308,7 +306,7 @@ static gate_err_t s_send_future(gi_shuge_t *h, gate_bytes_t chunk) {
 static gate_err_t s_send(gi_shuge_t *h, gate_bytes_t chunk) {
     gi_scall_t *c = h->call;
     h->call->service->stats.chunks++;
-    h->call->sent++;
+    h->call->life.sent++;
     if (c->link)
         return s_send_wire(h, chunk);
     if (c->stream)
@@ -325,20 +323,20 @@ static void s_look_at(gi_shuge_t *h, int64_t at_ms) {
 static void s_look_for_pack(gi_shuge_t *h) {
     s_look_at(h, gi_huge_pack_idle(h->pack)
                      ? gi_huge_pack_due(h->pack)
-                     : h->call->service->now_ms + S_LOOK_MS);
+                     : h->call->service->core.now_ms + S_LOOK_MS);
 }
 
 /* Out of credit, and the reader never gave a sign that it knows of any. */
 static void s_probe(gi_shuge_t *h) {
-    int64_t now = h->call->service->now_ms;
+    int64_t now = h->call->service->core.now_ms;
     if (!h->probe_ms)
         h->probe_ms = now;
     s_look_at(h, now + S_LOOK_MS);
     if (now - h->probe_ms < S_PROBE_MS)
         return;
     h->probing = false;
-    h->call->credited = false;
-    h->call->credit.bytes = GI_CREDIT_FREE;
+    h->call->life.credited = false;
+    h->call->life.credit.bytes = GI_CREDIT_FREE;
 }
 
 static bool s_may_send(gi_shuge_t *h) {
@@ -346,9 +344,9 @@ static bool s_may_send(gi_shuge_t *h) {
     bool local_whole = !c->link && !c->stream;
     if (local_whole)
         return true;
-    if (c->credit.bytes <= 0 && h->probing)
+    if (c->life.credit.bytes <= 0 && h->probing)
         s_probe(h);
-    if (c->credit.items > 0 && c->credit.bytes > 0 &&
+    if (c->life.credit.items > 0 && c->life.credit.bytes > 0 &&
         !(c->link && c->link->out_n))
         return true;
     if (!h->stalled_ns)
@@ -358,11 +356,11 @@ static bool s_may_send(gi_shuge_t *h) {
 
 void gi_shuge_credit(gi_scall_t *c, int64_t items, int64_t bytes) {
     c->huge->probing = false;
-    if (!c->credited && bytes > 0) { /* a late sign */
-        c->credited = true;
-        c->credit.bytes = 0;
+    if (!c->life.credited && bytes > 0) { /* a late sign */
+        c->life.credited = true;
+        c->life.credit.bytes = 0;
     }
-    gi_credit_give(&c->credit, items, bytes);
+    gi_credit_give(&c->life.credit, items, bytes);
 }
 
 static gate_err_t s_chunk(gi_shuge_t *h, gate_bytes_t *chunk) {
@@ -383,7 +381,7 @@ static gate_err_t s_pull_one(gi_shuge_t *h) {
     if (e)
         return e;
     size_t size = chunk.size;
-    if (!gi_credit_try(&h->call->credit, size) && h->call->link)
+    if (!gi_credit_try(&h->call->life.credit, size) && h->call->link)
         return gi_err(GATE_CANCELLED, "the reader left");
     e = s_send(h, chunk);
     if (!e && !h->pack)
@@ -414,7 +412,7 @@ static bool s_pull(gi_shuge_t *h) {
         s_cut(h);
     }
     bool any = i > 1 || h->closed;
-    gi_shuge_settle(c);
+    gi_life_settle(&c->life);
     return any;
 }
 
@@ -447,17 +445,14 @@ static gi_shuge_t *s_of_result(gi_scall_t *c) {
     return h;
 }
 
-void gi_shuge_go_on(gi_scall_t *c, gate_err_t outcome) {
+gate_err_t gi_shuge_go_on(gi_life_t *life, gate_err_t outcome) {
     static const gate_error_t unended = {
         GATE_BADARG, "RuntimeError",
         "the handler returned before it ended its huge result", ""};
-    gi_shuge_t *h = c->huge;
-    if (!h && !(h = s_of_result(c))) {
-        gi_scall_answer_error(c, gate_error());
-        gi_scall_close(c, GATE_NOMEM);
-        return;
-    }
-    c->state = GI_SCALL_HUGE;
+    gi_scall_t *c = gi_scall_of(life);
+    gi_shuge_t *h = c->huge ? c->huge : s_of_result(c);
+    if (!h)
+        return GATE_NOMEM;
     if (outcome) {
         gate_error_t story = gi_scall_story(c, outcome);
         gi_shuge_fail(h, &story);
@@ -465,14 +460,9 @@ void gi_shuge_go_on(gi_scall_t *c, gate_err_t outcome) {
         gi_shuge_fail(h, &unended);
     }
     h->ended = true;
-    gi_shuge_settle(c);
+    return GATE_OK;
 }
 
-void gi_shuge_cancel(gi_scall_t *c) {
-    static const gate_error_t left = {GATE_CANCELLED, "CancelledError",
-                                      "the reader left", ""};
-    static const gate_error_t stopped = {GATE_WORKERLOST, "WorkerLostError",
-                                         "the service was stopped", ""};
-    gi_shuge_fail(c->huge, c->service->stopping ? &stopped : &left);
-    gi_shuge_settle(c);
+void gi_shuge_fail_call(gi_life_t *life, const gate_error_t *story) {
+    gi_shuge_fail(gi_scall_of(life)->huge, story);
 }

@@ -8,6 +8,7 @@
 #include "bulk/huge_pack.h"
 #include "jobs/huge_feed.h"
 #include "mail/credit.h"
+#include "service/core/life.h"
 #include "service/service_mail.h"
 
 typedef struct gi_scall gi_scall_t;
@@ -40,23 +41,20 @@ struct gi_shuge {
     int64_t probe_ms;           /* since when it is out of credit */
     int64_t look_ms;            /* when to pull it though nothing was told */
     int64_t stalled_ns;         /* since when it could send and may not */
-    gate_err_t outcome;         /* once closed */
 };
 
 /* ---- service_huge.c ------------------------------------------------------ */
 /* The result in call.out is one for chunks. */
-bool gi_shuge_wants(gi_scall_t *c);
-/* The handler has come back with outcome: the huge result goes on alone, made
- * of call.out when none was begun. Ends the call at last. */
-void gi_shuge_go_on(gi_scall_t *c, gate_err_t outcome);
+bool gi_shuge_wants(const gi_life_t *life); /* of the core */
+/* Of the core: the handler has come back with outcome, the huge result goes on
+ * alone, made of call.out when none was begun. */
+gate_err_t gi_shuge_go_on(gi_life_t *life, gate_err_t outcome) GATE_MUST;
+void gi_shuge_fail_call(gi_life_t *life, const gate_error_t *story);
 /* One that was begun becomes the call's. */
 void gi_shuge_attach(gi_shuge_t *h);
 /* Ends it with an exception, now. */
 void gi_shuge_fail(gi_shuge_t *h, const gate_error_t *story);
-/* Ends the call when nothing is left to be done for it. */
-void gi_shuge_settle(gi_scall_t *c);
 void gi_shuge_credit(gi_scall_t *c, int64_t items, int64_t bytes);
-void gi_shuge_cancel(gi_scall_t *c);
 bool gi_shuge_pull(gate_service_t *self);
 int64_t gi_shuge_next(const gate_service_t *self);
 

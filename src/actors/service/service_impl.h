@@ -45,6 +45,7 @@
 #include "net/sock.h"
 #include "async/stream.h"
 #include "sync/wheel.h"
+#include "service/core/service_core.h"
 
 typedef struct gi_scall gi_scall_t;
 typedef struct gi_link gi_link_t;
@@ -58,7 +59,7 @@ typedef struct gi_smethod {
     void *ctx;
     gate_runs_t runs;  /* resolved: never GATE_DEFAULT */
     gate_pool_t *pool; /* where, unless inline; NULL: the runtime's default */
-    uint64_t calls, errors;
+    gi_life_counts_t counts;
 } gi_smethod_t;
 
 /* ---- a connection to a broker -------------------------------------------- */
@@ -101,17 +102,6 @@ struct gi_link {
 };
 
 /* ---- a call -------------------------------------------------------------- */
-typedef enum gi_scall_state {
-    GI_SCALL_NEW,
-    GI_SCALL_WAITING,    /* in flight limit reached */
-    GI_SCALL_ARRIVING,   /* its arguments come in chunks */
-    GI_SCALL_RUNNING,    /* in a pool */
-    GI_SCALL_KEPT,       /* the user's, or a job's continuation */
-    GI_SCALL_GENERATING, /* pulled by the actor */
-    GI_SCALL_HUGE,       /* its huge result is all that is left to do */
-    GI_SCALL_DONE
-} gi_scall_state_t;
-
 /* A call of this process on its way, behind its future in one block. The actor
  * runs it in a gi_scall of its own, so that the caller's thread makes nothing
  * else. It lives as long as the future; the completer's reference is the
@@ -131,37 +121,36 @@ typedef struct gi_sleft {
     gi_slocal_t *local; /* one reference to its future */
 } gi_sleft_t;
 
+/* What its handler leaves: its thread writes it and nothing else of the call;
+ * handed over by RETURNED. */
+typedef struct gi_shand {
+    gate_err_t said;
+    struct gi_sjob *job; /* of gate_call_run */
+    gate_err_t (*next)(gate_call_t *, void *);
+    void *state; /* of a generator */
+    void (*done)(void *);
+    gi_shuge_t *feeding; /* a huge result, as whoever feeds it knows it */
+    bool lost;           /* an item of its pool's job */
+} gi_shand_t;
+
 struct gi_scall {
     gate_call_t call; /* first: the handler's view */
+    gi_life_t life;   /* what the core knows; the actor's */
     gi_job_t run;     /* on threads */
-    gi_timer_t timer; /* local: its deadline, or a look at its reader */
-    int64_t item_timeout_ms;
-    int64_t begun_ms;       /* when it came */
-    gi_smail_t mail;        /* OPEN, then RETURNED */
-    gi_smail_t finish_mail; /* FINISHED */
-    gi_smail_t cancel_mail; /* CANCEL, once */
     gate_service_t *service;
     gi_smethod_t *method;
-    gi_scall_t *prev, *next; /* among live calls, or in the free list */
-    gi_scall_t *hash_next;
-    gi_scall_t *queue_next; /* WAITING */
-    gi_scall_t *gen_prev, *gen_next;
-    gi_scall_state_t state;
-    gate_err_t said; /* what the handler said; its thread's until RETURNED */
-    struct gi_sjob *job;   /* of gate_call_run: its thread's until RETURNED */
-    bool live;             /* counted and linked */
-    bool returned;         /* the handler has come back */
-    bool finished;         /* a kept call's last word came before that */
-    bool away;             /* a pool has it, and the runner's reference */
-    gate_err_t broke;      /* an item of its generator could not be sent */
-    uint64_t sent, looked; /* items and chunks: now, at the last look */
-    int64_t quiet_ms;      /* since when nothing was */
-    bool orphan;           /* nobody waits for the answer */
-    bool left;             /* local: no longer counted as in flight */
-    bool streaming;  /* an item went out: only a stream's end may follow */
-    bool generating; /* inside next on the actor */
-    bool gen_active; /* in the list of generators to pull */
-    bool credited;   /* the reader gives credit; else the socket does */
+    gi_scall_t *free_next, *hash_next;
+    bool left; /* local: no longer counted as in flight */
+    /* by mail, each from one who then waits for nothing */
+    gi_smail_t mail;                        /* OPEN, then RETURNED */
+    gi_smail_t finish_mail;                 /* FINISHED */
+    gi_smail_t cancel_mail;                 /* CANCEL, once */
+    gi_smail_t credit_mail;                 /* CREDIT, by a local reader */
+    gi_smail_t lost_mail;                   /* LOST, by the pool's thread */
+    gi_smail_t args_mail;                   /* ARGS */
+    atomic_bool credit_pending;             /* credit_mail is under way */
+    _Atomic int64_t owed_items, owed_bytes; /* what it is about */
+    gi_shand_t hand;
     /* where it came from: a link, or this process */
     gi_link_t *link;
     unsigned epoch;
@@ -171,31 +160,20 @@ struct gi_scall {
     unsigned char *packed;   /* stream: func, args, kwargs; huge: args, kwargs;
                               * gi_mem_free */
     gi_sargs_t *args_coming; /* NULL: they are there */
-    gi_smail_t args_mail;
     gate_bytes_t local_func;
     gi_slocal_t *local;    /* where future came from; NULL: none */
     gate_future_t *future; /* local; the completer's reference */
     gate_future_t *held;   /* once it was completed: the arguments' */
     gate_stream_t *stream; /* local; the producer's reference */
-    gi_ref_t refs; /* the runner's, the tables', one for each control mail */
-    /* streams */
-    gi_credit_t credit;
-    int64_t unsent_items, unsent_bytes; /* in the link's queue */
-    gate_err_t (*gen_next_item)(gate_call_t *, void *);
-    void *gen_state;
-    void (*gen_done)(void *);
+    /* the core's until it is over; a pool's, a keeper's, a feeder's while they
+     * have it; one for each control mail */
+    gi_ref_t refs;
     /* huge results */
-    int64_t early;       /* bytes of credit that came before any item */
-    gi_shuge_t *huge;    /* the actor's */
-    gi_shuge_t *feeding; /* the same, as whoever feeds it knows it */
+    int64_t early;    /* bytes of credit that came before any item */
+    gi_shuge_t *huge; /* the actor's */
     /* elsewhere; the actor's */
     gate_pool_t *pool; /* of a ticket */
     gi_ticket_t ticket;
-    gi_smail_t lost_mail;                   /* LOST, by the pool's thread */
-    gi_smail_t credit_mail;                 /* CREDIT, by a local reader */
-    atomic_bool credit_pending;             /* it is under way */
-    _Atomic int64_t owed_items, owed_bytes; /* what it is about */
-    bool lost; /* that thread's: an item got lost */
 };
 
 #define GI_SJOB_QUEUES 16
@@ -217,7 +195,7 @@ typedef struct gi_sjob {
 #define GI_SCALL_HASH 4096 /* power of two */
 
 typedef struct gi_sstats {
-    uint64_t calls, errors, refused, items, dropped, cancelled, huge, chunks;
+    uint64_t dropped, huge, chunks;
 } gi_sstats_t;
 
 #define GI_SERVICE_JOBS 64
@@ -230,8 +208,8 @@ struct gate_service {
     gi_login_t login;
     char *name, *description;
     size_t name_size;
-    int64_t limit;
-    int64_t life; /* random: what tells it from one under the same identity */
+    int64_t limit; /* calls under way */
+    int64_t life;  /* random: what tells it from one under the same identity */
     unsigned n_workers;
     gate_runs_t default_runs;
     gate_pool_t *default_pool;
@@ -250,18 +228,16 @@ struct gate_service {
     bool registered;
     const void *broker; /* of this runtime that the first link belongs to */
     /* the actor's own */
+    gi_service_core_t core;
     gi_link_t *links;
     size_t n_links;
-    gi_scall_t *live, *free_calls;
-    size_t n_live, n_free;
+    gi_scall_t *free_calls;
+    size_t n_free;
     gi_job_t *jobs[GI_SERVICE_JOBS]; /* on their way to threads */
     size_t n_jobs;
     gate_pool_t *jobs_pool; /* theirs */
-    size_t n_left; /* local calls that ended and are still in gauge local */
-    gi_scall_t *waiting_head, **waiting_tail;
-    size_t n_waiting;
-    gi_scall_t *generators;
-    gi_shuge_t *huges;      /* under way */
+    size_t n_left;     /* local calls that ended and are still in gauge local */
+    gi_shuge_t *huges; /* under way */
     gi_readers_t *readers;  /* callers that read huge results; NULL: none yet */
     int64_t arriving_bytes; /* of the huge arguments under way */
     unsigned n_arriving;
@@ -270,14 +246,9 @@ struct gate_service {
     bool ready;                  /* ready_mail is under way */
     pthread_t thread;            /* the actor's */
     gi_smail_t *own, **own_last; /* mail of the actor to itself */
-    int64_t late_ms;             /* when a late call was logged last */
-    uint64_t n_late;             /* since then */
     gi_scall_t *hash[GI_SCALL_HASH];
     gi_frames_t in, out;
     gi_buf_t scratch;
-    gi_wheel_t *wheel;
-    int64_t now_ms;
-    bool draining, stopping;
     int64_t reached_ms; /* some broker had us */
     gi_sstats_t stats;
 };
@@ -320,19 +291,19 @@ bool gi_link_send(gi_link_t *link);
 #define GI_SCALL_KEEP_BYTES 16384 /* larger buffers are not kept for reuse */
 
 /* ---- service_table.c ----------------------------------------------------- */
+static inline gi_scall_t *gi_scall_of(gi_life_t *life) {
+    return (gi_scall_t *)(void *)((char *)life - offsetof(gi_scall_t, life));
+}
 gi_scall_t *
 gi_scall_alloc(gate_service_t *self);          /* any thread; NULL: no memory */
 gate_bytes_t gi_scall_bytes(zmq_msg_t *frame); /* borrows */
-/* Into and out of the tables of live calls, which hold a reference (whoever
- * runs it may drop its own at any time once the mailbox is closed); both
- * idempotent. The second may free c. */
-void gi_scall_enlist(gi_scall_t *c);
-void gi_scall_unlist(gi_scall_t *c);
 gi_scall_t *gi_scall_new(gate_service_t *self); /* NULL: no memory */
 void gi_scall_free(gi_scall_t *c); /* drops a reference; the actor only */
 void gi_scall_drop(gi_scall_t *c); /* the same, any thread */
+void gi_scall_free_all(gate_service_t *self);
 gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
                           gate_bytes_t request);
+void gi_scall_list(gi_life_t *life, bool on); /* of the core */
 
 /* ---- service_call.c ------------------------------------------------------ */
 void gi_service_begin_processes(gate_service_t *self);
@@ -341,86 +312,87 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned n_body);
 /* What the caller sent along, packed. */
 void gi_scall_meta(gi_scall_t *c, gate_bytes_t packed);
-void gi_scall_open(gi_scall_t *c);
-void gi_scall_local(gi_slocal_t *local);
+/* Finds the method; the packed arguments are in place. */
+void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame);
+void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
+                     const char *text);
+
+/* ---- service_run.c ------------------------------------------------------- */
+extern const gi_call_ops_t gi_scall_ops;
+void gi_scall_run(gi_life_t *life); /* of the core */
+/* Hands over the calls gathered for threads. */
+void gi_scall_to_threads(gate_service_t *self);
+/* Its handler has come back with said. */
+void gi_scall_back(gi_scall_t *c, gate_err_t said);
+void gi_scall_returned(gi_scall_t *c);  /* mail */
+size_t gi_scall_window(int64_t credit); /* a pool's window: 0 = not limited */
+
+/* ---- service_job.c ------------------------------------------------------- */
+gate_err_t gi_sjob_run(gate_call_t *call, gate_pool_t *pool, gate_fn *fn,
+                       gate_arg_t args, gate_then_fn *then) GATE_MUST;
+gate_err_t gi_sjob_submit(gi_life_t *life); /* of the core */
+void gi_sjob_done(gi_sjob_t *job);          /* mail */
+void gi_sjob_free(gi_sjob_t *job);
+
+/* ---- service_answer.c ---------------------------------------------------- */
+/* Of the core. */
+void gi_scall_answer_outcome(gi_life_t *life, gate_err_t outcome, bool streams);
+void gi_scall_answer_cut(gi_life_t *life, const gate_error_t *story,
+                         bool streams);
+/* The answer's first frames in service->out; NULL: nobody to answer. */
+gi_frames_t *gi_scall_answer(gi_scall_t *c);
+/* The same of a control message to the caller. */
+gi_frames_t *gi_scall_control(gi_scall_t *c);
+/* Its connection is the one that it came by. */
+static inline bool gi_scall_has_caller(const gi_scall_t *c) {
+    return c->link && c->epoch == c->link->epoch;
+}
+void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story);
+/* A local caller gets what a remote one would: the code of the class. */
+gate_error_t gi_scall_as_remote(const gate_error_t *story);
 /* The future, to be completed now; its block is kept while c lives. NULL: it
  * has been. */
 gate_future_t *gi_scall_take_future(gi_scall_t *c);
 /* Its future is about to get bytes that are read later. */
 void gi_scall_own_future(gi_scall_t *c);
-/* Finds the method and starts; the packed arguments are in place. */
-void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame);
-/* The handler has come back with e; the actor owns the call again. */
-void gi_scall_after(gi_scall_t *c, gate_err_t e);
-size_t gi_scall_window(int64_t credit); /* a pool's window: 0 = not limited */
-/* Hands over the calls gathered for threads. */
-void gi_scall_to_threads(gate_service_t *self);
-void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story);
-void gi_scall_start(gi_scall_t *c); /* it is admitted */
-void gi_scall_returned(gi_scall_t *c);
-void gi_scall_finished(gi_scall_t *c);
-void gi_scall_jobdone(gi_sjob_t *job);
-void gi_sjob_start(gi_scall_t *c); /* the job of gate_call_run, if any */
-void gi_sjob_free(gi_sjob_t *job);
-void gi_scall_cancel(gi_scall_t *c);
-void gi_scall_unqueue(gi_scall_t *c); /* out of WAITING */
-/* Local calls whose deadline has passed; true: there were some. */
-bool gi_scall_expire(gate_service_t *self);
-/* Answers with an error and ends it. */
-void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
-                     const char *text);
-/* The outcome stands in call (out, error): answer, end. */
-void gi_scall_end(gi_scall_t *c, gate_err_t outcome);
-/* It was answered otherwise: counts it, frees it. */
-void gi_scall_close(gi_scall_t *c, gate_err_t outcome);
-/* Ends it now with that error, whoever has it: a pool or a user who keeps it
- * only gives it back. */
-void gi_scall_cut(gi_scall_t *c, const gate_error_t *story);
-/* Its timer: when it must have ended, or be looked at. */
-void gi_scall_arm(gi_scall_t *c);
 /* The story of a failed outcome: the call's own, or the code's. */
 gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome);
-/* The answer's first frames in service->out; NULL: nobody to answer. */
-gi_frames_t *gi_scall_answer(gi_scall_t *c);
-/* The same of a control message to the caller. */
-gi_frames_t *gi_scall_control(gi_scall_t *c);
-/* A local caller gets what a remote one would: the code of the class. */
-gate_error_t gi_scall_as_remote(const gate_error_t *story);
-/* Runs waiting calls while there is room. */
-void gi_scall_next_waiting(gate_service_t *self);
-/* All live calls of a link (NULL: of the service) lose their caller. */
-void gi_scall_orphan_all(gate_service_t *self, gi_link_t *link);
-extern const gi_call_ops_t gi_scall_ops;
 
 /* ---- service_stream.c ---------------------------------------------------- */
 void gi_sstream_item(gi_sitem_t *item);
-/* END, or the exception that story tells. */
-void gi_sstream_end(gi_scall_t *c, const gate_error_t *story);
+/* From a pool's thread: one packed item, already paid for. What is lost fails
+ * the stream: a sink cannot be told. */
+void gi_sstream_sink(gi_scall_t *c, const void *data, size_t size);
+void gi_sstream_lost(gi_scall_t *c); /* mail */
 gate_err_t gi_sstream_yield(gate_call_t *call);
 gate_err_t gi_sstream_generate(gate_call_t *call,
                                gate_err_t (*next)(gate_call_t *, void *),
                                void *state, void (*done)(void *));
-/* From a process worker: one packed item, already paid for. */
-gate_err_t gi_sstream_push(gi_scall_t *c, const void *data, size_t size);
-/* The same for a sink, which cannot be told: what is lost fails the stream. */
-void gi_sstream_sink(gi_scall_t *c, const void *data, size_t size);
-void gi_sstream_lost(gi_scall_t *c); /* mail */
 void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes);
-void gi_sstream_owed(gi_scall_t *c);  /* mail, or a look */
-void gi_sstream_start(gi_scall_t *c); /* into the list of generators */
-void gi_sstream_stop(gi_scall_t *c);  /* out of it; done(state) runs */
-bool gi_sstream_pull(gate_service_t *self);
-void gi_sstream_unblocked(gi_link_t *link);
+void gi_sstream_owed(gi_scall_t *c); /* mail */
+/* END, or the exception that story tells. */
+void gi_sstream_end(gi_scall_t *c, const gate_error_t *story);
+/* Of the core. */
+gate_err_t gi_sstream_send(gi_life_t *life, const void *data, size_t size,
+                           bool *queued);
+gate_err_t gi_sstream_pull(gi_life_t *life);
+bool gi_sstream_may_pull(gi_life_t *life);
+void gi_sstream_unpull(gi_life_t *life);
+
+/* ---- service_direct.c ---------------------------------------------------- */
+void gi_scall_open(gi_scall_t *c);       /* mail */
+void gi_scall_local(gi_slocal_t *local); /* mail */
+/* Of the core. */
+int64_t gi_scall_idle(const gi_life_t *life, int64_t now_ms);
 
 /* ---- service_upload.c ---------------------------------------------------- */
 /* The request says that its arguments come in chunks. GATE_TOOBIG,
  * GATE_NOTIMPL, GATE_NOMEM. */
 gate_err_t gi_sargs_expect(gi_scall_t *c, const gi_ext_t *ext) GATE_MUST;
-void gi_sargs_start(gi_scall_t *c); /* asks for them */
+void gi_sargs_start(gi_life_t *life); /* of the core: asks for them */
 void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk);
-void gi_sargs_news(gi_scall_t *c); /* mail; drops its reference */
-void gi_sargs_look(gi_scall_t *c); /* its timer */
-void gi_sargs_cancel(gi_scall_t *c);
-void gi_sargs_leave(gi_scall_t *c); /* idempotent */
+void gi_sargs_news(gi_scall_t *c);   /* mail; drops its reference */
+void gi_sargs_look(gi_life_t *life); /* of the core: its timer */
+void gi_sargs_leave(gi_scall_t *c);  /* idempotent */
 
 #endif

@@ -1,38 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* service_job.c -- answers that come later: kept calls, and handlers
- * that go on after a pool job (gate_call_run). */
+/* service_job.c -- handlers that go on after a pool job (gate_call_run). */
 #include "service/service_impl.h"
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "shared/queue.h"
 
-/* ---- kept calls ---------------------------------------------------------- */
-static gate_call_t *s_keep(gate_call_t *call) {
-    gi_scall_t *c = (gi_scall_t *)call;
-    gi_service_share(c->service);
-    gi_ref_take(&c->refs); /* it may be ended before its keeper ends it */
-    return call;
-}
-
-static void s_finish_kept(gate_call_t *call) {
-    gi_scall_t *c = (gi_scall_t *)call;
-    gate_service_t *self = c->service;
-    c->finish_mail.kind = GI_SMAIL_FINISHED;
-    if (gi_service_post(self, &c->finish_mail, -1))
-        gi_scall_drop(c);
-    gi_service_release(self);
-}
-
-void gi_scall_finished(gi_scall_t *c) {
-    if (!c->returned)
-        c->finished = true;
-    else if (c->state == GI_SCALL_KEPT)
-        gi_scall_end(c, gi_call_take_last(&c->call));
-    gi_scall_free(c); /* else it has been answered: only let go of */
-}
-
-/* ---- continuing after a pool job ----------------------------------------- */
 void gi_sjob_free(gi_sjob_t *job) {
     if (!job)
         return;
@@ -44,6 +17,7 @@ void gi_sjob_free(gi_sjob_t *job) {
     gi_mem_free(job);
 }
 
+/* ---- the job's side ------------------------------------------------------ */
 static void s_sub_item(void *ctx, const void *data, size_t size) {
     gi_sjob_t *job = ctx;
     gi_sstream_sink(job->call, data, size);
@@ -69,6 +43,7 @@ static void s_sub_done(void *ctx, const void *data, size_t size,
 static const gi_sink_t s_sub_sink = {
     .item = s_sub_item, .done = s_sub_done, .huge = true};
 
+/* ---- the handler's side -------------------------------------------------- */
 /* An array of the arguments; queues become references, in order. */
 static gate_err_t s_pack_args(gi_buf_t *out, const gate_arg_t *args, size_t n,
                               const gate_settings_t *settings) {
@@ -87,8 +62,8 @@ static gate_err_t s_pack_args(gi_buf_t *out, const gate_arg_t *args, size_t n,
 
 /* Only made here: the actor submits it when the handler has returned, so that
  * its ticket and credit are known to one thread. */
-static gate_err_t s_run(gate_call_t *call, gate_pool_t *pool, gate_fn *fn,
-                        gate_arg_t args, gate_then_fn *then) {
+gate_err_t gi_sjob_run(gate_call_t *call, gate_pool_t *pool, gate_fn *fn,
+                       gate_arg_t args, gate_then_fn *then) {
     gi_scall_t *c = (gi_scall_t *)call;
     bool list = args.type == GATE_A_LIST;
     const gate_arg_t *items = &args;
@@ -113,14 +88,16 @@ static gate_err_t s_run(gate_call_t *call, gate_pool_t *pool, gate_fn *fn,
         gi_sjob_free(job);
         return e;
     }
-    c->job = job;
+    c->hand.job = job;
     return GATE_KEPT;
 }
 
+/* ---- the actor's side ---------------------------------------------------- */
 static gate_err_t s_submit(gi_scall_t *c, gi_sjob_t *job) {
     gate_call_t *call = &c->call;
+    gate_service_t *self = c->service;
     int64_t items, bytes;
-    gi_credit_look(&c->credit, &items, &bytes);
+    gi_credit_look(&c->life.credit, &items, &bytes);
     gi_request_t request = {.fn = job->fn,
                             .args = {job->args.data, job->args.size},
                             .deadline_ms = call->deadline_ms,
@@ -134,40 +111,30 @@ static gate_err_t s_submit(gi_scall_t *c, gi_sjob_t *job) {
                             .n_queues = job->n_queues,
                             .sink = &s_sub_sink,
                             .ctx = job};
-    gate_service_t *self = c->service;
-    gi_latch_add(&self->away);
     c->pool = job->pool;
-    c->away = true;
+    gi_ref_take(&c->refs);
+    gi_latch_add(&self->away);
     gate_err_t e = gi_pool_submit(job->pool, &request, &c->ticket);
     if (!e)
         return GATE_OK;
     gi_latch_done(&self->away);
-    c->away = false;
+    c->ticket = 0;
+    gi_scall_free(c);
+    gi_error_set(&call->error, gate_error());
     return e;
 }
 
-/* With items out and no credit left it would send one too many: its reader
- * gives some first. */
-void gi_sjob_start(gi_scall_t *c) {
-    gi_sjob_t *job = c->job;
-    int64_t items, bytes;
-    gi_credit_look(&c->credit, &items, &bytes);
-    if (c->streaming && (items <= 0 || bytes <= 0) &&
-        !atomic_load(&c->call.cancel))
-        return;
-    c->job = NULL;
-    gate_err_t e = atomic_load(&c->call.cancel)
-                       ? gi_err(GATE_CANCELLED, "the reader left")
-                       : s_submit(c, job);
-    if (!e)
-        return;
-    c->ticket = 0;
-    gi_sjob_free(job);
-    gi_error_set(&c->call.error, gate_error());
-    gi_scall_end(c, e);
+gate_err_t gi_sjob_submit(gi_life_t *life) {
+    gi_scall_t *c = gi_scall_of(life);
+    gi_sjob_t *job = c->hand.job;
+    c->hand.job = NULL;
+    gate_err_t e = s_submit(c, job);
+    if (e)
+        gi_sjob_free(job);
+    return e;
 }
 
-static void s_then(gi_scall_t *c, gi_sjob_t *job) {
+static gate_err_t s_then(gi_scall_t *c, gi_sjob_t *job) {
     gate_err_t e = job->error.story.code;
     gate_value_t *value = NULL;
     if (!e)
@@ -175,46 +142,33 @@ static void s_then(gi_scall_t *c, gi_sjob_t *job) {
                               c->call.settings, &value);
     else
         (void)gi_error_publish(&job->error);
+    c->call.promise = GI_PROMISE_NONE;
     c->call.answered = c->call.packed = false;
-    gate_err_t r = job->then(&c->call, e, value);
+    gate_err_t said = job->then(&c->call, e, value);
     gate_value_destroy(&value);
-    gi_scall_after(c, gi_call_settle(&c->call, r));
+    return gi_call_settle(&c->call, said);
 }
 
-void gi_scall_jobdone(gi_sjob_t *job) {
-    gi_scall_t *c = job->call;
+/* Its own result or error is the call's. */
+static gate_err_t s_take(gi_scall_t *c, gi_sjob_t *job) {
     gate_err_t e = job->error.story.code;
-    c->away = false;
-    c->ticket = 0;
-    c->call.promise = GI_PROMISE_NONE;
-    gi_buf_reset(&c->call.out, GI_SCALL_KEEP_BYTES);
-    if (c->state != GI_SCALL_KEPT) { /* its caller was told already */
-        gi_scall_free(c);
-    } else if (job->then) {
-        s_then(c, job);
-    } else {
-        if (e == GATE_EOS)
-            c->call.streamed = true;
-        else if (e)
-            gi_error_set(&c->call.error, &job->error.story);
-        else if (!gi_buf_append(&c->call.out, job->result.data,
-                                job->result.size))
-            gi_error_story(&c->call.error, e = GATE_NOMEM, NULL,
-                           "no memory for a result", NULL);
-        gi_scall_end(c, e);
+    if (e && e != GATE_EOS) {
+        gi_error_set(&c->call.error, &job->error.story);
+    } else if (!e && !gi_buf_append(&c->call.out, job->result.data,
+                                    job->result.size)) {
+        e = GATE_NOMEM;
+        gi_error_story(&c->call.error, e, NULL, "no memory for a result", NULL);
     }
+    return e;
+}
+
+void gi_sjob_done(gi_sjob_t *job) {
+    gi_scall_t *c = job->call;
+    c->ticket = 0;
+    if (gi_life_job_back(&c->life)) {
+        gi_buf_reset(&c->call.out, GI_SCALL_KEEP_BYTES);
+        gi_scall_back(c, job->then ? s_then(c, job) : s_take(c, job));
+    }
+    gi_scall_free(c); /* the pool's */
     gi_sjob_free(job);
 }
-
-/* ---- what a handler can do here ------------------------------------------ */
-static bool s_cancelled(gate_call_t *call) {
-    return atomic_load(&call->cancel);
-}
-
-const gi_call_ops_t gi_scall_ops = {.yield = gi_sstream_yield,
-                                    .keep = s_keep,
-                                    .finish = s_finish_kept,
-                                    .generate = gi_sstream_generate,
-                                    .run = s_run,
-                                    .huge = &gi_sfeed_ops,
-                                    .cancelled = s_cancelled};

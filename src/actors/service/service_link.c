@@ -107,7 +107,7 @@ static bool s_flush(gi_link_t *link) {
     }
     if (any && !link->out_head) {
         link->out_tail = &link->out_head;
-        gi_sstream_unblocked(link);
+        gi_service_core_unblocked(&link->service->core, link);
     }
     return any;
 }
@@ -147,7 +147,7 @@ static void s_ready(gi_link_t *link) {
     gate_err_t e =
         gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
     link->ext = link->packs = link->ext_told = link->released = false;
-    link->heard_ms = self->now_ms;
+    link->heard_ms = self->core.now_ms;
     link->state = GI_LINK_READY_SENT;
     if (e)
         return;
@@ -159,13 +159,13 @@ static void s_ready(gi_link_t *link) {
 static void s_connect(gi_link_t *link) {
     gate_service_t *self = link->service;
     link->epoch++;
-    link->heard_ms = self->now_ms;
+    link->heard_ms = self->core.now_ms;
     gate_err_t e = s_open(link);
     if (e) {
         gate_log(GATE_WARN, "service", "%s: %s", link->endpoint,
                  gate_error()->text);
         link->state = GI_LINK_BACKOFF;
-        link->retry_ms = self->now_ms + 1000;
+        link->retry_ms = self->core.now_ms + 1000;
         return;
     }
     link->state = GI_LINK_CONNECTING;
@@ -173,9 +173,15 @@ static void s_connect(gi_link_t *link) {
         s_ready(link);
 }
 
+/* Its callers are gone: whatever is said to them is said to nobody. */
+static void s_forget(gi_link_t *link) {
+    link->epoch++;
+    gi_service_core_lost(&link->service->core, link);
+}
+
 /* The other broker has us already. */
 static void s_left_behind(gi_link_t *link) {
-    gi_scall_orphan_all(link->service, link);
+    s_forget(link);
     s_drop_queue(link);
     gi_sock_close(&link->sock);
     link->state = GI_LINK_LEFT;
@@ -194,13 +200,13 @@ static void s_lose(gi_link_t *link, const char *why) {
     }
     gate_log(GATE_WARN, "service", "%s: broker %s: %s", self->name,
              link->endpoint, why);
-    gi_scall_orphan_all(self, link);
+    s_forget(link);
     s_drop_queue(link);
     gi_sock_close(&link->sock);
     link->ext = link->packs = false;
     link->keeps &= link->state == GI_LINK_UP;
     link->state = GI_LINK_BACKOFF;
-    link->retry_ms = self->now_ms + link->backoff_ms;
+    link->retry_ms = self->core.now_ms + link->backoff_ms;
     link->backoff_ms *= 2;
     if (link->backoff_ms > self->settings->reconnect_ivl_max_ms)
         link->backoff_ms = self->settings->reconnect_ivl_max_ms;
@@ -220,7 +226,7 @@ gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
     link->broker = gi_registry_owner(gi_runtime_registry(self->rt), endpoint);
     link->out_tail = &link->out_head;
     link->backoff_ms = S_BACKOFF_MIN;
-    link->heard_ms = self->now_ms;
+    link->heard_ms = self->core.now_ms;
     gate_err_t e = s_open(link);
     if (e) {
         gi_mem_free(link->endpoint);
@@ -272,7 +278,7 @@ void gi_link_announce(gi_link_t *link) {
     if (link->ext) {
         gi_ext_t ext;
         gi_ext_init(&ext);
-        ext.drain = self->draining;
+        ext.drain = self->core.draining;
         ext.huge = true;
         ext.epoch = self->life;
         ext.idempotent =
@@ -293,7 +299,7 @@ void gi_link_announce(gi_link_t *link) {
  * too, while this one finishes. */
 static void s_move(gi_link_t *link) {
     gate_service_t *self = link->service;
-    if (link->moved || !link->watched || self->draining)
+    if (link->moved || !link->watched || self->core.draining)
         return;
     gate_err_t e = gi_service_follow(link);
     if (e)
@@ -321,7 +327,7 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     if (!ext.drain)
         return;
     link->released = true;
-    if (self->draining)
+    if (self->core.draining)
         return;
     gate_log(GATE_INFO, "service", "%s: told to drain by %s", self->name,
              link->endpoint);
@@ -353,17 +359,16 @@ static void s_disconnect(gi_link_t *link) {
     gate_service_t *self = link->service;
     bool registered = link->state == GI_LINK_UP || link->ghost;
     link->ghost = false; /* once */
-    gi_scall_orphan_all(self, link);
-    link->epoch++;
+    s_forget(link);
     if (link->state == GI_LINK_LEFT)
         return;
     if (link->moved) {
         s_left_behind(link);
-    } else if (registered && !self->draining) {
+    } else if (registered && !self->core.draining) {
         gate_log(GATE_INFO, "service", "%s: %s said DISCONNECT: READY again",
                  self->name, link->endpoint);
         s_ready(link);
-    } else if (self->draining) {
+    } else if (self->core.draining) {
         link->state = GI_LINK_LEFT;
     } else {
         s_lose(link, "refused READY with DISCONNECT");
@@ -388,7 +393,7 @@ static void s_ext(gi_link_t *link, const gate_bytes_t *view,
         return;
     }
     if (ext.cancel)
-        gi_scall_cancel(c);
+        gi_life_cancel(&c->life);
     else
         gi_sstream_credit(c, ext.credit_items, ext.credit_bytes);
 }
@@ -398,7 +403,7 @@ static void s_message(gi_link_t *link) {
     gate_bytes_t view[GI_FRAMES_MAX];
     gi_mdp_worker_t m;
     gi_frames_view(&self->in, 0, view);
-    link->heard_ms = self->now_ms;
+    link->heard_ms = self->core.now_ms;
     if (gi_mdp_parse_broker(view, self->in.n, &m)) {
         self->stats.dropped++;
         return;
@@ -468,9 +473,9 @@ static int64_t s_silence_ms(const gi_link_t *link) {
 }
 
 bool gi_link_work(gi_link_t *link) {
-    int64_t now = link->service->now_ms;
+    int64_t now = link->service->core.now_ms;
     bool busy = false;
-    if (link->state == GI_LINK_BACKOFF && link->service->draining)
+    if (link->state == GI_LINK_BACKOFF && link->service->core.draining)
         link->state = GI_LINK_LEFT; /* nothing to come back for */
     if (link->state == GI_LINK_BACKOFF) {
         if (now < link->retry_ms)
@@ -491,7 +496,7 @@ bool gi_link_work(gi_link_t *link) {
 
 int64_t gi_link_next(const gi_link_t *link) {
     if (link->out_n)
-        return link->service->now_ms + S_BLOCKED_POLL_MS;
+        return link->service->core.now_ms + S_BLOCKED_POLL_MS;
     if (link->state == GI_LINK_BACKOFF)
         return link->retry_ms;
     if (link->state == GI_LINK_UP || link->state == GI_LINK_READY_SENT)

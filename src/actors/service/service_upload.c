@@ -83,17 +83,7 @@ static void s_refuse(gi_scall_t *c) {
     char cls[64];
     snprintf(cls, sizeof cls, "%s", e.cls);
     gi_sargs_leave(c);
-    gi_wheel_cancel(c->service->wheel, &c->timer);
     gi_scall_refuse(c, e.code, cls, text);
-}
-
-void gi_sargs_cancel(gi_scall_t *c) {
-    if (c->service->stopping)
-        (void)gi_err_story(GATE_WORKERLOST, "WorkerLostError",
-                           "the service was stopped", "");
-    else
-        (void)gi_err(GATE_CANCELLED, "the caller left");
-    s_refuse(c);
 }
 
 /* ---- credit --------------------------------------------------------------*/
@@ -118,16 +108,17 @@ static void s_credit(gi_scall_t *c, int64_t bytes) {
 /* ---- silence -------------------------------------------------------------*/
 static void s_arm(gi_scall_t *c) {
     gate_service_t *self = c->service;
-    gi_wheel_arm(self->wheel, &c->timer,
-                 self->now_ms + gi_settings_heartbeat_ms(self->settings));
+    gi_wheel_arm(self->core.wheel, &c->life.timer,
+                 self->core.now_ms + gi_settings_heartbeat_ms(self->settings));
 }
 
 /* Credit of nothing finds out whether its caller is there still: a broker that
  * cannot hand it on cancels the call. */
-void gi_sargs_look(gi_scall_t *c) {
+void gi_sargs_look(gi_life_t *life) {
+    gi_scall_t *c = gi_scall_of(life);
     gate_service_t *self = c->service;
     int64_t max = gi_settings_reply_timeout_ms(self->settings);
-    int64_t idle = self->now_ms - c->args_coming->heard_ms;
+    int64_t idle = self->core.now_ms - c->args_coming->heard_ms;
     if (max >= 0 && idle >= max) {
         (void)gi_err(GATE_TIMEOUT, "none came for %lld ms", (long long)idle);
         s_refuse(c);
@@ -181,16 +172,15 @@ static gate_err_t s_open(gi_scall_t *c, gi_sargs_t *a) {
     return e;
 }
 
-void gi_sargs_start(gi_scall_t *c) {
+void gi_sargs_start(gi_life_t *life) {
+    gi_scall_t *c = gi_scall_of(life);
     gi_sargs_t *a = c->args_coming;
     if (s_open(c, a)) {
         s_refuse(c);
         return;
     }
-    c->state = GI_SCALL_ARRIVING;
     c->args_mail.kind = GI_SMAIL_ARGS;
-    a->heard_ms = c->service->now_ms;
-    gi_scall_enlist(c);
+    a->heard_ms = c->service->core.now_ms;
     s_arm(c);
     s_credit(c, a->window);
 }
@@ -200,13 +190,13 @@ void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk) {
     gi_sargs_t *a = c->args_coming;
     bool tagged = tag.size == strlen(GI_HUGE_TAG) &&
                   !memcmp(tag.data, GI_HUGE_TAG, tag.size);
-    if (c->state != GI_SCALL_ARRIVING || !tagged) {
+    if (c->life.state != GI_LIFE_ARRIVING || !tagged) {
         c->service->stats.dropped++;
         return;
     }
     if (!data.size)
         return; /* no sign of life */
-    a->heard_ms = c->service->now_ms;
+    a->heard_ms = c->service->core.now_ms;
     bool end = data.size == strlen(GI_HUGE_END) &&
                !memcmp(data.data, GI_HUGE_END, data.size);
     if (end ? gi_huge_unpack_end(a->unpack)
@@ -229,10 +219,7 @@ static void s_arrived(gi_scall_t *c) {
     c->call.kwargs_packed = (gate_bytes_t){c->packed + args, size - args};
     c->call.args_huge = true;
     gi_sargs_leave(c);
-    gi_wheel_cancel(c->service->wheel, &c->timer);
-    c->state = GI_SCALL_NEW;
-    gi_scall_arm(c);
-    gi_scall_start(c);
+    gi_life_gathered(&c->life);
 }
 
 void gi_sargs_news(gi_scall_t *c) {

@@ -61,6 +61,13 @@ bool gi_credit_try(gi_credit_t *self, size_t size) {
     return ok;
 }
 
+bool gi_credit_any(gi_credit_t *self) {
+    pthread_mutex_lock(&self->mutex);
+    bool any = self->items > 0 && self->bytes > 0;
+    pthread_mutex_unlock(&self->mutex);
+    return any;
+}
+
 void gi_credit_look(gi_credit_t *self, int64_t *items, int64_t *bytes) {
     pthread_mutex_lock(&self->mutex);
     *items = self->items;

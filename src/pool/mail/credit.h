@@ -25,6 +25,8 @@ void gi_credit_give(gi_credit_t *self, int64_t items, int64_t bytes);
 void gi_credit_cancel(gi_credit_t *self);
 /* One item of size bytes: false when there is no credit now. */
 bool gi_credit_try(gi_credit_t *self, size_t size);
+/* One item could be sent. */
+bool gi_credit_any(gi_credit_t *self);
 /* What is left. */
 void gi_credit_look(gi_credit_t *self, int64_t *items, int64_t *bytes);
 /* One item of size bytes that somebody else let through. */
