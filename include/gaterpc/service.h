@@ -37,7 +37,9 @@ typedef struct gate_method {
 
 /* NULL name = setting service_default_name. No ':' in it. */
 GATE_API gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name);
-/* Says DISCONNECT to its brokers, ends what is in flight with an error, frees.
+/* Says DISCONNECT to its brokers, ends what is in flight with an error, frees. In
+ * a handler or job of its own it would wait for itself: then it does nothing but
+ * to log that (GATE_WOULDBLOCK).
  * For a clean end drain first. */
 GATE_API void gate_service_destroy(gate_service_t **self_p);
 GATE_API void gate_service_describe(gate_service_t *self, const char *text);
@@ -74,7 +76,8 @@ GATE_API gate_err_t gate_service_attach(gate_service_t *self,
 /* Waits until every broker has registered it (its first heartbeat came). */
 GATE_API gate_err_t gate_service_ready(gate_service_t *self,
                                        int64_t timeout_ms) GATE_MUST;
-/* Takes no new calls, finishes those it has, says DISCONNECT. */
+/* Takes no new calls, finishes those it has, says DISCONNECT. GATE_WOULDBLOCK in
+ * a handler or job of its own. */
 GATE_API gate_err_t gate_service_drain(gate_service_t *self,
                                        int64_t timeout_ms) GATE_MUST;
 GATE_API const char *gate_service_name(const gate_service_t *self);

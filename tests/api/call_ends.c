@@ -2,6 +2,7 @@
 /* call_ends.c -- handlers that slip: what their callers hear, that it is heard in
  * time, and that nothing stays in flight. */
 #include <criterion/criterion.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include "rig.h"
@@ -68,6 +69,36 @@ static gate_err_t s_run_and_return(gate_call_t *call) {
 
 static gate_err_t s_one(gate_call_t *call) { return gate_return(call, 1); }
 
+/* Would wait for itself: it, and its pointer, stay as they are. */
+static gate_service_t *s_service;
+
+static gate_err_t s_destroys(gate_call_t *call) {
+    gate_service_t *before = s_service;
+    gate_service_destroy(&s_service);
+    if (gate_error()->code != GATE_WOULDBLOCK || s_service != before)
+        return gate_raise(call, "AssertionError", "it was destroyed");
+    gate_err_t e = gate_service_drain(s_service, -1);
+    return gate_return(call, e == GATE_WOULDBLOCK ? 1 : 0);
+}
+
+static gate_err_t s_job_destroys(gate_call_t *call) {
+    gate_pool_t *pool = gate_runtime_threads(gate_call_runtime(call));
+    return gate_call_run(call, pool, s_destroys, gate_list_(NULL, 0), NULL);
+}
+
+/* Calls itself, on as many threads. */
+static gate_client_t *s_client;
+
+static gate_err_t s_deep(gate_call_t *call) {
+    int64_t n;
+    gate_err_t e = gate_args(call, &n);
+    if (!e && n)
+        e = gate_client_call(s_client, "Test.t_deep", NULL, n - 1,
+                             gate_timeout_ms(300));
+    return e ? gate_raise(call, "Nested", "%s", gate_error()->text)
+             : gate_return(call, n);
+}
+
 #define BOTH(its)                                             \
     {.name = #its, .fn = s_##its, .runs = GATE_INLINE}, {     \
         .name = "t_" #its, .fn = s_##its, .runs = GATE_THREAD \
@@ -81,6 +112,9 @@ static const gate_method_t table[] = {
     BOTH(unended),
     BOTH(run_and_return),
     BOTH(one),
+    BOTH(destroys),
+    BOTH(job_destroys),
+    {.name = "t_deep", .fn = s_deep, .runs = GATE_THREAD},
     {.name = "t_sleeps", .fn = s_sleeps, .runs = GATE_THREAD},
     {.name = "t_forever", .fn = s_forever, .runs = GATE_THREAD},
     GATE_END};
@@ -186,6 +220,59 @@ Test(call_ends, the_services_limit_ends_what_nobody_ends, .timeout = 60) {
         while (!s_in_flight(&rig))
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         s_until_idle(&rig, "unread");
+        rig_down(&rig);
+    }
+}
+
+Test(call_ends, a_service_is_not_destroyed_in_a_handler_of_its_own,
+     .timeout = 60) {
+    static const char *const methods[] = {"Test.destroys", "Test.t_destroys",
+                                          "Test.job_destroys",
+                                          "Test.t_job_destroys"};
+    for (size_t w = 0; w < N_WAYS; w++) {
+        rig_t rig;
+        s_up(&rig, ways[w], NULL, 0);
+        s_service = rig.service;
+        for (int i = 0; i < 4; i++) {
+            int64_t yes = 0;
+            gate_err_t e = gate_client_call(rig.client, methods[i], &yes);
+            cr_expect_eq(e, GATE_OK, "%s: %s", methods[i], gate_error()->text);
+            cr_expect_eq(yes, 1, "%s: drained", methods[i]);
+        }
+        rig_down(&rig);
+    }
+}
+
+/* ---- a pool that waits for itself ---------------------------------------- */
+static atomic_int s_lines;
+
+static void s_count(void *ctx, gate_level_t level, const char *part,
+                    const char *text) {
+    (void)ctx;
+    (void)level;
+    (void)part;
+    s_lines += strstr(text, "wait for answers to calls") != NULL;
+}
+
+Test(call_ends, threads_that_all_wait_for_each_other_are_named, .timeout = 60) {
+    for (size_t w = 0; w < N_WAYS; w++) {
+        rig_t rig;
+        GATE_OWN(gate_settings) settings = rig_settings();
+        gate_settings_set(settings, "threads", 3);
+        gate_settings_set(settings, "log_level", "warn");
+        rig_up(&rig, ways[w], settings, table, NULL);
+        gate_log_sink(s_count, NULL);
+        s_client = rig.client;
+        s_lines = 0;
+        cr_expect_eq(gate_client_call(rig.client, "Test.t_deep", NULL, 2),
+                     GATE_OK);
+        gate_log_flush(2000);
+        cr_expect_eq(s_lines, 0, "three threads are enough for that");
+        cr_expect_neq(gate_client_call(rig.client, "Test.t_deep", NULL, 4),
+                      GATE_OK);
+        gate_log_flush(2000);
+        cr_expect_geq(s_lines, 1, "%s", rig_name(ways[w]));
+        gate_log_sink(NULL, NULL);
         rig_down(&rig);
     }
 }

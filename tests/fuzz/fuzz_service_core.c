@@ -301,13 +301,13 @@ static void s_unblock(void) {
         if (s_w->calls[i].used)
             s_w->calls[i].credit += s_w->calls[i].life.unsent_items;
     for (int i = 0; i < 2; i++)
-        gi_service_core_unblocked(&s_w->core, &s_w->owners[i]);
+        gi_life_unblock_all(&s_w->core, &s_w->owners[i]);
 }
 
 /* What the whole service hears. */
 static void s_common(unsigned how) {
     if (how < 96)
-        gi_service_core_pull(&s_w->core);
+        gi_life_pull_all(&s_w->core);
     else if (how < 160)
         gi_service_core_tick(&s_w->core, s_w->core.now_ms + how * 4);
     else if (how < 176)

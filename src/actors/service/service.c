@@ -126,133 +126,7 @@ void gate_service_methods(gate_service_t *self, const gate_method_t *table,
         s_stick(self, s_add_method(self, table, ctx));
 }
 
-/* ---- method table -------------------------------------------------------- */
-static uint32_t s_hash(const void *data, size_t size) {
-    const unsigned char *p = data;
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ p[i]) * 16777619u;
-    return h;
-}
-
-gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name) {
-    size_t mask = self->method_hash_size - 1;
-    for (size_t i = s_hash(name.data, name.size) & mask; self->method_hash[i];
-         i = (i + 1) & mask) {
-        gi_smethod_t *method = &self->methods[self->method_hash[i] - 1];
-        if (method->name_size == name.size &&
-            memcmp(method->m->name, name.data, name.size) == 0)
-            return method;
-    }
-    return NULL;
-}
-
-static void s_resolve(gate_service_t *self, gi_smethod_t *method) {
-    const gate_method_t *m = method->m;
-    method->runs = m->runs == GATE_DEFAULT ? self->default_runs : m->runs;
-    method->pool = m->pool ? m->pool : NULL;
-    if (!method->pool && m->runs == GATE_DEFAULT)
-        method->pool = self->default_pool;
-}
-
-int gi_service_runs(const gate_service_t *self, const gate_method_t *m) {
-    int64_t max = self->settings->attempts_max;
-    int runs = m->max_attempts > 0 ? m->max_attempts : GI_RUNS_DEFAULT;
-    return runs < max ? runs : (int)max;
-}
-
-/* Names the idempotent methods for the broker: "a,b=5". */
-static gate_err_t s_list_idempotent(gate_service_t *self) {
-    gi_buf_t list = {0};
-    for (size_t i = 0; i < self->n_methods; i++) {
-        const gate_method_t *m = self->methods[i].m;
-        if (!m->idempotent)
-            continue;
-        if (list.size)
-            gi_buf_append(&list, ",", 1);
-        char runs[16] = "";
-        if (m->max_attempts > 0 && m->max_attempts != GI_RUNS_DEFAULT)
-            snprintf(runs, sizeof runs, "=%d", m->max_attempts);
-        gi_buf_append(&list, m->name, strlen(m->name));
-        gi_buf_append(&list, runs, strlen(runs));
-    }
-    gi_buf_append(&list, "", 1);
-    if (list.failed) {
-        gi_buf_fini(&list);
-        return gi_err(GATE_NOMEM, "service %s: no memory", self->name);
-    }
-    size_t size;
-    gi_mem_free(self->idempotent);
-    self->idempotent = (char *)gi_buf_take(&list, &size);
-    return GATE_OK;
-}
-
-static gate_err_t s_build_table(gate_service_t *self) {
-    size_t size = 16;
-    while (size < 2 * self->n_methods)
-        size *= 2;
-    gi_mem_free(self->method_hash);
-    self->method_hash = gi_mem_calloc(size, sizeof *self->method_hash);
-    if (!self->method_hash)
-        return gi_err(GATE_NOMEM, "service %s: no memory", self->name);
-    self->method_hash_size = size;
-    for (size_t i = 0; i < self->n_methods; i++) {
-        const char *name = self->methods[i].m->name;
-        gate_bytes_t key = {name, strlen(name)};
-        if (gi_service_method(self, key))
-            return gi_err(GATE_BADARG, "service %s: two methods named %s",
-                          self->name, name);
-        size_t at = s_hash(name, key.size) & (size - 1);
-        while (self->method_hash[at])
-            at = (at + 1) & (size - 1);
-        self->method_hash[at] = (uint32_t)(i + 1);
-        s_resolve(self, &self->methods[i]);
-    }
-    return s_list_idempotent(self);
-}
-
 /* ---- life ---------------------------------------------------------------- */
-/* get_interfaces() -> {name: {"doc", "signature", "runs"}}, as the peers have
- * it; the order is the table's. */
-static gate_err_t s_get_interfaces(gate_call_t *call) {
-    static const char *const runs[] = {"", "inline", "thread", "process",
-                                       "custom"};
-    gate_service_t *self = ((gi_scall_t *)call)->service;
-    gate_err_t e = gate_no_args(call);
-    if (e)
-        return e;
-    msgpack_packer *pk = gate_call_packer(call);
-    msgpack_pack_map(pk, self->n_methods);
-    for (size_t i = 0; i < self->n_methods; i++) {
-        const gi_smethod_t *method = &self->methods[i];
-        const char *name = method->m->name;
-        const char *signature =
-            method->m->signature ? method->m->signature : "(*args, **kwargs)";
-        msgpack_pack_str_with_body(pk, name, strlen(name));
-        msgpack_pack_map(pk, 3);
-        msgpack_pack_str_with_body(pk, "doc", 3);
-        if (method->m->doc)
-            msgpack_pack_str_with_body(pk, method->m->doc,
-                                       strlen(method->m->doc));
-        else
-            msgpack_pack_nil(pk);
-        msgpack_pack_str_with_body(pk, "signature", 9);
-        msgpack_pack_str_with_body(pk, signature, strlen(signature));
-        msgpack_pack_str_with_body(pk, "runs", 4);
-        msgpack_pack_str_with_body(pk, runs[method->runs],
-                                   strlen(runs[method->runs]));
-    }
-    return GATE_OK;
-}
-
-static const gate_method_t s_builtin[] = {
-    {.name = "get_interfaces",
-     .fn = s_get_interfaces,
-     .runs = GATE_INLINE,
-     .signature = "()",
-     .doc = "The methods of this service."},
-    GATE_END};
-
 static bool s_idle(void *arg) {
     gate_service_t *self = arg;
     gi_buf_t out = {0};
@@ -308,7 +182,7 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
                              "a service's name is not empty and has no ':': "
                              "\"%s\"",
                              self->name));
-    gate_service_methods(self, s_builtin, NULL);
+    gate_service_methods(self, gi_service_builtin, NULL);
     return self;
 }
 
@@ -335,9 +209,20 @@ void gi_service_release(gate_service_t *self) {
     gi_mem_free(self);
 }
 
+/* In a handler or job of its own: all of those are waited for. */
+static gate_err_t s_not_inside(const gate_service_t *self, const char *what) {
+    if (!self->actor || !(gi_service_on_actor(self) || gi_call_works_for(self)))
+        return GATE_OK;
+    gate_err_t e = gi_err(GATE_WOULDBLOCK,
+                          "%s in a handler of service %s would wait for itself",
+                          what, self->name);
+    gate_log(GATE_ERROR, "service", "%s", gate_error()->text);
+    return e;
+}
+
 void gate_service_destroy(gate_service_t **self_p) {
     gate_service_t *self = self_p ? *self_p : NULL;
-    if (!self)
+    if (!self || s_not_inside(self, "gate_service_destroy"))
         return;
     *self_p = NULL;
     if (self->actor) {
@@ -358,7 +243,7 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
         return gi_err(GATE_BADARG, "service %s runs already", self->name);
     e = gate_runtime_start(self->rt);
     if (!e)
-        e = s_build_table(self);
+        e = gi_service_build_table(self);
     if (!e)
         gi_service_begin_processes(self);
     if (!e && backend)
@@ -428,7 +313,9 @@ gate_err_t gate_service_ready(gate_service_t *self, int64_t timeout_ms) {
 }
 
 gate_err_t gate_service_drain(gate_service_t *self, int64_t timeout_ms) {
-    gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
+    gate_err_t e = s_not_inside(self, "gate_service_drain");
+    if (!e)
+        e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
     return e ? e : s_until(self, "IDLE", timeout_ms, "calls did not end");
 }
 

@@ -224,7 +224,7 @@ static inline void s_one(gi_smail_t *mail) {
         s_left(S_OWNER(gi_sleft_t, mail, mail));
         break;
     case GI_SMAIL_RETURNED:
-        gi_scall_returned(S_OWNER(gi_scall_t, mail, mail));
+        gi_run_returned(S_OWNER(gi_scall_t, mail, mail));
         break;
     case GI_SMAIL_FINISHED:
         s_finished(S_OWNER(gi_scall_t, finish_mail, mail));
@@ -295,7 +295,7 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     }
     if (self->own)
         s_own_mail(self);
-    gi_scall_to_threads(self);
+    gi_run_to_threads(self);
     s_leave_room(self);
     gi_future_batch_end(&batch);
 }
@@ -332,7 +332,7 @@ static void s_over(gi_life_t *life) {
     gi_scall_free(c);
 }
 
-static const gi_life_ops_t s_life_ops = {.run = gi_scall_run,
+static const gi_life_ops_t s_life_ops = {.run = gi_run_call,
                                          .gather = gi_sargs_start,
                                          .look = gi_sargs_look,
                                          .submit = gi_sjob_submit,
@@ -349,7 +349,7 @@ static const gi_life_ops_t s_life_ops = {.run = gi_scall_run,
                                          .answer = gi_scall_answer_outcome,
                                          .cut = gi_scall_answer_cut,
                                          .list = gi_scall_list,
-                                         .idle = gi_scall_idle,
+                                         .idle = gi_direct_idle,
                                          .over = s_over};
 
 /* ---- the pass ------------------------------------------------------------ */
@@ -377,12 +377,12 @@ static bool s_work(void *arg, int64_t now_ms) {
             self->reached_ms = now_ms;
     }
     s_bury(self);
-    busy |= gi_service_core_pull(&self->core);
+    busy |= gi_life_pull_all(&self->core);
     busy |= gi_shuge_pull(self);
     busy |= gi_service_core_tick(&self->core, now_ms);
     busy |= s_own_mail(self);
     gi_service_core_check(&self->core);
-    gi_scall_to_threads(self);
+    gi_run_to_threads(self);
     s_leave_room(self);
     if (self->core.draining)
         s_try_leave(self);
@@ -411,9 +411,9 @@ static void s_fds(void *arg, gi_polled_t *polled) {
 static void s_stop(void *arg) {
     gate_service_t *self = arg;
     s_own_mail(self);
-    gi_scall_to_threads(self);
+    gi_run_to_threads(self);
     gi_service_core_stop(&self->core);
-    gi_scall_to_threads(self);
+    gi_run_to_threads(self);
     while (self->links) {
         gi_link_t *link = self->links;
         self->links = link->next;

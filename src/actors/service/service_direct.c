@@ -275,7 +275,7 @@ gate_err_t gi_service_open_local(gate_service_t *self,
 }
 
 /* Credit that found no room in the mailbox is told now. */
-int64_t gi_scall_idle(const gi_life_t *life, int64_t now_ms) {
+int64_t gi_direct_idle(const gi_life_t *life, int64_t now_ms) {
     gi_scall_t *c = gi_scall_of((gi_life_t *)(uintptr_t)life);
     if (atomic_load(&c->owed_items) &&
         !atomic_exchange(&c->credit_pending, true) &&

@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* service_impl.h -- what the files of a service share.
+/* service_impl.h -- what the files of a service's shell share. What a call may
+ * do next is decided in core/ (life.c); here is what it is made of:
  *
- *   service.c         public face, life, method table
- *   service_actor.c   the shell: mail, sockets, timers
- *   service_link.c    one connection to one broker: READY, heartbeats, loss
- *   service_table.c   calls as objects; which are live
- *   service_call.c    a call's way: request -> runs -> outcome
- *   service_answer.c  its end: answered, refused, out of time
- *   service_stream.c  items: credit, yields, pulled generators
- *   service_huge.c    huge results: compressed and sent while there is credit
- *   service_feed.c    where their bytes come from
- *   service_upload.c  huge arguments: inflated before the handler runs
- *   service_codecs.c  which callers read them
- *   service_direct.c  calls of this process
- *   service_job.c     kept calls, continuing after a pool job
- *   service_leave.c   callers that leave, the service's own end
+ *   service.c, service_methods.c   public face, life; methods
+ *   service_actor.c    mail, sockets, timers in; what the core wants done out
+ *   service_link.c     one connection to one broker
+ *   service_call.c     a broker's request becomes a call; service_direct.c: one
+ *                      of this process does
+ *   service_upload.c   its arguments in chunks
+ *   service_run.c, service_job.c   where its handler runs, and its job
+ *   service_stream.c, service_huge.c (feed, codecs)   what it sends
+ *   service_answer.c   how it is answered
+ *   service_table.c    calls as objects; found by id
  *
- * Who owns a call: the actor, until it runs elsewhere (a pool, a user who kept
- * it); whoever runs it gives it back by mail. When the mailbox is closed (the
- * service is gone) the giver frees it. */
+ * Who owns a call: the actor; a pool, a keeper, a feeder has a reference while
+ * it has the call, and gives it back by mail. When the mailbox is closed (the
+ * service is gone) the giver drops it. */
 #ifndef GI_SERVICE_IMPL_H
 #define GI_SERVICE_IMPL_H
 
@@ -253,7 +250,9 @@ struct gate_service {
     gi_sstats_t stats;
 };
 
-/* ---- service.c ----------------------------------------------------------- */
+/* ---- service_methods.c --------------------------------------------------- */
+extern const gate_method_t gi_service_builtin[];
+gate_err_t gi_service_build_table(gate_service_t *self) GATE_MUST;
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
 /* How often a call of it may run in all. */
 int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
@@ -319,13 +318,14 @@ void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
 
 /* ---- service_run.c ------------------------------------------------------- */
 extern const gi_call_ops_t gi_scall_ops;
-void gi_scall_run(gi_life_t *life); /* of the core */
+void gi_service_begin_processes(gate_service_t *self);
+void gi_run_call(gi_life_t *life); /* of the core */
 /* Hands over the calls gathered for threads. */
-void gi_scall_to_threads(gate_service_t *self);
+void gi_run_to_threads(gate_service_t *self);
 /* Its handler has come back with said. */
-void gi_scall_back(gi_scall_t *c, gate_err_t said);
-void gi_scall_returned(gi_scall_t *c);  /* mail */
-size_t gi_scall_window(int64_t credit); /* a pool's window: 0 = not limited */
+void gi_run_back(gi_scall_t *c, gate_err_t said);
+void gi_run_returned(gi_scall_t *c);  /* mail */
+size_t gi_run_window(int64_t credit); /* a pool's window: 0 = not limited */
 
 /* ---- service_job.c ------------------------------------------------------- */
 gate_err_t gi_sjob_run(gate_call_t *call, gate_pool_t *pool, gate_fn *fn,
@@ -383,7 +383,7 @@ void gi_sstream_unpull(gi_life_t *life);
 void gi_scall_open(gi_scall_t *c);       /* mail */
 void gi_scall_local(gi_slocal_t *local); /* mail */
 /* Of the core. */
-int64_t gi_scall_idle(const gi_life_t *life, int64_t now_ms);
+int64_t gi_direct_idle(const gi_life_t *life, int64_t now_ms);
 
 /* ---- service_upload.c ---------------------------------------------------- */
 /* The request says that its arguments come in chunks. GATE_TOOBIG,

@@ -101,8 +101,8 @@ static gate_err_t s_submit(gi_scall_t *c, gi_sjob_t *job) {
     gi_request_t request = {.fn = job->fn,
                             .args = {job->args.data, job->args.size},
                             .deadline_ms = call->deadline_ms,
-                            .credit_items = gi_scall_window(items),
-                            .credit_bytes = gi_scall_window(bytes),
+                            .credit_items = gi_run_window(items),
+                            .credit_bytes = gi_run_window(bytes),
                             .fn_ctx = call->ctx,
                             .runtime = call->runtime,
                             .user = call->user,
@@ -110,7 +110,8 @@ static gate_err_t s_submit(gi_scall_t *c, gi_sjob_t *job) {
                             .queues = job->queues,
                             .n_queues = job->n_queues,
                             .sink = &s_sub_sink,
-                            .ctx = job};
+                            .ctx = job,
+                            .host = self};
     c->pool = job->pool;
     gi_ref_take(&c->refs);
     gi_latch_add(&self->away);
@@ -167,7 +168,7 @@ void gi_sjob_done(gi_sjob_t *job) {
     c->ticket = 0;
     if (gi_life_job_back(&c->life)) {
         gi_buf_reset(&c->call.out, GI_SCALL_KEEP_BYTES);
-        gi_scall_back(c, job->then ? s_then(c, job) : s_take(c, job));
+        gi_run_back(c, job->then ? s_then(c, job) : s_take(c, job));
     }
     gi_scall_free(c); /* the pool's */
     gi_sjob_free(job);

@@ -13,8 +13,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include "sync/clock.h"
-#include "net/curve.h"
 #include "base/err.h"
 #include <gaterpc/log.h>
 #include "base/identity.h"
@@ -107,7 +105,7 @@ static bool s_flush(gi_link_t *link) {
     }
     if (any && !link->out_head) {
         link->out_tail = &link->out_head;
-        gi_service_core_unblocked(&link->service->core, link);
+        gi_life_unblock_all(&link->service->core, link);
     }
     return any;
 }

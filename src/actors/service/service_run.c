@@ -18,7 +18,7 @@ static gi_scall_t *s_of_job(gi_job_t *job) {
 }
 
 /* ---- coming back --------------------------------------------------------- */
-void gi_scall_back(gi_scall_t *c, gate_err_t said) {
+void gi_run_back(gi_scall_t *c, gate_err_t said) {
     gi_life_state_t then = c->hand.job    ? GI_LIFE_JOB
                            : c->hand.next ? GI_LIFE_PULLED
                                           : GI_LIFE_KEPT;
@@ -35,10 +35,10 @@ static void s_bring_back(gi_scall_t *c, gate_err_t said) {
     gi_latch_done(&self->away);
 }
 
-void gi_scall_returned(gi_scall_t *c) {
+void gi_run_returned(gi_scall_t *c) {
     gi_mailbox_linger(c->service->mailbox); /* others of its batch follow */
     c->ticket = 0;
-    gi_scall_back(c, c->hand.said);
+    gi_run_back(c, c->hand.said);
     gi_scall_free(c); /* the pool's */
 }
 
@@ -75,7 +75,9 @@ static void s_job_run(gi_job_t *job) {
     } else if (atomic_load(&c->call.cancel)) {
         e = GATE_CANCELLED;
     } else {
+        const void *before = gi_call_work_for(c->service);
         e = gi_call_invoke(&c->call, c->method->m->fn);
+        gi_call_work_for(before);
     }
     s_bring_back(c, e);
 }
@@ -101,7 +103,7 @@ static void s_refused_by_pool(gi_scall_t *c, gate_err_t e) {
 
 /* Calls for threads are gathered while a batch of mail or messages is read: the
  * pool takes them under one lock and wakes one thread. */
-void gi_scall_to_threads(gate_service_t *self) {
+void gi_run_to_threads(gate_service_t *self) {
     gi_job_t *jobs[GI_SERVICE_JOBS];
     size_t n = self->n_jobs;
     gate_err_t e;
@@ -126,7 +128,7 @@ static void s_run_thread(gi_scall_t *c) {
         return;
     }
     if (self->n_jobs == GI_SERVICE_JOBS || self->jobs_pool != pool)
-        gi_scall_to_threads(self);
+        gi_run_to_threads(self);
     c->run.run = s_job_run;
     c->run.urgent = c->life.urgent;
     gi_ref_take(&c->refs);
@@ -156,7 +158,7 @@ static const gi_sink_t s_proc_sink = {
     .item = s_proc_item, .done = s_proc_done, .huge = true};
 
 /* A pool's window: 0 = not limited. */
-size_t gi_scall_window(int64_t credit) {
+size_t gi_run_window(int64_t credit) {
     return credit == GI_CREDIT_FREE ? 0 : credit > 0 ? (size_t)credit : 1;
 }
 
@@ -182,8 +184,8 @@ static gate_err_t s_submit(gi_scall_t *c, gate_pool_t *pool) {
                     .hard_ms = m->hard_ms},
         .deadline_ms = c->call.deadline_ms,
         .attempt = c->call.attempt,
-        .credit_items = gi_scall_window(c->life.credit.items),
-        .credit_bytes = gi_scall_window(c->life.credit.bytes),
+        .credit_items = gi_run_window(c->life.credit.items),
+        .credit_bytes = gi_run_window(c->life.credit.bytes),
         .user = c->call.user,
         .meta = c->call.meta,
         .sink = &s_proc_sink,
@@ -220,12 +222,12 @@ static void s_run_process(gi_scall_t *c) {
 }
 
 /* ---- all of them --------------------------------------------------------- */
-void gi_scall_run(gi_life_t *life) {
+void gi_run_call(gi_life_t *life) {
     gi_scall_t *c = gi_scall_of(life);
     if (life->in_place) {
         gate_err_t said = gi_call_invoke(&c->call, c->method->m->fn);
         if (said == GATE_KEPT)
-            gi_scall_back(c, said);
+            gi_run_back(c, said);
         else
             gi_life_returned(life, said, GI_LIFE_KEPT);
     } else if (c->method->runs == GATE_PROCESS)

@@ -288,6 +288,14 @@ static bool s_came_soon(gate_future_t *self, int64_t timeout_ms) {
     return false;
 }
 
+static bool s_sleep(gate_future_t *self, int64_t timeout_ms) {
+    gi_thread_wait_begin();
+    bool done =
+        gi_future_sleep(self, GI_FT_DONE, 0, gi_wait_deadline(timeout_ms));
+    gi_thread_wait_end();
+    return done;
+}
+
 gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
                              gate_slot_t out) {
     if (!self)
@@ -297,8 +305,7 @@ gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
             return gi_err(GATE_WOULDBLOCK,
                           "waiting for a future on the thread of actor %s",
                           gi_actor_thread());
-        if (!s_came_soon(self, timeout_ms) &&
-            !gi_future_sleep(self, GI_FT_DONE, 0, gi_wait_deadline(timeout_ms)))
+        if (!s_came_soon(self, timeout_ms) && !s_sleep(self, timeout_ms))
             return gi_err(GATE_TIMEOUT, "no answer within %lld ms",
                           (long long)timeout_ms);
     }

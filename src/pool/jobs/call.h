@@ -102,13 +102,20 @@ gate_err_t gi_call_pack(const gate_call_t *self, gi_buf_t *out,
                         const gate_arg_t *v) GATE_MUST;
 /* GATE_BADARG after items or a huge result. */
 gate_err_t gi_call_may_answer(const gate_call_t *self) GATE_MUST;
+/* The second half of invoke, for handlers called otherwise (gate_then_fn): e is
+ * what the handler returned. */
+gate_err_t gi_call_settle(gate_call_t *self, gate_err_t e);
+
+/* ---- call_later.c --------------------------------------------------------- */
 /* A kept call was ended elsewhere; false: it was already, or never kept. */
 bool gi_call_end_kept(gate_call_t *self) GATE_MUST;
 /* What gate_finish or gate_fail left becomes the call's outcome, whose code is
  * returned. The host's, once the call is its own again. */
 gate_err_t gi_call_take_last(gate_call_t *self);
-/* The second half of invoke, for handlers called otherwise (gate_then_fn): e is
- * what the handler returned. */
-gate_err_t gi_call_settle(gate_call_t *self, gate_err_t e);
+/* This thread runs something for host now (NULL: for nobody); gives whom it did
+ * before. What waits for the end of all that runs for a host would wait for
+ * itself there. */
+const void *gi_call_work_for(const void *host);
+bool gi_call_works_for(const void *host);
 
 #endif

@@ -125,3 +125,15 @@ gate_err_t gate_call_run(gate_call_t *self, gate_pool_t *pool, gate_fn *job,
     return gi_err(GATE_NOTIMPL, "%s: a job cannot run another one and go on",
                   self->method);
 }
+
+/* ---- for whom a thread works ---------------------------------------------- */
+static _Thread_local const void *s_host;
+
+const void *gi_call_work_for(const void *host) {
+    const void *before = s_host;
+
+    s_host = host;
+    return before;
+}
+
+bool gi_call_works_for(const void *host) { return host && s_host == host; }

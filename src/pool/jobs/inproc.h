@@ -28,6 +28,7 @@ typedef struct gi_local_job {
     gate_runtime_t *runtime;
     const gi_sink_t *sink;
     void *ctx;
+    const void *host;
     atomic_bool cancel, began;
     bool windowed; /* credit is in use */
     gi_credit_t credit;

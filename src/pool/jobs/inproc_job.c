@@ -174,8 +174,11 @@ static void s_run_with(s_holder_t *holder, gi_local_job_t *job) {
     if (job->soft_ms)
         job->soft_until_ns = gi_wait_deadline(job->soft_ms);
     e = s_may_start(job, &call->error);
-    if (e == GATE_OK)
+    if (e == GATE_OK) {
+        const void *before = gi_call_work_for(job->host);
         e = gi_call_invoke(call, job->fn);
+        gi_call_work_for(before);
+    }
     if (e == GATE_KEPT) { /* it kept nothing: there is no way to */
         gi_error_story(&call->error, GATE_BADARG, NULL,
                        "a job returned GATE_KEPT", NULL);
@@ -246,6 +249,7 @@ gi_local_job_t *gi_local_job_new(gi_local_t *local, gate_pool_t *pool,
     job->runtime = r->runtime ? r->runtime : pool->runtime;
     job->sink = r->sink;
     job->ctx = r->ctx;
+    job->host = r->host;
     atomic_init(&job->cancel, false);
     atomic_init(&job->began, false);
     job->windowed = r->credit_items || r->credit_bytes;

@@ -45,6 +45,7 @@ typedef struct gi_request {
     size_t n_runs;
     const gi_sink_t *sink;
     void *ctx;
+    const void *host; /* what it is run for (gi_call_works_for), on threads */
 } gi_request_t;
 
 /* Identifies a request under way; 0 is none. Stale tickets are harmless. */

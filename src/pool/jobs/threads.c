@@ -45,10 +45,11 @@ typedef struct s_worker {
 } s_worker_t;
 
 struct gi_threads {
-    pthread_mutex_t mutex; /* of everything below */
-    pthread_cond_t work;   /* for idle workers */
-    pthread_cond_t quiet;  /* unfinished became 0, or a worker has gone */
-    pthread_cond_t space;  /* the queue has shrunk, for room_wanted threads */
+    gi_thread_wait_t blocked; /* first: workers that wait for answers */
+    pthread_mutex_t mutex;    /* of everything below */
+    pthread_cond_t work;      /* for idle workers */
+    pthread_cond_t quiet;     /* unfinished became 0, or a worker has gone */
+    pthread_cond_t space; /* the queue has shrunk, for room_wanted threads */
     unsigned room_wanted;
     gi_job_t **ring;
     size_t room, head, count;        /* room is a power of two */
@@ -93,6 +94,14 @@ static void s_report(s_worker_t *worker) {
 
 static size_t s_waiting(const gi_threads_t *self) {
     return self->n_urgent + self->count;
+}
+
+static void s_look(gi_thread_wait_t *blocked) {
+    gi_threads_t *self = (gi_threads_t *)(void *)blocked;
+    pthread_mutex_lock(&self->mutex);
+    size_t jobs = s_waiting(self), live = (size_t)self->live;
+    pthread_mutex_unlock(&self->mutex);
+    gi_thread_wait_look(blocked, self->name, live, jobs);
 }
 
 /* The next of those that wait. */
@@ -225,6 +234,7 @@ static void *s_work(void *arg) {
     gi_job_t *job;
     bool wake;
 
+    gi_thread_wait_mark(&self->blocked);
     pthread_mutex_lock(&self->mutex);
     while (s_get_work(worker)) {
         wake = s_leaves_work(self) && s_wants_wake(self);
@@ -290,6 +300,7 @@ gate_err_t gi_threads_new(const char *name, int workers, size_t queue_max,
         return gi_err(GATE_NOMEM, "a thread pool");
     }
     self->queue_max = queue_max ? queue_max : 1;
+    self->blocked.told = s_look;
     snprintf(self->name, sizeof self->name, "%s", name ? name : "pool");
     pthread_mutex_init(&self->mutex, NULL);
     pthread_cond_init(&self->work, NULL);
@@ -446,6 +457,8 @@ size_t gi_threads_submit_many(gi_threads_t *self, gi_job_t *const *jobs,
     pthread_mutex_unlock(&self->mutex);
     if (wake)
         pthread_cond_signal(&self->work);
+    if (atomic_load(&self->blocked.n))
+        s_look(&self->blocked);
     return taken;
 }
 

@@ -81,13 +81,6 @@ void gi_credit_spend(gi_credit_t *self, size_t size) {
     pthread_mutex_unlock(&self->mutex);
 }
 
-void gi_credit_charge(gi_credit_t *self, size_t size) {
-    pthread_mutex_lock(&self->mutex);
-    if (self->bytes != GI_CREDIT_FREE)
-        self->bytes -= (int64_t)size;
-    pthread_mutex_unlock(&self->mutex);
-}
-
 gate_err_t gi_credit_take(gi_credit_t *self, size_t size) {
     pthread_mutex_lock(&self->mutex);
     bool ok = false;

@@ -31,8 +31,6 @@ bool gi_credit_any(gi_credit_t *self);
 void gi_credit_look(gi_credit_t *self, int64_t *items, int64_t *bytes);
 /* One item of size bytes that somebody else let through. */
 void gi_credit_spend(gi_credit_t *self, size_t size);
-/* Bytes of an item that was let through by try with size 0. */
-void gi_credit_charge(gi_credit_t *self, size_t size);
 /* Waits for it. GATE_OK or GATE_CANCELLED; sets no story. */
 gate_err_t gi_credit_take(gi_credit_t *self, size_t size);
 

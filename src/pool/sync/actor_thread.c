@@ -4,8 +4,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include <pthread.h>
+#include <gaterpc/log.h>
 #include <stddef.h>
+#include "sync/clock.h"
 
 static _Thread_local const char *s_name;
 
@@ -47,4 +48,38 @@ static void s_watch(void) { pthread_atfork(NULL, NULL, s_child); }
 void gi_actor_thread_watch(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, s_watch);
+}
+
+/* ---- threads that wait for each other ------------------------------------ */
+#define S_LOG_MS 1000 /* between lines about one group */
+
+static _Thread_local gi_thread_wait_t *s_group;
+
+void gi_thread_wait_mark(gi_thread_wait_t *group) { s_group = group; }
+
+void gi_thread_wait_begin(void) {
+    if (!s_group)
+        return;
+    atomic_fetch_add(&s_group->n, 1);
+    s_group->told(s_group);
+}
+
+void gi_thread_wait_end(void) {
+    if (s_group)
+        atomic_fetch_sub(&s_group->n, 1);
+}
+
+void gi_thread_wait_look(gi_thread_wait_t *group, const char *name,
+                         size_t members, size_t jobs) {
+    if (!jobs || (size_t)atomic_load(&group->n) < members)
+        return;
+    int64_t now = gi_clock_ms(), last = atomic_load(&group->logged_ms);
+    if ((last && now - last < S_LOG_MS) ||
+        !atomic_compare_exchange_strong(&group->logged_ms, &last, now))
+        return;
+    gate_log(GATE_WARN, "pool",
+             "%s: all %zu threads wait for answers to calls, and jobs wait for "
+             "a thread: a call that needs one of these threads waits for "
+             "itself (more threads, or gate_call_run and kept calls)",
+             name, members);
 }

@@ -7,7 +7,9 @@
 #define GI_ACTOR_THREAD_H
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 void gi_actor_thread_mark(const char *name); /* static string; NULL unmarks */
@@ -27,5 +29,23 @@ void gi_born_again(void);
 void gi_actor_thread_watch(void);
 /* Counts forks whose child is this process; keep it with what has a thread. */
 extern unsigned gi_actor_thread_forks;
+
+/* The threads of a pool that wait for answers to calls. When all do while jobs
+ * wait for a thread, and one of the answers is to come from such a job, it never
+ * does: that is logged. */
+typedef struct gi_thread_wait {
+    atomic_int n;                              /* inside a wait */
+    void (*told)(struct gi_thread_wait *self); /* there is one more: look */
+    _Atomic int64_t logged_ms;
+} gi_thread_wait_t;
+
+/* This thread belongs to the group until it ends. */
+void gi_thread_wait_mark(gi_thread_wait_t *group);
+/* Around a wait of this thread, whose group is told. */
+void gi_thread_wait_begin(void);
+void gi_thread_wait_end(void);
+/* Logs it if all members wait, and so many jobs do. */
+void gi_thread_wait_look(gi_thread_wait_t *group, const char *name,
+                         size_t members, size_t jobs);
 
 #endif

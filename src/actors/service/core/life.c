@@ -175,7 +175,7 @@ void gi_life_arrive(gi_life_t *life) {
 void gi_life_gathered(gi_life_t *life) {
     life->gathers = false;
     gi_wheel_cancel(life->core->wheel, &life->timer);
-    gi_life_arm(life);
+    gi_service_core_arm(life);
     gi_life_start(life);
 }
 

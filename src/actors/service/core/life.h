@@ -92,7 +92,7 @@ void gi_life_cancel(gi_life_t *life);
 /* Ends it now with that error, whoever has it. */
 void gi_life_cut(gi_life_t *life, const gate_error_t *story);
 
-/* ---- streams ------------------------------------------------------------- */
+/* ---- streams: life_stream.c ---------------------------------------------- */
 /* An item of a handler or job on a pool; what cannot be sent ends it. */
 void gi_life_item(gi_life_t *life, const void *data, size_t size);
 /* One of those got lost: the story says why. */
@@ -102,7 +102,7 @@ gate_err_t gi_life_pulled_item(gi_life_t *life, const void *data,
                                size_t size) GATE_MUST;
 void gi_life_credit(gi_life_t *life, int64_t items, int64_t bytes);
 
-/* ---- huge results -------------------------------------------------------- */
+/* ---- huge results: life.c ------------------------------------------------ */
 void gi_life_bulk_begun(gi_life_t *life);
 void gi_life_bulk_fed(gi_life_t *life);
 /* Its last message is out. Whoever says so settles it at the end of the event:

@@ -40,7 +40,7 @@ void gi_life_credit(gi_life_t *life, int64_t items, int64_t bytes) {
     s_go_on(life);
 }
 
-void gi_service_core_unblocked(gi_service_core_t *self, const void *owner) {
+void gi_life_unblock_all(gi_service_core_t *self, const void *owner) {
     gi_life_t *next;
     for (gi_life_t *life = self->live; life; life = next) {
         next = life->next;
@@ -164,7 +164,7 @@ static bool s_pull(gi_life_t *life) {
     return true;
 }
 
-bool gi_service_core_pull(gi_service_core_t *self) {
+bool gi_life_pull_all(gi_service_core_t *self) {
     bool any = false;
     gi_life_t *next;
     for (gi_life_t *life = self->pulled; life; life = next) {

@@ -50,7 +50,7 @@ void gi_service_core_list(gi_life_t *life) {
     self->live = life;
     self->n_live++;
     s_find(life, true);
-    gi_life_arm(life);
+    gi_service_core_arm(life);
 }
 
 void gi_service_core_unlist(gi_life_t *life) {
@@ -84,7 +84,7 @@ void gi_service_core_wait(gi_life_t *life) {
         self->waiting_tail = &life->wait_next;
     self->n_waiting++;
     s_find(life, true);
-    gi_life_arm(life);
+    gi_service_core_arm(life);
 }
 
 void gi_service_core_unwait(gi_life_t *life) {
@@ -131,7 +131,7 @@ static void s_arm(gi_life_t *life, int64_t at) {
         gi_wheel_arm(life->core->wheel, &life->timer, at);
 }
 
-void gi_life_arm(gi_life_t *life) {
+void gi_service_core_arm(gi_life_t *life) {
     int64_t due =
         gi_time_after(life->deadline_ms, life->remote ? S_GRACE_MS : 0);
     if (life->streamed)

@@ -94,12 +94,8 @@ void gi_service_core_fini(gi_service_core_t *self);
 /* Deadlines, and those who wait for room. True: something was due. */
 bool gi_service_core_tick(gi_service_core_t *self, int64_t now_ms);
 int64_t gi_service_core_next(const gi_service_core_t *self);
-/* Generators with credit, each for a while. True: there was one. */
-bool gi_service_core_pull(gi_service_core_t *self);
 /* The connection's callers are gone. */
 void gi_service_core_lost(gi_service_core_t *self, const void *owner);
-/* It takes items again: what was owed for those in its queue is credit. */
-void gi_service_core_unblocked(gi_service_core_t *self, const void *owner);
 /* The service's end: everybody is told. */
 void gi_service_core_stop(gi_service_core_t *self);
 /* After each event: asserts the law, but in release builds. */
@@ -113,16 +109,24 @@ static inline void gi_service_core_check(const gi_service_core_t *self) {
 /* The law; walks everything. */
 bool gi_service_core_valid(const gi_service_core_t *self);
 
-/* ---- between its files --------------------------------------------------- */
+/* ---- life_stream.c ------------------------------------------------------- */
+/* Generators with credit, each for a while. True: there was one. */
+bool gi_life_pull_all(gi_service_core_t *self);
+/* A connection takes items again: what was owed for those in its queue is credit. */
+void gi_life_unblock_all(gi_service_core_t *self, const void *owner);
+void gi_life_wake(gi_life_t *life);  /* into the list of those to pull */
+void gi_life_pause(gi_life_t *life); /* out of it */
+
+/* ---- life.c: between its files ------------------------------------------- */
+void gi_life_start(gi_life_t *life); /* there is room */
+void gi_life_go(gi_life_t *life, gi_life_state_t next);
+void gi_life_submit(gi_life_t *life);
+
+/* ---- service_core.c: between its files ----------------------------------- */
 void gi_service_core_list(gi_life_t *life);
 void gi_service_core_unlist(gi_life_t *life);
 void gi_service_core_wait(gi_life_t *life);
 void gi_service_core_unwait(gi_life_t *life);
-void gi_life_start(gi_life_t *life); /* there is room */
-void gi_life_go(gi_life_t *life, gi_life_state_t next);
-void gi_life_arm(gi_life_t *life);
-void gi_life_wake(gi_life_t *life);  /* into the list of those to pull */
-void gi_life_pause(gi_life_t *life); /* out of it */
-void gi_life_submit(gi_life_t *life);
+void gi_service_core_arm(gi_life_t *life);
 
 #endif

@@ -305,12 +305,12 @@ Test(life, a_generator_is_pulled_while_there_is_credit) {
     call->items = 6;
     call->pull_says = GATE_EOS;
     kit_arrive(&kit, call);
-    cr_assert(gi_service_core_pull(&kit.core));
+    cr_assert(gi_life_pull_all(&kit.core));
     kit_check(&kit);
     cr_assert_eq(call->sent, 4);
-    cr_assert_not(gi_service_core_pull(&kit.core));
+    cr_assert_not(gi_life_pull_all(&kit.core));
     gi_life_credit(&call->life, 10, 0);
-    cr_assert(gi_service_core_pull(&kit.core));
+    cr_assert(gi_life_pull_all(&kit.core));
     kit_ended(&kit, call, GATE_OK, "");
     cr_assert_eq(call->sent, 6);
     cr_assert_eq(call->unpulled, 1);
@@ -327,7 +327,7 @@ Test(life, a_generator_whose_item_is_lost_fails_whatever_it_says) {
     call->items = 2;
     call->send_fails = GATE_NOMEM;
     kit_arrive(&kit, call);
-    gi_service_core_pull(&kit.core);
+    gi_life_pull_all(&kit.core);
     kit_ended(&kit, call, GATE_NOMEM, "");
     cr_assert_eq(call->unpulled, 1);
     kit_end(&kit);
@@ -348,7 +348,7 @@ Test(life, readers_without_credit_are_bounded_by_their_connection) {
     cr_assert(gi_credit_try(&call->life.credit, 1));
     gi_life_item(&call->life, "x", 1);
     cr_assert_eq(call->life.credit.items, 3);
-    gi_service_core_unblocked(&kit.core, &here);
+    gi_life_unblock_all(&kit.core, &here);
     cr_assert_eq(call->life.credit.items, 4);
     kit_end(&kit);
 }
