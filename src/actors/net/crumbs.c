@@ -4,7 +4,7 @@
  * bytes by chance one in 128 looks like a head with MORE, and none of them 65
  * times in a row. What does is a body of nothing but ones, which is why the
  * guard asks only when memory has grown as well. */
-#include "net/crumbs.h"
+#include "net/guard.h"
 
 #include <stdint.h>
 #include "net/frames.h"

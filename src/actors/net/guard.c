@@ -24,7 +24,6 @@
 #include <unistd.h>
 #include <gaterpc/log.h>
 #include "base/mem.h"
-#include "net/crumbs.h"
 #include "settings/settings.h"
 
 #define S_LOOK_MS 50

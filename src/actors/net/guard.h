@@ -96,4 +96,10 @@ void gi_guard_look(gi_guard_t *self, bool all_read, int64_t now_ms);
 void gi_guard_trim(gi_guard_t *self, int64_t now_ms);
 int64_t gi_guard_next(const gi_guard_t *self);
 
+/* ---- crumbs.c ------------------------------------------------------------ */
+/* Whether bytes from the middle of a ZMTP stream are a message in crumbs: frame
+ * after frame with MORE, more of them than any message may have. The bytes may
+ * begin anywhere in a frame of up to 255. */
+bool gi_crumbs(const void *data, size_t size);
+
 #endif

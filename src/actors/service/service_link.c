@@ -24,13 +24,12 @@
 
 /* ---- sending ------------------------------------------------------------- */
 gi_frames_t *gi_link_begin(gi_link_t *link, int command) {
-    gate_service_t *self = link->service;
-    gi_frames_t *out = &self->out;
+    gi_frames_t *out = &link->service->out;
     gi_frames_close(out);
     gi_frames_add_const(out, GI_FRAME_EMPTY);
     gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
     gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
-    gi_login_frames(&self->login, out);
+    gi_login_frames(&link->service->login, out);
     return out;
 }
 
@@ -158,8 +157,7 @@ static void s_connect(gi_link_t *link) {
     gate_service_t *self = link->service;
     link->epoch++;
     link->heard_ms = self->core.now_ms;
-    gate_err_t e = s_open(link);
-    if (e) {
+    if (s_open(link)) {
         gate_log(GATE_WARN, "service", "%s: %s", link->endpoint,
                  gate_error()->text);
         link->state = GI_LINK_BACKOFF;
@@ -177,7 +175,6 @@ static void s_forget(gi_link_t *link) {
     gi_service_core_lost(&link->service->core, link);
 }
 
-/* The other broker has us already. */
 static void s_left_behind(gi_link_t *link) {
     s_forget(link);
     s_drop_queue(link);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/crumbs.h"
+#include "net/guard.h"
 
 static unsigned char s_in[16384];
 
