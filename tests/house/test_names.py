@@ -13,6 +13,7 @@ from house import files, read, verdict
 # In src for the tests' sake: they could not see it otherwise.
 TESTED = {
     "gi_mem_fail_at": "an allocation that fails", "gi_mem_asked": "how many there were",
+    "gi_cgroup_look_below": "unit/shared/cgroup",
     "gi_broker_core_valid": "the law", "gi_sup_valid": "the law",
     "gi_broker_core_count": "a counter", "gi_client_core_count": "a counter",
     "gi_cgroup_look_below": "a tree of the test's own", "gi_wheel_size": "what is left",
