@@ -7,6 +7,8 @@ import struct
 import threading
 import time
 
+import zmq
+
 import kit
 import peers
 
@@ -217,6 +219,29 @@ class Beside(Flood):
 
 
 class Zap(Flood):
+    def test_guesses_at_its_own_port(self):
+        """Ten at once and five a second at one user; others are looked at."""
+        zap = self.keep(kit.Command(
+            "zap", "--bind", "tcp://127.0.0.1:*", "--user", "ann",
+            "--password", "pw"))
+        asker = self.keep(peers.Raw(
+            zmq.DEALER, re.search(r"=(\S+)", zap.line()).group(1)))
+
+        def ask(user, password):
+            asker.send(b"", b"1.0", b"key", b"gate", b"i" * 16, b"i" * 16,
+                       b"PLAIN", user, password)
+            return asker.recv(20)[3:5]
+        begin = time.monotonic()
+        looked = sum(ask(b"ann", b"%d" % i)[1] != b"Too many wrong credentials"
+                     for i in range(500))
+        took = time.monotonic() - begin
+        self.assertGreaterEqual(looked, 10)
+        self.assertLess(looked, 11 + 5 * took + 1)
+        self.assertEqual(ask(b"ann", b"pw")[0], b"400")
+        self.assertEqual(ask(b"eve", b"x")[1], b"Invalid username")
+        time.sleep(0.5)
+        self.assertEqual(ask(b"ann", b"pw")[0], b"200")
+
     def test_crumbs(self):
         zap = self.keep(kit.Command("zap", "--bind", "tcp://127.0.0.1:*",
                                     "--user", "ann", "--password", "pw"))

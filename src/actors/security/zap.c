@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "runtime/places.h"
 #include "runtime/given.h"
+#include "rules/guess.h"
 #include "runtime/runtime.h"
 #include "sync/clock.h"
 #include "net/sock.h"
@@ -30,6 +31,7 @@
 #define S_TEXT_MAX 1024
 #define S_ENDPOINT_MAX 256
 #define S_FRAMES_MAX 16
+#define S_ASKER_MAX 64
 #define S_REST_MAX 16             /* times 64 frames */
 #define S_QUESTION_MAX (64 << 10) /* bytes; also of all that are unfinished: */
 #define S_QUESTIONS_MAX (1 << 20)
@@ -49,6 +51,7 @@ struct gate_zap {
     gi_sock_t sock;
     gi_listener_t listener;
     gi_guard_t guard;
+    gi_guess_t *guesses; /* wrong ones, by asker and user */
     gi_frames_t in, out;
     s_counts_t count;
 };
@@ -181,6 +184,21 @@ gate_err_t gate_zap_hash(const char *password, char *out, size_t room) {
 }
 
 /* ---- one question -------------------------------------------------------- */
+/* Who asks, by the connection and not by what the question says, for whom. Of
+ * ipc the process is left out ("uid:gid:pid"). */
+static size_t s_asker(gate_zap_t *self, char *out, const char *user) {
+    const char *at = zmq_msg_gets(&self->in.f[0], "Peer-Address");
+    size_t n = at ? strnlen(at, S_ASKER_MAX - 1) : 0;
+    const char *process = at && *at == ':' ? strrchr(at, ':') : NULL;
+    if (process && process > at)
+        n = (size_t)(process - at);
+    if (n)
+        memcpy(out, at, n);
+    out[n] = 0;
+    strcpy(out + n + 1, user);
+    return n + 1 + strlen(user);
+}
+
 static const char *s_judge(gate_zap_t *self, const gate_bytes_t *f,
                            const char **why) {
     char domain[S_TEXT_MAX + 1], user[S_TEXT_MAX + 1], password[S_TEXT_MAX + 1];
@@ -195,7 +213,16 @@ static const char *s_judge(gate_zap_t *self, const gate_bytes_t *f,
                                   .password = password,
                                   .address = f[5],
                                   .identity = f[6]};
-    const char *status = gi_zap_judge_ask(&self->judge, &request, why);
+    char asker[S_ASKER_MAX + sizeof user];
+    size_t n = s_asker(self, asker, user);
+    int64_t now_ms = gi_clock_ms();
+    const char *status = "400";
+    *why = "Too many wrong credentials";
+    if (gi_guess_may(self->guesses, asker, n, now_ms)) {
+        status = gi_zap_judge_ask(&self->judge, &request, why);
+        if (*status == '4')
+            gi_guess_wrong(self->guesses, asker, n, now_ms);
+    }
     explicit_bzero(password, sizeof password);
     return status;
 }
@@ -306,6 +333,7 @@ static void s_close(gate_zap_t *self) {
     gi_sock_close(&self->sock);
     gi_listener_close(&self->listener);
     gi_guard_fini(&self->guard);
+    gi_guess_destroy(&self->guesses);
 }
 
 static gate_err_t s_start(void *arg) {
@@ -315,8 +343,13 @@ static gate_err_t s_start(void *arg) {
     self->listener = GI_LISTENER_NONE;
     gi_guard_init(&self->guard, self->settings, "zap", bounds, false,
                   gi_clock_ms());
-    gate_err_t e = gi_sock_open(&self->sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
-                                self->settings);
+    gate_err_t e = GATE_OK;
+    self->guesses = gi_guess_new(GI_GUESS_PER_S, GI_GUESS_BURST);
+    if (!self->guesses)
+        e = gi_err(GATE_NOMEM, "no memory for a ZAP service");
+    if (!e)
+        e = gi_sock_open(&self->sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
+                         self->settings);
     if (!e)
         e = gi_sock_watch(&self->sock, ZMQ_EVENT_DISCONNECTED |
                                            ZMQ_EVENT_ACCEPTED |
