@@ -12,6 +12,7 @@
 #include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "base/err.h"
+#include "settings/settings.h"
 #include "base/mem.h"
 #include "memory/scratch.h"
 
@@ -232,7 +233,7 @@ static gate_err_t s_no_service(const s_ask_t *ask) {
  * large to be, goes by the broker. */
 static gate_err_t s_fill(gate_client_t *self, s_ask_t *ask) {
     bool local = !self->is.actor || self->is.route == GI_ROUTE_LOCAL;
-    int64_t max = local ? self->is.settings->huge_max_bytes
+    int64_t max = local ? gi_settings_huge_packed_max(self->is.settings)
                         : gi_rpc_plain_max(self->is.settings);
     gate_err_t e = gi_client_upload_fill(ask->packed, &ask->request, ask->holes,
                                          (uint64_t)max);
@@ -241,7 +242,7 @@ static gate_err_t s_fill(gate_client_t *self, s_ask_t *ask) {
     return gi_err(GATE_NOTIMPL,
                   "a huge argument that is fed, read from a pipe, or larger "
                   "than huge_max_bytes = %lld needs a broker: give its value",
-                  (long long)max);
+                  (long long)self->is.settings->huge_max_bytes);
 }
 
 static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "client/client_actor.h"
 #include "base/err.h"
+#include "settings/settings.h"
 #include "memory/spare.h"
 
 /* ---- a receiver's life --------------------------------------------------- */
@@ -27,7 +28,8 @@ static gi_join_options_t s_join_options(const gi_pending_t *p,
     }
     return (gi_join_options_t){
         .codec = codec,
-        .max_bytes = p->stream ? 0 : (uint64_t)settings->huge_max_bytes,
+        .max_bytes =
+            p->stream ? 0 : (uint64_t)gi_settings_huge_packed_max(settings),
         .ratio_max = (uint64_t)settings->huge_ratio_max,
         .size = ext->huge_size > 0 ? (uint64_t)ext->huge_size : 0};
 }
@@ -44,7 +46,7 @@ static void s_tell(void *ctx) {
 static gate_err_t s_receiver(gi_pending_t *p, const gi_ext_t *ext) {
     gate_client_t *self = p->client;
     char codec[64];
-    int64_t max = self->is.settings->huge_max_bytes;
+    int64_t max = gi_settings_huge_packed_max(self->is.settings);
     gate_pool_t *pool = gi_runtime_helpers(self->is.rt);
     gi_huge_unpack_options_t options = {.join = s_join_options(p, ext, codec),
                                         .queued_max = (uint64_t)max,
@@ -64,7 +66,8 @@ static gate_err_t s_receiver(gi_pending_t *p, const gi_ext_t *ext) {
         return gi_err(GATE_TOOBIG,
                       "a huge result of %lld bytes: huge_max_bytes is %lld: "
                       "open it as a stream and read it",
-                      (long long)ext->huge_size, (long long)max);
+                      (long long)ext->huge_size,
+                      (long long)self->is.settings->huge_max_bytes);
     p->huge_mail.kind = GI_CMAIL_HUGE;
     return gi_huge_unpack_new(&options, &p->unpack);
 }

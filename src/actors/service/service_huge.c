@@ -18,6 +18,7 @@
 #include "sync/clock.h"
 #include "huge/codec.h"
 #include "base/err.h"
+#include "settings/settings.h"
 #include "base/mem.h"
 
 #define S_PULL_MAX 16             /* chunks of one call per pass */
@@ -289,7 +290,8 @@ static gate_err_t s_send_stream(gi_shuge_t *h, gate_bytes_t chunk) {
 /* The cap is the reader's: it is told so itself, not by an exception. */
 static gate_err_t s_send_future(gi_shuge_t *h, gate_bytes_t chunk) {
     gi_scall_t *c = h->call;
-    int64_t max = c->service->settings->huge_max_bytes;
+    const gate_settings_t *s = c->service->settings;
+    int64_t max = gi_settings_huge_packed_max(s);
     if ((int64_t)(h->whole.size + chunk.size) <= max)
         return gi_buf_append(&h->whole, chunk.data, chunk.size)
                    ? GATE_OK
@@ -297,7 +299,7 @@ static gate_err_t s_send_future(gi_shuge_t *h, gate_bytes_t chunk) {
     gate_err_t e = gi_err(GATE_TOOBIG,
                           "a huge result of more than huge_max_bytes = %lld "
                           "bytes: open it as a stream and read it",
-                          (long long)max);
+                          (long long)s->huge_max_bytes);
     if (c->future)
         gi_future_fail(gi_scall_take_future(c), gate_error());
     return e;
@@ -392,7 +394,7 @@ static gate_err_t s_pull_one(gi_shuge_t *h) {
 /* It cannot go on, and no handler is told: its caller and the log are. */
 static void s_cut(gi_shuge_t *h) {
     gate_error_t story = *gate_error();
-    if (story.code != GATE_CANCELLED)
+    if (h->pack && story.code != GATE_CANCELLED)
         gate_log(GATE_ERROR, "service", "%s: a huge result of %s: %s",
                  h->call->service->name, gate_call_method(&h->call->call),
                  story.text);

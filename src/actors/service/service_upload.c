@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/err.h"
+#include "settings/settings.h"
 #include "base/mem.h"
 
 #define S_CHUNK_MAX ((int64_t)1 << 20) /* beyond the credit */
@@ -35,8 +36,9 @@ static int64_t s_size(const gi_sargs_t *a) {
 /* ---- life ----------------------------------------------------------------*/
 static gate_err_t s_check(const gate_service_t *self, const gi_ext_t *ext) {
     int64_t max = self->settings->huge_max_bytes;
+    int64_t most = gi_settings_huge_packed_max(self->settings);
     int64_t kwargs = ext->kwargs_size > 0 ? ext->kwargs_size : 0;
-    if (ext->args_size > max || kwargs > max - ext->args_size)
+    if (ext->args_size > most || kwargs > most - ext->args_size)
         return gi_err(GATE_TOOBIG,
                       "arguments of %lld and %lld bytes: huge_max_bytes of "
                       "service %s is %lld",
@@ -156,7 +158,8 @@ static gate_err_t s_open(gi_scall_t *c, gi_sargs_t *a) {
         .ctx = c};
     if (!options.pool)
         return gate_error()->code;
-    if (self->arriving_bytes + s_size(a) > S_AT_ONCE * s->huge_max_bytes)
+    if (self->arriving_bytes + s_size(a) >
+        S_AT_ONCE * gi_settings_huge_packed_max(s))
         return gi_err(GATE_BUSY,
                       "%lld bytes of others are on their way: more than %d "
                       "times huge_max_bytes",

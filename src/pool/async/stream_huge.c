@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "settings/settings.h"
 #include "base/mem.h"
 #include "value/mp.h"
 
@@ -125,7 +126,7 @@ static gate_err_t s_inflate(gate_stream_t *self, int64_t timeout_ms, void *out,
 /* ---- whole --------------------------------------------------------------- */
 static gate_err_t s_grow(gate_stream_t *self) {
     gi_buf_t *whole = &self->reader.whole;
-    uint64_t max = (uint64_t)self->settings->huge_max_bytes;
+    uint64_t max = (uint64_t)gi_settings_huge_packed_max(self->settings);
 
     /* what was announced is known with the first bytes */
     if (whole->size > max || (whole->size && self->packed_size > max &&
@@ -133,7 +134,7 @@ static gate_err_t s_grow(gate_stream_t *self) {
         return gi_err(GATE_TOOBIG,
                       "a huge result of more than huge_max_bytes = %llu bytes: "
                       "read it with gate_stream_read",
-                      (unsigned long long)max);
+                      (unsigned long long)self->settings->huge_max_bytes);
     if (!gi_buf_reserve(whole, S_PIECE))
         return gi_err(GATE_NOMEM, "no memory for a huge result");
     return GATE_OK;

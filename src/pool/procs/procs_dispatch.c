@@ -5,11 +5,13 @@
  * Law: it declares sleep (its doorbell, then each worker's parent_sleeping),
  * looks at everything once more, and only then sleeps; whoever gives it work
  * publishes that first and looks at the declaration afterwards. */
+#include <assert.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include "sync/clock.h"
 #include "async/future.h"
+#include "jobs/huge_feed.h"
 #include "value/mp.h"
 #include "procs/procs_core.h"
 #include "value/scan.h"
@@ -62,7 +64,7 @@ static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec,
         return NULL;
     if (rec->kind == GI_RSP_ITEM) {
         job->streamed = true;
-        if (!job->sink->item) { /* nobody asked for a stream */
+        if (!job->sink->item || rec->too_big) { /* nobody asked for a stream */
             atomic_store(&gi_shm_request(&s->shm, job->seq)->cancel, 1);
             gi_shm_wake(&s->shm, GI_SLEEP_CREDIT);
         }
@@ -108,10 +110,32 @@ static void s_tell_lent(gi_procs_t *p, gi_pjob_t *job, gi_run_t *run) {
         job->sink->done(job->ctx, packed->data, packed->size, NULL);
 }
 
+/* Which limits a record is held to: parts of a huge result have their own. */
+static const gi_limits_t *s_limits(const gi_procs_t *p,
+                                   const gi_rsp_rec_t *rec) {
+    gate_bytes_t part;
+    if (rec->kind != GI_RSP_ITEM)
+        return &p->limits;
+    return gi_huge_item(rec->data, rec->size, &part) ? &p->part_limits
+                                                     : &p->item_limits;
+}
+
+/* What its worker gave is too large: that is how the job ends. */
+static void s_refuse(gi_procs_t *p, gi_pjob_t *job, const gi_rsp_rec_t *rec) {
+    gate_err_t e = gi_scan(rec->data, rec->size, s_limits(p, rec));
+    assert(e != GATE_OK);
+    pthread_mutex_lock(&p->lock);
+    gi_error_set(&job->error, gate_error());
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void s_tell(gi_procs_t *p, const s_event_t *e) {
     gi_pjob_t *job = e->job;
     const gi_rsp_rec_t *rec = e->rec;
     gate_error_t story;
+    if (rec->too_big && !job->error.story.code)
+        s_refuse(p, job, rec);
+    bool refused = job->error.story.code != GATE_OK;
     if (rec->run && job->items == 0) {
         s_tell_lent(p, job, rec->run);
         return;
@@ -121,11 +145,10 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
     if (rec->kind != GI_RSP_ITEM && job->items > 0 && !job->sink->item)
         s_tell_error(job, GATE_NOTIMPL,
                      "it yields: submit it with gate_submit_stream");
+    else if (refused && rec->kind != GI_RSP_ITEM)
+        job->sink->done(job->ctx, NULL, 0, &job->error.story);
     else if (rec->no_memory && rec->kind != GI_RSP_ITEM)
         s_tell_error(job, GATE_NOMEM, "no memory for the result");
-    else if (rec->refused)
-        s_tell_error(job, gi_scan(rec->data, rec->size, &p->limits),
-                     gate_error()->text);
     else if (rec->kind == GI_RSP_DONE && rec->run)
         s_tell_error(job, GATE_BADDATA, "a result after yielded items");
     else if (rec->kind == GI_RSP_DONE)
@@ -133,7 +156,7 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
     else if (rec->kind == GI_RSP_EOS)
         s_tell_error(job, GATE_EOS, "");
     else if (rec->kind == GI_RSP_ITEM) {
-        if (job->sink->item)
+        if (job->sink->item && !refused)
             job->sink->item(job->ctx, rec->data, rec->size);
     } else if (gi_shm_error_read(rec->data, rec->size, &story))
         job->sink->done(job->ctx, NULL, 0, &story);
@@ -142,16 +165,16 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
                      "its worker wrote nonsense into its memory");
 }
 
-/* Packed bytes go on to others as they are: they must be one whole value, or
- * are a lie. One that is only larger than we take is that job's error. */
+/* Packed bytes go on to others as they are: they must be one whole value. One
+ * beyond a limit is refused, as a thread's is; a handler made it, which is no
+ * lie of its worker's. */
 static bool s_whole(const gi_procs_t *p, gi_rsp_rec_t *rec) {
-    rec->refused = false;
     if (rec->no_memory || rec->run || rec->kind == GI_RSP_ERROR ||
         rec->kind == GI_RSP_EOS)
         return true;
-    gate_err_t e = gi_scan(rec->data, rec->size, &p->limits);
-    rec->refused = e == GATE_TOOBIG && rec->kind == GI_RSP_DONE;
-    return e == GATE_OK || rec->refused;
+    gate_err_t e = gi_scan(rec->data, rec->size, s_limits(p, rec));
+    rec->too_big = e == GATE_TOOBIG;
+    return e == GATE_OK || rec->too_big;
 }
 
 /* Pages for results in place, once the worker has one to put there. */

@@ -12,7 +12,9 @@
 #include "base/mem.h"
 #include "shared/cgroup.h"
 #include "sync/clock.h"
+#include "jobs/huge_feed.h"
 #include "procs/procs_core.h"
+#include "settings/settings.h"
 
 #define INIT_MS 60000 /* a worker's init has so long */
 
@@ -61,8 +63,10 @@ static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options) {
         o->restart_max = 32;
     if (o->restart_period_ms <= 0)
         o->restart_period_ms = 10000;
-    p->result_max = (size_t)s->huge_max_bytes;
+    p->result_max = (size_t)gi_settings_huge_packed_max(s);
     p->limits = gi_scan_limits_huge(s);
+    p->item_limits = p->part_limits = gi_scan_limits(s);
+    p->part_limits.bin_max = 2 * GI_HUGE_PIECE; /* and its head */
 }
 
 static gate_err_t s_code(gi_worker_config_t *c, const gate_hooks_t *hooks,

@@ -69,6 +69,7 @@ static void s_emit(gi_rsp_reader_t *self, const gi_rsp_cell_t *c, size_t at,
     rec->kind = (gi_rsp_kind_t)c->kind;
     rec->run_ns = c->run_ns;
     rec->no_memory = no_memory;
+    rec->too_big = false;
     rec->run = NULL;
     rec->size = size;
     /* buffers may still move: an offset until the batch is complete */

@@ -17,7 +17,7 @@ typedef struct gi_rsp_rec {
     gi_rsp_kind_t kind;
     uint32_t run_ns;
     bool no_memory; /* the payload could not be copied */
-    bool refused;   /* beyond a limit of ours: gi_scan says which */
+    bool too_big;   /* it is msgpack, as far as it was looked at */
     gi_run_t *run;  /* a lent result: whoever takes rec releases it */
     const unsigned char *data;
     size_t size;

@@ -70,7 +70,7 @@ typedef struct gi_pjob {
     size_t n_runs;
     const gi_sink_t *sink;
     void *ctx;
-    gi_error_t error; /* when ENDED */
+    gi_error_t error; /* when ENDED, or an item was too large */
 } gi_pjob_t;
 
 typedef enum gi_slot_state {
@@ -152,7 +152,7 @@ typedef struct gi_procs {
     gate_pool_more_t more;
     gi_worker_config_t config; /* copied into each worker's memory */
     const gate_settings_t *settings;
-    gi_limits_t limits; /* of results */
+    gi_limits_t limits, item_limits, part_limits; /* part: of a huge result */
     size_t result_max;
     pthread_t thread;
     gi_doorbell_t bell;

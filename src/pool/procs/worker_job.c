@@ -210,8 +210,10 @@ static void s_answer(gi_worker_t *self, gate_err_t e) {
     else if (e == GATE_OK && call->out.size <= self->config.result_max)
         gi_worker_respond(self, GI_RSP_DONE, call->out.data, call->out.size);
     else if (e == GATE_OK) {
-        gi_err(GATE_TOOBIG, "a result of %zu bytes: more than huge_max_bytes",
-               call->out.size);
+        gi_err(GATE_TOOBIG,
+               "a result of %zu bytes: more than huge_max_bytes "
+               "(%zu bytes in all)",
+               call->out.size, (size_t)self->config.result_max);
         s_answer_error(self, gate_error());
     } else if (e == GATE_KEPT) {
         gi_err(GATE_NOTIMPL, "a job in a worker process cannot be kept");

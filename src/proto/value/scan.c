@@ -19,6 +19,7 @@ gi_limits_t gi_scan_limits(const gate_settings_t *settings) {
                          (size_t)s->msgpack_map_max,
                          (unsigned)s->msgpack_depth_max,
                          (size_t)s->msgpack_objects_max,
+                         false,
                          false};
 }
 
@@ -26,6 +27,7 @@ gi_limits_t gi_scan_limits_huge(const gate_settings_t *settings) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
     gi_limits_t limits = gi_scan_limits(s);
     size_t max = (size_t)s->huge_max_bytes;
+    limits.huge = max >= limits.str_max && max >= limits.bin_max;
     limits.str_max = limits.str_max > max ? limits.str_max : max;
     limits.bin_max = limits.bin_max > max ? limits.bin_max : max;
     return limits;
@@ -38,13 +40,20 @@ static gate_err_t s_bad(const char *what, size_t at) {
 static gate_err_t s_check_limits(const gi_mp_t *h, const gi_limits_t *l,
                                  size_t at) {
     static const char *const names[] = {"str", "bin", "ext", "array", "map"};
+    static const char *const settings[] = {"str", "bin", "bin", "array", "map"};
     const size_t max[] = {l->str_max, l->bin_max, l->bin_max, l->array_max,
                           l->map_max};
     unsigned i = (unsigned)h->kind - GI_MP_STR;
     if (h->n <= max[i])
         return GATE_OK;
-    return gi_err(GATE_TOOBIG, "msgpack: %s of %u at byte %zu: at most %zu",
-                  names[i], h->n, at, max[i]);
+    if (l->huge && h->kind < GI_MP_ARRAY)
+        return gi_err(GATE_TOOBIG,
+                      "msgpack: %s of %u at byte %zu: at most %zu "
+                      "(huge_max_bytes)",
+                      names[i], h->n, at, max[i]);
+    return gi_err(GATE_TOOBIG,
+                  "msgpack: %s of %u at byte %zu: at most %zu (msgpack_%s_max)",
+                  names[i], h->n, at, max[i], settings[i]);
 }
 
 static gate_err_t s_too_many(const gi_limits_t *l, size_t at) {

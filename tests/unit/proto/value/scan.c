@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const gi_limits_t s_small = {4, 3, 3, 2, 3, 9, false};
+static const gi_limits_t s_small = {4, 3, 3, 2, 3, 9, false, false};
 
 #define SCAN(bytes) gi_scan(bytes, sizeof(bytes) - 1, &s_small)
 
@@ -82,7 +82,8 @@ Test(scan, enforces_each_limit) {
                       "abcde"),
                  GATE_TOOBIG);
     cr_assert_str_eq(gate_error()->text,
-                     "msgpack: str of 5 at byte 0: at most 4");
+                     "msgpack: str of 5 at byte 0: at most 4 "
+                     "(msgpack_str_max)");
     cr_assert_eq(SCAN("\xc4\x04zzzz"), GATE_TOOBIG);
     cr_assert_eq(SCAN("\xd6\x05zzzz"), GATE_TOOBIG);
     cr_assert_eq(SCAN("\x94\1\2\3\4"), GATE_TOOBIG);
