@@ -40,7 +40,9 @@ GATE_API gate_err_t gate_codec_error(gate_err_t code, const char *fmt, ...)
  * gate_return, or reads it piece by piece (stream.h). What is put is the
  * content of one bin or str, whose size msgpack wants to know first, or msgpack
  * bytes that you made. Results of gate_return that are large enough are sent so
- * by themselves (huge_threshold). */
+ * by themselves (huge_threshold). Limits of a value that is given whole:
+ * huge_max_bytes of content for each str and bin, msgpack_array_max,
+ * _map_max and _objects_max as in any other. */
 typedef enum gate_huge_kind {
     GATE_HUGE_BIN,   /* size bytes of a bin */
     GATE_HUGE_STR,   /* size bytes of a str (valid UTF-8 is up to you) */
@@ -93,8 +95,11 @@ GATE_API gate_err_t gate_huge_data(gate_call_t *call, const void *data,
                                    size_t size, void (*release)(void *data),
                                    const gate_huge_options_t *options);
 /* What fd has, from its position on; takes fd. A regular file's size is found
- * out; of a pipe or socket options->size must say it, unless GATE_HUGE_PACKED.
- * Gives what the handler must return. */
+ * out: it is sent as large as it is then, whatever it grows by later, and
+ * fails if it shrinks; one of 64 KiB or less is read to its end at once, since
+ * those of /proc and /sys do not say what they have. Of a pipe or socket
+ * options->size must say it, unless GATE_HUGE_PACKED. Gives what the handler
+ * must return. */
 GATE_API gate_err_t gate_huge_fd(gate_call_t *call, int fd,
                                  const gate_huge_options_t *options);
 
@@ -103,8 +108,9 @@ GATE_API gate_err_t gate_huge_fd(gate_call_t *call, int fd,
  * gate_kw, of one call. What the broker and the service take as one message
  * goes as one where it is at hand (memory, a regular file); else it is sent in
  * chunks as the service asks for them, and the client keeps no more of it than
- * those under way. Its service gets a value, of huge_max_bytes at most. A
- * worker of Python's takes plain arguments only: ValueError. In a runtime
+ * those under way. Its service gets a value, of huge_max_bytes at most (bytes
+ * of its content), and has four times that for all that arrive at a time: who
+ * comes when they are taken gets BusyWorkerError. A worker of Python's takes plain arguments only: ValueError. In a runtime
  * without a broker only what is at hand can be given. NULL with gate_error()
  * set. Of several in a call each is asked for when those before it were sent:
  * the codec is that of the first. */
@@ -116,8 +122,8 @@ GATE_API gate_huge_t *gate_huge_arg_new(const gate_huge_options_t *options);
 GATE_API gate_huge_t *gate_huge_arg_data(const void *data, size_t size,
                                          void (*release)(void *data),
                                          const gate_huge_options_t *options);
-/* Takes fd; what it has from its position on. Of a pipe or socket
- * options->size must say how much. */
+/* Takes fd; what it has from its position on, as with gate_huge_fd. Of a pipe
+ * or socket options->size must say how much. */
 GATE_API gate_huge_t *gate_huge_arg_fd(int fd,
                                        const gate_huge_options_t *options);
 /* The argument: gate_huge_arg(huge), or just huge. Destroy the latter two once

@@ -31,7 +31,7 @@ GATE_API bool gate_stream_single(const gate_stream_t *self);
 /* ---- an answer as bytes, however large -------------------------------------
  * Of a str or bin its content, of any other value its msgpack bytes; without
  * the cap huge_max_bytes, which holds for gate_stream_next. Use one or the
- * other. */
+ * other; a read with a room of 0, to see what comes, leaves both open. */
 /* Gives the next bytes: *size in: room, out: how many. Waits as next does.
  * GATE_EOS: all of them came and were checked; GATE_BADARG: it is a stream of
  * items; else the error, also after bytes (GATE_BADDATA: they are not to be

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const gi_usage_t s_usage = {
@@ -104,13 +105,91 @@ static int s_request_add_meta(s_request_t *self, const char *pair) {
     return code;
 }
 
-static int s_request_add_file(s_request_t *self, const char *path) {
+/* ---- files -----------------------------------------------------------------
+ * A pipe's end must be seen before its size can be said, so it goes to a
+ * temporary file (TMPDIR, /tmp), which no name leads to. */
+#define S_PIECE ((size_t)64 << 10)
+
+static int s_temporary(void) {
+    const char *dir = getenv("TMPDIR");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/gate-XXXXXX", dir && *dir ? dir : "/tmp");
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    else
+        fprintf(stderr, "gate: %s: %s\n", path, strerror(errno));
+    return fd;
+}
+
+static bool s_write(int fd, const char *p, size_t size) {
+    while (size) {
+        ssize_t n = write(fd, p, size);
+        if (n < 0 && errno != EINTR)
+            return false;
+        p += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* False after saying why. */
+static bool s_copy_all(const char *path, int from, int to, int64_t max) {
+    char piece[S_PIECE];
+    int64_t left = max;
+    for (;;) {
+        ssize_t n = read(from, piece, sizeof piece);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || n > left || !s_write(to, piece, (size_t)n)) {
+            if (n > left)
+                fprintf(stderr, "gate: %s: more than huge_max_bytes = %lld\n",
+                        path, (long long)max);
+            else if (n)
+                fprintf(stderr, "gate: %s%s: %s\n", path,
+                        n > 0 ? ": its copy" : "", strerror(errno));
+            return n == 0;
+        }
+        left -= n;
+    }
+}
+
+/* The copy of all that from gives, at its beginning; -1. */
+static int s_spool(const char *path, int from, int64_t max) {
+    int to = s_temporary();
+    if (to >= 0 && s_copy_all(path, from, to, max) &&
+        lseek(to, 0, SEEK_SET) == 0)
+        return to;
+    if (to >= 0)
+        close(to);
+    return -1;
+}
+
+/* A descriptor of a regular file with what path (-: standard input) has: itself,
+ * or of anything else a copy of all it gives, at most max bytes. -1 after
+ * saying why. */
+static int s_open(const char *path, int64_t max) {
+    struct stat st;
     int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC)
                                : dup(STDIN_FILENO);
-    if (fd < 0) {
+    if (fd < 0 || fstat(fd, &st)) {
         fprintf(stderr, "gate: %s: %s\n", path, strerror(errno));
-        return GI_EXIT_USAGE;
+        if (fd >= 0)
+            close(fd);
+        return -1;
     }
+    if (S_ISREG(st.st_mode))
+        return fd;
+    int copy = s_spool(path, fd, max);
+    close(fd);
+    return copy;
+}
+
+static int s_request_add_file(s_request_t *self, const char *path,
+                              int64_t max) {
+    int fd = s_open(path, max);
+    if (fd < 0)
+        return GI_EXIT_USAGE;
     gate_huge_t *huge = gate_huge_arg_fd(fd, NULL);
     if (!huge) {
         fprintf(stderr, "gate: %s: %s\n", path, gate_error()->text);
@@ -121,6 +200,19 @@ static int s_request_add_file(s_request_t *self, const char *path) {
     return 0;
 }
 
+static int s_request_add_files(s_request_t *self, const s_args_t *args) {
+    int64_t max;
+    if (!args->files.n)
+        return 0;
+    GATE_OWN(gate_settings) settings = gi_peer_settings(args->peer.config);
+    if (!settings || gate_settings_get(settings, "huge_max_bytes", &max))
+        return GI_EXIT_USAGE;
+    int code = 0;
+    for (size_t i = 0; i < args->files.n && !code; i++)
+        code = s_request_add_file(self, args->files.items[i], max);
+    return code;
+}
+
 static int s_request_fill(s_request_t *self, const s_args_t *args) {
     int code = 0;
     if (!s_request_init(self, args->words.n + args->kw.n, args->meta.n,
@@ -128,8 +220,8 @@ static int s_request_fill(s_request_t *self, const s_args_t *args) {
         return gi_opts_fail(&s_usage, "no memory");
     for (size_t i = 1; i < args->words.n && !code; i++)
         code = s_request_add(self, args->words.items[i], NULL);
-    for (size_t i = 0; i < args->files.n && !code; i++)
-        code = s_request_add_file(self, args->files.items[i]);
+    if (!code)
+        code = s_request_add_files(self, args);
     for (size_t i = 0; i < args->kw.n && !code; i++)
         code = s_request_add_kw(self, args->kw.items[i]);
     for (size_t i = 0; i < args->meta.n && !code; i++)
@@ -145,6 +237,8 @@ static int s_request_fill(s_request_t *self, const s_args_t *args) {
 static bool s_print(const gate_value_t *item) {
     char *json = gate_object_json(gate_value_object(item));
     bool ok = json && puts(json) >= 0 && !fflush(stdout);
+    if (!ok)
+        gi_stdout_lost();
     free(json);
     return ok;
 }
@@ -175,6 +269,8 @@ static gate_err_t s_copy_piece(void *ctx, const void *data, size_t size) {
     s_copy_t *self = ctx;
     gate_progress_t progress;
     self->refused = fwrite(data, 1, size, stdout) != size;
+    if (self->refused)
+        gi_stdout_lost();
     gate_stream_progress(self->stream, &progress);
     gi_bar_show(&self->bar, &progress);
     return self->refused ? GATE_SYSTEM : GATE_OK;
@@ -189,26 +285,9 @@ static gate_err_t s_copy(gate_stream_t *stream, int *code) {
     gi_bar_end(&self.bar, &progress);
     if (!self.refused && !fflush(stdout))
         return e;
+    gi_stdout_lost();
     *code = GI_EXIT_REMOTE;
     return GATE_OK;
-}
-
-static gate_err_t s_gather_piece(void *ctx, const void *data, size_t size) {
-    return msgpack_sbuffer_write(ctx, data, size) ? GATE_NOMEM : GATE_OK;
-}
-
-/* Of any other value the JSON. */
-static gate_err_t s_gather(gate_stream_t *stream, int *code) {
-    GATE_OWN(gate_value) value = NULL;
-    msgpack_sbuffer buf;
-    msgpack_sbuffer_init(&buf);
-    gate_err_t e = gate_stream_to_fn(stream, s_gather_piece, &buf);
-    if (!e)
-        e = gate_value_decode(buf.data, buf.size, NULL, &value);
-    msgpack_sbuffer_destroy(&buf);
-    if (!e && !s_print(value))
-        *code = GI_EXIT_REMOTE;
-    return e;
 }
 
 static gate_err_t s_print_raw(gate_stream_t *stream, int *code) {
@@ -218,9 +297,9 @@ static gate_err_t s_print_raw(gate_stream_t *stream, int *code) {
     if (e)
         return e == GATE_EOS ? GATE_OK : e;
     gate_stream_progress(stream, &progress);
-    if (progress.kind == GATE_STREAM_ITEMS)
+    if (progress.kind == GATE_STREAM_ITEMS || !progress.content)
         return s_print_all(stream, code);
-    return progress.content ? s_copy(stream, code) : s_gather(stream, code);
+    return s_copy(stream, code);
 }
 
 static int s_call(s_args_t *args, const s_request_t *request) {
@@ -265,12 +344,12 @@ int gi_call_main(int argc, char **argv) {
         {"kw", GI_OPT_MANY, &args.kw, "NAME=VALUE",
          "a keyword argument; may be repeated"},
         {"file", GI_OPT_MANY, &args.files, "FILE",
-         "its content (-: of stdin, a file) as a binary argument behind the "
-         "others, of any size"},
+         "its content (-: standard input's; pipes: all they give) as a binary "
+         "argument behind the others"},
         {"meta", GI_OPT_MANY, &args.meta, "NAME=VALUE",
          "goes along with the call (traceparent, priority, ...)"},
         {"raw", GI_OPT_FLAG, &args.raw, NULL,
-         "write a string or binary result as bytes"},
+         "write a string or binary result as bytes, others as without it"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, &args.words);

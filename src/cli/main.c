@@ -2,6 +2,7 @@
 /* main.c -- the gate command: a const table of verbs. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,11 +31,19 @@ static void s_usage(FILE *to) {
                 "input,\n3 unreachable or no answer in time, 4 refused.\n");
 }
 
+static int s_lost; /* errno of what stdout did not take first */
+
+void gi_stdout_lost(void) {
+    if (!s_lost)
+        s_lost = errno;
+}
+
 /* Results that did not reach stdout are no results. */
 static int s_flushed(int code) {
     if (!fflush(stdout) && !ferror(stdout))
         return code;
-    perror("gate: stdout");
+    gi_stdout_lost();
+    fprintf(stderr, "gate: stdout: %s\n", strerror(s_lost));
     return code ? code : GI_EXIT_REMOTE;
 }
 

@@ -103,11 +103,25 @@ static bool s_at_hand(const gi_rpc_request_t *r, const gi_rpc_holes_t *holes,
     return true;
 }
 
+/* However it will be sent: a slip is found with the first value, not with the
+ * first large one. */
+static gate_err_t s_check_codecs(const gi_rpc_holes_t *holes) {
+    for (unsigned i = 0; i < holes->n; i++) {
+        const char *codec = s_huge(&holes->hole[i])->begin.codec;
+        if (!gi_codec_find(codec))
+            return gi_err(GATE_NOTIMPL,
+                          "huge arguments: there is no codec "
+                          "'%s'",
+                          codec);
+    }
+    return GATE_OK;
+}
+
 gate_err_t gi_client_upload_fill(gi_buf_t *packed, gi_rpc_request_t *request,
                                  gi_rpc_holes_t *holes, uint64_t max) {
-    gate_err_t e = GATE_OK;
-    if (!s_at_hand(request, holes, max))
-        return GATE_OK;
+    gate_err_t e = s_check_codecs(holes);
+    if (e || !s_at_hand(request, holes, max))
+        return e;
     for (unsigned i = 0; i < holes->n && !e; i++)
         e = gi_huge_source_attach(s_huge(&holes->hole[i])->source, NULL, NULL);
     /* from the last: what is in front stays where it is */

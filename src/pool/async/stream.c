@@ -408,16 +408,21 @@ static gate_err_t s_value(gate_stream_t *self, int64_t timeout_ms) {
 
 static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
                          gate_slot_t out) {
-    gate_err_t e;
+    gate_err_t e = GATE_OK;
+    bool looked;
 
     if (!self)
         return gi_err(GATE_BADARG, "the stream is NULL");
-    if (self->reader.plain.size)
+    if (self->reader.plain.size && self->reader.done)
         return gi_err(GATE_BADARG, "the answer is being read as bytes");
-    gate_value_destroy(&self->value);
+    looked = self->reader.plain.size > 0; /* its value is here already */
+    self->reader.plain = (gate_bytes_t){NULL, 0};
+    if (!looked)
+        gate_value_destroy(&self->value);
     gi_arena_fini(&self->arena);
     self->late.story.code = GATE_OK;
-    e = s_value(self, timeout_ms);
+    if (!looked)
+        e = s_value(self, timeout_ms);
     if (e != GATE_OK)
         return e;
     return gi_slot_store(&out, gate_value_object(self->value), self->value,

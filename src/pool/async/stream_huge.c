@@ -140,16 +140,28 @@ static gate_err_t s_grow(gate_stream_t *self) {
     return GATE_OK;
 }
 
+static size_t s_head_size(unsigned first);
+
+/* What was read to see what comes is its first bytes. */
+static bool s_take_head(gate_stream_t *self) {
+    gi_stream_reader_t *r = &self->reader;
+    size_t n = r->content ? s_head_size(r->head[0]) : r->n_head;
+
+    return gi_buf_append(&r->whole, r->head, n);
+}
+
 gate_err_t gi_stream_whole(gate_stream_t *self, int64_t timeout_ms) {
     gi_stream_reader_t *r = &self->reader;
     gate_err_t e = GATE_OK;
     void *data;
     size_t n;
 
-    if (r->begun)
+    if (r->done || r->at_head)
         return gi_err(GATE_BADARG, "the answer is being read as bytes");
     if (self->single)
         return GATE_EOS;
+    if (r->begun && !r->whole.size && !s_take_head(self))
+        return gi_err(GATE_NOMEM, "no memory for a huge result");
     while (e == GATE_OK) {
         e = s_grow(self);
         if (e != GATE_OK)

@@ -2,7 +2,6 @@
 /* huge_arg.c -- huge values that stand among the arguments of a client's call:
  * made here, fed and ended as results are (huge_feed.c). */
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -64,16 +63,19 @@ gate_huge_t *gate_huge_arg_data(const void *data, size_t size,
 }
 
 gate_huge_t *gate_huge_arg_fd(int fd, const gate_huge_options_t *options) {
-    struct stat st;
-    uint64_t size;
-    gate_huge_t *self =
-        gi_huge_fd_size(fd, options, &size) ? NULL : s_new(options, size);
-    if (!self) {
+    gi_huge_file_t file;
+    gate_huge_t *self = NULL;
+    gate_err_t e = gi_huge_file_look(fd, options, &file);
+    if (!e && file.content.data)
+        self = gate_huge_arg_data(file.content.data, file.content.size,
+                                  gi_mem_free, options);
+    else if (!e)
+        self = s_new(options, file.size);
+    if (!self || file.content.data) {
         close(fd);
-        return NULL;
+        return self;
     }
     self->left = 0;
-    gi_huge_source_file(self->source, fd,
-                        !fstat(fd, &st) && S_ISREG(st.st_mode));
+    gi_huge_source_file(self->source, fd, file.regular);
     return self;
 }

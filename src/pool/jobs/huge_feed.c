@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -366,25 +365,6 @@ gate_err_t gi_huge_read(gate_call_t *call, const gi_huge_ops_t *ops, int fd,
     return e;
 }
 
-gate_err_t gi_huge_fd_size(int fd, const gate_huge_options_t *o,
-                           uint64_t *size) {
-    struct stat st;
-    off_t at;
-
-    *size = o && o->size ? o->size : UINT64_MAX;
-    if (*size != UINT64_MAX)
-        return GATE_OK;
-    if (fstat(fd, &st))
-        return gi_err_errno("gate_huge_fd");
-    at = S_ISREG(st.st_mode) ? lseek(fd, 0, SEEK_CUR) : -1;
-    if (at >= 0)
-        *size = st.st_size > at ? (uint64_t)(st.st_size - at) : 0;
-    else if (!o || o->kind != GATE_HUGE_PACKED)
-        return gi_err(GATE_BADARG, "gate_huge_fd: not a regular file: a bin "
-                                   "or str needs its size given");
-    return GATE_OK;
-}
-
 static gate_err_t s_read_here(gate_call_t *call, const s_plan_t *plan, int fd) {
     gate_err_t e = plan->ops->begin(call, &plan->begin);
 
@@ -410,16 +390,19 @@ static gate_err_t s_read_here(gate_call_t *call, const s_plan_t *plan, int fd) {
 
 gate_err_t gate_huge_fd(gate_call_t *call, int fd,
                         const gate_huge_options_t *options) {
-    uint64_t size;
+    gi_huge_file_t file;
     s_plan_t plan;
-    gate_err_t e = gi_huge_fd_size(fd, options, &size);
+    gate_err_t e = gi_huge_file_look(fd, options, &file);
 
-    if (!e)
-        e = s_plan(call, options, size, &plan);
-    if (e) {
+    if (!e && !file.content.data)
+        e = s_plan(call, options, file.size, &plan);
+    if (e || file.content.data)
         close(fd);
+    if (e)
         return e;
-    }
+    if (file.content.data)
+        return gate_huge_data(call, file.content.data, file.content.size,
+                              gi_mem_free, options);
     if (!plan.ops->read)
         return s_read_here(call, &plan, fd);
     call->huge = true;

@@ -59,9 +59,15 @@ struct gi_huge_ops {
 
 /* What a value of that kind and size begins with; how many bytes that is. */
 size_t gi_huge_head(gate_huge_kind_t kind, uint64_t size, unsigned char out[5]);
-/* How much fd will give: what was said, else what a regular file still has. */
-gate_err_t gi_huge_fd_size(int fd, const gate_huge_options_t *o,
-                           uint64_t *size) GATE_MUST;
+/* What a descriptor has: a size that was said, or a large file's; of a small
+ * file its content itself, read to its end. */
+typedef struct gi_huge_file {
+    uint64_t size; /* UINT64_MAX: not known */
+    bool regular;
+    gi_buf_t content; /* data not NULL: all of it; given */
+} gi_huge_file_t;
+gate_err_t gi_huge_file_look(int fd, const gate_huge_options_t *o,
+                             gi_huge_file_t *out) GATE_MUST;
 
 /* Parts as items, by the call's own yield. */
 extern const gi_huge_ops_t gi_huge_by_items;
