@@ -139,6 +139,8 @@ int64_t gi_settings_huge_threshold(const gate_settings_t *self) {
 bool gi_settings_is_set(const gate_settings_t *self, const char *name) {
     const gi_setting_t *row = gi_settings_find(name);
     return row && self->origin[row - gi_settings_table];
+}
+
 #define S_HUGE_HEADS 1024
 
 int64_t gi_settings_huge_packed_max(const gate_settings_t *self) {
