@@ -39,11 +39,12 @@ int gi_zap_main(int argc, char **argv);
 int gi_bench_main(int argc, char **argv); /* src/cli/bench */
 #endif
 
-/* Something was not written to stdout: errno says why, and main will, when much
- * else has been done since. */
-void gi_stdout_lost(void);
-
 /* Adds the demo service's methods; the first error comes out of start. */
 void gi_demo_methods(gate_service_t *service);
+
+/* ---- main.c ---------------------------------------------------------------- */
+/* Something was not written to stdout: errno says why, and main will, when much
+ * else has been done since. */
+void gi_main_stdout_lost(void);
 
 #endif

@@ -238,7 +238,7 @@ static bool s_print(const gate_value_t *item) {
     char *json = gate_object_json(gate_value_object(item));
     bool ok = json && puts(json) >= 0 && !fflush(stdout);
     if (!ok)
-        gi_stdout_lost();
+        gi_main_stdout_lost();
     free(json);
     return ok;
 }
@@ -270,7 +270,7 @@ static gate_err_t s_copy_piece(void *ctx, const void *data, size_t size) {
     gate_progress_t progress;
     self->refused = fwrite(data, 1, size, stdout) != size;
     if (self->refused)
-        gi_stdout_lost();
+        gi_main_stdout_lost();
     gate_stream_progress(self->stream, &progress);
     gi_bar_show(&self->bar, &progress);
     return self->refused ? GATE_SYSTEM : GATE_OK;
@@ -285,7 +285,7 @@ static gate_err_t s_copy(gate_stream_t *stream, int *code) {
     gi_bar_end(&self.bar, &progress);
     if (!self.refused && !fflush(stdout))
         return e;
-    gi_stdout_lost();
+    gi_main_stdout_lost();
     *code = GI_EXIT_REMOTE;
     return GATE_OK;
 }

@@ -33,7 +33,7 @@ static void s_usage(FILE *to) {
 
 static int s_lost; /* errno of what stdout did not take first */
 
-void gi_stdout_lost(void) {
+void gi_main_stdout_lost(void) {
     if (!s_lost)
         s_lost = errno;
 }
@@ -42,7 +42,7 @@ void gi_stdout_lost(void) {
 static int s_flushed(int code) {
     if (!fflush(stdout) && !ferror(stdout))
         return code;
-    gi_stdout_lost();
+    gi_main_stdout_lost();
     fprintf(stderr, "gate: stdout: %s\n", strerror(s_lost));
     return code ? code : GI_EXIT_REMOTE;
 }

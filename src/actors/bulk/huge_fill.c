@@ -39,7 +39,7 @@ static void s_open(gi_huge_pack_t *self, const gi_block_t *block, bool flush) {
         .seq = self->tail++, .in_size = block->in.size, .last = block->last};
     slot->state = GI_HSLOT_QUEUED;
     gi_monitor_leave(&self->monitor);
-    gi_hwork_submit(self, slot);
+    gi_huge_work_submit(self, slot);
 }
 
 static bool s_has_room(const gi_huge_pack_t *self) {
@@ -65,7 +65,7 @@ static void s_open_rest(gi_huge_pack_t *self) {
     self->flushing = self->held = false;
 }
 
-void gi_hfill_open(gi_huge_pack_t *self) {
+void gi_huge_fill_open(gi_huge_pack_t *self) {
     if (self->given || !s_has_room(self))
         return;
     if (self->fed && (self->finishing || self->flushing))
@@ -149,7 +149,7 @@ int64_t gi_huge_pack_due(const gi_huge_pack_t *self) {
                : INT64_MAX;
 }
 
-bool gi_hfill_due(const gi_huge_pack_t *self) {
+bool gi_huge_fill_due(const gi_huge_pack_t *self) {
     int64_t due_ms = gi_huge_pack_due(self);
     return due_ms != INT64_MAX && gi_clock_ms() >= due_ms;
 }

@@ -76,7 +76,7 @@ static gate_err_t s_collect(gi_huge_pack_t *self, bool helps, bool *worked) {
         *worked = !gi_hpack_bare(self, &slot->b);
         if (slot->ticket)
             gi_pool_cancel(self->pool, slot->ticket);
-        gi_hwork_compress(self, slot);
+        gi_huge_work_compress(self, slot);
     }
     return s_take_in(self, slot);
 }
@@ -99,7 +99,7 @@ static gate_err_t s_look(gi_huge_pack_t *self, gate_bytes_t *chunk, bool helps,
     *again = false;
     if (s_cancelled(self))
         return gi_err(GATE_CANCELLED, "the huge result was cancelled");
-    gi_hfill_open(self);
+    gi_huge_fill_open(self);
     if (gi_huge_frames_next(&self->frames, self->ended, chunk)) {
         self->quiet_ms = gi_clock_ms();
         return GATE_OK;
@@ -108,7 +108,7 @@ static gate_err_t s_look(gi_huge_pack_t *self, gate_bytes_t *chunk, bool helps,
         return GATE_EOS;
     gate_err_t e = s_collect(self, helps, worked);
     *again = e == GATE_OK;
-    if (e == GATE_WOULDBLOCK && gi_hfill_due(self)) {
+    if (e == GATE_WOULDBLOCK && gi_huge_fill_due(self)) {
         gi_huge_pack_flush(self);
         *again = true;
     }
@@ -217,7 +217,7 @@ gate_err_t gi_huge_pack_new(gate_pool_t *pool,
     if (e == GATE_OK)
         *out = self;
     else
-        gi_hwork_drop(self);
+        gi_huge_work_drop(self);
     return e;
 }
 
@@ -238,5 +238,5 @@ void gi_huge_pack_destroy(gi_huge_pack_t **self_p) {
         gi_monitor_wait(&self->monitor, -1);
     gi_monitor_leave(&self->monitor);
     s_cancel_jobs(self);
-    gi_hwork_drop(self);
+    gi_huge_work_drop(self);
 }

@@ -53,6 +53,7 @@ gate_err_t gi_huge_pack_new(gate_pool_t *pool,
 /* Cancels what is under way. ready is not called any more afterwards. */
 void gi_huge_pack_destroy(gi_huge_pack_t **self_p);
 
+/* ---- huge_fill.c ---------------------------------------------------------- */
 /* Keeps whole: all of the data, behind a short head. Once, instead of feed and
  * finish. GATE_NOMEM. */
 gate_err_t gi_huge_pack_source(gi_huge_pack_t *self, gate_bytes_t head,
@@ -65,6 +66,8 @@ void gi_huge_pack_finish(gi_huge_pack_t *self);
 void gi_huge_pack_flush(gi_huge_pack_t *self);
 /* When next will flush by itself; INT64_MAX: it will not. */
 int64_t gi_huge_pack_due(const gi_huge_pack_t *self);
+
+/* ---- huge_pack.c ---------------------------------------------------------- */
 /* No block is under way: without more food nothing comes of it. */
 bool gi_huge_pack_idle(const gi_huge_pack_t *self);
 
@@ -85,6 +88,7 @@ void gi_huge_pack_sent(gi_huge_pack_t *self, size_t bytes, int64_t ns);
 /* next gives GATE_CANCELLED from now on. */
 void gi_huge_pack_cancel(gi_huge_pack_t *self);
 
+/* ---- huge_compress.c ------------------------------------------------------ */
 /* All at once, on the calling thread and the pool: emit gets each frame and may
  * block; its error ends the run and is returned. */
 typedef gate_err_t gi_huge_emit_fn(void *ctx, const void *data, size_t size);

@@ -83,16 +83,16 @@ static inline bool gi_hpack_bare(const gi_huge_pack_t *self,
 
 /* ---- huge_fill.c ---------------------------------------------------------- */
 /* Opens the blocks that there is something and room for. */
-void gi_hfill_open(gi_huge_pack_t *self);
+void gi_huge_fill_open(gi_huge_pack_t *self);
 /* What is held has been so for long enough, and nothing else is under way. */
-bool gi_hfill_due(const gi_huge_pack_t *self);
+bool gi_huge_fill_due(const gi_huge_pack_t *self);
 
 /* ---- huge_work.c ---------------------------------------------------------- */
 /* Gives the block to the pool; what that does not take is marked here. */
-void gi_hwork_submit(gi_huge_pack_t *self, gi_hslot_t *slot);
+void gi_huge_work_submit(gi_huge_pack_t *self, gi_hslot_t *slot);
 /* By the claimer, outside the monitor. */
-void gi_hwork_compress(gi_huge_pack_t *self, gi_hslot_t *slot);
+void gi_huge_work_compress(gi_huge_pack_t *self, gi_hslot_t *slot);
 /* Gives up a reference; the last frees it. */
-void gi_hwork_drop(gi_huge_pack_t *self);
+void gi_huge_work_drop(gi_huge_pack_t *self);
 
 #endif

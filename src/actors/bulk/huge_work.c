@@ -15,7 +15,7 @@ typedef struct s_job {
     uint64_t seq;
 } s_job_t;
 
-void gi_hwork_compress(gi_huge_pack_t *self, gi_hslot_t *slot) {
+void gi_huge_work_compress(gi_huge_pack_t *self, gi_hslot_t *slot) {
     gi_huge_block_t *b = &slot->b;
     int64_t begun = gi_clock_ns();
     b->err = self->codec ? gi_huge_block_codec(b, self->codec)
@@ -26,7 +26,7 @@ void gi_hwork_compress(gi_huge_pack_t *self, gi_hslot_t *slot) {
 }
 
 /* ---- the pack's memory ----------------------------------------------------*/
-void gi_hwork_drop(gi_huge_pack_t *self) {
+void gi_huge_work_drop(gi_huge_pack_t *self) {
     if (!gi_ref_drop(&self->ref))
         return;
     for (size_t i = 0; i <= GI_HUGE_SLOTS_MAX; i++)
@@ -49,7 +49,7 @@ static s_job_t *s_job_new(gi_huge_pack_t *self, uint64_t seq) {
 }
 
 static void s_job_free(s_job_t *job) {
-    gi_hwork_drop(job->pack);
+    gi_huge_work_drop(job->pack);
     gi_mem_free(job);
 }
 
@@ -87,7 +87,7 @@ static void s_deliver(gi_huge_pack_t *self, uint64_t seq) {
 static void s_run(gi_job_t *gi_job) {
     s_job_t *job = (s_job_t *)gi_job;
     if (s_claim(job->pack, job->seq)) {
-        gi_hwork_compress(job->pack, gi_hpack_slot(job->pack, job->seq));
+        gi_huge_work_compress(job->pack, gi_hpack_slot(job->pack, job->seq));
         s_deliver(job->pack, job->seq);
     }
     s_job_free(job);
@@ -131,7 +131,7 @@ static bool s_may_leave(gi_huge_pack_t *self, gi_huge_block_t *b) {
                             gi_huge_block_share(b, self->pool));
 }
 
-void gi_hwork_submit(gi_huge_pack_t *self, gi_hslot_t *slot) {
+void gi_huge_work_submit(gi_huge_pack_t *self, gi_hslot_t *slot) {
     gi_huge_block_t *b = &slot->b;
     s_job_t *job = s_may_leave(self, b) ? s_job_new(self, b->piece.seq) : NULL;
     slot->here = !job;

@@ -59,15 +59,6 @@ struct gi_huge_ops {
 
 /* What a value of that kind and size begins with; how many bytes that is. */
 size_t gi_huge_head(gate_huge_kind_t kind, uint64_t size, unsigned char out[5]);
-/* What a descriptor has: a size that was said, or a large file's; of a small
- * file its content itself, read to its end. */
-typedef struct gi_huge_file {
-    uint64_t size; /* UINT64_MAX: not known */
-    bool regular;
-    gi_buf_t content; /* data not NULL: all of it; given */
-} gi_huge_file_t;
-gate_err_t gi_huge_file_look(int fd, const gate_huge_options_t *o,
-                             gi_huge_file_t *out) GATE_MUST;
 
 /* Parts as items, by the call's own yield. */
 extern const gi_huge_ops_t gi_huge_by_items;
@@ -81,5 +72,16 @@ gate_err_t gi_huge_read(gate_call_t *call, const gi_huge_ops_t *ops, int fd,
 int gi_huge_item(const void *data, size_t size, gate_bytes_t *part);
 /* The part of a 'B'; false: malformed. */
 bool gi_huge_item_begin(gate_bytes_t part, gi_huge_begin_t *out);
+
+/* ---- huge_file.c ----------------------------------------------------------- */
+/* What a descriptor has: a size that was said, or a large file's; of a small
+ * file its content itself, read to its end. */
+typedef struct gi_huge_file {
+    uint64_t size; /* UINT64_MAX: not known */
+    bool regular;
+    gi_buf_t content; /* data not NULL: all of it; given */
+} gi_huge_file_t;
+gate_err_t gi_huge_file_look(int fd, const gate_huge_options_t *o,
+                             gi_huge_file_t *out) GATE_MUST;
 
 #endif

@@ -44,10 +44,12 @@ gate_err_t gi_settings_again(const gate_settings_t *self,
                              gate_settings_t **out) GATE_MUST;
 /* By file, environment or code. */
 bool gi_settings_is_set(const gate_settings_t *self, const char *name);
+/* The defaults alone, never NULL, shared by all: for code without a runtime. */
+const gate_settings_t *gi_settings_defaults(void);
+
+/* ---- settings_read.c ------------------------------------------------------- */
 /* The most bytes that a huge value packs to: huge_max_bytes of what it carries,
  * and what msgpack says in front of its parts. */
 int64_t gi_settings_huge_packed_max(const gate_settings_t *self);
-/* The defaults alone, never NULL, shared by all: for code without a runtime. */
-const gate_settings_t *gi_settings_defaults(void);
 
 #endif
