@@ -18,6 +18,7 @@ TESTED = {
     "gi_broker_core_count": "a counter", "gi_client_core_count": "a counter",
     "gi_cgroup_look_below": "a tree of the test's own", "gi_wheel_size": "what is left",
     "gi_stream_abandoned": "by its reader",
+    "gi_cgroup_look_below": "unit/shared/cgroup",
     "gi_huge_pack_cancel": "stress/huge_pool", "gi_gzip_block": "unit/huge/split",
     "gi_block_count": "unit/huge/split", "gi_engine_has": "unit/huge/split",
     "gi_gather_put": "a sink for blocks: unit/huge/split, fuzz_huge_split",
