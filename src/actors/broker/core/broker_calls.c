@@ -133,8 +133,11 @@ bool gi_broker_to_client(gi_broker_core_t *core, const gi_broker_peer_t *client,
 
 /* Sends core->out to a client, whatever has to be said about losing it. */
 static gi_broker_sent_t s_to_client(gi_broker_core_t *core,
-                                    gi_broker_peer_t *client, bool reserve) {
-    gi_broker_sent_t sent = gi_broker_peer_send(core, client, reserve, NULL);
+                                    gi_broker_peer_t *client, bool reserve,
+                                    bool paced) {
+    gi_broker_sent_t sent =
+        paced ? gi_broker_peer_pace(core, client)
+              : gi_broker_peer_send(core, client, reserve, NULL);
     if (sent == GI_OVERFLOW)
         core->count.dropped_full++;
     if (sent == GI_GONE)
@@ -194,7 +197,7 @@ static void s_send_error(gi_broker_core_t *core, gi_broker_peer_t *client,
     core->count.errors++;
     if (gi_broker_to_client(core, client, service, id) &&
         s_add_error(core, form, cls, text))
-        s_to_client(core, client, final);
+        s_to_client(core, client, final, false);
     else
         core->count.no_memory++;
     gi_frames_close(&core->out);
@@ -334,6 +337,9 @@ static void s_overflow(gi_broker_core_t *core, gi_broker_call_t *call,
         s_cancel_at_worker(core, call);
 }
 
+#define S_UNPACED \
+    900 /* items of a stream: they fit into a Python client's queue */
+
 /* worker's frames -> core->out for the client; nothing of the body is copied.
  * Positions count from frame 1. */
 static bool s_compose_reply(gi_broker_core_t *core,
@@ -366,7 +372,9 @@ static void s_forward(gi_broker_core_t *core, gi_broker_call_t *call,
         s_overflow(core, call, final);
         return;
     }
-    if (s_to_client(core, call->client, last) == GI_OVERFLOW)
+    bool item =
+        call->paced && call->streaming && !final && ++call->n_items > S_UNPACED;
+    if (s_to_client(core, call->client, last, item) == GI_OVERFLOW)
         s_overflow(core, call, final);
     gi_frames_close(&core->out);
 }

@@ -30,7 +30,9 @@ struct gi_broker_call {
     bool tagged;       /* its worker knows it by its id and the run's number */
     bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
     bool streaming, huge; /* which tag its client has seen */
-    bool shaken; /* its (plain) worker's connection was cut meanwhile */
+    bool paced; /* its client gives no credit: items go at stream_plain_rate */
+    int64_t n_items; /* of its stream, of a paced one */
+    bool shaken;     /* its (plain) worker's connection was cut meanwhile */
     uint8_t id_size;
     unsigned char *id; /* id_inline, or a block of its own */
     unsigned char id_inline[GI_REQUEST_ID_INLINE];

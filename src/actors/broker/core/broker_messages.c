@@ -68,6 +68,7 @@ static gi_broker_message_t *s_make(const gate_bytes_t *view, unsigned n) {
         return NULL;
     gi_list_init(&message->link);
     message->call = NULL;
+    message->paced = false;
     message->weight = size + elsewhere + (1 + n_large) * S_BLOCK;
     message->n = n;
     message->n_large = (unsigned)n_large;

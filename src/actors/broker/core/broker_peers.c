@@ -255,10 +255,35 @@ static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
     return GI_QUEUED;
 }
 
+/* ---- pace -----------------------------------------------------------------
+ * Python's client reads whatever is there before it looks at any of it, and mixes
+ * the items of a stream up when more than the 1,024 of its queue wait (wire.md
+ * 3.2). So those of a long one go out in time; when too many wait, as they
+ * come. */
+#define S_PACED_MAX 15000
+#define S_PACE_BURST 100.0
+
+static bool s_paces(const gi_broker_core_t *core,
+                    const gi_broker_peer_t *peer) {
+    const gate_settings_t *s = core->settings;
+    return s->stream_plain_rate > 0 && !peer->away_ms &&
+           peer->n_queued <= S_PACED_MAX &&
+           s->peer_queue_max >= 2 * S_PACED_MAX &&
+           peer->queued_bytes <= s_queue_max(core) / 4;
+}
+
+static bool s_may_go(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    return gi_bucket_take(&peer->pace,
+                          (double)core->settings->stream_plain_rate,
+                          S_PACE_BURST, core->clock.now_ms);
+}
+
 int gi_broker_peer_try(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     while (!gi_list_empty(&peer->queue)) {
         gi_broker_message_t *message =
             GI_OF(peer->queue.next, gi_broker_message_t, link);
+        if (message->paced && s_paces(core, peer) && !s_may_go(core, peer))
+            return EAGAIN;
         int rc = !peer->doubted && s_takes(core, peer) &&
                          gi_broker_message_open(core, message)
                      ? s_send(core, peer)
@@ -306,6 +331,17 @@ gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
         s_unreachable(core, peer);
         return peer->away_ms ? s_queue(core, peer, reserve, call) : GI_GONE;
     }
+}
+
+gi_broker_sent_t gi_broker_peer_pace(gi_broker_core_t *core,
+                                     gi_broker_peer_t *peer) {
+    if (peer->gone || !s_paces(core, peer) ||
+        (peer->n_queued == 0 && s_may_go(core, peer)))
+        return gi_broker_peer_send(core, peer, false, NULL);
+    gi_broker_sent_t sent = s_queue(core, peer, false, NULL);
+    if (sent == GI_QUEUED)
+        GI_OF(peer->queue.prev, gi_broker_message_t, link)->paced = true;
+    return sent;
 }
 
 void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {

@@ -13,6 +13,7 @@ struct gi_broker_message {
     gi_broker_peer_t *owner; /* in whose share it is */
     size_t weight;           /* what it takes to keep it */
     unsigned n, n_large;     /* frames; those that are kept as they are */
+    bool paced;              /* goes out at stream_plain_rate */
     zmq_msg_t large[]; /* then the size of each frame, and the others' bytes */
 };
 
@@ -27,6 +28,7 @@ struct gi_broker_peer {
     gi_broker_user_t *user;     /* by the transport; NULL = nobody */
     gi_broker_trust_t *trust;   /* in-band credentials; NULL = none yet */
     gi_bucket_t rate;           /* rate_limit_peer */
+    gi_bucket_t pace;           /* stream_plain_rate */
     size_t n_queued, queued_bytes; /* in its queue; their weight */
     size_t n_calls;
     size_t weight; /* of the messages that it owns, whoever waits for them */
@@ -75,6 +77,9 @@ bool gi_broker_peer_closed(gi_broker_core_t *core, gi_broker_peer_t *peer);
 gi_broker_sent_t gi_broker_peer_send(gi_broker_core_t *core,
                                      gi_broker_peer_t *peer, bool reserve,
                                      gi_broker_call_t *call);
+/* The same for an item of a stream, to a client that gives no credit. */
+gi_broker_sent_t gi_broker_peer_pace(gi_broker_core_t *core,
+                                     gi_broker_peer_t *peer);
 /* Sends what waits. 0; EAGAIN: it is full again; else it cannot be reached. */
 int gi_broker_peer_try(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* The same, with all that follows from it. */

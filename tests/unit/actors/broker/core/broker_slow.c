@@ -313,3 +313,56 @@ Test(full, what_a_liar_has_answered_goes_nowhere_else) {
     counted(&k, "requeued", 0);
     kit_end(&k);
 }
+
+/* ---- pace ---------------------------------------------------------------- */
+static unsigned s_items(kit_t *k, const char *to) {
+    unsigned n = 0;
+    for (said_t *m; (m = kit_take(k, to)); free(m))
+        n += kit_frame_is(m, 4, STREAM);
+    return n;
+}
+
+/* A Python client: order is kept only while it is not far behind. */
+Test(pace, a_long_stream_goes_in_time_to_who_gives_no_credit) {
+    kit_t k;
+    kit_begin(&k);
+    kit_worker(&k, "w", "S:d:9");
+    request(&k, "c", "S", "1");
+    kit_forget(&k);
+    for (int i = 0; i < 3000; i++)
+        reply(&k, "w", "c", "1", STREAM, "\x01");
+    reply(&k, "w", "c", "1", STREAM, GI_STREAM_END);
+    unsigned n = s_items(&k, "c");
+    cr_expect(n >= 900 && n <= 1010, "%u at once", n);
+    for (int i = 0; i < 10; i++) {
+        k.now += 100;
+        gi_broker_core_retry(k.core, 9, k.now);
+        unsigned more = s_items(&k, "c");
+        cr_expect(more >= 90 && more <= 160, "%u in 100 ms", more);
+        n += more;
+    }
+    for (int i = 0; i < 30; i++) {
+        k.now += 100;
+        gi_broker_core_retry(k.core, 9, k.now);
+        n += s_items(&k, "c");
+    }
+    cr_expect_eq(n, 3001);
+    cr_expect_not(gi_broker_core_blocked(k.core));
+    kit_end(&k);
+}
+
+Test(pace, who_gives_credit_is_not_paced) {
+    kit_t k;
+    kit_begin(&k);
+    kit_ext_worker(&k, "w", "S:d:9");
+    request_ext(&k, "c", "S", "1", CREDIT);
+    got(&k, "w", "", "MDPW01", "\2", "c", "", "1",
+        "\xa1"
+        "f",
+        "\x90", "\x80", CREDIT);
+    for (int i = 0; i < 3000; i++)
+        reply(&k, "w", "c", "1", STREAM, "\x01");
+    cr_expect_eq(s_items(&k, "c"), 3000);
+    got_nothing(&k, "w");
+    kit_end(&k);
+}
