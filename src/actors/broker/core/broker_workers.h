@@ -74,16 +74,15 @@ void gi_broker_past_forget(gi_broker_core_t *core, gi_broker_peer_t *peer);
  * which borrows from it. */
 bool gi_broker_past_is(const gi_broker_core_t *core,
                        const gi_broker_peer_t *peer, gi_mdp_ready_t *ready);
-
-/* ---- broker_workers.c ---------------------------------------------------- */
-/* Begins a message to a worker in core->out: id "" MDPW01 command. */
-bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
-
 /* Asks all workers of a service whether they are still who they were. */
 void gi_broker_service_doubt(gi_broker_core_t *core,
                              gi_broker_service_t *service);
 /* It has spoken. */
 void gi_broker_worker_believe(gi_broker_core_t *core,
                               gi_broker_worker_t *worker);
+
+/* ---- broker_workers.c ---------------------------------------------------- */
+/* Begins a message to a worker in core->out: id "" MDPW01 command. */
+bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
 
 #endif
