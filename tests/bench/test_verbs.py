@@ -149,7 +149,7 @@ class Bench(unittest.TestCase):
                             ("huge", "--transport", "ipc", "--payload",
                              "3000000"),
                             ("threads",), ("processes", "--outstanding", "16"),
-                            ):
+                            ("fanout",), ("scale",)):
             with self.subTest(verb=verb):
                 report = short(verb, *args)
                 self.sound(report)
