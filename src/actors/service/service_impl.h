@@ -324,6 +324,8 @@ void gi_run_call(gi_life_t *life); /* of the core */
 void gi_run_to_threads(gate_service_t *self);
 /* Its handler has come back with said. */
 void gi_run_back(gi_scall_t *c, gate_err_t said);
+/* GATE_EOS for a handler that yielded, or said so itself. */
+gate_err_t gi_run_said(const gi_scall_t *c, gate_err_t said);
 void gi_run_returned(gi_scall_t *c);  /* mail */
 size_t gi_run_window(int64_t credit); /* a pool's window: 0 = not limited */
 

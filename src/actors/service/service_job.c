@@ -147,7 +147,7 @@ static gate_err_t s_then(gi_scall_t *c, gi_sjob_t *job) {
     c->call.answered = c->call.packed = false;
     gate_err_t said = job->then(&c->call, e, value);
     gate_value_destroy(&value);
-    return gi_call_settle(&c->call, said);
+    return gi_run_said(c, gi_call_settle(&c->call, said));
 }
 
 /* Its own result or error is the call's. */

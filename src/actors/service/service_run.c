@@ -18,6 +18,11 @@ static gi_scall_t *s_of_job(gi_job_t *job) {
 }
 
 /* ---- coming back --------------------------------------------------------- */
+/* A stream's end is the only word of one without items. */
+gate_err_t gi_run_said(const gi_scall_t *c, gate_err_t said) {
+    return !said && c->call.streamed ? GATE_EOS : said;
+}
+
 void gi_run_back(gi_scall_t *c, gate_err_t said) {
     gi_life_state_t then = c->hand.job    ? GI_LIFE_JOB
                            : c->hand.next ? GI_LIFE_PULLED
@@ -76,7 +81,7 @@ static void s_job_run(gi_job_t *job) {
         e = GATE_CANCELLED;
     } else {
         const void *before = gi_call_work_for(c->service);
-        e = gi_call_invoke(&c->call, c->method->m->fn);
+        e = gi_run_said(c, gi_call_invoke(&c->call, c->method->m->fn));
         gi_call_work_for(before);
     }
     s_bring_back(c, e);
@@ -225,7 +230,8 @@ static void s_run_process(gi_scall_t *c) {
 void gi_run_call(gi_life_t *life) {
     gi_scall_t *c = gi_scall_of(life);
     if (life->in_place) {
-        gate_err_t said = gi_call_invoke(&c->call, c->method->m->fn);
+        gate_err_t said =
+            gi_run_said(c, gi_call_invoke(&c->call, c->method->m->fn));
         if (said == GATE_KEPT)
             gi_run_back(c, said);
         else
