@@ -97,6 +97,15 @@ static void s_bulk(gi_life_t *life, gate_err_t outcome) {
         gi_life_settle(life);
 }
 
+static const gate_error_t s_reader_left = {GATE_CANCELLED, "CancelledError",
+                                           "the reader left", ""};
+static const gate_error_t s_stopped = {GATE_WORKERLOST, "WorkerLostError",
+                                       "the service was stopped", ""};
+
+static const gate_error_t *s_why(const gi_life_t *life) {
+    return life->core->stopping ? &s_stopped : &s_reader_left;
+}
+
 /* Its outcome is there: answer, end. */
 static void s_end(gi_life_t *life, gate_err_t outcome) {
     const gi_life_ops_t *ops = life->core->ops;
@@ -105,8 +114,12 @@ static void s_end(gi_life_t *life, gate_err_t outcome) {
         outcome = GATE_OK;
     }
     bool streams = s_streams(life);
-    if (life->bulk ||
-        (!outcome && !streams && life->remote && ops->wants_bulk(life))) {
+    bool large = !outcome && !streams && life->remote && ops->wants_bulk(life);
+    if (large && life->cancelled && !life->bulk) { /* nobody reads it */
+        s_tell(life, s_why(life));
+        return;
+    }
+    if (large || life->bulk) {
         s_bulk(life, outcome);
         return;
     }
@@ -180,15 +193,6 @@ void gi_life_gathered(gi_life_t *life) {
 }
 
 /* ---- its handler, its keeper, its job ------------------------------------ */
-static const gate_error_t s_reader_left = {GATE_CANCELLED, "CancelledError",
-                                           "the reader left", ""};
-static const gate_error_t s_stopped = {GATE_WORKERLOST, "WorkerLostError",
-                                       "the service was stopped", ""};
-
-static const gate_error_t *s_why(const gi_life_t *life) {
-    return life->core->stopping ? &s_stopped : &s_reader_left;
-}
-
 /* With items out and no credit left it would send one too many: its reader
  * gives some first. */
 void gi_life_submit(gi_life_t *life) {

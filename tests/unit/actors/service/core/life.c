@@ -371,6 +371,20 @@ Test(life, a_huge_result_goes_on_alone) {
     kit_end(&kit);
 }
 
+/* Its caller left while the handler ran: nobody would read a chunk of it. */
+Test(life, a_huge_result_that_nobody_reads_is_not_begun) {
+    kit_t kit;
+    kit_new(&kit);
+    kit_call_t *call = kit_call(&kit, 0);
+    call->wants_bulk = true;
+    kit_arrive(&kit, call);
+    gi_life_cancel(&call->life);
+    kit_check(&kit);
+    gi_life_returned(&call->life, GATE_OK, GI_LIFE_KEPT);
+    kit_ended(&kit, call, GATE_CANCELLED, "the reader left");
+    kit_end(&kit);
+}
+
 Test(life, a_huge_result_that_is_never_ended_is_cut) {
     kit_t kit;
     kit_new(&kit);
