@@ -42,7 +42,7 @@ function(gate_test name label timeout)
     ENVIRONMENT "TSAN_OPTIONS=${GATE_TSAN_OPTIONS}")
   if(name MATCHES "^(api|stress|wire)_huge") # they end under traffic: see the file
     set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT
-      "LSAN_OPTIONS=suppressions='${CMAKE_CURRENT_SOURCE_DIR}/tests/lsan.supp'")
+      "LSAN_OPTIONS=suppressions='${CMAKE_CURRENT_SOURCE_DIR}/tests/lsan.supp':print_suppressions=0")
   endif()
   if(label MATCHES "stress|fault|bench" OR name STREQUAL "api_huge")
     set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
