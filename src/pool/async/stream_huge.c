@@ -304,9 +304,9 @@ static gate_err_t s_read_plain(gate_stream_t *self, void *buf, size_t *size) {
     return GATE_OK;
 }
 
-/* Waits until it is known what the answer is. */
+/* Waits until it is known what the answer is; *over: its end is all there is. */
 static gate_err_t s_kind(gate_stream_t *self, int64_t timeout_ms,
-                         gate_stream_kind_t *out) {
+                         gate_stream_kind_t *out, bool *over) {
     gate_err_t e = GATE_OK;
 
     pthread_mutex_lock(&self->mutex);
@@ -319,6 +319,7 @@ static gate_err_t s_kind(gate_stream_t *self, int64_t timeout_ms,
         *out = GATE_STREAM_PLAIN;
     else
         *out = e == GATE_OK ? GATE_STREAM_ITEMS : GATE_STREAM_UNKNOWN;
+    *over = self->ended && !self->count;
     pthread_mutex_unlock(&self->mutex);
     return e;
 }
@@ -326,15 +327,16 @@ static gate_err_t s_kind(gate_stream_t *self, int64_t timeout_ms,
 gate_err_t gate_stream_read(gate_stream_t *self, void *buf, size_t *size) {
     int64_t timeout_ms = self ? self->options.timeout_ms : 0;
     gate_stream_kind_t kind = GATE_STREAM_UNKNOWN;
+    bool over = false;
     gate_err_t e;
 
     if (!self)
         return gi_err(GATE_BADARG, "the stream is NULL");
     self->late.story.code = GATE_OK;
-    e = s_kind(self, timeout_ms ? timeout_ms : 1, &kind);
+    e = s_kind(self, timeout_ms ? timeout_ms : 1, &kind, &over);
     if (e != GATE_OK)
         return gi_stream_tell_wait(self, e, timeout_ms);
-    if (kind == GATE_STREAM_ITEMS && (self->count || !self->ended || !*size)) {
+    if (kind == GATE_STREAM_ITEMS && (!over || !*size)) {
         if (!*size)
             return GATE_OK;
         return gi_err(GATE_BADARG, "a stream of items: read it with "
@@ -396,8 +398,9 @@ void gate_stream_progress(const gate_stream_t *self, gate_progress_t *out) {
     gate_stream_t *stream = (gate_stream_t *)(uintptr_t)self;
     const gi_stream_reader_t *r = &self->reader;
     gate_stream_kind_t kind = GATE_STREAM_UNKNOWN;
+    bool over;
 
-    if (s_kind(stream, 0, &kind)) {
+    if (s_kind(stream, 0, &kind, &over)) {
         /* nothing came yet: not known */
     }
     pthread_mutex_lock(&stream->mutex);
