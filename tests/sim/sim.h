@@ -148,7 +148,6 @@ struct sim_world {
     sim_call_t call[SIM_CALLS + 1]; /* the last is nobody's */
     unsigned n_calls;
     uint64_t n_events, n_finals, n_items, n_lost; /* for the report */
-    bool faults; /* nothing of the kind any more at the end */
     char why[256];
 };
 
