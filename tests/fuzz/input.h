@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <gaterpc/base.h>
 
@@ -14,9 +15,13 @@ typedef struct fuzz_input {
     size_t size;
 } fuzz_input_t;
 
-static inline void fuzz_must(bool holds) {
-    if (!holds)
-        abort();
+/* What does not hold is named in the target's log. */
+#define fuzz_must(holds) \
+    ((holds) ? (void)0 : fuzz_fails(#holds, __FILE__, __LINE__))
+
+static inline void fuzz_fails(const char *what, const char *file, int line) {
+    fprintf(stderr, "%s:%d: must hold: %s\n", file, line, what);
+    abort();
 }
 
 static inline unsigned fuzz_byte(fuzz_input_t *in) {

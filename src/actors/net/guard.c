@@ -38,6 +38,7 @@
 #define S_CRUMBS_MIN 4096 /* bytes held that are worth a look */
 #define S_PEEK 16384
 #define S_STAND 4096 /* bytes that stand: 65 frames of what is kept inside */
+#define S_STANDS 7   /* doublings: more than comes between two looks */
 #define S_TRIM (32 << 20)
 #define S_TRIM_MS 1000
 #define S_BACKLOG_MAX 4096
@@ -286,16 +287,17 @@ void gi_guard_cut(gi_guard_t *self, int fd, const char *why) {
     self->n_cut++;
 }
 
-static void s_stand(gi_guarded_t *g, int fd, bool on) {
-    int least = on ? S_STAND : 1;
-    if (g->stands != on)
+static void s_stand(gi_guarded_t *g, int fd, unsigned doublings) {
+    int least = doublings ? S_STAND << (doublings - 1) : 1;
+    if (g->stands != doublings)
         setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
-    g->stands = on;
+    g->stands = (uint8_t)doublings;
 }
 
 /* libzmq may be faster than the peer, and then the kernel has nothing to look
- * at: it is woken for some bytes only, until they stand there from one look to
- * the next, as the end of an honest message would. */
+ * at: it is woken for some bytes only, for more of them with each look that
+ * sees none, until they stand there from one look to the next, as the end of an
+ * honest message would. */
 static void s_look_into(gi_guard_t *self, int fd, bool tcp) {
     gi_guarded_t *g = &self->by_fd[fd];
     unsigned char in[S_PEEK];
@@ -306,7 +308,10 @@ static void s_look_into(gi_guard_t *self, int fd, bool tcp) {
     }
     if (!tcp)
         return;
-    s_stand(g, fd, !g->stands || n != g->stood);
+    if (n > 0 && n == g->stood)
+        s_stand(g, fd, 0);
+    else if (g->stands < S_STANDS)
+        s_stand(g, fd, g->stands + 1);
     g->stood = (int32_t)n;
 }
 
@@ -350,7 +355,7 @@ static void s_judge(gi_guard_t *self, int fd, bool all_read, int64_t now_ms) {
     else if (unfinished && self->pressed && (held < 0 || held > S_CRUMBS_MIN))
         s_look_into(self, fd, held >= 0);
     else
-        s_stand(g, fd, false);
+        s_stand(g, fd, 0);
 }
 
 /* Connections that have said nothing make way for what the kernel has accepted

@@ -31,7 +31,7 @@ typedef struct gi_guarded {
     int64_t strange;  /* the same while it has delivered nothing, else 0 */
     int32_t stood;    /* bytes in the kernel then, while some are to stand */
     uint8_t still;    /* looks since a message came out */
-    bool stands;      /* libzmq is woken for some bytes only: see s_look_into */
+    uint8_t stands;   /* libzmq is woken for some bytes only: see s_look_into */
     int64_t quiet_ms; /* broker_handover.c: nothing under way since; 0: is */
     uint8_t side;
     bool open;

@@ -331,7 +331,7 @@ void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     if (s_silent(core, worker, expiry))
         return;
     s_end_streams(core, worker);
-    if (worker->suspect_ms && !worker->ext &&
+    if (worker->suspect_ms && !worker->until_ms && !worker->ext &&
         gi_broker_peer_closed(core, peer)) {
         s_worker_cut(core, worker);
         return;

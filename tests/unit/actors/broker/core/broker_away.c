@@ -278,6 +278,28 @@ Test(suspended, an_abandoned_call_gives_its_slot_back_at_the_cut) {
     kit_end(&k);
 }
 
+/* It has moved without a right word, its new connection is said to be closed,
+ * and somebody else has the descriptor before it was looked at (found by
+ * fuzz_broker_core: nobody looked at it ever again, and its calls waited). */
+Test(suspended,
+     whose_descriptor_is_taken_while_it_is_suspended_is_lost_in_time) {
+    kit_t k;
+    kit_begin(&k);
+    k.open[11] = 7;
+    k.open[12] = 8;
+    ready_fd(&k, "w", 11, "S:d:1");
+    say_fd(&k, BACK, "w", 12, "", "MDPW01", "\3", "c", "", "1");
+    counted(&k, "suspended", 1);
+    gi_broker_core_closed(k.core, BACK, 12, k.now); /* an old event */
+    kit_check(&k);
+    request(&k, "c", "S", "1"); /* waits for it */
+    k.open[12] = 9;
+    beat_fd(&k, "v", 12);
+    kit_wait(&k, HB);
+    got_error(&k, "c", "1", "ServiceUnAvailableError", "S");
+    kit_end(&k);
+}
+
 Test(suspended, who_stays_away_is_lost_and_restored_when_it_speaks) {
     kit_t k;
     kit_begin(&k);
