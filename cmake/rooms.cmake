@@ -56,6 +56,7 @@ gate_room(proto/settings SEES proto/base)
 gate_room(proto/value SEES proto/base proto/settings)
 gate_room(proto/wire SEES proto/base proto/settings proto/value)
 gate_room(proto/rules SEES proto/base)
+gate_room(proto/tally SEES proto/base)
 set(proto ${GATE_ROOM_NAMES})
 
 # ---- huge: compressors as step functions --------------------------------------

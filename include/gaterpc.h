@@ -29,6 +29,7 @@
 #include <gaterpc/service.h>
 #include <gaterpc/supervisor.h>
 #include <gaterpc/broker.h>
+#include <gaterpc/monitor.h>
 #include <gaterpc/client.h>
 #include <gaterpc/zap.h>
 #include <gaterpc/curve.h>

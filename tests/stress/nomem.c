@@ -110,8 +110,22 @@ static gate_err_t s_of(gate_value_t *value) {
     return e;
 }
 
+static gate_err_t s_swallow(void *ctx, const char *text, size_t size) {
+    (void)ctx, (void)text, (void)size;
+    return GATE_OK;
+}
+
+static gate_err_t s_metrics(world_t *w) {
+    gate_value_t *snapshot = gate_monitor_snapshot(w->broker);
+    gate_err_t e = snapshot ? gate_monitor_metrics(snapshot, true, s_swallow, w)
+                            : GATE_NOMEM;
+    gate_value_destroy(&snapshot);
+    return e;
+}
+
 static gate_err_t s_stats(world_t *w) {
     gate_err_t e = s_of(gate_broker_stats(w->broker));
+    e = e ? e : s_metrics(w);
     if (!e)
         e = s_of(gate_service_stats(w->service));
     return e ? e : s_of(gate_client_stats(w->client));

@@ -213,11 +213,19 @@ void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
     s_send_error(core, client, service, id, S_SINGLE, cls, text, false);
 }
 
+/* What it is called by which the broker itself ends a call. */
+static gi_outcome_t s_outcome(const char *cls) {
+    if (cls && strcmp(cls, "WorkerLostError") == 0)
+        return GI_OUT_LOST;
+    return cls && strcmp(cls, "TimeoutError") == 0 ? GI_OUT_EXPIRED
+                                                   : GI_OUT_REFUSED;
+}
+
 static void s_tell_error(gi_broker_core_t *core, gi_broker_call_t *call,
                          const char *cls, const char *text) {
     gi_broker_service_t *service = call->service;
     s_form_t form = call->huge ? S_HUGE : call->streaming ? S_STREAM : S_SINGLE;
-    service->n_errors++;
+    gi_broker_seen_end(core, call, s_outcome(cls), cls, text);
     s_send_error(
         core, call->client, (gate_bytes_t){service->name, service->name_size},
         (gate_bytes_t){call->id, call->id_size}, form, cls, text, true);
@@ -307,6 +315,7 @@ void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
         core->count.control_unknown++;
     } else if (ext.cancel) {
         core->count.cancelled++;
+        gi_broker_seen_end(core, call, GI_OUT_CANCELLED, NULL, NULL);
         gi_broker_call_mute(core, call);
     } else if (call->worker) {
         s_tell_worker(core, call->worker, s_client_of(call),
@@ -415,7 +424,9 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
         gi_broker_again_forget(core, call); /* a stream has begun */
     if (call->muted)
         core->count.replies_late++;
-    else
+    else if (final)
+        gi_broker_seen_reply(core, call, kind, &f[at->body], at->n_body);
+    if (!call->muted)
         s_forward(core, call, frames, at, final);
     if (!final)
         return;

@@ -6,6 +6,7 @@
 #define GI_BROKER_CALLS_H
 
 #include "broker/core/broker_state.h"
+#include "wire/rpc.h"
 
 struct gi_broker_call {
     gi_node_t node;      /* in core->calls */
@@ -34,7 +35,10 @@ struct gi_broker_call {
     int64_t n_items; /* of its stream, of a paced one */
     bool shaken;     /* its (plain) worker's connection was cut meanwhile */
     uint8_t id_size;
-    unsigned char *id; /* id_inline, or a block of its own */
+    unsigned char *id;          /* id_inline, or a block of its own */
+    bool counted;               /* its end is in its service's tally */
+    int64_t begun_ns, given_ns; /* taken; given to its (last) worker */
+    gi_tally_name_t method;
     unsigned char id_inline[GI_REQUEST_ID_INLINE];
 };
 
@@ -97,5 +101,67 @@ void gi_broker_again_forget(gi_broker_core_t *core, gi_broker_call_t *call);
 bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call);
 /* core->out is call's REQUEST: its caller has given up. */
 bool gi_broker_expired(gi_broker_core_t *core, const gi_broker_call_t *call);
+
+/* ---- broker_seen.c: how calls end, and how long they took ----------------- */
+/* False: no memory. */
+bool gi_broker_seen_init(gi_broker_core_t *core);
+void gi_broker_seen_fini(gi_broker_core_t *core);
+/* It is taken: its request's func frame. */
+void gi_broker_seen_begin(gi_broker_core_t *core, gi_broker_call_t *call,
+                          gate_bytes_t func);
+/* It ends so; what comes later of it does not count. cls and text: of an error;
+ * NULL: none. */
+void gi_broker_seen_end(gi_broker_core_t *core, gi_broker_call_t *call,
+                        gi_outcome_t outcome, const char *cls,
+                        const char *text);
+/* The same by its worker's final message. */
+void gi_broker_seen_reply(gi_broker_core_t *core, gi_broker_call_t *call,
+                          gi_body_kind_t kind, const gate_bytes_t *body,
+                          size_t n_body);
+/* A call that broker's rules refused before it was one. */
+void gi_broker_seen_refused(gi_broker_core_t *core,
+                            gi_broker_service_t *service, const char *cls);
+void gi_broker_seen_pack_slow(const gi_broker_core_t *core, msgpack_packer *pk,
+                              uint64_t since);
+
+/* ---- broker_own.c: the broker's own functions ----------------------------- */
+/* Who asks, with how many arguments. */
+typedef struct gi_broker_ask {
+    gi_broker_core_t *core;
+    gi_broker_peer_t *client;
+    uint32_t n;
+} gi_broker_ask_t;
+
+typedef struct gi_broker_own {
+    const char *name;
+    /* args: the first one; NULL: there is none. */
+    gate_err_t (*run)(const gi_broker_ask_t *ask, const msgpack_object *args,
+                      msgpack_packer *pk);
+    uint32_t least, most; /* how many it takes; two at most */
+    bool open;            /* to everybody; else to us and by rule */
+    const char *signature, *doc;
+} gi_broker_own_t;
+const gi_broker_own_t *gi_broker_own_find(gate_bytes_t name); /* or NULL */
+
+/* ---- broker_stats.c ------------------------------------------------------- */
+#define GI_BROKER_OBSERVED 2 /* entries: broker, services */
+void gi_broker_stats_observe(gi_broker_core_t *core, msgpack_packer *pk);
+
+/* ---- broker_upload.c: arguments in chunks --------------------------------- */
+/* What a request announces; -1: its arguments are in it. */
+int64_t gi_broker_args_size(const gate_bytes_t *body, unsigned n_body);
+/* The least loaded that takes them; NULL: none with credit. */
+gi_broker_worker_t *gi_broker_args_pick(gi_broker_service_t *service);
+/* room: some worker has credit. */
+bool gi_broker_args_may_wait(gi_broker_service_t *service, bool room);
+void gi_broker_args_refuse(gi_broker_core_t *core, gi_broker_call_t *call);
+/* A client's message is a chunk; it is handed on. */
+bool gi_broker_args_is(const gate_bytes_t *body, unsigned n_body);
+void gi_broker_args_chunk(gi_broker_core_t *core, gi_broker_peer_t *client,
+                          gi_frames_t *frames, const gate_bytes_t *f,
+                          const gi_mdp_request_t *at);
+/* A worker's EXT. */
+void gi_broker_args_credit(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           const gate_bytes_t *f, const gi_mdp_worker_t *at);
 
 #endif

@@ -12,10 +12,8 @@
 #include "base/identity.h"
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_credentials.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
-#include "broker/core/broker_upload.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 
@@ -144,6 +142,7 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
                       const gi_mdp_request_t *at) {
     gate_bytes_t name = f[at->service], id = f[at->request_id];
     self->count.requests++;
+    client->n_requests++;
     if (gi_broker_call_find(self, (gate_bytes_t){client->id, client->id_size},
                             id)) {
         self->count.duplicate_ids++;
@@ -164,12 +163,17 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
         gi_broker_refuse(self, client, name, id, NULL, NULL);
         return;
     }
-    if ((service->ruled &&
-         !gi_broker_may(self, client, name, id, f[at->body])) ||
-        !gi_broker_rate(self, client, name, id))
+    if (service->ruled && !gi_broker_may(self, client, name, id, f[at->body])) {
+        gi_broker_seen_refused(self, service, "AccessDeniedError");
         return;
+    }
+    if (!gi_broker_rate(self, client, name, id)) {
+        gi_broker_seen_refused(self, service, "BusyWorkerError");
+        return;
+    }
     if (!gi_broker_has_place(self, client)) {
         self->count.calls_full++;
+        gi_broker_seen_refused(self, service, "BusyWorkerError");
         gi_broker_refuse(self, client, name, id, "BusyWorkerError",
                          "Too many calls are under way: of this client, or of "
                          "all (a quarter of broker_queue_max_bytes).");
@@ -177,6 +181,7 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
     }
     gi_broker_call_t *call = gi_broker_call_new(self, client, service, id);
     if (call) {
+        gi_broker_seen_begin(self, call, f[at->body]);
         call->args_size = gi_broker_args_size(&f[at->body], at->n_body);
         call->paced = at->n_body <= 3;
     }

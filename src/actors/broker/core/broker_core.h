@@ -18,6 +18,8 @@
 
 typedef struct gi_broker_core gi_broker_core_t;
 
+#define GI_BROKER_WHERE_MAX 64
+
 typedef struct gi_broker_effects {
     /* gi_frames_send to that socket: frame 0 is the peer's routing id. 0: sent,
      * frames is empty; EAGAIN: that peer is full; anything else: it is gone;
@@ -41,6 +43,13 @@ typedef struct gi_broker_effects {
     /* More could be written to this connection: the kernel has room. May be
      * NULL: it always has. */
     bool (*writable)(void *ctx, int srcfd);
+    /* Monotonic time; may be NULL: that of the last event. */
+    int64_t (*now_ns)(void *ctx);
+    /* Writes where this connection comes from; "" not known. May be NULL. */
+    void (*where)(void *ctx, int srcfd, char to[GI_BROKER_WHERE_MAX]);
+    /* Packs one map: what it knows of this process and of what it is bound to.
+     * May be NULL: an empty one. */
+    void (*process)(void *ctx, msgpack_packer *pk);
     /* Sends a question to the authentication service; 0 or an errno. Needed
      * only with gi_broker_core_zap. */
     int (*ask)(void *ctx, gi_frames_t *frames);
@@ -127,5 +136,10 @@ gate_err_t gi_broker_core_stats(gi_broker_core_t *self,
 uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name);
 /* The law; walks everything. */
 bool gi_broker_core_valid(const gi_broker_core_t *self);
+
+/* ---- broker_stats.c ------------------------------------------------------- */
+/* Appends what Gate.observe() tells. */
+gate_err_t gi_broker_core_observe(gi_broker_core_t *self,
+                                  gi_buf_t *out) GATE_MUST;
 
 #endif

@@ -14,7 +14,6 @@
  *
  * Law: auth.asks holds exactly the trusts that are asking; one that asks or is
  * held has its timer; with messages that wait it is either, or in work.judged. */
-#include "broker/core/broker_credentials.h"
 
 #include <gaterpc/log.h>
 #include <string.h>
@@ -569,4 +568,8 @@ bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
            (trust->asking || trust->held) ==
                gi_timer_armed(&trust->due.timer) &&
            (trust->n_waiting == 0 || trust->asking || trust->held);
+}
+
+const gi_broker_user_t *gi_broker_auth_user(const gi_broker_peer_t *peer) {
+    return peer->trust ? peer->trust->user : peer->user;
 }

@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "jobs/call.h"
@@ -72,34 +71,11 @@ static void s_answer(const s_gate_t *gate, gate_bytes_t value) {
 }
 
 /* ---- own functions ------------------------------------------------------- */
-static void s_pack_str(msgpack_packer *pk, const char *text) {
-    size_t n = strlen(text);
-    msgpack_pack_str_with_body(pk, text, n);
-}
-
-static void s_pack_number(msgpack_packer *pk, const char *name, int64_t n) {
-    s_pack_str(pk, name);
-    msgpack_pack_int64(pk, n);
-}
-
-static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
-                         bool internal) {
-    size_t n = 0;
-    gi_list_t *l;
-    for (l = core->order.next; l != &core->order; l = l->next)
-        n += !GI_OF(l, gi_broker_service_t, order)->guessed;
-    msgpack_pack_array(pk, n + internal);
-    for (l = core->order.next; l != &core->order; l = l->next)
-        if (!GI_OF(l, gi_broker_service_t, order)->guessed)
-            s_pack_str(pk, GI_OF(l, gi_broker_service_t, order)->name);
-    if (internal)
-        s_pack_str(pk, core->internal.data);
-}
-
-/* The positional arguments: n of them; *out is the only one. */
-static gate_err_t s_take(const s_gate_t *gate, const char *name, uint32_t n,
-                         msgpack_zone *zone, msgpack_object *args,
-                         const msgpack_object **out) {
+/* The positional arguments, as many as it takes. */
+static gate_err_t s_take(const s_gate_t *gate, const gi_broker_own_t *own,
+                         msgpack_zone *zone, msgpack_object *args) {
+    static const char *const counts[] = {"no", "one", "two"};
+    const char *name = own->name;
     gate_err_t e = GATE_OK;
     *args = (msgpack_object){.type = MSGPACK_OBJECT_ARRAY};
     if (gate->n_body > 1 && gate->body[1].size > S_ARGS_MAX)
@@ -110,172 +86,16 @@ static gate_err_t s_take(const s_gate_t *gate, const char *name, uint32_t n,
                                  gate->core->settings, args);
     if (e != GATE_OK)
         return e;
-    if (args->type != MSGPACK_OBJECT_ARRAY || args->via.array.size != n)
-        return gi_err(GATE_BADARG, "%s takes %s argument", name,
-                      n ? "one" : "no");
-    *out = n ? &args->via.array.ptr[0] : NULL;
+    if (args->type != MSGPACK_OBJECT_ARRAY ||
+        args->via.array.size < own->least || args->via.array.size > own->most)
+        return gi_err(GATE_BADARG, "%s takes %s%s argument%s", name,
+                      own->least < own->most ? "at most " : "",
+                      counts[own->most], own->most > 1 ? "s" : "");
     return GATE_OK;
 }
 
-static gate_err_t s_get_services(const s_gate_t *gate,
-                                 const msgpack_object *arg,
-                                 msgpack_packer *pk) {
-    (void)arg;
-    s_pack_names(gate->core, pk, true);
-    return GATE_OK;
-}
-
-/* Python's own Client packs the name twice (a bin): the answer is nil. */
-static gate_err_t s_query_service(const s_gate_t *gate,
-                                  const msgpack_object *arg,
-                                  msgpack_packer *pk) {
-    gi_broker_service_t *service = NULL;
-    if (arg->type == MSGPACK_OBJECT_STR)
-        service = gi_broker_service_find(
-            gate->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
-    if (service)
-        s_pack_str(pk, service->description);
-    else
-        msgpack_pack_nil(pk);
-    return GATE_OK;
-}
-
-static gate_err_t s_info(const s_gate_t *gate, const msgpack_object *arg,
-                         msgpack_packer *pk) {
-    (void)arg;
-    gate->client->asked = true;
-    msgpack_pack_map(pk, 3);
-    s_pack_str(pk, "my_id");
-    msgpack_pack_bin_with_body(pk, gate->core->id, GI_ID_SIZE);
-    s_pack_str(pk, "services");
-    s_pack_names(gate->core, pk, false);
-    s_pack_str(pk, "ext");
-    bool packed = gate->core->settings->packed;
-    msgpack_pack_array(pk, packed ? 3 : 2);
-    s_pack_str(pk, "GX1");
-    s_pack_str(pk, "HA1");
-    if (packed)
-        s_pack_str(pk, "GXP");
-    return GATE_OK;
-}
-
-static gate_err_t s_keepalive(const s_gate_t *gate, const msgpack_object *arg,
-                              msgpack_packer *pk) {
-    static const char beat[] = "heartbeat";
-    (void)gate;
-    bool right = arg->type == MSGPACK_OBJECT_BIN &&
-                 arg->via.bin.size == sizeof beat - 1 &&
-                 memcmp(arg->via.bin.ptr, beat, sizeof beat - 1) == 0;
-    msgpack_pack_bin_with_body(pk, right ? "200" : "400", 3);
-    return GATE_OK;
-}
-
-static gate_err_t s_stats(const s_gate_t *gate, const msgpack_object *arg,
-                          msgpack_packer *pk) {
-    (void)arg;
-    return gi_broker_core_stats(gate->core, pk->data);
-}
-
-/* A worker's routing id as people write it. */
-static void s_hex(char to[2 * GI_ID_MAX + 1], const gi_broker_peer_t *peer) {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < peer->id_size; i++) {
-        to[2 * i] = digits[peer->id[i] >> 4];
-        to[2 * i + 1] = digits[peer->id[i] & 15];
-    }
-    to[2 * peer->id_size] = 0;
-}
-
-static gi_broker_service_t *s_service_of(const s_gate_t *gate,
-                                         const msgpack_object *arg) {
-    if (arg->type != MSGPACK_OBJECT_STR)
-        return NULL;
-    return gi_broker_service_find(
-        gate->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
-}
-
-/* {id: {in_flight, max, ext, draining, silent_ms}} of a service's workers. */
-static gate_err_t s_workers(const s_gate_t *gate, const msgpack_object *arg,
-                            msgpack_packer *pk) {
-    char id[2 * GI_ID_MAX + 1];
-    const gi_broker_service_t *service = s_service_of(gate, arg);
-    if (service == NULL)
-        return gi_err(GATE_NOSERVICE, "no service of that name");
-    msgpack_pack_map(pk, service->n_workers);
-    const gi_list_t *l = service->workers.next;
-    for (; l != &service->workers; l = l->next) {
-        const gi_broker_worker_t *worker =
-            GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
-        s_hex(id, worker->peer);
-        s_pack_str(pk, id);
-        msgpack_pack_map(pk, 5);
-        s_pack_number(pk, "in_flight", worker->in_flight);
-        s_pack_number(pk, "max", worker->max);
-        s_pack_str(pk, "ext");
-        (worker->ext ? msgpack_pack_true : msgpack_pack_false)(pk);
-        s_pack_str(pk, "draining");
-        (worker->draining ? msgpack_pack_true : msgpack_pack_false)(pk);
-        s_pack_number(pk, "silent_ms",
-                      gate->core->clock.now_ms - worker->peer->seen_ms);
-    }
-    return GATE_OK;
-}
-
-/* Tells a service's workers to finish and leave: all, or the one with that id
- * (""). How many were told; -1: no such worker. One that knows no extensions
- * cannot be told. */
-static int64_t s_tell(const s_gate_t *gate, gi_broker_service_t *service,
-                      gate_bytes_t only) {
-    char id[2 * GI_ID_MAX + 1];
-    int64_t n = -1;
-    for (gi_list_t *l = service->workers.next, *next; l != &service->workers;
-         l = next) {
-        gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
-        next = l->next; /* one that turns out to be gone leaves the list */
-        if (only.size && only.size != 2u * worker->peer->id_size)
-            continue;
-        s_hex(id, worker->peer);
-        if (only.size && strncasecmp(id, only.data, only.size) != 0)
-            continue;
-        n += (n < 0) + gi_broker_worker_drain(gate->core, worker);
-    }
-    return n;
-}
-
-/* By a service's name, or by a worker's id. */
-static gate_err_t s_drain(const s_gate_t *gate, const msgpack_object *arg,
-                          msgpack_packer *pk) {
-    gi_broker_service_t *service = s_service_of(gate, arg);
-    gate_bytes_t none = {"", 0}, id = none;
-    int64_t n = service ? s_tell(gate, service, none) : -1;
-    if (arg->type == MSGPACK_OBJECT_STR)
-        id = (gate_bytes_t){arg->via.str.ptr, arg->via.str.size};
-    gi_list_t *l = gate->core->order.next;
-    for (; id.size && n < 0 && l != &gate->core->order; l = l->next)
-        n = s_tell(gate, GI_OF(l, gi_broker_service_t, order), id);
-    if (n < 0)
-        return gi_err(GATE_NOSERVICE, "no worker serves that name, and none "
-                                      "has that id");
-    msgpack_pack_int64(pk, n);
-    return GATE_OK;
-}
-
-static const struct {
-    const char *name;
-    gate_err_t (*run)(const s_gate_t *gate, const msgpack_object *arg,
-                      msgpack_packer *pk);
-    bool takes_one;
-} s_functions[] = {
-    {"keepalive", s_keepalive, true}, {"get_services", s_get_services, false},
-    {"info", s_info, false},          {"query_service", s_query_service, true},
-    {"stats", s_stats, false},        {"drain", s_drain, true},
-    {"workers", s_workers, true},
-};
-#define S_OPEN 4 /* the first ones are for everybody */
-
-static void s_run_own(const s_gate_t *gate, size_t i) {
+static void s_run_own(const s_gate_t *gate, const gi_broker_own_t *own) {
     gi_buf_t *out = &gate->core->body;
-    const msgpack_object *arg = NULL;
     msgpack_object args;
     msgpack_packer pk;
     msgpack_zone zone;
@@ -286,10 +106,11 @@ static void s_run_own(const s_gate_t *gate, size_t i) {
     }
     gi_buf_reset(out, 65536);
     msgpack_packer_init(&pk, out, gi_buf_write);
-    e = s_take(gate, s_functions[i].name, s_functions[i].takes_one, &zone,
-               &args, &arg);
+    e = s_take(gate, own, &zone, &args);
     if (e == GATE_OK)
-        e = s_functions[i].run(gate, arg, &pk);
+        e = own->run(
+            &(gi_broker_ask_t){gate->core, gate->client, args.via.array.size},
+            args.via.array.size ? args.via.array.ptr : NULL, &pk);
     msgpack_zone_destroy(&zone);
     if (out->failed)
         s_no_memory(gate);
@@ -467,15 +288,13 @@ static void s_find_and_run(const s_gate_t *gate, gate_bytes_t name) {
             s_run_user(gate, f);
             return;
         }
-    for (size_t i = 0; i < sizeof s_functions / sizeof *s_functions; i++)
-        if (gi_bytes_is(name, s_functions[i].name)) {
-            if (i < S_OPEN ||
-                gi_broker_may_administer(gate->core, gate->client,
-                                         gate->service, gate->id, name))
-                s_run_own(gate, i);
-            return;
-        }
-    s_unknown(gate, name);
+    const gi_broker_own_t *own = gi_broker_own_find(name);
+    if (own == NULL)
+        s_unknown(gate, name);
+    else if (own->open ||
+             gi_broker_may_administer(gate->core, gate->client, gate->service,
+                                      gate->id, name))
+        s_run_own(gate, own);
 }
 
 void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,

@@ -7,7 +7,6 @@
 #include "base/identity.h"
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_credentials.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -52,7 +51,8 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     gi_ext_init(&ext);
     ext.packed = self->settings->packed;
     self->clock.wheel = gi_wheel_new(now_ms);
-    return self->clock.wheel && gi_table_init(&self->calls, S_TABLE) &&
+    return self->clock.wheel && gi_broker_seen_init(self) &&
+           gi_table_init(&self->calls, S_TABLE) &&
            gi_table_init(&self->services, S_TABLE) &&
            gi_table_init(&self->users.table, S_TABLE) &&
            gi_table_init(&self->auth.asks, S_TABLE) && s_local_user(self) &&
@@ -131,6 +131,7 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
         gi_broker_service_free(
             self, GI_OF(self->order.next, gi_broker_service_t, order));
     gi_broker_gate_fini(self);
+    gi_broker_seen_fini(self);
     gi_broker_auth_fini(self);
     gi_broker_users_fini(self);
     gi_table_fini(&self->auth.asks);

@@ -30,7 +30,6 @@
 #include <string.h>
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_credentials.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"

@@ -11,7 +11,6 @@
 #include <string.h>
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_credentials.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
@@ -55,7 +54,7 @@ static gi_broker_peer_t *s_new(gi_broker_core_t *core, unsigned socket,
     gi_list_init(&peer->calls);
     peer->node.hash = hash;
     peer->idle.due = GI_DUE_PEER;
-    peer->scolded_ms = core->clock.now_ms;
+    peer->scolded_ms = peer->since_ms = core->clock.now_ms;
     peer->srcfd = -1;
     peer->socket = (uint8_t)socket;
     peer->id_size = (uint8_t)id.size;
@@ -377,6 +376,7 @@ void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer) {
         if (call->muted)
             continue;
         core->count.orphaned++;
+        gi_broker_seen_end(core, call, GI_OUT_ORPHANED, NULL, NULL);
         gi_broker_call_mute(core, call);
     }
     if (peer->n_calls == 0 && peer->worker == NULL)

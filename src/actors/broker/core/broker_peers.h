@@ -35,6 +35,8 @@ struct gi_broker_peer {
     size_t handed; /* bytes that libzmq may hold for it, at most */
     int64_t looked_ms;      /* when that was looked at */
     int64_t seen_ms;        /* last message from it */
+    int64_t since_ms;       /* the first one */
+    uint64_t n_requests;    /* calls that it asked for */
     int64_t away_ms;        /* a client: it is looked for until then; 0 = no */
     int64_t look_ms;        /* wait before the next look */
     int64_t scolded_ms;     /* since when n_scolded DISCONNECTs went to it for

@@ -17,7 +17,6 @@
 #include "wire/meta.h"
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
-#include "broker/core/broker_upload.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 
@@ -180,6 +179,7 @@ void gi_broker_service_free(gi_broker_core_t *core,
     gi_list_remove(&service->order);
     gi_table_remove(&core->services, &service->node);
     core->n_services--;
+    gi_tally_destroy(&service->tally);
     gi_mem_free(service->name);
     gi_mem_free(service);
 }
@@ -320,6 +320,8 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     worker->in_flight++;
     worker->sent_ms = core->clock.now_ms;
     call->service->n_calls++;
+    call->given_ns = call->deadline_ms ? gi_broker_now_ns(core)
+                                       : call->begun_ns; /* it never waited */
     gi_broker_worker_place(core, worker);
     return true;
 }

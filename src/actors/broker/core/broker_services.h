@@ -18,7 +18,8 @@ struct gi_broker_service {
     gi_list_t parked;       /* in core->parked then */
     uint64_t maker;         /* who registered its first worker; 0: nobody */
     size_t n_queued, n_workers;
-    uint64_t n_calls, n_errors;
+    uint64_t n_calls;         /* given to workers */
+    gi_tally_t *tally;        /* made with its first end; NULL: the core's */
     char *name, *description; /* one block; NUL-terminated */
     size_t name_size, description_size;
     bool ruled;   /* some access rule is about it */

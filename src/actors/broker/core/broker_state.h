@@ -22,6 +22,7 @@
 #include "wire/rpc.h"
 #include "settings/settings.h"
 #include "sync/wheel.h"
+#include "tally/slow.h"
 
 #define GI_ID_MAX 255
 #define GI_REQUEST_ID_INLINE 32
@@ -120,6 +121,14 @@ typedef struct gi_broker_work {
     gi_list_t judged; /* whose messages may go on */
 } gi_broker_work_t;
 
+/* broker_seen.c: how calls end. */
+typedef struct gi_broker_seen {
+    gi_tally_room_t room;
+    gi_tally_t *other;    /* of services without a tally of their own */
+    gi_slow_list_t *slow; /* NULL: slow_ms is 0 */
+    int64_t slow_ns, logged_ms;
+} gi_broker_seen_t;
+
 /* Objects that were freed, for their next use. */
 typedef struct gi_broker_memory {
     gi_free_t calls, peers;
@@ -156,7 +165,13 @@ struct gi_broker_core {
     gi_broker_timer_t expect; /* armed: workers are to come */
     gi_broker_users_t users;
     gi_broker_auth_t auth;
+    gi_broker_seen_t seen;
 };
+
+static inline int64_t gi_broker_now_ns(const gi_broker_core_t *core) {
+    return core->effects->now_ns ? core->effects->now_ns(core->ctx)
+                                 : core->clock.now_ms * 1000000;
+}
 
 /* ---- broker_core.c ------------------------------------------------------- */
 void gi_broker_arm(gi_broker_core_t *core, gi_broker_timer_t *timer,

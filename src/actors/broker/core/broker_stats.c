@@ -4,8 +4,9 @@
 
 #include <assert.h>
 #include <string.h>
+#include "base/utf8.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_credentials.h"
+#include "broker/core/broker_users.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_workers.h"
@@ -46,21 +47,21 @@ static int64_t s_waited(const gi_broker_core_t *self,
                          ->queued_ms;
 }
 
-static void s_service(const gi_broker_core_t *self, msgpack_packer *pk,
+static void s_numbers(const gi_broker_core_t *self, msgpack_packer *pk,
                       const gi_broker_service_t *service) {
     int64_t oldest = s_waited(self, service, service->queue.next), others = 0;
     if (service->urgent) /* they overtook the others */
         others = s_waited(self, service, service->urgent->next);
     oldest = others > oldest ? others : oldest;
-    s_key(pk, service->name);
-    msgpack_pack_map(pk, 6);
     s_number(pk, "workers", service->n_workers);
     s_number(pk, "credit", (uint64_t)gi_broker_service_credit(service));
     s_number(pk, "queued", service->n_queued);
     s_number(pk, "oldest_ms", oldest > 0 ? (uint64_t)oldest : 0);
     s_number(pk, "calls", service->n_calls);
-    s_number(pk, "errors", service->n_errors);
+    s_number(pk, "errors",
+             service->tally ? gi_tally_errors(service->tally) : 0);
 }
+#define S_NUMBERS 6
 
 static size_t s_blocked(const gi_broker_core_t *self) {
     size_t n = 0;
@@ -76,24 +77,120 @@ enum {
 #undef GI_C
 };
 
-gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
+/* All counters, with the gauges before them. */
+static void s_counters(const gi_broker_core_t *self, msgpack_packer *pk) {
     const gi_broker_counters_t *c = &self->count;
-    msgpack_packer pk;
-    msgpack_packer_init(&pk, out, gi_buf_write);
-    msgpack_pack_map(&pk, 1 + 6 + S_COUNTERS);
-    s_key(&pk, "services");
-    msgpack_pack_map(&pk, self->n_services);
-    for (gi_list_t *l = self->order.next; l != &self->order; l = l->next)
-        s_service(self, &pk, GI_OF(l, gi_broker_service_t, order));
-    s_number(&pk, "peers", self->n_peers);
-    s_number(&pk, "workers", self->n_workers);
-    s_number(&pk, "in_flight", self->n_calls - self->n_queued);
-    s_number(&pk, "queued", self->n_queued);
-    s_number(&pk, "queued_bytes", self->queued_bytes);
-    s_number(&pk, "blocked_peers", s_blocked(self));
-#define GI_C(name, doc) s_number(&pk, #name, c->name);
+    s_number(pk, "peers", self->n_peers);
+    s_number(pk, "workers", self->n_workers);
+    s_number(pk, "in_flight", self->n_calls - self->n_queued);
+    s_number(pk, "queued", self->n_queued);
+    s_number(pk, "queued_bytes", self->queued_bytes);
+    s_number(pk, "blocked_peers", s_blocked(self));
+#define GI_C(name, doc) s_number(pk, #name, c->name);
 #include "broker/core/broker_counters.def"
 #undef GI_C
+}
+#define S_ALL (6 + S_COUNTERS)
+
+/* What it is: state, and the shell's map about the process. */
+static void s_self(const gi_broker_core_t *self, msgpack_packer *pk) {
+    s_key(pk, "state");
+    s_key(pk, self->moving ? "moved" : self->draining ? "draining" : "ready");
+    s_key(pk, "process");
+    if (self->effects->process)
+        self->effects->process(self->ctx, pk);
+    else
+        msgpack_pack_map(pk, 0);
+}
+#define S_SELF 2
+
+gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, out, gi_buf_write);
+    msgpack_pack_map(&pk, 1 + S_ALL + S_SELF);
+    s_key(&pk, "services");
+    msgpack_pack_map(&pk, self->n_services);
+    for (gi_list_t *l = self->order.next; l != &self->order; l = l->next) {
+        s_key(&pk, GI_OF(l, gi_broker_service_t, order)->name);
+        msgpack_pack_map(&pk, S_NUMBERS);
+        s_numbers(self, &pk, GI_OF(l, gi_broker_service_t, order));
+    }
+    s_counters(self, &pk);
+    s_self(self, &pk);
+    return out->failed ? gi_err(GATE_NOMEM, "no memory for statistics")
+                       : GATE_OK;
+}
+
+/* ---- with histograms ----------------------------------------------------- */
+static size_t s_draining(const gi_broker_service_t *service, bool ext) {
+    size_t n = 0;
+    const gi_list_t *l = service->workers.next;
+    for (; l != &service->workers; l = l->next) {
+        const gi_broker_worker_t *w =
+            GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
+        n += ext ? !w->ext : w->draining;
+    }
+    return n;
+}
+
+static size_t s_running(const gi_broker_service_t *service) {
+    size_t n = 0;
+    const gi_list_t *l = service->workers.next;
+    for (; l != &service->workers; l = l->next)
+        n += (size_t)GI_OF((uintptr_t)l, gi_broker_worker_t, of_service)
+                 ->in_flight;
+    return n;
+}
+
+/* A name that is told as it is; others share one label where labels must
+ * differ. */
+static bool s_plain(const gi_broker_service_t *service) {
+    for (size_t i = 0; i < service->name_size; i++)
+        if ((unsigned char)service->name[i] < ' ' || service->name[i] == 0x7f)
+            return false;
+    return gi_utf8_valid(service->name, service->name_size);
+}
+
+static void s_observe_service(const gi_broker_core_t *self,
+                              const gi_broker_service_t *service,
+                              msgpack_packer *pk) {
+    const gi_tally_t *tally = service->tally;
+    msgpack_pack_map(pk, 6 + S_NUMBERS + (tally ? GI_TALLY_ENTRIES : 0));
+    s_key(pk, "name");
+    gi_tally_pack_text(pk, service->name, service->name_size);
+    s_key(pk, "plain_name");
+    (s_plain(service) ? msgpack_pack_true : msgpack_pack_false)(pk);
+    s_key(pk, "description");
+    gi_tally_pack_text(pk, service->description, service->description_size);
+    s_number(pk, "draining", s_draining(service, false));
+    s_number(pk, "plain", s_draining(service, true));
+    s_number(pk, "in_flight", s_running(service));
+    s_numbers(self, pk, service);
+    if (tally)
+        gi_tally_pack(tally, pk, self->clock.now_ms);
+}
+
+void gi_broker_stats_observe(gi_broker_core_t *self, msgpack_packer *pk) {
+    s_key(pk, "broker");
+    msgpack_pack_map(pk, S_ALL + S_SELF + 3);
+    s_counters(self, pk);
+    s_self(self, pk);
+    s_number(pk, "folded", self->seen.room.folded);
+    s_number(pk, "monotonic_ms", (uint64_t)self->clock.now_ms);
+    s_key(pk, "other");
+    msgpack_pack_map(pk, GI_TALLY_ENTRIES);
+    gi_tally_pack(self->seen.other, pk, self->clock.now_ms);
+    s_key(pk, "services");
+    msgpack_pack_array(pk, self->n_services);
+    for (gi_list_t *l = self->order.next; l != &self->order; l = l->next)
+        s_observe_service(self, GI_OF(l, gi_broker_service_t, order), pk);
+}
+
+gate_err_t gi_broker_core_observe(gi_broker_core_t *self, gi_buf_t *out) {
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, out, gi_buf_write);
+    msgpack_pack_map(&pk, GI_BROKER_OBSERVED);
+    gi_broker_stats_observe(self, &pk);
     return out->failed ? gi_err(GATE_NOMEM, "no memory for statistics")
                        : GATE_OK;
 }

@@ -5,7 +5,6 @@
  *
  * Law: a chunk never waits for a worker to be found: none comes before the
  * worker that has the call gave credit. */
-#include "broker/core/broker_upload.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -17,7 +17,6 @@
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
-#include "broker/core/broker_upload.h"
 #include "broker/core/broker_users.h"
 
 #define S_PART "broker"

@@ -6,6 +6,7 @@
 
 #include <gaterpc/client.h>
 #include <gaterpc/log.h>
+#include <gaterpc/monitor.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -326,14 +327,22 @@ gate_client_t *gate_broker_client(gate_broker_t *self) {
     return client;
 }
 
-gate_value_t *gate_broker_stats(gate_broker_t *self) {
+static gate_value_t *s_ask(gate_broker_t *self, const char *command) {
     gi_buf_t out = {0};
     gate_value_t *value = NULL;
-    gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);
+    gate_err_t e = gi_actor_command(self->actor, command, NULL, &out);
     if (!e)
         e = gate_value_decode(out.data, out.size, self->settings, &value);
     gi_buf_fini(&out);
     return e ? NULL : value;
+}
+
+gate_value_t *gate_broker_stats(gate_broker_t *self) {
+    return s_ask(self, "STATS");
+}
+
+gate_value_t *gate_monitor_snapshot(gate_broker_t *broker) {
+    return s_ask(broker, "OBSERVE");
 }
 
 static void s_reload(void *ctx) {

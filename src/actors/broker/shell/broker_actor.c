@@ -321,6 +321,7 @@ static gate_err_t s_trust(gate_broker_t *self) {
 
 static gate_err_t s_start(void *ctx) {
     gate_broker_t *self = ctx;
+    self->start_ms = gi_clock_ms();
     gi_affinity_actor(self->settings);
     gi_actor_busy_poll(self->actor, self->settings->busy_poll_us);
     gate_err_t e = s_trust(self);
@@ -352,6 +353,11 @@ static void s_stop(void *ctx) {
 static gate_err_t s_cmd_stats(void *ctx, const char *arg, gi_buf_t *out) {
     (void)arg;
     return gi_broker_core_stats(((gate_broker_t *)ctx)->core, out);
+}
+
+static gate_err_t s_cmd_observe(void *ctx, const char *arg, gi_buf_t *out) {
+    (void)arg;
+    return gi_broker_core_observe(((gate_broker_t *)ctx)->core, out);
 }
 
 static gate_err_t s_cmd_rules(void *ctx, const char *arg, gi_buf_t *out) {
@@ -395,13 +401,10 @@ static gate_err_t s_cmd_inside(void *ctx, const char *arg, gi_buf_t *out) {
 }
 
 static const gi_command_t s_commands[] = {
-    {"RULES", s_cmd_rules},
-    {"STATS", s_cmd_stats},
-    {"DRAIN", s_cmd_drain},
-    {"IDLE", s_cmd_idle},
-    {"DISMISS", s_cmd_dismiss},
-    {"INSIDE", s_cmd_inside},
-    {NULL, NULL},
+    {"RULES", s_cmd_rules},     {"STATS", s_cmd_stats},
+    {"OBSERVE", s_cmd_observe}, {"DRAIN", s_cmd_drain},
+    {"IDLE", s_cmd_idle},       {"DISMISS", s_cmd_dismiss},
+    {"INSIDE", s_cmd_inside},   {NULL, NULL},
 };
 
 const gi_actor_ops_t gi_broker_actor_ops = {

@@ -4,9 +4,15 @@
 #include "broker/shell/broker_impl.h"
 
 #include <gaterpc/log.h>
+#include <limits.h>
+#include <netdb.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "net/ipc.h"
 #include "net/whose.h"
@@ -84,13 +90,111 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
     return gi_sock_send(&self->zap_sock, frames);
 }
 
+/* ---- what is asked for by those who look --------------------------------- */
+static int64_t s_now_ns(void *ctx) {
+    (void)ctx;
+    return gi_clock_ns();
+}
+
+static void s_where_ipc(int srcfd, char to[GI_BROKER_WHERE_MAX]) {
+    struct ucred who;
+    socklen_t size = sizeof who;
+    if (getsockopt(srcfd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0)
+        snprintf(to, GI_BROKER_WHERE_MAX, "ipc pid %ld uid %ld", (long)who.pid,
+                 (long)who.uid);
+}
+
+static void s_where(void *ctx, int srcfd, char to[GI_BROKER_WHERE_MAX]) {
+    struct sockaddr_storage at;
+    socklen_t size = sizeof at;
+    char host[GI_BROKER_WHERE_MAX - 8], port[8];
+    (void)ctx;
+    *to = 0;
+    if (srcfd < 0)
+        snprintf(to, GI_BROKER_WHERE_MAX, "inproc");
+    else if (getpeername(srcfd, (struct sockaddr *)&at, &size) != 0)
+        return;
+    else if (at.ss_family == AF_UNIX)
+        s_where_ipc(srcfd, to);
+    else if (getnameinfo((struct sockaddr *)&at, size, host, sizeof host, port,
+                         sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        snprintf(to, GI_BROKER_WHERE_MAX, "%s:%s", host, port);
+}
+
+static void s_text(msgpack_packer *pk, const char *key, const char *text) {
+    msgpack_pack_str_with_body(pk, key, strlen(key));
+    msgpack_pack_str_with_body(pk, text, strlen(text));
+}
+
+static void s_number(msgpack_packer *pk, const char *key, int64_t n) {
+    msgpack_pack_str_with_body(pk, key, strlen(key));
+    msgpack_pack_int64(pk, n);
+}
+
+static void s_endpoints(const gi_broker_side_t *side, const char *key,
+                        msgpack_packer *pk) {
+    size_t n = 0;
+    for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+        n++;
+    msgpack_pack_str_with_body(pk, key, strlen(key));
+    msgpack_pack_array(pk, n);
+    for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
+        msgpack_pack_str_with_body(pk, p->bound, strlen(p->bound));
+}
+
+static int64_t s_wall_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Resident memory, from the kernel's own line; -1: it does not say. */
+static int64_t s_rss(void) {
+    long all, resident = -1;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f == NULL)
+        return -1;
+    if (fscanf(f, "%ld %ld", &all, &resident) != 2)
+        resident = -1;
+    fclose(f);
+    return resident < 0 ? -1 : resident * sysconf(_SC_PAGESIZE);
+}
+
+static int64_t s_cpu_us(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * INT64_C(1000000) +
+           used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+}
+
+static void s_process(void *ctx, msgpack_packer *pk) {
+    gate_broker_t *self = ctx;
+    int64_t wall_ms = s_wall_ms();
+    char host[HOST_NAME_MAX + 1] = "";
+    gethostname(host, sizeof host - 1);
+    msgpack_pack_map(pk, 10);
+    s_text(pk, "version", gate_version());
+    s_text(pk, "host", host);
+    s_number(pk, "pid", getpid());
+    s_number(pk, "start_ms", wall_ms - (gi_clock_ms() - self->start_ms));
+    s_number(pk, "now_ms", wall_ms);
+    s_number(pk, "cpu_us", s_cpu_us());
+    s_number(pk, "rss_bytes", s_rss());
+    s_number(pk, "connections", self->n_connections);
+    s_endpoints(&self->sides[GI_FRONT], "frontend", pk);
+    s_endpoints(&self->sides[GI_BACK], "backend", pk);
+}
+
 static const gi_broker_effects_t s_effects = {.send = s_send,
                                               .ask = s_ask,
                                               .address = s_address,
                                               .connection = s_connection,
                                               .strict = s_strict,
                                               .ours = s_ours,
-                                              .writable = s_writable},
+                                              .writable = s_writable,
+                                              .now_ns = s_now_ns,
+                                              .where = s_where,
+                                              .process = s_process},
                                  s_users = {.send = s_send,
                                             .ask = s_ask,
                                             .address = s_address,
@@ -98,6 +202,9 @@ static const gi_broker_effects_t s_effects = {.send = s_send,
                                             .strict = s_strict,
                                             .ours = s_ours,
                                             .writable = s_writable,
+                                            .now_ns = s_now_ns,
+                                            .where = s_where,
+                                            .process = s_process,
                                             .user = s_user};
 
 const gi_broker_effects_t *gi_broker_effects_of(const gate_broker_t *self) {

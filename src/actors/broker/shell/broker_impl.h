@@ -66,6 +66,7 @@ struct gate_broker {
     bool zap_ipc;          /* who answers there is looked at */
     const char *zap_watch; /* its path, in zap; NULL: nobody can take it */
     int64_t zap_told_ms;   /* when it is logged again who is there */
+    int64_t start_ms;      /* by the monotonic clock */
     unsigned n_connections;
     int64_t newcomer_ms; /* when it should have said who it is; 0: nobody */
     int64_t doubted_ms;  /* when workers were last asked who they are */

@@ -2,7 +2,7 @@
 /* Huge arguments at the broker: who may get them, chunks one way, credit the
  * other (docs/extensions.md). */
 #include "broker_kit.h"
-#include "broker/core/broker_upload.h"
+#include "broker/core/broker_calls.h"
 
 /* \x40: ten bytes; strings in hex where a letter would be read as a digit */
 #define TAKES EXT "\x81\xa1h\xc3"                  /* {"h": true} */
