@@ -99,7 +99,7 @@ static void s_release(gi_broker_core_t *core, gi_broker_call_t *call) {
 
 void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_unqueue(core, call);
-    if (call->shaken)
+    if (call->shaken || call->muted)
         gi_broker_disarm(core, &call->deadline);
     if (call->request && call->worker)
         gi_broker_message_unqueue(core, call->worker->peer, call->request);
@@ -281,8 +281,15 @@ static gate_bytes_t s_client_of(const gi_broker_call_t *call) {
     return (gate_bytes_t){call->client->id, call->client->id_size};
 }
 
+/* A plain worker learns of nothing, and may never answer: its slot comes back
+ * when a caller of Python's would have given up, too. */
 static void s_cancel_at_worker(gi_broker_core_t *core, gi_broker_call_t *call) {
     unsigned char id[GI_ID_MAX];
+    if (!call->worker->ext && core->clock.reply_ms >= 0) {
+        gi_broker_arm(core, &call->deadline,
+                      core->clock.now_ms + core->clock.reply_ms);
+        return;
+    }
     gi_broker_tell_cancel(core, call->worker, s_client_of(call),
                           (gate_bytes_t){id, gi_broker_again_id(call, id)});
 }

@@ -33,8 +33,14 @@ void gi_broker_disarm(gi_broker_core_t *core, gi_broker_timer_t *timer) {
         gi_wheel_cancel(core->clock.wheel, &timer->timer);
 }
 
-/* It waited too long; or it, or its answer, was lost on the way. */
+/* It waited too long; or it, or its answer, was lost on the way; or nobody waits
+ * for that answer, and it does not come. */
 static void s_call_due(gi_broker_core_t *self, gi_broker_call_t *call) {
+    if (call->muted) {
+        self->count.abandoned++;
+        gi_broker_call_free(self, call);
+        return;
+    }
     if (call->worker) {
         gi_broker_call_fail(self, call, "WorkerLostError", GI_CALL_SHAKEN);
         return;

@@ -66,6 +66,44 @@ Test(away, a_dead_clients_calls_at_a_plain_worker_keep_their_slots) {
     kit_end(&k);
 }
 
+/* It may never answer: its slot comes back in the end, and an answer then
+ * answers nothing. */
+Test(away, a_plain_worker_that_never_answers_has_its_slot_back) {
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        kit_t k;
+        kit_begin(&k);
+        kit_worker(&k, "w", "S:d:1");
+        k.open[21] = 7;
+        request_fd(&k, "c", 21, "1");
+        got_g(&k, "w", "c", "1");
+        if (cancelled) {
+            say_fd(&k, FRONT, "c", 21, "", "MDPC01", "S", "1", CANCEL);
+        } else {
+            k.gone[0] = "c";
+            kit_closed(&k, FRONT, 21);
+        }
+        int64_t end = k.now + gi_settings_reply_timeout_ms(k.settings) + 2 * HB;
+        while (k.now < end) {
+            counted(&k, "abandoned", 0);
+            kit_wait(&k, HB / 2);
+            beat(&k, "w");
+            if (gi_broker_core_idle(k.core))
+                break;
+        }
+        counted(&k, "abandoned", 1);
+        cr_expect(gi_broker_core_idle(k.core));
+        kit_forget(&k);
+        request(&k, "d", "S", "2");
+        got_request(&k, "w", "d", "2");
+        reply(&k, "w", "c", "1", "x");
+        got_nothing(&k, "c");
+        counted(&k, "replies_unknown", 1);
+        reply(&k, "w", "d", "2", "x");
+        got_reply(&k, "d", "S", "2", "x");
+        kit_end(&k);
+    }
+}
+
 Test(away, a_client_that_is_back_has_lost_nothing) {
     kit_t k;
     kit_begin(&k);
