@@ -110,8 +110,10 @@ GATE_API gate_err_t gate_huge_fd(gate_call_t *call, int fd,
  * chunks as the service asks for them, and the client keeps no more of it than
  * those under way. Its service gets a value, of huge_max_bytes at most (bytes
  * of its content), and has four times that for all that arrive at a time: who
- * comes when they are taken gets BusyWorkerError. A worker of Python's takes plain arguments only: ValueError. In a runtime
- * without a broker only what is at hand can be given. NULL with gate_error()
+ * comes when they are taken waits for the service's reply_timeout, then gets
+ * BusyWorkerError, as does who keeps others waiting and sends next to nothing
+ * for a heartbeat. A worker of Python's takes plain arguments only: ValueError.
+ * In a runtime without a broker only what is at hand can be given. NULL with gate_error()
  * set. Of several in a call each is asked for when those before it were sent:
  * the codec is that of the first. */
 /* To be fed: start the call, then gate_huge_put (from any thread, and without a

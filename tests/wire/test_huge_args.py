@@ -277,6 +277,64 @@ class ToOurs(kit.Shared):
         self.between(time.monotonic() - begin, 1.5, 6)
 
 
+class Room(kit.Case):
+    """Who may have how much of a service's room for huge arguments: 32 MiB
+    here, 24 for all and 8 for the oldest."""
+
+    def setUp(self):
+        super().setUp()
+        self.broker = self.keep(kit.OurBroker())
+        self.service = self.keep(kit.OurService(
+            self.broker.back, huge_max_bytes=8 * MIB, heartbeat=500))
+
+    def heads(self, n, func="blob"):
+        client = self.keep(Client(self.broker.front))
+        return client, [client.head(b"Demo", func, ha=8 * MIB, ac="gzip")
+                        for _ in range(n)]
+
+    def honest(self, n):
+        """As the command: one argument of n bytes, more than goes plain."""
+        with tempfile.NamedTemporaryFile() as f:
+            f.write(os.urandom(n))
+            f.flush()
+            return kit.run("call", "--broker", self.broker.front, "Demo.blob",
+                           "--file", f.name, timeout=40 * kit.SLOW,
+                           message_bytes_max=MIB)
+
+    def test_heads_take_no_room(self):
+        """A head costs what has come of it, and little ahead."""
+        for _ in range(4):
+            client, rids = self.heads(1)
+            self.assertGreater(keys(client.reply(rids[0])[0])["cb"], 0)
+        done = self.honest(7 * MIB)
+        self.assertEqual((done.out, done.code), ("%d\n" % (7 * MIB), 0))
+
+    def test_who_stands_still_loses_it(self):
+        """All room is taken by heads, and by values that lack their end: the
+        honest one waits for it, and has it after two heartbeats or so."""
+        client, rids = self.heads(40)
+        for _ in range(4):
+            other, (rid,) = self.heads(1)
+            other.chunk(b"Demo", rid, gz(bytes(7 * MIB))[:-8])
+        done = self.honest(7 * MIB)
+        self.assertEqual((done.out, done.code), ("%d\n" % (7 * MIB), 0))
+        said = set()
+        for rid in rids:
+            body = client.reply(rid, 0.2)
+            while body and body[0].startswith(GX1):
+                body = client.reply(rid, 0.2)
+            if body:
+                said.add(tuple(unpack(body[0])["exception"])[0])
+        self.assertEqual(said, {"BusyWorkerError"})
+
+    def test_before_credit(self):
+        """Chunks of one that has no room yet are a mistake."""
+        client, rids = self.heads(60)
+        client.chunk(b"Demo", rids[-1], b"abc")
+        body = client.reply(rids[-1], 10 * kit.SLOW)
+        self.assertEqual(unpack(body[0])["exception"][0], "ValueError", body)
+
+
 class PythonBroker(kit.Case):
     def test_refused_by_the_client_itself(self):
         """A broker that knows nothing: no call is made."""

@@ -15,6 +15,7 @@
 
 typedef struct s_chunk {
     struct s_chunk *next;
+    size_t at; /* what is before it is inflated */
     zmq_msg_t frame;
 } s_chunk_t;
 
@@ -30,9 +31,11 @@ struct gi_huge_unpack {
     bool told;          /* and its owner has not asked since */
     bool end;           /* nothing follows what is queued */
     bool left;          /* the owner is done with it */
+    size_t made, room;  /* of the value: there is, may be */
     size_t taken;       /* bytes inflated that news has not said */
     gate_err_t outcome; /* GATE_OK under way, GATE_EOS complete, else error */
     gi_error_t error;
+    s_chunk_t *current; /* the job's: there was no room for all of it */
     gi_join_t *join;
     gi_buf_t value;
 };
@@ -57,6 +60,8 @@ static void s_drop(gi_huge_unpack_t *self) {
     if (!gi_ref_drop(&self->refs))
         return;
     s_free_queue(self);
+    if (self->current)
+        s_free_chunk(self->current);
     gi_join_destroy(&self->join);
     gi_spare_give(self->value.data);
     gi_error_fini(&self->error);
@@ -81,6 +86,7 @@ gate_err_t gi_huge_unpack_new(const gi_huge_unpack_options_t *options,
     gi_error_init(&self->error);
     self->options = *options;
     self->tail = &self->head;
+    self->room = options->room ? options->room : SIZE_MAX;
     gate_err_t e = gi_join_new(&options->join, &self->join);
     if (!e && options->size && !s_room(self, options->size + S_STEP))
         e = gi_err(GATE_NOMEM, "no memory for %s of %zu bytes", options->what,
@@ -106,33 +112,40 @@ void gi_huge_unpack_leave(gi_huge_unpack_t **self_p) {
 }
 
 /* ---- the job -------------------------------------------------------------*/
-/* Inflates what is in hand; end: no more input comes. */
-static gate_err_t s_inflate(gi_huge_unpack_t *self, gate_bytes_t in, bool end) {
+/* Inflates what is in hand, up to room; end: no more input comes. */
+static gate_err_t s_inflate(gi_huge_unpack_t *self, gate_bytes_t *in, bool end,
+                            size_t room) {
     gi_buf_t *value = &self->value;
     gate_err_t e;
-    size_t room;
+    size_t n, given;
     do {
+        if (value->size >= room)
+            return GATE_OK;
         if (!gi_buf_reserve(value, S_STEP))
             return gi_err(GATE_NOMEM, "no memory for %s", self->options.what);
-        size_t n = room = value->room - value->size;
+        given = value->room - value->size;
+        if (given > room - value->size)
+            given = room - value->size;
+        n = given;
         unsigned char *to = value->data + value->size;
         e = end ? gi_join_end(self->join, to, &n)
-                : gi_join_step(self->join, &in, to, &n);
+                : gi_join_step(self->join, in, to, &n);
         if (!e && gi_join_saw_end(self->join))
             e = GATE_EOS;
         value->size += n;
-        room -= n;
-    } while (!e && (end || in.size || room == 0));
+    } while (!e && (end || in->size || n == given));
     return e;
 }
 
-/* The next chunk; NULL: none, then *end says whether any follows. False: there
- * is nothing to do, and the job has ended. */
-static bool s_take(gi_huge_unpack_t *self, s_chunk_t **chunk, bool *end) {
+/* The next chunk into current, unless one is there still; none: *end says
+ * whether any follows. False: there is nothing to do, and the job has ended. */
+static bool s_take(gi_huge_unpack_t *self, bool *end, size_t *room) {
     gi_lock(&self->lock);
     s_chunk_t *c = self->head;
-    bool work = (c || self->end) && !self->left && !self->outcome;
-    if (work && c) {
+    bool work = (self->current || c || self->end) && !self->left &&
+                !self->outcome && self->made < self->room;
+    if (work && c && !self->current) {
+        self->current = c;
         self->head = c->next;
         if (!self->head)
             self->tail = &self->head;
@@ -140,21 +153,24 @@ static bool s_take(gi_huge_unpack_t *self, s_chunk_t **chunk, bool *end) {
         self->n_queued--;
     }
     self->working = work;
-    *chunk = work ? c : NULL;
-    *end = !c;
+    *end = !self->current;
+    *room = self->room;
     gi_unlock(&self->lock);
     return work;
 }
 
+/* taken: the size of a chunk that is done with. */
 static void s_settle(gi_huge_unpack_t *self, gate_err_t e, size_t taken) {
     const gi_huge_unpack_options_t *o = &self->options;
     gi_lock(&self->lock);
     self->outcome = e;
     if (e && e != GATE_EOS)
         gi_error_set(&self->error, gate_error());
+    self->made = self->value.size;
     self->taken += taken;
     bool tell = !self->left && !self->told &&
-                (e || !self->head || self->taken >= S_TELL_BYTES);
+                (e || !self->head || self->taken >= S_TELL_BYTES ||
+                 self->made >= self->room);
     self->told |= tell;
     if (tell)
         o->share(o->ctx);
@@ -163,22 +179,35 @@ static void s_settle(gi_huge_unpack_t *self, gate_err_t e, size_t taken) {
         o->tell(o->ctx);
 }
 
+static void s_step(gi_huge_unpack_t *self, bool end, size_t room) {
+    s_chunk_t *c = self->current;
+    if (!c) {
+        gate_bytes_t none = {NULL, 0};
+        s_settle(self, s_inflate(self, &none, end, room), 0);
+        return;
+    }
+    size_t size = zmq_msg_size(&c->frame);
+    const unsigned char *data = zmq_msg_data(&c->frame);
+    gate_bytes_t in = {data + c->at, size - c->at};
+    gate_err_t e = s_inflate(self, &in, false, room);
+    bool paused = !e && self->value.size >= room;
+    c->at = size - in.size;
+    if (!paused) {
+        self->current = NULL;
+        s_free_chunk(c);
+    }
+    s_settle(self, e, paused ? 0 : size);
+}
+
 static void s_run(gi_job_t *job) {
     gi_huge_unpack_t *self =
         (gi_huge_unpack_t *)(void *)((char *)job -
                                      offsetof(gi_huge_unpack_t, job));
     gi_latch_t *latch = self->options.latch;
-    s_chunk_t *c;
     bool end;
-    while (s_take(self, &c, &end)) {
-        gate_bytes_t in = {NULL, 0};
-        if (c)
-            in = (gate_bytes_t){zmq_msg_data(&c->frame),
-                                zmq_msg_size(&c->frame)};
-        s_settle(self, s_inflate(self, in, end), in.size);
-        if (c)
-            s_free_chunk(c);
-    }
+    size_t room;
+    while (s_take(self, &end, &room))
+        s_step(self, end, room);
     s_drop(self);
     gi_latch_done(latch);
 }
@@ -214,6 +243,7 @@ gate_err_t gi_huge_unpack_chunk(gi_huge_unpack_t *self, zmq_msg_t *frame) {
     if (!c)
         return gi_err(GATE_NOMEM, "no memory for %s", self->options.what);
     c->next = NULL;
+    c->at = 0;
     zmq_msg_init(&c->frame);
     zmq_msg_move(&c->frame, frame);
     gi_lock(&self->lock);
@@ -247,6 +277,21 @@ gate_err_t gi_huge_unpack_news(gi_huge_unpack_t *self, size_t *taken) {
     gi_unlock(&self->lock);
     return outcome && outcome != GATE_EOS ? gi_error_publish(&self->error)
                                           : outcome;
+}
+
+size_t gi_huge_unpack_made(gi_huge_unpack_t *self) {
+    gi_lock(&self->lock);
+    size_t made = self->made;
+    gi_unlock(&self->lock);
+    return made;
+}
+
+gate_err_t gi_huge_unpack_allow(gi_huge_unpack_t *self, size_t room) {
+    gi_lock(&self->lock);
+    self->room = room ? room : SIZE_MAX;
+    bool work = self->current || self->head || self->end;
+    gi_unlock(&self->lock);
+    return work ? s_work(self) : GATE_OK;
 }
 
 void *gi_huge_unpack_take(gi_huge_unpack_t *self, size_t *size) {

@@ -2,6 +2,7 @@
 /* huge_unpack.h -- inflates one huge value on a helper thread, chunk by chunk.
  *
  *   chunk ... end  ->  queue  ->  one job at most  ->  the value
+ *                                  |  `- no room: rests until it is allowed more
  *                                  `-> tell: there are news
  *
  * Thread: the owner's, but share and tell. Blocks: never. Law: queue and flags
@@ -22,6 +23,7 @@ typedef struct gi_huge_unpack_options {
     gi_join_options_t join;
     uint64_t queued_max; /* compressed bytes that may wait */
     size_t size;         /* of the value, as its sender says; 0 = not known */
+    size_t room;         /* make no more of it until allowed; 0 = all of it */
     const char *what;    /* "a huge result": for errors; keeps */
     gate_pool_t *pool;   /* where it inflates */
     gi_latch_t *latch;   /* held while a job is under way */
@@ -46,6 +48,11 @@ gate_err_t gi_huge_unpack_end(gi_huge_unpack_t *self) GATE_MUST;
 /* GATE_OK: it goes on; GATE_EOS: the value is complete; else why it is not,
  * published. *taken: compressed bytes inflated since the last time. */
 gate_err_t gi_huge_unpack_news(gi_huge_unpack_t *self, size_t *taken) GATE_MUST;
+/* How much there is of the value, as of the last news. */
+size_t gi_huge_unpack_made(gi_huge_unpack_t *self);
+/* So much of the value may be made now; 0 = all of it. Why no thread can be
+ * had. */
+gate_err_t gi_huge_unpack_allow(gi_huge_unpack_t *self, size_t room) GATE_MUST;
 /* After GATE_EOS: gives the value (gi_spare_give, or gi_mem_free). */
 void *gi_huge_unpack_take(gi_huge_unpack_t *self, size_t *size);
 

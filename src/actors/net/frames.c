@@ -108,6 +108,7 @@ void gi_frames_close(gi_frames_t *self) {
             zmq_msg_close(&self->f[self->n]);
     }
     self->passed = self->light = 0;
+    self->broken = false;
 }
 
 static size_t s_size(const gi_frames_t *self, unsigned i) {
@@ -194,12 +195,18 @@ void gi_frames_add_const(gi_frames_t *self, unsigned which) {
     *s_next(self, size, size <= s_light_max) = s_constants[which];
 }
 
+/* The last one is none. */
+static bool s_broken(gi_frames_t *self) {
+    self->n--;
+    self->broken = true;
+    return false;
+}
+
 bool gi_frames_add(gi_frames_t *self, const void *data, size_t size) {
     zmq_msg_t *f = s_next(self, size, size <= s_light_max);
     if (gi_frame_init(f, data, size))
         return true;
-    self->n--;
-    return false;
+    return s_broken(self);
 }
 
 bool gi_frames_give(gi_frames_t *self, const void *data, size_t size,
@@ -208,15 +215,14 @@ bool gi_frames_give(gi_frames_t *self, const void *data, size_t size,
     void *mine = (void *)(uintptr_t)data;
     if (zmq_msg_init_data(f, mine, size, release, hint) == 0)
         return true;
-    self->n--;
-    return false;
+    return s_broken(self);
 }
 
 void *gi_frames_room(gi_frames_t *self, size_t size) {
     zmq_msg_t *f = s_next(self, size, false);
     if (zmq_msg_init_size(f, size) == 0)
         return zmq_msg_data(f);
-    self->n--;
+    s_broken(self);
     return NULL;
 }
 

@@ -13,6 +13,7 @@
 
 typedef struct gi_frames {
     unsigned n;
+    bool broken;     /* there was no memory for a frame; until it is closed */
     bool packed;     /* it came so; send it so. Set it behind the first frame */
     uint64_t passed; /* a bit a frame: it was passed on, nothing to close */
     uint64_t light;  /* a bit a frame: ours, and inside zmq_msg_t: the same */

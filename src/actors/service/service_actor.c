@@ -364,6 +364,10 @@ static gate_err_t s_start(void *arg) {
                                         self->reached_ms);
     self->core.limit = self->limit;
     self->core.call_max_ms = self->settings->service_call_max_ms;
+    int64_t still = gi_settings_heartbeat_ms(self->settings);
+    gi_arrivals_init(&self->arrivals,
+                     gi_settings_huge_packed_max(self->settings),
+                     still > 1000 ? still : 1000);
     return e;
 }
 

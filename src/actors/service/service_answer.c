@@ -46,9 +46,7 @@ static void s_reply_wire(gi_scall_t *c, const unsigned char *body,
     } else if ((room = gi_frames_room(out, value->size + GI_RPC_OK_OVERHEAD))) {
         s_write_ok(room, value);
     } else {
-        c->service->stats.dropped++;
-        gi_frames_close(out);
-        return;
+        c->service->stats.dropped++; /* and it is said so */
     }
     gi_link_send(c->link);
 }

@@ -95,6 +95,23 @@ static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
     return c->life.gathers ? gi_sargs_expect(c, &ext) : GATE_OK;
 }
 
+/* Not even a call can be made of it. */
+static void s_no_memory(gi_link_t *link, unsigned client_id,
+                        unsigned request_id) {
+    gate_service_t *self = link->service;
+    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
+    gi_frames_t *out = gi_link_begin(link, GI_MDP_REPLY);
+    gi_frames_pass(out, &self->in, client_id);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_pass(out, &self->in, request_id);
+    if (gi_rpc_pack_exception(&self->scratch, "MemoryError",
+                              "no memory for the call", ""))
+        out->broken = true;
+    else
+        gi_frames_add(out, self->scratch.data, self->scratch.size);
+    gi_link_send(link);
+}
+
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body) {
@@ -102,7 +119,8 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
     gi_frames_t *in = &self->in;
     gi_scall_t *c = gi_scall_new(self);
     if (!c) {
-        self->stats.dropped++; /* no memory to answer with either */
+        self->stats.dropped++;
+        s_no_memory(link, client_id, request_id);
         return;
     }
     c->link = link;

@@ -42,6 +42,7 @@
 #include "net/sock.h"
 #include "async/stream.h"
 #include "sync/wheel.h"
+#include "service/core/arrivals.h"
 #include "service/core/service_core.h"
 
 typedef struct gi_scall gi_scall_t;
@@ -83,8 +84,9 @@ struct gi_link {
     unsigned number;    /* which worker of the service it shows */
     gi_sock_t sock;
     gi_link_state_t state;
-    bool watched;         /* the transport reports connections */
-    bool ext;             /* the broker announced GX1 on this connection */
+    bool watched; /* the transport reports connections */
+    bool mute;    /* something could not be said: the connection has to go */
+    bool ext;     /* the broker announced GX1 on this connection */
     bool packs, ext_told; /* and that it reads packed messages; we answered */
     bool keeps, ghost;    /* it did not: our identity stays; it may be known */
     bool released;        /* it will send no more requests */
@@ -236,8 +238,7 @@ struct gate_service {
     size_t n_left;     /* local calls that ended and are still in gauge local */
     gi_shuge_t *huges; /* under way */
     gi_readers_t *readers;  /* callers that read huge results; NULL: none yet */
-    int64_t arriving_bytes; /* of the huge arguments under way */
-    unsigned n_arriving;
+    gi_arrivals_t arrivals; /* the huge arguments under way */
     gi_smail_t ready_mail;
     gi_lock_t ready_lock;        /* of: */
     bool ready;                  /* ready_mail is under way */
@@ -284,7 +285,7 @@ void gi_link_leave(gi_link_t *link);    /* DISCONNECT */
 void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */
 /* Begins "" MDPW01 command {zap} in service->out. */
 gi_frames_t *gi_link_begin(gi_link_t *link, int command);
-/* Sends or queues service->out; true: the socket has it. */
+/* Sends or queues service->out; true: the socket has it. No memory: mute. */
 bool gi_link_send(gi_link_t *link);
 
 #define GI_SCALL_KEEP_BYTES 16384 /* larger buffers are not kept for reuse */
@@ -305,7 +306,6 @@ gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
 void gi_scall_list(gi_life_t *life, bool on); /* of the core */
 
 /* ---- service_call.c ------------------------------------------------------ */
-void gi_service_begin_processes(gate_service_t *self);
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body);

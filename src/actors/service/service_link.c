@@ -35,13 +35,12 @@ gi_frames_t *gi_link_begin(gi_link_t *link, int command) {
 
 static void s_queue(gi_link_t *link, gi_frames_t *frames) {
     gi_outgoing_t *o =
-        gi_mem_alloc(sizeof *o + frames->n * sizeof frames->f[0]);
+        gi_mem_calloc(1, sizeof *o + frames->n * sizeof frames->f[0]);
+    link->mute |= !o;
     if (!o) {
-        link->service->stats.dropped++;
         gi_frames_close(frames);
         return;
     }
-    o->next = NULL;
     o->n = frames->n;
     for (unsigned i = 0; i < frames->n; i++) {
         zmq_msg_init(&o->f[i]);
@@ -55,9 +54,10 @@ static void s_queue(gi_link_t *link, gi_frames_t *frames) {
 
 bool gi_link_send(gi_link_t *link) {
     gi_frames_t *out = &link->service->out;
-    if (!link->sock.raw) {
+    link->mute |= out->broken;
+    if (!link->sock.raw || out->broken) {
         gi_frames_close(out);
-        return true; /* the broker that asked is gone */
+        return true; /* the broker that asked is gone, or will be */
     }
     out->packed = link->packs;
     int rc = link->out_n ? EAGAIN : gi_sock_send(&link->sock, out);
@@ -68,16 +68,19 @@ bool gi_link_send(gi_link_t *link) {
     return rc != EAGAIN;
 }
 
+static void s_shift(gi_link_t *link) {
+    gi_outgoing_t *o = link->out_head;
+    link->out_head = o->next;
+    if (!o->next)
+        link->out_tail = &link->out_head;
+    link->out_n--;
+    gi_mem_free(o);
+}
+
 static void s_drop_queue(gi_link_t *link) {
-    while (link->out_head) {
-        gi_outgoing_t *o = link->out_head;
-        link->out_head = o->next;
+    for (gi_outgoing_t *o; (o = link->out_head); s_shift(link))
         for (unsigned i = 0; i < o->n; i++)
             zmq_msg_close(&o->f[i]);
-        gi_mem_free(o);
-    }
-    link->out_tail = &link->out_head;
-    link->out_n = 0;
 }
 
 /* Sends what waits; true when something went out. */
@@ -97,15 +100,11 @@ static bool s_flush(gi_link_t *link) {
             break;
         }
         gi_frames_close(&frames);
-        link->out_head = o->next;
-        link->out_n--;
-        gi_mem_free(o);
+        s_shift(link);
         any = true;
     }
-    if (any && !link->out_head) {
-        link->out_tail = &link->out_head;
+    if (any && !link->out_head)
         gi_life_unblock_all(&link->service->core, link);
-    }
     return any;
 }
 
@@ -481,11 +480,12 @@ bool gi_link_work(gi_link_t *link) {
     busy |= s_receive(link);
     busy |= s_events(link);
     busy |= s_flush(link);
-    if ((link->state == GI_LINK_UP || link->state == GI_LINK_READY_SENT) &&
-        now - link->heard_ms >= s_silence_ms(link)) {
-        s_lose(link, "silent for its liveness");
-        busy = true;
-    }
+    const char *why = link->mute ? "no memory for an answer" : NULL;
+    if (now - link->heard_ms >= s_silence_ms(link))
+        why = "silent for its liveness";
+    if (why && (link->state == GI_LINK_UP || link->state == GI_LINK_READY_SENT))
+        s_lose(link, why);
+    link->mute = false;
     return busy;
 }
 

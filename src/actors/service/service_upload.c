@@ -4,10 +4,12 @@
  *
  *   request with ha --room to run it--> ARRIVING --END--> runs like any other
  *                                        |  ^
- *                            credit, chunks  `- inflated by a helper
+ *                            credit, chunks  `- inflated by a helper, as far as
+ *                                               it was granted room
  *
- * Law: no chunk comes that no credit was given for; a call counts as live from
- * its first credit on. */
+ * Law: no chunk comes that no credit was given for, no credit is given before
+ * there is room (core/arrivals.h); a call counts as live while it waits for
+ * that. */
 #include "service/service_impl.h"
 
 #include <stdio.h>
@@ -15,10 +17,12 @@
 #include "base/err.h"
 #include "settings/settings.h"
 #include "base/mem.h"
+#include "base/table.h"
 
 #define S_CHUNK_MAX ((int64_t)1 << 20) /* beyond the credit */
 #define S_WINDOW_MIN ((int64_t)256 << 10)
-#define S_AT_ONCE 4 /* huge_max_bytes of all that arrive */
+#define S_SHORT_MS \
+    50 /* who waits for room asks so often, and less in a crowd */
 
 struct gi_sargs {
     uint64_t args_size, kwargs_size;
@@ -26,11 +30,17 @@ struct gi_sargs {
     gi_huge_unpack_t *unpack; /* NULL: it waits for room, or has ended */
     int64_t window;           /* what its first credit was */
     int64_t heard_ms;         /* when a chunk came last */
-    bool counted;             /* in the service's arriving_bytes */
+    int64_t asked_ms;         /* when it was given credit last */
+    gi_arrival_t room;
 };
 
 static int64_t s_size(const gi_sargs_t *a) {
     return (int64_t)(a->args_size + a->kwargs_size);
+}
+
+/* As the helper wants it: 0 = all of it. */
+static size_t s_room(const gi_sargs_t *a) {
+    return gi_arrival_whole(&a->room) ? 0 : (size_t)a->room.granted;
 }
 
 /* ---- life ----------------------------------------------------------------*/
@@ -69,10 +79,7 @@ void gi_sargs_leave(gi_scall_t *c) {
     c->args_coming = NULL;
     if (!a)
         return;
-    if (a->counted) {
-        c->service->arriving_bytes -= s_size(a);
-        c->service->n_arriving--;
-    }
+    gi_arrival_close(&a->room);
     gi_huge_unpack_leave(&a->unpack);
     gi_mem_free(a);
 }
@@ -91,6 +98,7 @@ static void s_refuse(gi_scall_t *c) {
 /* ---- credit --------------------------------------------------------------*/
 static void s_credit(gi_scall_t *c, int64_t bytes) {
     gate_service_t *self = c->service;
+    c->args_coming->asked_ms = self->core.now_ms;
     gi_frames_t *out = gi_scall_control(c);
     gi_ext_t ext;
     if (!out)
@@ -107,30 +115,6 @@ static void s_credit(gi_scall_t *c, int64_t bytes) {
     gi_link_send(c->link);
 }
 
-/* ---- silence -------------------------------------------------------------*/
-static void s_arm(gi_scall_t *c) {
-    gate_service_t *self = c->service;
-    gi_wheel_arm(self->core.wheel, &c->life.timer,
-                 self->core.now_ms + gi_settings_heartbeat_ms(self->settings));
-}
-
-/* Credit of nothing finds out whether its caller is there still: a broker that
- * cannot hand it on cancels the call. */
-void gi_sargs_look(gi_life_t *life) {
-    gi_scall_t *c = gi_scall_of(life);
-    gate_service_t *self = c->service;
-    int64_t max = gi_settings_reply_timeout_ms(self->settings);
-    int64_t idle = self->core.now_ms - c->args_coming->heard_ms;
-    if (max >= 0 && idle >= max) {
-        (void)gi_err(GATE_TIMEOUT, "none came for %lld ms", (long long)idle);
-        s_refuse(c);
-        return;
-    }
-    if (idle >= gi_settings_heartbeat_ms(self->settings))
-        s_credit(c, 0);
-    s_arm(c);
-}
-
 /* ---- the helper's side ---------------------------------------------------*/
 static void s_share(void *ctx) { gi_ref_take(&((gi_scall_t *)ctx)->refs); }
 
@@ -143,13 +127,14 @@ static void s_tell(void *ctx) {
 /* ---- the actor's ---------------------------------------------------------*/
 static gate_err_t s_open(gi_scall_t *c, gi_sargs_t *a) {
     gate_service_t *self = c->service;
-    const gate_settings_t *s = self->settings;
-    int64_t share = s->huge_window_bytes / (int64_t)(self->n_arriving + 1);
+    int64_t share =
+        self->settings->huge_window_bytes / (int64_t)self->arrivals.n;
     gi_huge_unpack_options_t options = {
         .join = {.codec = a->codec,
                  .max_bytes = (uint64_t)s_size(a),
                  .size = (uint64_t)s_size(a)},
         .size = (size_t)s_size(a),
+        .room = s_room(a),
         .what = "arguments",
         .pool = gi_runtime_helpers(self->rt),
         .latch = &self->away,
@@ -158,34 +143,90 @@ static gate_err_t s_open(gi_scall_t *c, gi_sargs_t *a) {
         .ctx = c};
     if (!options.pool)
         return gate_error()->code;
-    if (self->arriving_bytes + s_size(a) >
-        S_AT_ONCE * gi_settings_huge_packed_max(s))
-        return gi_err(GATE_BUSY,
-                      "%lld bytes of others are on their way: more than %d "
-                      "times huge_max_bytes",
-                      (long long)self->arriving_bytes, S_AT_ONCE);
     a->window = share > S_WINDOW_MIN ? share : S_WINDOW_MIN;
     options.queued_max = (uint64_t)(a->window + S_CHUNK_MAX);
-    gate_err_t e = gi_huge_unpack_new(&options, &a->unpack);
-    if (!e) {
-        a->counted = true;
-        self->arriving_bytes += s_size(a);
-        self->n_arriving++;
-    }
+    return gi_huge_unpack_new(&options, &a->unpack);
+}
+
+/* Room for more of it, or it waits for some. */
+static gate_err_t s_grow(gi_scall_t *c) {
+    gi_sargs_t *a = c->args_coming;
+    bool was_short = a->room.is_short;
+    if (!gi_arrival_grant(&a->room, c->service->core.now_ms))
+        return GATE_OK;
+    if (was_short)
+        a->heard_ms = c->service->core.now_ms;
+    if (a->unpack)
+        return gi_huge_unpack_allow(a->unpack, s_room(a));
+    gate_err_t e = s_open(c, a);
+    if (!e)
+        s_credit(c, a->window);
     return e;
 }
 
-void gi_sargs_start(gi_life_t *life) {
+/* ---- silence -------------------------------------------------------------*/
+static void s_arm(gi_scall_t *c) {
+    gate_service_t *self = c->service;
+    int64_t wait = gi_settings_heartbeat_ms(self->settings);
+    int64_t retry = S_SHORT_MS + (int64_t)self->arrivals.n_short;
+    if (c->args_coming->room.is_short && retry < wait)
+        wait = retry;
+    gi_wheel_arm(self->core.wheel, &c->life.timer, self->core.now_ms + wait);
+}
+
+/* Nobody sends, or there is no room: the story says so. */
+static gate_err_t s_late(const gate_service_t *self, const gi_sargs_t *a) {
+    int64_t now = self->core.now_ms;
+    int64_t max = gi_settings_reply_timeout_ms(self->settings);
+    bool is_short = a->room.is_short;
+    int64_t idle = now - (is_short ? a->room.short_ms : a->heard_ms);
+    if (gi_arrival_blocks(&a->room, now))
+        return gi_err(GATE_BUSY,
+                      "too few came for %lld ms, and others wait for the room",
+                      (long long)(now - a->room.moved_ms));
+    if (max < 0 || idle < max)
+        return GATE_OK;
+    return is_short
+               ? gi_err(GATE_BUSY,
+                        "%lld bytes of others are on their way, for %lld "
+                        "ms: no more than %d times huge_max_bytes",
+                        (long long)self->arrivals.granted, (long long)idle,
+                        GI_ARRIVALS_TIMES)
+               : gi_err(GATE_TIMEOUT, "none came for %lld ms", (long long)idle);
+}
+
+/* Credit of nothing finds out whether its caller is there still: a broker that
+ * cannot hand it on cancels the call. */
+void gi_sargs_look(gi_life_t *life) {
     gi_scall_t *c = gi_scall_of(life);
+    gate_service_t *self = c->service;
     gi_sargs_t *a = c->args_coming;
-    if (s_open(c, a)) {
+    int64_t now = self->core.now_ms;
+    int64_t beat = gi_settings_heartbeat_ms(self->settings);
+    if (s_late(self, a) || (a->room.is_short && s_grow(c))) {
         s_refuse(c);
         return;
     }
-    c->args_mail.kind = GI_SMAIL_ARGS;
-    a->heard_ms = c->service->core.now_ms;
+    if (now - a->heard_ms >= beat && now - a->asked_ms >= beat)
+        s_credit(c, 0);
     s_arm(c);
-    s_credit(c, a->window);
+}
+
+/* ---- what comes ----------------------------------------------------------*/
+void gi_sargs_start(gi_life_t *life) {
+    gi_scall_t *c = gi_scall_of(life);
+    gi_sargs_t *a = c->args_coming;
+    gate_service_t *self = c->service;
+    gate_bytes_t client = gi_scall_bytes(&c->client_id);
+    c->args_mail.kind = GI_SMAIL_ARGS;
+    a->heard_ms = self->core.now_ms;
+    gi_arrival_open(&self->arrivals, &a->room,
+                    gi_table_hash((uintptr_t)c->link, client.data, client.size),
+                    s_size(a), self->core.now_ms);
+    if (s_grow(c))
+        s_refuse(c);
+    else
+        s_arm(c);
 }
 
 void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk) {
@@ -200,6 +241,11 @@ void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk) {
     if (!data.size)
         return; /* no sign of life */
     a->heard_ms = c->service->core.now_ms;
+    if (!a->unpack) {
+        (void)gi_err(GATE_BADDATA, "chunks before any credit was given");
+        s_refuse(c);
+        return;
+    }
     bool end = data.size == strlen(GI_HUGE_END) &&
                !memcmp(data.data, GI_HUGE_END, data.size);
     if (end ? gi_huge_unpack_end(a->unpack)
@@ -225,6 +271,21 @@ static void s_arrived(gi_scall_t *c) {
     gi_life_gathered(&c->life);
 }
 
+/* It goes on: how far? */
+static void s_news(gi_scall_t *c, gi_sargs_t *a, size_t taken) {
+    gate_service_t *self = c->service;
+    gi_arrival_made(&a->room, (int64_t)gi_huge_unpack_made(a->unpack),
+                    self->core.now_ms);
+    if (s_grow(c)) {
+        s_refuse(c);
+        return;
+    }
+    if (taken)
+        s_credit(c, (int64_t)taken);
+    if (a->room.is_short)
+        s_arm(c);
+}
+
 void gi_sargs_news(gi_scall_t *c) {
     gi_sargs_t *a = c->args_coming;
     size_t taken;
@@ -234,8 +295,8 @@ void gi_sargs_news(gi_scall_t *c) {
             s_arrived(c);
         else if (e)
             s_refuse(c);
-        else if (taken)
-            s_credit(c, (int64_t)taken);
+        else
+            s_news(c, a, taken);
     }
     gi_scall_free(c);
 }

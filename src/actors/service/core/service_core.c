@@ -240,6 +240,23 @@ void gi_service_core_lost(gi_service_core_t *self, const void *owner) {
     s_each(self, owner, gi_life_cancel);
 }
 
+/* What its keeper does not end stays with what it refers to. */
+static void s_tell_kept(const gi_service_core_t *self) {
+    size_t n = 0;
+    const char *method = NULL;
+    for (const gi_life_t *life = self->live; life; life = life->next)
+        if (life->state == GI_LIFE_KEPT) {
+            method = life->method;
+            n++;
+        }
+    if (n)
+        gate_log(GATE_WARN, "service",
+                 "%s is stopped while %zu of its calls are kept (%s is one): "
+                 "they are told; their memory, and the service's, stays until "
+                 "their keepers end them",
+                 self->name, n, method);
+}
+
 static void s_stop(gi_life_t *life) {
     static const gate_error_t stopped = {GATE_WORKERLOST, "WorkerLostError",
                                          "the service was stopped", ""};
@@ -249,6 +266,7 @@ static void s_stop(gi_life_t *life) {
 
 void gi_service_core_stop(gi_service_core_t *self) {
     self->stopping = true;
+    s_tell_kept(self);
     s_each(self, NULL, s_stop);
 }
 
