@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include "sync/actor_thread.h"
@@ -23,6 +24,7 @@
 #define S_NAME_MAX 32     /* of a command */
 #define S_LOOK_EVERY 64   /* busy passes between two looks at all descriptors */
 #define S_SLEEP_MAX 60000 /* ms */
+#define S_ASLEEP INT64_MAX
 
 struct gi_actor {
     const gi_actor_ops_t *ops;
@@ -37,7 +39,8 @@ struct gi_actor {
     bool terminated; /* $TERM was read; the actor's thread only */
     bool pipe_maybe; /* a command may wait */
     int64_t busy_poll_ns;
-    int64_t worked_ns; /* when there was work; with busy_poll_ns only */
+    int64_t worked_ns;       /* when there was work; with busy_poll_ns only */
+    _Atomic int64_t pass_ms; /* when its pass began; S_ASLEEP: in none */
 };
 
 static _Thread_local const gi_actor_t *s_mine; /* whose thread this is */
@@ -183,6 +186,7 @@ static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms) {
     int64_t wait = next == INT64_MAX ? S_SLEEP_MAX : next - now_ms;
     if (wait <= 0 || !gi_mailbox_sleep(actor->mailbox))
         return;
+    atomic_store_explicit(&actor->pass_ms, S_ASLEEP, memory_order_relaxed);
     s_poll(actor, pipe_fd, wait > S_SLEEP_MAX ? S_SLEEP_MAX : (int)wait);
     gi_mailbox_wake(actor->mailbox);
 }
@@ -205,6 +209,7 @@ static void s_run(gi_actor_t *actor, void *raw, int pipe_fd) {
     unsigned pass = 0;
     while (!actor->terminated) {
         int64_t now = gi_clock_ms();
+        atomic_store_explicit(&actor->pass_ms, now, memory_order_relaxed);
         bool busy = s_mail(actor, now);
         busy |= actor->ops->work(actor->self, now);
         busy |= s_commands(actor, raw);
@@ -322,6 +327,7 @@ gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
     gi_actor_thread_watch();
     actor->forks = gi_actor_thread_forks;
     actor->pipe_maybe = true;
+    atomic_init(&actor->pass_ms, S_ASLEEP);
     actor->self = self;
     gi_lock_init(&actor->lock);
     sem_init(&actor->started, 0, 0);
@@ -363,6 +369,11 @@ void gi_actor_destroy(gi_actor_t **actor_p) {
         return; /* its locks may be held by nobody who is here */
     gi_actor_stop(actor);
     s_free(actor);
+}
+
+bool gi_actor_stuck(const gi_actor_t *actor, int64_t since_ms) {
+    return atomic_load_explicit(&actor->pass_ms, memory_order_relaxed) <=
+           since_ms;
 }
 
 gi_mailbox_t *gi_actor_mailbox(gi_actor_t *actor) { return actor->mailbox; }

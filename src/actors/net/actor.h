@@ -61,6 +61,9 @@ bool gi_actor_foreign(const gi_actor_t *actor);
 gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,
                             const char *arg, gi_buf_t *out) GATE_MUST;
 gi_mailbox_t *gi_actor_mailbox(gi_actor_t *actor);
+/* It has been in the same pass of its loop since then, or longer: what a
+ * watchdog asks. Any thread. */
+bool gi_actor_stuck(const gi_actor_t *actor, int64_t since_ms);
 /* Looks for work so long before it sleeps; from ops->start. */
 void gi_actor_busy_poll(gi_actor_t *actor, int64_t us);
 

@@ -5,6 +5,7 @@
 #include "runtime/runtime.h"
 
 #include <string.h>
+#include "net/actor.h"
 #include "net/affinity.h"
 #include "rules/bucket.h"
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #include "shared/queue.h"
 #include "sync/ref.h"
 #include "runtime/registry.h"
+#include "runtime/notify.h"
 #include "runtime/signals.h"
 #include "settings/settings.h"
 #include "net/sock.h"
@@ -426,23 +428,45 @@ static int s_exit_code(gate_err_t failed) {
     return failed && code == 0 ? 1 : code;
 }
 
+static void s_watch(gate_runtime_t *self, gi_notify_watch_t *watch,
+                    int64_t now_ms) {
+    bool stuck = false;
+    if (!gi_notify_due(watch, now_ms))
+        return;
+    gi_lock(&self->lock);
+    for (gi_drainable_t *d = self->drainables; d && !stuck; d = d->next)
+        stuck = d->actor && gi_actor_stuck(d->actor, now_ms - watch->every_ms);
+    gi_unlock(&self->lock);
+    gi_notify_alive(watch, stuck, now_ms);
+}
+
 /* Another thread may take a signal: it looks now and then as well. */
-static void s_wait_a_bit(gate_runtime_t *self, const gi_signals_t *signals) {
+static void s_wait_a_bit(gate_runtime_t *self, const gi_signals_t *signals,
+                         gi_notify_watch_t *watch) {
     gi_signals_wait(signals, S_LOOK_MS);
-    if (gi_signals_reload() && gate_runtime_reload(self))
-        return; /* it is in the log */
+    s_watch(self, watch, gi_clock_ms());
+    if (!gi_signals_reload())
+        return;
+    gi_notify_reloading();
+    if (gate_runtime_reload(self)) {
+        /* it is in the log */
+    }
+    gi_notify_reloaded();
 }
 
 int gate_runtime_wait(gate_runtime_t *self) {
     gi_drainable_t *list[S_DRAINABLES_MAX];
     gi_signals_t signals;
+    gi_notify_watch_t watch;
     gate_err_t failed = GATE_OK;
     int64_t since_ms = gi_clock_ms();
     gi_signals_take(&signals);
+    gi_notify_begin(&watch, since_ms);
     while (!gi_signals_ends() && !s_all_told(self) &&
            !(failed = s_failed(self)) &&
            !(failed = s_pool_failed(self, &since_ms)))
-        s_wait_a_bit(self, &signals);
+        s_wait_a_bit(self, &signals, &watch);
+    gi_notify_stopping(self->settings->drain_timeout_ms);
     s_hold_supervisors(self);
     size_t n = s_drainables(self, list);
     gate_log(GATE_INFO, "runtime", "draining");

@@ -25,6 +25,7 @@ bool gi_runtime_ruled(const gate_runtime_t *self);
 bool gi_runtime_rate(gate_runtime_t *self, int64_t now_ms);
 /* Brokers and services that gate_runtime_wait drains, at a signal or once all
  * were told to: begin is asked once, idle until it says true. */
+struct gi_actor;
 typedef struct gi_drainable {
     struct gi_drainable *next;
     void *self;
@@ -35,6 +36,7 @@ typedef struct gi_drainable {
     /* Supervisors: nothing changes any more from then on; NULL: not one. */
     void (*hold)(void *self);
     gate_err_t (*failed)(void *self); /* it gave up; may be NULL */
+    const struct gi_actor *actor;     /* whose loop must go on; NULL: none */
 } gi_drainable_t;
 void gi_runtime_add(gate_runtime_t *self, gi_drainable_t *d);
 void gi_runtime_remove(gate_runtime_t *self, gi_drainable_t *d);

@@ -270,8 +270,11 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
         self->builder.over = false;
         return e;
     }
-    self->drainable = (gi_drainable_t){
-        .self = self, .begin = s_begin_drain, .idle = s_idle, .told = s_told};
+    self->drainable = (gi_drainable_t){.self = self,
+                                       .begin = s_begin_drain,
+                                       .idle = s_idle,
+                                       .told = s_told,
+                                       .actor = self->actor};
     gi_runtime_add(self->rt, &self->drainable);
     return GATE_OK;
 }

@@ -239,6 +239,7 @@ gate_err_t gate_broker_start(gate_broker_t *self) {
         e = gi_actor_new(&gi_broker_actor_ops, self, S_MAILBOX, &self->actor);
     if (e)
         return e;
+    self->drainable.actor = self->actor;
     gi_runtime_add(self->rt, &self->drainable);
     e = s_register(self);
     if (e)

@@ -12,6 +12,7 @@
 #include "sync/clock.h"
 #include "base/mem.h"
 #include "shared/rights.h"
+#include "runtime/notify.h"
 #include "sync/fd.h"
 
 #define S_PART "broker"
@@ -111,6 +112,15 @@ static void s_again(gate_broker_t *broker, int64_t now_ms) {
     s_hang_up(self);
 }
 
+/* The service's main process is the other one from now on: said by us, whom the
+ * service manager believes. */
+static void s_tell_manager(int peer_fd) {
+    struct ucred who;
+    socklen_t size = sizeof who;
+    if (getsockopt(peer_fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0)
+        gi_notify("MAINPID=%d", (int)who.pid);
+}
+
 static void s_leave(gate_broker_t *broker, int64_t now_ms) {
     gi_handover_t *self = &broker->handover;
     s_guard(broker, false);
@@ -119,6 +129,7 @@ static void s_leave(gate_broker_t *broker, int64_t now_ms) {
         return;
     }
     gate_log(GATE_INFO, S_PART, "another broker has the listeners: leaving");
+    s_tell_manager(self->peer_fd);
     self->state = GI_HANDOVER_LEAVING;
     self->due_ms = now_ms + broker->settings->drain_timeout_ms;
     self->look_ms = now_ms;

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a service manager is told over NOTIFY_SOCKET, by a path and an abstract
+name: ready with the ready line, alive, reading anew, stopping, who is the main
+process after a hand-over."""
+import os
+import signal
+import socket
+import unittest.mock
+
+from cli import CALM, kit
+
+
+class Notify(kit.Case):
+    def setUp(self):
+        super().setUp()
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.manager.close)
+
+    def listen(self, abstract=False, **more):
+        if abstract:
+            self.manager.bind(b"\0gate-test-%d" % os.getpid())
+            name = "@gate-test-%d" % os.getpid()
+        else:
+            name = os.path.join(self.dir, "notify")
+            self.manager.bind(name)
+        self.manager.settimeout(20 * kit.SLOW)
+        changed = unittest.mock.patch.dict(
+            os.environ, {"NOTIFY_SOCKET": name, **more})
+        changed.start()
+        self.addCleanup(changed.stop)
+
+    def told(self):
+        return self.manager.recv(4096).decode().split("\n")
+
+    def silent(self):
+        self.manager.setblocking(False)
+        self.assertRaises(BlockingIOError, self.manager.recv, 4096)
+        self.manager.settimeout(20 * kit.SLOW)
+
+    def test_the_life_of_a_broker(self):
+        self.listen()
+        broker = self.keep(kit.OurBroker(**CALM))
+        self.assertEqual(self.told(), ["READY=1"])
+        broker.signal(signal.SIGHUP)
+        reloading = self.told()
+        self.assertEqual(reloading[0], "RELOADING=1")
+        self.assertRegex(reloading[1], r"^MONOTONIC_USEC=[1-9][0-9]*$")
+        self.assertEqual(self.told(), ["READY=1"])
+        self.silent()  # no watchdog was asked for
+        self.assertEqual(broker.end(), 0)
+        stopping = self.told()
+        self.assertEqual(stopping[0], "STOPPING=1")
+        self.assertRegex(stopping[1], r"^EXTEND_TIMEOUT_USEC=[1-9][0-9]*$")
+
+    def test_a_service_is_ready_when_it_is_registered(self):
+        self.listen(abstract=True)
+        serve = self.keep(kit.OurService(self.ipc("b"), ready=False, **CALM))
+        zap = self.keep(kit.Command("zap", "--bind", self.ipc("z"), **CALM))
+        zap.line()
+        self.assertEqual(self.told(), ["READY=1"])  # the ZAP service's
+        self.silent()
+        broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM))
+        self.assertEqual(self.told(), ["READY=1"])  # the broker's
+        serve.ready()
+        self.assertEqual(self.told(), ["READY=1"])
+        self.assertEqual((serve.end(), broker.end(), zap.end()), (0, 0, 0))
+
+    def test_the_watchdog_hears_of_the_living(self):
+        self.listen(WATCHDOG_USEC="300000")
+        broker = self.keep(kit.OurBroker(**CALM))
+        self.assertEqual(self.told(), ["READY=1"])
+        for _ in range(3):
+            self.assertEqual(self.told(), ["WATCHDOG=1"])
+        broker.end()
+
+    def test_another_process_watchdog_is_left_alone(self):
+        self.listen(WATCHDOG_USEC="1000", WATCHDOG_PID="1")
+        broker = self.keep(kit.OurBroker(**CALM))
+        self.assertEqual(self.told(), ["READY=1"])
+        broker.signal(signal.SIGHUP)
+        self.assertEqual(self.told()[0], "RELOADING=1")
+        broker.end()
+
+    def test_the_main_process_after_a_hand_over(self):
+        self.listen()
+        path = os.path.join(self.dir, "move")
+        old = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"),
+                                      ["--hand-over", path], **CALM))
+        self.assertEqual(self.told(), ["READY=1"])
+        new = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"),
+                                      ["--hand-over", path], **CALM))
+        told = [self.told()[0] for _ in range(3)]
+        self.assertIn("MAINPID=%d" % new.pid, told)
+        self.assertIn("READY=1", told)
+        self.assertEqual(old.wait(), 0)
+        self.assertEqual(new.end(), 0)
+
+    def test_nobody_who_listens_costs_nothing(self):
+        with unittest.mock.patch.dict(os.environ,
+                                      {"NOTIFY_SOCKET": "/nowhere/at/all"}):
+            broker = self.keep(kit.OurBroker(**CALM))
+            self.assertEqual(broker.end(), 0)
+            self.assertEqual([x for x in broker.err if " INFO " not in x], [])
+
+
+if __name__ == "__main__":
+    kit.main()
