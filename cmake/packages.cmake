@@ -11,7 +11,10 @@ function(gate_package target)
   target_link_libraries(${target} INTERFACE PkgConfig::${target}_PC)
 endfunction()
 
-gate_package(gate_msgpack msgpack)
+# Debian 13 calls it msgpack-c; gaterpc.pc requires it by the name it has here.
+pkg_search_module(MSGPACK_PC QUIET msgpack msgpack-c)
+set(GATE_PC_MSGPACK ${MSGPACK_PC_MODULE_NAME})
+gate_package(gate_msgpack ${GATE_PC_MSGPACK})
 gate_package(gate_uuid uuid)
 gate_package(gate_zeromq libczmq libzmq)
 gate_package(gate_codecs zlib liblzma libzstd liblz4)

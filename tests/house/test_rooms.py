@@ -20,6 +20,7 @@ ONLY = [
 EXCEPT = {
     ("src/proto/base/err.c", "threads.h"):
         "thread_local: the story is per thread",
+    ("src/actors/net/actor.c", "stdatomic.h"): "a watchdog asks when a pass began",
     ("src/proto/base/mem.c", "stdatomic.h"): "fault injection counts allocations",
     ("src/proto/value/value.c", "stdatomic.h"): "values are shared by a count",
     ("src/actors/net/actor.c", "semaphore.h"):
