@@ -139,16 +139,52 @@ GATE_API gate_err_t gate_submit_stream_(gate_pool_t *self, gate_fn *fn,
                                         gate_stream_t **stream,
                                         const gate_arg_t *args,
                                         size_t n) GATE_MUST;
+/* The same with options; their soft_ms and hard_ms are the whole job's. */
+GATE_API gate_err_t gate_submit_stream_with_(gate_pool_t *self, gate_fn *fn,
+                                             const gate_job_options_t *options,
+                                             gate_stream_t **stream,
+                                             const gate_arg_t *args,
+                                             size_t n) GATE_MUST;
+
+/* ---- one function, many inputs ------------------------------------------- */
 /* Runs fn over each input (a list is spread over the parameters) and gives the
  * results as a stream, in the order of the inputs or as they come. A failure
  * of one ends the stream with its error. Inputs are copied; what a loop builds
- * them in is gate_items_t. While the reader is
- * slow, or the first in order is, at most 256 results and about 64 MiB of them
- * are kept: no further input is given to the pool meanwhile. */
+ * them in is gate_items_t. While the reader is slow, or the first in order is,
+ * at most 1,024 results and about 64 MiB of them are kept: no further input is
+ * given to the pool meanwhile. A pool whose queue others have filled is waited
+ * for. */
 GATE_API gate_err_t gate_pool_map(gate_pool_t *self, gate_fn *fn,
                                   const gate_arg_t *inputs, size_t n,
                                   bool ordered,
                                   gate_stream_t **results) GATE_MUST;
+/* What a map can be told besides; all zero = as they come, the first failure
+ * ends it. It grows at its end: gate_pool_map_with fills in size. */
+typedef struct gate_map_more {
+    size_t size; /* sizeof(gate_map_more_t) */
+    bool ordered;
+    /* A failure is that input's alone: gate_stream_next gives its error in its
+     * place (gate_stream_index: whose), and goes on. Then gate_stream_error
+     * has code GATE_OK; an error of the stream itself is the map's end. */
+    bool errors;
+    const gate_job_options_t *job; /* of each input; copied */
+    int64_t timeout_ms;            /* what nobody has begun then, from now, is
+                         * GATE_TIMEOUT; 0 or -1 = no */
+    /* Instead of inputs: gives the next one, borrowed until it is called
+     * again; GATE_EOS: there are no more; another error ends the map with it.
+     * Called by gate_pool_map_with and by whoever reads the stream, one at a
+     * time, when the window allows: inputs need never be there all at once. */
+    gate_err_t (*next)(void *ctx, gate_arg_t *input);
+    void *ctx;
+    /* At most so many short inputs are one job of the pool, which pays once for
+     * them; 0 = 64, as many as take about 50 us by what was measured. With
+     * limits or retries, the pool's or the job's, each is a job of its own. */
+    int chunk;
+} gate_map_more_t;
+GATE_API gate_err_t gate_pool_map_more(gate_pool_t *self, gate_fn *fn,
+                                       const gate_arg_t *inputs, size_t n,
+                                       const gate_map_more_t *more,
+                                       gate_stream_t **results) GATE_MUST;
 /* Names a function, so that statistics and errors can; optional. */
 GATE_API void gate_fn_register(const char *name, gate_fn *fn);
 
@@ -166,6 +202,16 @@ GATE_END_DECLS
 /* gate_submit_with(pool, fn, &options, args...) */
 #define gate_submit_with(pool, fn, ...) \
     gate_submit_with_(pool, fn, GATE_1(__VA_ARGS__, 0), GATE_TAIL(__VA_ARGS__))
+/* gate_pool_map_with(pool, fn, inputs, n, &results, .errors = true) */
+#define gate_pool_map_with(pool, fn, inputs, n, results, ...)             \
+    gate_pool_map_more(                                                   \
+        pool, fn, inputs, n,                                              \
+        &(gate_map_more_t){.size = sizeof(gate_map_more_t), __VA_ARGS__}, \
+        results)
+/* gate_submit_stream_with(pool, fn, &options, &stream, args...) */
+#define gate_submit_stream_with(pool, fn, options, ...)                 \
+    gate_submit_stream_with_(pool, fn, options, GATE_1(__VA_ARGS__, 0), \
+                             GATE_TAIL(__VA_ARGS__))
 /* gate_submit_stream(pool, fn, &stream, args...) */
 #define gate_submit_stream(pool, fn, ...)                 \
     gate_submit_stream_(pool, fn, GATE_1(__VA_ARGS__, 0), \

@@ -50,7 +50,7 @@ static const uint8_t *s_cell(const uint8_t *p, const uint8_t *end,
     memcpy(&cell->size, p + 4, 4);
     memcpy(&cell->at, p + 8, 4);
     if (p[0] & 0x80) {
-        cell->kind = (uint8_t)(1 + cell->kind % 4);
+        cell->kind = (uint8_t)(1 + cell->kind % 6);
         cell->flags &= 3;
         cell->size %=
             (uint32_t)(cell->flags & GI_RSP_IN_LANE ? LANE / 4 + 1
@@ -115,7 +115,7 @@ static void s_look(gi_rsp_reader_t *reader, size_t max) {
         const gi_rsp_rec_t *rec = &reader->recs[i];
         volatile unsigned char sum = 0;
         gate_error_t story;
-        assert(rec->kind >= GI_RSP_DONE && rec->kind <= GI_RSP_ITEM);
+        assert(rec->kind >= GI_RSP_DONE && rec->kind <= GI_RSP_FAULT);
         assert(rec->size <= max);
         if (rec->run) {
             assert(rec->kind == GI_RSP_DONE);

@@ -84,6 +84,35 @@ static gate_err_t s_procs_map(world_t *w) {
     return s_add_up(&stream, e);
 }
 
+static gate_err_t s_next_even(void *ctx, gate_arg_t *input) {
+    int *n = ctx;
+    if (*n == 6)
+        return GATE_EOS;
+    *input = gate_int(*n);
+    *n += 2;
+    return GATE_OK;
+}
+
+/* An input's error may be the memory's. */
+static gate_err_t s_procs_map_more(world_t *w) {
+    int n = 0;
+    gate_stream_t *stream = NULL;
+    gate_map_more_t more = {.size = sizeof more,
+                            .ordered = true,
+                            .errors = true,
+                            .next = s_next_even,
+                            .ctx = &n};
+    gate_err_t e = gate_pool_map_more(w->procs, half, NULL, 0, &more, &stream);
+    return s_add_up(&stream, e);
+}
+
+static gate_err_t s_procs_stream_with(world_t *w) {
+    gate_job_options_t options = {.hard_ms = 5000};
+    gate_stream_t *stream = NULL;
+    gate_err_t e = gate_submit_stream_with(w->procs, three, &options, &stream);
+    return s_add_up(&stream, e);
+}
+
 static gate_err_t s_shared(world_t *w) {
     gate_shared_t *shared = gate_shared_new(w->procs, HUGE);
     if (!shared)
@@ -237,6 +266,8 @@ static const step_t s_all[] = {
     {"procs", s_procs, 0},
     {"procs stream", s_procs_stream, 0},
     {"procs map", s_procs_map, 0},
+    {"procs map with", s_procs_map_more, 0},
+    {"procs stream with", s_procs_stream_with, 0},
     {"shared", s_shared, 0},
     {"queues", s_queues, 0},
     {"shared, in a worker", s_there_shared, 0},

@@ -183,14 +183,22 @@ static gate_err_t s_push(gate_stream_t *self, const gi_stream_item_t *item) {
 
 gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint, size_t index) {
-    gi_stream_item_t item = {data, size, release, hint, index, false};
+    gi_stream_item_t item = {data, size, release, hint, index, false, false};
+
+    return s_push(self, &item);
+}
+
+gate_err_t gi_stream_push_error(gate_stream_t *self, const gi_error_t *error,
+                                gi_release_fn *release, void *hint,
+                                size_t index) {
+    gi_stream_item_t item = {error, 0, release, hint, index, false, true};
 
     return s_push(self, &item);
 }
 
 void gi_stream_push_reply(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint) {
-    gi_stream_item_t item = {data, size, release, hint, 0, true};
+    gi_stream_item_t item = {data, size, release, hint, 0, true, false};
     gate_error_t story = {GATE_OK, NULL, NULL, ""};
 
     story.code = s_push(self, &item);
@@ -330,6 +338,11 @@ static gate_err_t s_decode(gate_stream_t *self, const gi_stream_item_t *item) {
 
     self->index = item->index;
     self->single = item->reply;
+    if (item->failed) { /* that one alone */
+        e = gi_error_publish(item->data);
+        s_free_item(item);
+        return e;
+    }
     e = item->reply
             ? gi_rpc_take_reply(item->data, item->size, item->release,
                                 item->hint, self->settings, &self->value)

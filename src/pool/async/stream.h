@@ -6,6 +6,7 @@
 #define GI_STREAM_H
 
 #include <gaterpc/stream.h>
+#include "base/err.h"
 #include "value/value.h"
 
 /* Called on the reader's thread, never after gi_stream_release has returned;
@@ -53,6 +54,11 @@ void gi_stream_begin_huge(gate_stream_t *self, const gi_inflate_t *ops,
  * left. index as for gate_stream_index. */
 gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint, size_t index);
+/* In the place of an item: the error that next gives there; the stream goes on.
+ * Takes error, a gi_error_t, as push does its bytes. */
+gate_err_t gi_stream_push_error(gate_stream_t *self, const gi_error_t *error,
+                                gi_release_fn *release, void *hint,
+                                size_t index);
 /* Takes the msgpack bytes of a huge answer that is here as a whole: an only
  * item, then the end. */
 void gi_stream_push_huge(gate_stream_t *self, const void *data, size_t size,

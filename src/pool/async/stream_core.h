@@ -17,7 +17,8 @@ typedef struct gi_stream_item {
     gi_release_fn *release;
     void *hint;
     size_t index;
-    bool reply; /* a single reply, not an item */
+    bool reply;  /* a single reply, not an item */
+    bool failed; /* data is a gi_error_t: there is no such item */
 } gi_stream_item_t;
 
 /* Bytes of a huge answer, or of a plain one, on their way to gate_stream_read.

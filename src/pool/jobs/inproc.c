@@ -33,7 +33,8 @@ struct gi_local {
     size_t unfinished;     /* custom: given to submit and not yet run */
     size_t running;        /* custom */
     uint64_t ended, failed, cancelled; /* requests */
-    uint64_t raw; /* custom: jobs of gi_pool_run that have run */
+    uint64_t parts; /* inputs of jobs that had several, but for the first */
+    uint64_t raw;   /* custom: jobs of gi_pool_run that have run */
     s_slot_t *slots;
     size_t n_slots, first_free; /* n_slots = none free */
 };
@@ -92,6 +93,10 @@ void gi_local_end(gi_local_job_t *job, gate_err_t e) {
     pthread_mutex_lock(&self->mutex);
     s_free_slot(self, job);
     self->ended++;
+    if (job->n_done) {
+        self->parts += job->n_done - 1;
+        self->failed += job->n_failed;
+    }
     if (e == GATE_CANCELLED)
         self->cancelled++;
     else if (e != GATE_OK)
@@ -335,6 +340,7 @@ static gate_value_t *s_stats(gate_pool_t *pool) {
     all = self->threads ? threads.done : self->ended + self->raw;
     if (all < self->ended)
         all = self->ended;
+    all += self->parts;
     n.failed = self->failed;
     n.cancelled = self->cancelled;
     n.done = all - n.failed - n.cancelled;
@@ -346,12 +352,18 @@ static gate_value_t *s_stats(gate_pool_t *pool) {
     return gi_pool_numbers_value(&n);
 }
 
+static bool s_chunks(gate_pool_t *pool) {
+    gi_local_t *self = pool->impl;
+
+    return self->soft_ms == 0;
+}
+
 #define S_OPS(its_kind, many)                                                 \
     {                                                                         \
         .kind = its_kind, .run_many = many, .destroy = s_destroy,             \
         .drain = s_drain, .resize = s_resize, .stats = s_stats,               \
         .stop = s_stop, .room = s_room, .run = s_run_job, .submit = s_submit, \
-        .cancel = s_cancel, .credit = s_credit,                               \
+        .cancel = s_cancel, .credit = s_credit, .chunks = s_chunks,           \
     }
 static const gi_pool_ops_t s_threads_ops = S_OPS("threads", s_run_many);
 static const gi_pool_ops_t s_custom_ops = S_OPS("custom", NULL);

@@ -12,6 +12,8 @@
 #include "jobs/huge_feed.h"
 #include "base/mem.h"
 
+#define S_PARTS_NS 100000 /* of inputs that were thought to take half of it */
+
 /* A thread's call, and the job it is used for. */
 typedef struct s_holder {
     gate_call_t call;    /* first */
@@ -147,6 +149,64 @@ static gate_err_t s_may_start(const gi_local_job_t *job, gi_error_t *error) {
     return GATE_OK;
 }
 
+/* What it answers, once it has run. */
+static gate_err_t s_invoke(gate_call_t *call, gi_local_job_t *job) {
+    const void *before = gi_call_work_for(job->host);
+    gate_err_t e = gi_call_invoke(call, job->fn);
+
+    gi_call_work_for(before);
+    if (e == GATE_KEPT) { /* it kept nothing: there is no way to */
+        gi_error_story(&call->error, GATE_BADARG, NULL,
+                       "a job returned GATE_KEPT", NULL);
+        e = GATE_BADARG;
+    }
+    return e;
+}
+
+/* One of several inputs, which answers for itself. */
+static void s_part(gi_local_job_t *job, gate_call_t *call) {
+    static const gate_error_t a_stream = {
+        GATE_BADARG, "TypeError", "a mapped function must not yield", ""};
+    gate_err_t e = s_invoke(call, job);
+    const gate_error_t *story = e != GATE_OK     ? &call->error.story
+                                : call->streamed ? &a_stream
+                                                 : NULL;
+
+    job->n_done++;
+    job->n_failed += story != NULL;
+    job->sink->part(job->ctx, story ? NULL : call->out.data,
+                    story ? 0 : call->out.size, story);
+}
+
+/* What is left after a while, since some took longer than was thought, is given
+ * back: others may be idle. */
+static gate_err_t s_run_parts(s_holder_t *holder, gi_local_job_t *job) {
+    gate_call_t *call = &holder->call;
+    int64_t began = gi_clock_ns(), now = began;
+    uint32_t from = 0, to;
+
+    while (job->n_done < job->n_inputs && now - began < S_PARTS_NS) {
+        if (s_is_cancelled(job)) {
+            gi_error_story(&call->error, GATE_CANCELLED, NULL, "cancelled",
+                           NULL);
+            return GATE_CANCELLED;
+        }
+        memcpy(&to, (const char *)job->kwargs.data + 4 * job->n_done, 4);
+        gi_call_reset(call);
+        s_lend(holder, job);
+        call->kwargs_packed.size = 0;
+        call->args_packed.data = (const char *)job->args.data + from;
+        call->args_packed.size = to - from;
+        s_part(job, call);
+        from = to;
+        now = gi_clock_ns();
+    }
+    gi_call_reset(call);
+    call->streamed = true;
+    job->sink->took(job->ctx, now - began);
+    return GATE_OK;
+}
+
 static void s_deliver(gi_local_job_t *job, const gate_call_t *call,
                       gate_err_t e) {
     static const gate_error_t eos = {GATE_EOS, "StopIteration", "", ""};
@@ -174,16 +234,8 @@ static void s_run_with(s_holder_t *holder, gi_local_job_t *job) {
     if (job->soft_ms)
         job->soft_until_ns = gi_wait_deadline(job->soft_ms);
     e = s_may_start(job, &call->error);
-    if (e == GATE_OK) {
-        const void *before = gi_call_work_for(job->host);
-        e = gi_call_invoke(call, job->fn);
-        gi_call_work_for(before);
-    }
-    if (e == GATE_KEPT) { /* it kept nothing: there is no way to */
-        gi_error_story(&call->error, GATE_BADARG, NULL,
-                       "a job returned GATE_KEPT", NULL);
-        e = GATE_BADARG;
-    }
+    if (e == GATE_OK)
+        e = job->n_inputs ? s_run_parts(holder, job) : s_invoke(call, job);
     gi_local_end(job, e);
     s_deliver(job, call, e);
     holder->job = NULL;
@@ -241,6 +293,8 @@ gi_local_job_t *gi_local_job_new(gi_local_t *local, gate_pool_t *pool,
     job->user = user ? s_copy(&at, r->user, user) : NULL;
     job->meta.data = s_copy(&at, r->meta.data, r->meta.size);
     job->meta.size = r->meta.size;
+    job->n_inputs = r->n_inputs;
+    job->n_done = job->n_failed = 0;
     job->deadline_ms = r->deadline_ms;
     job->soft_ms = r->options.soft_ms ? r->options.soft_ms : soft_ms;
     job->soft_until_ns = INT64_MAX;

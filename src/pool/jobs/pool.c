@@ -210,6 +210,8 @@ size_t gi_pool_run_many(gate_pool_t *self, gi_job_t *const *jobs, size_t n,
 
 bool gi_pool_is_procs(const gate_pool_t *self) { return self->ops->processes; }
 
+bool gi_pool_chunks(gate_pool_t *self) { return self->ops->chunks(self); }
+
 gate_value_t *gi_pool_numbers_value(const gi_pool_numbers_t *self) {
     const gate_arg_t entries[] = {
         gate_kw("kind", self->kind),

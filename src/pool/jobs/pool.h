@@ -24,15 +24,28 @@ typedef struct gi_sink {
     /* Instead of done: a result that is a bin and lies in shared memory;
      * shared: release it. NULL member: done gets a packed copy. */
     void (*lent)(void *ctx, gi_run_t *run);
+    /* Of a request with n_inputs, which needs both: the outcome of its next
+     * input, as done has it; and, before done, how long all of those ran. done
+     * comes with GATE_EOS, what has no outcome then was not begun; or with the
+     * error that ended the input after the last outcome. */
+    void (*part)(void *ctx, const void *data, size_t size,
+                 const gate_error_t *err);
+    void (*took)(void *ctx, int64_t run_ns);
 } gi_sink_t;
+
+#define GI_INPUTS_MAX 255
 
 typedef struct gi_request {
     gate_fn *fn;
-    const char *name;           /* for errors and statistics; may be NULL */
-    gate_bytes_t args, kwargs;  /* packed, scanned already; copied by submit */
-    gate_job_options_t options; /* a zeroed one is fine */
-    int64_t deadline_ms;        /* on gi_clock_ms; INT64_MAX = none */
-    int attempt;                /* 0 = 1 */
+    const char *name;          /* for errors and statistics; may be NULL */
+    gate_bytes_t args, kwargs; /* packed, scanned already; copied by submit */
+    /* 0 = a job as any other. Else args are so many args arrays, one behind the
+     * other, kwargs where each of them ends (uint32_t), and fn is called for
+     * each. Without limits, retries, queues and runs. */
+    unsigned n_inputs;
+    gate_job_options_t options;        /* a zeroed one is fine */
+    int64_t deadline_ms;               /* on gi_clock_ms; INT64_MAX = none */
+    int attempt;                       /* 0 = 1 */
     size_t credit_items, credit_bytes; /* window for yields; 0 = unlimited */
     void *fn_ctx;                      /* gate_call_ctx on threads */
     gate_runtime_t *runtime;           /* gate_call_runtime on threads */
@@ -54,6 +67,7 @@ typedef uint64_t gi_ticket_t;
 typedef struct gi_pool_ops {
     const char *kind;                   /* "threads", "processes", "custom" */
     bool processes;                     /* jobs leave this process */
+    bool (*chunks)(gate_pool_t *self);  /* n_inputs may be more than one */
     void (*destroy)(gate_pool_t *self); /* waits; frees impl */
     gate_err_t (*drain)(gate_pool_t *self, int64_t timeout_ms);
     /* The three that follow may be NULL: nothing to do, or GATE_OK. */
@@ -142,6 +156,8 @@ gate_err_t gi_pool_run(gate_pool_t *self, gi_job_t *job);
 size_t gi_pool_run_many(gate_pool_t *self, gi_job_t *const *jobs, size_t n,
                         gate_err_t *e);
 bool gi_pool_is_procs(const gate_pool_t *self);
+/* Whether a job's limits and counts allow for several inputs in one. */
+bool gi_pool_chunks(gate_pool_t *self);
 
 /* ---- memory that a process pool's workers read in place; none elsewhere --- */
 gate_err_t gi_pool_take(gate_pool_t *self, size_t size,

@@ -381,14 +381,23 @@ static gate_err_t s_start_many(gate_pool_t *pool, gi_submit_t *submit,
     return e;
 }
 
-gate_err_t gate_submit_stream_(gate_pool_t *self, gate_fn *fn,
-                               gate_stream_t **stream, const gate_arg_t *args,
-                               size_t n) {
+gate_err_t gate_submit_stream_with_(gate_pool_t *self, gate_fn *fn,
+                                    const gate_job_options_t *options,
+                                    gate_stream_t **stream,
+                                    const gate_arg_t *args, size_t n) {
     gi_submit_t submit;
     gate_err_t e = gi_submit_init(&submit, self, fn, args, n);
 
+    if (e == GATE_OK && options)
+        submit.request.options = *options;
     if (e == GATE_OK)
         e = s_start_many(self, &submit, stream);
     gi_submit_fini(&submit);
     return e;
+}
+
+gate_err_t gate_submit_stream_(gate_pool_t *self, gate_fn *fn,
+                               gate_stream_t **stream, const gate_arg_t *args,
+                               size_t n) {
+    return gate_submit_stream_with_(self, fn, NULL, stream, args, n);
 }

@@ -41,7 +41,7 @@ static s_wake_t s_place(gi_procs_t *p, gi_pjob_t *job) {
     if (direct && high && (!slot || slot->in_flight > 0))
         slot = gi_send_clear(p);
     if (slot && gi_send(slot, job)) {
-        int64_t need = slot->in_flight > 1 ? 1 : 10;
+        int64_t need = slot->in_flight > 1 || job->n_inputs > 1 ? 1 : 10;
         wake.slot = slot;
         wake.dispatcher = p->tick_ms > need || job->options.soft_ms ||
                           job->options.hard_ms ||
@@ -382,10 +382,17 @@ static void s_abandon(gate_pool_t *self) {
     gi_fd_close(&p->epoll_fd);
 }
 
+static bool s_chunks(gate_pool_t *self) {
+    const gate_pool_options_t *o = &s_of(self)->options;
+    return gi_time_none(o->soft_ms ? o->soft_ms : -1) &&
+           gi_time_none(o->hard_ms ? o->hard_ms : -1) && !o->max_jobs;
+}
+
 static gi_exchange_t *s_inbox(gate_pool_t *self) { return s_of(self)->inbox; }
 
 static const gi_pool_ops_t s_ops = {.kind = "processes",
                                     .processes = true,
+                                    .chunks = s_chunks,
                                     .destroy = s_destroy,
                                     .drain = s_drain,
                                     .stop = s_stop_jobs,

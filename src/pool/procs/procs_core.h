@@ -87,6 +87,10 @@ gate_err_t gi_poison_ask(gi_procs_t *p, uintptr_t fn,
 /* Ends all that waits: it did not run. */
 void gi_health_refuse(gi_procs_t *p, gate_err_t code, const char *why);
 const char *gi_health_state(const gi_procs_t *p);
+/* Its worker wrote what no worker writes. */
+void gi_health_condemn(gi_slot_t *s, const char *lie);
+/* Looks for that when all its answers are read. */
+void gi_health_judge(gi_slot_t *s);
 
 /* ---- procs_options.c ------------------------------------------------------- */
 gate_err_t gi_options_take(gi_procs_t *p, const gate_pool_options_t *options,

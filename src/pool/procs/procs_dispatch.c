@@ -37,6 +37,9 @@ typedef struct s_event {
     const gi_rsp_rec_t *rec;
 } s_event_t;
 
+/* It ends its job. */
+static bool s_final(const gi_rsp_rec_t *rec) { return rec->kind < GI_RSP_ITEM; }
+
 /* More than it has credit for. */
 static bool s_greedy(gi_pjob_t *job, size_t size) {
     bool greedy = (job->credit_items && job->items >= job->credit_items) ||
@@ -55,13 +58,37 @@ static void s_note_time(gi_procs_t *p, int64_t run_ns) {
         gi_send_pace(p, p->run_ns + step);
 }
 
+/* One outcome more of a job with several inputs. */
+static bool s_apply_part(gi_slot_t *s, gi_pjob_t *job,
+                         const gi_rsp_rec_t *rec) {
+    gi_procs_t *p = s->pool;
+    job->streamed = true;
+    if (p->n_poison)
+        gi_poison_clear(p, job->fn_here);
+    if (rec->kind == GI_RSP_FAULT)
+        p->failed++;
+    else
+        p->done++;
+    return ++job->n_parts <= job->n_inputs;
+}
+
+/* An answer that a job with, or without, several inputs cannot have. */
+static bool s_impossible(const gi_pjob_t *job, const gi_rsp_rec_t *rec) {
+    if (!job->n_inputs)
+        return rec->kind >= GI_RSP_PART;
+    return rec->kind == GI_RSP_DONE || rec->kind == GI_RSP_ITEM ||
+           (rec->kind == GI_RSP_EOS && !job->n_parts);
+}
+
 /* The job that rec answers; NULL: a lie. */
 static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec,
                           int64_t now_ns) {
     gi_procs_t *p = s->pool;
     gi_pjob_t *job = gi_send_front(s);
-    if (!job || job->id != rec->id)
+    if (!job || job->id != rec->id || s_impossible(job, rec))
         return NULL;
+    if (rec->kind >= GI_RSP_PART)
+        return s_apply_part(s, job, rec) ? job : NULL;
     if (rec->kind == GI_RSP_ITEM) {
         job->streamed = true;
         if (!job->sink->item || rec->too_big) { /* nobody asked for a stream */
@@ -80,14 +107,8 @@ static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec,
     if (rec->kind == GI_RSP_ERROR)
         p->failed++;
     else
-        p->done++;
+        p->done += !job->n_inputs;
     return job;
-}
-
-static void s_condemn(gi_slot_t *s, const char *lie) {
-    s->reader.lie = lie;
-    if (!s->doomed)
-        gi_slot_kill(s, GI_R_CORRUPT);
 }
 
 static void s_tell_error(gi_pjob_t *job, gate_err_t code, const char *text) {
@@ -129,10 +150,35 @@ static void s_refuse(gi_procs_t *p, gi_pjob_t *job, const gi_rsp_rec_t *rec) {
     pthread_mutex_unlock(&p->lock);
 }
 
+static void s_tell_part(const gi_procs_t *p, gi_pjob_t *job,
+                        const gi_rsp_rec_t *rec) {
+    static const char no_memory[] = "no memory for the result";
+    static const char nonsense[] = "its worker wrote nonsense into its memory";
+    gate_error_t story = {GATE_WORKERLOST, gi_err_class(GATE_WORKERLOST),
+                          nonsense, ""};
+    if (rec->no_memory)
+        story =
+            (gate_error_t){GATE_NOMEM, gi_err_class(GATE_NOMEM), no_memory, ""};
+    else if (rec->too_big) {
+        gate_err_t e = gi_scan(rec->data, rec->size, s_limits(p, rec));
+        assert(e != GATE_OK);
+        story = *gate_error();
+    } else if (rec->kind == GI_RSP_PART) {
+        job->sink->part(job->ctx, rec->data, rec->size, NULL);
+        return;
+    } else if (!gi_shm_error_read(rec->data, rec->size, &story))
+        story.code = GATE_WORKERLOST;
+    job->sink->part(job->ctx, NULL, 0, &story);
+}
+
 static void s_tell(gi_procs_t *p, const s_event_t *e) {
     gi_pjob_t *job = e->job;
     const gi_rsp_rec_t *rec = e->rec;
     gate_error_t story;
+    if (rec->kind >= GI_RSP_PART) {
+        s_tell_part(p, job, rec);
+        return;
+    }
     if (rec->too_big && !job->error.story.code)
         s_refuse(p, job, rec);
     bool refused = job->error.story.code != GATE_OK;
@@ -153,9 +199,11 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
         s_tell_error(job, GATE_BADDATA, "a result after yielded items");
     else if (rec->kind == GI_RSP_DONE)
         job->sink->done(job->ctx, rec->data, rec->size, NULL);
-    else if (rec->kind == GI_RSP_EOS)
+    else if (rec->kind == GI_RSP_EOS) {
+        if (job->n_inputs)
+            job->sink->took(job->ctx, rec->run_ns);
         s_tell_error(job, GATE_EOS, "");
-    else if (rec->kind == GI_RSP_ITEM) {
+    } else if (rec->kind == GI_RSP_ITEM) {
         if (job->sink->item && !refused)
             job->sink->item(job->ctx, rec->data, rec->size);
     } else if (gi_shm_error_read(rec->data, rec->size, &story))
@@ -170,7 +218,7 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
  * lie of its worker's. */
 static bool s_whole(const gi_procs_t *p, gi_rsp_rec_t *rec) {
     if (rec->no_memory || rec->run || rec->kind == GI_RSP_ERROR ||
-        rec->kind == GI_RSP_EOS)
+        rec->kind == GI_RSP_FAULT || rec->kind == GI_RSP_EOS)
         return true;
     gate_err_t e = gi_scan(rec->data, rec->size, s_limits(p, rec));
     rec->too_big = e == GATE_TOOBIG;
@@ -220,7 +268,7 @@ static bool s_batch(gi_slot_t *s) {
     if (!gi_send_refresh(s) && !lie)
         lie = "a ring position that cannot be";
     if (lie && s->reason != GI_R_CORRUPT)
-        s_condemn(s, lie);
+        gi_health_condemn(s, lie);
     if (p->options.max_jobs && s->n_done >= (uint64_t)p->options.max_jobs)
         gi_slot_quit(s, GI_R_JOBS);
     gi_send_fill(p);
@@ -236,8 +284,7 @@ static bool s_batch(gi_slot_t *s) {
     gi_future_batch_end(&batch);
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < n; i++)
-        if (events[i].job->state == GI_J_ENDED &&
-            events[i].rec->kind != GI_RSP_ITEM)
+        if (events[i].job->state == GI_J_ENDED && s_final(events[i].rec))
             gi_pjob_free(p, events[i].job);
     pthread_mutex_unlock(&p->lock);
     return n > 0;
@@ -334,10 +381,10 @@ static bool s_busy(gi_procs_t *p) {
         gi_slot_t *s = p->slots[i];
         if (s->state != GI_S_UP)
             continue;
-        if (s->in_flight > 1)
+        gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
+        if (s->in_flight > 1 || (front && front->n_inputs > 1))
             return true;
         idle |= s->in_flight == 0 && !s->stuck && !s->quitting;
-        gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
         waiting |= front && !gi_send_begun(s, front);
     }
     return idle && waiting;
@@ -358,28 +405,13 @@ static int64_t s_tick(gi_procs_t *p, int64_t now_ns) {
     return working ? TICK_WORK_MS : INT64_MAX;
 }
 
-/* What a worker that wrote over its own memory could leave behind: a job that
- * nobody works at. The answers are looked at after the head, which moves after
- * they were published. */
-static void s_judge(gi_slot_t *s) {
-    if (s->state != GI_S_UP || s->doomed || s->reader.lie)
-        return;
-    const char *lie = NULL;
-    if (!gi_send_refresh(s))
-        lie = "a ring position that cannot be";
-    else if (atomic_load(&s->shm.own->rsp_tail) == s->reader.head)
-        lie = gi_send_doubt(s);
-    if (lie)
-        s_condemn(s, lie);
-}
-
 /* The policy under the lock; how long to sleep, 0 when there is more to do. */
 static int64_t s_decide(gi_procs_t *p) {
     int64_t now_ns = gi_clock_ns();
     pthread_mutex_lock(&p->lock);
     int64_t next = gi_limits_check(p, now_ns / 1000000);
     for (int i = 0; i < p->n_slots; i++)
-        s_judge(p->slots[i]);
+        gi_health_judge(p->slots[i]);
     gi_send_fill(p);
     gi_send_steal(p, now_ns);
     if (p->lost && !gi_births_any_up(p))

@@ -39,6 +39,29 @@ void gi_health_refuse(gi_procs_t *p, gate_err_t code, const char *why) {
         }
 }
 
+/* ---- lies ---------------------------------------------------------------- */
+
+void gi_health_condemn(gi_slot_t *s, const char *lie) {
+    s->reader.lie = lie;
+    if (!s->doomed)
+        gi_slot_kill(s, GI_R_CORRUPT);
+}
+
+/* What a worker that wrote over its own memory could leave behind: a job that
+ * nobody works at. The answers are looked at after the head, which moves after
+ * they were published. */
+void gi_health_judge(gi_slot_t *s) {
+    if (s->state != GI_S_UP || s->doomed || s->reader.lie)
+        return;
+    const char *lie = NULL;
+    if (!gi_send_refresh(s))
+        lie = "a ring position that cannot be";
+    else if (atomic_load(&s->shm.own->rsp_tail) == s->reader.head)
+        lie = gi_send_doubt(s);
+    if (lie)
+        gi_health_condemn(s, lie);
+}
+
 /* ---- births -------------------------------------------------------------- */
 
 bool gi_births_any_up(const gi_procs_t *p) {

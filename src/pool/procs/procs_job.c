@@ -193,6 +193,8 @@ static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r) {
         p->deadline_ms = job->deadline_ms;
     job->attempt = r->attempt > 0 ? r->attempt : 1;
     job->kills = 0;
+    job->n_inputs = r->n_inputs;
+    job->n_parts = 0;
     job->streamed = job->soft_passed = job->cancel_asked = false;
     job->parked = false;
     job->parked_ms = 0;

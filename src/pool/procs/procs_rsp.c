@@ -28,7 +28,7 @@ void gi_rsp_fini(gi_rsp_reader_t *self) {
 
 static const char *s_check(const gi_rsp_reader_t *self,
                            const gi_rsp_cell_t *c) {
-    if (c->kind < GI_RSP_DONE || c->kind > GI_RSP_ITEM)
+    if (c->kind < GI_RSP_DONE || c->kind > GI_RSP_FAULT)
         return "a response of no known kind";
     if (c->flags == GI_RSP_LENT && c->kind == GI_RSP_DONE &&
         !self->partial_kind && self->outbox)

@@ -107,6 +107,7 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
                           memory_order_relaxed);
     atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
     c->takes_huge = job->sink->huge;
+    c->n_inputs = (uint8_t)job->n_inputs;
     c->attempt = (uint32_t)(job->attempt + job->kills);
     c->deadline_ms = job->deadline_ms;
     c->args_len = job->args_len;

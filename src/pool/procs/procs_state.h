@@ -54,11 +54,12 @@ typedef struct gi_pjob {
     gate_job_options_t options;
     int64_t deadline_ms, queued_ms;
     int attempt, kills;
-    bool parked;       /* cannot be sent; tried again by the clock */
-    int64_t parked_ms; /* since when; 0 = never was */
-    int park_error;    /* errno of the last time */
-    bool streamed;     /* items were given: it cannot run again */
-    bool soft_passed;  /* the flag is set */
+    unsigned n_inputs, n_parts; /* of several inputs; answered */
+    bool parked;                /* cannot be sent; tried again by the clock */
+    int64_t parked_ms;          /* since when; 0 = never was */
+    int park_error;             /* errno of the last time */
+    bool streamed;              /* items were given: it cannot run again */
+    bool soft_passed;           /* the flag is set */
     bool cancel_asked;
     int64_t kill_ms;                   /* when it is killed; INT64_MAX = not */
     gate_err_t kill_code;              /* how it ends then */

@@ -32,6 +32,7 @@ typedef struct gi_worker {
     gi_req_cell_t *cell;
     uint64_t id;
     uint64_t items, bytes; /* yielded */
+    uint32_t inputs_left;  /* behind the one that runs, of several */
     struct gate_queue *queues[GI_WORKER_FDS];
     int n_queues;
     gi_run_ref_t runs[GI_JOB_RUNS];

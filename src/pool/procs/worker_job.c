@@ -16,6 +16,8 @@
 #include "procs/worker.h"
 #include "procs/zygote.h"
 
+#define PARTS_NS 100000 /* of inputs that were thought to take half of it */
+
 /* ---- what the handler may ask for ---------------------------------------- */
 
 static gi_worker_t *s_of(gate_call_t *call) {
@@ -158,8 +160,9 @@ static const char *s_string(const unsigned char **p, size_t len) {
     return s;
 }
 
-static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
-                           const unsigned char *p) {
+/* The call as the cell has it, and its function. */
+static gate_err_t s_begin(gi_worker_t *self, const gi_req_cell_t *cell,
+                          const unsigned char *p, gate_fn **out) {
     gate_call_t *call = &self->call;
     uintptr_t fn;
     call->method = s_string(&p, cell->name_len);
@@ -184,7 +187,15 @@ static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
         uintptr_t at;
         gate_fn *fn;
     } address = {fn}; /* data and code pointers are one size here */
-    return gi_call_invoke(call, address.fn);
+    *out = address.fn;
+    return GATE_OK;
+}
+
+static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
+                           const unsigned char *p) {
+    gate_fn *fn;
+    gate_err_t e = s_begin(self, cell, p, &fn);
+    return e ? e : gi_call_invoke(&self->call, fn);
 }
 
 /* What a job has overwritten cannot be trusted by those behind it: the parent
@@ -193,6 +204,17 @@ static void s_corrupt(void) __attribute__((noreturn));
 static void s_corrupt(void) {
     fprintf(stderr, "a job wrote over its worker's memory\n");
     _exit(126);
+}
+
+static void s_too_big(const gi_worker_t *self) {
+    (void)gi_err(GATE_TOOBIG,
+                 "a result of %zu bytes: more than huge_max_bytes "
+                 "(%zu bytes in all)",
+                 self->call.out.size, (size_t)self->config.result_max);
+}
+
+static void s_kept(void) {
+    (void)gi_err(GATE_NOTIMPL, "a job in a worker process cannot be kept");
 }
 
 static void s_answer_error(gi_worker_t *self, const gate_error_t *story) {
@@ -210,16 +232,86 @@ static void s_answer(gi_worker_t *self, gate_err_t e) {
     else if (e == GATE_OK && call->out.size <= self->config.result_max)
         gi_worker_respond(self, GI_RSP_DONE, call->out.data, call->out.size);
     else if (e == GATE_OK) {
-        gi_err(GATE_TOOBIG,
-               "a result of %zu bytes: more than huge_max_bytes "
-               "(%zu bytes in all)",
-               call->out.size, (size_t)self->config.result_max);
+        s_too_big(self);
         s_answer_error(self, gate_error());
     } else if (e == GATE_KEPT) {
-        gi_err(GATE_NOTIMPL, "a job in a worker process cannot be kept");
+        s_kept();
         s_answer_error(self, gate_error());
     } else
         s_answer_error(self, &call->error.story);
+}
+
+/* ---- several inputs ------------------------------------------------------ */
+
+static gate_err_t s_no_yield(gate_call_t *call) {
+    (void)call;
+    return gi_err(GATE_BADARG, "a mapped function must not yield");
+}
+
+static const gi_call_ops_t s_part_ops = {
+    .yield = s_no_yield, .cancelled = s_cancelled, .traceback = s_traceback};
+
+static void s_answer_part(gi_worker_t *self, gate_err_t e) {
+    gate_call_t *call = &self->call;
+    unsigned char out[16384];
+    if (e == GATE_OK && !call->streamed &&
+        call->out.size <= self->config.result_max) {
+        gi_worker_respond(self, GI_RSP_PART, call->out.data, call->out.size);
+        return;
+    }
+    if (e == GATE_OK && call->streamed)
+        (void)gi_err(GATE_BADARG, "a mapped function must not yield");
+    else if (e == GATE_OK)
+        s_too_big(self);
+    else if (e == GATE_KEPT)
+        s_kept();
+    size_t size = gi_shm_error_pack(
+        e == GATE_OK || e == GATE_KEPT ? gate_error() : &call->error.story, out,
+        sizeof out);
+    gi_worker_respond(self, GI_RSP_FAULT, out, size);
+}
+
+static gate_err_t s_stopped(gi_worker_t *self) {
+    self->inputs_left = 0;
+    gi_error_story(&self->call.error, GATE_CANCELLED, NULL, "cancelled", NULL);
+    return GATE_CANCELLED;
+}
+
+/* Each answers for itself before the next is begun. What is left after a while,
+ * since some took longer than was thought, the parent gets back: others may be
+ * idle. An error is why none of the rest is run. */
+static gate_err_t s_parts(gi_worker_t *self, const gi_req_cell_t *cell,
+                          const unsigned char *p) {
+    gate_call_t *call = &self->call;
+    gate_fn *fn;
+    gate_err_t e = s_begin(self, cell, p, &fn);
+    const char *args = call->args_packed.data, *ends = call->kwargs_packed.data;
+    const gate_bytes_t meta = call->meta;
+    int64_t began_ns = self->began_ns;
+    uint32_t from = 0, to;
+    if (e)
+        return e;
+    for (uint32_t i = 0; i < cell->n_inputs; i++, from = to) {
+        if (i > 0 && self->ended_ns - began_ns > PARTS_NS)
+            break;
+        if (atomic_load(&self->cell->cancel))
+            return s_stopped(self);
+        memcpy(&to, ends + i * sizeof to, sizeof to);
+        gi_call_reset(call);
+        call->meta = meta;
+        call->args_huge = cell->where == GI_FD;
+        call->args_packed = (gate_bytes_t){args + from, to - from};
+        self->inputs_left = cell->n_inputs - 1 - i;
+        s_answer_part(self, gi_call_invoke(call, fn));
+        self->began_ns = self->ended_ns;
+    }
+    self->inputs_left = 0;
+    self->began_ns = began_ns;
+    self->unclocked = 0;
+    self->brief = false; /* the clock is read: all of it is told */
+    gi_call_reset(call);
+    call->streamed = true;
+    return GATE_OK;
 }
 
 /* From READY to RUNNING; false: it was revoked. Any other claim means that an
@@ -259,10 +351,12 @@ void gi_worker_job(gi_worker_t *self) {
         self->ended_ns = gi_clock_ns();
     self->began_ns = self->ended_ns;
     gi_call_reset(&self->call);
-    self->call.ops = cell->takes_huge ? &s_huge_ops : &s_ops;
+    self->call.ops = cell->n_inputs     ? &s_part_ops
+                     : cell->takes_huge ? &s_huge_ops
+                                        : &s_ops;
     const unsigned char *payload = s_payload(self, cell, &mapped);
     if (payload)
-        e = s_invoke(self, cell, payload);
+        e = (cell->n_inputs ? s_parts : s_invoke)(self, cell, payload);
     else {
         e = gi_err(GATE_NOMEM, "no memory for the arguments");
         gi_error_set(&self->call.error, gate_error());

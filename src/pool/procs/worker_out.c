@@ -144,7 +144,8 @@ static void s_publish(gi_worker_t *self) {
 }
 
 static bool s_more(const gi_worker_t *self) {
-    return atomic_load(&self->shm.ctl->req_tail) != self->req_head + 1;
+    return self->inputs_left > 0 ||
+           atomic_load(&self->shm.ctl->req_tail) != self->req_head + 1;
 }
 
 /* A mean over the jobs since the clock was last read; 0: not read. */

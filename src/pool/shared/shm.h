@@ -53,7 +53,8 @@ typedef struct gi_req_cell {
     uint16_t n_queues;   /* descriptors on the control socket */
     uint16_t where;      /* gi_where_t of the payload */
     uint16_t n_runs;     /* payload ends with so many gi_run_ref_t */
-    uint16_t takes_huge; /* items may be parts of a huge result */
+    uint8_t takes_huge;  /* items may be parts of a huge result */
+    uint8_t n_inputs;    /* args are so many, kwargs where each ends */
     uint64_t id;         /* what its claim word must say */
     uint64_t fn;         /* address, or offset in object */
     uint64_t at;         /* offset in the lane, or size of the descriptor */
@@ -74,7 +75,9 @@ typedef enum gi_rsp_kind {
     GI_RSP_DONE = 1, /* a packed result */
     GI_RSP_EOS,      /* the end after items */
     GI_RSP_ERROR,    /* code and strings, gi_shm_error */
-    GI_RSP_ITEM      /* one packed item */
+    GI_RSP_ITEM,     /* one packed item */
+    GI_RSP_PART,     /* the packed result of one of several inputs */
+    GI_RSP_FAULT     /* its error */
 } gi_rsp_kind_t;
 #define GI_RSP_IN_LANE 1u
 #define GI_RSP_MORE 2u /* a chunk: goes on in the next cell */
