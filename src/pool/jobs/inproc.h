@@ -20,7 +20,7 @@ typedef struct gi_local_job {
     gate_fn *fn;
     const char *name, *user; /* in bytes, or NULL */
     gate_bytes_t args, kwargs, meta;
-    unsigned n_inputs; /* as gi_request_t */
+    unsigned n_inputs;         /* as gi_request_t */
     unsigned n_done, n_failed; /* of them */
     int64_t deadline_ms;
     int64_t soft_ms;       /* 0 = none */

@@ -22,7 +22,11 @@ void gi_pjob_unqueue(gi_procs_t *p, gi_pjob_t *job);
 void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,
                   const char *fmt, ...) GATE_PRINTF(4, 5);
 void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job); /* its sink has been told */
+void gi_pjob_free_all(gi_procs_t *p, gi_pjob_t *list); /* by next */
 void gi_pjob_fini_all(gi_procs_t *p);
+/* Its payload, which nobody needs any more: what is large is given back without
+ * the lock. */
+void gi_pjob_unload(gi_procs_t *p, gi_pjob_t *job);
 
 /* ---- procs_send.c: jobs into rings and back; lock held ------------------- */
 /* A job's usual time, and how many jobs a worker is sent ahead. */

@@ -279,8 +279,11 @@ static bool s_batch(gi_slot_t *s) {
     s_feed_outbox(s);
     gi_future_batch_t batch;
     gi_future_batch_begin(&batch, 0);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         s_tell(p, &events[i]);
+        if (s_final(events[i].rec))
+            gi_pjob_unload(p, events[i].job);
+    }
     gi_future_batch_end(&batch);
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < n; i++)
@@ -296,13 +299,12 @@ static bool s_ended(gi_procs_t *p) {
     gi_pjob_t *list = p->ended.first;
     memset(&p->ended, 0, sizeof p->ended);
     pthread_mutex_unlock(&p->lock);
-    for (gi_pjob_t *job = list; job; job = job->next)
+    for (gi_pjob_t *job = list; job; job = job->next) {
         job->sink->done(job->ctx, NULL, 0, &job->error.story);
-    pthread_mutex_lock(&p->lock);
-    for (gi_pjob_t *job = list, *next; job; job = next) {
-        next = job->next;
-        gi_pjob_free(p, job);
+        gi_pjob_unload(p, job);
     }
+    pthread_mutex_lock(&p->lock);
+    gi_pjob_free_all(p, list);
     pthread_mutex_unlock(&p->lock);
     return list != NULL;
 }

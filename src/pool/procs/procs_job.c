@@ -4,12 +4,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "sync/clock.h"
+#include "sync/fd.h"
 #include "base/mem.h"
 #include "procs/procs_core.h"
 #include "shared/queue.h"
 
 #define LOCKED_MAX 1024
+#define FDS_MAX 64 /* payloads with a descriptor of their own */
 #define PARK_MS 20 /* until it is tried again */
 
 gi_ticket_t gi_pjob_ticket(const gi_pjob_t *job) {
@@ -59,15 +62,24 @@ static gi_pjob_t *s_alloc(gi_procs_t *p) {
     if (!job)
         return NULL;
     gi_error_init(&job->error);
+    job->fd = -1;
     job->index = (uint32_t)p->n_all;
     p->jobs[p->n_all++] = job;
     return job;
 }
 
-void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job) {
+void gi_pjob_unload(gi_procs_t *p, gi_pjob_t *job) {
     if (job->data != job->small)
         gi_mem_free(job->data);
     job->data = job->small;
+    if (job->fd < 0)
+        return;
+    gi_fd_close(&job->fd);
+    atomic_fetch_sub(&p->n_fds, 1);
+}
+
+void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job) {
+    gi_pjob_unload(p, job);
     for (size_t i = 0; i < job->n_queues; i++)
         gi_queue_detach(job->queues[i], 0, false); /* it never ran */
     job->n_queues = 0;
@@ -81,6 +93,13 @@ void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job) {
     p->free = job;
     if (--p->n_jobs == 0)
         pthread_cond_broadcast(&p->idle);
+}
+
+void gi_pjob_free_all(gi_procs_t *p, gi_pjob_t *list) {
+    for (gi_pjob_t *job = list, *next; job; job = next) {
+        next = job->next;
+        gi_pjob_free(p, job);
+    }
 }
 
 void gi_pjob_fini_all(gi_procs_t *p) {
@@ -145,7 +164,28 @@ static gate_err_t s_lengths(gi_pjob_t *job, const gi_request_t *r,
     return GATE_OK;
 }
 
-static gate_err_t s_payload(const gi_procs_t *p, gi_pjob_t *job,
+/* Where its payload is written: what no lane takes goes into the memory that
+ * the worker will map, at once and without the lock; unless there are many, or
+ * no descriptor can be had now: then it is copied when it is sent. */
+static unsigned char *s_room(gi_procs_t *p, gi_pjob_t *job) {
+    void *base;
+    job->data = job->small;
+    if (job->size <= sizeof job->small)
+        return job->small;
+    if (job->size > p->config.lane_bytes / 2 &&
+        atomic_fetch_add(&p->n_fds, 1) < FDS_MAX &&
+        !gi_shm_memfd("gate-payload", job->size, &job->fd, &base))
+        return base;
+    if (job->size > p->config.lane_bytes / 2)
+        atomic_fetch_sub(&p->n_fds, 1);
+    job->fd = -1;
+    unsigned char *data = gi_mem_alloc(job->size);
+    if (data)
+        job->data = data;
+    return data;
+}
+
+static gate_err_t s_payload(gi_procs_t *p, gi_pjob_t *job,
                             const gi_request_t *r, const gi_fn_ref_t *ref) {
     gate_err_t e = s_lengths(job, r, ref);
     if (e)
@@ -154,15 +194,10 @@ static gate_err_t s_payload(const gi_procs_t *p, gi_pjob_t *job,
         return gi_err(GATE_NOMEM,
                       "a job of %zu bytes: there is less shared memory left",
                       job->size);
-    job->data = job->small;
-    if (job->size > sizeof job->small)
-        job->data = gi_mem_alloc(job->size);
-    if (!job->data) {
-        job->data = job->small;
+    unsigned char *to = s_room(p, job), *base = to;
+    if (!to)
         return gi_err(GATE_NOMEM, "no memory for a job of %zu bytes",
                       job->size);
-    }
-    unsigned char *to = job->data;
     to = s_put(to, r->name, job->name_len);
     to = s_put(to, r->user, job->user_len);
     to = s_put(to, r->meta.data, job->meta_len);
@@ -170,6 +205,8 @@ static gate_err_t s_payload(const gi_procs_t *p, gi_pjob_t *job,
     to = s_put(to, r->args.data, r->args.size);
     to = s_put(to, r->kwargs.data, r->kwargs.size);
     s_put(to, r->run_refs, r->n_runs * sizeof *r->run_refs);
+    if (job->fd >= 0)
+        munmap(base, job->size);
     return GATE_OK;
 }
 

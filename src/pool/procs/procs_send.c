@@ -73,6 +73,8 @@ bool gi_send_refresh(gi_slot_t *slot) {
 static int s_payload_fd(const gi_pjob_t *job) {
     int fd;
     void *base;
+    if (job->fd >= 0)
+        return job->fd;
     if (gi_shm_memfd("gate-payload", job->size, &fd, &base))
         return -1;
     memcpy(base, job->data, job->size);
@@ -93,7 +95,7 @@ static bool s_send_fds(gi_slot_t *slot, const gi_pjob_t *job, uint64_t id,
         gi_rights_send(slot->ctl_fd, &id, sizeof id, fds, n, MSG_DONTWAIT);
     if (!sent && errno != EAGAIN)
         slot->pool->send_error = errno;
-    if (payload)
+    if (payload && fds[0] != job->fd)
         close(fds[0]);
     return sent;
 }

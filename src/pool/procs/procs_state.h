@@ -49,6 +49,7 @@ typedef struct gi_pjob {
     uint16_t name_len, user_len, meta_len, object_len;
     size_t size;         /* of the payload, which is all of the above */
     unsigned char *data; /* small or from gi_mem_alloc */
+    int fd;              /* a large payload, in place of data; -1: none */
     unsigned char small[GI_JOB_INLINE];
     char name[48]; /* for texts */
     gate_job_options_t options;
@@ -173,6 +174,7 @@ typedef struct gi_procs {
     gi_pjob_t **jobs; /* all there ever were, by index */
     size_t n_all, room_all;
     size_t n_jobs;       /* not FREE */
+    atomic_int n_fds;    /* of payloads */
     int64_t deadline_ms; /* the first that may have passed; INT64_MAX: none */
     int64_t unpark_ms;   /* when parked jobs are tried again */
     gi_fn_known_t known[64];

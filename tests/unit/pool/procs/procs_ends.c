@@ -3,6 +3,7 @@
  * large, limits of every attempt, deadlines and urgency of what was sent ahead,
  * a stream that nobody reads, a pool that is stopped. */
 #include "procs_kit.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -273,4 +274,46 @@ Test(ends, a_start_with_number_argument_and_error) {
     pool = gi_pool_procs_more(&base, &o, &more);
     cr_assert(pool);
     gate_pool_destroy(&pool);
+}
+
+/* ---- large arguments ------------------------------------------------------ */
+
+static gate_err_t length(gate_call_t *call) {
+    gate_bytes_t data;
+    gate_err_t e = gate_args(call, &data);
+    return e ? e : gate_return(call, data.size);
+}
+
+static int s_fds(void) {
+    int n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    cr_assert(dir);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+/* Payloads that no lane takes lie in memory of their own from the submission
+ * on, as far as descriptors go; the others are copied when they are sent.
+ * Nothing of either is left. */
+Test(procs_ends, many_large_arguments, .timeout = 60) {
+    enum { JOBS = 70, SIZE = 3 << 20 };
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    static char zeros[SIZE];
+    gate_future_t *f[JOBS];
+    int64_t x;
+    ok(gate_pool_ready(pool, 30000));
+    int before = s_fds();
+    for (int i = 0; i < JOBS; i++)
+        f[i] = gate_submit(pool, length, gate_bin(zeros, (size_t)(SIZE - i)));
+    gate_future_cancel(f[JOBS - 1]);
+    for (int i = 0; i < JOBS - 1; i++) {
+        ok(gate_future_wait(f[i], 50000, &x));
+        cr_assert_eq(x, SIZE - i);
+    }
+    for (int i = 0; i < JOBS; i++)
+        gate_future_destroy(&f[i]);
+    ok(gate_pool_drain(pool, 30000));
+    cr_assert_leq(s_fds(), before);
 }
