@@ -64,6 +64,11 @@ typedef struct gate_pool_more {
                         * the handlers that the program had registered before
                         * gate_process_init */
     int64_t init_ms; /* init and start are killed after; 0 = 60 s, -1 = no */
+    /* A worker that had no job for so long leaves, and its memory goes back;
+     * 0 or -1 = it stays. Jobs that wait bring workers back. idle_workers stay
+     * in any case. */
+    int64_t idle_ms;
+    int idle_workers;
 } gate_pool_more_t;
 
 /* NULL options = all defaults. NULL with gate_error() set when the threads,

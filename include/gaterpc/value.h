@@ -74,7 +74,7 @@ GATE_API gate_arg_t gate_map_(const gate_arg_t *entries, size_t n);
 GATE_API gate_arg_t gate_list_here_(const gate_arg_t *items, size_t n);
 GATE_API gate_arg_t gate_map_here_(const gate_arg_t *entries, size_t n);
 /* Rides in an argument list: this call's deadline from now, in ms, 0 or more
- * (GATE_BADARG). */
+ * (GATE_BADARG); for a job of a pool -1 is none, as without it. */
 GATE_API gate_arg_t gate_timeout_ms(int64_t ms);
 /* Rides in an argument list: a call that a broker turned away without running
  * it (ServiceUnAvailableError, BusyWorkerError) is tried again, so often at

@@ -282,6 +282,9 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
     if (!e)
         e = gi_rpc_pack_holes(packed, ask->func, args, n, settings,
                               &ask->request, ask->holes);
+    if (!e && ask->request.no_timeout)
+        e = gi_err(GATE_BADARG, "gate_timeout_ms(-1): 0 or more; without it "
+                                "the setting reply_timeout holds");
     if (e)
         return e;
     ask->packed = packed;

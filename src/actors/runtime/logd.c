@@ -194,6 +194,13 @@ gate_err_t gi_logd_share(const gate_settings_t *settings) {
     return e;
 }
 
+void gi_logd_levels(const gate_settings_t *settings) {
+    gi_lock(&s_lock);
+    if (!s_one)
+        s_levels(settings);
+    gi_unlock(&s_lock);
+}
+
 void gi_logd_release(void) {
     gi_lock(&s_lock);
     if (s_one && --s_one->users == 0) {

@@ -8,6 +8,8 @@
 #include <gaterpc/settings.h>
 
 gate_err_t gi_logd_share(const gate_settings_t *settings) GATE_MUST;
+/* The levels of a program that has no log actor (yet). */
+void gi_logd_levels(const gate_settings_t *settings);
 /* The last one writes what is left and ends it. */
 void gi_logd_release(void);
 /* What the log takes over while it runs: levels; and its file is opened anew. */

@@ -221,14 +221,27 @@ static gate_pool_t *s_make(s_make_fn *make, const gi_pool_base_t *base,
     return pool;
 }
 
+/* A pool may be all that a program has: then nothing else looks at what it set.
+ * False: with the story. */
+static bool s_heeds(gate_runtime_t *rt) {
+    if (gate_settings_check(rt->settings))
+        return false;
+    gi_logd_levels(rt->settings);
+    return true;
+}
+
 gate_pool_t *gate_threads_new(gate_runtime_t *rt,
                               const gate_pool_options_t *options) {
+    if (!s_heeds(rt))
+        return NULL;
     gi_pool_base_t base = s_base(rt);
     return s_made(rt, s_make(gi_pool_threads, &base, options));
 }
 
 gate_pool_t *gate_procs_new(gate_runtime_t *rt,
                             const gate_pool_options_t *options) {
+    if (!s_heeds(rt))
+        return NULL;
     gi_pool_base_t base = s_base(rt);
     return s_made(rt, s_make(gi_pool_procs, &base, options));
 }
@@ -236,6 +249,8 @@ gate_pool_t *gate_procs_new(gate_runtime_t *rt,
 gate_pool_t *gate_procs_new_with(gate_runtime_t *rt,
                                  const gate_pool_options_t *options,
                                  const gate_pool_more_t *more) {
+    if (!s_heeds(rt))
+        return NULL;
     gi_pool_base_t base = s_base(rt);
     gi_affinity_loosen();
     gate_pool_t *pool = gi_pool_procs_more(&base, options, more);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "shared/exchange.h"
 #include "sync/actor_thread.h"
+#include "sync/later.h"
 #include "sync/ref.h"
 
 struct gi_pool_shared {
@@ -114,6 +115,17 @@ static bool s_ours(const gate_pool_t *self) {
     return false;
 }
 
+static void s_destroy(void *pool) {
+    gate_pool_t *self = pool;
+
+    s_shut(self->shared);
+    self->ops->destroy(self);
+    gi_pool_shared_release(self->shared);
+    if (self->release_owner)
+        self->release_owner(self->owner);
+    gi_mem_free(self);
+}
+
 /* Of a pool that was inherited by fork() nothing works, and its locks are as
  * other threads had them: it is let go of, unfreed. */
 void gate_pool_destroy(gate_pool_t **self_p) {
@@ -127,12 +139,9 @@ void gate_pool_destroy(gate_pool_t **self_p) {
             self->ops->abandon(self);
         return;
     }
-    s_shut(self->shared);
-    self->ops->destroy(self);
-    gi_pool_shared_release(self->shared);
-    if (self->release_owner)
-        self->release_owner(self->owner);
-    gi_mem_free(self);
+    /* in a callback of one of its jobs it would wait for itself */
+    if (!gi_actor_thread() || !gi_later(s_destroy, self))
+        s_destroy(self);
 }
 
 /* ---- by kind ------------------------------------------------------------- */

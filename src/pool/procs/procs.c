@@ -184,15 +184,23 @@ static void s_stop_jobs(gate_pool_t *self, unsigned what) {
     gi_doorbell_ring(&p->bell);
 }
 
+/* A worker is up, or would be if there were jobs. */
+static bool s_any(const gi_procs_t *p) {
+    for (int i = 0; i < p->n_slots; i++)
+        if (p->slots[i]->resting && !p->lost)
+            return true;
+    return gi_births_any_up(p);
+}
+
 static gate_err_t s_ready(gate_pool_t *self, int64_t timeout_ms) {
     gi_procs_t *p = s_of(self);
     int64_t deadline = gi_wait_deadline(timeout_ms);
     gate_err_t e = GATE_OK;
     bool more = true;
     pthread_mutex_lock(&p->lock);
-    while (!gi_births_any_up(p) && !p->births.broken && !p->lost && more)
+    while (!s_any(p) && !p->births.broken && !p->lost && more)
         more = gi_wait_cond(&p->idle, &p->lock, deadline);
-    if (gi_births_any_up(p))
+    if (s_any(p))
         e = GATE_OK;
     else if (p->lost)
         e = gi_err(GATE_CLOSED,
@@ -276,8 +284,9 @@ static const char *const s_reasons[GI_R_COUNT] = {
     [GI_R_LIMIT] = "limit",     [GI_R_CANCEL] = "cancel",
     [GI_R_CORRUPT] = "corrupt", [GI_R_JOBS] = "jobs",
     [GI_R_AGE] = "age",         [GI_R_RSS] = "rss",
-    [GI_R_RESIZE] = "resize",   [GI_R_SPAWN] = "spawn",
-    [GI_R_INIT] = "init",       [GI_R_ZYGOTE] = "zygote"};
+    [GI_R_RESIZE] = "resize",   [GI_R_IDLE] = "idle",
+    [GI_R_SPAWN] = "spawn",     [GI_R_INIT] = "init",
+    [GI_R_ZYGOTE] = "zygote"};
 
 static int64_t s_oldest_ms(gi_procs_t *p) {
     int64_t oldest = INT64_MAX;

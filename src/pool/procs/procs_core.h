@@ -22,11 +22,13 @@ void gi_pjob_unqueue(gi_procs_t *p, gi_pjob_t *job);
 void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,
                   const char *fmt, ...) GATE_PRINTF(4, 5);
 void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job); /* its sink has been told */
-void gi_pjob_free_all(gi_procs_t *p, gi_pjob_t *list); /* by next */
+void gi_job_free_all(gi_procs_t *p, gi_pjob_t *list); /* by next */
 void gi_pjob_fini_all(gi_procs_t *p);
+/* When there are none: those of a burst are given back. No lock. */
+void gi_job_shrink(gi_procs_t *p);
 /* Its payload, which nobody needs any more: what is large is given back without
  * the lock. */
-void gi_pjob_unload(gi_procs_t *p, gi_pjob_t *job);
+void gi_job_unload(gi_procs_t *p, gi_pjob_t *job);
 
 /* ---- procs_send.c: jobs into rings and back; lock held ------------------- */
 /* A job's usual time, and how many jobs a worker is sent ahead. */
@@ -106,6 +108,10 @@ void gi_options_follow(gi_worker_config_t *c);
 /* ---- procs_limits.c: time and size; dispatcher, lock held ---------------- */
 /* Looks at soft and hard limits, cancels, ages; returns when to look again. */
 int64_t gi_limits_check(gi_procs_t *p, int64_t now_ms);
+/* After so long without work, once: what is not needed goes back. No lock. */
+#define GI_TIDY_MS 2000
+#define GI_TIDY_NS (GI_TIDY_MS * INT64_C(1000000))
+void gi_limits_tidy(gi_procs_t *p);
 
 /* ---- procs_channel.c: the zygote's words; dispatcher --------------------- */
 void gi_channel_read(gi_procs_t *p);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "async/future.h"
 #include "jobs/huge_feed.h"
@@ -37,7 +38,6 @@ typedef struct s_event {
     const gi_rsp_rec_t *rec;
 } s_event_t;
 
-/* It ends its job. */
 static bool s_final(const gi_rsp_rec_t *rec) { return rec->kind < GI_RSP_ITEM; }
 
 /* More than it has credit for. */
@@ -236,7 +236,6 @@ static void s_feed_outbox(gi_slot_t *s) {
     atomic_store(&s->shm.ctl->out_units, got);
 }
 
-/* One batch of a slot; true when there was something. */
 static bool s_batch(gi_slot_t *s) {
     s_event_t events[GI_RSP_BATCH];
     size_t n = 0;
@@ -282,7 +281,7 @@ static bool s_batch(gi_slot_t *s) {
     for (size_t i = 0; i < n; i++) {
         s_tell(p, &events[i]);
         if (s_final(events[i].rec))
-            gi_pjob_unload(p, events[i].job);
+            gi_job_unload(p, events[i].job);
     }
     gi_future_batch_end(&batch);
     pthread_mutex_lock(&p->lock);
@@ -293,7 +292,6 @@ static bool s_batch(gi_slot_t *s) {
     return n > 0;
 }
 
-/* Jobs that ended without an answer. */
 static bool s_ended(gi_procs_t *p) {
     pthread_mutex_lock(&p->lock);
     gi_pjob_t *list = p->ended.first;
@@ -301,10 +299,10 @@ static bool s_ended(gi_procs_t *p) {
     pthread_mutex_unlock(&p->lock);
     for (gi_pjob_t *job = list; job; job = job->next) {
         job->sink->done(job->ctx, NULL, 0, &job->error.story);
-        gi_pjob_unload(p, job);
+        gi_job_unload(p, job);
     }
     pthread_mutex_lock(&p->lock);
-    gi_pjob_free_all(p, list);
+    gi_job_free_all(p, list);
     pthread_mutex_unlock(&p->lock);
     return list != NULL;
 }
@@ -404,7 +402,9 @@ static int64_t s_tick(gi_procs_t *p, int64_t now_ns) {
     }
     if (now_ns - p->active_ns < WARM_NS)
         return TICK_WARM_MS;
-    return working ? TICK_WORK_MS : INT64_MAX;
+    return working                   ? TICK_WORK_MS
+           : p->tidy_ns == INT64_MAX ? INT64_MAX
+                                     : GI_TIDY_MS;
 }
 
 /* The policy under the lock; how long to sleep, 0 when there is more to do. */
@@ -480,12 +480,13 @@ static bool s_over(gi_procs_t *p, int64_t *stop_ms) {
 
 void *gi_dispatch_main(void *pool) {
     gi_procs_t *p = pool;
-    int64_t stop_ms = 0;
-    unsigned rounds = 0;
+    int64_t stop_ms = 0, rounds = 0;
     prctl(PR_SET_NAME, "gate-procs");
+    gi_actor_thread_mark("process pool"); /* who waits here waits for itself */
     while (!s_over(p, &stop_ms)) {
         if (s_round(p)) {
             p->active_ns = gi_clock_ns();
+            p->tidy_ns = p->active_ns + GI_TIDY_NS;
             if (++rounds % 64 == 0) {
                 s_decide(p);
                 s_events(p, 0);
@@ -493,6 +494,7 @@ void *gi_dispatch_main(void *pool) {
             continue;
         }
         s_sleep(p);
+        gi_limits_tidy(p);
     }
     return NULL;
 }

@@ -12,8 +12,9 @@
 #include "shared/queue.h"
 
 #define LOCKED_MAX 1024
-#define FDS_MAX 64 /* payloads with a descriptor of their own */
-#define PARK_MS 20 /* until it is tried again */
+#define JOBS_KEPT 1024 /* of a burst, when nothing is to be done */
+#define FDS_MAX 64     /* payloads with a descriptor of their own */
+#define PARK_MS 20     /* until it is tried again */
 
 gi_ticket_t gi_pjob_ticket(const gi_pjob_t *job) {
     return (uint64_t)job->generation << 32 | (job->index + 1u);
@@ -63,12 +64,13 @@ static gi_pjob_t *s_alloc(gi_procs_t *p) {
         return NULL;
     gi_error_init(&job->error);
     job->fd = -1;
+    job->generation = p->n_tickets++;
     job->index = (uint32_t)p->n_all;
     p->jobs[p->n_all++] = job;
     return job;
 }
 
-void gi_pjob_unload(gi_procs_t *p, gi_pjob_t *job) {
+void gi_job_unload(gi_procs_t *p, gi_pjob_t *job) {
     if (job->data != job->small)
         gi_mem_free(job->data);
     job->data = job->small;
@@ -79,7 +81,7 @@ void gi_pjob_unload(gi_procs_t *p, gi_pjob_t *job) {
 }
 
 void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job) {
-    gi_pjob_unload(p, job);
+    gi_job_unload(p, job);
     for (size_t i = 0; i < job->n_queues; i++)
         gi_queue_detach(job->queues[i], 0, false); /* it never ran */
     job->n_queues = 0;
@@ -87,7 +89,7 @@ void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job) {
         gi_run_release(job->runs[--job->n_runs]);
     if (job->error.story.code)
         gi_error_fini(&job->error);
-    job->generation++;
+    job->generation = p->n_tickets++;
     job->state = GI_J_FREE;
     job->next = p->free;
     p->free = job;
@@ -95,17 +97,35 @@ void gi_pjob_free(gi_procs_t *p, gi_pjob_t *job) {
         pthread_cond_broadcast(&p->idle);
 }
 
-void gi_pjob_free_all(gi_procs_t *p, gi_pjob_t *list) {
+void gi_job_free_all(gi_procs_t *p, gi_pjob_t *list) {
     for (gi_pjob_t *job = list, *next; job; job = next) {
         next = job->next;
         gi_pjob_free(p, job);
     }
 }
 
-void gi_pjob_fini_all(gi_procs_t *p) {
-    for (size_t i = 0; i < p->n_all; i++)
-        gi_mem_free(p->jobs[i]);
-    gi_mem_free(p->jobs);
+static void s_fini(gi_pjob_t **jobs, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        gi_mem_free(jobs[i]);
+    gi_mem_free(jobs);
+}
+
+void gi_pjob_fini_all(gi_procs_t *p) { s_fini(p->jobs, p->n_all); }
+
+/* Tickets of theirs are older than all that come. */
+void gi_job_shrink(gi_procs_t *p) {
+    pthread_mutex_lock(&p->lock);
+    gi_pjob_t **jobs = p->jobs;
+    size_t n = p->n_all;
+    bool many = p->n_jobs == 0 && n > JOBS_KEPT;
+    if (many) {
+        p->jobs = NULL;
+        p->free = NULL;
+        p->n_all = p->room_all = 0;
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (many)
+        s_fini(jobs, n);
 }
 
 /* ---- from a request ------------------------------------------------------ */

@@ -168,6 +168,33 @@ static int64_t s_recycle(gi_slot_t *s, int64_t now) {
     return next;
 }
 
+/* One that had nothing to do for a while leaves, but for the first ones. */
+static int64_t s_rest(gi_slot_t *s, int64_t now) {
+    gi_procs_t *p = s->pool;
+    int64_t since = s->front_ns / 1000000, due;
+    if (p->more.idle_ms == INT64_MAX || s->in_flight > 0 ||
+        s->index < p->more.idle_workers)
+        return INT64_MAX;
+    if (since < s->ready_ms)
+        since = s->ready_ms;
+    due = gi_time_add(since, p->more.idle_ms);
+    if (now < due || gi_pjob_next(p))
+        return due > now ? due : INT64_MAX;
+    s->resting = true;
+    gi_slot_quit(s, GI_R_IDLE);
+    return INT64_MAX;
+}
+
+/* As many come back as jobs wait. */
+static void s_rouse(gi_procs_t *p) {
+    size_t waiting = gi_pjob_waiting(p);
+    for (int i = 0; i < p->n_slots && waiting > 0; i++)
+        if (p->slots[i]->resting) {
+            p->slots[i]->resting = false;
+            waiting--;
+        }
+}
+
 /* An init that does not end keeps all from working. */
 static int64_t s_unready(gi_slot_t *s, int64_t now) {
     int64_t due = gi_time_add(s->spawned_ms, s->pool->init_ms);
@@ -194,6 +221,8 @@ static int64_t s_up(gi_slot_t *s, int64_t now) {
     if (!s->quitting)
         s_sooner(&next,
                  s->state == GI_S_UP ? s_recycle(s, now) : s_unready(s, now));
+    if (!s->quitting && s->state == GI_S_UP)
+        s_sooner(&next, s_rest(s, now));
     if (s->quitting && s->in_flight == 0 && s->quit_ms == 0)
         s->quit_ms = now;
     if (s->quit_ms && now >= s->quit_ms + LEAVE_MS)
@@ -282,7 +311,8 @@ static void s_unpark(gi_procs_t *p, int64_t now) {
 static int64_t s_slot(gi_slot_t *s, int64_t now) {
     gi_procs_t *p = s->pool;
     int64_t next = INT64_MAX;
-    if (s->state == GI_S_EMPTY && s->wanted && !p->stopping && !p->lost)
+    if (s->state == GI_S_EMPTY && s->wanted && !s->resting && !p->stopping &&
+        !p->lost)
         gi_slot_spawn(s);
     if (s->state == GI_S_WAITING && (!s->wanted || p->stopping))
         s->state = GI_S_EMPTY;
@@ -297,6 +327,8 @@ static int64_t s_slot(gi_slot_t *s, int64_t now) {
 
 int64_t gi_limits_check(gi_procs_t *p, int64_t now) {
     int64_t next = INT64_MAX;
+    if (p->more.idle_ms != INT64_MAX)
+        s_rouse(p);
     for (int i = 0; i < p->n_slots; i++)
         s_sooner(&next, s_slot(p->slots[i], now));
     s_sooner(&next, gi_births_check(p, now));
@@ -308,4 +340,13 @@ int64_t gi_limits_check(gi_procs_t *p, int64_t now) {
     if (p->queue[2].first)
         s_sooner(&next, p->unpark_ms);
     return next;
+}
+
+/* After a while without anything to do memory goes back. The inbox stays: its
+ * seal keeps workers from writing to it, and us from punching holes. */
+void gi_limits_tidy(gi_procs_t *p) {
+    if (gi_clock_ns() < p->tidy_ns)
+        return;
+    gi_job_shrink(p);
+    p->tidy_ns = INT64_MAX;
 }

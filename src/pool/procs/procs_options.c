@@ -217,6 +217,13 @@ gate_err_t gi_options_take(gi_procs_t *p, const gate_pool_options_t *options,
                  {"hard_ms", offsetof(gate_pool_options_t, hard_ms)},
                  {"grace_ms", offsetof(gate_pool_options_t, grace_ms)}};
     s_take_more(p, more);
+    if (p->more.idle_ms < -1 || p->more.idle_workers < 0)
+        return gi_err(GATE_BADARG,
+                      "idle_ms is %lld, idle_workers %d: a time in ms, or 0 or "
+                      "-1 for none; how many stay",
+                      (long long)p->more.idle_ms, p->more.idle_workers);
+    if (p->more.idle_ms == 0 || gi_time_none(p->more.idle_ms))
+        p->more.idle_ms = INT64_MAX;
     for (size_t i = 0; options && i < sizeof times / sizeof *times; i++) {
         int64_t ms;
         memcpy(&ms, (const char *)options + times[i].at, sizeof ms);

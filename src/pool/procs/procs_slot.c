@@ -145,6 +145,11 @@ void gi_slot_spawn(gi_slot_t *s) {
     }
     s->generation = ++s->pool->next_generation;
     s->state = GI_S_STARTING;
+    if (s->hollow && !gi_shm_fill(&s->shm)) {
+        gi_slot_failed(s, errno);
+        return;
+    }
+    s->hollow = s->resting = false;
     s_reset(s);
     if (!s_ask(s))
         gi_slot_failed(s, errno);
@@ -169,7 +174,12 @@ void gi_slot_ready(gi_slot_t *s) {
 
 static void s_schedule(gi_slot_t *s, int64_t pause_ms) {
     gi_procs_t *p = s->pool;
-    bool wanted = s->wanted && !p->stopping && !p->lost;
+    bool wanted = s->wanted && !s->resting && !p->stopping && !p->lost;
+    if (!wanted && !p->stopping) { /* none comes soon */
+        gi_shm_hollow(&s->shm);
+        gi_exchange_trim(s->outbox);
+        s->hollow = true;
+    }
     s->state = wanted ? GI_S_WAITING : GI_S_EMPTY;
     s->retry_ms = gi_clock_ms() + pause_ms;
     if (wanted && pause_ms == 0)
@@ -210,12 +220,14 @@ void gi_slot_kill(gi_slot_t *s, gi_reason_t reason) {
 void gi_slot_quit(gi_slot_t *s, gi_reason_t reason) {
     if (s->quitting || (s->state != GI_S_UP && s->state != GI_S_BORN))
         return;
-    gate_log(reason == GI_R_RESIZE ? GATE_DEBUG : GATE_INFO, "pool",
-             "%s: worker %d leaves: %s", s->pool->name, (int)s->pid,
-             reason == GI_R_JOBS  ? "it has done max_jobs"
-             : reason == GI_R_AGE ? "it has reached max_age_ms"
-             : reason == GI_R_RSS ? "it has reached max_rss_bytes"
-                                  : "the pool shrinks or ends");
+    gate_log(reason == GI_R_RESIZE || reason == GI_R_IDLE ? GATE_DEBUG
+                                                          : GATE_INFO,
+             "pool", "%s: worker %d leaves: %s", s->pool->name, (int)s->pid,
+             reason == GI_R_JOBS   ? "it has done max_jobs"
+             : reason == GI_R_AGE  ? "it has reached max_age_ms"
+             : reason == GI_R_RSS  ? "it has reached max_rss_bytes"
+             : reason == GI_R_IDLE ? "it had no job for idle_ms"
+                                   : "the pool shrinks or ends");
     s->quitting = true;
     s->reason = reason;
     atomic_store(&s->shm.ctl->quit, 1);
@@ -315,16 +327,18 @@ static void s_stillborn(gi_slot_t *s, const char *how) {
 static bool s_useless(const gi_slot_t *s, bool clean) {
     return !clean && s->n_done == 0 && !s->began_any &&
            s->reason != GI_R_CANCEL && s->reason != GI_R_LIMIT &&
-           s->reason != GI_R_ZYGOTE && s->reason != GI_R_RESIZE;
+           s->reason != GI_R_ZYGOTE && s->reason != GI_R_RESIZE &&
+           s->reason != GI_R_IDLE;
 }
 
 void gi_slot_bury(gi_slot_t *s) {
     char how[160];
     gi_procs_t *p = s->pool;
     bool clean = s->status <= 0 && s->in_flight == 0 && s->quitting &&
-                 s->reason >= GI_R_JOBS && s->reason <= GI_R_RESIZE;
+                 s->reason >= GI_R_JOBS && s->reason <= GI_R_IDLE;
     s_describe(s, how, sizeof how);
-    if (!clean && s->reason != GI_R_CANCEL && s->reason != GI_R_RESIZE)
+    if (!clean && s->reason != GI_R_CANCEL && s->reason != GI_R_RESIZE &&
+        s->reason != GI_R_IDLE)
         gate_log(GATE_WARN, "pool", "%s: worker %d %s%s", p->name, (int)s->pid,
                  how, s->was_ready ? "" : " before it was ready");
     s_settle(s, how);

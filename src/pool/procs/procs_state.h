@@ -5,7 +5,6 @@
  * is held while a job is written into a ring (a submitter may do that itself
  * when a worker has room), never while a sink is called. Only the dispatcher
  * thread reads responses, calls sinks, and changes a slot's process.
- *
  *   slot:  EMPTY -> STARTING -> BORN -> UP -> DYING -> EMPTY | WAITING
  *                                                               (back-off)
  *   job:   FREE -> QUEUED <-> SENT -> ENDED -> FREE                          */
@@ -95,6 +94,7 @@ typedef enum gi_reason {
     GI_R_AGE,
     GI_R_RSS,
     GI_R_RESIZE,
+    GI_R_IDLE,
     GI_R_SPAWN,
     GI_R_INIT,
     GI_R_ZYGOTE,
@@ -107,11 +107,12 @@ typedef struct gi_slot {
     int index;
     uint64_t generation; /* of its process */
     gi_slot_state_t state;
-    bool wanted;        /* false: to be let go by a resize */
-    bool quitting;      /* gets no more jobs, leaves when it has none */
-    bool doomed;        /* its job was ended, SIGKILL sent */
-    bool stuck;         /* did not take what it was given; others go first */
-    gi_reason_t reason; /* of an end that we caused */
+    bool wanted;          /* false: to be let go by a resize */
+    bool resting, hollow; /* it was idle; its memory has no pages */
+    bool quitting;        /* gets no more jobs, leaves when it has none */
+    bool doomed;          /* its job was ended, SIGKILL sent */
+    bool stuck;           /* did not take what it was given; others go first */
+    gi_reason_t reason;   /* of an end that we caused */
     gi_shm_t shm;
     gi_rsp_reader_t reader; /* the dispatcher's */
     gi_exchange_t *outbox;
@@ -179,19 +180,20 @@ typedef struct gi_procs {
     int64_t unpark_ms;   /* when parked jobs are tried again */
     gi_fn_known_t known[64];
     uint64_t next_id, next_generation;
-    int64_t run_ns;    /* a job's usual time, smoothed; gi_send_pace */
-    int depth, pile;   /* what follows from it (procs_send.c) */
-    int64_t tick_ms;   /* how long the dispatcher sleeps at most; 0 = awake */
-    int64_t active_ns; /* when it last had something to do */
+    int64_t run_ns;     /* a job's usual time, smoothed; gi_send_pace */
+    int depth, pile;    /* what follows from it (procs_send.c) */
+    int64_t tick_ms;    /* how long the dispatcher sleeps at most; 0 = awake */
+    int64_t active_ns;  /* when it last had something to do */
+    int64_t tidy_ns;    /* gi_limits_tidy then; INT64_MAX: all is */
+    uint32_t n_tickets; /* generations of jobs, never used twice */
     bool closed, stopping, lost; /* lost: the zygote is gone */
     int64_t init_ms; /* a worker is ready after so long, or killed */
     int room_wanted; /* threads that wait for the queue to shrink */
-    bool ending;     /* in destroy: who waits for a reader is cancelled */
+    bool ending;     /* destroy: who waits for a reader is cancelled */
     int send_error;  /* why the last gi_send could not; 0 = no room */
     gi_births_t births;
     gi_poison_t poison[GI_POISONS];
-    int n_poison; /* functions that have killed workers since they last ran
-                   * well */
+    int n_poison; /* functions that killed workers when they ran last */
     uint64_t done, failed, worker_lost, cancelled, restarts[GI_R_COUNT];
 } gi_procs_t;
 

@@ -176,6 +176,19 @@ static uint32_t s_free_end(const gi_exchange_t *self) {
     return at;
 }
 
+void gi_exchange_trim(gi_exchange_t *self) {
+    pthread_mutex_lock(&self->lock);
+    uint32_t at = s_free_end(self);
+    if (at < self->ready &&
+        fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(at * GI_UNIT_BYTES),
+                  (off_t)((self->ready - at) * GI_UNIT_BYTES)) == 0)
+        self->ready = at;
+    if (self->cursor > self->ready)
+        self->cursor = 0;
+    pthread_mutex_unlock(&self->lock);
+}
+
 gate_err_t gi_exchange_take(gi_exchange_t *self, size_t size, gi_run_t **out) {
     if (size == 0 || size > self->max * GI_UNIT_BYTES)
         return gi_err(GATE_BADARG, "shared memory of %zu bytes: 1 to %zu", size,
@@ -219,7 +232,7 @@ void gi_exchange_count(gi_exchange_t *self, _Atomic uint32_t *returned,
     pthread_mutex_lock(&self->lock);
     self->counted = true;
     self->returned = returned;
-    for (uint32_t u = 0; u < self->ready; u++) {
+    for (uint32_t u = 0; u < self->max; u++) {
         atomic_store_explicit(&returned[u], 0, memory_order_relaxed);
         given[u] = self->run_of[u] != 0;
     }

@@ -36,6 +36,9 @@ int gi_exchange_fd(const gi_exchange_t *self);
  * exist: a full machine is fewer than asked for, and no SIGBUS. */
 uint32_t gi_exchange_grow(gi_exchange_t *self, uint32_t n);
 
+/* Outbox, without a worker: the pages of its free end go back. */
+void gi_exchange_trim(gi_exchange_t *self);
+
 /* A run for size bytes, GATE_BUSY, GATE_NOMEM. Grows. */
 gate_err_t gi_exchange_take(gi_exchange_t *self, size_t size,
                             gi_run_t **out) GATE_MUST;

@@ -169,6 +169,19 @@ void gi_shm_fini(gi_shm_t *self) {
     self->fd = -1;
 }
 
+void gi_shm_hollow(gi_shm_t *self) {
+    (void)!fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                     (off_t)self->size);
+}
+
+bool gi_shm_fill(gi_shm_t *self) {
+    if (!gi_shm_fits(self->size)) {
+        errno = ENOMEM;
+        return false;
+    }
+    return gi_shm_pages(self->fd, self->base, 0, self->size);
+}
+
 void gi_shm_reset(gi_shm_t *self) {
     gi_shm_ctl_t *c = self->ctl;
     gi_shm_own_t *own = self->own;

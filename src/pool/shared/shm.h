@@ -141,7 +141,7 @@ typedef struct gi_shm {
     uint64_t lane_bytes;
 } gi_shm_t;
 
-/* Brings a line that this side will write next from the other's cache. */
+/* Brings a line that this side writes next from the other's cache. */
 static inline void gi_shm_prefetch(const void *line) {
 #ifdef __x86_64__
     __asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
@@ -159,14 +159,16 @@ static inline gi_req_cell_t *gi_shm_request(const gi_shm_t *self,
                                             uint32_t seq) {
     return &self->req[seq & (self->cells - 1)];
 }
-/* Parent: makes one; every page is there afterwards, so that a full machine is
- * GATE_NOMEM or GATE_SYSTEM now and not a SIGBUS later. cells is rounded up,
- * lane_bytes down. */
+/* Parent: makes one with all its pages: a full machine is GATE_NOMEM or
+ * GATE_SYSTEM now, no SIGBUS later. cells is rounded up, lane_bytes down. */
 gate_err_t gi_shm_new(gi_shm_t *self, uint32_t cells,
                       uint64_t lane_bytes) GATE_MUST;
-/* Worker: maps what fd holds. Not inherited by its own children. */
+/* Worker: maps what fd holds; its own children do not inherit it. */
 gate_err_t gi_shm_map(gi_shm_t *self, int fd) GATE_MUST;
 void gi_shm_fini(gi_shm_t *self);
+/* Parent, without a worker: pages go; come again, false with errno. */
+void gi_shm_hollow(gi_shm_t *self);
+bool gi_shm_fill(gi_shm_t *self) GATE_MUST;
 /* Parent: as new, for the next worker; the last one must be dead. */
 void gi_shm_reset(gi_shm_t *self);
 /* What a worker sleeps for. */
@@ -176,12 +178,10 @@ typedef enum gi_sleep {
     GI_SLEEP_CREDIT = 4
 } gi_sleep_t;
 /* Parent: wakes the worker if it sleeps for that; after storing it. Whoever
- * takes the word pays for the system call: a worker that has been woken and
- * does not run yet costs later ones nothing. */
+ * takes the word pays for the system call, later ones nothing. */
 void gi_shm_wake(gi_shm_t *self, gi_sleep_t what);
 
-/* tmpfs hands out pages until the machine is out of them and the OOM killer
- * comes: false when the machine has fewer left. */
+/* False: the machine has fewer pages left; tmpfs would call the OOM killer. */
 bool gi_shm_fits(size_t size);
 /* Makes the pages of [from, from + size) of a mapped memfd; false with errno. */
 bool gi_shm_pages(int fd, void *base, size_t from, size_t size);

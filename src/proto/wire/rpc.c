@@ -81,14 +81,15 @@ gate_err_t gi_rpc_pack_holes(gi_buf_t *out, gate_bytes_t func,
     gi_rpc_request_t made = {.timeout_ms = -1};
     bool meta = false;
     for (size_t i = 0; i < n; i++) {
-        if (args[i].type == GATE_A_TIMEOUT && args[i].as.i < 0)
+        if (args[i].type == GATE_A_TIMEOUT && args[i].as.i < -1)
             return gi_err(GATE_BADARG,
-                          "gate_timeout_ms(%lld): 0 or more; without it the "
-                          "setting reply_timeout holds",
+                          "gate_timeout_ms(%lld): 0 or more, or -1 for none "
+                          "where that can be",
                           (long long)args[i].as.i);
-        if (args[i].type == GATE_A_TIMEOUT)
+        if (args[i].type == GATE_A_TIMEOUT) {
             made.timeout_ms = args[i].as.i;
-        else if (args[i].type == GATE_A_META)
+            made.no_timeout = args[i].as.i < 0;
+        } else if (args[i].type == GATE_A_META)
             meta = true;
         else if (args[i].type == GATE_A_RETRY)
             made.retries = args[i].as.i > 0 ? (int)args[i].as.i : 0;

@@ -15,6 +15,7 @@ typedef struct gi_rpc_request {
     size_t meta_size;   /* of gate_meta's, behind kwargs; 0 = none */
     int retries;        /* from gate_retry */
     int64_t timeout_ms; /* from gate_timeout_ms; -1 when not given */
+    bool no_timeout;    /* gate_timeout_ms(-1): there shall be none */
 } gi_rpc_request_t;
 gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
                                const gate_arg_t *args, size_t n,

@@ -7,10 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "procs/procs_core.h"
 #include "sync/clock.h"
+#include "sync/later.h"
 
 static gate_err_t one(gate_call_t *call) { return gate_return(call, 1); }
 
@@ -316,4 +320,178 @@ Test(procs_ends, many_large_arguments, .timeout = 60) {
         gate_future_destroy(&f[i]);
     ok(gate_pool_drain(pool, 30000));
     cr_assert_leq(s_fds(), before);
+}
+
+/* ---- what is idle gives back ---------------------------------------------- */
+
+static int64_t s_stat(gate_pool_t *pool, const char *name) {
+    GATE_OWN(gate_value) stats = gate_pool_stats(pool);
+    int64_t n = -1;
+    ok(gate_value_read(stats, name, &n));
+    return n;
+}
+
+static bool s_becomes(gate_pool_t *pool, const char *name, int64_t n) {
+    int64_t until = gi_clock_ms() + 40000;
+    while (s_stat(pool, name) != n && gi_clock_ms() < until)
+        usleep(2000);
+    return s_stat(pool, name) == n;
+}
+
+/* Of all shared memory of this process, in KiB. */
+static long s_shared_kib(void) {
+    char line[256];
+    long all = 0, kib;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    bool ours = false;
+    cr_assert(f);
+    while (fgets(line, sizeof line, f)) {
+        if (strchr(line, '-') && strchr(line, ' ') && !strstr(line, "kB"))
+            ours = strstr(line, "memfd:gate-") != NULL;
+        if (ours && sscanf(line, "Rss: %ld kB", &kib) == 1)
+            all += kib;
+    }
+    fclose(f);
+    return all;
+}
+
+static gate_err_t slow(gate_call_t *call) {
+    int64_t ms;
+    gate_err_t e = gate_args(call, &ms);
+    usleep((useconds_t)ms * 1000);
+    return e ? e : gate_return(call, ms);
+}
+
+static gate_err_t me(gate_call_t *call) {
+    return gate_return(call, (long)getpid());
+}
+
+Test(procs_ends, idle_workers_leave_and_come_back, .timeout = 120) {
+    gate_pool_more_t more = {
+        .size = sizeof more, .idle_ms = 200, .idle_workers = 1};
+    gate_pool_options_t o = {.name = "t", .workers = 3};
+    gi_pool_base_t base = {.settings = gi_settings_defaults()};
+    GATE_OWN(gate_pool) pool = gi_pool_procs_more(&base, &o, &more);
+    int64_t x;
+    cr_assert(pool);
+    for (int round = 0; round < 2; round++) {
+        gate_future_t *f[30];
+        for (int i = 0; i < 30; i++)
+            f[i] = gate_submit(pool, slow, 20);
+        for (int i = 0; i < 30; i++) {
+            ok(gate_future_wait(f[i], 40000, &x));
+            gate_future_destroy(&f[i]);
+        }
+        cr_assert(s_becomes(pool, "alive", 1));
+        ok(gate_pool_ready(pool, 0));
+    }
+    GATE_OWN(gate_value) stats = gate_pool_stats(pool);
+    ok(gate_value_read(stats, "restarts.idle", &x));
+    cr_assert_geq(x, 2);
+}
+
+Test(procs_ends, none_need_stay, .timeout = 120) {
+    gate_pool_more_t more = {.size = sizeof more, .idle_ms = 100};
+    gate_pool_options_t o = {.name = "t", .workers = 2};
+    gi_pool_base_t base = {.settings = gi_settings_defaults()};
+    GATE_OWN(gate_pool) pool = gi_pool_procs_more(&base, &o, &more);
+    int64_t x;
+    ok(gate_pool_ready(pool, 40000));
+    for (int round = 0; round < 3; round++) {
+        cr_assert(s_becomes(pool, "alive", 0));
+        ok(gate_pool_ready(pool, 0));
+        GATE_OWN(gate_future) f = gate_submit(pool, me);
+        ok(gate_future_wait(f, 40000, &x));
+        cr_assert_gt(x, 0);
+    }
+    more.idle_ms = -2;
+    cr_assert_null(gi_pool_procs_more(&base, &o, &more));
+    cr_assert_eq(gate_error()->code, GATE_BADARG);
+}
+
+Test(procs_ends, a_shrunk_pool_gives_memory_back, .timeout = 120) {
+    GATE_OWN(gate_pool) pool = s_pool(8);
+    int64_t x;
+    cr_assert(s_becomes(pool, "alive", 8));
+    long before = s_shared_kib();
+    cr_assert_gt(before, 8 * 8000, "%ld", before);
+    ok(gate_pool_resize(pool, 1));
+    int64_t until = gi_clock_ms() + 40000;
+    while (s_shared_kib() >= before / 2 && gi_clock_ms() < until)
+        usleep(5000);
+    cr_assert_lt(s_shared_kib(), before / 2);
+    ok(gate_pool_resize(pool, 8));
+    cr_assert(s_becomes(pool, "alive", 8));
+    for (int i = 0; i < 100; i++) {
+        GATE_OWN(gate_future) f = gate_submit(pool, me);
+        ok(gate_future_wait(f, 40000, &x));
+    }
+}
+
+/* Jobs of a burst are given back; tickets of theirs name nobody any more. */
+Test(procs_ends, a_burst_is_forgotten, .timeout = 120) {
+    enum { JOBS = 3000 };
+    gate_pool_options_t o = {.name = "t", .workers = 2, .queue_max = JOBS};
+    GATE_OWN(gate_pool) pool = s_pool_with(&o);
+    static gate_future_t *f[JOBS];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < JOBS; i++)
+            f[i] = i < 2 ? gate_submit(pool, slow, 300) : gate_submit(pool, me);
+        for (int i = 0; i < JOBS; i++)
+            ok(gate_future_wait(f[i], 60000, gate_onone(NULL)));
+        gi_procs_t *p = pool->impl;
+        int64_t until = gi_clock_ms() + 40000;
+        size_t left = JOBS;
+        while (left > 1024 && gi_clock_ms() < until) {
+            usleep(5000);
+            pthread_mutex_lock(&p->lock);
+            left = p->n_all;
+            pthread_mutex_unlock(&p->lock);
+        }
+        cr_assert_leq(left, 1024);
+        for (int i = 0; i < JOBS; i++) {
+            gate_future_cancel(f[i]);
+            gate_future_destroy(&f[i]);
+        }
+    }
+}
+
+/* ---- in a callback --------------------------------------------------------- */
+
+typedef struct s_waiter {
+    gate_pool_t *pool;
+    atomic_int got; /* 1 + what waiting gave */
+} s_waiter_t;
+
+static void s_wait_here(void *ctx, gate_err_t e, const gate_value_t *value) {
+    s_waiter_t *self = ctx;
+    GATE_OWN(gate_future) f = gate_submit(self->pool, me);
+    gate_err_t waited = gate_future_wait(f, -1, gate_onone(NULL));
+    (void)e;
+    (void)value;
+    gate_pool_destroy(&self->pool);
+    atomic_store(&self->got, 1 + (int)waited);
+}
+
+/* It runs on the thread that would bring the answer. */
+Test(procs_ends, a_callback_that_waits_is_told, .timeout = 60) {
+    s_waiter_t w = {.pool = s_pool(1)};
+    int64_t until = gi_clock_ms() + 40000;
+    gate_future_t *f = gate_submit(w.pool, slow, 50);
+    gate_future_then(&f, NULL, s_wait_here, &w);
+    while (!atomic_load(&w.got) && gi_clock_ms() < until)
+        usleep(1000);
+    cr_assert_eq(atomic_load(&w.got), 1 + (int)GATE_WOULDBLOCK);
+    gi_later_wait(); /* the pool has ended */
+}
+
+Test(procs_ends, a_job_without_a_deadline_of_its_own, .timeout = 60) {
+    GATE_OWN(gate_pool) pool = s_pool(1);
+    GATE_OWN(gate_future) f = gate_submit(pool, slow, 20, gate_timeout_ms(-1));
+    GATE_OWN(gate_future)
+    g = gate_submit(pool, slow, 20, gate_timeout_ms(INT64_MAX));
+    GATE_OWN(gate_future) h = gate_submit(pool, slow, 20, gate_timeout_ms(-2));
+    ok(gate_future_wait(f, 40000, gate_onone(NULL)));
+    ok(gate_future_wait(g, 40000, gate_onone(NULL)));
+    fails(gate_future_wait(h, 40000, gate_onone(NULL)), GATE_BADARG);
 }
