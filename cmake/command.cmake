@@ -11,8 +11,16 @@ if(cli_sources)
     target_link_libraries(gi_bench PUBLIC gate_options gaterpc gate_msgpack
       gate_zeromq gate_jansson Threads::Threads)
   endif()
-  add_executable(gate ${cli_sources})
-  gate_see(gate cli cli/demo cli/bench)
+  # libmicrohttpd is the command's alone. Without it there is no monitor, but
+  # gate health all the same.
+  file(GLOB monitor_sources CONFIGURE_DEPENDS src/cli/monitor/*.c)
+  file(GLOB watch_sources CONFIGURE_DEPENDS src/cli/watch/*.c)
+  if(NOT MICROHTTPD_FOUND)
+    list(FILTER monitor_sources INCLUDE REGEX "/fetch\\.c$")
+    list(FILTER watch_sources EXCLUDE REGEX "/cmd_monitor\\.c$")
+  endif()
+  add_executable(gate ${cli_sources} ${watch_sources})
+  gate_see(gate cli cli/demo cli/bench cli/monitor cli/watch)
   target_link_libraries(gate PRIVATE gate_options gaterpc gate_msgpack
     gate_jansson gate_zeromq Threads::Threads m ${CMAKE_DL_LIBS})
   if(bench_sources)
@@ -22,4 +30,17 @@ if(cli_sources)
   # sha256() of the demo service is OpenSSL's.
   pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
   target_link_libraries(gate PRIVATE PkgConfig::CRYPTO)
+  add_library(gi_monitor OBJECT ${monitor_sources})
+  gate_see(gi_monitor cli/monitor)
+  target_link_libraries(gi_monitor PUBLIC gate_options gaterpc gate_msgpack)
+  target_link_libraries(gate PRIVATE gi_monitor)
+  if(MICROHTTPD_FOUND)
+    set(page "${CMAKE_CURRENT_SOURCE_DIR}/src/cli/monitor/page.html")
+    set_source_files_properties(src/cli/monitor/page.c PROPERTIES
+      OBJECT_DEPENDS "${page}")
+    target_compile_definitions(gi_monitor PRIVATE GI_PAGE_FILE="${page}")
+    target_link_libraries(gi_monitor PUBLIC PkgConfig::MICROHTTPD
+      PkgConfig::CRYPTO)
+    target_compile_definitions(gate PRIVATE GATE_HAVE_MONITOR=1)
+  endif()
 endif()

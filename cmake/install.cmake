@@ -13,6 +13,8 @@ if(TARGET gate)
   set_target_properties(gate PROPERTIES INSTALL_RPATH "$ORIGIN/${up}")
   install(TARGETS gate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(FILES docs/gate.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES share/grafana.json share/alerts.yml
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/gaterpc)
 endif()
 
 # Relocatable: paths are relative to where the .pc file lies.

@@ -29,6 +29,10 @@ if(GATE_ISAL AND ISAL_FOUND)
   set(GATE_CODEC_DEFS GI_HAVE_ISAL=1)
 endif()
 
+if(GATE_MONITOR)
+  pkg_check_modules(MICROHTTPD QUIET IMPORTED_TARGET libmicrohttpd>=0.9.75)
+endif()
+
 set(GATE_JOURNAL_DEFS)
 add_library(gate_journal INTERFACE)
 pkg_check_modules(SYSTEMD QUIET IMPORTED_TARGET libsystemd)

@@ -47,4 +47,15 @@ void gi_demo_methods(gate_service_t *service);
  * else has been done since. */
 void gi_main_stdout_lost(void);
 
+/* ---- cmd_health.c ---------------------------------------------------------- */
+int gi_health_main(int argc, char **argv);
+/* ---- cmd_top.c ------------------------------------------------------------- */
+int gi_top_main(int argc, char **argv);
+/* ---- cmd_doctor.c ---------------------------------------------------------- */
+int gi_doctor_main(int argc, char **argv);
+#ifdef GATE_HAVE_MONITOR
+/* ---- cmd_monitor.c --------------------------------------------------------- */
+int gi_monitor_main(int argc, char **argv);
+#endif
+
 #endif

@@ -4,6 +4,9 @@
 #include "cli/interrupt.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
+#ifdef GATE_HAVE_MONITOR
+#include "monitor/monitor.h"
+#endif
 
 static const gi_usage_t s_usage = {
     "broker [OPTION]...",
@@ -19,6 +22,7 @@ typedef struct s_args {
     const char *zap, *zap_domain;
     const char *curve_cert, *curve_allowed, *plain_users;
     const char *hand_over;
+    const char *monitor;
 } s_args_t;
 
 static void s_setup(gate_broker_t *broker, const s_args_t *args,
@@ -41,7 +45,7 @@ static void s_setup(gate_broker_t *broker, const s_args_t *args,
         gate_broker_hand_over(broker, args->hand_over);
 }
 
-static void s_print_ready(const gate_broker_t *broker) {
+static void s_print_ready(const gate_broker_t *broker, const char *url) {
     const char *ep;
     printf("ready frontend=");
     for (size_t i = 0; (ep = gate_broker_frontend(broker, i)); i++)
@@ -49,9 +53,35 @@ static void s_print_ready(const gate_broker_t *broker) {
     printf(" backend=");
     for (size_t i = 0; (ep = gate_broker_backend(broker, i)); i++)
         printf("%s%s", i ? "," : "", ep);
-    printf("\n");
+    printf("%s%s\n", url ? " monitor=" : "", url ? url : "");
     fflush(stdout);
 }
+
+#ifdef GATE_HAVE_MONITOR
+static int s_serve(gate_runtime_t *runtime, gate_broker_t *broker,
+                   const char *addr) {
+    gi_monitor_t *monitor = NULL;
+    gate_client_t *client = addr ? gate_broker_client(broker) : NULL;
+    if (addr && !client)
+        return gi_peer_fail(GATE_NOMEM, false);
+    if (addr && !(monitor = gi_monitor_start(addr, client,
+                                             gate_runtime_settings(runtime))))
+        return GI_EXIT_USAGE;
+    s_print_ready(broker, monitor ? gi_monitor_url(monitor) : NULL);
+    int code = gate_runtime_wait(runtime);
+    gi_monitor_stop(&monitor);
+    return code;
+}
+#else
+static int s_serve(gate_runtime_t *runtime, gate_broker_t *broker,
+                   const char *addr) {
+    if (addr)
+        return gi_opts_fail(&s_usage, "built without libmicrohttpd: no "
+                                      "--monitor");
+    s_print_ready(broker, NULL);
+    return gate_runtime_wait(runtime);
+}
+#endif
 
 /* An option stands above its own setting, and leaves the other half of the pair
  * to its setting. */
@@ -97,8 +127,7 @@ static int s_run(s_args_t *args) {
     gate_err_t e = gate_broker_start(broker);
     if (e)
         return gi_peer_fail(e, false);
-    s_print_ready(broker);
-    return gate_runtime_wait(runtime);
+    return s_serve(runtime, broker, args->monitor);
 }
 
 int gi_broker_main(int argc, char **argv) {
@@ -122,6 +151,8 @@ int gi_broker_main(int argc, char **argv) {
         {"hand-over", GI_OPT_TEXT, &args.hand_over, "PATH",
          "take the listeners of the broker that answers at this socket, if "
          "any, and answer there for the next one"},
+        {"monitor", GI_OPT_TEXT, &args.monitor, "ADDR",
+         "show it over HTTP at PORT, ADDRESS:PORT or unix:PATH"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);

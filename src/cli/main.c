@@ -16,6 +16,12 @@ static const gi_verb_t s_verbs[] = {
     {"keygen", gi_keygen_main, "make a CURVE certificate"},
     {"zap", gi_zap_main, "tell brokers who may come in"},
     {"inspect", gi_inspect_main, "list the methods of a service"},
+    {"top", gi_top_main, "see a broker as it is now, again and again"},
+    {"doctor", gi_doctor_main, "say in words what is wrong with a broker"},
+    {"health", gi_health_main, "say whether a broker answers, or is ready"},
+#ifdef GATE_HAVE_MONITOR
+    {"monitor", gi_monitor_main, "show a broker over HTTP: page, metrics"},
+#endif
 #ifdef GATE_HAVE_BENCH
     {"bench", gi_bench_main, "measure throughput and latency"},
 #endif

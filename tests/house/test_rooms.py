@@ -13,7 +13,7 @@ ONLY = [
     (r"(zmq|czmq)(_utils)?\.h", ("actors", "cli/bench")),
     (r"(pthread|stdatomic|semaphore|threads)\.h", ("pool", "cli/bench")),
     (r"sys/(mman|eventfd|socket|wait|prctl|signalfd)\.h|linux/.*|sched\.h",
-     ("pool", "actors", "cli/bench")),
+     ("pool", "actors", "cli/bench", "cli/monitor")),
     (r"jansson\.h", ("cli",)),
 ]
 # What the rules above do not mean to forbid: file, header, and why.

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""gate doctor: each rule finds its illness in a snapshot, and a healthy one has
+none; a real broker is read as well."""
+import copy
+import json
+import os
+
+import msgpack
+import zmq
+
+from cli import Session, kit
+
+SERVICE = {
+    "name": "S", "workers": 2, "queued": 0, "oldest_ms": 0,
+    "outcomes": {"ok": 100, "exception": 0, "lost": 0},
+    "total": {"n": 100, "sum_us": 2000000, "slots": []},
+    "wait": {"n": 100, "sum_us": 0, "slots": []}, "classes": [],
+    "methods": [{"name": "m", "run": {"n": 80, "sum_us": 1000000}},
+                {"name": "o", "run": {"n": 20, "sum_us": 1000000}}]}
+HEALTHY = {"broker": {"state": "ready", "blocked_peers": 0}, "services": [SERVICE]}
+
+
+class Rules(kit.Case):
+    def doctor(self, snapshot):
+        name = os.path.join(self.dir, "snapshot.json")
+        with open(name, "w") as f:
+            json.dump(snapshot, f)
+        return kit.run("doctor", "--file", name)
+
+    def test_a_healthy_one(self):
+        done = self.doctor(HEALTHY)
+        self.assertEqual((done.code, done.out), (0, "nothing found\n"))
+
+    def test_each_rule_of_a_service(self):
+        ill = [
+            ("no worker is registered", {"workers": 0}),
+            ("75 % of its calls' time is the broker's queue: too few workers "
+             "(2)", {"wait": {"sum_us": 1500000}}),
+            ("812 calls wait, the oldest for 1.9 s",
+             {"queued": 812, "oldest_ms": 1900}),
+            ("2.0 % of its calls did not end well, most of them TypeError "
+             "(radius must be int)",
+             {"outcomes": {"ok": 98, "exception": 2},
+              "classes": [{"name": "KeyError", "n": 1, "text": "x"},
+                          {"name": "TypeError", "n": 2,
+                           "text": "radius must be int"}]}),
+            ("blur takes 95 % of the time with 5 % of the calls",
+             {"methods": [{"name": "echo", "run": {"n": 95, "sum_us": 100000}},
+                          {"name": "blur",
+                           "run": {"n": 5, "sum_us": 1900000}}]}),
+            ("3 calls were lost", {"outcomes": {"ok": 1000, "lost": 3}})]
+        snapshot = copy.deepcopy(HEALTHY)
+        snapshot["services"] = [
+            {**copy.deepcopy(SERVICE), **what, "name": "S%d" % i}
+            for i, (_, what) in enumerate(ill)]
+        done = self.doctor(snapshot)
+        self.assertEqual((done.code, done.err), (1, ""))
+        lines = done.out.splitlines()
+        self.assertEqual(len(lines), len(ill), done.out)
+        for i, (text, _) in enumerate(ill):
+            self.assertIn("S%d: %s" % (i, text), lines[i])
+
+    def test_each_rule_of_the_broker(self):
+        counters = ("no_memory", "queue_full", "workers_expired",
+                    "streams_overflowed", "malformed", "zap_outages",
+                    "listeners_shut")
+        snapshot = copy.deepcopy(HEALTHY)
+        snapshot["broker"].update({c: 7 for c in counters}, state="draining",
+                                  blocked_peers=1)
+        snapshot["clients"] = {"clients": [
+            {"user": "etl", "address": "10.0.0.7:5", "queued_bytes": 4096},
+            {"user": "web", "address": "x", "queued_bytes": 0}]}
+        lines = self.doctor(snapshot).out.splitlines()
+        self.assertEqual(len(lines), 2 + len(counters), lines)
+        self.assertIn("broker: it is draining", lines[0])
+        self.assertIn("client: etl at 10.0.0.7:5 does not read: 4096 bytes",
+                      lines[1])
+        for line in lines[2:]:
+            self.assertIn("broker: 7 ", line)
+        del snapshot["clients"]
+        self.assertIn("broker: 1 peers do not read", self.doctor(snapshot).out)
+
+    def test_a_name_moves_no_cursor(self):
+        snapshot = copy.deepcopy(HEALTHY)
+        snapshot["services"][0].update(name="a\x1b[2Jb", workers=0)
+        self.assertTrue(self.doctor(snapshot).out.startswith("a?[2Jb: "))
+
+    def test_what_is_no_snapshot(self):
+        for snapshot in ([], {"broker": {}}):
+            self.assertEqual(self.doctor(snapshot).code, 2, snapshot)
+        self.assertEqual(kit.run("doctor", "--file", "/no/such").code, 2)
+        self.assertEqual(kit.run("doctor", "--broker", kit.free_tcp()).code, 3)
+
+
+class Real(Session):
+    def test_a_broker(self):
+        done = self.gate("doctor")
+        self.assertEqual((done.code, done.out), (0, "nothing found\n"))
+        with zmq.Context() as context, context.socket(zmq.DEALER) as s:
+            s.linger = 0
+            s.connect(self.broker.front)
+            for i in range(25):
+                s.send_multipart([b"", b"MDPC01", b"Demo", b"%d" % i] + [
+                    msgpack.packb(x) for x in ("add", [1, "x"], {})])
+            for i in range(25):
+                s.recv_multipart()
+        done = self.gate("doctor")
+        self.assertEqual(done.code, 1)
+        self.assertIn("Demo: 100.0 % of its calls did not end well, most of "
+                      "them TypeError", done.out)
+
+
+kit.main()

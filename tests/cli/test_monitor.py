@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""--monitor, gate monitor and gate health: what they show is what happened, and
+each line of docs/observe.md (Who may ask) holds."""
+import base64
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+
+import msgpack
+import zmq
+
+from cli import CALM, Session, kit
+
+TOKEN = "a-token-of-some-length"
+HOSTILE = "<img src=x onerror=alert(1)>"
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+
+
+class Broker(kit.OurBroker):
+    """A broker with a monitor at a free port."""
+
+    def __init__(self, *options, monitor="127.0.0.1:0", **settings):
+        kit.Command.__init__(self, "broker", "--frontend", "tcp://127.0.0.1:*",
+                             "--backend", "tcp://127.0.0.1:*", "--monitor",
+                             monitor, *options, **{**CALM, **settings})
+        found = re.fullmatch(
+            r"ready frontend=(\S+) backend=(\S+) monitor=(\S+)", self.line())
+        self.front, self.back, self.url = found.groups()
+        self.port = int(self.url.rsplit(":", 1)[1]) \
+            if self.url.startswith("http") else 0
+
+
+def ask(port, path, method="GET", body=None, host=None, **headers):
+    """Status, headers and text."""
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=30 * kit.SLOW)
+    try:
+        c.putrequest(method, path, skip_host=host is not None)
+        if host:
+            c.putheader("Host", host)
+        for name, value in headers.items():
+            c.putheader(name.replace("_", "-"), value)
+        if body is not None:
+            c.putheader("Content-Length", str(len(body)))
+        c.endheaders(body)
+        r = c.getresponse()
+        return r.status, dict(r.getheaders()), r.read().decode()
+    finally:
+        c.close()
+
+
+def promtool(*args, text=None):
+    """None: it is not here."""
+    if not shutil.which("promtool"):
+        return None
+    return subprocess.run(["promtool", *args], input=text, text=True,
+                          capture_output=True, timeout=60 * kit.SLOW)
+
+
+class Shows(Session):
+    @classmethod
+    def start(cls):
+        cls.broker = cls.share(Broker(slow_ms=1))
+        cls.service = cls.share(kit.OurService(cls.broker.back, **CALM))
+
+    def get(self, path, **headers):
+        status, _, text = ask(self.broker.port, path, **headers)
+        self.assertEqual(status, 200, text)
+        return text
+
+    def values(self, metrics):
+        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
+                for line in metrics.splitlines() if not line.startswith("#")}
+
+    def test_the_numbers_are_those_of_the_ledger(self):
+        self.call("Demo.sleep", "20")
+        for _ in range(4):
+            self.call("Demo.add", "1", "2")
+        for _ in range(2):
+            self.raises("TypeError", "Demo.add", "1", "x")
+        seen = {}
+
+        def all_there():
+            seen.update(self.values(self.get("/metrics")))
+            return seen['gaterpc_broker_calls_total{service="Demo",'
+                        'outcome="exception"}'] == 2
+        self.until(all_there)
+        ledger = {
+            'gaterpc_broker_calls_total{service="Demo",outcome="ok"}': 5,
+            'gaterpc_broker_exceptions_total{service="Demo",'
+            'class="TypeError"}': 2,
+            'gaterpc_broker_method_calls_total{service="Demo",method="add",'
+            'outcome="ok"}': 4,
+            'gaterpc_broker_method_calls_total{service="Demo",method="add",'
+            'outcome="error"}': 2,
+            'gaterpc_broker_call_seconds_count{service="Demo"}': 7,
+            'gaterpc_broker_call_seconds_bucket{service="Demo",le="+Inf"}': 7,
+            'gaterpc_broker_workers{service="Demo",state="up"}': 1,
+            'gaterpc_broker_state{state="ready"}': 1}
+        self.assertEqual({k: seen.get(k) for k in ledger}, ledger)
+        snapshot = json.loads(self.get("/api/v1/snapshot"))
+        demo = snapshot["services"][0]
+        self.assertEqual((demo["outcomes"]["ok"],
+                          demo["outcomes"]["exception"]), (5, 2))
+        self.assertEqual(json.loads(self.get("/api/v1/services"))[0]["name"],
+                         "Demo")
+        self.assertGreaterEqual(len(json.loads(self.get("/api/v1/slow"))), 1)
+        self.assertIn("clients", json.loads(self.get("/api/v1/clients")))
+        self.assertIn("version", json.loads(self.get("/api/v1/version")))
+
+    def test_open_metrics_and_promtool(self):
+        text = self.get("/metrics", Accept="application/openmetrics-text")
+        self.assertTrue(text.endswith("# EOF\n"))
+        plain = self.get("/metrics")
+        self.assertNotIn("# EOF", plain)
+        families = re.findall(r"^# TYPE (\S+)", plain, re.M)
+        self.assertEqual(len(families), len(set(families)))
+        done = promtool("check", "metrics", text=plain)
+        if done:
+            self.assertEqual((done.returncode, done.stderr), (0, ""),
+                             done.stderr)
+
+    def test_names_of_strangers_are_text(self):
+        with zmq.Context() as context, context.socket(zmq.DEALER) as s:
+            s.linger = 0
+            s.connect(self.broker.back)
+            s.send_multipart([b"", b"MDPW01", b"\1",
+                              HOSTILE.encode() + b":d\n\"x:9"])
+            s.poll(10000)
+            odd = context.socket(zmq.DEALER)
+            odd.linger = 0
+            odd.connect(self.broker.back)
+            odd.send_multipart([b"", b"MDPW01", b"\1", b"a\nb\"\\:d:9"])
+            names = []
+
+            def there():
+                names[:] = [x["name"] for x in
+                            json.loads(self.get("/api/v1/services"))]
+                return len(names) == 3
+            self.until(there)
+            self.assertIn(HOSTILE, names)
+            self.assertIn("a?b\"\\", names)
+            # The stranger answers one call of a name of 100 kB.
+            with context.socket(zmq.DEALER) as c:
+                c.linger = 0
+                c.connect(self.broker.front)
+                c.send_multipart([b"", b"MDPC01", HOSTILE.encode(), b"1"] + [
+                    msgpack.packb(x) for x in ("m" * 100000, [], {})])
+                while True:
+                    f = s.recv_multipart()
+                    if f[2] == b"\2":
+                        break
+                s.send_multipart([b"", b"MDPW01", b"\3", f[3], b"", f[5],
+                                  msgpack.packb({"result": None, "exception": [
+                                      "E" * 5000, "\x00" * 5000, ""]})])
+                c.recv_multipart()
+
+            def counted():
+                metrics = self.get("/metrics")
+                return 'service="%s",outcome="exception"} 1' % HOSTILE in metrics
+            self.until(counted)
+            metrics = self.get("/metrics")
+            self.assertNotIn("m" * 40, metrics)
+            self.assertNotIn("E" * 70, metrics)
+            done = promtool("check", "metrics", text=metrics)
+            if done:
+                self.assertEqual(done.returncode, 0, done.stderr)
+            odd.close()
+
+    def test_the_page_is_itself_alone(self):
+        status, headers, text = ask(self.broker.port, "/")
+        self.assertEqual(status, 200)
+        for word in ("innerHTML", "outerHTML", "insertAdjacent", "eval(",
+                     "document.write", 'style="', ' onclick="', "@import"):
+            self.assertNotIn(word, text)
+        for url in re.findall(r"https?://[^'\"\s)]+", text):
+            self.assertEqual(url, "http://www.w3.org/2000/svg")
+        csp = headers["Content-Security-Policy"]
+        for kind in ("script", "style"):
+            inside = text.split("<%s>" % kind)[1].split("</%s>" % kind)[0]
+            digest = hashlib.sha256(inside.encode()).digest()
+            self.assertIn("%s-src 'sha256-%s'" % (
+                kind, base64.b64encode(digest).decode()), csp)
+        self.assertNotIn("unsafe", csp)
+        again = ask(self.broker.port, "/", If_None_Match=headers["ETag"])
+        self.assertEqual((again[0], again[2]), (304, ""))
+
+    def test_what_may_not_be_asked(self):
+        port = self.broker.port
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            status, headers, _ = ask(port, "/metrics", method)
+            self.assertEqual(status, 405, method)
+            self.assertEqual(headers["Allow"], "GET, HEAD")
+        for host in ("evil.example", "evil.example:%d" % port,
+                     "localhost.evil.example", "127.0.0.1.evil.example", "",
+                     "[evil]"):
+            self.assertIn(ask(port, "/metrics", host=host or " ")[0],
+                          (400, 421), host)
+        for host in ("localhost", "localhost:1", "127.0.0.1:%d" % port,
+                     "[::1]:%d" % port):
+            self.assertEqual(ask(port, "/healthz", host=host)[0], 200, host)
+        self.assertEqual(ask(port, "/metrics", body=b"x")[0], 413)
+        self.assertIn(ask(port, "/" + "x" * 2000)[0], (414,))
+        self.assertEqual(ask(port, "/nosuch")[0], 404)
+        self.assertEqual(ask(port, "/api/v1/../../etc/passwd")[0], 404)
+        self.assertEqual(ask(port, "/healthz", "HEAD")[2], "")
+
+    def test_every_answer_is_hardened(self):
+        for path in ("/", "/metrics", "/nosuch", "/api/v1/snapshot"):
+            headers = ask(self.broker.port, path,
+                          Origin="http://evil.example")[1]
+            self.assertEqual(headers["X-Content-Type-Options"], "nosniff")
+            self.assertEqual(headers["Referrer-Policy"], "no-referrer")
+            self.assertEqual(headers["Cross-Origin-Resource-Policy"],
+                             "same-origin")
+            self.assertIn("frame-ancestors 'none'",
+                          headers["Content-Security-Policy"])
+            self.assertFalse([h for h in headers
+                              if h.lower().startswith("access-control")])
+
+    def test_connections_are_bounded(self):
+        held = []
+        try:
+            for _ in range(20):
+                s = socket.create_connection(("127.0.0.1", self.broker.port))
+                s.settimeout(30 * kit.SLOW)
+                s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                held.append(s)
+            answered = 0
+            for s in held:
+                try:
+                    answered += s.recv(1000).startswith(b"HTTP/1.1 200")
+                except OSError:
+                    pass
+            self.assertEqual(answered, 16)
+        finally:
+            for s in held:
+                s.close()
+
+        def again():
+            try:
+                return ask(self.broker.port, "/healthz")[0] == 200
+            except (OSError, http.client.HTTPException):
+                return False
+        self.until(again)
+
+    def test_health(self):
+        at = "127.0.0.1:%d" % self.broker.port
+        self.assertEqual(self.get("/healthz"), "ok\n")
+        self.assertEqual(self.get("/readyz"), "ok\n")
+        self.assertEqual(json.loads(self.get("/readyz?verbose")),
+                         {"ok": True, "state": "ready"})
+        for words, code in ((("--monitor", at), 0),
+                            (("--monitor", at, "--ready"), 0),
+                            (("--monitor", "1"), 3),
+                            (("--broker", self.broker.front), 0),
+                            (("--broker", self.broker.front, "--ready"), 0),
+                            (("--broker", self.broker.front, "--service",
+                              "Demo"), 0),
+                            (("--broker", self.broker.front, "--service",
+                              "Nix"), 1),
+                            (("--broker", kit.free_tcp()), 3),
+                            (("--monitor", at, "--service", "Demo"), 2)):
+            done = kit.run("health", *words)
+            self.assertEqual(done.code, code, (words, done.err))
+
+
+class Guarded(kit.Case):
+    def file(self, text):
+        name = os.path.join(self.dir, "token")
+        with open(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600),
+                  "w") as f:
+            f.write(text + "\n")
+        return name
+
+    def refused(self, word, *args, **settings):
+        done = kit.run("broker", "--frontend", "tcp://127.0.0.1:*",
+                       "--backend", "tcp://127.0.0.1:*", "--monitor", *args,
+                       **settings)
+        self.assertEqual((done.code, done.out), (2, ""), done.err)
+        self.assertIn(word, done.err)
+
+    def test_nobody_from_elsewhere_without_a_token(self):
+        self.refused("monitor_token_file", "0.0.0.0:0")
+        self.refused("16 bytes", "127.0.0.1:0",
+                     monitor_token_file=self.file("short"))
+        self.refused("no/such", "127.0.0.1:0", monitor_token_file="/no/such")
+        self.refused("monitor_open", "127.0.0.1:0", monitor_open="all")
+        for addr in ("localhost:1", "::1:5", "127.0.0.1:70000", "unix:"):
+            self.refused(addr, addr)
+
+    def test_with_a_token(self):
+        broker = self.keep(Broker(
+            monitor="0.0.0.0:0", monitor_token_file=self.file(TOKEN),
+            monitor_hosts="gate.example, other.example"))
+        basic = base64.b64encode(b"any:" + TOKEN.encode()).decode()
+        for value, status in ((None, 401), ("Bearer x", 401), ("Bearer ", 401),
+                              ("Bearer " + TOKEN, 200),
+                              ("Bearer " + TOKEN + "x", 401),
+                              ("Bearer " + TOKEN * 2, 401),
+                              ("Basic " + basic, 200), ("Basic eDp5", 401),
+                              ("Basic !", 401)):
+            headers = {"Authorization": value} if value else {}
+            for path in ("/metrics", "/api/v1/snapshot", "/"):
+                self.assertEqual(ask(broker.port, path, **headers)[0], status,
+                                 (value, path))
+        self.assertEqual(ask(broker.port, "/healthz")[0], 200)
+        for host, status in (("gate.example:99", 200), ("OTHER.example", 200),
+                             ("gate", 421), ("gate.example, ", 421)):
+            self.assertEqual(ask(broker.port, "/healthz", host=host)[0],
+                             status, host)
+        self.assertIn("the traffic is plain", "".join(broker.err))
+        self.assertEqual(broker.end(), 0)
+
+    def test_health_may_be_closed_and_clients_hidden(self):
+        broker = self.keep(Broker(monitor_token_file=self.file(TOKEN),
+                                  monitor_open="", monitor_clients="false"))
+        self.assertEqual(ask(broker.port, "/healthz")[0], 401)
+        done = kit.run("health", "--monitor", "127.0.0.1:%d" % broker.port)
+        self.assertEqual(done.code, 4)
+        bearer = {"Authorization": "Bearer " + TOKEN}
+        self.assertEqual(ask(broker.port, "/api/v1/clients", **bearer)[0], 404)
+        text = ask(broker.port, "/api/v1/snapshot", **bearer)[2]
+        self.assertNotIn("clients", json.loads(text))
+
+    def test_a_unix_socket(self):
+        path = os.path.join(self.dir, "monitor.sock")
+        broker = self.keep(Broker(monitor="unix:" + path))
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o660)
+        done = kit.run("health", "--monitor", "unix:" + path)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertEqual(broker.end(), 0)
+        self.assertFalse(os.path.exists(path))
+
+    def test_a_drain_is_not_ready(self):
+        broker = self.keep(Broker(drain_timeout_ms=20000))
+        self.keep(kit.OurService(broker.back, **CALM))
+        call = self.keep(kit.Command("call", "--broker", broker.front,
+                                     "Demo.sleep", "4000", **CALM))
+
+        def under_way():
+            text = ask(broker.port, "/api/v1/broker")[2]
+            return json.loads(text)["in_flight"] == 1
+        self.until(under_way)
+        broker.signal(signal.SIGTERM)
+        self.until(lambda: ask(broker.port, "/readyz")[0] == 503)
+        self.assertEqual(ask(broker.port, "/healthz")[0], 200)
+        self.assertEqual(call.wait(), 0)
+
+
+class Beside(kit.Case):
+    """gate monitor."""
+
+    def test_a_broker_that_stands_still(self):
+        broker = self.keep(kit.OurBroker(**CALM))
+        self.keep(kit.OurService(broker.back, **CALM))
+        beside = self.keep(kit.Command("monitor", "--broker", broker.front,
+                                       "--listen", "0", **CALM))
+        url = re.fullmatch(r"ready monitor=(\S+)", beside.line()).group(1)
+        port = int(url.rsplit(":", 1)[1])
+        self.assertEqual(ask(port, "/readyz")[0], 200)
+        self.assertIn('service="Demo"', ask(port, "/metrics")[2]
+                      + 'service="Demo"')
+        broker.signal(signal.SIGSTOP)
+        try:
+            self.until(lambda: ask(port, "/healthz")[0] == 503)
+            self.assertEqual(ask(port, "/metrics")[0], 503)
+        finally:
+            broker.signal(signal.SIGCONT)
+        self.until(lambda: ask(port, "/healthz")[0] == 200)
+        self.assertEqual(beside.end(), 0)
+
+
+class Rules(kit.Case):
+    def test_what_is_shipped(self):
+        share = os.path.join(ROOT, "share")
+        with open(os.path.join(share, "grafana.json")) as f:
+            text = f.read()
+        json.loads(text)
+        with open(os.path.join(share, "alerts.yml")) as f:
+            text += f.read()
+        with open(os.path.join(ROOT, "src/proto/tally/metrics.c")) as f:
+            known = f.read()
+        for name in set(re.findall(r"\bgaterpc_\w+", text)):
+            base = re.sub(r"_(bucket|count|sum)$", "", name)
+            self.assertIn(base, known, name)
+        if not shutil.which("promtool"):
+            self.skipTest("promtool is not here: the rules are not checked")
+        done = promtool("check", "rules", os.path.join(share, "alerts.yml"))
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        done = promtool("test", "rules",
+                        os.path.join(HERE, "alerts_test.yml"))
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+kit.main()
