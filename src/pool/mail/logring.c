@@ -157,10 +157,11 @@ static void s_fill(gi_log_line_t *line, gate_level_t level, const char *part,
             *at = ' ';
 }
 
+static const char *const s_words[] = {"DEBUG", "INFO ", "WARN ", "ERROR"};
+
 size_t gi_log_format(const gi_log_line_t *line, bool colour, char *out,
                      size_t room) {
     static const char *const paint[] = {"\033[2m", "", "\033[33m", "\033[31m"};
-    static const char *const words[] = {"DEBUG", "INFO ", "WARN ", "ERROR"};
     size_t level =
         (unsigned)line->level < GATE_SILENT ? line->level : GATE_INFO;
     time_t seconds = (time_t)(line->wall_us / 1000000);
@@ -173,7 +174,7 @@ size_t gi_log_format(const gi_log_line_t *line, bool colour, char *out,
         strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm);
     n = snprintf(out, room, "%s%s.%03d %s %s: %s%s\n",
                  painted ? paint[level] : "", when,
-                 (int)(line->wall_us / 1000 % 1000), words[level], line->part,
+                 (int)(line->wall_us / 1000 % 1000), s_words[level], line->part,
                  line->text, painted ? "\033[0m" : "");
     if (n < 0)
         return 0;
@@ -241,13 +242,60 @@ __attribute__((constructor)) static void s_watch_forks(void) {
     (void)pthread_atfork(NULL, NULL, s_fresh);
 }
 
+/* ---- what another process formatted --------------------------------------- */
+bool gi_logring_parse(char *line, gate_level_t *level, const char **text) {
+    static const char form[] = "dddd-dd-dd dd:dd:dd.ddd ";
+    size_t i;
+
+    for (i = 0; form[i]; i++)
+        if (form[i] == 'd' ? line[i] < '0' || line[i] > '9'
+                           : line[i] != form[i])
+            return false;
+    for (unsigned l = 0; l < GATE_SILENT; l++)
+        if (!strncmp(line + i, s_words[l], 5) && line[i + 5] == ' ') {
+            *level = (gate_level_t)l;
+            *text = line + i + 6;
+            return true;
+        }
+    return false;
+}
+
 /* ---- producers ----------------------------------------------------------- */
+static const char *s_speaker;
+
+void gi_logring_speak_for(const char *whom) { s_speaker = whom; }
+
 static void s_write_stderr(const gi_log_line_t *line) {
     char text[1200];
     size_t size = gi_log_format(line, false, text, sizeof text);
 
     while (write(STDERR_FILENO, text, size) < 0 && errno == EINTR)
         ;
+}
+
+/* A worker's job by its name; what does not fit behind it is cut. */
+static void s_name_speaker(gi_log_line_t *line) {
+    size_t name = s_speaker ? strnlen(s_speaker, 100) : 0;
+    size_t size = strlen(line->text);
+
+    if (!name)
+        return;
+    if (size > sizeof line->text - name - 3)
+        size = sizeof line->text - name - 3;
+    memmove(line->text + name + 2, line->text, size);
+    memcpy(line->text, s_speaker, name);
+    memcpy(line->text + name, ": ", 2);
+    line->text[name + 2 + size] = '\0';
+}
+
+bool gi_logring_room(unsigned n) {
+    uint64_t last =
+        atomic_load_explicit(&s_ring.tail, memory_order_relaxed) + n - 1;
+    uint64_t index = last % S_CELLS;
+    uint64_t seq =
+        atomic_load_explicit(&s_ring.cells[index].seq, memory_order_acquire);
+
+    return !atomic_load(&s_ring.attached) || (int64_t)(seq + index - last) >= 0;
 }
 
 /* A cell of one's own and its position; NULL: the ring is full. */
@@ -284,6 +332,7 @@ void gate_log(gate_level_t level, const char *part, const char *fmt, ...) {
     va_start(args, fmt);
     if (!atomic_load_explicit(&s_ring.attached, memory_order_acquire)) {
         s_fill(&line, level, part, fmt, args);
+        s_name_speaker(&line);
         s_write_stderr(&line);
     } else if (!(cell = s_claim(&pos))) {
         atomic_fetch_add_explicit(&s_ring.dropped, 1, memory_order_relaxed);

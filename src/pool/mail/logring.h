@@ -33,6 +33,14 @@ void gi_logring_lose(void);
 /* "2026-01-02 03:04:05.678 INFO  broker: text\n"; returns the length. */
 size_t gi_log_format(const gi_log_line_t *line, bool colour, char *out,
                      size_t room);
+/* Whether n lines more have room now. Without a consumer all have. */
+bool gi_logring_room(unsigned n);
+/* For whom this process works: stands before what it says on stderr; NULL:
+ * nobody. Borrows. Of a process with one thread. */
+void gi_logring_speak_for(const char *whom);
+/* What gi_log_format made: level, and the text with its part; false for
+ * anything else. Cuts line. */
+bool gi_logring_parse(char *line, gate_level_t *level, const char **text);
 /* Calls the user's sink, if there is one. */
 void gi_log_call_sink(const gi_log_line_t *line);
 

@@ -73,8 +73,9 @@ void gi_slot_kill(gi_slot_t *slot, gi_reason_t reason);
 void gi_slot_bury(gi_slot_t *slot);
 /* Asks it to leave once it has no jobs. lock held. */
 void gi_slot_quit(gi_slot_t *slot, gi_reason_t reason);
-/* Lines that it wrote to stdout and stderr, to the log; no lock. */
-void gi_slot_output(gi_slot_t *slot, bool last);
+/* Lines that it wrote to stdout and stderr, to the log; a log that is full is
+ * waited for, at most HELD_MS. False: so it is, call again. */
+bool gi_slot_output(gi_slot_t *slot, bool last);
 
 /* ---- procs_health.c: what keeps a pool from working; lock held ----------- */
 /* A worker died, or could not be made, before it had begun a job. ready: it had

@@ -316,9 +316,8 @@ static bool s_funeral(gi_slot_t *s) {
                  gi_clock_ms() >= s->dying_ms + STATUS_MS;
     while (!s->doomed && s_batch(s))
         ;
-    if (!known)
+    if (!known || !gi_slot_output(s, true))
         return false;
-    gi_slot_output(s, true);
     pthread_mutex_lock(&p->lock);
     gi_slot_bury(s);
     gi_send_fill(p);
@@ -337,7 +336,7 @@ static void s_events(gi_procs_t *p, int timeout_ms) {
         if (kind == GI_EP_CHANNEL)
             gi_channel_read(p);
         else if (kind == GI_EP_OUT)
-            gi_slot_output(s, false);
+            (void)gi_slot_output(s, false);
         else if (kind == GI_EP_PIDFD) {
             pthread_mutex_lock(&p->lock);
             gi_channel_dead(s);
@@ -396,7 +395,8 @@ static int64_t s_tick(gi_procs_t *p, int64_t now_ns) {
         return TICK_BUSY_MS;
     for (int i = 0; i < p->n_slots; i++) {
         gi_slot_t *s = p->slots[i];
-        if (s->state == GI_S_DYING || (s->stuck && gi_pjob_next(p)))
+        if (s->state == GI_S_DYING || s->held_ms ||
+            (s->stuck && gi_pjob_next(p)))
             return TICK_WARM_MS;
         working |= s->in_flight > 0;
     }

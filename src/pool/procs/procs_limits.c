@@ -320,6 +320,8 @@ static int64_t s_slot(gi_slot_t *s, int64_t now) {
         gi_slot_spawn(s);
     if (s->state == GI_S_WAITING && s->retry_ms)
         s_sooner(&next, s->retry_ms);
+    if (s->held_ms && s->state != GI_S_DYING)
+        (void)gi_slot_output(s, false);
     if (s->state == GI_S_UP || s->state == GI_S_BORN)
         s_sooner(&next, s_up(s, now));
     return next;

@@ -19,12 +19,15 @@
 #include "sync/fd.h"
 #include "sync/wait.h"
 #include "base/mem.h"
+#include "mail/logring.h"
 #include "procs/procs_core.h"
 #include "shared/rights.h"
 
 #define GROUP (1u << 2) /* PIDFD_SIGNAL_PROCESS_GROUP */
 #define SPAWN_AGAIN_MS 100
-#define SPAWNS_MAX 32 /* under way: more do not fit into the zygote's socket */
+#define OUT_LINES 1024 /* lines of two bytes that are read at once */
+#define HELD_MS 5000   /* then lines are lost, and counted */
+#define SPAWNS_MAX 32  /* under way: more do not fit into the zygote's socket */
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -97,6 +100,7 @@ static void s_reset(gi_slot_t *s) {
     s->reason = GI_R_NONE;
     s->status = -1;
     s->line_len = 0;
+    s->held_ms = 0;
     s->dying_ms = s->quit_ms = 0;
 }
 
@@ -359,12 +363,16 @@ void gi_slot_bury(gi_slot_t *s) {
 
 /* ---- what it writes ------------------------------------------------------ */
 
+/* What its gate_log said keeps its level. */
 static void s_line(gi_slot_t *s) {
     char part[sizeof s->pool->name + 8];
+    gate_level_t level = GATE_INFO;
+    const char *text = s->line;
     s->line[s->line_len] = 0;
     snprintf(part, sizeof part, "worker.%s", s->pool->name);
+    (void)gi_logring_parse(s->line, &level, &text);
     if (s->line_len)
-        gate_log(GATE_INFO, part, "%d: %s", (int)s->pid, s->line);
+        gate_log(level, part, "%d: %s", (int)s->pid, text);
     s->line_len = 0;
 }
 
@@ -377,18 +385,46 @@ static void s_text(gi_slot_t *s, const char *data, size_t n) {
     }
 }
 
-void gi_slot_output(gi_slot_t *s, bool last) {
-    char data[4096];
+/* Nothing more is read while the log has no room: the worker waits, and no line
+ * is lost; but not for a log that is stuck. */
+static bool s_hold(gi_slot_t *s) {
+    int64_t now = gi_clock_ms();
+    if (gi_logring_room(OUT_LINES) ||
+        (s->held_ms && now > s->held_ms + HELD_MS))
+        return false;
+    if (!s->held_ms) {
+        s->held_ms = now;
+        epoll_ctl(s->pool->epoll_fd, EPOLL_CTL_DEL, s->out_fd, NULL);
+    }
+    return true;
+}
+
+static void s_let_go(gi_slot_t *s) {
+    if (s->held_ms && s->out_fd >= 0 && gi_logring_room(OUT_LINES)) {
+        s->held_ms = 0;
+        gi_dispatch_watch(s->pool, s->out_fd, GI_EP_OUT, s->index);
+    }
+}
+
+bool gi_slot_output(gi_slot_t *s, bool last) {
+    char data[2 * OUT_LINES];
     ssize_t n = 0;
+    bool held = false;
     /* bounded, so that a worker that writes without end delays nobody */
-    for (int i = 0; i < 16 && s->out_fd >= 0; i++) {
+    for (int i = 0; i < 32 && s->out_fd >= 0 && !(held = s_hold(s)); i++) {
+        s_let_go(s);
         n = read(s->out_fd, data, sizeof data);
         if (n <= 0)
             break;
         s_text(s, data, (size_t)n);
     }
-    if (last)
+    if (held)
+        return false;
+    if (last) {
         s_line(s);
+        s->held_ms = 0;
+    }
     if (n == 0 && s->out_fd >= 0) /* its end: do not be told again */
         epoll_ctl(s->pool->epoll_fd, EPOLL_CTL_DEL, s->out_fd, NULL);
+    return true;
 }

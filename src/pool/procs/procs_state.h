@@ -5,8 +5,7 @@
  * is held while a job is written into a ring (a submitter may do that itself
  * when a worker has room), never while a sink is called. Only the dispatcher
  * thread reads responses, calls sinks, and changes a slot's process.
- *   slot:  EMPTY -> STARTING -> BORN -> UP -> DYING -> EMPTY | WAITING
- *                                                               (back-off)
+ *   slot:  EMPTY -> STARTING -> BORN -> UP -> DYING -> EMPTY | WAITING (a while)
  *   job:   FREE -> QUEUED <-> SENT -> ENDED -> FREE                          */
 #ifndef GI_PROCS_STATE_H
 #define GI_PROCS_STATE_H
@@ -23,7 +22,7 @@
 #include "procs/worker.h"
 #include "procs/zygote.h"
 
-#define GI_KILLS_MAX 3 /* a job that killed so many workers is quarantined */
+#define GI_KILLS_MAX 3 /* workers, then a job is quarantined */
 #define GI_JOB_INLINE 160
 #define GI_WORKERS_MAX 1024
 
@@ -83,7 +82,7 @@ typedef enum gi_slot_state {
     GI_S_WAITING /* until retry_ms */
 } gi_slot_state_t;
 
-/* Why a worker ended; s_reasons in procs.c has their names. */
+/* Why a worker ended. */
 typedef enum gi_reason {
     GI_R_CRASH,
     GI_R_EXIT,
@@ -133,8 +132,9 @@ typedef struct gi_slot {
     uint64_t *lane_end; /* by cell */
     uint64_t lane_tail, lane_free;
     int64_t front_ns; /* since when the front job is at the front */
-    char line[512];   /* of its output, not yet ended */
+    char line[900];   /* of its output, not yet ended */
     size_t line_len;
+    int64_t held_ms; /* since when it is not read; 0 = it is */
 } gi_slot_t;
 
 typedef struct gi_jobq {
@@ -187,10 +187,10 @@ typedef struct gi_procs {
     int64_t tidy_ns;    /* gi_limits_tidy then; INT64_MAX: all is */
     uint32_t n_tickets; /* generations of jobs, never used twice */
     bool closed, stopping, lost; /* lost: the zygote is gone */
-    int64_t init_ms; /* a worker is ready after so long, or killed */
-    int room_wanted; /* threads that wait for the queue to shrink */
-    bool ending;     /* destroy: who waits for a reader is cancelled */
-    int send_error;  /* why the last gi_send could not; 0 = no room */
+    int64_t init_ms;             /* a worker has so long until it is ready */
+    int room_wanted;             /* threads that wait for the queue to shrink */
+    bool ending;    /* destroy: who waits for a reader is cancelled */
+    int send_error; /* why the last gi_send could not; 0 = no room */
     gi_births_t births;
     gi_poison_t poison[GI_POISONS];
     int n_poison; /* functions that killed workers when they ran last */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "sync/clock.h"
 #include "jobs/huge_feed.h"
+#include "mail/logring.h"
 #include "procs/procs_fn.h"
 #include "shared/queue.h"
 #include "shared/rights.h"
@@ -166,6 +167,7 @@ static gate_err_t s_begin(gi_worker_t *self, const gi_req_cell_t *cell,
     gate_call_t *call = &self->call;
     uintptr_t fn;
     call->method = s_string(&p, cell->name_len);
+    gi_logring_speak_for(call->method);
     call->user = s_string(&p, cell->user_len);
     call->meta = (gate_bytes_t){p, cell->meta_len};
     p += cell->meta_len;
@@ -364,6 +366,7 @@ void gi_worker_job(gi_worker_t *self) {
     s_done(self, word);
     s_answer(self, e);
     s_close_queues(self);
+    gi_logring_speak_for(NULL);
     if (mapped && mapped != MAP_FAILED)
         munmap(mapped, (size_t)cell->at);
 }
