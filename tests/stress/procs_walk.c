@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A random walk: three threads submit, cancel, forget, wait, map, read streams,
  * resize and ask; a fourth takes away descriptors (memfd, socketpair, pidfd),
- * has the zygote short of them, kills workers and the zygote; the pool is
- * stopped or destroyed in the midst of it. Each future ends once, with a result
+ * has the zygote short of them, kills workers and the zygote, changes who this
+ * process is; the pool is stopped or destroyed in the midst of it. Each future ends once, with a result
  * that is right or an error that can be; afterwards no descriptor and no worker
  * is left. procs_walk [SECONDS [SEED]] */
 #include <dirent.h>
@@ -119,7 +119,8 @@ static void s_end(s_held_t *h, int64_t timeout_ms) {
 static void s_stream(unsigned *r) {
     gate_stream_t *stream = NULL;
     long n = s_random(r) % 500, stop = s_random(r) % 600, x, k = 0;
-    gate_err_t e = gate_submit_stream(s_pool, count, &stream, n);
+    gate_job_options_t o = {.hard_ms = s_random(r) % 2 ? 50 : 0};
+    gate_err_t e = gate_submit_stream_with(s_pool, count, &o, &stream, n);
     if (e)
         return;
     while (k < stop && !(e = gate_stream_next(stream, &x))) {
@@ -130,20 +131,49 @@ static void s_stream(unsigned *r) {
     gate_stream_destroy(&stream);
 }
 
+typedef struct s_source {
+    long n, end;
+} s_source_t;
+
+static gate_err_t s_next(void *ctx, gate_arg_t *input) {
+    s_source_t *self = ctx;
+    if (self->n == self->end)
+        return GATE_EOS;
+    *input = gate_int(self->n++);
+    return GATE_OK;
+}
+
+/* Each input is answered once, in order or not, by a result or an error of its
+ * own; without those the first error ends the map. */
 static void s_map(unsigned *r) {
-    gate_arg_t in[50];
+    enum { MOST = 3000 };
+    char got[MOST] = {0};
+    long n = s_random(r) % 4 ? 50 : MOST, stop = n * 6 / 5, x, k = 0;
+    s_source_t source = {.end = n};
+    gate_job_options_t job = {.idempotent = s_random(r) % 2};
+    gate_map_more_t more = {.size = sizeof more,
+                            .ordered = s_random(r) % 2,
+                            .errors = s_random(r) % 2,
+                            .job = s_random(r) % 4 ? NULL : &job,
+                            .next = s_next,
+                            .ctx = &source};
     gate_stream_t *stream = NULL;
-    long stop = s_random(r) % 60, x, k = 0;
-    for (int i = 0; i < 50; i++)
-        in[i] = gate_int(i);
-    gate_err_t e = gate_pool_map(s_pool, same, in, 50, true, &stream);
+    gate_err_t e = gate_pool_map_more(s_pool, same, NULL, 0, &more, &stream);
     if (e)
         return;
-    while (k < stop && !(e = gate_stream_next(stream, &x))) {
-        CHECK(x == k, "result %ld came as %ld", k, x);
+    if (s_random(r) % 4 == 0)
+        stop = s_random(r) % n;
+    while (k < stop && (e = gate_stream_next(stream, &x)) != GATE_EOS) {
+        long at = (long)gate_stream_index(stream);
+        if (e && (!more.errors || gate_stream_error(stream)->code))
+            break;
+        CHECK(at < n && !got[at] && (!more.ordered || at == k),
+              "result %ld came as the %ldth of %ld", at, k, n);
+        CHECK(e || x == at, "result %ld came as %ld", at, x);
+        got[at] = 1;
         k++;
     }
-    CHECK(e != GATE_EOS || k == 50, "%ld of 50 results", k);
+    CHECK(e != GATE_EOS || k == n, "%ld of %ld results", k, n);
     gate_stream_destroy(&stream);
 }
 
@@ -202,6 +232,14 @@ static void s_short_of_files(pid_t pid, int ms) {
     prlimit(pid, RLIMIT_NOFILE, &old, NULL);
 }
 
+/* For a while this process may not signal the workers that it has. */
+static void s_somebody_else(int ms) {
+    if (getuid() != 0 || setresuid(65534, 65534, 0) != 0)
+        return;
+    usleep((useconds_t)ms * 1000);
+    CHECK(setresuid(0, 0, 0) == 0, "setresuid: %s", strerror(errno));
+}
+
 static void *s_faults(void *arg) {
     unsigned r = *(unsigned *)arg;
     while (!s_stop) {
@@ -218,7 +256,8 @@ static void *s_faults(void *arg) {
             pid_t zygote = gi_zygote_pid();
             if (zygote > 0)
                 kill(zygote, SIGKILL);
-        }
+        } else if (what < 88)
+            s_somebody_else(1 + (int)(s_random(&r) % 60));
     }
     return NULL;
 }
@@ -237,7 +276,7 @@ static void s_live(gate_runtime_t *rt, unsigned seed, int ms) {
     unsigned seeds[THREADS + 1];
     gate_pool_options_t o = {.workers = 2, .grace_ms = 20, .restart_max = 1000};
     s_stop = false;
-    s_pool = gate_procs_new(rt, &o);
+    s_pool = gate_procs_with(rt, &o, .idle_ms = seed % 2 ? 50 : 0);
     if (!s_pool) { /* the zygote had just been killed, twice */
         CHECK(gate_process_init() == GATE_OK ||
                   gate_error()->code == GATE_CLOSED,
