@@ -43,6 +43,9 @@ typedef struct gi_broker_effects {
     /* More could be written to this connection: the kernel has room. May be
      * NULL: it always has. */
     bool (*writable)(void *ctx, int srcfd);
+    /* How much of a CPU a busy program of this machine gets, up to 1. May be
+     * NULL: 1. */
+    double (*share)(void *ctx);
     /* Monotonic time; may be NULL: that of the last event. */
     int64_t (*now_ns)(void *ctx);
     /* Writes where this connection comes from; "" not known. May be NULL. */

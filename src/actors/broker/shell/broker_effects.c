@@ -91,6 +91,11 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
 }
 
 /* ---- what is asked for by those who look --------------------------------- */
+static double s_share(void *ctx) {
+    gate_broker_t *self = ctx;
+    return gi_sysload_share(&self->load, gi_clock_ms());
+}
+
 static int64_t s_now_ns(void *ctx) {
     (void)ctx;
     return gi_clock_ns();
@@ -192,6 +197,7 @@ static const gi_broker_effects_t s_effects = {.send = s_send,
                                               .strict = s_strict,
                                               .ours = s_ours,
                                               .writable = s_writable,
+                                              .share = s_share,
                                               .now_ns = s_now_ns,
                                               .where = s_where,
                                               .process = s_process},
@@ -202,6 +208,7 @@ static const gi_broker_effects_t s_effects = {.send = s_send,
                                             .strict = s_strict,
                                             .ours = s_ours,
                                             .writable = s_writable,
+                                            .share = s_share,
                                             .now_ns = s_now_ns,
                                             .where = s_where,
                                             .process = s_process,

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "sync/lock.h"
 #include "runtime/runtime.h"
+#include "runtime/sysload.h"
 #include "net/sock.h"
 
 #define GI_BROKER_SELF "gate-broker" /* our own client in band */
@@ -71,6 +72,7 @@ struct gate_broker {
     int64_t newcomer_ms; /* when it should have said who it is; 0: nobody */
     int64_t doubted_ms;  /* when workers were last asked who they are */
     gi_guard_t guard;
+    gi_sysload_t load;
     gi_authority_t *authority; /* says who may connect; NULL: everybody */
     gi_handover_t handover;
     char inside[64];   /* its endpoint */

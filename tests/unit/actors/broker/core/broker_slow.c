@@ -351,6 +351,28 @@ Test(pace, a_long_stream_goes_in_time_to_who_gives_no_credit) {
     kit_end(&k);
 }
 
+/* Such a client gets less done then: a tenth of a CPU, a fifth of the rate. */
+Test(pace, a_busy_machine_is_slower) {
+    kit_t k;
+    kit_busy = 0.1;
+    kit_begin(&k);
+    kit_worker(&k, "w", "S:d:9");
+    request(&k, "c", "S", "1");
+    kit_forget(&k);
+    for (int i = 0; i < 1500; i++)
+        reply(&k, "w", "c", "1", STREAM, "\x01");
+    unsigned n = s_items(&k, "c");
+    cr_expect(n >= 900 && n <= 930, "%u at once", n);
+    for (int i = 0; i < 10; i++) {
+        k.now += 100;
+        gi_broker_core_retry(k.core, 9, k.now);
+        unsigned more = s_items(&k, "c");
+        cr_expect(more >= 15 && more <= 50, "%u in 100 ms", more);
+    }
+    kit_end(&k);
+    kit_busy = 1;
+}
+
 Test(pace, who_gives_credit_is_not_paced) {
     kit_t k;
     kit_begin(&k);
