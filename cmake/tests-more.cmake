@@ -32,6 +32,8 @@ if(TARGET gate)
   include(cmake/examples.cmake)
 endif()
 
+include(cmake/cxx.cmake)
+
 # The rules hold for the sources: once is enough, in a plain build.
 if(NOT GATE_SANITIZE AND NOT GATE_FUZZ)
   file(GLOB tests CONFIGURE_DEPENDS tests/house/test_*.py)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# gate.hpp: tests/cxx/*.cpp and examples/*.cpp, where a C++ compiler of the same
+# make as the C one is there. tests/house/test_cxx.py compiles with the others.
+#   tests/cxx/*.cpp   own main, public headers and the library   (unit)
+include(CheckLanguage)
+if(GATE_FUZZ)
+  return()
+endif()
+check_language(CXX)
+if(NOT CMAKE_CXX_COMPILER)
+  message(STATUS "no C++ compiler: tests/cxx and examples/*.cpp are left out")
+  return()
+endif()
+enable_language(CXX)
+if(NOT CMAKE_CXX_COMPILER_ID STREQUAL CMAKE_C_COMPILER_ID)
+  message(STATUS "C++ is ${CMAKE_CXX_COMPILER_ID}'s: tests/cxx are left out")
+  return()
+endif()
+
+# gate_cxx(TARGET SOURCE)
+function(gate_cxx target source)
+  add_executable(${target} ${source})
+  set_target_properties(${target} PROPERTIES CXX_STANDARD 17
+    CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic
+    -Wconversion -Wold-style-cast)
+  if(GATE_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  if(GATE_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${GATE_SANITIZE}
+      -fno-sanitize-recover=all)
+    target_link_options(${target} PRIVATE -fsanitize=${GATE_SANITIZE})
+  endif()
+  target_link_libraries(${target} PRIVATE gaterpc gate_msgpack
+    Threads::Threads)
+endfunction()
+
+file(GLOB tests CONFIGURE_DEPENDS tests/cxx/*.cpp)
+foreach(source ${tests})
+  get_filename_component(name ${source} NAME_WE)
+  gate_cxx(cxx_${name} ${source})
+  gate_test(cxx_${name} unit 300 cxx_${name})
+endforeach()
+file(GLOB examples CONFIGURE_DEPENDS examples/*.cpp)
+foreach(source ${examples})
+  get_filename_component(name ${source} NAME_WE)
+  gate_cxx(example_cxx_${name} ${source})
+  gate_script(example_cxx_${name} example 120 example_cxx_${name})
+endforeach()
