@@ -104,6 +104,8 @@ gate_room(actors/broker/shell SEES ${proto} ${pool} actors/net
 gate_room(actors/supervisor SEES ${proto} ${pool} actors/runtime
   actors/service/service_direct.h LIBS ${talks})
 
+gate_room(actors/foreign SEES ${proto} ${pool} LIBS Threads::Threads)
+
 # Tests, fuzz targets and drivers may look into every room.
 set(GATE_SEE_ALL ${GATE_ROOM_NAMES})
 add_library(gate_see_all INTERFACE)

@@ -34,5 +34,6 @@
 #include <gaterpc/zap.h>
 #include <gaterpc/curve.h>
 #include <gaterpc/password.h>
+#include <gaterpc/foreign.h>
 
 #endif

@@ -35,6 +35,11 @@ GATE_API msgpack_packer *gate_call_packer(gate_call_t *self);
  * reader's credit; GATE_CANCELLED when the reader left. Not in inline handlers
  * (GATE_WOULDBLOCK; use gate_generate) except inside next. */
 GATE_API gate_err_t gate_yield_(gate_call_t *self, gate_arg_t v) GATE_MUST;
+/* The same without waiting, and of a kept call too, by one thread at a time:
+ * GATE_BUSY when the reader has no room now (ask again a little later),
+ * GATE_CANCELLED when it has left. A kept call's stream ends by gate_end or
+ * gate_fail. */
+GATE_API gate_err_t gate_yield_now_(gate_call_t *self, gate_arg_t v) GATE_MUST;
 /* Answers with a pulled stream: next yields one item and returns GATE_OK, or
  * returns GATE_EOS or an error; it is called when there is room, on the
  * service's actor, so it must not block. done (may be NULL) frees state, once.
@@ -56,6 +61,8 @@ GATE_API gate_call_t *gate_call_keep(gate_call_t *self);
 GATE_API void gate_finish_(gate_call_t **self_p, gate_arg_t v); /* takes */
 GATE_API void gate_fail(gate_call_t **self_p, const char *cls,
                         const char *text); /* takes */
+/* Ends a kept call's stream, also one without items. */
+GATE_API void gate_end(gate_call_t **self_p); /* takes */
 /* Runs job on a pool and goes on with then on the service's actor (then NULL:
  * its result or error is the call's). job gets args; a list is spread over its
  * parameters. Return its value from the handler: the job is submitted when that
@@ -106,6 +113,7 @@ GATE_END_DECLS
 #define gate_no_args(call) gate_args_(call, NULL, 0)
 #define gate_return(call, x) gate_return_(call, GATE_ARG(x))
 #define gate_yield(call, x) gate_yield_(call, GATE_ARG(x))
+#define gate_yield_now(call, x) gate_yield_now_(call, GATE_ARG(x))
 #define gate_finish(call_p, x) gate_finish_(call_p, GATE_ARG(x))
 #endif
 

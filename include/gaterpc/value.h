@@ -32,7 +32,8 @@ typedef enum gate_arg_type {
     GATE_A_TIMEOUT, /* as.i in ms: the call's deadline, not an argument */
     GATE_A_META,    /* metadata of the call (gate_meta), not an argument */
     GATE_A_RETRY,   /* as.i: further tries (gate_retry), not an argument */
-    GATE_A_HUGE /* as.p, a gate_huge_t of n bytes; arguments of calls only */
+    GATE_A_HUGE,  /* as.p, a gate_huge_t of n bytes; arguments of calls only */
+    GATE_A_SPREAD /* as gate_spread; arguments of calls and jobs only */
 } gate_arg_type_t;
 
 typedef struct gate_arg {
@@ -60,6 +61,10 @@ GATE_API gate_arg_t gate_bytes(gate_bytes_t v);
 GATE_API gate_arg_t gate_obj(const msgpack_object *v);
 GATE_API gate_arg_t gate_val(const gate_value_t *v);
 GATE_API gate_arg_t gate_raw(const void *msgpack, size_t size);
+/* Several arguments that are packed already: the items of a msgpack array
+ * stand by position, the pairs of a map by keyword. For other languages, which
+ * pack all of them at once. GATE_BADARG for any other value. */
+GATE_API gate_arg_t gate_spread(const void *msgpack, size_t size);
 GATE_API gate_arg_t gate_ext(int8_t type, const void *user_object);
 GATE_API gate_arg_t gate_queue_arg(gate_queue_t *q);
 GATE_API gate_arg_t gate_huge_arg(const gate_huge_t *huge); /* huge.h */

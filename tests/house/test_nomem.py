@@ -10,7 +10,7 @@ ASKS_FOR_NONE = """
     gate_version gate_error gate_err_name gate_err_text gate_perror gate_exit_code
     gate_child_state_text gate_level_name gate_log_dropped
     gate_null gate_bool gate_int gate_uint gate_f64 gate_str gate_strn gate_bin
-    gate_bytes gate_obj gate_val gate_raw gate_ext gate_queue_arg
+    gate_bytes gate_obj gate_val gate_raw gate_ext gate_queue_arg gate_caller_fd gate_answerer_fd
     gate_huge_arg gate_same
     gate_onone gate_oi64 gate_oll gate_oint gate_ou64 gate_of64 gate_obool
     gate_ostr gate_odup gate_obytes gate_oobj gate_oval gate_oqueue gate_osame

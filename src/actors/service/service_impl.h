@@ -362,11 +362,11 @@ gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome);
 
 /* ---- service_stream.c ---------------------------------------------------- */
 void gi_sstream_item(gi_sitem_t *item);
-/* From a pool's thread: one packed item, already paid for. What is lost fails
- * the stream: a sink cannot be told. */
+/* From a pool's thread: one packed item, paid for. What is lost fails it. */
 void gi_sstream_sink(gi_scall_t *c, const void *data, size_t size);
 void gi_sstream_lost(gi_scall_t *c); /* mail */
 gate_err_t gi_sstream_yield(gate_call_t *call);
+gate_err_t gi_service_stream_yield_now(gate_call_t *call);
 gate_err_t gi_sstream_generate(gate_call_t *call,
                                gate_err_t (*next)(gate_call_t *, void *),
                                void *state, void (*done)(void *));

@@ -265,6 +265,7 @@ static bool s_cancelled(gate_call_t *call) {
 }
 
 const gi_call_ops_t gi_scall_ops = {.yield = gi_sstream_yield,
+                                    .yield_now = gi_service_stream_yield_now,
                                     .keep = s_keep,
                                     .finish = s_finish_kept,
                                     .generate = gi_sstream_generate,

@@ -122,6 +122,15 @@ gate_err_t gi_sstream_yield(gate_call_t *call) {
     return s_push(c, out->data, out->size);
 }
 
+gate_err_t gi_service_stream_yield_now(gate_call_t *call) {
+    gi_scall_t *c = (gi_scall_t *)call;
+    if (atomic_load(&call->cancel))
+        return gi_err(GATE_CANCELLED, "the reader left");
+    if (!gi_credit_try(&c->life.credit, call->out.size))
+        return GATE_BUSY; /* no failure, no story */
+    return s_push(c, call->out.data, call->out.size);
+}
+
 /* ---- pulled generators --------------------------------------------------- */
 gate_err_t gi_sstream_generate(gate_call_t *call,
                                gate_err_t (*next)(gate_call_t *, void *),

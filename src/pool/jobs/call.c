@@ -251,22 +251,31 @@ msgpack_packer *gate_call_packer(gate_call_t *self) {
     return &self->packer;
 }
 
-gate_err_t gate_yield_(gate_call_t *self, gate_arg_t v) {
+static gate_err_t s_yield(gate_call_t *self, const gate_arg_t *v,
+                          gate_err_t (*yield)(gate_call_t *self)) {
     gate_err_t e;
 
-    if (!self->ops->yield)
+    if (!yield)
         return gi_err(GATE_WOULDBLOCK,
                       "%s: yield where nothing may wait; use gate_generate",
                       self->method);
     if (self->answered || self->packed || self->huge)
         return gi_err(GATE_BADARG, "%s: an item after a result", self->method);
-    e = s_pack(self, &v);
+    e = s_pack(self, v);
     if (e != GATE_OK)
         return e;
     self->streamed = true;
-    e = self->ops->yield(self);
+    e = yield(self);
     gi_buf_reset(&self->out, S_OUT_KEEP);
     return e;
+}
+
+gate_err_t gate_yield_(gate_call_t *self, gate_arg_t v) {
+    return s_yield(self, &v, self->ops->yield);
+}
+
+gate_err_t gate_yield_now_(gate_call_t *self, gate_arg_t v) {
+    return s_yield(self, &v, self->ops->yield_now);
 }
 
 /* ---- who, where, how long ------------------------------------------------ */

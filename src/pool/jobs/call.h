@@ -15,6 +15,8 @@
 typedef struct gi_call_ops {
     /* One packed item in self->out; may wait for credit. */
     gate_err_t (*yield)(gate_call_t *self);
+    /* The same, now or GATE_BUSY. */
+    gate_err_t (*yield_now)(gate_call_t *self);
     /* Gives the call to the user; NULL = cannot. */
     gate_call_t *(*keep)(gate_call_t *self);
     /* A kept call has its outcome in place: deliver. Takes. Any thread. */
@@ -107,6 +109,9 @@ gate_err_t gi_call_may_answer(const gate_call_t *self) GATE_MUST;
 gate_err_t gi_call_settle(gate_call_t *self, gate_err_t e);
 
 /* ---- call_later.c --------------------------------------------------------- */
+/* gate_fail with the traceback of another language. */
+void gi_call_fail(gate_call_t **self_p, const char *cls, const char *text,
+                  const char *traceback);
 /* A kept call was ended elsewhere; false: it was already, or never kept. */
 bool gi_call_end_kept(gate_call_t *self) GATE_MUST;
 /* What gate_finish or gate_fail left becomes the call's outcome, whose code is

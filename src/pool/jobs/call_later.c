@@ -101,13 +101,28 @@ void gate_finish_(gate_call_t **self_p, gate_arg_t v) {
     self->ops->finish(self);
 }
 
-void gate_fail(gate_call_t **self_p, const char *cls, const char *text) {
+/* Its story is GATE_EOS, which the host takes for a stream's end. */
+void gate_end(gate_call_t **self_p) {
     gate_call_t *self = *self_p;
 
     if (!s_last_word(self_p))
         return;
-    gi_error_story(&self->last_error, GATE_RAISED, cls, text, NULL);
+    gi_error_story(&self->last_error, GATE_EOS, NULL, "", NULL);
     self->ops->finish(self);
+}
+
+void gi_call_fail(gate_call_t **self_p, const char *cls, const char *text,
+                  const char *traceback) {
+    gate_call_t *self = *self_p;
+
+    if (!s_last_word(self_p))
+        return;
+    gi_error_story(&self->last_error, GATE_RAISED, cls, text, traceback);
+    self->ops->finish(self);
+}
+
+void gate_fail(gate_call_t **self_p, const char *cls, const char *text) {
+    gi_call_fail(self_p, cls, text, NULL);
 }
 
 gate_err_t gate_call_run(gate_call_t *self, gate_pool_t *pool, gate_fn *job,

@@ -61,6 +61,10 @@ gate_arg_t gate_raw(const void *msgpack, size_t size) {
     return s_run(GATE_A_RAW, msgpack, size);
 }
 
+gate_arg_t gate_spread(const void *msgpack, size_t size) {
+    return s_run(GATE_A_SPREAD, msgpack, size);
+}
+
 gate_arg_t gate_ext(int8_t type, const void *user_object) {
     return s_run(GATE_A_EXT, user_object, (size_t)type);
 }
@@ -273,6 +277,21 @@ static gate_err_t s_pack_raw(gi_buf_t *out, const void *data, size_t size) {
     return GATE_OK;
 }
 
+gate_err_t gi_arg_spread(const gate_arg_t *arg, bool *named, size_t *n,
+                         gate_bytes_t *items) {
+    gi_mp_t h;
+    if (gi_scan(arg->as.p, arg->n, &s_no_limits))
+        return gi_err(GATE_BADARG, "gate_spread: %s", gate_error()->text);
+    size_t head = gi_mp_head(arg->as.p, arg->n, &h);
+    if (h.kind != GI_MP_ARRAY && h.kind != GI_MP_MAP)
+        return gi_err(GATE_BADARG, "gate_spread: a msgpack array (arguments by "
+                                   "position) or map (by keyword) is wanted");
+    *named = h.kind == GI_MP_MAP;
+    *n = h.n;
+    *items = (gate_bytes_t){(const char *)arg->as.p + head, arg->n - head};
+    return GATE_OK;
+}
+
 /* The hook must have written exactly one value. */
 static gate_err_t s_pack_ext(const s_pack_t *self, const gate_arg_t *arg) {
     const gate_hooks_t *hooks = &self->settings->hooks;
@@ -340,6 +359,9 @@ static gate_err_t s_pack_arg(const s_pack_t *self, const gate_arg_t *arg,
         return gi_err(GATE_BADARG, "a huge value (gate_huge_arg) is an "
                                    "argument of a client's call itself, not a "
                                    "part of another value");
+    case GATE_A_SPREAD:
+        return gi_err(GATE_BADARG, "gate_spread stands in a call's own "
+                                   "arguments only");
     case GATE_A_TIMEOUT:
         return gi_err(GATE_BADARG,
                       "gate_timeout_ms stands in a call's own arguments only");

@@ -74,6 +74,7 @@ static gate_err_t s_copy(gate_items_t *self, gate_arg_t *v, unsigned depth) {
     case GATE_A_STR:
     case GATE_A_BIN:
     case GATE_A_RAW:
+    case GATE_A_SPREAD:
         return s_keep(self, &v->as.p, v->n);
     case GATE_A_META:
         return v->as.p

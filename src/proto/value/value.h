@@ -94,4 +94,10 @@ typedef struct gi_huge_head {
     unsigned char n_head, head[5];
 } gi_huge_head_t;
 
+/* ---- arg.c --------------------------------------------------------------- */
+/* What gate_spread holds: arguments by keyword or by position, how many, their
+ * bytes (borrowed). */
+gate_err_t gi_arg_spread(const gate_arg_t *arg, bool *named, size_t *n,
+                         gate_bytes_t *items) GATE_MUST;
+
 #endif

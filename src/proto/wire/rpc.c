@@ -49,12 +49,26 @@ static gate_err_t s_pack_one(const s_packing_t *self, const gate_arg_t *arg) {
     return gi_arg_pack(self->out, arg, self->settings);
 }
 
+/* The bytes behind the head, if they are of the kind that is packed now. */
+static gate_err_t s_pack_spread(const s_packing_t *self,
+                                const gate_arg_t *arg) {
+    gate_bytes_t items;
+    size_t n;
+    bool named;
+    gate_err_t e = gi_arg_spread(arg, &named, &n, &items);
+    if (!e && named == self->in_kwargs)
+        gi_buf_append(self->out, items.data, items.size);
+    return e;
+}
+
 static gate_err_t s_pack_positional(const s_packing_t *self,
                                     size_t n_positional) {
     gate_err_t e = GATE_OK;
     gi_mp_put_array(self->out, n_positional);
     for (size_t i = 0; i < self->n && !e; i++)
-        if (!self->args[i].kw && !s_is_option(&self->args[i]))
+        if (self->args[i].type == GATE_A_SPREAD)
+            e = s_pack_spread(self, &self->args[i]);
+        else if (!self->args[i].kw && !s_is_option(&self->args[i]))
             e = s_pack_one(self, &self->args[i]);
     return e;
 }
@@ -64,13 +78,49 @@ static gate_err_t s_pack_keywords(const s_packing_t *self, size_t n_keywords) {
     gi_mp_put_map(self->out, n_keywords);
     for (size_t i = 0; n_keywords && i < self->n && !e; i++) {
         const gate_arg_t *arg = &self->args[i];
-        if (!arg->kw || s_is_option(arg))
+        if (arg->type == GATE_A_SPREAD)
+            e = s_pack_spread(self, arg);
+        if (e || !arg->kw || s_is_option(arg) || arg->type == GATE_A_SPREAD)
             continue;
         e = gi_arg_pack_str(self->out, arg->kw, strlen(arg->kw));
         if (!e)
             e = s_pack_one(self, arg);
     }
     return e;
+}
+
+static gate_err_t s_count_spread(const gate_arg_t *arg, size_t *n_positional,
+                                 size_t *n_keywords) {
+    gate_bytes_t items;
+    size_t n;
+    bool named;
+    gate_err_t e = gi_arg_spread(arg, &named, &n, &items);
+    if (!e)
+        *(named ? n_keywords : n_positional) += n;
+    return e;
+}
+
+/* What one argument is: an option, or one of those that are counted. */
+static gate_err_t s_count(const gate_arg_t *arg, gi_rpc_request_t *made,
+                          bool *meta, size_t *n_positional,
+                          size_t *n_keywords) {
+    if (arg->type == GATE_A_TIMEOUT && arg->as.i < -1)
+        return gi_err(GATE_BADARG,
+                      "gate_timeout_ms(%lld): 0 or more, or -1 for none "
+                      "where that can be",
+                      (long long)arg->as.i);
+    if (arg->type == GATE_A_SPREAD)
+        return s_count_spread(arg, n_positional, n_keywords);
+    if (arg->type == GATE_A_TIMEOUT) {
+        made->timeout_ms = arg->as.i;
+        made->no_timeout = arg->as.i < 0;
+    } else if (arg->type == GATE_A_META)
+        *meta = true;
+    else if (arg->type == GATE_A_RETRY)
+        made->retries = arg->as.i > 0 ? (int)arg->as.i : 0;
+    else
+        ++*(arg->kw ? n_keywords : n_positional);
+    return GATE_OK;
 }
 
 gate_err_t gi_rpc_pack_holes(gi_buf_t *out, gate_bytes_t func,
@@ -80,25 +130,12 @@ gate_err_t gi_rpc_pack_holes(gi_buf_t *out, gate_bytes_t func,
     size_t start = out->size, n_positional = 0, n_keywords = 0;
     gi_rpc_request_t made = {.timeout_ms = -1};
     bool meta = false;
-    for (size_t i = 0; i < n; i++) {
-        if (args[i].type == GATE_A_TIMEOUT && args[i].as.i < -1)
-            return gi_err(GATE_BADARG,
-                          "gate_timeout_ms(%lld): 0 or more, or -1 for none "
-                          "where that can be",
-                          (long long)args[i].as.i);
-        if (args[i].type == GATE_A_TIMEOUT) {
-            made.timeout_ms = args[i].as.i;
-            made.no_timeout = args[i].as.i < 0;
-        } else if (args[i].type == GATE_A_META)
-            meta = true;
-        else if (args[i].type == GATE_A_RETRY)
-            made.retries = args[i].as.i > 0 ? (int)args[i].as.i : 0;
-        else if (args[i].kw)
-            n_keywords++;
-        else
-            n_positional++;
-    }
-    gate_err_t e = gi_arg_pack_str(out, func.data, func.size);
+    gate_err_t e = GATE_OK;
+    for (size_t i = 0; i < n && !e; i++)
+        e = s_count(&args[i], &made, &meta, &n_positional, &n_keywords);
+    if (e)
+        return e;
+    e = gi_arg_pack_str(out, func.data, func.size);
     made.func_size = out->size - start;
     size_t at = out->size;
     s_packing_t packing = {out, args, n, at, false, settings, holes};
