@@ -32,6 +32,17 @@ if(TARGET gate)
   include(cmake/examples.cmake)
 endif()
 
+# python/gate, by the Python that has zmq and msgpack; each says why where the
+# library has a sanitizer.
+if(TARGET gate)
+  file(GLOB tests CONFIGURE_DEPENDS tests/python/test_*.py)
+  foreach(source ${tests})
+    get_filename_component(name ${source} NAME_WE)
+    string(REPLACE test_ python_ name ${name})
+    gate_script(${name} cli 300 ${GATE_SYSTEM_PYTHON} -B ${source})
+  endforeach()
+endif()
+
 include(cmake/cxx.cmake)
 
 # The rules hold for the sources: once is enough, in a plain build.
