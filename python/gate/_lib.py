@@ -79,6 +79,11 @@ class HugeOptions(C.Structure):
                 ("size", C.c_uint64)]
 
 
+class Progress(C.Structure):
+    _fields_ = [("kind", C.c_int), ("content", C.c_bool), ("done", C.c_uint64),
+                ("total", C.c_uint64), ("wire", C.c_uint64)]
+
+
 P, S, N, I64, INT = C.c_void_p, C.c_char_p, C.c_size_t, C.c_int64, C.c_int
 _CALL = [P, S, S, N, S, N, I64, P, N]
 _VOID = None
@@ -102,6 +107,8 @@ _QUICK = {
     "gate_caller_take": (N, [P, I64, P]),
     "gate_caller_open": (INT, _CALL + [P]),
     "gate_stream_fd": (INT, [P]),
+    "gate_stream_single": (C.c_bool, [P]),
+    "gate_stream_progress": (_VOID, [P, P]),
     "gate_stream_error": (C.POINTER(Error), [P]),
     "gate_stream_destroy": (_VOID, [P]),
     "gate_raw": (Arg, [S, N]),

@@ -11,6 +11,7 @@ from ._pack import Codec
 from ._runtime import opened
 from .client import (_ITEMS, Method, Remote, Request, open_client, stream_error,
                      take_value)
+from .service import Service, serving  # noqa: F401  gate.aio's too
 
 
 class Answer(asyncio.Future):

@@ -17,8 +17,9 @@
 
 enum {
     S_TAKE = 256,
-    S_KEEP = 1 << 20, /* bytes of the buffer that are kept from take to take */
-    S_HEAD = 5,       /* of an array of 32 bits' length */
+    S_KEEP = 1 << 20,  /* bytes of the buffer that are kept from take to take */
+    S_LOOK_EVERY = 16, /* takes: at who has left, while calls come */
+    S_HEAD = 5,        /* of an array of 32 bits' length */
     S_ENTRY = 7
 };
 
@@ -44,6 +45,7 @@ struct gate_answerer {
     s_row_t waiting, taken;
     gi_buf_t out;
     size_t n; /* entries in out */
+    unsigned takes;
     s_table_t *tables;
 };
 
@@ -248,7 +250,8 @@ size_t gate_answerer_take(gate_answerer_t *self, gate_bytes_t *calls) {
     if (!gi_buf_append(&self->out, head, sizeof head))
         return 0;
     gi_lock(&self->lock);
-    s_take_left(self);
+    if (!self->waiting.first || ++self->takes % S_LOOK_EVERY == 0)
+        s_take_left(self);
     s_take_waiting(self);
     if (self->waiting.first)
         gi_wait_ring(self->fd); /* there are more */
