@@ -20,7 +20,7 @@ def has_original():
     if not ORIGINAL:
         return "no gate-rpc: GATERPC names the folder of its source"
     done = subprocess.run([sys.executable, "-c", "import gaterpc.core"],
-                          env=environment(""), capture_output=True, text=True)
+                          env=environment("/tmp"), capture_output=True, text=True)
     return done.stderr.strip().splitlines()[-1] if done.returncode else ""
 
 
@@ -30,7 +30,7 @@ def environment(folder):
                 [os.path.join(rig.ROOT, "python")] + ORIGINAL.split())}
 
 
-class Mixes(kit.Case):
+class Rig(kit.Case):
     def start(self, *args):
         p = subprocess.Popen([sys.executable, PROGRAM, *args], text=True,
                              env=environment(self.dir), stdin=subprocess.DEVNULL,
@@ -59,6 +59,16 @@ class Mixes(kit.Case):
         self.start(worker, "worker", back)
         self.passes(client, "client", front, *words)
 
+    def authenticated(self, zap, client, broker, worker):
+        front, back, z = self.ipc("f"), self.ipc("b"), self.ipc("z")
+        who = ("\u5821\u5792", "\u54d4" * 5)
+        self.start(zap, "zap", z)
+        self.start(broker, "broker", front, back, z)
+        self.start(worker, "worker", back, *who)
+        self.passes(client, "client", front, *who)
+
+
+class Mixes(Rig):
     def test_ours_alone(self):
         self.mix("gate.compat", "gate.compat", "gate.compat", ["length"])
 
@@ -67,14 +77,6 @@ class Mixes(kit.Case):
 
     def test_in_one_process(self):
         self.passes("gate.compat", "all", self.ipc("f"), "inproc://all")
-
-    def authenticated(self, zap, client, broker, worker):
-        front, back, z = self.ipc("f"), self.ipc("b"), self.ipc("z")
-        who = ("\u5821\u5792", "\u54d4" * 5)
-        self.start(zap, "zap", z)
-        self.start(broker, "broker", front, back, z)
-        self.start(worker, "worker", back, *who)
-        self.passes(client, "client", front, *who)
 
     def test_users(self):
         self.authenticated(*["gate.compat"] * 4)
@@ -112,7 +114,7 @@ for _names in itertools.product(("gate.compat", "gaterpc"), repeat=3):
 
 
 @unittest.skipIf(WHY, WHY)
-class Users(Mixes):
+class Users(Rig):
     def test_original_zap(self):
         self.authenticated("gaterpc", *["gate.compat"] * 3)
 

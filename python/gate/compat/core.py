@@ -322,9 +322,10 @@ class _Serving(_Server):
 
 def _interfaces(thing):
     found = {}
-    for name, method in inspect.getmembers(thing, inspect.ismethod):
-        if not name.startswith("_") and getattr(method, "__interface__", False):
-            found[name] = method
+    for name in dir(type(thing)):  # properties are not to be asked
+        marked = inspect.getattr_static(type(thing), name)
+        if not name.startswith("_") and getattr(marked, "__interface__", False):
+            found[name] = getattr(thing, name)
     return found
 
 
@@ -505,6 +506,8 @@ class AMajordomo(_Runs):
     @property
     def services(self):
         """Names of services, and what is known of each."""
+        if not self.running:
+            return {}
         return take_value(_lib.made(slow.broker_stats(self._c)))["services"]
 
     def _register(self):
