@@ -117,15 +117,7 @@ def _loop():
 def _pools(thread_executor, process_executor):
     n = os.cpu_count() or 1
     return (thread_executor or ThreadPoolExecutor(min(32, n + 4)),
-            process_executor or _Processes(min(4, n + 1)))
-
-
-class _Processes(ProcessPoolExecutor):
-    """Started when it is first used, and never by fork: there are threads."""
-
-    def __init__(self, workers):
-        import multiprocessing
-        super().__init__(workers, multiprocessing.get_context("spawn"))
+            process_executor)
 
 
 # ---- client ------------------------------------------------------------------
@@ -332,6 +324,21 @@ def _interfaces(thing):
 class _Runs:
     """Has methods that run in its executors."""
 
+    @property
+    def process_executor(self):
+        """Made when it is first used, and never by fork: there are threads."""
+        if not self._processes:
+            import multiprocessing
+            self._processes = ProcessPoolExecutor(
+                min(4, (os.cpu_count() or 1) + 1),
+                multiprocessing.get_context("spawn"))
+        return self._processes
+
+    def _close_pools(self):
+        self.thread_executor.shutdown()
+        if self._processes:
+            self._processes.shutdown()
+
     def run_in_executor(self, executor, func, *args, **kwargs):
         return run_in_executor(self._loop, executor, func, *args, **kwargs)
 
@@ -368,8 +375,8 @@ class Worker(_Runs):
         self.heartbeat = heartbeat or Settings.MDP_HEARTBEAT_INTERVAL
         self.heartbeat_liveness = Settings.MDP_HEARTBEAT_LIVENESS
         self.max_allowed_request = max_allowed_request or Settings.MESSAGE_MAX
-        self.thread_executor, self.process_executor = _pools(thread_executor,
-                                                             process_executor)
+        self.thread_executor, self._processes = _pools(thread_executor,
+                                                       process_executor)
         self.interfaces = {
             name: {"doc": inspect.getdoc(m),
                    "signature": str(inspect.signature(m))}
@@ -417,8 +424,7 @@ class Worker(_Runs):
             self._recv_task = None
 
     def close(self):
-        self.thread_executor.shutdown()
-        self.process_executor.shutdown()
+        self._close_pools()
 
 
 class Service:
@@ -473,8 +479,8 @@ class AMajordomo(_Runs):
         self.identity = name2uuid(identity or "gm-" + secrets.token_hex(8)).bytes
         self.heartbeat = heartbeat or Settings.MDP_HEARTBEAT_INTERVAL
         self.ctx = context or Context()
-        self.thread_executor, self.process_executor = _pools(thread_executor,
-                                                             process_executor)
+        self.thread_executor, self._processes = _pools(thread_executor,
+                                                       process_executor)
         self._runtime = Runtime(Settings.library(
             mdp_heartbeat_interval=self.heartbeat))
         self._c = _lib.made(quick.broker_new(self._runtime.c))
