@@ -34,3 +34,13 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gaterpcConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/gaterpcConfigVersion.cmake
   DESTINATION ${package})
 install(EXPORT gaterpcTargets NAMESPACE gaterpc:: DESTINATION ${package})
+
+# python/gate: pure Python. Where the system's Python looks: python3/dist-packages.
+option(GATE_PYTHON_PACKAGE "install the Python package" OFF)
+set(GATE_PYTHON_DIR lib/python3/dist-packages CACHE STRING
+  "where the Python package goes, in the prefix")
+if(GATE_PYTHON_PACKAGE)
+  install(DIRECTORY python/gate DESTINATION ${GATE_PYTHON_DIR}
+    FILES_MATCHING PATTERN "*.py" PATTERN "py.typed"
+    PATTERN "__pycache__" EXCLUDE)
+endif()

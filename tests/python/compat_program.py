@@ -152,7 +152,8 @@ async def client(front, user=None, password=None):
         TEXT.encode()).digest()
     if "length" in REST[-1:]:
         assert await c.Gate.length("four") == [4, True]
-    assert len(c.replies) == 0, c.replies
+    if LIBRARY != "gaterpc":
+        assert len(c.replies) == 0, c.replies
     c.close()
     print("all as it should be", flush=True)
 
