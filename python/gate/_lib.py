@@ -9,12 +9,9 @@ import glob
 import os
 
 from . import errors
+from .errors import LibraryMissing
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-class LibraryMissing(ImportError):
-    """libgaterpc is not to be found, or is none."""
 
 
 def _places():

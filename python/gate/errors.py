@@ -29,6 +29,10 @@ class Error(Exception):
                         self.code)
 
 
+class LibraryMissing(ImportError):
+    """libgaterpc is not to be found, or is of another version."""
+
+
 # Of these Python makes something else of its own on the way up.
 _NOT_THESE = (StopIteration, StopAsyncIteration)
 _classes = {"Error": Error}
