@@ -4,6 +4,7 @@ descriptor is readable, so there is no thread and no callback between."""
 import asyncio
 import ctypes as C
 import functools
+from typing import Any, Dict, List, Optional
 
 from . import _lib, errors
 from ._lib import quick, slow
@@ -118,7 +119,7 @@ class Reader:
         self._of = Stream(client, stream)
         self._busy = asyncio.Lock()
 
-    async def read(self, size=-1):
+    async def read(self, size: Optional[int] = -1) -> bytes:
         """The next bytes, at most size; b"" at the end. Without size: all."""
         if size is None or size < 0:
             parts = []
@@ -140,7 +141,7 @@ class Reader:
             raise stream_error(self._of._stream)
         return room.raw[:n.value]
 
-    async def to_file(self, file):
+    async def to_file(self, file: Any) -> int:
         """All of it into a file object; how many bytes."""
         total = 0
         while part := await self.read(1 << 20):
@@ -184,7 +185,7 @@ class Client(Remote):
         opened(self)
 
     # ---- life ---------------------------------------------------------------
-    async def ready(self, timeout=None):
+    async def ready(self, timeout: Optional[float] = None) -> "Client":
         self._check()
         e = await self._loop.run_in_executor(
             None, functools.partial(_ready, self._c, _lib.left_ms(timeout)))
@@ -234,8 +235,11 @@ class Client(Remote):
                                             "CLOSED")
 
     # ---- calls --------------------------------------------------------------
-    def request(self, method, args=(), kwargs=None, *, timeout=None, meta=None,
-                retry=None):
+    def request(self, method: str, args: Any = (),
+                kwargs: Optional[Dict[str, Any]] = None, *,
+                timeout: Optional[float] = None,
+                meta: Optional[Dict[str, str]] = None,
+                retry: Optional[int] = None) -> Answer:
         """A call by name, "Service.method"; to be awaited."""
         return self._call(method.encode(), tuple(args), kwargs or {}, timeout,
                           meta, retry)
@@ -316,12 +320,12 @@ class Client(Remote):
     def _file(self, *call):
         return Reader(self, self._start_stream(*call))
 
-    async def services(self):
+    async def services(self) -> List[str]:
         """The names of the broker's services."""
         self._check()
         return await self._loop.run_in_executor(None, _services, self._c)
 
-    async def stats(self):
+    async def stats(self) -> Dict[str, Any]:
         self._check()
         return take_value(_lib.made(slow.client_stats(self._c)))
 
@@ -365,7 +369,8 @@ class _Connecting:
         self._client.close()
 
 
-def connect(endpoint, *, wait=None, **options):
+def connect(endpoint: Optional[str], *, wait: Optional[float] = None,
+            **options: Any) -> _Connecting:
     """As gate.connect, for asyncio: `c = await gate.aio.connect(...)` or `async
     with gate.aio.connect(...) as c`."""
     return _Connecting(endpoint, wait, options)

@@ -4,6 +4,7 @@ import ctypes as C
 import io
 import os
 import threading
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from . import _lib, errors
 from ._lib import quick, slow
@@ -17,7 +18,8 @@ class File:
     """An argument that may be larger than memory: a path, a file object with a
     descriptor, or bytes. size must be said of a pipe or socket."""
 
-    def __init__(self, what, size=0, codec=None):
+    def __init__(self, what: Any, size: int = 0,
+                 codec: Optional[str] = None) -> None:
         self.what, self.size, self.codec = what, size, codec
 
     def _make(self, keep):
@@ -161,15 +163,19 @@ class Method:
     def __repr__(self):
         return "<gate method %s>" % self._name.decode()
 
-    def __call__(self, *args, timeout=None, meta=None, retry=None, **kwargs):
+    def __call__(self, *args: Any, timeout: Optional[float] = None,
+                 meta: Optional[Dict[str, str]] = None,
+                 retry: Optional[int] = None, **kwargs: Any) -> Any:
         return self._client._call(self._name, args, kwargs, timeout, meta,
                                   retry)
 
-    def stream(self, *args, timeout=None, meta=None, **kwargs):
+    def stream(self, *args: Any, timeout: Optional[float] = None,
+               meta: Optional[Dict[str, str]] = None, **kwargs: Any) -> Any:
         """The items of a streamed answer, in order; timeout is for each."""
         return self._client._open(self._name, args, kwargs, timeout, meta)
 
-    def open(self, *args, timeout=None, meta=None, **kwargs):
+    def open(self, *args: Any, timeout: Optional[float] = None,
+             meta: Optional[Dict[str, str]] = None, **kwargs: Any) -> Any:
         """The answer's bytes as a file that is read while they come."""
         return self._client._file(self._name, args, kwargs, timeout, meta)
 
@@ -182,7 +188,7 @@ class Stream:
         self._client, self._caller, self._stream = client, caller, stream
         self._items = iter(())
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self):
@@ -275,7 +281,7 @@ class Client(Remote):
         opened(self)
 
     # ---- life ---------------------------------------------------------------
-    def ready(self, timeout=None):
+    def ready(self, timeout: Optional[float] = None) -> "Client":
         """Waits until the broker has answered once."""
         self._enter()
         try:
@@ -284,7 +290,7 @@ class Client(Remote):
             self._leave()
         return self
 
-    def close(self):
+    def close(self) -> None:
         """Calls under way in other threads are ended by their own deadlines; the
         connection goes when the last one has."""
         with self._lock:
@@ -330,8 +336,11 @@ class Client(Remote):
             self.close()
 
     # ---- calls --------------------------------------------------------------
-    def request(self, method, args=(), kwargs=None, *, timeout=None, meta=None,
-                retry=None):
+    def request(self, method: str, args: Any = (),
+                kwargs: Optional[Dict[str, Any]] = None, *,
+                timeout: Optional[float] = None,
+                meta: Optional[Dict[str, str]] = None,
+                retry: Optional[int] = None) -> Any:
         """A call by name: "Service.method"."""
         return self._call(method.encode(), tuple(args), kwargs or {}, timeout,
                           meta, retry)
@@ -386,7 +395,7 @@ class Client(Remote):
     def _file(self, *call):
         return self._stream(Reader, *call)
 
-    def services(self):
+    def services(self) -> List[str]:
         """The names of the broker's services."""
         self._enter()
         try:
@@ -396,7 +405,7 @@ class Client(Remote):
         finally:
             self._leave()
 
-    def stats(self):
+    def stats(self) -> Dict[str, Any]:
         """Counters of this client, by name."""
         self._enter()
         try:
@@ -412,8 +421,13 @@ def take_value(value):
         _lib.destroy(quick.value_destroy, value)
 
 
-def connect(endpoint, *, user=None, password=None, curve=None, identity=None,
-            settings=None, codec=None, wait=None):
+def connect(endpoint: Optional[str], *, user: Optional[str] = None,
+            password: Optional[str] = None,
+            curve: Optional[Tuple[str, str]] = None,
+            identity: Optional[str] = None,
+            settings: Optional[Dict[str, Any]] = None,
+            codec: Optional[Codec] = None,
+            wait: Optional[float] = None) -> Client:
     """A client of the broker at endpoint.
 
     user, password   in-band PLAIN credentials

@@ -21,6 +21,7 @@ import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Callable, Optional
 
 from . import _lib, errors
 from ._lib import quick, slow
@@ -34,7 +35,8 @@ _PAUSE_MAX_S = 0.05
 _AT_ONCE = 64       # items of a plain generator between looks at the loop
 
 
-def method(function=None, *, runs="loop", name=None):
+def method(function: Optional[Callable[..., Any]] = None, *, runs: str = "loop",
+           name: Optional[str] = None) -> Callable[..., Any]:
     """Marks what can be called. runs: where a plain function runs: "loop", the
     service's event loop, so it must be short; "thread"; "process", in a pool of
     interpreters (what it is bound to must be picklable). A coroutine function is
@@ -66,13 +68,13 @@ class Call:
         self._work = work
 
     @property
-    def time_left(self):
+    def time_left(self) -> Optional[float]:
         """Seconds until its caller's deadline; None when that is not known."""
         return None if self._until is None else max(
             0.0, self._until - time.monotonic())
 
     @property
-    def cancelled(self):
+    def cancelled(self) -> bool:
         """Its caller has left: for what runs on a thread; a task is cancelled."""
         return self._work.left
 
@@ -80,7 +82,7 @@ class Call:
 _current = contextvars.ContextVar("gate call")
 
 
-def current():
+def current() -> Call:
     """The call that is being answered; LookupError outside of one."""
     return Call(*_current.get())
 
@@ -183,7 +185,8 @@ class Service:
         self._methods[name] = (run, function)
 
     # ---- life ---------------------------------------------------------------
-    async def start(self, backend=None, *, wait=None):
+    async def start(self, backend: Optional[str] = None, *,
+                    wait: Optional[float] = None) -> "Service":
         """Begins to serve at a broker's backend; None: this process alone. wait:
         seconds until that has registered it."""
         _lib.check(slow.service_start(self._c, _lib.text(backend)))
@@ -196,14 +199,14 @@ class Service:
                 raise error
         return self
 
-    async def drain(self, timeout=10.0):
+    async def drain(self, timeout: float = 10.0) -> None:
         """Takes no new calls, finishes those it has."""
         error = await self._loop.run_in_executor(
             None, _outcome, slow.service_drain, self._c, _lib.ms(timeout))
         if error:
             raise error
 
-    async def aclose(self, timeout=10.0):
+    async def aclose(self, timeout: float = 10.0) -> None:
         """Drains, then closes."""
         if self._c and self._started:
             try:
@@ -522,6 +525,7 @@ async def serving(name, *what, backend=None, ready=None, drain=10.0,
         await service.aclose(drain)
 
 
-def serve(name, what, backend=None, **options):
+def serve(name: str, what: Any, backend: Optional[str] = None,
+          **options: Any) -> None:
     """Serves an object's methods until SIGTERM or SIGINT."""
     asyncio.run(serving(name, what, backend=backend, **options))
