@@ -9,7 +9,9 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("GATE_BUILD", os.path.join(ROOT, "build", "debug"))
-LIBRARY = os.path.join(BUILD, "libgaterpc.so")
+# (a worker process that imports us again has none of GATE_* but the library)
+LIBRARY = os.environ.get("GATE_LIBRARY",
+                         os.path.join(BUILD, "libgaterpc.so"))
 sys.path[:0] = [os.path.join(ROOT, "python"), os.path.join(ROOT, "tests",
                                                            "wire")]
 

@@ -159,7 +159,7 @@ class Calls(rig.Session):
             before = rss_kb()
             await all_of(CALLS)
             gc.collect()
-            self.assertLess(rss_kb() - before, 4096)
+            self.assertLess(rss_kb() - before, 8192)
             self.assertEqual(c._waiting, {})
 
 

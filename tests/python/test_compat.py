@@ -37,7 +37,8 @@ class Rig(kit.Case):
         p = subprocess.Popen([sys.executable, PROGRAM, *args], text=True,
                              env=environment(self.dir), stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE,
-                             start_new_session=True)
+                             start_new_session=True,
+                             preexec_fn=kit.die_with_the_test)
         self.addCleanup(p.stdout.close)
         self.addCleanup(p.wait)
         self.addCleanup(self.kill, p)
@@ -57,7 +58,8 @@ class Rig(kit.Case):
             p = subprocess.Popen([sys.executable, PROGRAM, *args], text=True,
                                  env=environment(self.dir), stderr=err,
                                  stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, start_new_session=True)
+                                 stdout=subprocess.PIPE, start_new_session=True,
+                                 preexec_fn=kit.die_with_the_test)
             line = p.stdout.readline()
             self.kill(p)
             p.wait()
