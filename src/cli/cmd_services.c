@@ -6,6 +6,7 @@
 #include "cli/peer.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static const gi_usage_t s_usage = {
@@ -13,7 +14,9 @@ static const gi_usage_t s_usage = {
     "Prints the names of a broker's services, one a line. With --stats also\n"
     "workers, credit, queued, oldest (ms), calls and errors, tab-separated;\n"
     "with --workers a line for each worker: service, id (for 'gate drain'),\n"
-    "calls in flight, the most it takes, ms since it spoke, state."};
+    "calls in flight, the most it takes, ms since it spoke, state. With "
+    "--json\n"
+    "all of it as one line of JSON."};
 
 enum { S_STATS_MS = 5000 };
 
@@ -136,13 +139,34 @@ static int s_workers(gate_client_t *client) {
     return code;
 }
 
+static int s_json(gate_client_t *client, bool stats, bool workers) {
+    GATE_OWN(gate_value) all = NULL;
+    gate_err_t e = stats     ? gate_client_call(client, "Gate.stats", &all,
+                                                gate_timeout_ms(S_STATS_MS))
+                   : workers ? gate_client_call(client, "Gate.observe", &all,
+                                                gate_list("workers"),
+                                                gate_timeout_ms(S_STATS_MS))
+                             : gate_client_services(client, &all);
+    if (e)
+        return gi_peer_fail(e, true);
+    const msgpack_object *part = gate_value_object(all);
+    if (stats || workers)
+        part = gi_json_get(part, stats ? "services" : "workers");
+    char *json = part ? gate_object_json(part) : NULL;
+    if (json)
+        puts(json);
+    free(json);
+    return json ? GI_EXIT_OK : GI_EXIT_REMOTE;
+}
+
 int gi_services_main(int argc, char **argv) {
     gi_peer_t peer = {.broker = GI_FRONTEND};
-    bool stats = false, workers = false;
+    bool stats = false, workers = false, json = false;
     const gi_opt_t table[] = {
         GI_PEER_OPTS(peer),
         {"stats", GI_OPT_FLAG, &stats, NULL, "with numbers"},
         {"workers", GI_OPT_FLAG, &workers, NULL, "each worker"},
+        {"json", GI_OPT_FLAG, &json, NULL, "as one line of JSON"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
@@ -151,7 +175,8 @@ int gi_services_main(int argc, char **argv) {
     if (code < 0) {
         code = gi_peer_open(&peer);
         if (!code)
-            code = stats     ? s_stats(peer.client)
+            code = json      ? s_json(peer.client, stats, workers)
+                   : stats   ? s_stats(peer.client)
                    : workers ? s_workers(peer.client)
                              : s_names(peer.client);
         gi_peer_close(&peer);

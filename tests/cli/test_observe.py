@@ -50,6 +50,12 @@ class Ledger(Session):
         self.assertEqual(self.stats()["errors"], 5)
         done = self.gate("services", "--stats")
         self.assertEqual(done.out.split("\t")[-1].strip(), "5")
+        done = self.gate("services", "--stats", "--json")
+        self.assertEqual(json.loads(done.out)["Demo"]["errors"], 5)
+        done = self.gate("services", "--workers", "--json")
+        self.assertEqual([s[0] for s in json.loads(done.out)], ["Demo"])
+        done = self.gate("services", "--json")
+        self.assertEqual(json.loads(done.out), ["Demo", "Gate"])
 
 
 class Slow(Session):

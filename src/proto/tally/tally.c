@@ -89,7 +89,8 @@ bool gi_tally_triple(gate_bytes_t frame, gate_bytes_t *cls,
 
 bool gi_tally_reply(gate_bytes_t frame, gate_bytes_t *cls, gate_bytes_t *text) {
     const size_t n = sizeof S_FAILED - 1;
-    if (frame.size <= n || memcmp(frame.data, S_FAILED, n) != 0)
+    if (frame.size <= n || ((const char *)frame.data)[8] != S_FAILED[8] ||
+        memcmp(frame.data, S_FAILED, n) != 0)
         return false;
     const unsigned char *p = frame.data;
     if (p[n] == 0xc0) /* a result that is None */
@@ -99,8 +100,13 @@ bool gi_tally_reply(gate_bytes_t frame, gate_bytes_t *cls, gate_bytes_t *text) {
 }
 
 void gi_tally_name(gi_tally_name_t *name, gate_bytes_t func) {
+    const unsigned char *p = func.data;
     gate_bytes_t text;
     memset(name, 0, sizeof *name);
+    if (func.size && *p == 0xa0 + func.size - 1 && *p < 0xa0 + 32) {
+        memcpy(name->text, p + 1, func.size - 1); /* a short one: the most */
+        return;
+    }
     if (!s_str(&func, &text))
         return;
     memcpy(name->text, text.data,
@@ -219,7 +225,12 @@ void gi_tally_count(gi_tally_t *self, const gi_tally_end_t *end) {
     (row ? row->outcome : self->other)[end->outcome]++;
     if (end->cls.size || end->outcome == GI_OUT_EXCEPTION)
         s_count_class(self, end);
-    gi_lat_add(&self->wait, end->wait_ns);
+    if (end->wait_ns) {
+        gi_lat_add(&self->wait, end->wait_ns);
+    } else { /* the most */
+        self->wait.n++;
+        self->wait.slot[GI_LAT_UNDER]++;
+    }
     gi_lat_add(&self->total, end->total_ns);
     if (row)
         gi_lat_add(&row->run, end->total_ns - end->wait_ns);
