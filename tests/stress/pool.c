@@ -74,8 +74,10 @@ static size_t s_take(gi_mailbox_t *box, size_t enough) {
 }
 
 static void s_mailbox(void) {
-    for (int round = 0; round < 2; round++) {
-        gi_mailbox_t *box = gi_mailbox_new(round ? 8 : 1024);
+    static const size_t capacities[] = {1024, 8, 65536};
+
+    for (int round = 0; round < 3; round++) {
+        gi_mailbox_t *box = gi_mailbox_new(capacities[round]);
         pthread_t threads[THREADS];
         void *items[32];
         size_t got, n;
@@ -98,6 +100,30 @@ static void s_mailbox(void) {
 static void *s_push_one(void *box) {
     CHECK(gi_mailbox_push(box, box, 0) == GATE_OK);
     return NULL;
+}
+
+/* Enough for a second ring: its owner may sleep at the first one's end. */
+#define MANY 100
+
+static void *s_push_many(void *box) {
+    for (int i = 0; i < MANY; i++) {
+        CHECK(gi_mailbox_push(box, box, 0) == GATE_OK);
+        if (i % 8 == 0)
+            sched_yield();
+    }
+    return NULL;
+}
+
+static void s_mailbox_grows(void) {
+    for (int round = 0; round < 300; round++) {
+        gi_mailbox_t *box = gi_mailbox_new(65536);
+        pthread_t threads[THREADS];
+
+        s_threads(s_push_many, box, threads);
+        s_take(box, THREADS * MANY);
+        gi_mailbox_destroy(&box);
+        s_join(threads);
+    }
 }
 
 static void s_mailbox_destroy(void) {
@@ -492,6 +518,7 @@ static const struct {
 } s_parts[] = {
     {"mailbox", s_mailbox},
     {"mailbox_destroy", s_mailbox_destroy},
+    {"mailbox_grows", s_mailbox_grows},
     {"thread_pool", s_thread_pool},
     {"futures", s_futures},
     {"jobs", s_jobs},

@@ -23,6 +23,12 @@ typedef struct gi_frames {
     size_t wire[GI_FRAMES_MAX]; /* their sizes, as above */
 } gi_frames_t;
 
+/* Empty; one of zeros is, too. */
+static inline void gi_frames_init(gi_frames_t *self) {
+    self->n = self->n_wire = 0;
+    self->packed = false;
+    self->passed = self->light = 0;
+}
 /* 1: a whole message; 0: none there; -1: one that has more than max frames, of
  * which these are the first: close them. *rest (false at first, kept from call
  * to call) says then that others of it are to come: -2 means that some of them

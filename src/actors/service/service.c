@@ -6,8 +6,6 @@
 
 #include <gaterpc/log.h>
 #include <string.h>
-#include <time.h>
-#include <gaterpc/log.h>
 #include "sync/clock.h"
 #include "base/err.h"
 #include "base/identity.h"
@@ -147,11 +145,16 @@ static void s_begin_drain(void *arg) {
 }
 
 gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
-    gate_service_t *self = gi_mem_calloc(1, sizeof *self);
+    gate_service_t *self = gi_mem_alloc(sizeof *self);
     if (!self) {
         (void)gi_err(GATE_NOMEM, "no memory for a service");
         return NULL;
     }
+    memset(self, 0, offsetof(gate_service_t, in));
+    gi_frames_init(&self->in);
+    gi_frames_init(&self->out);
+    self->lists = self->few;
+    self->n_lists = GI_SCALL_FEW;
     gi_ref_init(&self->refs);
     gi_builder_init(&self->builder, "service");
     gi_latch_init(&self->away);
@@ -159,6 +162,7 @@ gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     self->ready_mail.kind = GI_SMAIL_READY;
     gi_gauge_init(&self->local);
     gi_gauge_init(&self->told);
+    gi_news_init(&self->news);
     gi_gauge_init(&self->local_refused);
     self->rt = gi_runtime_share(rt);
     self->settings = gi_runtime_settings(rt);
@@ -283,22 +287,21 @@ gate_err_t gate_service_attach(gate_service_t *self, const char *backend) {
     return gi_actor_command(self->actor, "CONNECT", backend, NULL);
 }
 
-/* Asks the actor until it says '1'; an actor answers at once, what is waited
- * for comes from peers. */
+/* The rule is the actor's: it is asked each time that it has news. */
 static gate_err_t s_until(gate_service_t *self, const char *command,
                           int64_t timeout_ms, const char *what) {
-    int64_t end = gi_clock_ms() + timeout_ms;
+    int64_t end = timeout_ms < 0 ? INT64_MAX : gi_clock_deadline_ms(timeout_ms);
     for (;;) {
         gi_buf_t out = {0};
+        unsigned seen = gi_news_read(&self->news);
         gate_err_t e = gi_actor_command(self->actor, command, NULL, &out);
         bool yes = !e && out.size && *out.data == '1';
         gi_buf_fini(&out);
         if (e || yes)
             return e;
-        if (timeout_ms >= 0 && gi_clock_ms() >= end)
+        if (!gi_news_wait(&self->news, seen, end))
             return gi_err(GATE_TIMEOUT, "service %s: %s within %lld ms",
                           self->name, what, (long long)timeout_ms);
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
 }
 

@@ -97,6 +97,13 @@ static bool s_try_leave(gate_service_t *self) {
     return idle;
 }
 
+static void s_tell_idle(gate_service_t *self) {
+    bool idle = s_try_leave(self);
+    if (idle && !self->idle)
+        gi_news_tell(&self->news);
+    self->idle = idle;
+}
+
 static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
     (void)unused;
     return s_say(out, s_try_leave(arg));
@@ -389,7 +396,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     gi_run_to_threads(self);
     s_leave_room(self);
     if (self->core.draining)
-        s_try_leave(self);
+        s_tell_idle(self);
     return busy;
 }
 
@@ -427,6 +434,7 @@ static void s_stop(void *arg) {
     gi_scall_free_all(self);
     gi_readers_free(self);
     gi_service_core_fini(&self->core);
+    gi_news_tell(&self->news);
 }
 
 const gi_actor_ops_t gi_service_ops = {.name = "gate-service",

@@ -100,7 +100,7 @@ static void s_no_memory(gi_link_t *link, unsigned client_id,
                         unsigned request_id) {
     gate_service_t *self = link->service;
     gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
-    gi_frames_t *out = gi_link_begin(link, GI_MDP_REPLY);
+    gi_frames_t *out = gi_link_send_begin(link, GI_MDP_REPLY);
     gi_frames_pass(out, &self->in, client_id);
     gi_frames_add_const(out, GI_FRAME_EMPTY);
     gi_frames_pass(out, &self->in, request_id);

@@ -4,7 +4,7 @@
  *
  *   service.c, service_methods.c   public face, life; methods
  *   service_actor.c    mail, sockets, timers in; what the core wants done out
- *   service_link.c     one connection to one broker
+ *   service_link.c     one connection to one broker; service_link_send.c
  *   service_call.c     a broker's request becomes a call; service_direct.c: one
  *                      of this process does
  *   service_upload.c   its arguments in chunks
@@ -31,6 +31,7 @@
 #include "sync/lock.h"
 #include "sync/gauge.h"
 #include "sync/latch.h"
+#include "sync/news.h"
 #include "sync/ref.h"
 #include "runtime/registry.h"
 #include "wire/rpc.h"
@@ -39,6 +40,7 @@
 #include "runtime/runtime.h"
 #include "service/service_direct.h"
 #include "service/service_huge.h"
+#include "service/service_link.h"
 #include "net/sock.h"
 #include "async/stream.h"
 #include "sync/wheel.h"
@@ -46,7 +48,6 @@
 #include "service/core/service_core.h"
 
 typedef struct gi_scall gi_scall_t;
-typedef struct gi_link gi_link_t;
 typedef struct gi_readers gi_readers_t;
 typedef struct gi_sargs gi_sargs_t;
 
@@ -59,46 +60,6 @@ typedef struct gi_smethod {
     gate_pool_t *pool; /* where, unless inline; NULL: the runtime's default */
     gi_life_counts_t counts;
 } gi_smethod_t;
-
-/* ---- a connection to a broker -------------------------------------------- */
-typedef enum gi_link_state {
-    GI_LINK_CONNECTING, /* waits for the transport */
-    GI_LINK_READY_SENT, /* waits for the first heartbeat */
-    GI_LINK_UP,
-    GI_LINK_BACKOFF, /* waits to try again */
-    GI_LINK_LEFT     /* said DISCONNECT for good */
-} gi_link_state_t;
-
-typedef struct gi_outgoing {
-    struct gi_outgoing *next;
-    unsigned n;
-    zmq_msg_t f[]; /* n frames */
-} gi_outgoing_t;
-
-struct gi_link {
-    gate_service_t *service;
-    gi_link_t *next;
-    char *endpoint;
-    const void *broker; /* of this runtime, or NULL */
-    char identity[80];  /* the name behind the routing id */
-    unsigned number;    /* which worker of the service it shows */
-    gi_sock_t sock;
-    gi_link_state_t state;
-    bool watched; /* the transport reports connections */
-    bool mute;    /* something could not be said: the connection has to go */
-    bool ext;     /* the broker announced GX1 on this connection */
-    bool packs, ext_told; /* and that it reads packed messages; we answered */
-    bool keeps, ghost;    /* it did not: our identity stays; it may be known */
-    bool released;        /* it will send no more requests */
-    bool moved;         /* another broker has its listeners: we are there too */
-    unsigned epoch;     /* +1 for each new connection: stale answers differ */
-    int64_t heard_ms;   /* last message from the broker */
-    int64_t retry_ms;   /* BACKOFF: when to try */
-    int64_t backoff_ms; /* the wait after the next failure */
-    gi_outgoing_t *out_head, **out_tail; /* what the socket would not take */
-    size_t out_n;
-    size_t live; /* calls under way */
-};
 
 /* ---- a call -------------------------------------------------------------- */
 /* A call of this process on its way, behind its future in one block. The actor
@@ -139,7 +100,8 @@ struct gi_scall {
     gate_service_t *service;
     gi_smethod_t *method;
     gi_scall_t *free_next, *hash_next;
-    bool left; /* local: no longer counted as in flight */
+    uint64_t hash; /* of its id, while it is listed */
+    bool left;     /* local: no longer counted as in flight */
     /* by mail, each from one who then waits for nothing */
     gi_smail_t mail;                        /* OPEN, then RETURNED */
     gi_smail_t finish_mail;                 /* FINISHED */
@@ -191,7 +153,7 @@ typedef struct gi_sjob {
     gi_error_t error;
 } gi_sjob_t;
 
-#define GI_SCALL_HASH 4096 /* power of two */
+#define GI_SCALL_FEW 64 /* lists of calls by id, at first; power of two */
 
 typedef struct gi_sstats {
     uint64_t dropped, huge, chunks;
@@ -222,6 +184,7 @@ struct gate_service {
     gi_gauge_t local_refused; /* local calls refused; only grows */
     gi_gauge_t local;         /* local calls in flight */
     gi_gauge_t told;          /* brokers that told it to drain */
+    gi_news_t news;           /* of whether it is ready, or idle */
     gi_latch_t away;          /* calls running on pools */
     gi_drainable_t drainable;
     bool registered;
@@ -244,11 +207,14 @@ struct gate_service {
     bool ready;                  /* ready_mail is under way */
     pthread_t thread;            /* the actor's */
     gi_smail_t *own, **own_last; /* mail of the actor to itself */
-    gi_scall_t *hash[GI_SCALL_HASH];
-    gi_frames_t in, out;
+    gi_scall_t **lists; /* of calls of brokers, by hash; few until they grow */
+    size_t n_lists, n_listed;
+    gi_scall_t *few[GI_SCALL_FEW];
     gi_buf_t scratch;
     int64_t reached_ms; /* some broker had us */
+    bool idle;          /* drained, and told so */
     gi_sstats_t stats;
+    gi_frames_t in, out; /* last: who has no broker touches neither */
 };
 
 /* ---- service_methods.c --------------------------------------------------- */
@@ -269,24 +235,6 @@ extern const gi_actor_ops_t gi_service_ops;
 void gi_service_drain(gate_service_t *self); /* takes nothing new */
 /* A connection more to the broker behind the link's listener. */
 gate_err_t gi_service_follow(gi_link_t *link) GATE_MUST;
-
-/* ---- service_link.c ------------------------------------------------------ */
-gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
-                       unsigned number) GATE_MUST;
-void gi_link_destroy(gi_link_t *link);
-/* Reads up to batch messages, follows the connection; true: did something. */
-bool gi_link_work(gi_link_t *link);
-/* Nothing more can come from that broker. */
-bool gi_link_may_leave(const gi_link_t *link);
-int64_t gi_link_next(const gi_link_t *link);
-/* It was left for another broker's, and nothing refers to it any more. */
-bool gi_link_is_over(const gi_link_t *link);
-void gi_link_leave(gi_link_t *link);    /* DISCONNECT */
-void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */
-/* Begins "" MDPW01 command {zap} in service->out. */
-gi_frames_t *gi_link_begin(gi_link_t *link, int command);
-/* Sends or queues service->out; true: the socket has it. No memory: mute. */
-bool gi_link_send(gi_link_t *link);
 
 #define GI_SCALL_KEEP_BYTES 16384 /* larger buffers are not kept for reuse */
 

@@ -11,7 +11,6 @@
  * ghosts, sees the same one again and answers READY with DISCONNECT once. */
 #include "service/service_impl.h"
 
-#include <errno.h>
 #include <string.h>
 #include "base/err.h"
 #include <gaterpc/log.h>
@@ -21,92 +20,6 @@
 
 #define S_BACKOFF_MIN 20
 #define S_BLOCKED_POLL_MS 10
-
-/* ---- sending ------------------------------------------------------------- */
-gi_frames_t *gi_link_begin(gi_link_t *link, int command) {
-    gi_frames_t *out = &link->service->out;
-    gi_frames_close(out);
-    gi_frames_add_const(out, GI_FRAME_EMPTY);
-    gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
-    gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
-    gi_login_frames(&link->service->login, out);
-    return out;
-}
-
-static void s_queue(gi_link_t *link, gi_frames_t *frames) {
-    gi_outgoing_t *o =
-        gi_mem_calloc(1, sizeof *o + frames->n * sizeof frames->f[0]);
-    link->mute |= !o;
-    if (!o) {
-        gi_frames_close(frames);
-        return;
-    }
-    o->n = frames->n;
-    for (unsigned i = 0; i < frames->n; i++) {
-        zmq_msg_init(&o->f[i]);
-        zmq_msg_move(&o->f[i], &frames->f[i]);
-    }
-    gi_frames_close(frames);
-    *link->out_tail = o;
-    link->out_tail = &o->next;
-    link->out_n++;
-}
-
-bool gi_link_send(gi_link_t *link) {
-    gi_frames_t *out = &link->service->out;
-    link->mute |= out->broken;
-    if (!link->sock.raw || out->broken) {
-        gi_frames_close(out);
-        return true; /* the broker that asked is gone, or will be */
-    }
-    out->packed = link->packs;
-    int rc = link->out_n ? EAGAIN : gi_sock_send(&link->sock, out);
-    if (rc == EAGAIN)
-        s_queue(link, out);
-    else
-        gi_frames_close(out);
-    return rc != EAGAIN;
-}
-
-static void s_shift(gi_link_t *link) {
-    gi_outgoing_t *o = link->out_head;
-    link->out_head = o->next;
-    if (!o->next)
-        link->out_tail = &link->out_head;
-    link->out_n--;
-    gi_mem_free(o);
-}
-
-static void s_drop_queue(gi_link_t *link) {
-    for (gi_outgoing_t *o; (o = link->out_head); s_shift(link))
-        for (unsigned i = 0; i < o->n; i++)
-            zmq_msg_close(&o->f[i]);
-}
-
-/* Sends what waits; true when something went out. */
-static bool s_flush(gi_link_t *link) {
-    bool any = false;
-    gi_frames_t frames;
-    while (link->out_head && link->sock.raw) {
-        gi_outgoing_t *o = link->out_head;
-        frames.n = 0;
-        for (unsigned i = 0; i < o->n; i++)
-            gi_frames_move(&frames, &o->f[i]);
-        frames.packed = link->packs;
-        if (gi_sock_send(&link->sock, &frames) == EAGAIN) {
-            for (unsigned i = 0; i < o->n; i++)
-                zmq_msg_move(&o->f[i], &frames.f[i]);
-            gi_frames_close(&frames);
-            break;
-        }
-        gi_frames_close(&frames);
-        s_shift(link);
-        any = true;
-    }
-    if (any && !link->out_head)
-        gi_life_unblock_all(&link->service->core, link);
-    return any;
-}
 
 /* ---- the connection's life ----------------------------------------------- */
 static gate_err_t s_open(gi_link_t *link) {
@@ -147,7 +60,7 @@ static void s_ready(gi_link_t *link) {
     link->state = GI_LINK_READY_SENT;
     if (e)
         return;
-    gi_frames_add(gi_link_begin(link, GI_MDP_READY), line, strlen(line));
+    gi_frames_add(gi_link_send_begin(link, GI_MDP_READY), line, strlen(line));
     gi_link_send(link);
     gi_mem_free(line);
 }
@@ -176,7 +89,7 @@ static void s_forget(gi_link_t *link) {
 
 static void s_left_behind(gi_link_t *link) {
     s_forget(link);
-    s_drop_queue(link);
+    gi_link_send_drop(link);
     gi_sock_close(&link->sock);
     link->state = GI_LINK_LEFT;
 }
@@ -195,7 +108,7 @@ static void s_lose(gi_link_t *link, const char *why) {
     gate_log(GATE_WARN, "service", "%s: broker %s: %s", self->name,
              link->endpoint, why);
     s_forget(link);
-    s_drop_queue(link);
+    gi_link_send_drop(link);
     gi_sock_close(&link->sock);
     link->ext = link->packs = false;
     link->keeps &= link->state == GI_LINK_UP;
@@ -240,7 +153,7 @@ void gi_link_destroy(gi_link_t *link) {
         int linger = 1000; /* for the DISCONNECT and the last answers */
         zmq_setsockopt(link->sock.raw, ZMQ_LINGER, &linger, sizeof linger);
     }
-    s_drop_queue(link);
+    gi_link_send_drop(link);
     gi_sock_close(&link->sock);
     gi_mem_free(link->endpoint);
     gi_mem_free(link);
@@ -261,14 +174,14 @@ void gi_link_leave(gi_link_t *link) {
         return;
     }
     /* exactly one extra frame: a Python broker ignores it without */
-    gi_frames_add(gi_link_begin(link, GI_MDP_DISCONNECT), "bye", 3);
+    gi_frames_add(gi_link_send_begin(link, GI_MDP_DISCONNECT), "bye", 3);
     gi_link_send(link);
     link->state = GI_LINK_LEFT;
 }
 
 void gi_link_announce(gi_link_t *link) {
     gate_service_t *self = link->service;
-    gi_frames_t *out = gi_link_begin(link, GI_MDP_HEARTBEAT);
+    gi_frames_t *out = gi_link_send_begin(link, GI_MDP_HEARTBEAT);
     if (link->ext) {
         gi_ext_t ext;
         gi_ext_init(&ext);
@@ -334,6 +247,7 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
     gate_service_t *self = link->service;
     if (link->state == GI_LINK_READY_SENT) {
         link->state = GI_LINK_UP;
+        gi_news_tell(&self->news);
         link->backoff_ms = S_BACKOFF_MIN;
         gate_log(GATE_INFO, "service", "%s: registered at %s", self->name,
                  link->endpoint);
@@ -344,7 +258,7 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
     if (link->ext && !link->ext_told) {
         gi_link_announce(link);
     } else {
-        gi_link_begin(link, GI_MDP_HEARTBEAT);
+        gi_link_send_begin(link, GI_MDP_HEARTBEAT);
         gi_link_send(link);
     }
 }
@@ -479,7 +393,7 @@ bool gi_link_work(gi_link_t *link) {
     }
     busy |= s_receive(link);
     busy |= s_events(link);
-    busy |= s_flush(link);
+    busy |= gi_link_send_flush(link);
     const char *why = link->mute ? "no memory for an answer" : NULL;
     if (now - link->heard_ms >= s_silence_ms(link))
         why = "silent for its liveness";

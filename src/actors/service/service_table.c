@@ -119,15 +119,47 @@ void gi_scall_free_all(gate_service_t *self) {
         self->n_free--;
         s_delete(c);
     }
+    if (self->lists != self->few)
+        gi_mem_free(self->lists);
+    self->lists = self->few;
+    self->n_lists = GI_SCALL_FEW;
 }
 
 /* ---- found by id --------------------------------------------------------- */
-static size_t s_slot(gate_bytes_t request) {
+static uint64_t s_hash(gate_bytes_t request) {
     uint64_t h = 1469598103934665603u;
     const unsigned char *p = request.data;
     for (size_t i = 0; i < request.size; i++)
         h = (h ^ p[i]) * 1099511628211u;
-    return (size_t)(h >> 20) & (GI_SCALL_HASH - 1);
+    return h;
+}
+
+static gi_scall_t **s_list(const gate_service_t *self, uint64_t hash) {
+    return &self->lists[(size_t)(hash >> 20) & (self->n_lists - 1)];
+}
+
+static void s_put(gate_service_t *self, gi_scall_t *c) {
+    gi_scall_t **at = s_list(self, c->hash);
+    c->hash_next = *at;
+    *at = c;
+}
+
+/* Twice as many lists as there are calls; without memory they are longer. */
+static void s_grow(gate_service_t *self) {
+    gi_scall_t **before = self->lists, *c, *next;
+    size_t n = self->n_lists;
+    gi_scall_t **lists = gi_mem_calloc(4 * n, sizeof *lists);
+    if (!lists)
+        return;
+    self->lists = lists;
+    self->n_lists = 4 * n;
+    for (size_t i = 0; i < n; i++)
+        for (c = before[i]; c; c = next) {
+            next = c->hash_next;
+            s_put(self, c);
+        }
+    if (before != self->few)
+        gi_mem_free(before);
 }
 
 gate_bytes_t gi_scall_bytes(zmq_msg_t *frame) {
@@ -141,7 +173,7 @@ static bool s_same(zmq_msg_t *frame, gate_bytes_t b) {
 
 gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
                           gate_bytes_t request) {
-    gi_scall_t *c = link->service->hash[s_slot(request)];
+    gi_scall_t *c = *s_list(link->service, s_hash(request));
     while (c &&
            !(c->link == link && c->epoch == link->epoch &&
              s_same(&c->request_id, request) && s_same(&c->client_id, client)))
@@ -151,17 +183,21 @@ gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
 
 void gi_scall_list(gi_life_t *life, bool on) {
     gi_scall_t *c = gi_scall_of(life);
+    gate_service_t *self = c->service;
     if (!c->link)
         return;
-    gi_scall_t **at = &c->service->hash[s_slot(gi_scall_bytes(&c->request_id))];
     if (on) {
-        c->hash_next = *at;
-        *at = c;
+        if (++self->n_listed > self->n_lists)
+            s_grow(self);
+        c->hash = s_hash(gi_scall_bytes(&c->request_id));
+        s_put(self, c);
         c->link->live++;
         return;
     }
+    gi_scall_t **at = s_list(self, c->hash);
     while (*at != c)
         at = &(*at)->hash_next;
     *at = c->hash_next;
+    self->n_listed--;
     c->link->live--;
 }

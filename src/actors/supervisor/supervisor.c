@@ -50,6 +50,7 @@ gate_supervisor_new(gate_runtime_t *rt,
     gi_error_init(&self->stuck);
     gi_error_init(&self->final);
     gi_lock_init(&self->lock);
+    gi_news_init(&self->news);
     self->rt = gi_runtime_share(rt);
     if (options)
         self->options = *options;
@@ -305,6 +306,7 @@ static int64_t s_keep(void *ctx, int64_t now_ms) {
     gi_lock(&self->lock);
     int64_t due = gi_sup_due(&self->core);
     gi_unlock(&self->lock);
+    gi_news_tell(&self->news);
     int64_t next =
         started || self->unready ? now_ms + S_SOON_MS : self->look_ms;
     return due < next ? due : next;
@@ -418,16 +420,16 @@ static bool s_all_ready(gate_supervisor_t *self) {
 }
 
 gate_err_t gate_supervisor_ready(gate_supervisor_t *self, int64_t timeout_ms) {
-    int64_t end = gi_clock_ms() + timeout_ms;
+    int64_t end = timeout_ms < 0 ? INT64_MAX : gi_clock_deadline_ms(timeout_ms);
     for (;;) {
+        unsigned seen = gi_news_read(&self->news);
         gate_err_t e = gate_supervisor_check(self);
         if (e || s_all_ready(self))
             return e;
-        if (timeout_ms >= 0 && gi_clock_ms() >= end)
+        if (!gi_news_wait(&self->news, seen, end))
             return gi_err(GATE_TIMEOUT,
                           "supervisor: not all children run within %lld ms",
                           (long long)timeout_ms);
-        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "sync/keeper.h"
 #include "sync/lock.h"
+#include "sync/news.h"
 #include "runtime/runtime.h"
 #include "supervisor/supervisor_core.h"
 
@@ -31,6 +32,7 @@ struct gate_supervisor {
     bool started;
     bool ending;         /* everybody is being stopped; that thread's */
     bool below;          /* another one supervises it */
+    gi_news_t news;      /* of its children */
     gi_lock_t lock;      /* of all below */
     gi_keeper_t *keeper; /* NULL before start and once held */
     gi_sup_t core;

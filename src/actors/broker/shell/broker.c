@@ -9,7 +9,6 @@
 #include <gaterpc/monitor.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "sync/clock.h"
 #include "base/mem.h"
 #include "runtime/given.h"
@@ -18,7 +17,6 @@
 
 #define S_PART "broker"
 #define S_MAILBOX 64 /* nobody posts here; commands come by the pipe */
-#define S_IDLE_POLL_MS 5
 
 /* ---- building one -------------------------------------------------------- */
 static void s_stick(gate_broker_t *self, gate_err_t e) {
@@ -82,6 +80,7 @@ gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
     gi_handover_init(&self->handover);
     gi_error_init(&self->stuck);
     gi_lock_init(&self->lock);
+    gi_news_init(&self->news);
     snprintf(self->inside, sizeof self->inside, "inproc://gate-broker-%p",
              (void *)self);
     if (self->settings->broker_zap)
@@ -376,16 +375,23 @@ bool gate_broker_is_replaced(const gate_broker_t *self) {
     return gi_gauge_read(&self->handover.left) > 0;
 }
 
-gate_err_t gate_broker_drain(gate_broker_t *self, int64_t timeout_ms) {
-    const struct timespec pause = {0, S_IDLE_POLL_MS * 1000000L};
-    int64_t end = gi_clock_ms() + timeout_ms;
-    gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
-    while (!e && !s_is_idle(self)) {
-        if (gi_clock_ms() >= end)
-            return gi_err(GATE_TIMEOUT,
-                          "broker: calls are still in flight after %lld ms",
-                          (long long)timeout_ms);
-        nanosleep(&pause, NULL);
+/* True: it is idle within the time. The rule is the actor's: it is asked each
+ * time that it has news. */
+static bool s_await_idle(gate_broker_t *self, int64_t deadline_ms) {
+    unsigned seen = gi_news_read(&self->news);
+    while (!s_is_idle(self)) {
+        if (!gi_news_wait(&self->news, seen, deadline_ms))
+            return false;
+        seen = gi_news_read(&self->news);
     }
+    return true;
+}
+
+gate_err_t gate_broker_drain(gate_broker_t *self, int64_t timeout_ms) {
+    gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
+    if (!e && !s_await_idle(self, gi_clock_deadline_ms(timeout_ms)))
+        return gi_err(GATE_TIMEOUT,
+                      "broker: calls are still in flight after %lld ms",
+                      (long long)timeout_ms);
     return e ? e : gi_actor_command(self->actor, "DISMISS", NULL, NULL);
 }

@@ -147,6 +147,13 @@ static bool s_verdicts(gate_broker_t *self, int64_t now_ms) {
     return n > 0;
 }
 
+static void s_tell_idle(gate_broker_t *self) {
+    bool idle = gi_broker_core_idle(self->core);
+    if (idle && !self->idle)
+        gi_news_tell(&self->news);
+    self->idle = idle;
+}
+
 static bool s_work(void *ctx, int64_t now_ms) {
     gate_broker_t *self = ctx;
     bool any = gi_broker_core_retry(self->core, S_RETRY_MAX, now_ms);
@@ -161,6 +168,8 @@ static bool s_work(void *ctx, int64_t now_ms) {
     if (gi_broker_core_is_light(self->core))
         gi_guard_trim(&self->guard, now_ms);
     gi_broker_core_guarded(self->core, self->guard.n_cut, self->guard.n_shut);
+    if (self->drained)
+        s_tell_idle(self);
     return any;
 }
 
@@ -347,6 +356,7 @@ static void s_stop(void *ctx) {
     gate_broker_t *self = ctx;
     gi_broker_core_stop(self->core, gi_clock_ms());
     s_close(self);
+    gi_news_tell(&self->news);
 }
 
 /* ---- commands ------------------------------------------------------------ */
@@ -368,8 +378,10 @@ static gate_err_t s_cmd_rules(void *ctx, const char *arg, gi_buf_t *out) {
 }
 
 static gate_err_t s_cmd_drain(void *ctx, const char *arg, gi_buf_t *out) {
+    gate_broker_t *self = ctx;
     (void)arg, (void)out;
-    gi_broker_core_drain(((gate_broker_t *)ctx)->core);
+    gi_broker_core_drain(self->core);
+    self->drained = true;
     return GATE_OK;
 }
 

@@ -13,6 +13,7 @@
 #include "net/curve.h"
 #include "base/err.h"
 #include "sync/lock.h"
+#include "sync/news.h"
 #include "runtime/runtime.h"
 #include "runtime/sysload.h"
 #include "net/sock.h"
@@ -57,6 +58,8 @@ struct gate_broker {
     gi_broker_core_t *core;
     gi_frames_t in; /* the message being received */
     gi_drainable_t drainable;
+    gi_news_t news;                   /* of whether a drained one is idle */
+    bool drained, idle;               /* the actor's: told to, and told so */
     gi_lock_t lock;                   /* of client alone */
     gate_client_t *client;            /* made on first use */
     char *curve_cert, *curve_allowed; /* NULL: no CURVE */

@@ -32,9 +32,9 @@ static bool s_readable(int fd, int timeout_ms) {
     return poll(&item, 1, timeout_ms) == 1;
 }
 
-/* Small ring: producers wait for room, the owner sleeps in between. */
-Test(mailbox, order_per_producer, .timeout = 60) {
-    gi_mailbox_t *box = gi_mailbox_new(16);
+/* Producers wait for room, the owner sleeps in between. */
+static void s_order(size_t capacity) {
+    gi_mailbox_t *box = gi_mailbox_new(capacity);
     pthread_t threads[PRODUCERS];
     uintptr_t last[PRODUCERS] = {0};
     size_t got = 0;
@@ -63,6 +63,78 @@ Test(mailbox, order_per_producer, .timeout = 60) {
     }
     gi_mailbox_destroy(&box);
     cr_assert_null(box);
+}
+
+Test(mailbox, order_per_producer, .timeout = 60) { s_order(16); }
+
+/* It grows twice on the way. */
+Test(mailbox, order_per_producer_while_it_grows, .timeout = 60) {
+    s_order(65536);
+}
+
+static void s_push_all(gi_mailbox_t *box, uintptr_t from, uintptr_t to) {
+    for (uintptr_t i = from; i < to; i++)
+        cr_assert_eq(gi_mailbox_push(box, s_item(i), 0), GATE_OK, "item %zu",
+                     (size_t)i);
+}
+
+static void s_pop_all(gi_mailbox_t *box, uintptr_t from, uintptr_t to) {
+    void *item;
+
+    for (uintptr_t i = from; i < to; i++) {
+        cr_assert_eq(gi_mailbox_pop(box, &item, 1), 1, "item %zu", (size_t)i);
+        cr_assert_eq(item, s_item(i), "item %zu", (size_t)i);
+    }
+    cr_assert_eq(gi_mailbox_pop(box, &item, 1), 0);
+}
+
+/* Whatever lies where: all of it has room, and comes in order. */
+Test(mailbox, holds_what_was_asked_for) {
+    gi_mailbox_t *box = gi_mailbox_new(60000);
+
+    for (int round = 0; round < 3; round++) {
+        s_push_all(box, 1, 60001);
+        s_pop_all(box, 1, 60001);
+        cr_assert(gi_mailbox_sleep(box));
+        gi_mailbox_wake(box);
+    }
+    s_push_all(box, 1, 65537);
+    cr_assert_eq(gi_mailbox_push(box, s_item(1), 0), GATE_BUSY);
+    s_pop_all(box, 1, 65537);
+    gi_mailbox_destroy(&box);
+}
+
+Test(mailbox, a_sleeper_hears_of_the_ring_that_follows) {
+    gi_mailbox_t *box = gi_mailbox_new(65536);
+
+    s_push_all(box, 1, 300);
+    gi_mailbox_close(box);
+    cr_assert_eq(gi_mailbox_push(box, s_item(1), -1), GATE_CLOSED);
+    cr_assert_not(gi_mailbox_sleep(box));
+    s_pop_all(box, 1, 300);
+    gi_mailbox_destroy(&box);
+    box = gi_mailbox_new(65536);
+    s_push_all(box, 1, 300);
+    s_pop_all(box, 1, 300);
+    cr_assert(gi_mailbox_sleep(box));
+    s_push_all(box, 1, 2);
+    cr_assert(s_readable(gi_mailbox_fd(box), 0));
+    gi_mailbox_wake(box);
+    s_pop_all(box, 1, 2);
+    gi_mailbox_destroy(&box);
+}
+
+/* Without memory for a larger one it stays as large as it is. */
+Test(mailbox, no_memory_to_grow) {
+    gi_mailbox_t *box = gi_mailbox_new(65536);
+
+    s_push_all(box, 1, 257);
+    gi_mem_fail_at(1, true);
+    cr_assert_eq(gi_mailbox_push(box, s_item(257), 0), GATE_BUSY);
+    gi_mem_fail_at(0, false);
+    s_push_all(box, 257, 400);
+    s_pop_all(box, 1, 400);
+    gi_mailbox_destroy(&box);
 }
 
 Test(mailbox, full_is_busy_and_waits_as_told) {

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* service_link_send.c -- what a worker says to its broker: one message at a time
+ * is made in service->out; what the socket does not take waits here, in order.
+ */
+#include "service/service_impl.h"
+
+#include <errno.h>
+#include "base/mem.h"
+
+gi_frames_t *gi_link_send_begin(gi_link_t *link, int command) {
+    gi_frames_t *out = &link->service->out;
+    gi_frames_close(out);
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
+    gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
+    gi_login_frames(&link->service->login, out);
+    return out;
+}
+
+static void s_queue(gi_link_t *link, gi_frames_t *frames) {
+    gi_outgoing_t *o =
+        gi_mem_calloc(1, sizeof *o + frames->n * sizeof frames->f[0]);
+    link->mute |= !o;
+    if (!o) {
+        gi_frames_close(frames);
+        return;
+    }
+    o->n = frames->n;
+    for (unsigned i = 0; i < frames->n; i++) {
+        zmq_msg_init(&o->f[i]);
+        zmq_msg_move(&o->f[i], &frames->f[i]);
+    }
+    gi_frames_close(frames);
+    *link->out_tail = o;
+    link->out_tail = &o->next;
+    link->out_n++;
+}
+
+bool gi_link_send(gi_link_t *link) {
+    gi_frames_t *out = &link->service->out;
+    link->mute |= out->broken;
+    if (!link->sock.raw || out->broken) {
+        gi_frames_close(out);
+        return true; /* the broker that asked is gone, or will be */
+    }
+    out->packed = link->packs;
+    int rc = link->out_n ? EAGAIN : gi_sock_send(&link->sock, out);
+    if (rc == EAGAIN)
+        s_queue(link, out);
+    else
+        gi_frames_close(out);
+    return rc != EAGAIN;
+}
+
+static void s_shift(gi_link_t *link) {
+    gi_outgoing_t *o = link->out_head;
+    link->out_head = o->next;
+    if (!o->next)
+        link->out_tail = &link->out_head;
+    link->out_n--;
+    gi_mem_free(o);
+}
+
+void gi_link_send_drop(gi_link_t *link) {
+    for (gi_outgoing_t *o; (o = link->out_head); s_shift(link))
+        for (unsigned i = 0; i < o->n; i++)
+            zmq_msg_close(&o->f[i]);
+}
+
+bool gi_link_send_flush(gi_link_t *link) {
+    bool any = false;
+    gi_frames_t frames;
+    while (link->out_head && link->sock.raw) {
+        gi_outgoing_t *o = link->out_head;
+        frames.n = 0;
+        for (unsigned i = 0; i < o->n; i++)
+            gi_frames_move(&frames, &o->f[i]);
+        frames.packed = link->packs;
+        if (gi_sock_send(&link->sock, &frames) == EAGAIN) {
+            for (unsigned i = 0; i < o->n; i++)
+                zmq_msg_move(&o->f[i], &frames.f[i]);
+            gi_frames_close(&frames);
+            break;
+        }
+        gi_frames_close(&frames);
+        s_shift(link);
+        any = true;
+    }
+    if (any && !link->out_head)
+        gi_life_unblock_all(&link->service->core, link);
+    return any;
+}
