@@ -6,7 +6,13 @@
  * GATE_KEPT after gate_call_keep, gate_call_run or gate_generate, GATE_EOS to
  * end a stream (the only way to say an empty one), or else a code: it becomes
  * the exception that gate_raise named, or the code's own. GATE_OK without any
- * answer is nil. */
+ * answer is nil.
+ *
+ * Programs that a handler starts. Inline and on threads all signals are blocked,
+ * since they are the host's, and a program inherits that: it would not end on
+ * SIGTERM. fork() sets it right in the child; posix_spawn() wants
+ * POSIX_SPAWN_SETSIGMASK with an empty mask; for system() and popen() run the
+ * method on GATE_PROCESS, where nothing is blocked. */
 #ifndef GATERPC_CALL_H
 #define GATERPC_CALL_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* actor.c -- the shell. CZMQ gives the thread and the pipe; sleeping and data
+/* actor.c -- the shell. A pair of sockets carries commands; sleeping and data
  * are ours, since a message over the pipe costs as much as a whole call.
- * Signals are blocked while the thread is made (it inherits that: signals are
- * the host program's) and while it is joined (an interrupted wait would free
- * the pipe under a living thread). */
+ * Thread and pipe are made here and not by zactor_new, which waits for ever when
+ * no thread can be had and aborts when no socket can. Signals are blocked while
+ * the thread is made: it inherits that, signals are the host program's. */
 #include "net/actor.h"
 
 #include <czmq.h>
@@ -30,10 +30,11 @@ struct gi_actor {
     const gi_actor_ops_t *ops;
     void *self; /* the talker */
     gi_mailbox_t *mailbox;
-    zactor_t *zactor;
+    void *pipe;  /* this end; NULL: the thread has ended */
+    void *inner; /* the thread's end of it */
+    pthread_t thread;
     gi_lock_t lock; /* one command at a time on the pipe */
     sem_t started;  /* posted once start_error stands */
-    sem_t ended;    /* posted as the last act of the thread */
     gi_error_t start_error;
     unsigned forks;  /* gi_actor_thread_forks when it was made */
     bool terminated; /* $TERM was read; the actor's thread only */
@@ -223,9 +224,22 @@ static void s_run(gi_actor_t *actor, void *raw, int pipe_fd) {
     }
 }
 
-static void s_main(zsock_t *pipe, void *args) {
-    gi_actor_t *actor = args;
-    void *raw = zsock_resolve(pipe);
+static int s_fd(void *raw) {
+    int fd = -1;
+    size_t size = sizeof fd;
+    zmq_getsockopt(raw, ZMQ_FD, &fd, &size);
+    return fd;
+}
+
+static void s_close(void **raw_p) {
+    if (*raw_p)
+        zsys_close(*raw_p, "gaterpc", 0);
+    *raw_p = NULL;
+}
+
+static void *s_main(void *arg) {
+    gi_actor_t *actor = arg;
+    void *raw = actor->inner;
     bool more;
     prctl(PR_SET_NAME, actor->ops->name, 0, 0, 0);
     gi_actor_thread_mark(actor->ops->name);
@@ -234,64 +248,23 @@ static void s_main(zsock_t *pipe, void *args) {
     if (e)
         gi_error_set(&actor->start_error, gate_error());
     sem_post(&actor->started);
-    zsock_signal(pipe, 0);
     if (e) {
         char *term = s_part_text(raw, 0, &more); /* only $TERM can come */
         gi_mem_free(term);
     } else {
-        s_run(actor, raw, zsock_fd(pipe));
+        s_run(actor, raw, s_fd(raw));
         actor->ops->stop(actor->self);
     }
     gi_actor_thread_mark(NULL);
-    sem_post(&actor->ended);
+    s_close(&actor->inner);
+    return NULL;
 }
 
 /* ---- life ---------------------------------------------------------------- */
-static void *s_nothing(void *arg) { return arg; }
-
-#define S_PROBES 4        /* sockets that must be free for one zactor */
-#define S_SMALL_CAP 4096  /* CZMQ's cap is so low that it may be near */
-#define S_REAP_NS 5000000 /* libzmq's reaper needs microseconds */
-
-static gate_err_t s_thread_left(void) {
-    pthread_t thread;
-    int rc = pthread_create(&thread, NULL, s_nothing, NULL);
-    if (rc) {
-        errno = rc;
-        return gi_err_errno("no thread can be had for an actor");
-    }
-    pthread_join(thread, NULL);
-    return GATE_OK;
-}
-
-/* CZMQ aborts where a thread or a pipe cannot be had: ask before. A closed
- * probe counts until libzmq's reaper has run, so near the cap it is waited for.
- */
-static gate_err_t s_can_be_had(void) {
-    void *probe[S_PROBES], *context = zsys_init();
-    int n = 0;
-    gate_err_t e = s_thread_left();
-    if (e)
-        return e;
-    while (n < S_PROBES && (probe[n] = zmq_socket(context, ZMQ_PAIR)))
-        n++;
-    if (n < S_PROBES)
-        e = gi_err_errno(
-            "no socket left for an actor (CZMQ's cap is %zu: raise "
-            "it with ZSYS_MAX_SOCKETS, or the file limit)",
-            zsys_socket_limit());
-    while (n)
-        zmq_close(probe[--n]);
-    if (!e && zsys_socket_limit() < S_SMALL_CAP)
-        nanosleep(&(struct timespec){.tv_nsec = S_REAP_NS}, NULL);
-    return e;
-}
-
 static void s_free(gi_actor_t *actor) {
     gi_mailbox_destroy(&actor->mailbox);
     gi_lock_fini(&actor->lock);
     sem_destroy(&actor->started);
-    sem_destroy(&actor->ended);
     gi_error_fini(&actor->start_error);
     gi_mem_free(actor);
 }
@@ -303,60 +276,100 @@ bool gi_actor_foreign(const gi_actor_t *actor) {
 }
 
 void gi_actor_stop(gi_actor_t *actor) {
-    if (!actor || !actor->zactor || gi_actor_foreign(actor))
+    if (!actor || !actor->pipe || gi_actor_foreign(actor))
         return;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    GI_HANDOVER_SENDS(actor); /* $TERM */
-    zactor_destroy(&actor->zactor);
-    while (sem_wait(&actor->ended) < 0) {
-    }
+    GI_HANDOVER_SENDS(actor);
+    s_send_part(actor->pipe, "$TERM", 5, 0);
+    pthread_join(actor->thread, NULL);
+    s_close(&actor->pipe);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* A name may still be that of an actor that was here: the reaper has it. */
+static gate_err_t s_pipe(gi_actor_t *actor) {
+    char name[64];
+    int rc = -1;
+    actor->pipe = zsys_socket(ZMQ_PAIR, "gaterpc", 0);
+    actor->inner = actor->pipe ? zsys_socket(ZMQ_PAIR, "gaterpc", 0) : NULL;
+    for (unsigned i = 0; actor->inner && rc < 0; i++) {
+        snprintf(name, sizeof name, "inproc://gate-actor-%p-%u", (void *)actor,
+                 i);
+        rc = zmq_bind(actor->inner, name);
+        if (rc < 0 && errno != EADDRINUSE)
+            break;
+    }
+    if (rc == 0 && zmq_connect(actor->pipe, name) == 0)
+        return GATE_OK;
+    gate_err_t e =
+        gi_err_errno("no socket left for an actor (CZMQ's cap is %zu: raise it "
+                     "with ZSYS_MAX_SOCKETS, or the file limit)",
+                     zsys_socket_limit());
+    s_close(&actor->inner);
+    s_close(&actor->pipe);
+    return e;
+}
+
+static gate_err_t s_begin(gi_actor_t *actor) {
+    sigset_t all, before;
+    gate_err_t e = s_pipe(actor);
+    if (e)
+        return e;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&actor->thread, NULL, s_main, actor);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc == 0)
+        return GATE_OK;
+    s_close(&actor->inner);
+    s_close(&actor->pipe);
+    return gi_thread_refused(rc, actor->ops->name);
+}
+
+static gi_actor_t *s_new(const gi_actor_ops_t *ops, void *self,
+                         size_t mailbox_max) {
+    gi_actor_t *actor = gi_mem_calloc(1, sizeof *actor);
+    if (!actor) {
+        (void)gi_err(GATE_NOMEM, "no memory for the %s actor", ops->name);
+        return NULL;
+    }
+    gi_actor_thread_watch();
+    *actor = (gi_actor_t){.ops = ops,
+                          .self = self,
+                          .forks = gi_actor_thread_forks,
+                          .pipe_maybe = true};
+    atomic_init(&actor->pass_ms, S_ASLEEP);
+    gi_lock_init(&actor->lock);
+    sem_init(&actor->started, 0, 0);
+    gi_error_init(&actor->start_error);
+    actor->mailbox = gi_mailbox_new(mailbox_max);
+    if (actor->mailbox)
+        return actor;
+    s_free(actor);
+    (void)gi_err(GATE_NOMEM, "no memory or descriptor for a mailbox");
+    return NULL;
 }
 
 gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
                         size_t mailbox_max, gi_actor_t **out) {
-    gate_err_t e = s_can_be_had();
-    if (e)
-        return e;
-    gi_actor_t *actor = gi_mem_calloc(1, sizeof *actor);
+    gate_err_t e;
+    gi_actor_t *actor = s_new(ops, self, mailbox_max);
     if (!actor)
-        return gi_err(GATE_NOMEM, "no memory for the %s actor", ops->name);
-    actor->ops = ops;
-    gi_actor_thread_watch();
-    actor->forks = gi_actor_thread_forks;
-    actor->pipe_maybe = true;
-    atomic_init(&actor->pass_ms, S_ASLEEP);
-    actor->self = self;
-    gi_lock_init(&actor->lock);
-    sem_init(&actor->started, 0, 0);
-    sem_init(&actor->ended, 0, 0);
-    gi_error_init(&actor->start_error);
-    actor->mailbox = gi_mailbox_new(mailbox_max);
-    if (!actor->mailbox) {
-        s_free(actor);
-        return gi_err(GATE_NOMEM, "no memory or descriptor for a mailbox");
-    }
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+        return gate_error()->code;
     *out = actor; /* start may already hand the mailbox to others */
-    actor->zactor = zactor_new(s_main, actor);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!actor->zactor) {
-        *out = NULL;
-        s_free(actor);
-        return gi_err(GATE_SYSTEM, "the %s actor did not start", ops->name);
-    }
-    while (sem_wait(&actor->started) < 0) {
-    }
-    if (actor->start_error.story.code) {
+    e = s_begin(actor);
+    if (!e) {
+        while (sem_wait(&actor->started) < 0) {
+        }
+        if (!actor->start_error.story.code)
+            return GATE_OK;
         gi_actor_stop(actor);
         e = gi_error_publish(&actor->start_error);
-        *out = NULL;
-        s_free(actor);
     }
+    *out = NULL;
+    s_free(actor);
     return e;
 }
 
@@ -413,14 +426,14 @@ gate_err_t gi_actor_command(gi_actor_t *actor, const char *name,
         return gi_err(GATE_WOULDBLOCK,
                       "%s would block the %s actor's thread: run it on a pool",
                       name, gi_actor_thread());
-    if (!actor || !actor->zactor)
+    if (!actor || !actor->pipe)
         return gi_err(GATE_CLOSED, "%s: the actor does not run", name);
     if (gi_actor_foreign(actor))
         return gi_err(GATE_CLOSED,
                       "%s: made before fork(): its thread is in "
                       "the parent alone",
                       actor->ops->name);
-    void *raw = zsock_resolve(actor->zactor);
+    void *raw = actor->pipe;
     gi_lock(&actor->lock);
     GI_HANDOVER_SENDS(actor);
     s_send_part(raw, name, strlen(name), ZMQ_SNDMORE);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* actor.h -- the shell around every talker: a CZMQ zactor whose pipe carries
+/* actor.h -- the shell around every talker: a thread, a pipe that carries
  * commands, answered in order, and a mailbox that carries data.
  *
  *   loop:  mail (a batch) -> work (sockets, timers) -> nothing done? sleep in

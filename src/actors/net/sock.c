@@ -10,18 +10,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 #include "net/affinity.h"
 #include "base/err.h"
 #include "base/trusted.h"
+#include "sync/actor_thread.h"
 #include "sync/lock.h"
 #include "settings/settings.h"
 
-#define S_BACKLOG 4096
 #define S_CONNECT_MS 500 /* least time that a connection may take */
 #define S_UNACKED 30     /* intervals that a peer may leave what it was sent */
 
@@ -29,23 +31,16 @@
 static gi_lock_t s_context_lock = {PTHREAD_MUTEX_INITIALIZER};
 static bool s_context_made;
 
-static void s_default_env(const char *name, const char *value) {
-    setenv(name, value, 0);
-}
-
-/* "io_threads=2,max_sockets=65536" -> CZMQ's environment. */
-static gate_err_t s_context_option(const char *name, const char *value) {
-    if (strcmp(name, "io_threads") == 0)
-        s_default_env("ZSYS_IO_THREADS", value);
-    else if (strcmp(name, "max_sockets") == 0)
-        s_default_env("ZSYS_MAX_SOCKETS", value);
-    else
-        return gi_err(GATE_BADARG,
-                      "zmq_context: unknown option %s; known: io_threads, "
-                      "max_sockets",
-                      name);
-    return GATE_OK;
-}
+/* CZMQ has its environment for those, which stands above ours; a host's own is
+ * not ours to change, other threads may be reading it. */
+static const struct {
+    const char *name, *env;
+    int option, usual; /* 0: libzmq's */
+} s_context_options[] = {
+    {"io_threads", "ZSYS_IO_THREADS", ZMQ_IO_THREADS, 0},
+    {"max_sockets", "ZSYS_MAX_SOCKETS", ZMQ_MAX_SOCKETS, 65535},
+};
+#define S_CONTEXT_OPTIONS (sizeof s_context_options / sizeof *s_context_options)
 
 /* Calls fn for each name=value of a comma-separated list. */
 static gate_err_t
@@ -71,25 +66,103 @@ s_each_option(const char *list,
     return GATE_OK;
 }
 
-static gate_err_t s_context_each(void *ctx, const char *name,
+/* "io_threads=2" */
+static gate_err_t s_context_each(void *context, const char *name,
                                  const char *value) {
-    (void)ctx;
-    return s_context_option(name, value);
+    char *end;
+    long number = strtol(value, &end, 10);
+    size_t i = 0;
+    while (i < S_CONTEXT_OPTIONS && strcmp(s_context_options[i].name, name))
+        i++;
+    if (i == S_CONTEXT_OPTIONS)
+        return gi_err(GATE_BADARG,
+                      "zmq_context: unknown option %s; known: io_threads, "
+                      "max_sockets",
+                      name);
+    if (end == value || *end || number < 1 || number > INT_MAX)
+        return gi_err(GATE_BADARG,
+                      "zmq_context: %s=%s: a whole number from 1 on expected",
+                      name, value);
+    if (!getenv(s_context_options[i].env) &&
+        zmq_ctx_set(context, s_context_options[i].option, (int)number) < 0)
+        return gi_err_errno("zmq_context: %s=%s", name, value);
+    return GATE_OK;
+}
+
+/* CZMQ's handlers of SIGINT and SIGTERM are not wanted, and those of a host that
+ * uses CZMQ itself stay. */
+static void *s_zsys(void) {
+    struct sigaction interrupt, term;
+    if (!getenv("ZSYS_SIGHANDLER")) {
+        sigaction(SIGINT, NULL, &interrupt);
+        sigaction(SIGTERM, NULL, &term);
+        zsys_handler_set(NULL);
+        sigaction(SIGINT, &interrupt, NULL);
+        sigaction(SIGTERM, &term, NULL);
+    }
+    return zsys_init();
+}
+
+#define S_FDS_ASKED 64
+#define S_CONTEXT_FDS 12 /* its own and those of a first actor */
+#define S_THREAD_FDS 2
+
+/* Whether so many descriptors can be had. */
+static gate_err_t s_fds_left(int n) {
+    int fds[S_FDS_ASKED], had = 0;
+    struct rlimit limit = {.rlim_cur = 0};
+    gate_err_t e = GATE_OK;
+    n = n < S_FDS_ASKED ? n : S_FDS_ASKED;
+    while (had < n && (fds[had] = eventfd(0, EFD_CLOEXEC)) >= 0)
+        had++;
+    if (had < n) {
+        int error = errno;
+        getrlimit(RLIMIT_NOFILE, &limit);
+        errno = error;
+        e = gi_err_errno("%d descriptors are free, ZeroMQ needs %d to start "
+                         "(ulimit -n is %lld)",
+                         had, n, (long long)limit.rlim_cur);
+    }
+    while (had)
+        close(fds[--had]);
+    return e;
+}
+
+/* libzmq aborts when a descriptor or a thread cannot be had for its context,
+ * which the first socket starts. */
+static gate_err_t s_start_context(void *context) {
+    int threads = zmq_ctx_get(context, ZMQ_IO_THREADS) + 1; /* the reaper */
+    gate_err_t e = s_fds_left(S_CONTEXT_FDS + S_THREAD_FDS * threads);
+    if (!e)
+        e = gi_thread_left((size_t)threads, "ZeroMQ");
+    if (e)
+        return e;
+    void *first = zmq_socket(context, ZMQ_PAIR);
+    if (!first)
+        return gi_err_errno("no ZeroMQ context");
+    zmq_close(first);
+    return GATE_OK;
+}
+
+static gate_err_t s_make_context(const gate_settings_t *settings) {
+    void *context = s_zsys();
+    if (!context)
+        return gi_err_errno("no ZeroMQ context");
+    for (size_t i = 0; i < S_CONTEXT_OPTIONS; i++)
+        if (s_context_options[i].usual && !getenv(s_context_options[i].env))
+            zmq_ctx_set(context, s_context_options[i].option,
+                        s_context_options[i].usual);
+    gate_err_t e =
+        s_each_option(settings->zmq_context, s_context_each, context);
+    if (!e)
+        gi_affinity_context(settings, context);
+    return e ? e : s_start_context(context);
 }
 
 gate_err_t gi_sock_context(const gate_settings_t *settings) {
     gi_lock(&s_context_lock);
-    gate_err_t e = GATE_OK;
-    if (!s_context_made) {
-        e = s_each_option(settings->zmq_context, s_context_each, NULL);
-        s_default_env("ZSYS_SIGHANDLER", "false");
-        s_default_env("ZSYS_MAX_SOCKETS", "65535");
-        if (!e && !zsys_init())
-            e = gi_err_errno("no ZeroMQ context");
-        if (!e)
-            gi_affinity_context(settings, zsys_init());
-        s_context_made = !e;
-    }
+    gate_err_t e = s_context_made ? GATE_OK : s_make_context(settings);
+    s_context_made |= !e;
     gi_unlock(&s_context_lock);
     return e;
 }
@@ -142,6 +215,13 @@ static gate_err_t s_sock_option(void *raw, const char *name,
 static void s_set_int(void *raw, int option, int64_t value) {
     int v = (int)value;
     zmq_setsockopt(raw, option, &v, sizeof v);
+}
+
+static int s_get_int(void *raw, int option) {
+    int v = -1;
+    size_t size = sizeof v;
+    zmq_getsockopt(raw, option, &v, &size);
+    return v;
 }
 
 /* Half-open tcp is found by ZMTP heartbeats of whoever connects, and by the
@@ -202,13 +282,6 @@ static gate_err_t s_none_left(const char *what) {
                         what, zsys_socket_limit());
 }
 
-static int s_fd(void *raw) {
-    int fd = -1;
-    size_t size = sizeof fd;
-    zmq_getsockopt(raw, ZMQ_FD, &fd, &size);
-    return fd;
-}
-
 gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
                         const gate_settings_t *settings) {
     *self = (gi_sock_t){.fd = -1,
@@ -220,7 +293,7 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
     self->raw = zsys_socket(type, "gaterpc", 0);
     if (!self->raw)
         return s_none_left("a peer");
-    self->fd = s_fd(self->raw);
+    self->fd = s_get_int(self->raw, ZMQ_FD);
     self->maybe = self->events_maybe = true;
     e = s_apply(self, type, identity, settings);
     if (e)
@@ -244,73 +317,17 @@ void gi_sock_close(gi_sock_t *self) {
 }
 
 /* ---- endpoints ----------------------------------------------------------- */
-/* libzmq closes a listener some time after its socket, the kernel a dead
- * process's one by one: an endpoint that was just left is waited for, briefly.
- */
-#define S_SOON_TRIES 50
-static void s_soon(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 4000000}, NULL);
-}
-
-static int s_bind_soon(int fd, const struct addrinfo *at) {
-    int rc, tries = S_SOON_TRIES;
-    while ((rc = bind(fd, at->ai_addr, at->ai_addrlen)) < 0 &&
-           errno == EADDRINUSE && --tries)
-        s_soon();
-    return rc;
-}
-
-/* A listening socket for "host:port" (either may be *). */
-static gate_err_t s_listen(const char *endpoint, int *out) {
-    char host[256], *port;
-    const char *address = endpoint + strlen("tcp://");
-    if (strlen(address) >= sizeof host)
-        return gi_err(GATE_BADARG, "%s: too long", endpoint);
-    strcpy(host, address);
-    port = strrchr(host, ':');
-    if (!port)
-        return gi_err(GATE_BADARG, "%s: tcp://host:port expected", endpoint);
-    *port++ = 0;
-    char *name = host;
-    if (*name == '[' && port[-2] == ']') {
-        name++;
-        port[-2] = 0;
-    }
-    struct addrinfo hint = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *list = NULL;
-    bool any = strcmp(name, "*") == 0;
-    if (any)
-        hint.ai_family = AF_INET;
-    int rc = getaddrinfo(any ? NULL : name, strcmp(port, "*") ? port : "0",
-                         &hint, &list);
-    if (rc)
-        return gi_err(GATE_SYSTEM, "%s: %s", endpoint, gai_strerror(rc));
-    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                    0),
-        one = 1;
-    gate_err_t e = GATE_OK;
-    if (fd < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
-        s_bind_soon(fd, list) < 0 || listen(fd, S_BACKLOG) < 0) {
-        e = gi_err_errno("%s: cannot listen", endpoint);
-        if (fd >= 0)
-            close(fd);
-    }
-    freeaddrinfo(list);
-    *out = fd;
-    return e;
-}
-
 static bool s_starts(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
 }
 
 /* Makes the listener unless there is one; both descriptors stand then. */
-static gate_err_t s_listener(const char *endpoint, gi_listener_t *listener) {
+static gate_err_t s_listener(const char *endpoint, bool ipv6,
+                             gi_listener_t *listener) {
     gate_err_t e = GATE_OK;
     int fd = -1;
     if (listener->fd < 0 && s_starts(endpoint, "tcp://"))
-        e = s_listen(endpoint, &fd);
+        e = gi_listener_tcp(endpoint, ipv6, &fd);
     else if (listener->fd < 0 && s_starts(endpoint, "ipc://") &&
              strcmp(endpoint, "ipc://*") != 0)
         e = gi_ipc_listen(endpoint, endpoint + strlen("ipc://"), SOCK_STREAM, 0,
@@ -330,7 +347,8 @@ static gate_err_t s_listener(const char *endpoint, gi_listener_t *listener) {
 gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
                         size_t room, gi_listener_t *listener) {
     int none = -1;
-    gate_err_t e = s_listener(endpoint, listener);
+    gate_err_t e =
+        s_listener(endpoint, s_get_int(self->raw, ZMQ_IPV6) > 0, listener);
     if (e) {
         gi_listener_close(listener);
         return e;
@@ -349,10 +367,16 @@ gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
     return e;
 }
 
+/* An address that is one of IPv6 says so itself: "tcp://[::1]:5555". */
 gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) {
-    if (zmq_connect(self->raw, endpoint) < 0)
-        return gi_err_errno("%s: cannot connect", endpoint);
-    return GATE_OK;
+    int ipv6 = s_get_int(self->raw, ZMQ_IPV6);
+    if (s_starts(endpoint, "tcp://") && strchr(endpoint, '['))
+        s_set_int(self->raw, ZMQ_IPV6, 1);
+    int rc = zmq_connect(self->raw, endpoint);
+    gate_err_t e =
+        rc < 0 ? gi_err_errno("%s: cannot connect", endpoint) : GATE_OK;
+    s_set_int(self->raw, ZMQ_IPV6, ipv6);
+    return e;
 }
 
 /* ---- events -------------------------------------------------------------- */
@@ -364,7 +388,7 @@ gate_err_t gi_sock_watch(gi_sock_t *self, int events) {
     self->monitor_raw = zsys_socket(ZMQ_PAIR, "gaterpc", 0);
     if (!self->monitor_raw)
         return s_none_left("a monitor");
-    self->monitor_fd = s_fd(self->monitor_raw);
+    self->monitor_fd = s_get_int(self->monitor_raw, ZMQ_FD);
     s_set_int(self->monitor_raw, ZMQ_LINGER, 0);
     if (zmq_connect(self->monitor_raw, name) < 0)
         return s_none_left("a monitor");

@@ -65,6 +65,20 @@ typedef struct gi_listener {
  * replaced only when nobody answers there. */
 gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
                         size_t room, gi_listener_t *listener) GATE_MUST;
+gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) GATE_MUST;
+/* Starts the monitor for the given ZMQ_EVENT_* mask. */
+gate_err_t gi_sock_watch(gi_sock_t *self, int events) GATE_MUST;
+/* The next event; false when none. value is the fd or errno of zmq's event. */
+bool gi_sock_event(gi_sock_t *self, int *event, int *value);
+/* The peer's fd behind a received frame (ZMQ_SRCFD); -1 unknown (inproc). */
+int gi_frame_srcfd(zmq_msg_t *frame);
+
+/* ---- listener.c ---------------------------------------------------------- */
+/* A listening socket for "tcp://host:port". host may be * (all of IPv4, with
+ * ipv6 all of both), an address, the name of an interface, or a name: of that
+ * the address is taken that a client takes, without ipv6 one of IPv4 if there
+ * is any. */
+gate_err_t gi_listener_tcp(const char *endpoint, bool ipv6, int *out) GATE_MUST;
 /* Waits until libzmq's thread watches it: that is some time after gi_sock_bind
  * (libzmq tells nobody), and one that were paused before it would abort. Reads
  * /proc/self/fdinfo: at start, when there are few descriptors. */
@@ -79,12 +93,5 @@ void gi_listener_resume(const gi_listener_t *self);
 /* What pause shows; -1 with gate_error() set. */
 int gi_listener_blank(void);
 void gi_listener_close(gi_listener_t *self);
-gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) GATE_MUST;
-/* Starts the monitor for the given ZMQ_EVENT_* mask. */
-gate_err_t gi_sock_watch(gi_sock_t *self, int events) GATE_MUST;
-/* The next event; false when none. value is the fd or errno of zmq's event. */
-bool gi_sock_event(gi_sock_t *self, int *event, int *value);
-/* The peer's fd behind a received frame (ZMQ_SRCFD); -1 unknown (inproc). */
-int gi_frame_srcfd(zmq_msg_t *frame);
 
 #endif

@@ -234,6 +234,7 @@ static void *s_work(void *arg) {
     gi_job_t *job;
     bool wake;
 
+    gi_thread_mark();
     gi_thread_wait_mark(&self->blocked);
     pthread_mutex_lock(&self->mutex);
     while (s_get_work(worker)) {

@@ -28,8 +28,10 @@ static bool s_kept(int fd, const int *keep, int n) {
     return fd < 3;
 }
 
+/* A number beyond a limit that was lowered later is nobody's any more. */
 static bool s_plug_one(int fd, int plug, const int *keep, int n) {
-    return s_kept(fd, keep, n) || fd == plug || dup3(plug, fd, O_CLOEXEC) >= 0;
+    return s_kept(fd, keep, n) || fd == plug ||
+           dup3(plug, fd, O_CLOEXEC) >= 0 || (errno == EBADF && close(fd) == 0);
 }
 
 /* /proc is not there: every number that can be in use is asked for. */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "sync/actor_thread.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include <gaterpc/log.h>
 #include <stddef.h>
+#include "base/err.h"
 #include "sync/clock.h"
+
+#define S_ASKED_MAX 64
 
 static _Thread_local const char *s_name;
 
@@ -23,6 +27,35 @@ void gi_thread_signals(sigset_t *set) {
         sigdelset(set, own[i]);
 }
 
+gate_err_t gi_thread_refused(int error, const char *whose) {
+    errno = error;
+    return gi_err_errno("no thread can be had for %s (ulimit -u, TasksMax, "
+                        "pids.max, or memory)",
+                        whose);
+}
+
+static void *s_until(void *mutex) {
+    pthread_mutex_lock(mutex);
+    pthread_mutex_unlock(mutex);
+    return NULL;
+}
+
+gate_err_t gi_thread_left(size_t n, const char *whose) {
+    pthread_t threads[S_ASKED_MAX];
+    pthread_mutex_t all = PTHREAD_MUTEX_INITIALIZER;
+    size_t made = 0;
+    int rc = 0;
+    pthread_mutex_lock(&all); /* none ends before the last is there */
+    while (made < n && made < S_ASKED_MAX && rc == 0) {
+        rc = pthread_create(&threads[made], NULL, s_until, &all);
+        made += rc == 0;
+    }
+    pthread_mutex_unlock(&all);
+    while (made)
+        pthread_join(threads[--made], NULL);
+    return rc ? gi_thread_refused(rc, whose) : GATE_OK;
+}
+
 /* ---- processes ------------------------------------------------------------- */
 
 static _Atomic uint32_t s_births;
@@ -33,7 +66,21 @@ uint32_t gi_born_now(void) {
     return atomic_load_explicit(&s_births, memory_order_relaxed);
 }
 
+/* In our threads all signals are blocked, and a child inherits that. It is its
+ * own process: what it blocks is what its host was started with. */
+static sigset_t s_first_mask;
+static _Thread_local bool s_ours;
+
+void gi_thread_mark(void) { s_ours = true; }
+
+static void s_open_signals(void) {
+    if (s_ours || s_name)
+        pthread_sigmask(SIG_SETMASK, &s_first_mask, NULL);
+}
+
 __attribute__((constructor)) static void s_watch_forks(void) {
+    pthread_sigmask(SIG_SETMASK, NULL, &s_first_mask);
+    (void)pthread_atfork(NULL, NULL, s_open_signals);
     /* without memory for it the pid is still what zygotes are known by */
     (void)pthread_atfork(NULL, NULL, gi_born_again);
 }

@@ -12,12 +12,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <gaterpc/error.h>
+
 void gi_actor_thread_mark(const char *name); /* static string; NULL unmarks */
 const char *gi_actor_thread(void);           /* NULL: an ordinary thread */
 
 /* What a thread of ours blocks: signals are the host program's, apart from
  * those that a thread causes itself. */
 void gi_thread_signals(sigset_t *set);
+/* This thread runs other people's code and blocks signals: a child that is
+ * forked in it begins with those blocked that this process began with. */
+void gi_thread_mark(void);
+/* GATE_SYSTEM for what pthread_create gave: who wants the thread, and what may
+ * be in its way. */
+gate_err_t gi_thread_refused(int error, const char *whose) GATE_MUST;
+/* Whether so many threads can be had at a time: for who asks a library that
+ * aborts when they cannot. Blocks: while they start and end. */
+gate_err_t gi_thread_left(size_t n, const char *whose) GATE_MUST;
 /* Whether we are still the process that made a thing: after fork() a child has
  * copies of pools, but none of their threads, and shares their memory with
  * those who work in it. Changes in every child that fork() makes; one load. */

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where a broker listens is where its clients look: names with addresses of both
+families, literal IPv6, interfaces, everything."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import unittest
+
+from cli import CALM, kit
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+class Addresses(kit.Case):
+    def broker(self, front, **settings):
+        return self.keep(kit.OurBroker(front, self.ipc("b"),
+                                       **{**CALM, **settings}))
+
+    def info(self, front, **settings):
+        done = kit.run("call", "--broker", front, "Gate.get_services",
+                       **{**CALM, **settings})
+        self.assertEqual((done.code, done.out), (0, "[\"Gate\"]\n"), done.err)
+
+    @staticmethod
+    def port(broker):
+        return broker.front.rsplit(":", 1)[1]
+
+    def test_interface(self):
+        broker = self.broker("tcp://lo:*")
+        self.assertRegex(broker.front, r"^tcp://127\.0\.0\.1:\d+$")
+        self.info(broker.front)
+
+    @unittest.skipUnless(has_ipv6(), "there is no IPv6")
+    def test_literal(self):
+        """The endpoint that is printed can be used as it is."""
+        broker = self.broker("tcp://[::1]:*")
+        self.assertRegex(broker.front, r"^tcp://\[::1\]:\d+$")
+        self.info(broker.front)
+
+    @unittest.skipUnless(has_ipv6(), "there is no IPv6")
+    def test_everything(self):
+        broker = self.broker("tcp://*:*", zmq_sock="ipv6=1")
+        for host in ("127.0.0.1", "[::1]"):
+            self.info("tcp://%s:%s" % (host, self.port(broker)))
+        other = self.keep(kit.OurBroker("tcp://*:*", self.ipc("b2"), **CALM))
+        self.assertRegex(other.front, r"^tcp://0\.0\.0\.0:\d+$")
+
+    @unittest.skipUnless(has_ipv6(), "there is no IPv6")
+    def test_localhost(self):
+        """Debian's stock hosts file has ::1 for localhost as well."""
+        if os.geteuid() != 0 or not shutil.which("unshare"):
+            self.skipTest("a hosts file of one's own takes root and unshare")
+        hosts = os.path.join(self.dir, "hosts")
+        with open(hosts, "w") as f:
+            f.write("127.0.0.1 localhost\n"
+                    "::1 localhost ip6-localhost ip6-loopback\n::1 only-six\n")
+        words = ["unshare", "-m", "sh", "-c",
+                 "mount --bind %s /etc/hosts && exec \"$0\" \"$@\"" % hosts]
+        if subprocess.run([*words, "true"], capture_output=True).returncode:
+            self.skipTest("nothing can be mounted here")
+        for name, want, settings in (
+                ("localhost", "127.0.0.1", {}),
+                ("localhost", "[::1]", {"zmq_sock": "ipv6=1"}),
+                ("only-six", "127.0.0.1", {})):  # as the C library has it
+            broker = subprocess.Popen(
+                [*words, kit.GATE, "broker", "--frontend",
+                 "tcp://%s:*" % name, "--backend", self.ipc("b")],
+                env=kit.environment(**{**CALM, **settings}), text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                preexec_fn=kit.die_with_the_test)
+            try:
+                line = broker.stdout.readline()
+                self.assertRegex(
+                    line, r"^ready frontend=tcp://%s:\d+ " % re.escape(want))
+                self.info(line.split()[1].split("=")[1])
+                end = "tcp://%s:%s" % (name, line.split()[1].rsplit(":")[-1])
+                done = subprocess.run(
+                    [*words, kit.GATE, "call", "--broker", end,
+                     "Gate.get_services"], capture_output=True, text=True,
+                    env=kit.environment(**{**CALM, **settings}))
+                self.assertEqual((done.returncode, done.stdout),
+                                 (0, "[\"Gate\"]\n"), done.stderr)
+            finally:
+                broker.send_signal(signal.SIGTERM)
+                broker.communicate(timeout=60 * kit.SLOW)
+
+    def test_slips(self):
+        for end, word in (("tcp://127.0.0.1", "port"),
+                          ("tcp://127.0.0.1:99999", "port 99999"),
+                          ("tcp://127.0.0.1:http", "port http"),
+                          ("tcp://no.such.host.invalid:*", "no.such.host")):
+            done = kit.run("broker", "--frontend", end, "--backend",
+                           self.ipc("b"))
+            self.assertNotEqual(done.code, 0, end)
+            self.assertIn(word, done.err)
+
+
+if __name__ == "__main__":
+    kit.main()
