@@ -366,7 +366,7 @@ static gate_err_t s_start(void *arg) {
     gi_affinity_actor(self->settings);
     self->thread = pthread_self();
     self->own_last = &self->own;
-    self->reached_ms = gi_clock_ms();
+    self->reached_ms = self->worked_ms = gi_clock_ms();
     gate_err_t e = gi_service_core_init(&self->core, self->name, &s_life_ops,
                                         self->reached_ms);
     self->core.limit = self->limit;
@@ -378,10 +378,22 @@ static gate_err_t s_start(void *arg) {
     return e;
 }
 
+/* With links that is at least every heartbeat: a longer gap means that this
+ * process stood still, maybe with the whole machine, and what brokers sent is
+ * still unread, or they stood still as well. They get their time anew. */
+static void s_awake(gate_service_t *self, int64_t now_ms) {
+    int64_t gap = now_ms - self->worked_ms;
+    self->worked_ms = now_ms;
+    if (gap > 2 * gi_settings_heartbeat_ms(self->settings))
+        for (gi_link_t *link = self->links; link; link = link->next)
+            link->heard_ms = now_ms;
+}
+
 static bool s_work(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
     bool busy = false;
     self->core.now_ms = now_ms;
+    s_awake(self, now_ms);
     for (gi_link_t *link = self->links; link; link = link->next) {
         busy |= gi_link_work(link);
         if (link->state == GI_LINK_UP)
@@ -405,6 +417,10 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     int64_t next = gi_service_core_next(&self->core),
             look = gi_shuge_next(self);
     (void)now_ms;
+    next = look < next ? look : next;
+    look = self->links
+               ? self->worked_ms + gi_settings_heartbeat_ms(self->settings)
+               : INT64_MAX;
     next = look < next ? look : next;
     for (gi_link_t *link = self->links; link; link = link->next) {
         int64_t due = gi_link_next(link);

@@ -211,8 +211,8 @@ struct gate_service {
     size_t n_lists, n_listed;
     gi_scall_t *few[GI_SCALL_FEW];
     gi_buf_t scratch;
-    int64_t reached_ms; /* some broker had us */
-    bool idle;          /* drained, and told so */
+    int64_t reached_ms, worked_ms; /* some broker had us; we looked last */
+    bool idle;                     /* drained, and told so */
     gi_sstats_t stats;
     gi_frames_t in, out; /* last: who has no broker touches neither */
 };

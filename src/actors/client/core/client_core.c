@@ -35,7 +35,7 @@ gi_client_core_t *gi_client_core_new(const gi_client_core_options_t *options,
     self->is = *options;
     self->effects = effects;
     self->ctx = ctx;
-    self->now_ms = now_ms;
+    self->now_ms = self->tick_ms = now_ms;
     self->seed = options->seed | 1;
     memcpy(self->table.id_prefix, &options->seed, 8);
     self->nobody = options->watched ? "nobody answers there"
@@ -119,10 +119,24 @@ void gi_client_core_closed(gi_client_core_t *self, uint8_t conn,
     }
 }
 
+/* A ROUTER hears one peer of a name: a second one is connected, and never heard
+ * nor answered. */
+static bool s_has_namesake(const gi_client_core_t *self) {
+    const gi_clink_t *l = &self->link;
+    return self->is.login->identity && !l->fresh_id && l->up && !l->ready;
+}
+
 static void s_reopen(gi_client_core_t *self) {
-    gate_log(GATE_WARN, S_PART, "broker %s %s: connecting anew",
-             self->is.endpoint,
-             self->link.up ? "fell silent" : "is not to be had");
+    if (s_has_namesake(self))
+        gate_log(GATE_WARN, S_PART,
+                 "broker %s has not said a word to identity %s: another client "
+                 "may have it, and an identity is one client's: connecting "
+                 "anew under another one",
+                 self->is.endpoint, self->is.login->identity);
+    else
+        gate_log(GATE_WARN, S_PART, "broker %s %s: connecting anew",
+                 self->is.endpoint,
+                 self->link.up ? "fell silent" : "is not to be had");
     self->link.fresh_id |= self->link.up;
     s_departed(self);
     s_opened(self, self->effects->reopen(self->ctx, self->link.fresh_id));
@@ -217,6 +231,16 @@ static int64_t s_heartbeat(const gi_client_core_t *self) {
     return gi_settings_heartbeat_ms(self->is.settings);
 }
 
+/* With a connection there is a tick at least every heartbeat: a longer gap means
+ * that this process stood still, maybe with the whole machine, and what the
+ * broker sent is still unread, or it stood still as well. It gets its time anew. */
+static void s_awake(gi_client_core_t *self, int64_t now_ms) {
+    gi_clink_t *l = &self->link;
+    if (l->up && now_ms - self->tick_ms > 2 * s_heartbeat(self))
+        l->heard_ms = now_ms;
+    self->tick_ms = now_ms;
+}
+
 /* Keepalive when nothing else was sent; silence means the broker is gone. */
 static bool s_liveness(gi_client_core_t *self) {
     gi_clink_t *l = &self->link;
@@ -242,6 +266,7 @@ static bool s_liveness(gi_client_core_t *self) {
 }
 
 bool gi_client_core_tick(gi_client_core_t *self, int64_t now_ms) {
+    s_awake(self, now_ms);
     self->now_ms = now_ms;
     bool busy = gi_client_calls_flush(self);
     busy |= gi_client_calls_expire(self);

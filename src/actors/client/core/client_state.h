@@ -65,7 +65,7 @@ struct gi_client_core {
     gi_client_core_options_t is; /* constant */
     const gi_client_effects_t *effects;
     void *ctx;
-    int64_t now_ms;
+    int64_t now_ms, tick_ms; /* of the last tick */
     uint64_t seed;
     gi_clink_t link;
     gi_cformer_t formers[GI_CFORMERS_MAX];

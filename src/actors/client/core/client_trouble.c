@@ -24,10 +24,13 @@ void gi_client_trouble_text(const gi_client_core_t *self, char *text,
         snprintf(text, room,
                  "the broker at %s is connected and answers nothing: it waits "
                  "for its authentication service, or drops what comes %s (a "
-                 "Python broker does)",
+                 "Python broker does)%s",
                  at,
                  self->is.login->user ? "with a wrong user or password"
-                                      : "without a user and a password");
+                                      : "without a user and a password",
+                 self->is.login->identity
+                     ? ", or another client has our identity"
+                     : "");
         break;
     case GI_TROUBLE_REFUSED:
         snprintf(text, room, "%s", self->refused.story.text);
@@ -50,8 +53,11 @@ void gi_client_late_text(const gi_client_core_t *self, const gi_ccall_t *call,
     if (call->state == GI_CCALL_UNSENT || call->unheard || !self->link.ready)
         gi_client_trouble_text(self, why, sizeof why);
     if (call->unheard)
-        snprintf(text, room, "no answer from %.*s: %s", size, name,
-                 *why ? why : "the broker was replaced before it said a word");
+        snprintf(text, room, "no answer from %.*s: %s%s", size, name,
+                 *why ? why : "the broker was replaced before it said a word",
+                 *why || !self->is.login->identity
+                     ? ""
+                     : ", or another client has our identity");
     else
         snprintf(text, room,
                  call->stream ? "a stream of %.*s was not read for %lld ms%s%s"
