@@ -43,6 +43,11 @@ int gi_bench_main(int argc, char **argv); /* src/cli/bench */
 void gi_demo_methods(gate_service_t *service);
 
 /* ---- main.c ---------------------------------------------------------------- */
+/* Of a verb that stays: the line that says so. A stdout that is full, closed or
+ * not read costs nobody the service: stderr gets it then. Blocks: for
+ * GI_READY_MS at most. */
+void gi_main_ready(const char *line);
+enum { GI_READY_MS = 1000 };
 /* Something was not written to stdout: errno says why, and main will, when much
  * else has been done since. */
 void gi_main_stdout_lost(void);

@@ -8,6 +8,8 @@
 #include "monitor/monitor.h"
 #endif
 
+#include <stdlib.h>
+
 static const gi_usage_t s_usage = {
     "broker [OPTION]...",
     "Routes calls between clients on frontends and services on backends.\n"
@@ -47,14 +49,21 @@ static void s_setup(gate_broker_t *broker, const s_args_t *args,
 
 static void s_print_ready(const gate_broker_t *broker, const char *url) {
     const char *ep;
-    printf("ready frontend=");
+    char *line = NULL;
+    size_t size;
+    FILE *to = open_memstream(&line, &size);
+    if (!to)
+        return;
+    fprintf(to, "ready frontend=");
     for (size_t i = 0; (ep = gate_broker_frontend(broker, i)); i++)
-        printf("%s%s", i ? "," : "", ep);
-    printf(" backend=");
+        fprintf(to, "%s%s", i ? "," : "", ep);
+    fprintf(to, " backend=");
     for (size_t i = 0; (ep = gate_broker_backend(broker, i)); i++)
-        printf("%s%s", i ? "," : "", ep);
-    printf("%s%s\n", url ? " monitor=" : "", url ? url : "");
-    fflush(stdout);
+        fprintf(to, "%s%s", i ? "," : "", ep);
+    fprintf(to, "%s%s\n", url ? " monitor=" : "", url ? url : "");
+    if (!fclose(to))
+        gi_main_ready(line);
+    free(line);
 }
 
 #ifdef GATE_HAVE_MONITOR

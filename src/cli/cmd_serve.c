@@ -10,9 +10,12 @@
 #include "cli/supervise.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const gi_usage_t s_usage = {
     "serve [OPTION]... (--demo | MODULE.so...)",
@@ -24,6 +27,8 @@ static const gi_usage_t s_usage = {
     "say; with --supervise so is the whole process."};
 
 enum { S_LOOK_MS = 200, S_SAY_MS = 1000 };
+/* descriptors: of a service, of each worker process, of how many at least */
+enum { S_FDS = 24, S_FDS_A_PROCESS = 6, S_PROCESSES = 2 };
 
 typedef struct s_args {
     const char *config, *backend;
@@ -187,16 +192,23 @@ static int s_wait_ready(const s_serve_t *self) {
 
 static void s_print_ready(const s_serve_t *self) {
     const char *standard = "";
+    char *line = NULL;
+    size_t size;
+    FILE *to = open_memstream(&line, &size);
+    if (!to)
+        return;
     gate_err_t e = gate_settings_get(gate_runtime_settings(self->runtime),
                                      "service_default_name", &standard);
     (void)e; /* it is there */
-    printf("ready service=");
+    fprintf(to, "ready service=");
     for (size_t i = 0; i < self->n; i++) {
         const char *name = self->served[i].module->name;
-        printf("%s%s", i ? "," : "", name ? name : standard);
+        fprintf(to, "%s%s", i ? "," : "", name ? name : standard);
     }
-    printf("\n");
-    fflush(stdout);
+    fprintf(to, "\n");
+    if (!fclose(to))
+        gi_main_ready(line);
+    free(line);
 }
 
 /* To the end: a signal, told to drain, or the supervisor gave up. */
@@ -208,8 +220,31 @@ static int s_wait_end(const s_serve_t *self) {
     return code;
 }
 
+/* Without them services would start by halves, each part with an error of its
+ * own. */
+static bool s_room(const s_args_t *args) {
+    int n = 0, fds[S_FDS + S_FDS_A_PROCESS * S_PROCESSES];
+    int64_t processes = args->processes;
+    if (processes < 0 || processes > S_PROCESSES)
+        processes = S_PROCESSES;
+    int needed = S_FDS + S_FDS_A_PROCESS * (int)processes;
+    while (n < needed && (fds[n] = fcntl(0, F_DUPFD_CLOEXEC, 3)) >= 0)
+        n++;
+    bool room = n == needed;
+    if (!room)
+        fprintf(stderr,
+                "gate: %d descriptors are free, a service needs %d (ulimit "
+                "-n): %s\n",
+                n, needed, strerror(errno));
+    while (n)
+        close(fds[--n]);
+    return room;
+}
+
 static int s_run(const s_args_t *args) {
     s_serve_t self = {0};
+    if (!s_room(args))
+        return GI_EXIT_USAGE;
     gate_err_t e = gate_process_init();
     if (e && e != GATE_NOTIMPL)
         return gi_peer_fail(e, false);

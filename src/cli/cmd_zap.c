@@ -5,6 +5,7 @@
 #include "cli/opts.h"
 #include "cli/peer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const gi_usage_t s_usage = {
@@ -43,6 +44,14 @@ static void s_setup(gate_zap_t *zap, const s_args_t *args) {
         gate_zap_deny(zap, args->deny.items[i]);
 }
 
+static void s_print_ready(const gate_zap_t *zap) {
+    char *line = NULL;
+    if (asprintf(&line, "ready zap=%s\n", gate_zap_endpoint(zap)) < 0)
+        return;
+    gi_main_ready(line);
+    free(line);
+}
+
 static int s_run(const s_args_t *args) {
     gi_interrupt_stay();
     GATE_OWN(gate_runtime) runtime = gi_peer_runtime(args->config);
@@ -55,8 +64,7 @@ static int s_run(const s_args_t *args) {
     gate_err_t e = gate_zap_start(zap);
     if (e)
         return gi_peer_fail(e, false);
-    printf("ready zap=%s\n", gate_zap_endpoint(zap));
-    fflush(stdout);
+    s_print_ready(zap);
     return gate_runtime_wait(runtime);
 }
 

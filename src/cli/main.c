@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* main.c -- the gate command: a const table of verbs. */
 #include "cli/cli.h"
+#include "cli/supervise.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const gi_verb_t s_verbs[] = {
@@ -53,6 +57,40 @@ static int s_flushed(int code) {
     return code ? code : GI_EXIT_REMOTE;
 }
 
+/* errno, or 0. */
+static int s_write_line(const char *text) {
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    size_t size = strlen(text);
+    if (poll(&out, 1, GI_READY_MS) == 0)
+        return ETIMEDOUT; /* nobody reads it */
+    while (size) {
+        ssize_t n = write(STDOUT_FILENO, text, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n ? errno : EIO;
+        text += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+/* A pipe without a reader is an error like others: SIGPIPE waits meanwhile. */
+void gi_main_ready(const char *line) {
+    const struct timespec now = {0, 0};
+    sigset_t broken, before;
+    sigemptyset(&broken);
+    sigaddset(&broken, SIGPIPE);
+    sigprocmask(SIG_BLOCK, &broken, &before);
+    int e = s_write_line(line);
+    if (e)
+        fprintf(stderr, "gate: stdout: %s: it did not take the line: %s",
+                strerror(e), line);
+    if (!sigismember(&before, SIGPIPE))
+        sigtimedwait(&broken, NULL, &now);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 /* Of 0..2 none is closed: what we opened next would be written to by whatever
  * prints. Reading the one and writing the others fails as before. */
 static bool s_hold_standard(void) {
@@ -66,6 +104,10 @@ static bool s_hold_standard(void) {
 int main(int argc, char **argv) {
     if (!s_hold_standard())
         return GI_EXIT_USAGE; /* there is nowhere to say so */
+    signal(SIGCHLD, SIG_DFL); /* ignored, it would hide our children's ends */
+    int code = gi_supervise_first(argc, argv);
+    if (code >= 0)
+        return code;
     const char *verb = argc > 1 ? argv[1] : "";
     if (!strcmp(verb, "--version")) {
         printf("gate %s\n", gate_version());

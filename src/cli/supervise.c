@@ -4,6 +4,7 @@
  * child of a supervisor, whose settings hold. */
 #include "cli/supervise.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include "cli/interrupt.h"
 #include "cli/peer.h"
 
-enum { S_LOOK_MS = 50 };
+enum { S_LOOK_MS = 50, S_SIGNALLED = 128, S_UNHEARD = 1 << 8 };
 
 typedef struct s_process {
     char **argv;           /* of the child */
@@ -91,10 +92,22 @@ static gate_err_t s_start(void *ctx) {
     return GATE_SYSTEM;
 }
 
-/* True: it has ended, self->status says how. */
+/* True: it has ended, self->status says how. Other children are orphans that
+ * came to us as the first process of a container: they are let go. */
 static bool s_has_ended(s_process_t *self) {
-    if (self->pid > 0 && waitpid(self->pid, &self->status, WNOHANG) > 0)
-        self->pid = 0;
+    int status = 0;
+    pid_t pid = 1;
+    while (self->pid > 0 && pid > 0) {
+        pid = waitpid(-1, &status, WNOHANG);
+        if (pid < 0 && errno == ECHILD) {
+            pid = self->pid; /* somebody else has heard it */
+            status = S_UNHEARD;
+        }
+        if (pid == self->pid) {
+            self->status = status;
+            self->pid = 0;
+        }
+    }
     return self->pid == 0;
 }
 
@@ -223,6 +236,41 @@ static int s_run(gate_runtime_t *runtime, s_process_t *process) {
     gate_supervisor_destroy(&supervisor); /* which stops it */
     return WIFEXITED(process->status) ? WEXITSTATUS(process->status)
                                       : GI_EXIT_REMOTE;
+}
+
+/* ---- the first process of a container ------------------------------------ */
+/* Those of the terminal have reached the other one as well. */
+static int s_first(pid_t pid, const sigset_t *all) {
+    siginfo_t info;
+    int status;
+    for (;;) {
+        int number = sigwaitinfo(all, &info);
+        pid_t ended = 1;
+        if (number > 0 && number != SIGCHLD && info.si_code != SI_KERNEL)
+            kill(pid, number);
+        while (number == SIGCHLD && ended > 0) {
+            ended = waitpid(-1, &status, WNOHANG);
+            if (ended == pid)
+                return WIFEXITED(status) ? WEXITSTATUS(status)
+                                         : S_SIGNALLED + WTERMSIG(status);
+        }
+    }
+}
+
+int gi_supervise_first(int argc, char **argv) {
+    sigset_t all, before;
+    if (getpid() != 1)
+        return -1;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--supervise") == 0)
+            return -1; /* which does it */
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid_t pid = fork();
+    if (pid > 0)
+        return s_first(pid, &all);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return -1; /* it, or we when there cannot be one */
 }
 
 int gi_supervise(const char *config, const gi_auth_t *auth, int argc,
