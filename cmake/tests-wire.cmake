@@ -32,6 +32,7 @@ if(TARGET gate)
     gate_zeromq Threads::Threads)
   add_library(gate_clock MODULE ${fault}/clock_shim.c) # preloaded
   set(preload_fault_clock $<TARGET_FILE:gate_clock>)
+  set(preload_fault_nights $<TARGET_FILE:gate_clock>)
   file(GLOB tests CONFIGURE_DEPENDS tests/fault/fault_*.c)
   foreach(source ${tests})
     get_filename_component(name ${source} NAME_WE)

@@ -4,9 +4,11 @@
  * abort, and afterwards everything works again. */
 #include <criterion/criterion.h>
 #include <czmq.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include "rig.h"
 
 static gate_err_t one(gate_call_t *call) { return gate_return(call, 1); }
@@ -83,7 +85,7 @@ Test(host, socket_cap, .timeout = 60) {
     gate_settings_destroy(&settings);
 }
 
-/* zactor_new ignores a failing pthread_create and waits for ever. */
+/* An error that says so, and no wait for what never comes. */
 Test(host, no_thread_can_be_had, .timeout = 60) {
     GATE_OWN(gate_settings) settings = rig_settings();
     gate_runtime_t *rt = gate_runtime_new(settings);
@@ -106,6 +108,46 @@ Test(host, no_thread_can_be_had, .timeout = 60) {
     gate_client_destroy(&client);
     gate_runtime_destroy(&rt);
     s_works();
+}
+
+/* Other threads of the host may be reading it. */
+Test(host, the_environment_is_the_hosts, .timeout = 30) {
+    unsetenv("ZSYS_SIGHANDLER");
+    unsetenv("ZSYS_MAX_SOCKETS");
+    s_works();
+    cr_expect_null(getenv("ZSYS_SIGHANDLER"));
+    cr_expect_null(getenv("ZSYS_MAX_SOCKETS"));
+}
+
+/* What a child that is forked here has blocked. */
+static gate_err_t blocked(gate_call_t *call) {
+    int n = 0, status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        sigset_t mask;
+        pthread_sigmask(SIG_SETMASK, NULL, &mask);
+        for (int i = 1; i < SIGRTMIN; i++)
+            n += sigismember(&mask, i) == 1;
+        _exit(n);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return gate_return(call, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+}
+static const gate_method_t forks[] = {
+    GATE_METHOD(blocked),
+    {.name = "on_a_thread", .fn = blocked, .runs = GATE_THREAD},
+    GATE_END};
+
+Test(host, a_handlers_child_blocks_nothing, .timeout = 60) {
+    rig_t rig;
+    int n = -1;
+    rig_up(&rig, RIG_IPC, NULL, forks, NULL);
+    cr_assert_eq(gate_client_call(rig.client, "Test.blocked", &n), GATE_OK);
+    cr_expect_eq(n, 0);
+    cr_assert_eq(gate_client_call(rig.client, "Test.on_a_thread", &n), GATE_OK);
+    cr_expect_eq(n, 0);
+    rig_down(&rig);
 }
 
 /* A program that just ends is not held up by what it left running. */

@@ -4,46 +4,21 @@
  * expires, nothing hangs. The test
  * starts itself again with a preloaded clock (clock_shim.c); argv[2] is it. */
 #include "child.h"
+#include "clock.h"
 #include "lanes.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <fcntl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define HB_MS 500
 #define HOUR 3600
 
-/* The descriptor of the shared offset; does not return the first time. */
-static int s_preload(int argc, char **argv) {
-    const char *text = getenv("CLOCK_SHIM_FD");
-    char number[16], shim[32];
-    if (text)
-        return atoi(text);
-    int fd = (int)syscall(SYS_memfd_create, "clock", 0);
-    if (argc < 3 || fd < 0 || ftruncate(fd, 8) < 0)
-        child_die("usage: %s GATE-COMMAND CLOCK-SHIM", argv[0]);
-    snprintf(number, sizeof number, "%d", fd);
-    /* by descriptor, which all children inherit: LD_PRELOAD is a list with blanks
-     * between, and a path may have one */
-    snprintf(shim, sizeof shim, "/proc/self/fd/%d", open(argv[2], O_RDONLY));
-    setenv("CLOCK_SHIM_FD", number, 1);
-    setenv("LD_PRELOAD", shim, 1);
-    setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1);
-    execv("/proc/self/exe", argv);
-    child_die("cannot start again");
-}
-
 int main(int argc, char **argv) {
     child_t broker, service;
     char front[128], back[128];
-    int fd = s_preload(argc, argv);
-    int64_t *off = mmap(NULL, 8, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (off == MAP_FAILED)
-        child_die("no memory of the clock");
+    int64_t *off = clock_begin(argc, argv);
     setenv("GATE_MDP_HEARTBEAT_INTERVAL", "500", 1);
     child_init(argc, argv);
     child_ipc("f", front, sizeof front);

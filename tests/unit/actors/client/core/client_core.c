@@ -75,6 +75,38 @@ Test(connection, silence_is_a_cut) {
     kit_end(&k);
 }
 
+/* Everybody may have stood still, and what was sent is still unread. */
+Test(connection, a_pause_of_our_own_is_no_silence) {
+    kit_t k;
+    int64_t window;
+    kit_start(&k, true);
+    kit_up(&k);
+    window = KIT_HB * k.settings->mdp_heartbeat_liveness;
+    k.now += 5 * window;
+    gi_client_core_tick(k.core, k.now);
+    cr_expect_eq(k.reopens, 0);
+    kit_pass(&k, window - 100);
+    cr_expect_eq(k.reopens, 0);
+    kit_pass(&k, 200);
+    cr_expect_eq(k.reopens, 1);
+    kit_end(&k);
+}
+
+/* A ROUTER does not hear the second one. */
+Test(trouble, another_client_may_have_our_identity) {
+    kit_t k;
+    kit_call_t c;
+    char ours[] = "ours";
+    kit_start(&k, true);
+    k.login.identity = ours;
+    gi_client_core_connected(k.core, k.now);
+    kit_one(&k, &c);
+    kit_pass(&k, 600);
+    failed(&c, GATE_TIMEOUT, "another client has our identity");
+    k.login.identity = NULL;
+    kit_end(&k);
+}
+
 Test(connection, an_answer_after_a_cut_still_counts) {
     kit_t k;
     kit_call_t c;
