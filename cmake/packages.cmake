@@ -40,3 +40,7 @@ if(SYSTEMD_FOUND)
   target_link_libraries(gate_journal INTERFACE PkgConfig::SYSTEMD)
   set(GATE_JOURNAL_DEFS GI_HAVE_JOURNAL=1)
 endif()
+
+# Brokers joined over NATS: a library of its own, opened when it is used.
+pkg_check_modules(NATS QUIET IMPORTED_TARGET libnats)
+option(GATE_NATS "build the uplink's carrier where libnats is" ON)

@@ -62,6 +62,10 @@ set(proto ${GATE_ROOM_NAMES})
 # ---- huge: compressors as step functions --------------------------------------
 gate_room(huge SEES proto/base LIBS gate_codecs DEFS ${GATE_CODEC_DEFS})
 
+# ---- link: brokers joined by a carrier; pure as proto -------------------------
+gate_room(link SEES proto/base proto/settings proto/value LIBS gate_uuid
+  DEFS $<$<CONFIG:Debug>:GI_CHECK_LAWS>)
+
 # ---- pool: where work runs ----------------------------------------------------
 gate_room(pool/sync SEES proto/base LIBS Threads::Threads)
 gate_room(pool/memory SEES proto/base pool/sync LIBS Threads::Threads)
@@ -96,11 +100,13 @@ gate_room(actors/client/core SEES ${proto} pool/sync actors/net/frames.h
 gate_room(actors/client SEES ${proto} huge ${pool} actors/net actors/bulk
   actors/runtime actors/service/service_direct.h actors/client/core
   LIBS ${talks} DEFS ${laws})
-gate_room(actors/broker/core SEES ${proto} pool/sync pool/jobs/call.h
+gate_room(actors/uplink SEES ${proto} link pool/sync pool/mail actors/net
+  LIBS ${talks})
+gate_room(actors/broker/core SEES ${proto} link pool/sync pool/jobs/call.h
   actors/net/frames.h
   LIBS ${talks})
-gate_room(actors/broker/shell SEES ${proto} ${pool} actors/net
-  actors/runtime actors/security actors/broker/core LIBS ${talks})
+gate_room(actors/broker/shell SEES ${proto} link ${pool} actors/net
+  actors/runtime actors/security actors/uplink actors/broker/core LIBS ${talks})
 gate_room(actors/supervisor SEES ${proto} ${pool} actors/runtime
   actors/service/service_direct.h LIBS ${talks})
 

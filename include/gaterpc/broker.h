@@ -35,6 +35,14 @@ GATE_API void gate_broker_plain(gate_broker_t *self, const char *users_file);
  * only): start takes the listeners of the broker that answers there, if one
  * does, and answers there from then on itself. NULL: no (the default). */
 GATE_API void gate_broker_hand_over(gate_broker_t *self, const char *path);
+/* Joins it with the brokers of other machines over these NATS servers (comma
+ * separated; docs/uplink.md), instead of those of the setting uplink; NULL or
+ * "": with none. Start does not wait for them, unless uplink_wait_ms says so;
+ * without the carrier's library it gives GATE_NOTIMPL. */
+GATE_API void gate_broker_uplink(gate_broker_t *self, const char *urls);
+/* Borrows: "NAME@CLUSTER", as other brokers know it; NULL without uplink. After
+ * start. */
+GATE_API const char *gate_broker_uplink_name(const gate_broker_t *self);
 /* Binds everything and begins; GATE_SYSTEM names the endpoint that failed. */
 GATE_API gate_err_t gate_broker_start(gate_broker_t *self) GATE_MUST;
 /* Borrows: the i-th endpoint with its real port, NULL past the end. */

@@ -18,6 +18,13 @@ static const gi_usage_t s_usage = {
     "a second broker, started alike, takes over without a call failing, and\n"
     "the first one ends by itself."};
 
+/* Options that are settings, above whatever file or environment say. */
+#define S_UPLINKS 10
+static const char *const s_uplink[S_UPLINKS] = {
+    "uplink",       "uplink_name",   "uplink_cluster", "uplink_zone",
+    "uplink_creds", "uplink_nkey",   "uplink_ca",      "uplink_cert",
+    "uplink_key",   "uplink_wait_ms"};
+
 typedef struct s_args {
     const char *config;
     gi_words_t frontends, backends;
@@ -25,6 +32,7 @@ typedef struct s_args {
     const char *curve_cert, *curve_allowed, *plain_users;
     const char *hand_over;
     const char *monitor;
+    const char *uplink[S_UPLINKS]; /* by s_uplink's order */
 } s_args_t;
 
 static void s_setup(gate_broker_t *broker, const s_args_t *args,
@@ -60,6 +68,8 @@ static void s_print_ready(const gate_broker_t *broker, const char *url) {
     fprintf(to, " backend=");
     for (size_t i = 0; (ep = gate_broker_backend(broker, i)); i++)
         fprintf(to, "%s%s", i ? "," : "", ep);
+    if (gate_broker_uplink_name(broker))
+        fprintf(to, " uplink=%s", gate_broker_uplink_name(broker));
     fprintf(to, "%s%s\n", url ? " monitor=" : "", url ? url : "");
     if (!fclose(to))
         gi_main_ready(line);
@@ -123,7 +133,11 @@ static int s_complete(const gate_runtime_t *runtime, s_args_t *args) {
 
 static int s_run(s_args_t *args) {
     gi_interrupt_stay();
-    GATE_OWN(gate_runtime) runtime = gi_peer_runtime(args->config);
+    GATE_OWN(gate_settings) settings = gi_peer_settings(args->config);
+    for (size_t i = 0; settings && i < S_UPLINKS; i++)
+        if (args->uplink[i])
+            gate_settings_parse(settings, s_uplink[i], args->uplink[i]);
+    GATE_OWN(gate_runtime) runtime = gi_peer_runtime_of(settings);
     if (!runtime)
         return GI_EXIT_USAGE;
     int code = s_complete(runtime, args);
@@ -162,6 +176,25 @@ int gi_broker_main(int argc, char **argv) {
          "any, and answer there for the next one"},
         {"monitor", GI_OPT_TEXT, &args.monitor, "ADDR",
          "show it over HTTP at PORT, ADDRESS:PORT or unix:PATH"},
+        {"uplink", GI_OPT_TEXT, &args.uplink[0], "URL[,URL]",
+         "be joined with other brokers over these NATS servers"},
+        {"uplink-name", GI_OPT_TEXT, &args.uplink[1], "NAME",
+         "this broker's name among them (the host's)"},
+        {"uplink-cluster", GI_OPT_TEXT, &args.uplink[2], "NAME",
+         "which brokers belong together (default)"},
+        {"uplink-zone", GI_OPT_TEXT, &args.uplink[3], "NAME",
+         "brokers of the same zone are preferred"},
+        {"uplink-creds", GI_OPT_TEXT, &args.uplink[4], "FILE",
+         "NATS credentials"},
+        {"uplink-nkey", GI_OPT_TEXT, &args.uplink[5], "FILE",
+         "seed of a NATS NKEY"},
+        {"uplink-ca", GI_OPT_TEXT, &args.uplink[6], "FILE",
+         "TLS: certificates that NATS servers are checked against"},
+        {"uplink-cert", GI_OPT_TEXT, &args.uplink[7], "FILE",
+         "TLS: our certificate"},
+        {"uplink-key", GI_OPT_TEXT, &args.uplink[8], "FILE", "TLS: its key"},
+        {"uplink-wait", GI_OPT_TEXT, &args.uplink[9], "MS",
+         "fail when no NATS server is reached within that time"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);

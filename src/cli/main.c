@@ -16,6 +16,7 @@ static const gi_verb_t s_verbs[] = {
     {"serve", gi_serve_main, "run services: the demo service or modules"},
     {"call", gi_call_main, "call a method and print its result as JSON"},
     {"services", gi_services_main, "list the services of a broker"},
+    {"brokers", gi_brokers_main, "list the brokers that one is joined with"},
     {"drain", gi_drain_main, "let the workers of a service finish and leave"},
     {"keygen", gi_keygen_main, "make a CURVE certificate"},
     {"zap", gi_zap_main, "tell brokers who may come in"},

@@ -39,6 +39,10 @@ gate_settings_t *gi_peer_settings(const char *config) {
 
 gate_runtime_t *gi_peer_runtime(const char *config) {
     GATE_OWN(gate_settings) settings = gi_peer_settings(config);
+    return gi_peer_runtime_of(settings);
+}
+
+gate_runtime_t *gi_peer_runtime_of(gate_settings_t *settings) {
     if (!settings)
         return NULL;
     gate_runtime_t *runtime = gate_runtime_new(settings);

@@ -58,6 +58,8 @@ void gi_peer_forget(gi_auth_t *auth);
 /* A runtime from defaults, file (may be NULL) and environment; NULL after
  * saying why. */
 gate_runtime_t *gi_peer_runtime(const char *config);
+/* The same of settings that were made; NULL gives NULL. */
+gate_runtime_t *gi_peer_runtime_of(gate_settings_t *settings);
 /* Settings from the same; NULL after saying why. */
 gate_settings_t *gi_peer_settings(const char *config);
 /* Borrows: the setting worker_addr, or the default backend. */

@@ -25,12 +25,14 @@ EXCEPT = {
     ("src/proto/value/value.c", "stdatomic.h"): "values are shared by a count",
     ("src/actors/net/actor.c", "semaphore.h"):
         "start is waited for before any mailbox is there",
+    ("src/nats/carrier_nats.c", "stdatomic.h"):
+        "libnats calls back on threads of its own",
     ("src/cli/interrupt.c", "pthread.h"):
         "a thread waits for signals while the call's sleeps in its stream",
     ("src/cli/supervise.c", "sys/wait.h"): "gate serve --supervise: a process",
     ("src/cli/supervise.c", "sys/prctl.h"): "it ends when its parent does",
 }
-ROOM_FILES_MAX = 25
+ROOM_FILES_MAX = 32
 # Lines, and what is longer today. The lists only shrink.
 HEADER_MAX = 200
 HEADERS = {

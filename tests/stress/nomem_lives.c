@@ -148,10 +148,13 @@ static gate_err_t s_hand_over(world_t *w) {
     gate_broker_t *old = s_broker(w, BARE), *new = s_broker(w, BARE);
     gate_err_t e = old && new ? GATE_OK : GATE_NOMEM;
     if (!e) {
+        gate_broker_uplink(old, "");
         gate_broker_hand_over(old, s_path(w, "next"));
         gate_broker_hand_over(new, s_path(w, "next"));
         e = gate_broker_start(old);
     }
+    if (!e && gate_broker_uplink_name(old))
+        e = GATE_BADDATA;
     e = e ? e : gate_broker_start(new);
     for (int i = 0; !e && !gate_broker_is_replaced(old); i++)
         e = i < 5000 ? (gate_err_t)usleep(1000) : GATE_TIMEOUT;

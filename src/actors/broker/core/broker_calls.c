@@ -15,6 +15,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -71,7 +72,7 @@ gi_broker_call_t *gi_broker_call_new(gi_broker_core_t *core,
     }
     call->client = client;
     call->service = service;
-    call->ext_ms = core->clock.now_ms;
+    call->ext_ms = core->clock.now_ms - core->far.age_ms;
     call->attempt = 1;
     call->user = gi_broker_user_share(core->users.current);
     call->deadline.due = GI_DUE_CALL;
@@ -183,11 +184,19 @@ static bool s_add_error(gi_broker_core_t *core, s_form_t form, const char *cls,
            gi_frames_add(out, body->data, body->size);
 }
 
+/* What its broker should know about a far client's call. */
+static bool s_flag(gi_broker_core_t *core, const gi_broker_peer_t *client,
+                   unsigned char flags) {
+    return !client->far || flags == 0 ||
+           gi_frames_replace(&core->out, 1, &flags, 1);
+}
+
 /* cls NULL: the service is not available. final: a call's end, for which some
  * room is reserved. */
 static void s_send_error(gi_broker_core_t *core, gi_broker_peer_t *client,
                          gate_bytes_t service, gate_bytes_t id, s_form_t form,
-                         const char *cls, const char *text, bool final) {
+                         const char *cls, const char *text, bool final,
+                         unsigned char flags) {
     char unavailable[GI_ID_MAX + 64];
     if (cls == NULL) {
         s_unavailable(unavailable, sizeof unavailable, service);
@@ -196,7 +205,7 @@ static void s_send_error(gi_broker_core_t *core, gi_broker_peer_t *client,
     }
     core->count.errors++;
     if (gi_broker_to_client(core, client, service, id) &&
-        s_add_error(core, form, cls, text))
+        s_flag(core, client, flags) && s_add_error(core, form, cls, text))
         s_to_client(core, client, final, false);
     else
         core->count.no_memory++;
@@ -210,7 +219,8 @@ void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
         core->count.dropped_full++; /* it does not read them */
         return;
     }
-    s_send_error(core, client, service, id, S_SINGLE, cls, text, false);
+    s_send_error(core, client, service, id, S_SINGLE, cls, text, false,
+                 client->far ? gi_broker_far_flags(core, NULL, cls) : 0);
 }
 
 /* What it is called by which the broker itself ends a call. */
@@ -226,9 +236,10 @@ static void s_tell_error(gi_broker_core_t *core, gi_broker_call_t *call,
     gi_broker_service_t *service = call->service;
     s_form_t form = call->huge ? S_HUGE : call->streaming ? S_STREAM : S_SINGLE;
     gi_broker_seen_end(core, call, s_outcome(cls), cls, text);
-    s_send_error(
-        core, call->client, (gate_bytes_t){service->name, service->name_size},
-        (gate_bytes_t){call->id, call->id_size}, form, cls, text, true);
+    s_send_error(core, call->client,
+                 (gate_bytes_t){service->name, service->name_size},
+                 (gate_bytes_t){call->id, call->id_size}, form, cls, text, true,
+                 call->client->far ? gi_broker_far_flags(core, call, cls) : 0);
 }
 
 void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
@@ -323,7 +334,7 @@ void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
     } else if (ext.cancel) {
         core->count.cancelled++;
         gi_broker_seen_end(core, call, GI_OUT_CANCELLED, NULL, NULL);
-        gi_broker_call_mute(core, call);
+        (client->far ? gi_broker_far_cancel : gi_broker_call_mute)(core, call);
     } else if (call->worker) {
         s_tell_worker(core, call->worker, s_client_of(call),
                       (gate_bytes_t){run, gi_broker_again_id(call, run)},
@@ -429,11 +440,12 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
     }
     if (!final)
         gi_broker_again_forget(core, call); /* a stream has begun */
-    if (call->muted)
+    bool unread = call->muted || (call->hushed && !final);
+    if (unread)
         core->count.replies_late++;
     else if (final)
         gi_broker_seen_reply(core, call, kind, &f[at->body], at->n_body);
-    if (!call->muted)
+    if (!unread)
         s_forward(core, call, frames, at, final);
     if (!final)
         return;

@@ -33,6 +33,10 @@ struct gi_broker_call {
     bool streaming, huge; /* which tag its client has seen */
     bool paced; /* its client gives no credit: items go at stream_plain_rate */
     int64_t n_items; /* of its stream, of a paced one */
+    bool hushed;     /* its far caller waits for the end alone */
+    bool reruns; /* again may run when its worker is lost, and not only when it
+                    did not run */
+    uint8_t bounces; /* how often it came back unrun */
     bool shaken;     /* its (plain) worker's connection was cut meanwhile */
     uint8_t id_size;
     unsigned char *id;          /* id_inline, or a block of its own */

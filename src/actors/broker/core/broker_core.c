@@ -12,6 +12,7 @@
 #include "base/identity.h"
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
+#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -69,6 +70,9 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
         break;
     case GI_DUE_EXPECT:
         gi_broker_expect_due(self);
+        break;
+    case GI_DUE_FAR:
+        gi_broker_far_due(self);
         break;
     }
 }
@@ -163,8 +167,9 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
     gi_broker_service_t *service = gi_broker_service_find(self, name);
     if (service == NULL && gi_broker_expects(self))
         service = gi_broker_expected(self, name);
-    if (service == NULL ||
-        (service->n_workers == 0 && !gi_broker_expects(self))) {
+    if (service == NULL || ((client->far ? gi_broker_far_local(service)
+                                         : service->n_workers) == 0 &&
+                            !gi_broker_expects(self))) {
         self->count.unavailable++;
         gi_broker_refuse(self, client, name, id, NULL, NULL);
         return;
@@ -173,7 +178,7 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
         gi_broker_seen_refused(self, service, "AccessDeniedError");
         return;
     }
-    if (!gi_broker_rate(self, client, name, id)) {
+    if (!client->far && !gi_broker_rate(self, client, name, id)) {
         gi_broker_seen_refused(self, service, "BusyWorkerError");
         return;
     }
@@ -217,7 +222,8 @@ static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
     gate_bytes_t f[GI_FRAMES_MAX];
     gi_mdp_request_t at;
     gi_frames_view(frames, 1, f);
-    if (gi_mdp_parse_request(f, frames->n - 1, self->auth.on, &at) != GATE_OK ||
+    if (gi_mdp_parse_request(f, frames->n - 1, self->auth.on && !client->far,
+                             &at) != GATE_OK ||
         f[at.request_id].size > GI_ID_MAX) {
         s_malformed(self, client, f, frames->n - 1);
         return;
@@ -227,7 +233,7 @@ static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
         gi_broker_control(self, client, f[at.request_id], body[0]);
     else if (gi_broker_args_is(body, at.n_body))
         gi_broker_args_chunk(self, client, frames, f, &at);
-    else if (f[at.service].size == self->internal.size &&
+    else if (!client->far && f[at.service].size == self->internal.size &&
              memcmp(f[at.service].data, self->internal.data,
                     self->internal.size) == 0)
         s_gate(self, client, f, &at);

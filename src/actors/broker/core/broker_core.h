@@ -56,6 +56,14 @@ typedef struct gi_broker_effects {
     /* Sends a question to the authentication service; 0 or an errno. Needed
      * only with gi_broker_core_zap. */
     int (*ask)(void *ctx, gi_frames_t *frames);
+    /* Tells another broker how many more calls of our service it may send.
+     * Needed only with gi_broker_core_far. */
+    void (*share)(void *ctx, const unsigned char *node, uint32_t index,
+                  uint32_t share);
+    /* Appends what is known of other brokers, a msgpack list; NULL: []. */
+    void (*brokers)(void *ctx, gi_buf_t *out);
+    /* Appends the uplink's counters, a msgpack map; NULL: nil. */
+    void (*uplink)(void *ctx, gi_buf_t *out);
 } gi_broker_effects_t;
 
 #define GI_BROKER_SOCKETS_MAX 16

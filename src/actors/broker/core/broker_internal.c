@@ -11,6 +11,7 @@
 #include "jobs/call.h"
 #include "wire/meta.h"
 #include "broker/core/broker_calls.h"
+#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"

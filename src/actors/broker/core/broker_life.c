@@ -7,6 +7,7 @@
 #include "base/identity.h"
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
+#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -46,6 +47,9 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     gi_list_init(&self->users.idle);
     gi_list_init(&self->auth.believed);
     gi_list_init(&self->work.judged);
+    gi_list_init(&self->far.nodes);
+    self->far.timer.due = GI_DUE_FAR;
+    self->far.rev = 1;
     self->expect.due = GI_DUE_EXPECT;
     gi_ext_t ext;
     gi_ext_init(&ext);
@@ -121,8 +125,10 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
     gi_broker_core_t *self = *self_p;
     if (self == NULL)
         return;
-    if (self->clock.wheel)
+    if (self->clock.wheel) {
         gi_broker_disarm(self, &self->expect);
+        gi_broker_disarm(self, &self->far.timer);
+    }
     s_free_calls(self);
     s_free_workers(self);
     for (unsigned i = 0; i < self->n_sockets; i++)
@@ -130,6 +136,7 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
     while (!gi_list_empty(&self->order))
         gi_broker_service_free(
             self, GI_OF(self->order.next, gi_broker_service_t, order));
+    gi_broker_far_fini(self);
     gi_broker_gate_fini(self);
     gi_broker_seen_fini(self);
     gi_broker_auth_fini(self);

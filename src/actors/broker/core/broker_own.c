@@ -7,6 +7,7 @@
 #include <strings.h>
 #include "base/bytes.h"
 #include "base/err.h"
+#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -123,7 +124,11 @@ static void s_worker(const gi_broker_ask_t *ask,
     if (core->effects->where && !worker->peer->closed)
         core->effects->where(core->ctx, worker->peer->srcfd, where);
     s_pack_str(pk, id);
-    msgpack_pack_map(pk, 7);
+    msgpack_pack_map(pk, worker->far ? 8 : 7);
+    if (worker->far) {
+        s_pack_str(pk, "far");
+        s_pack_str(pk, worker->far->node->name);
+    }
     s_pack_number(pk, "in_flight", worker->in_flight);
     s_pack_number(pk, "max", worker->max);
     s_pack_str(pk, "ext");
@@ -184,8 +189,9 @@ static int64_t s_tell(const gi_broker_ask_t *ask, gi_broker_service_t *service,
     for (gi_list_t *l = service->workers.next, *next; l != &service->workers;
          l = next) {
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
-        next = l->next; /* one that turns out to be gone leaves the list */
-        if (only.size && only.size != 2u * worker->peer->id_size)
+        next = l->next;    /* one that turns out to be gone leaves the list */
+        if (worker->far || /* its broker's to tell */
+            (only.size && only.size != 2u * worker->peer->id_size))
             continue;
         s_hex(id, worker->peer);
         if (only.size && strncasecmp(id, only.data, only.size) != 0)
@@ -325,6 +331,18 @@ static gate_err_t s_slow(const gi_broker_ask_t *ask, const msgpack_object *arg,
     return GATE_OK;
 }
 
+/* ---- other brokers ------------------------------------------------------- */
+/* [{name, node, state, zone, rtt_ms, services, to, from, ...}]. */
+static gate_err_t s_brokers(const gi_broker_ask_t *ask,
+                            const msgpack_object *arg, msgpack_packer *pk) {
+    (void)arg;
+    if (ask->core->effects->brokers)
+        ask->core->effects->brokers(ask->core->ctx, pk->data);
+    else
+        msgpack_pack_array(pk, 0);
+    return GATE_OK;
+}
+
 /* ---- all of it ----------------------------------------------------------- */
 static bool s_asks(const msgpack_object *what, const char *part) {
     const msgpack_object_array *list = &what->via.array;
@@ -387,6 +405,7 @@ static const gi_broker_own_t s_functions[] = {
      "Everything with histograms; what: workers, clients, slow, config."},
     {"clients", s_clients, 0, 2, false, "(offset=0, limit=100)",
      "Who is connected."},
+    {"brokers", s_brokers, 0, 0, false, "()", "Brokers it is joined with."},
     {"config", s_config, 0, 0, false, "()", "Settings not at their defaults."},
     {"slow", s_slow, 0, 1, false, "(since=0)", "The slowest calls."},
 };

@@ -57,6 +57,7 @@ static gi_broker_peer_t *s_new(gi_broker_core_t *core, unsigned socket,
     peer->scolded_ms = peer->since_ms = core->clock.now_ms;
     peer->srcfd = -1;
     peer->socket = (uint8_t)socket;
+    peer->far = core->sockets[socket].far;
     peer->id_size = (uint8_t)id.size;
     memcpy(peer->id, id.data, id.size);
     gi_table_insert(&core->sockets[socket].peers, &peer->node);
@@ -64,6 +65,12 @@ static gi_broker_peer_t *s_new(gi_broker_core_t *core, unsigned socket,
     gi_broker_arm(core, &peer->idle,
                   core->clock.now_ms + core->clock.forget_ms);
     return peer;
+}
+
+gi_broker_peer_t *gi_broker_peer_find(gi_broker_core_t *core, unsigned socket,
+                                      gate_bytes_t id) {
+    return s_find(core, socket, gi_table_hash(core->seed, id.data, id.size),
+                  id);
 }
 
 gi_broker_peer_t *gi_broker_peer_heard(gi_broker_core_t *core, unsigned socket,
@@ -224,7 +231,7 @@ static int s_send(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     size_t bytes = gi_frames_bytes(&core->out, 1);
     core->out.packed = peer->packed;
     int rc = core->effects->send(core->ctx, peer->socket, &core->out);
-    if (rc == 0)
+    if (rc == 0 && !peer->far)
         peer->handed += bytes + S_HANDED_EACH;
     return rc;
 }
@@ -310,7 +317,7 @@ static void s_unreachable(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     s_forget_fd(core, peer);
     peer->srcfd = -1;
     peer->closed = true;
-    if (gi_broker_peer_fleeting(peer))
+    if (gi_broker_peer_fleeting(peer) || peer->far)
         gi_broker_peer_gone(core, peer);
     else if (peer->worker)
         gi_broker_worker_unreachable(core, peer->worker);

@@ -53,6 +53,7 @@ struct gi_broker_peer {
     bool asked;   /* a client: for Gate.info, on this connection */
     bool told;    /* and was told to go to another broker */
     bool packed;  /* its last message was: so are ours */
+    bool far;     /* another broker's */
     unsigned char id[GI_ID_MAX];
 };
 
@@ -66,6 +67,9 @@ typedef enum gi_broker_sent {
 /* Finds or makes it and notes that it spoke. NULL: table full, no memory. */
 gi_broker_peer_t *gi_broker_peer_heard(gi_broker_core_t *core, unsigned socket,
                                        gate_bytes_t id);
+/* NULL: not known. */
+gi_broker_peer_t *gi_broker_peer_find(gi_broker_core_t *core, unsigned socket,
+                                      gate_bytes_t id);
 /* Notes the connection that frame came over; true when it was another one
  * before. */
 bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,

@@ -167,19 +167,25 @@ bool gi_broker_again_prepare(gi_broker_core_t *core, gi_broker_call_t *call,
         return true;
     if (call->attempt > 1 || call->ext_ms != core->clock.now_ms)
         s_fit(core, call);
-    if (call->args_size < 0 && worker->idempotent &&
-        gi_broker_has_share(core, call->client) &&
-        call->attempt < s_runs(core, worker))
+    call->reruns = worker->idempotent && call->attempt < s_runs(core, worker);
+    if (call->args_size < 0 && !call->client->far &&
+        (call->reruns || worker->far) &&
+        gi_broker_has_share(core, call->client))
         call->again = gi_broker_message_copy(core, call->client);
     return true;
 }
 
 bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_worker_t *worker = call->worker;
-    if (call->again == NULL || call->muted || call->service->n_workers == 0)
+    if (call->again == NULL || !call->reruns || call->muted ||
+        call->service->n_workers == 0)
         return false;
     gi_list_remove(&call->of_owner);
     worker->in_flight--;
+    if (worker->peer) { /* a far one, whose own worker is lost */
+        gi_broker_worker_place(core, worker);
+        gi_broker_service_wake(core, worker->service);
+    }
     call->worker = NULL;
     gi_broker_message_t *request = call->again;
     call->again = NULL;

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "wire/meta.h"
 #include "broker/core/broker_calls.h"
+#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
@@ -155,11 +156,13 @@ gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
         return NULL;
     }
     service->node.hash = hash;
+    service->index = ++core->far.next_index;
     service->maker = maker;
     service->ruled = gi_access_concerns(core->users.access, name);
     service->idle.due = GI_DUE_SERVICE;
     gi_list_init(&service->queue);
     gi_list_init(&service->workers);
+    gi_list_init(&service->far);
     for (unsigned i = 0; i < GI_BUCKETS; i++)
         gi_list_init(&service->buckets[i]);
     gi_list_init(&service->pump);
@@ -175,6 +178,7 @@ gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
 void gi_broker_service_free(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
     gi_broker_service_unpark(core, service);
+    gi_broker_far_forget(core, service);
     gi_list_remove(&service->pump);
     gi_list_remove(&service->order);
     gi_table_remove(&core->services, &service->node);
@@ -213,7 +217,7 @@ static void s_unplace(gi_broker_worker_t *worker) {
         return;
     worker->placed = false;
     gi_list_remove(&worker->place);
-    if (gi_list_empty(&service->buckets[b]))
+    if (worker->far == NULL && gi_list_empty(&service->buckets[b]))
         service->busy[b / 64] &= ~(UINT64_C(1) << (b % 64));
 }
 
@@ -228,6 +232,10 @@ void gi_broker_worker_place(gi_broker_core_t *core,
     unsigned b = s_bucket(worker->in_flight);
     worker->bucket = b;
     worker->placed = true;
+    if (worker->far)
+        gi_list_append(&service->far, &worker->place);
+    if (worker->far)
+        return;
     gi_list_append(&service->buckets[b], &worker->place);
     service->busy[b / 64] |= UINT64_C(1) << (b % 64);
 }
@@ -240,6 +248,13 @@ static gi_broker_worker_t *s_pick(gi_broker_service_t *service) {
         return GI_OF(service->buckets[b].next, gi_broker_worker_t, place);
     }
     return NULL;
+}
+
+static gi_broker_worker_t *s_choose(gi_broker_service_t *service,
+                                    const gi_broker_call_t *call) {
+    gi_broker_worker_t *worker =
+        call->args_size < 0 ? s_pick(service) : gi_broker_args_pick(service);
+    return worker ? worker : gi_broker_far_pick(service, call);
 }
 
 /* ---- dispatch ------------------------------------------------------------ */
@@ -408,11 +423,10 @@ void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
                             "The deadline passed before it could run.");
         return;
     }
-    while ((worker = call->args_size < 0 ? s_pick(service)
-                                         : gi_broker_args_pick(service)))
+    while ((worker = s_choose(service, call)))
         if (s_give(core, call, worker))
             return;
-    if (service->n_workers > 0 || gi_broker_expects(core)) {
+    if (gi_broker_far_has_workers(service, call) || gi_broker_expects(core)) {
         if (call->args_size < 0 ||
             gi_broker_args_may_wait(service, s_pick(service) != NULL) ||
             service->n_workers == 0)
@@ -442,12 +456,19 @@ void gi_broker_service_wake(gi_broker_core_t *core,
         gi_list_append(&core->work.pumps, &service->pump);
 }
 
+/* Of those that wait, the first that a worker with credit may have. */
+static gi_broker_call_t *s_first(gi_broker_service_t *service) {
+    gi_list_t *l = service->queue.next;
+    return l != &service->queue && s_pick(service)
+               ? GI_OF(l, gi_broker_call_t, of_owner)
+               : gi_broker_far_first(service);
+}
+
 void gi_broker_service_pump(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
+    gi_broker_call_t *call;
     gi_list_remove(&service->pump);
-    while (!gi_list_empty(&service->queue) && s_pick(service)) {
-        gi_broker_call_t *call =
-            GI_OF(service->queue.next, gi_broker_call_t, of_owner);
+    while ((call = s_first(service))) {
         gi_broker_unqueue(core, call);
         gi_broker_message_t *request = call->request;
         call->request = NULL;

@@ -18,6 +18,8 @@ struct gi_broker_service {
     gi_list_t parked;       /* in core->parked then */
     uint64_t maker;         /* who registered its first worker; 0: nobody */
     size_t n_queued, n_workers;
+    size_t n_far;             /* of the workers, other brokers' */
+    uint32_t index;           /* what other brokers call it */
     uint64_t n_calls;         /* given to workers */
     gi_tally_t *tally;        /* made with its first end; NULL: the core's */
     char *name, *description; /* one block; NUL-terminated */
@@ -25,7 +27,8 @@ struct gi_broker_service {
     bool ruled;   /* some access rule is about it */
     bool guessed; /* a name that a client used: no worker of it yet */
     uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
-    gi_list_t buckets[GI_BUCKETS];  /* workers with credit, by load */
+    gi_list_t far;                  /* far workers with credit */
+    gi_list_t buckets[GI_BUCKETS];  /* our own with credit, by load */
 };
 
 gi_broker_service_t *gi_broker_service_find(gi_broker_core_t *core,

@@ -12,6 +12,7 @@
 #define GI_BROKER_STATE_H
 
 #include "broker/core/broker_core.h"
+#include "broker/core/broker_time.h"
 #include "base/list.h"
 #include "base/table.h"
 #include "rules/access.h"
@@ -34,21 +35,6 @@
 #define GI_PEERS_MAX (1u << 20)
 #define GI_SERVICES_MAX 65536
 
-/* Which timer of the wheel fired. */
-typedef enum gi_broker_due {
-    GI_DUE_CALL,    /* a queued call's deadline */
-    GI_DUE_BEAT,    /* a worker's heartbeat or expiry */
-    GI_DUE_PEER,    /* nobody heard of this peer for long */
-    GI_DUE_ASK,     /* the authentication service has not answered */
-    GI_DUE_SERVICE, /* a service without workers for long */
-    GI_DUE_EXPECT   /* workers that were to come have not */
-} gi_broker_due_t;
-
-typedef struct gi_broker_timer {
-    gi_timer_t timer; /* first: the wheel gives it back */
-    gi_broker_due_t due;
-} gi_broker_timer_t;
-
 typedef struct gi_broker_peer gi_broker_peer_t;
 typedef struct gi_broker_worker gi_broker_worker_t;
 typedef struct gi_broker_service gi_broker_service_t;
@@ -57,6 +43,8 @@ typedef struct gi_broker_user gi_broker_user_t;
 typedef struct gi_broker_message gi_broker_message_t;
 typedef struct gi_broker_past gi_broker_past_t;   /* broker_workers.c's */
 typedef struct gi_broker_trust gi_broker_trust_t; /* broker_credentials.c's */
+typedef struct gi_broker_node gi_broker_node_t;   /* another broker */
+typedef struct gi_broker_far_worker gi_broker_far_worker_t;
 
 typedef struct gi_broker_socket {
     gi_table_t peers;
@@ -64,6 +52,7 @@ typedef struct gi_broker_socket {
     gi_broker_peer_t **by_fd; /* the peer behind a connection; may be NULL */
     size_t n_by_fd;
     bool backend;
+    bool far; /* no socket: its peers are other brokers' */
 } gi_broker_socket_t;
 
 typedef struct gi_broker_counters {
@@ -78,15 +67,6 @@ typedef struct gi_broker_function {
     void *ctx;
     gate_runtime_t *runtime;
 } gi_broker_function_t;
-
-/* What time it is, by the caller's clock, and how long things may take. */
-typedef struct gi_broker_clock {
-    int64_t now_ms, beat_ms, silence_ms, forget_ms, timeout_ms, reply_ms;
-    int64_t tick_ms;  /* the last look at the clock */
-    int64_t awake_ms; /* the end of the last time that we were stopped: nobody's
-                         silence counts from before it */
-    gi_wheel_t *wheel;
-} gi_broker_clock_t;
 
 /* broker_users.c: who is who. */
 typedef struct gi_broker_users {
@@ -120,6 +100,19 @@ typedef struct gi_broker_work {
     gi_list_t redo;   /* calls whose request never left */
     gi_list_t judged; /* whose messages may go on */
 } gi_broker_work_t;
+
+/* broker_far.c: other brokers. */
+typedef struct gi_broker_far {
+    gi_list_t nodes;
+    gi_broker_timer_t timer;
+    unsigned workers, clients; /* sockets, once there are any */
+    uint32_t next_index;       /* of a service */
+    uint64_t rev;              /* of what we offer */
+    int64_t age_ms;            /* of the far request that is handled */
+    bool believe;              /* what links say about users */
+    bool busy, retell; /* since the last look: calls came; some went back */
+    gi_frames_t in;    /* a far message as its socket's would be */
+} gi_broker_far_t;
 
 /* broker_seen.c: how calls end. */
 typedef struct gi_broker_seen {
@@ -166,6 +159,7 @@ struct gi_broker_core {
     gi_broker_users_t users;
     gi_broker_auth_t auth;
     gi_broker_seen_t seen;
+    gi_broker_far_t far;
 };
 
 static inline int64_t gi_broker_now_ns(const gi_broker_core_t *core) {

@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_users.h"
+#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_workers.h"
@@ -54,6 +55,7 @@ static void s_numbers(const gi_broker_core_t *self, msgpack_packer *pk,
         others = s_waited(self, service, service->urgent->next);
     oldest = others > oldest ? others : oldest;
     s_number(pk, "workers", service->n_workers);
+    s_number(pk, "far", service->n_far);
     s_number(pk, "credit", (uint64_t)gi_broker_service_credit(service));
     s_number(pk, "queued", service->n_queued);
     s_number(pk, "oldest_ms", oldest > 0 ? (uint64_t)oldest : 0);
@@ -61,7 +63,7 @@ static void s_numbers(const gi_broker_core_t *self, msgpack_packer *pk,
     s_number(pk, "errors",
              service->tally ? gi_tally_errors(service->tally) : 0);
 }
-#define S_NUMBERS 6
+#define S_NUMBERS 7
 
 static size_t s_blocked(const gi_broker_core_t *self) {
     size_t n = 0;
@@ -107,7 +109,8 @@ static void s_self(const gi_broker_core_t *self, msgpack_packer *pk) {
 gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, gi_buf_write);
-    msgpack_pack_map(&pk, 1 + S_ALL + S_SELF);
+    bool uplink = self->effects->uplink != NULL;
+    msgpack_pack_map(&pk, 1 + S_ALL + S_SELF + uplink);
     s_key(&pk, "services");
     msgpack_pack_map(&pk, self->n_services);
     for (gi_list_t *l = self->order.next; l != &self->order; l = l->next) {
@@ -117,6 +120,10 @@ gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
     }
     s_counters(self, &pk);
     s_self(self, &pk);
+    if (uplink) {
+        s_key(&pk, "uplink");
+        self->effects->uplink(self->ctx, out);
+    }
     return out->failed ? gi_err(GATE_NOMEM, "no memory for statistics")
                        : GATE_OK;
 }
@@ -265,7 +272,8 @@ static bool s_worker_valid(const gi_broker_core_t *self,
                       !worker->suspended && !worker->peer->doubted &&
                       gi_broker_peer_has_room(self, worker->peer);
     return n == worker->in_flight && worker->placed == has_credit &&
-           n <= worker->max && gi_timer_armed(&worker->beat.timer) &&
+           (n <= worker->max || worker->far) &&
+           (worker->far != NULL) != gi_timer_armed(&worker->beat.timer) &&
            !(worker->suspended && worker->ext) &&
            !(worker->until_ms && !worker->suspended);
 }
@@ -273,13 +281,16 @@ static bool s_worker_valid(const gi_broker_core_t *self,
 static bool s_service_valid(const gi_broker_core_t *self,
                             gi_broker_service_t *service, s_sum_t *sum) {
     size_t workers = 0, queued = 0;
-    bool credit = false, urgent = service->urgent == NULL;
+    size_t n_far = 0;
+    bool credit = false, urgent = service->urgent == NULL, far = false;
     gi_list_t *l;
     for (l = service->workers.next; l != &service->workers; l = l->next) {
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
         if (worker->service != service || !s_worker_valid(self, worker, sum))
             return false;
-        credit |= worker->placed;
+        credit |= worker->placed && !worker->far;
+        far |= worker->placed && worker->far;
+        n_far += worker->far != NULL;
         workers++;
     }
     for (l = service->queue.next; l != &service->queue; l = l->next) {
@@ -288,6 +299,8 @@ static bool s_service_valid(const gi_broker_core_t *self,
             call->again || !gi_timer_armed(&call->deadline.timer))
             return false;
         sum->weight += call->request->weight;
+        if (far && gi_broker_far_pick(service, call))
+            return false;
         urgent |= l == service->urgent && call->urgent;
         queued++;
     }
@@ -296,7 +309,7 @@ static bool s_service_valid(const gi_broker_core_t *self,
     sum->queued += queued;
     sum->calls += queued;
     return workers == service->n_workers && queued == service->n_queued &&
-           urgent && !(queued && credit) &&
+           n_far == service->n_far && urgent && !(queued && credit) &&
            !(queued && workers == 0 && !gi_broker_expects(self)) &&
            (workers == 0) == gi_timer_armed(&service->idle.timer);
 }
@@ -309,7 +322,7 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
         !gi_list_empty(&self->work.doomed) ||
         !gi_list_empty(&self->work.pumps) ||
         !gi_list_empty(&self->work.judged) || self->users.current ||
-        self->auth.late.n)
+        self->auth.late.n || !gi_broker_far_valid(self))
         return false;
     for (unsigned i = 0; i < self->n_sockets; i++) {
         const gi_table_t *t = &self->sockets[i].peers;

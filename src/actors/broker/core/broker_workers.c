@@ -15,6 +15,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
+#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -66,12 +67,12 @@ static uint64_t s_maker(const gi_broker_core_t *core,
     return (user ? user->node.hash : peer->node.hash) | 1;
 }
 
-static gi_broker_worker_t *s_register(gi_broker_core_t *core,
-                                      gi_broker_peer_t *peer,
-                                      const gi_mdp_ready_t *ready) {
+gi_broker_worker_t *
+gi_broker_worker_new(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                     gate_bytes_t name, gate_bytes_t description, int64_t max) {
     gi_broker_worker_t *worker = gi_mem_calloc(1, sizeof *worker);
     gi_broker_service_t *service =
-        worker ? gi_broker_service_make(core, ready->name, ready->description,
+        worker ? gi_broker_service_make(core, name, description,
                                         s_maker(core, peer))
                : NULL;
     if (service == NULL) {
@@ -81,7 +82,7 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     worker->peer = peer;
     worker->service = service;
     worker->user = gi_broker_user_share(core->users.current);
-    worker->max = ready->max < S_CALLS_MAX ? ready->max : S_CALLS_MAX;
+    worker->max = max < S_CALLS_MAX ? max : S_CALLS_MAX;
     worker->epoch = -1;
     worker->judge_ms = core->clock.now_ms + core->clock.silence_ms;
     worker->beat.due = GI_DUE_BEAT;
@@ -95,6 +96,14 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
     core->n_workers++;
     peer->worker = worker;
     return worker;
+}
+
+static gi_broker_worker_t *s_register(gi_broker_core_t *core,
+                                      gi_broker_peer_t *peer,
+                                      const gi_mdp_ready_t *ready) {
+    gi_broker_far_changed(core);
+    return gi_broker_worker_new(core, peer, ready->name, ready->description,
+                                ready->max);
 }
 
 static bool s_reserved(const gi_broker_core_t *core, gate_bytes_t name) {
@@ -202,6 +211,7 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
         gi_broker_worker_drain(core, worker);
     if (worker->peer == NULL)
         return;
+    gi_broker_far_changed(core);
     gi_broker_again_learn(core, worker, ext.idempotent);
     gi_broker_worker_place(core, worker);
     gi_broker_service_wake(core, worker->service);
@@ -293,6 +303,7 @@ bool gi_broker_worker_drain(gi_broker_core_t *core,
     if (!worker->ext || worker->draining)
         return worker->draining;
     worker->draining = true;
+    gi_broker_far_changed(core);
     gi_broker_worker_take_back(core, worker);
     gi_broker_worker_place(core, worker); /* nowhere */
     gi_broker_worker_greet(core, worker);
@@ -315,6 +326,10 @@ void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
     gi_broker_worker_place(core, worker); /* nowhere */
     gi_list_remove(&worker->of_service);
     worker->service->n_workers--;
+    if (worker->far)
+        worker->service->n_far--;
+    else
+        gi_broker_far_changed(core);
     core->n_workers--;
     peer->worker = NULL;
     gi_list_append(&core->work.lost, &worker->lost);
@@ -325,8 +340,9 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
     gi_broker_service_t *service = worker->service;
     char text[GI_ID_MAX + 96];
     gi_list_remove(&worker->lost);
-    snprintf(text, sizeof text, "The worker of service %s is lost: %s.",
-             service->name, worker->why);
+    if (!gi_broker_far_text(worker, text, sizeof text))
+        snprintf(text, sizeof text, "The worker of service %s is lost: %s.",
+                 service->name, worker->why);
     while (!gi_list_empty(&worker->calls)) {
         gi_broker_call_t *call =
             GI_OF(worker->calls.next, gi_broker_call_t, of_owner);
@@ -335,6 +351,9 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
     }
     if (service->n_workers == 0)
         gi_broker_service_empty(core, service);
+    else if (gi_broker_far_local(service) == 0)
+        gi_broker_far_abandon(core, service);
+    gi_broker_far_free(worker);
     gi_mem_free(worker->idempotent);
     gi_broker_user_drop(core, worker->user);
     gi_mem_free(worker);

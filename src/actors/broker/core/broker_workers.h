@@ -22,7 +22,8 @@ struct gi_broker_worker {
     int64_t probe_ms;   /* wait before the next probe */
     int64_t judge_ms;   /* a plain one: when its silence is next looked at */
     int64_t epoch;      /* which life of this identity it is; -1 not known */
-    const char *why;    /* lost: the reason, a static text */
+    gi_broker_far_worker_t *far; /* another broker's; NULL: it is ours */
+    const char *why;             /* lost: the reason, a static text */
     char *idempotent; /* its methods that may run again: "a,b=5"; NULL: none */
     unsigned bucket;  /* valid while placed */
     bool placed, ext, draining;
@@ -30,6 +31,12 @@ struct gi_broker_worker {
     bool takes_args; /* arguments in chunks */
 };
 
+/* Registers the peer's worker of that service, which may be new; it gets calls
+ * once it is placed. NULL: no memory, too many services. */
+gi_broker_worker_t *gi_broker_worker_new(gi_broker_core_t *core,
+                                         gi_broker_peer_t *peer,
+                                         gate_bytes_t name,
+                                         gate_bytes_t description, int64_t max);
 void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames);
 /* Requests that still wait in our own queue may go to other workers. */

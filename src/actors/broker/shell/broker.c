@@ -17,6 +17,7 @@
 
 #define S_PART "broker"
 #define S_MAILBOX 64 /* nobody posts here; commands come by the pipe */
+#define S_MAILBOX_UPLINK 16384
 
 /* ---- building one -------------------------------------------------------- */
 static void s_stick(gate_broker_t *self, gate_err_t e) {
@@ -171,6 +172,11 @@ void gate_broker_plain(gate_broker_t *self, const char *users_file) {
         s_set_text(self, &self->plain_users, users_file);
 }
 
+void gate_broker_uplink(gate_broker_t *self, const char *urls) {
+    if (s_building(self, "uplink"))
+        s_set_text(self, &self->urls, urls ? urls : "");
+}
+
 void gate_broker_hand_over(gate_broker_t *self, const char *path) {
     if (s_building(self, "hand_over"))
         s_set_text(self, &self->handover.path, path);
@@ -227,7 +233,9 @@ static gate_err_t s_register(gate_broker_t *self) {
 static void s_halt(gate_broker_t *self) {
     gi_registry_endpoints_gone(gi_runtime_registry(self->rt), self);
     gi_runtime_remove(self->rt, &self->drainable);
+    gi_broker_uplink_stop(self->uplink);
     gi_actor_destroy(&self->actor);
+    gi_broker_uplink_free(&self->uplink);
 }
 
 gate_err_t gate_broker_start(gate_broker_t *self) {
@@ -235,12 +243,23 @@ gate_err_t gate_broker_start(gate_broker_t *self) {
     if (!e)
         e = s_check(self);
     if (!e)
-        e = gi_actor_new(&gi_broker_actor_ops, self, S_MAILBOX, &self->actor);
-    if (e)
+        e = gi_broker_uplink_make(
+            self->settings, self->urls ? self->urls : self->settings->uplink,
+            &self->uplink);
+    if (!e)
+        e = gi_actor_new(&gi_broker_actor_ops, self,
+                         self->uplink ? S_MAILBOX_UPLINK : S_MAILBOX,
+                         &self->actor);
+    if (e) {
+        gi_broker_uplink_free(&self->uplink);
         return e;
+    }
     self->drainable.actor = self->actor;
     gi_runtime_add(self->rt, &self->drainable);
-    e = s_register(self);
+    if (self->uplink)
+        e = gi_broker_uplink_start(self->uplink, gi_actor_mailbox(self->actor));
+    if (!e)
+        e = s_register(self);
     if (e)
         s_halt(self);
     return e;
@@ -275,6 +294,7 @@ void gate_broker_destroy(gate_broker_t **self_p) {
     gi_mem_free(self->curve_cert);
     gi_mem_free(self->curve_allowed);
     gi_mem_free(self->plain_users);
+    gi_mem_free(self->urls);
     gi_handover_fini(&self->handover);
     gi_error_fini(&self->stuck);
     gi_lock_fini(&self->lock);
@@ -297,6 +317,10 @@ const char *gate_broker_frontend(const gate_broker_t *self, size_t i) {
 
 const char *gate_broker_backend(const gate_broker_t *self, size_t i) {
     return s_endpoint(self, GI_BACK, i);
+}
+
+const char *gate_broker_uplink_name(const gate_broker_t *self) {
+    return self->uplink ? gi_broker_uplink_name(self->uplink) : NULL;
 }
 
 static gate_client_t *s_new_client(gate_broker_t *self) {

@@ -168,6 +168,8 @@ static bool s_work(void *ctx, int64_t now_ms) {
     if (gi_broker_core_is_light(self->core))
         gi_guard_trim(&self->guard, now_ms);
     gi_broker_core_guarded(self->core, self->guard.n_cut, self->guard.n_shut);
+    if (self->uplink)
+        any |= gi_broker_uplink_work(self->uplink, now_ms);
     if (self->drained)
         s_tell_idle(self);
     return any;
@@ -183,6 +185,10 @@ static int64_t s_next(void *ctx, int64_t now_ms) {
         next = now_ms + S_NEWCOMER_MS;
     int64_t hand = gi_handover_next(self);
     next = hand < next ? hand : next;
+    if (self->uplink) {
+        int64_t up = gi_broker_uplink_next(self->uplink, now_ms);
+        next = up < next ? up : next;
+    }
     return look < next ? look : next;
 }
 
@@ -195,7 +201,9 @@ static void s_fds(void *ctx, gi_polled_t *polled) {
 }
 
 static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {
-    (void)ctx, (void)items, (void)n, (void)now_ms; /* nobody has the mailbox */
+    gate_broker_t *self = ctx; /* the uplink alone has the mailbox */
+    if (self->core)
+        gi_broker_uplink_mail(self->uplink, items, n, now_ms);
 }
 
 /* ---- start and stop, on the actor's thread ------------------------------- */
@@ -345,6 +353,8 @@ static gate_err_t s_start(void *ctx) {
         e = gi_handover_ask(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES && !e; i++)
         e = s_open(self, &self->sides[i], i == GI_BACK);
+    if (!e && self->uplink)
+        e = gi_broker_uplink_join(self->uplink, self->core);
     if (!e)
         e = gi_handover_take(self);
     if (e)

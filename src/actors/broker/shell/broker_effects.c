@@ -214,7 +214,39 @@ static const gi_broker_effects_t s_effects = {.send = s_send,
                                             .process = s_process,
                                             .user = s_user};
 
-const gi_broker_effects_t *gi_broker_effects_of(const gate_broker_t *self) {
-    return self->authority || *self->settings->local_user ? &s_users
-                                                          : &s_effects;
+/* ---- other brokers ------------------------------------------------------- */
+static int s_send_any(void *ctx, unsigned socket, gi_frames_t *frames) {
+    gate_broker_t *self = ctx;
+    return socket < GI_BROKER_SIDES
+               ? s_send(ctx, socket, frames)
+               : gi_broker_uplink_send(self->uplink, socket, frames,
+                                       gi_clock_ms());
+}
+
+static void s_share(void *ctx, const unsigned char *node, uint32_t index,
+                    uint32_t share) {
+    gate_broker_t *self = ctx;
+    gi_broker_uplink_share(self->uplink, node, index, share, gi_clock_ms());
+}
+
+static void s_brokers(void *ctx, gi_buf_t *out) {
+    gate_broker_t *self = ctx;
+    gi_broker_uplink_brokers(self->uplink, out, gi_clock_ms());
+}
+
+static void s_uplink(void *ctx, gi_buf_t *out) {
+    gate_broker_t *self = ctx;
+    gi_broker_uplink_stats(self->uplink, out);
+}
+
+const gi_broker_effects_t *gi_broker_effects_of(gate_broker_t *self) {
+    self->effects =
+        self->authority || *self->settings->local_user ? s_users : s_effects;
+    if (self->uplink) {
+        self->effects.send = s_send_any;
+        self->effects.share = s_share;
+        self->effects.brokers = s_brokers;
+        self->effects.uplink = s_uplink;
+    }
+    return &self->effects;
 }

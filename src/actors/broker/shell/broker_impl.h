@@ -10,6 +10,7 @@
 #include "broker/core/broker_core.h"
 #include "net/guard.h"
 #include "broker/shell/broker_handover.h"
+#include "broker/shell/broker_uplink.h"
 #include "net/curve.h"
 #include "base/err.h"
 #include "sync/lock.h"
@@ -78,6 +79,9 @@ struct gate_broker {
     gi_sysload_t load;
     gi_authority_t *authority; /* says who may connect; NULL: everybody */
     gi_handover_t handover;
+    gi_broker_uplink_t *uplink; /* NULL: no other brokers */
+    char *urls;                 /* of NATS servers; NULL: the setting uplink */
+    gi_broker_effects_t effects;
     char inside[64];   /* its endpoint */
     bool inside_bound; /* the actor's thread only */
 };
@@ -86,7 +90,7 @@ extern const gi_actor_ops_t gi_broker_actor_ops;
 
 /* ---- broker_effects.c ---------------------------------------------------- */
 /* Without a transport that knows users nobody is asked per message. */
-const gi_broker_effects_t *gi_broker_effects_of(const gate_broker_t *self);
+const gi_broker_effects_t *gi_broker_effects_of(gate_broker_t *self);
 /* The ZAP service is somebody else's: said once a minute. */
 void gi_broker_effects_stranger(gate_broker_t *self);
 

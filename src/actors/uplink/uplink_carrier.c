@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* uplink_carrier.c -- the carrier: its library, and whether it is there. A
+ * reason that it is not is logged once; tries come 0.1 to 2 s apart. */
+#include "uplink/uplink_impl.h"
+
+#include <dlfcn.h>
+#include <gaterpc/log.h>
+#include <gaterpc/runtime.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "base/err.h"
+#include "base/trusted.h"
+#include "sync/clock.h"
+
+#define S_PART "uplink"
+#define S_WAIT_MS 100
+#define S_WAIT_MAX_MS 2000
+#define S_MESSAGE_LEAST 65536
+#define S_PASSWORD_MAX 4096
+
+extern const gi_carrier_events_t gi_uplink_events; /* uplink_actor.c */
+
+/* ---- the library --------------------------------------------------------- */
+/* Beside our own library first, so that a build's own one is found. */
+static void *s_open_library(void) {
+    char path[4096];
+    Dl_info info;
+    void *library = NULL;
+    const char *slash =
+        dladdr((void *)(uintptr_t)&gi_uplink_events, &info) && info.dli_fname
+            ? strrchr(info.dli_fname, '/')
+            : NULL;
+    if (slash) {
+        snprintf(path, sizeof path, "%.*s/%s", (int)(slash - info.dli_fname),
+                 info.dli_fname, GI_CARRIER_LIBRARY);
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    }
+    return library ? library
+                   : dlopen(GI_CARRIER_LIBRARY,
+                            RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
+static gate_err_t s_password(gi_uplink_t *self) {
+    const gate_settings_t *s = self->settings;
+    gi_trusted_t file;
+    if (s->uplink_password_file == NULL)
+        return GATE_OK;
+    gate_err_t e =
+        gi_trusted_read("uplink's password", s->uplink_password_file,
+                        GI_TRUST_SECRET | GI_TRUST_PIPE |
+                            (s->trust_others ? (unsigned)GI_TRUST_OTHERS : 0u),
+                        S_PASSWORD_MAX, &file);
+    if (e)
+        return e;
+    file.text[strcspn(file.text, "\r\n")] = 0;
+    self->password = gi_mem_strdup(file.text);
+    gi_trusted_fini(&file);
+    return self->password ? GATE_OK
+                          : gi_err(GATE_NOMEM, "no memory for an uplink");
+}
+
+/* Files with keys in them are ours alone. */
+static gate_err_t s_secret(const gate_settings_t *s, const char *what,
+                           const char *path) {
+    gi_trusted_t file;
+    if (path == NULL || s->trust_others)
+        return GATE_OK;
+    gate_err_t e = gi_trusted_read(what, path, GI_TRUST_SECRET, 1 << 20, &file);
+    if (!e)
+        gi_trusted_fini(&file);
+    return e;
+}
+
+static gate_err_t s_wish(gi_uplink_t *self) {
+    const gate_settings_t *s = self->settings;
+    gate_err_t e = s_password(self);
+    if (!e)
+        e = s_secret(s, "uplink's credentials", s->uplink_creds);
+    if (!e)
+        e = s_secret(s, "uplink's NKEY seed", s->uplink_nkey);
+    if (!e)
+        e = s_secret(s, "uplink's key", s->uplink_key);
+    if (!e && (s->uplink_cert == NULL) != (s->uplink_key == NULL))
+        e = gi_err(GATE_BADARG, "uplink_cert and uplink_key go together");
+    self->wish = (gi_carrier_wish_t){.urls = self->urls,
+                                     .name = self->name,
+                                     .creds = s->uplink_creds,
+                                     .nkey = s->uplink_nkey,
+                                     .user = s->uplink_user,
+                                     .password = self->password,
+                                     .ca = s->uplink_ca,
+                                     .cert = s->uplink_cert,
+                                     .key = s->uplink_key,
+                                     .beat_ms = s->uplink_heartbeat_ms,
+                                     .all = self->all,
+                                     .mine = self->mine};
+    return e;
+}
+
+gate_err_t gi_uplink_carrier_find(gi_uplink_t *self) {
+    self->open_wait_ms = S_WAIT_MS;
+    gate_err_t e = s_wish(self);
+    if (e)
+        return e;
+    self->library = s_open_library();
+    if (self->library)
+        self->ops = dlsym(self->library, GI_CARRIER_SYMBOL);
+    if (self->ops == NULL)
+        return gi_err(GATE_NOTIMPL,
+                      "the uplink needs %s, which is built where libnats is "
+                      "(Debian's libnats-dev): %s",
+                      GI_CARRIER_LIBRARY,
+                      self->library ? "it has no carrier" : dlerror());
+    if (self->ops->version != GI_CARRIER_VERSION)
+        return gi_err(GATE_NOTIMPL, "%s is of version %u, this needs %d",
+                      GI_CARRIER_LIBRARY, self->ops->version,
+                      GI_CARRIER_VERSION);
+    return GATE_OK;
+}
+
+void gi_uplink_carrier_fini(gi_uplink_t *self) {
+    if (self->password)
+        explicit_bzero(self->password, strlen(self->password));
+    gi_mem_free(self->password);
+    if (self->library)
+        dlclose(self->library);
+}
+
+/* ---- up and down --------------------------------------------------------- */
+bool gi_uplink_carrier_up(const gi_uplink_t *self) {
+    return self->carrier && self->ops->is_up(self->carrier);
+}
+
+void gi_uplink_carrier_close(gi_uplink_t *self) {
+    if (self->carrier)
+        self->ops->close(self->carrier);
+    self->carrier = NULL;
+}
+
+/* Each new reason is said once. */
+static void s_trouble(gi_uplink_t *self) {
+    if (strcmp(self->why, self->told_why) == 0)
+        return;
+    strcpy(self->told_why, self->why);
+    self->changed = true;
+    gate_log(GATE_WARN, S_PART, "no NATS server: %s (%s)", self->why,
+             self->urls);
+}
+
+static void s_try(gi_uplink_t *self, int64_t now_ms) {
+    self->carrier =
+        self->ops->open(&self->wish, &gi_uplink_events, self, self->why);
+    size_t most =
+        self->carrier ? self->ops->message_max(self->carrier) : SIZE_MAX;
+    if (self->carrier && most < S_MESSAGE_LEAST) {
+        snprintf(self->why, sizeof self->why,
+                 "the uplink's server takes %zu bytes a message: at least %d",
+                 most, S_MESSAGE_LEAST);
+        gi_uplink_carrier_close(self);
+    }
+    self->open_ms = now_ms + self->open_wait_ms;
+    self->open_wait_ms = 2 * self->open_wait_ms < S_WAIT_MAX_MS
+                             ? 2 * self->open_wait_ms
+                             : S_WAIT_MAX_MS;
+    if (self->carrier == NULL)
+        s_trouble(self);
+}
+
+/* What has changed since the last look. */
+static bool s_note(gi_uplink_t *self, int64_t now_ms) {
+    bool up = gi_uplink_carrier_up(self);
+    uint64_t again = self->carrier ? self->ops->reconnects(self->carrier) : 0;
+    bool anew = up && again != self->reconnects;
+    if (up == self->was_up && !anew)
+        return false;
+    self->was_up = up;
+    self->reconnects = self->carrier ? again : self->reconnects;
+    self->changed = true;
+    if (up) {
+        self->why[0] = self->told_why[0] = 0;
+        self->open_wait_ms = S_WAIT_MS;
+        gate_log(GATE_INFO, S_PART, "connected to %s",
+                 self->ops->server(self->carrier));
+    } else {
+        gate_log(GATE_WARN, S_PART, "the NATS server is gone%s%s",
+                 self->why[0] ? ": " : "", self->why);
+    }
+    gi_uplink_peers_carrier(self, up, now_ms);
+    return true;
+}
+
+bool gi_uplink_carrier_work(gi_uplink_t *self, int64_t now_ms) {
+    bool any = false;
+    if (self->carrier && self->ops->is_over(self->carrier)) {
+        gi_uplink_carrier_close(self);
+        self->open_ms = now_ms + self->open_wait_ms;
+    }
+    if (self->carrier == NULL && now_ms >= self->open_ms)
+        s_try(self, now_ms);
+    any |= s_note(self, now_ms);
+    if (self->carrier) {
+        bool readable = self->readable;
+        self->readable = false;
+        any |= self->ops->read(self->carrier, readable) || readable;
+    }
+    return any;
+}
+
+gate_err_t gi_uplink_carrier_await(gi_uplink_t *self, int64_t timeout_ms) {
+    const struct timespec pause = {0, 50 * 1000000L};
+    int64_t end = gi_clock_ms() + timeout_ms;
+    while (timeout_ms > 0 && self->carrier == NULL) {
+        s_try(self, gi_clock_ms());
+        if (self->carrier == NULL && gi_clock_ms() >= end)
+            return gi_err(GATE_SYSTEM, "uplink: %s (uplink_wait_ms = %lld)",
+                          self->why, (long long)timeout_ms);
+        if (self->carrier == NULL)
+            nanosleep(&pause, NULL);
+    }
+    return GATE_OK;
+}
+
+/* ---- words of its callbacks ---------------------------------------------- */
+void *gi_uplink_carrier_mail(gi_carrier_word_t word) {
+    uintptr_t value = (uintptr_t)(unsigned)word.value << 8 |
+                      (uintptr_t)(unsigned)word.what << 1 | 1;
+    return (void *)value;
+}
+
+bool gi_uplink_carrier_told(gi_uplink_t *self, void *mail) {
+    uintptr_t value = (uintptr_t)mail;
+    if (!(value & 1))
+        return false;
+    gi_carrier_word_t word = {(int)(value >> 1 & 127), (int)(value >> 8)};
+    if (self->carrier == NULL)
+        return true;
+    self->ops->told(self->carrier, word);
+    const char *why = self->ops->why(self->carrier);
+    if (*why)
+        snprintf(self->why, sizeof self->why, "%s", why);
+    self->readable = true; /* another descriptor, maybe */
+    return true;
+}

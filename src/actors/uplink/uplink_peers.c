@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* uplink_peers.c -- who is there: announcements, and a link to each broker that
+ * announces itself. What it offers is told our broker while the link is up.
+ * Everything here is repeated by its owner and forgotten when that falls silent;
+ * nobody keeps a registry. */
+#include "uplink/uplink_impl.h"
+
+#include <gaterpc/log.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/identity.h"
+
+#define S_PART "uplink"
+#define S_FULL_MS 30000 /* all that we offer is repeated */
+#define S_ASK_MS 200    /* between two questions for all of it */
+#define S_SILENCES 3
+#define S_SHARE_LEAST ((size_t)256 << 10)
+#define S_SHARE_MOST ((size_t)16 << 20)
+#define S_OFFERS_MAX ((size_t)64 << 20) /* bytes of one node's */
+#define S_PARTS_MAX 4096
+
+/* ---- links --------------------------------------------------------------- */
+static bool s_ready(void *ctx) {
+    const gi_uplink_t *self = ((gi_uplink_peer_t *)ctx)->uplink;
+    return self->carrier && self->ops->ready(self->carrier);
+}
+
+static void s_send(void *ctx, const unsigned char *message, size_t size) {
+    gi_uplink_peer_t *peer = ctx;
+    gi_uplink_t *self = peer->uplink;
+    if (self->carrier)
+        self->ops->publish(self->carrier, peer->subject, message, size);
+}
+
+/* The broker learns what it offers, or that it is there. */
+static void s_tell_news(gi_uplink_peer_t *peer) {
+    gi_uplink_t *self = peer->uplink;
+    if (!gi_link_core_is_up(peer->link) || peer->have_rev == 0)
+        return;
+    gi_link_block_t *block = gi_link_block_new(peer->offers.size);
+    if (block == NULL)
+        return; /* it is repeated */
+    block->what = GI_UPLINK_NEWS;
+    block->bulk = peer->draining;
+    block->size = peer->offers.size;
+    memcpy(block->node, peer->id, sizeof block->node);
+    memcpy(gi_link_block_bytes(block), peer->offers.data, peer->offers.size);
+    peer->told = true;
+    gi_uplink_tell(self, block);
+}
+
+static void s_up(void *ctx, uint32_t life) {
+    gi_uplink_peer_t *peer = ctx;
+    gi_link_block_t *block = gi_link_block_new(0);
+    gate_log(GATE_INFO, S_PART, "broker %s is there", peer->name);
+    peer->since_ms = peer->heard_ms;
+    peer->uplink->changed = true;
+    if (block) { /* its life; without it nothing is sent there */
+        block->what = GI_UPLINK_UP;
+        block->life = life;
+        memcpy(block->node, peer->id, sizeof block->node);
+        gi_uplink_tell(peer->uplink, block);
+    }
+    s_tell_news(peer);
+}
+
+static void s_lost(void *ctx, const char *why) {
+    gi_uplink_peer_t *peer = ctx;
+    gi_link_block_t *block = gi_link_block_new(0);
+    gate_log(GATE_WARN, S_PART, "broker %s is lost: %s", peer->name, why);
+    peer->told = false;
+    peer->since_ms = peer->heard_ms;
+    peer->uplink->changed = true;
+    peer->uplink->links_lost++;
+    if (block == NULL)
+        return;
+    block->what = GI_UPLINK_LOST;
+    memcpy(block->node, peer->id, sizeof block->node);
+    gi_uplink_tell(peer->uplink, block);
+}
+
+static void s_data(void *ctx, gate_bytes_t records, int64_t age_ms,
+                   uint32_t life) {
+    gi_uplink_peer_t *peer = ctx;
+    gi_link_block_t *block = gi_link_block_new(records.size);
+    if (block == NULL) {
+        gi_link_core_end(peer->link, "no memory", peer->heard_ms);
+        return;
+    }
+    block->what = GI_UPLINK_DATA;
+    block->life = life;
+    block->at_ms = age_ms;
+    block->size = records.size;
+    memcpy(block->node, peer->id, sizeof block->node);
+    memcpy(gi_link_block_bytes(block), records.data, records.size);
+    gi_uplink_tell(peer->uplink, block);
+}
+
+static void s_done(void *ctx, gi_link_block_t *block) {
+    block->what = GI_UPLINK_DONE;
+    gi_uplink_tell(((gi_uplink_peer_t *)ctx)->uplink, block);
+}
+
+static const gi_link_effects_t s_effects = {.ready = s_ready,
+                                            .send = s_send,
+                                            .up = s_up,
+                                            .lost = s_lost,
+                                            .data = s_data,
+                                            .done = s_done};
+
+/* ---- peers --------------------------------------------------------------- */
+gi_uplink_peer_t *gi_uplink_peer_of(gi_uplink_t *self,
+                                    const unsigned char *id) {
+    for (gi_list_t *l = self->peers.next; l != &self->peers; l = l->next) {
+        gi_uplink_peer_t *peer = GI_OF(l, gi_uplink_peer_t, place);
+        if (memcmp(peer->id, id, sizeof peer->id) == 0)
+            return peer;
+    }
+    return NULL;
+}
+
+static void s_free(gi_uplink_t *self, gi_uplink_peer_t *peer) {
+    const gi_link_counts_t *c = gi_link_core_counts(peer->link);
+    self->past.batches_out += c->batches_out;
+    self->past.batches_in += c->batches_in;
+    self->past.bytes_out += c->bytes_out;
+    self->past.bytes_in += c->bytes_in;
+    self->past.resent += c->resent;
+    self->past.stale += c->stale;
+    self->past.gaps += c->gaps;
+    self->past.malformed += c->malformed;
+    gi_link_core_destroy(&peer->link);
+    gi_list_remove(&peer->place);
+    gi_buf_fini(&peer->offers);
+    gi_buf_fini(&peer->parts);
+    gi_mem_free(peer);
+    self->n_peers--;
+    self->changed = true;
+}
+
+static gi_uplink_peer_t *s_new(gi_uplink_t *self, const unsigned char *id,
+                               int64_t now_ms) {
+    char text[GI_LINK_NODE_TEXT + 1];
+    uint64_t seed;
+    if (self->n_peers >= (size_t)self->settings->uplink_peers_max)
+        return NULL;
+    gi_uplink_peer_t *peer = gi_mem_calloc(1, sizeof *peer);
+    if (peer == NULL)
+        return NULL;
+    gi_random(&seed, sizeof seed);
+    memcpy(peer->id, id, sizeof peer->id);
+    gi_link_node_text(id, text);
+    snprintf(peer->subject, sizeof peer->subject, "%s.%s.n.%s", self->prefix,
+             self->cluster, text);
+    peer->uplink = self;
+    peer->since_ms = peer->heard_ms = now_ms;
+    peer->asked_ms = now_ms - S_ASK_MS;
+    gi_list_init(&peer->place);
+    peer->link =
+        gi_link_core_new(self->me, id, self->settings->uplink_heartbeat_ms,
+                         seed, &s_effects, peer, now_ms);
+    if (peer->link == NULL) {
+        gi_mem_free(peer);
+        return NULL;
+    }
+    gi_link_core_carrier(peer->link, gi_uplink_carrier_up(self), now_ms);
+    gi_list_append(&self->peers, &peer->place);
+    self->n_peers++;
+    return peer;
+}
+
+/* ---- what we announce ---------------------------------------------------- */
+static void s_publish(gi_uplink_t *self, const char *subject,
+                      gate_bytes_t news) {
+    gi_link_head_t head = {.kind = GI_LINK_ANNOUNCE,
+                           .size = (uint32_t)news.size};
+    unsigned char *message = gi_mem_alloc(GI_LINK_HEAD + news.size);
+    if (message == NULL)
+        return;
+    memcpy(head.node, self->me, sizeof head.node);
+    gi_link_head_write(&head, message);
+    memcpy(message + GI_LINK_HEAD, news.data, news.size);
+    if (self->carrier)
+        self->ops->publish(self->carrier, subject, message,
+                           GI_LINK_HEAD + news.size);
+    gi_mem_free(message);
+}
+
+static void s_announce_short(gi_uplink_t *self, const char *subject,
+                             bool asks) {
+    gi_link_news_t news = {.name = {self->name, strlen(self->name)},
+                           .zone = {self->settings->uplink_zone,
+                                    strlen(self->settings->uplink_zone)},
+                           .rev = self->offers ? self->offers->seq : 0,
+                           .beat_ms = self->settings->uplink_heartbeat_ms,
+                           .draining = self->draining,
+                           .asks = asks};
+    gi_buf_reset(&self->body, 65536);
+    if (gi_link_news_pack(&self->body, &news) == GATE_OK)
+        s_publish(self, subject,
+                  (gate_bytes_t){self->body.data, self->body.size});
+}
+
+/* The next of several texts, each behind its length. */
+static bool s_part(gate_bytes_t *rest, gate_bytes_t *part) {
+    if (rest->size < 4)
+        return false;
+    const unsigned char *p = rest->data;
+    size_t size = gi_link_get32(p);
+    if (size > rest->size - 4)
+        return false;
+    *part = (gate_bytes_t){p + 4, size};
+    *rest = (gate_bytes_t){p + 4 + size, rest->size - 4 - size};
+    return true;
+}
+
+void gi_uplink_announce(gi_uplink_t *self, const char *subject, bool all) {
+    if (!all || self->offers == NULL) {
+        s_announce_short(self, subject, false);
+        return;
+    }
+    gate_bytes_t rest = {gi_link_block_bytes(self->offers), self->offers->size},
+                 part;
+    while (s_part(&rest, &part))
+        s_publish(self, subject, part);
+}
+
+/* ---- what others announce ------------------------------------------------ */
+static void s_text(char to[GI_UPLINK_NAME], gate_bytes_t text) {
+    size_t n = text.size < GI_UPLINK_NAME ? text.size : GI_UPLINK_NAME - 1;
+    memcpy(to, text.data, n);
+    to[n] = 0;
+    for (size_t i = 0; i < n; i++)
+        if (to[i] == '\t' || to[i] == '\n')
+            to[i] = ' ';
+}
+
+static bool s_keep(gi_buf_t *to, gate_bytes_t packed) {
+    unsigned char size[4];
+    gi_link_put32(size, (uint32_t)packed.size);
+    return to->size + packed.size < S_OFFERS_MAX &&
+           gi_buf_append(to, size, sizeof size) &&
+           gi_buf_append(to, packed.data, packed.size);
+}
+
+/* True: the revision is whole. */
+static bool s_take_part(gi_uplink_peer_t *peer, const gi_link_news_t *news,
+                        gate_bytes_t packed) {
+    if (news->rev != peer->parts_rev || news->part == 0) {
+        gi_buf_reset(&peer->parts, 65536);
+        peer->parts_rev = news->rev;
+        peer->n_parts = 0;
+    }
+    if (news->part != peer->n_parts || news->parts > S_PARTS_MAX ||
+        !s_keep(&peer->parts, packed))
+        return false; /* one is missing: it is asked for */
+    if (++peer->n_parts < news->parts)
+        return false;
+    gi_buf_t whole = peer->parts;
+    peer->parts = peer->offers;
+    peer->offers = whole;
+    peer->have_rev = news->rev;
+    peer->n_parts = 0;
+    peer->parts_rev = 0;
+    return true;
+}
+
+static void s_same_name(gi_uplink_t *self, const gi_uplink_peer_t *peer) {
+    if (strcmp(peer->name, self->name) == 0)
+        gate_log(GATE_WARN, S_PART,
+                 "another broker is called %s as we are: uplink_name tells "
+                 "them apart",
+                 self->name);
+}
+
+static void s_announced(gi_uplink_t *self, gi_uplink_peer_t *peer,
+                        const gi_link_news_t *news, gate_bytes_t packed,
+                        int64_t now_ms) {
+    bool is_new = peer->name[0] == 0, draining = peer->draining;
+    s_text(peer->name, news->name);
+    s_text(peer->zone, news->zone);
+    if (is_new)
+        s_same_name(self, peer);
+    peer->beat_ms = news->beat_ms;
+    peer->rev = news->rev;
+    peer->draining = news->draining;
+    gi_link_core_heard(peer->link, news->beat_ms, now_ms);
+    bool whole = news->parts > 0 && s_take_part(peer, news, packed);
+    if (whole || draining != peer->draining)
+        s_tell_news(peer);
+    if (news->asks)
+        gi_uplink_announce(self, peer->subject, true);
+    else if (is_new)
+        gi_uplink_announce(self, peer->subject, false);
+    if (peer->rev != peer->have_rev && peer->rev > 0 &&
+        news->part + 1 >= news->parts && now_ms - peer->asked_ms >= S_ASK_MS) {
+        peer->asked_ms = now_ms;
+        s_announce_short(self, peer->subject, true);
+    }
+}
+
+static void s_announcement(gi_uplink_t *self, gi_uplink_peer_t *peer,
+                           gate_bytes_t packed, int64_t now_ms) {
+    msgpack_zone zone;
+    gi_link_news_t news;
+    if (!msgpack_zone_init(&zone, 4096))
+        return;
+    if (gi_link_news_parse(packed, &zone, self->settings, &news) == GATE_OK &&
+        news.name.size > 0)
+        s_announced(self, peer, &news, packed, now_ms);
+    else
+        self->malformed++;
+    msgpack_zone_destroy(&zone);
+}
+
+static void s_unreadable(gi_uplink_t *self, gate_err_t e) {
+    self->malformed++;
+    if (e != GATE_NOTIMPL || self->version_told)
+        return;
+    self->version_told = true;
+    gate_log(GATE_WARN, S_PART, "%s: that broker is ignored",
+             gate_error()->text);
+}
+
+void gi_uplink_message(gi_uplink_t *self, gate_bytes_t message,
+                       int64_t now_ms) {
+    gi_link_head_t head;
+    gate_bytes_t rest;
+    gate_err_t e = gi_link_head_parse(message, &head, &rest);
+    if (e) {
+        s_unreadable(self, e);
+        return;
+    }
+    if (memcmp(head.node, self->me, sizeof self->me) == 0)
+        return;
+    gi_uplink_peer_t *peer = gi_uplink_peer_of(self, head.node);
+    bool announces = head.kind == GI_LINK_ANNOUNCE;
+    if (peer == NULL && announces)
+        peer = s_new(self, head.node, now_ms);
+    if (peer == NULL)
+        return; /* its announcement comes within a heartbeat */
+    peer->heard_ms = now_ms;
+    if (announces)
+        s_announcement(self, peer, rest, now_ms);
+    else
+        gi_link_core_message(peer->link, &head, rest, now_ms);
+}
+
+/* ---- time ---------------------------------------------------------------- */
+static int64_t s_silence(const gi_uplink_t *self,
+                         const gi_uplink_peer_t *peer) {
+    int64_t beat = self->settings->uplink_heartbeat_ms;
+    return S_SILENCES * (peer->beat_ms > beat ? peer->beat_ms : beat);
+}
+
+/* A link that is down, and nobody heard of its node for long. */
+static bool s_is_forgotten(const gi_uplink_t *self,
+                           const gi_uplink_peer_t *peer, int64_t now_ms) {
+    return !gi_link_core_is_up(peer->link) &&
+           now_ms - peer->heard_ms >= s_silence(self, peer);
+}
+
+static size_t s_share(const gi_uplink_t *self, size_t n_active) {
+    size_t share =
+        (size_t)self->settings->uplink_window_bytes / (n_active ? n_active : 1);
+    return share < S_SHARE_LEAST  ? S_SHARE_LEAST
+           : share > S_SHARE_MOST ? S_SHARE_MOST
+                                  : share;
+}
+
+static void s_beat(gi_uplink_t *self, int64_t now_ms) {
+    if (now_ms < self->beat_at_ms || !gi_uplink_carrier_up(self))
+        return;
+    self->beat_at_ms = now_ms + self->settings->uplink_heartbeat_ms;
+    bool all = now_ms >= self->full_at_ms;
+    if (all)
+        self->full_at_ms = now_ms + S_FULL_MS;
+    gi_uplink_announce(self, self->all, all);
+}
+
+bool gi_uplink_peers_work(gi_uplink_t *self, int64_t now_ms) {
+    bool any = false;
+    size_t n_active = 0;
+    s_beat(self, now_ms);
+    for (gi_list_t *l = self->peers.next; l != &self->peers; l = l->next)
+        n_active += gi_link_core_is_active(
+            GI_OF(l, gi_uplink_peer_t, place)->link, now_ms);
+    for (gi_list_t *l = self->peers.next, *next; l != &self->peers; l = next) {
+        gi_uplink_peer_t *peer = GI_OF(l, gi_uplink_peer_t, place);
+        next = l->next;
+        gi_link_core_tick(peer->link, now_ms);
+        gi_link_core_share(peer->link,
+                           gi_link_core_is_active(peer->link, now_ms)
+                               ? s_share(self, n_active)
+                               : S_SHARE_LEAST);
+        any |= gi_link_core_pump(peer->link, now_ms);
+        if (s_is_forgotten(self, peer, now_ms))
+            s_free(self, peer);
+    }
+    return any;
+}
+
+int64_t gi_uplink_peers_next(const gi_uplink_t *self) {
+    int64_t next = gi_uplink_carrier_up(self) ? self->beat_at_ms : INT64_MAX;
+    const gi_list_t *l = self->peers.next;
+    for (; l != &self->peers; l = l->next) {
+        const gi_uplink_peer_t *peer =
+            GI_OF((uintptr_t)l, gi_uplink_peer_t, place);
+        int64_t due = gi_link_core_next(peer->link);
+        next = due < next ? due : next;
+    }
+    return next;
+}
+
+void gi_uplink_peers_carrier(gi_uplink_t *self, bool up, int64_t now_ms) {
+    for (gi_list_t *l = self->peers.next; l != &self->peers; l = l->next)
+        gi_link_core_carrier(GI_OF(l, gi_uplink_peer_t, place)->link, up,
+                             now_ms);
+    if (!up)
+        return;
+    self->beat_at_ms = now_ms + self->settings->uplink_heartbeat_ms;
+    gi_uplink_announce(self, self->all, true);
+}
+
+void gi_uplink_peers_end(gi_uplink_t *self, const char *why, int64_t now_ms) {
+    while (!gi_list_empty(&self->peers)) {
+        gi_uplink_peer_t *peer =
+            GI_OF(self->peers.next, gi_uplink_peer_t, place);
+        gi_link_core_end(peer->link, why, now_ms);
+        s_free(self, peer);
+    }
+}

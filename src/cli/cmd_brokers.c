@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_brokers.c -- gate brokers. */
+#include "cli/cli.h"
+#include "cli/json_arg.h"
+#include "cli/opts.h"
+#include "cli/peer.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+enum { S_ANSWER_MS = 10000 };
+
+static const gi_usage_t s_usage = {
+    "brokers [OPTION]...",
+    "Lists the brokers that a broker is joined with: name, node, state, zone,\n"
+    "round trip in ms, services, calls under way to it and from it, bytes not\n"
+    "acknowledged, batches sent again, and for how many ms it is so.\n"
+    "Tab-separated."};
+
+static int64_t s_of(const msgpack_object *map, const char *name) {
+    const msgpack_object *v = gi_json_get(map, name);
+    return v && v->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? v->via.i64 : 0;
+}
+
+static void s_text(const msgpack_object *map, const char *name) {
+    const msgpack_object *v = gi_json_get(map, name);
+    if (v && v->type == MSGPACK_OBJECT_STR)
+        printf("%.*s\t", (int)v->via.str.size, v->via.str.ptr);
+    else
+        printf("\t");
+}
+
+static void s_print(const msgpack_object *broker) {
+    static const char *const numbers[] = {
+        "rtt_ms", "services", "to", "from", "kept_bytes", "resent", "age_ms"};
+    enum { S_NUMBERS = sizeof numbers / sizeof *numbers };
+    s_text(broker, "name");
+    s_text(broker, "node");
+    s_text(broker, "state");
+    s_text(broker, "zone");
+    for (size_t i = 0; i < S_NUMBERS; i++)
+        printf("%" PRId64 "%s", s_of(broker, numbers[i]),
+               i + 1 < S_NUMBERS ? "\t" : "\n");
+}
+
+static int s_brokers(gate_client_t *client) {
+    GATE_OWN(gate_value) brokers = NULL;
+    gate_err_t e = gate_client_call(client, "Gate.brokers", &brokers,
+                                    gate_timeout_ms(S_ANSWER_MS));
+    if (e)
+        return gi_peer_fail(e, true);
+    const msgpack_object *list = gate_value_object(brokers);
+    if (isatty(STDOUT_FILENO))
+        printf("name\tnode\tstate\tzone\trtt\tservices\tto\tfrom\tkept\t"
+               "resent\tage\n");
+    for (uint32_t i = 0;
+         list->type == MSGPACK_OBJECT_ARRAY && i < list->via.array.size; i++)
+        s_print(&list->via.array.ptr[i]);
+    return GI_EXIT_OK;
+}
+
+int gi_brokers_main(int argc, char **argv) {
+    gi_peer_t peer = {.broker = GI_FRONTEND};
+    const gi_opt_t table[] = {
+        GI_PEER_OPTS(peer),
+        GI_OPT_END,
+    };
+    int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
+    if (code < 0)
+        code = gi_auth_check(&peer.auth, peer.config, &s_usage);
+    if (code < 0) {
+        code = gi_peer_open(&peer);
+        if (!code)
+            code = s_brokers(peer.client);
+        gi_peer_close(&peer);
+    }
+    gi_peer_forget(&peer.auth);
+    return code;
+}

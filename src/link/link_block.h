@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* link_block.h -- records on their way: one allocation that goes from who wrote
+ * them to the link, is kept there until the other side has used them, and then
+ * goes back. Owns: one owner at a time. */
+#ifndef GI_LINK_BLOCK_H
+#define GI_LINK_BLOCK_H
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "link/link_codec.h"
+
+typedef struct gi_link_block {
+    gi_list_t place; /* in a list of whoever has it */
+    int what;        /* the actors' word for what it is */
+    unsigned char node[GI_LINK_NODE_SIZE];
+    uint32_t life;      /* of the link that it is for, or from */
+    int64_t at_ms;      /* when its first record was written */
+    uint64_t seq;       /* in the link; before it is sent, the order of puts */
+    uint64_t key;       /* of a bulk one: whose it is */
+    size_t credit;      /* bytes that whoever wrote it has back with it */
+    size_t size, room;  /* of data, behind the head */
+    bool bulk;          /* a large one: takes turns with others */
+    unsigned char *own; /* bytes that are elsewhere: gi_mem_free */
+    unsigned char data[]; /* GI_LINK_HEAD bytes for the head, then records */
+} gi_link_block_t;
+
+/* room bytes for records; NULL: no memory. */
+static inline gi_link_block_t *gi_link_block_new(size_t room) {
+    gi_link_block_t *self = gi_mem_alloc(sizeof *self + GI_LINK_HEAD + room);
+    if (self == NULL)
+        return NULL;
+    memset(self, 0, sizeof *self);
+    gi_list_init(&self->place);
+    self->room = room;
+    return self;
+}
+
+static inline unsigned char *gi_link_block_bytes(gi_link_block_t *self) {
+    return self->data + GI_LINK_HEAD;
+}
+
+static inline void gi_link_block_free(gi_link_block_t *self) {
+    if (self)
+        gi_mem_free(self->own);
+    gi_mem_free(self);
+}
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The link's law over a carrier in memory: what is delivered is a prefix of what
+ * was put, each block comes back once, and once the carrier is well everything
+ * arrives. */
+#include <criterion/criterion.h>
+#include "../../kit/link_world.h"
+
+static void s_until_up(w_world_t *w) {
+    for (int i = 0; i < 100 && !(w->half[0].up && w->half[1].up); i++)
+        w_pass(w, 10);
+    cr_assert(w->half[0].up && w->half[1].up);
+}
+
+Test(link_core, both_halves_come_up_and_records_pass_in_order) {
+    w_world_t w;
+    w_init(&w, 1);
+    s_until_up(&w);
+    for (int i = 0; i < 1000; i++) {
+        w_put(&w, i % 2, 3, 100);
+        w_pass(&w, 1);
+        w_use(&w, 0, 100);
+        w_use(&w, 1, 100);
+    }
+    cr_assert(w_settle(&w));
+    cr_assert_eq(w.half[1].next_in, 1500u);
+    cr_assert_eq(gi_link_core_counts(w.half[0].link)->resent, 0u);
+    w_fini(&w);
+}
+
+Test(link_core, nothing_is_lost_when_half_of_all_messages_are) {
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        w_world_t w;
+        w_init(&w, seed);
+        s_until_up(&w);
+        w.loss = 30;
+        w.twice = 20;
+        w.slow = 30;
+        for (int i = 0; i < 400; i++) {
+            w_put(&w, i % 2, 1, 50);
+            w_pass(&w, 1);
+            w_use(&w, 0, 100);
+            w_use(&w, 1, 100);
+        }
+        cr_assert(w_settle(&w));
+        cr_assert_eq(w.half[0].lives, 1u, "seed %d", (int)seed);
+        cr_assert_eq(w.half[1].next_in, 200u);
+        w_fini(&w);
+    }
+}
+
+Test(link_core, what_is_not_used_stops_the_sender_at_its_grant) {
+    w_world_t w;
+    w_init(&w, 3);
+    s_until_up(&w);
+    for (int i = 0; i < 200; i++) {
+        w_put(&w, 0, 1, 60000);
+        w_pass(&w, 2);
+    }
+    size_t came = w.half[1].unused_bytes;
+    cr_assert_geq(came, (size_t)256 << 10);
+    cr_assert_leq(came, ((size_t)256 << 10) + 65536);
+    cr_assert(w_settle(&w));
+    cr_assert_eq(w.half[1].next_in, 200u);
+    w_fini(&w);
+}
+
+Test(link_core, small_blocks_that_wait_become_one_batch) {
+    w_world_t w;
+    w_init(&w, 4);
+    s_until_up(&w);
+    gi_link_core_carrier(w.half[0].link, false, w.now_ms);
+    for (int i = 0; i < 1000; i++)
+        w_put(&w, 0, 1, 40);
+    gi_link_core_carrier(w.half[0].link, true, w.now_ms);
+    cr_assert(w_settle(&w));
+    cr_assert_leq(gi_link_core_counts(w.half[0].link)->batches_out, 2u);
+    w_fini(&w);
+}
+
+Test(link_core, silence_is_named_within_three_heartbeats_and_it_comes_back) {
+    w_world_t w;
+    w_init(&w, 5);
+    s_until_up(&w);
+    w_put(&w, 0, 1, 10);
+    w_pass(&w, 5);
+    w.cut[0] = w.cut[1] = true;
+    int64_t at = w.now_ms;
+    while (w.half[0].up || w.half[1].up) {
+        w_pass(&w, 10);
+        cr_assert_leq(w.now_ms - at, 3200);
+    }
+    cr_assert_eq(w.half[0].put, w.half[0].given_back);
+    w.cut[0] = w.cut[1] = false;
+    at = w.now_ms;
+    while (!w.half[0].up || !w.half[1].up) {
+        w_pass(&w, 10);
+        cr_assert_leq(w.now_ms - at, 2000);
+    }
+    w_fini(&w);
+}
+
+Test(link_core, one_way_is_as_bad_as_none) {
+    w_world_t w;
+    w_init(&w, 6);
+    s_until_up(&w);
+    w.cut[1] = true;
+    w_put(&w, 0, 1, 10);
+    int64_t at = w.now_ms;
+    while (w.half[0].up || w.half[1].up) {
+        w_pass(&w, 10);
+        cr_assert_leq(w.now_ms - at, 3300);
+    }
+    w_fini(&w);
+}
+
+Test(link_core, another_life_is_noticed_at_once) {
+    unsigned char me[8] = {1, 1}, node[8] = {0, 1};
+    w_world_t w;
+    w_init(&w, 7);
+    s_until_up(&w);
+    gi_link_core_destroy(&w.half[1].link);
+    w.half[1].up = false;
+    w.half[1].link =
+        gi_link_core_new(me, node, 1000, 99, &w_effects, &w.half[1], w.now_ms);
+    gi_link_core_carrier(w.half[1].link, true, w.now_ms);
+    for (int i = 0; i < 10 && w.half[0].losses == 0; i++)
+        w_pass(&w, 10);
+    cr_assert_eq(w.half[0].losses, 1u);
+    s_until_up(&w);
+    w_put(&w, 1, 1, 10);
+    cr_assert(w_settle(&w));
+    w_fini(&w);
+}
+
+Test(link_core, the_end_is_told) {
+    w_world_t w;
+    w_init(&w, 8);
+    s_until_up(&w);
+    gi_link_core_end(w.half[0].link, "the broker ends", w.now_ms);
+    w_pass(&w, 5);
+    cr_assert_not(w.half[1].up);
+    w_fini(&w);
+}
+
+Test(link_core, a_process_that_stood_still_reads_before_it_judges) {
+    w_world_t w;
+    w_init(&w, 9);
+    s_until_up(&w);
+    w_pass(&w, 20000); /* for both: nobody was silent, the clock jumped */
+    cr_assert(w.half[0].up && w.half[1].up);
+    w_fini(&w);
+}
+
+Test(link_core, the_law_holds_for_many_random_lives) {
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        w_world_t w;
+        w_init(&w, seed);
+        for (int i = 0; i < 400; i++)
+            w_step(&w, (unsigned)w_random(&w, 256),
+                   (unsigned)w_random(&w, 256));
+        w_heal(&w);
+        w_fini(&w);
+    }
+}
