@@ -58,8 +58,8 @@ typedef struct gi_broker_effects {
     int (*ask)(void *ctx, gi_frames_t *frames);
     /* Tells another broker how many more calls of our service it may send.
      * Needed only with gi_broker_core_far. */
-    void (*share)(void *ctx, const unsigned char *node, uint32_t index,
-                  uint32_t share);
+    void (*far_share)(void *ctx, const unsigned char *node, uint32_t index,
+                      uint32_t share);
     /* Appends what is known of other brokers, a msgpack list; NULL: []. */
     void (*brokers)(void *ctx, gi_buf_t *out);
     /* Appends the uplink's counters, a msgpack map; NULL: nil. */

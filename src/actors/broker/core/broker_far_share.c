@@ -103,11 +103,11 @@ static void s_share(gi_broker_core_t *core, const gi_broker_node_t *node,
     int64_t room = s_free_of(use->service);
     int64_t share = room / (int64_t)s_users_of(core, use->service);
     share = share == 0 && room > 0 ? 1 : share;
-    if (!s_tells(use->told, share) || core->effects->share == NULL)
+    if (!s_tells(use->told, share) || core->effects->far_share == NULL)
         return;
     use->told = share;
-    core->effects->share(core->ctx, node->id, use->service->index,
-                         (uint32_t)share);
+    core->effects->far_share(core->ctx, node->id, use->service->index,
+                             (uint32_t)share);
 }
 
 void gi_broker_far_due(gi_broker_core_t *core) {

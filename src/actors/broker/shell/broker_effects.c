@@ -223,8 +223,8 @@ static int s_send_any(void *ctx, unsigned socket, gi_frames_t *frames) {
                                        gi_clock_ms());
 }
 
-static void s_share(void *ctx, const unsigned char *node, uint32_t index,
-                    uint32_t share) {
+static void s_far_share(void *ctx, const unsigned char *node, uint32_t index,
+                        uint32_t share) {
     gate_broker_t *self = ctx;
     gi_broker_uplink_share(self->uplink, node, index, share, gi_clock_ms());
 }
@@ -244,7 +244,7 @@ const gi_broker_effects_t *gi_broker_effects_of(gate_broker_t *self) {
         self->authority || *self->settings->local_user ? s_users : s_effects;
     if (self->uplink) {
         self->effects.send = s_send_any;
-        self->effects.share = s_share;
+        self->effects.far_share = s_far_share;
         self->effects.brokers = s_brokers;
         self->effects.uplink = s_uplink;
     }
