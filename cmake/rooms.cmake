@@ -115,6 +115,6 @@ gate_room(actors/foreign SEES ${proto} ${pool} LIBS Threads::Threads)
 # Tests, fuzz targets and drivers may look into every room.
 set(GATE_SEE_ALL ${GATE_ROOM_NAMES})
 add_library(gate_see_all INTERFACE)
-gate_links(all ${GATE_SEE_ALL} cli cli/bench)
+gate_links(all ${GATE_SEE_ALL} cli cli/bench cli/text)
 target_compile_options(gate_see_all INTERFACE
   "-iquote${CMAKE_CURRENT_BINARY_DIR}/see/all")

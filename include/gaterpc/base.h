@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* base.h -- what every other header needs: attributes, class declarations and
- * the macro plumbing behind typed argument lists. */
+ * the macro plumbing behind typed argument lists.
+ *
+ * NULL, for all headers: where a function needs an object, a text or a place for
+ * its result and gets NULL, it does nothing and says so: GATE_BADARG, or what it
+ * gives is NULL, 0, "" or false, with gate_error() set; a builder's setter
+ * sticks it. Where NULL means something, the function says what. destroy takes
+ * NULL and &NULL. What handlers call with their gate_call_t is theirs alone and
+ * not looked at. */
 #ifndef GATERPC_BASE_H
 #define GATERPC_BASE_H
 
@@ -64,8 +71,12 @@ GATE_END_DECLS
 /* ---- macro plumbing: lists of 1..10 items (more: the function below it) --- */
 #define GATE_CAT_(a, b) a##b
 #define GATE_CAT(a, b) GATE_CAT_(a, b)
-#define GATE_N_(a, b, c, d, e, f, g, h, i, j, k, n, ...) n
-#define GATE_N(...) GATE_N_(__VA_ARGS__, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define GATE_N_(a, b, c, d, e, f, g, h, i, j, k, a1, b1, c1, d1, e1, f1, g1, \
+                h1, i1, j1, k1, n, ...)                                      \
+    n
+#define GATE_N(...)                                                          \
+    GATE_N_(__VA_ARGS__, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 10, \
+            9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
 #define GATE_1(a, ...) a
 #define GATE_M1(m, a) m(a)
 #define GATE_M2(m, a, ...) m(a), GATE_M1(m, __VA_ARGS__)
@@ -77,6 +88,9 @@ GATE_END_DECLS
 #define GATE_M8(m, a, ...) m(a), GATE_M7(m, __VA_ARGS__)
 #define GATE_M9(m, a, ...) m(a), GATE_M8(m, __VA_ARGS__)
 #define GATE_M10(m, a, ...) m(a), GATE_M9(m, __VA_ARGS__)
+/* What a compiler says of more than that. */
+#define GATE_M11(m, ...) \
+    gate_at_most_10_items_here_more_by_an_array_and_the_function_with__
 #define GATE_T0 gate_arg_t
 #define GATE_T1 gate_slot_t
 #define GATE_NIL0 gate_null(NULL)

@@ -30,8 +30,9 @@ typedef struct gate_method {
 } gate_method_t;
 
 /* GATE_METHOD(fib, .runs = GATE_PROCESS): the seed's @interface("process"). */
-#define GATE_METHOD(f, ...) \
-    { .name = #f, .fn = f, __VA_ARGS__ }
+#define GATE_METHOD(...) \
+    { GATE_METHOD_(__VA_ARGS__, ) }
+#define GATE_METHOD_(f, ...) .name = #f, .fn = f, __VA_ARGS__
 #define GATE_END \
     { .name = NULL }
 

@@ -40,6 +40,22 @@ GATE_API void gate_settings_each(const gate_settings_t *self,
                                             const char *doc),
                                  void *ctx);
 
+/* One setting as it stands; all borrowed. */
+typedef struct gate_setting {
+    const char *name, *type; /* type: with unit and bounds */
+    const char *value;       /* "" also for none */
+    const char *usual;       /* its default */
+    const char *source;      /* "default", "file", "environment", "code" */
+    const char *doc;
+    bool changed; /* the value is not the default */
+    bool secret;  /* not for others' eyes; value is "***" when it has one */
+} gate_setting_t;
+/* The same with default and source of each. */
+GATE_API void gate_settings_list(const gate_settings_t *self,
+                                 void (*fn)(void *ctx,
+                                            const gate_setting_t *setting),
+                                 void *ctx);
+
 GATE_END_DECLS
 
 #ifndef __cplusplus

@@ -81,11 +81,13 @@ GATE_API gate_arg_t gate_map_here_(const gate_arg_t *entries, size_t n);
 /* Rides in an argument list: this call's deadline from now, in ms, 0 or more
  * (GATE_BADARG); for a job of a pool -1 is none, as without it. */
 GATE_API gate_arg_t gate_timeout_ms(int64_t ms);
-/* Rides in an argument list: a call that a broker turned away without running
- * it (ServiceUnAvailableError, BusyWorkerError) is tried again, so often at
+/* Rides in an argument list: a call that a broker or a worker turned away
+ * without running it, and said so (ServiceUnAvailableError or BusyWorkerError
+ * with "(not run)" for traceback: docs/errors.md), is tried again, so often at
  * most, after growing pauses, within its deadline and the client's budget
- * (settings retry_wait_ms, retry_budget). Not for streams; calls that no broker
- * has got yet wait for one anyway. */
+ * (settings retry_wait_ms, retry_budget). What a handler raised never is. Not
+ * for streams, nor within a process; calls that no broker has got yet wait for
+ * one anyway. */
 GATE_API gate_arg_t gate_retry(int times);
 /* Rides in an argument list: a text that goes along with the call, for its
  * handler (gate_call_meta) and what that calls (gate_meta_of). Any key, 1 to 64
@@ -132,7 +134,13 @@ typedef enum gate_slot_type {
     GATE_S_BYTES, /* str or bin; borrows from the call or value */
     GATE_S_OBJ,   /* borrows from the call or value */
     GATE_S_VALUE, /* gives */
-    GATE_S_QUEUE  /* shares: destroy it */
+    GATE_S_QUEUE, /* shares: destroy it */
+    GATE_S_UINT,
+    GATE_S_F32, /* what a float holds of it */
+    GATE_S_I16,
+    GATE_S_U16,
+    GATE_S_I8,
+    GATE_S_U8
 } gate_slot_type_t;
 
 typedef struct gate_slot {
@@ -148,6 +156,12 @@ GATE_API gate_slot_t gate_oll(long long *to);
 GATE_API gate_slot_t gate_oint(int *to);
 GATE_API gate_slot_t gate_ou64(uint64_t *to);
 GATE_API gate_slot_t gate_of64(double *to);
+GATE_API gate_slot_t gate_ouint(unsigned *to);
+GATE_API gate_slot_t gate_of32(float *to);
+GATE_API gate_slot_t gate_oi16(int16_t *to);
+GATE_API gate_slot_t gate_ou16(uint16_t *to);
+GATE_API gate_slot_t gate_oi8(int8_t *to);
+GATE_API gate_slot_t gate_ou8(uint8_t *to);
 GATE_API gate_slot_t gate_obool(bool *to);
 GATE_API gate_slot_t gate_ostr(const char **to);
 GATE_API gate_slot_t gate_odup(char **to);
@@ -179,8 +193,11 @@ GATE_API gate_bytes_t gate_value_bytes(const gate_value_t *self);
  * when it is absent or of another type. */
 GATE_API gate_err_t gate_value_read_(const gate_value_t *self, const char *path,
                                      gate_slot_t to) GATE_MUST;
-/* Gives: one line of JSON, bin as {"$bin": "base64"}; free() it. NULL only for
- * lack of memory. */
+/* Gives: one line of JSON; free() it. What JSON lacks: bin is
+ * {"$bin": "base64"}, an ext {"$ext": [type, "base64"]}, {"$float": "nan"},
+ * "inf", "-inf"; keys become strings, and a map in which two were the same then,
+ * or one is no text (a list, bytes), is {"$map": [[key, value], ...]}. NULL for
+ * lack of memory, or of a value. */
 GATE_API char *gate_value_json(const gate_value_t *self);
 /* The same for a part of a value. */
 GATE_API char *gate_object_json(const msgpack_object *object);
@@ -210,6 +227,10 @@ GATE_END_DECLS
     _Generic((x),                                                              \
         _Bool: gate_bool,                                                      \
         int: gate_int,                                                         \
+        short: gate_int,                                                       \
+        unsigned short: gate_int,                                              \
+        signed char: gate_int,                                                 \
+        unsigned char: gate_int,                                               \
         long: gate_int,                                                        \
         long long: gate_int,                                                   \
         unsigned: gate_uint,                                                   \
@@ -235,6 +256,12 @@ GATE_END_DECLS
         int *: gate_oint,                                                      \
         unsigned long *: gate_ou64,                                            \
         double *: gate_of64,                                                   \
+        unsigned *: gate_ouint,                                                \
+        float *: gate_of32,                                                    \
+        short *: gate_oi16,                                                    \
+        unsigned short *: gate_ou16,                                           \
+        signed char *: gate_oi8,                                               \
+        unsigned char *: gate_ou8,                                             \
         _Bool *: gate_obool,                                                   \
         const char **: gate_ostr,                                              \
         char **: gate_odup,                                                    \

@@ -36,6 +36,7 @@ int gi_keygen_main(int argc, char **argv);
 int gi_drain_main(int argc, char **argv);
 int gi_brokers_main(int argc, char **argv);
 int gi_zap_main(int argc, char **argv);
+int gi_settings_main(int argc, char **argv);
 #ifdef GATE_HAVE_BENCH
 int gi_bench_main(int argc, char **argv); /* src/cli/bench */
 #endif

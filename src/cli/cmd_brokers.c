@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_brokers.c -- gate brokers. */
 #include "cli/cli.h"
-#include "cli/json_arg.h"
+#include "text/json_arg.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 

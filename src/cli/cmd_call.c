@@ -3,7 +3,8 @@
  * its only item, so one loop prints both. */
 #include "cli/cli.h"
 #include "cli/interrupt.h"
-#include "cli/json_arg.h"
+#include "text/json_arg.h"
+#include "text/json_read.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 #include "cli/progress.h"
@@ -91,9 +92,21 @@ static int s_request_split(s_request_t *self, const char *flag,
     return 0;
 }
 
+/* 0, or 2: its name is another one's, or no text. */
+static int s_request_check_kw(const s_request_t *self, const char *name) {
+    if (!gi_json_text(name, strlen(name)))
+        return gi_opts_fail(&s_usage, "--kw: a name that is not UTF-8");
+    for (size_t i = 0; i < self->n_args; i++)
+        if (self->args[i].kw && !strcmp(self->args[i].kw, name))
+            return gi_opts_fail(&s_usage, "--kw %s comes twice", name);
+    return 0;
+}
+
 static int s_request_add_kw(s_request_t *self, const char *pair) {
     const char *name, *value;
     int code = s_request_split(self, "kw", pair, &name, &value);
+    if (!code)
+        code = s_request_check_kw(self, name);
     return code ? code : s_request_add(self, value, name);
 }
 

@@ -2,7 +2,8 @@
 /* cmd_inspect.c -- gate inspect: asks a service for its get_interfaces. A Python
  * service tells signature and doc; ours also tells where a method runs. */
 #include "cli/cli.h"
-#include "cli/json_arg.h"
+#include "text/clean.h"
+#include "text/json_arg.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 
@@ -21,10 +22,7 @@ static void s_print_field(const msgpack_object *o, char end) {
     if (!o || o->type != MSGPACK_OBJECT_STR || !o->via.str.size)
         putchar('-');
     else
-        for (uint32_t i = 0; i < o->via.str.size; i++) {
-            char c = o->via.str.ptr[i];
-            putchar((unsigned char)c < ' ' ? ' ' : c);
-        }
+        gi_clean_put(stdout, o->via.str.ptr, o->via.str.size, false);
     putchar(end);
 }
 

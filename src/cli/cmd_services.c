@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_services.c -- gate services. */
 #include "cli/cli.h"
-#include "cli/json_arg.h"
+#include "text/clean.h"
+#include "text/json_arg.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static const gi_usage_t s_usage = {
@@ -19,6 +21,12 @@ static const gi_usage_t s_usage = {
     "all of it as one line of JSON."};
 
 enum { S_STATS_MS = 5000 };
+
+/* One a line, and fields by tabs: neither is in a name that is printed. */
+static void s_name(const msgpack_object_str *name, char end) {
+    gi_clean_put(stdout, name->ptr, name->size, false);
+    putchar(end);
+}
 
 static int s_names(gate_client_t *client) {
     GATE_OWN(gate_value) names = NULL;
@@ -33,7 +41,7 @@ static int s_names(gate_client_t *client) {
     for (uint32_t i = 0; i < list->via.array.size; i++) {
         const msgpack_object *name = &list->via.array.ptr[i];
         if (name->type == MSGPACK_OBJECT_STR)
-            printf("%.*s\n", (int)name->via.str.size, name->via.str.ptr);
+            s_name(&name->via.str, '\n');
     }
     return GI_EXIT_OK;
 }
@@ -42,7 +50,7 @@ static void s_print_stats(const msgpack_object *name,
                           const msgpack_object *numbers) {
     static const char *const columns[] = {"workers",   "credit", "queued",
                                           "oldest_ms", "calls",  "errors"};
-    printf("%.*s", (int)name->via.str.size, name->via.str.ptr);
+    gi_clean_put(stdout, name->via.str.ptr, name->via.str.size, false);
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         const msgpack_object *v = gi_json_get(numbers, columns[i]);
         if (v && v->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
@@ -90,8 +98,10 @@ static bool s_flag(const msgpack_object *map, const char *name) {
 }
 
 static void s_print_worker(const char *service, const msgpack_object_kv *w) {
-    printf("%s\t%.*s\t%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%s\n", service,
-           (int)w->key.via.str.size, w->key.via.str.ptr,
+    gi_clean_put(stdout, service, strlen(service), false);
+    putchar('\t');
+    s_name(&w->key.via.str, '\t');
+    printf("%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%s\n",
            s_of(&w->val, "in_flight"), s_of(&w->val, "max"),
            s_of(&w->val, "silent_ms"),
            s_flag(&w->val, "draining") ? "draining"
@@ -171,7 +181,9 @@ int gi_services_main(int argc, char **argv) {
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
     if (code < 0)
-        code = gi_auth_check(&peer.auth, peer.config, &s_usage);
+        code = stats && workers
+                   ? gi_opts_fail(&s_usage, "--stats or --workers, not both")
+                   : gi_auth_check(&peer.auth, peer.config, &s_usage);
     if (code < 0) {
         code = gi_peer_open(&peer);
         if (!code)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* main.c -- the gate command: a const table of verbs. */
 #include "cli/cli.h"
+#include "cli/opts.h"
 #include "cli/supervise.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ static const gi_verb_t s_verbs[] = {
 #ifdef GATE_HAVE_MONITOR
     {"monitor", gi_monitor_main, "show a broker over HTTP: page, metrics"},
 #endif
+    {"settings", gi_settings_main, "list the settings: in force, usual, why"},
 #ifdef GATE_HAVE_BENCH
     {"bench", gi_bench_main, "measure throughput and latency"},
 #endif
@@ -35,7 +37,7 @@ static const size_t s_n_verbs = sizeof s_verbs / sizeof *s_verbs;
 
 static void s_usage(FILE *to) {
     fprintf(to, "usage: gate VERB [OPTION]... [WORD]...\n"
-                "       gate VERB --help | gate --version | gate --help\n\n");
+                "       gate help [VERB] | gate --version | gate --help\n\n");
     for (size_t i = 0; i < s_n_verbs; i++)
         fprintf(to, "  %-10s %s\n", s_verbs[i].name, s_verbs[i].brief);
     fprintf(to, "\nExit codes: 0 done, 1 remote exception, 2 usage or bad "
@@ -102,6 +104,43 @@ static bool s_hold_standard(void) {
     return true;
 }
 
+static const gi_verb_t *s_find(const char *name) {
+    for (size_t i = 0; i < s_n_verbs; i++)
+        if (!strcmp(name, s_verbs[i].name))
+            return &s_verbs[i];
+    return NULL;
+}
+
+static int s_no_verb(const char *name) {
+    const char *near = NULL;
+    size_t least = 64;
+    for (size_t i = 0; i < s_n_verbs; i++)
+        if (gi_opts_near(name, strlen(name), s_verbs[i].name, &least))
+            near = s_verbs[i].name;
+    if (near)
+        fprintf(stderr, "gate: no verb '%s': is %s meant?\n", name, near);
+    else if (*name)
+        fprintf(stderr, "gate: no verb '%s'\n", name);
+    s_usage(stderr);
+    return GI_EXIT_USAGE;
+}
+
+/* gate help VERB is gate VERB --help. */
+static int s_help(const char *name) {
+    static char help[] = "--help";
+    const gi_verb_t *verb = name ? s_find(name) : NULL;
+    if (name && !verb)
+        return s_no_verb(name);
+    if (verb)
+        return verb->run(2, (char *[]){(char *)(uintptr_t)name, help, NULL});
+    s_usage(stdout);
+    return GI_EXIT_OK;
+}
+
+static bool s_is(const char *word, const char *a, const char *b) {
+    return !strcmp(word, a) || !strcmp(word, b);
+}
+
 int main(int argc, char **argv) {
     if (!s_hold_standard())
         return GI_EXIT_USAGE; /* there is nowhere to say so */
@@ -109,20 +148,15 @@ int main(int argc, char **argv) {
     int code = gi_supervise_first(argc, argv);
     if (code >= 0)
         return code;
-    const char *verb = argc > 1 ? argv[1] : "";
-    if (!strcmp(verb, "--version")) {
+    const char *word = argc > 1 ? argv[1] : "";
+    if (s_is(word, "--version", "-V")) {
         printf("gate %s\n", gate_version());
         return s_flushed(GI_EXIT_OK);
     }
-    if (!strcmp(verb, "--help")) {
-        s_usage(stdout);
-        return s_flushed(GI_EXIT_OK);
-    }
-    for (size_t i = 0; i < s_n_verbs; i++)
-        if (!strcmp(verb, s_verbs[i].name))
-            return s_flushed(s_verbs[i].run(argc - 1, argv + 1));
-    if (*verb)
-        fprintf(stderr, "gate: no verb '%s'\n", verb);
-    s_usage(stderr);
-    return GI_EXIT_USAGE;
+    if (s_is(word, "--help", "-h"))
+        return s_flushed(s_help(NULL));
+    if (!strcmp(word, "help"))
+        return s_flushed(s_help(argc > 2 ? argv[2] : NULL));
+    const gi_verb_t *verb = s_find(word);
+    return verb ? s_flushed(verb->run(argc - 1, argv + 1)) : s_no_verb(word);
 }

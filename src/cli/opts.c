@@ -19,7 +19,7 @@ static void s_help(const gi_usage_t *usage, const gi_opt_t *table) {
                  o->arg ? o->arg : "");
         printf("  %-24s %s\n", left, o->help);
     }
-    printf("  %-24s %s\n", "--help", "show this");
+    printf("  %-24s %s\n", "-h, --help", "show this");
 }
 
 int gi_opts_fail(const gi_usage_t *usage, const char *fmt, ...) {
@@ -65,6 +65,48 @@ static const gi_opt_t *s_find(const gi_opt_t *table, const char *name,
     return NULL;
 }
 
+/* Levenshtein's distance of two words, of 63 bytes at most. */
+static size_t s_distance(const char *a, const char *b, size_t b_size) {
+    size_t row[64], a_size = strlen(a);
+    if (b_size > 63 || a_size > 63)
+        return 64;
+    for (size_t j = 0; j <= b_size; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_size; i++) {
+        size_t corner = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_size; j++) {
+            size_t change = corner + (a[i - 1] != b[j - 1]);
+            size_t least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            corner = row[j];
+            row[j] = change < least ? change : least;
+        }
+    }
+    return row[b_size];
+}
+
+bool gi_opts_near(const char *word, size_t size, const char *known,
+                  size_t *least) {
+    size_t far = s_distance(known, word, size);
+    if (far >= *least || far > 2 || far >= size)
+        return false;
+    *least = far;
+    return true;
+}
+
+static int s_no_option(const gi_usage_t *usage, const gi_opt_t *table,
+                       const char *name, size_t size) {
+    const char *near = NULL;
+    size_t least = 64;
+    for (; table->name; table++)
+        if (gi_opts_near(name, size, table->name, &least))
+            near = table->name;
+    if (near)
+        return gi_opts_fail(usage, "no option --%.*s: is --%s meant?",
+                            (int)size, name, near);
+    return gi_opts_fail(usage, "no option --%.*s", (int)size, name);
+}
+
 /* ps shows argv to everybody. */
 static bool s_hide(char **to, char *value) {
     char *copy = strdup(value);
@@ -107,7 +149,7 @@ static int s_option(int argc, char **argv, int *i, const gi_usage_t *usage,
     }
     const gi_opt_t *o = s_find(table, name, size);
     if (!o)
-        return gi_opts_fail(usage, "no option --%.*s", (int)size, name);
+        return s_no_option(usage, table, name, size);
     char none[] = "-",
          *value = equals ? argv[*i] + (equals + 1 - argv[*i]) : NULL;
     if (o->kind == GI_OPT_ASKED && !value &&
@@ -128,6 +170,12 @@ static int s_option(int argc, char **argv, int *i, const gi_usage_t *usage,
     return -1;
 }
 
+/* "-x", but neither "-" nor a number. */
+static bool s_is_short(const char *word) {
+    return word[0] == '-' && ((word[1] >= 'a' && word[1] <= 'z') ||
+                              (word[1] >= 'A' && word[1] <= 'Z'));
+}
+
 int gi_opts_parse(int argc, char **argv, const gi_usage_t *usage,
                   const gi_opt_t *table, gi_words_t *words) {
     bool options = true;
@@ -138,6 +186,14 @@ int gi_opts_parse(int argc, char **argv, const gi_usage_t *usage,
             int code = s_option(argc, argv, &i, usage, table);
             if (code >= 0)
                 return code;
+        } else if (options && !strcmp(argv[i], "-h")) {
+            s_help(usage, table);
+            return 0;
+        } else if (options && s_is_short(argv[i])) {
+            return gi_opts_fail(usage,
+                                "no option %s: options have two dashes, and "
+                                "words that begin with one stand behind --",
+                                argv[i]);
         } else if (!words) {
             return gi_opts_fail(usage, "'%s' is one word too many", argv[i]);
         } else if (!s_push(words, argv[i])) {

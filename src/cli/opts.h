@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* opts.h -- the flags of a verb as a table: parser, --help and man page agree
  * because there is only the table. Long options alone, anywhere among the
- * words, "--name VALUE" or "--name=VALUE"; "--" ends them. A word like -3 is a
- * number, not an option: that is why getopt is not used.
+ * words, "--name VALUE" or "--name=VALUE"; "--" ends them, -h is --help. A word
+ * like -3 is a number, not an option (that is why getopt is not used); one like
+ * -x is refused.
  * Thread: main. */
 #ifndef GI_OPTS_H
 #define GI_OPTS_H
@@ -51,6 +52,10 @@ int gi_opts_parse(int argc, char **argv, const gi_usage_t *usage,
 /* Says what is wrong and how it should be called; returns 2. */
 int gi_opts_fail(const gi_usage_t *usage, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* Whether word may be a slip for known, and nearer to it than *least (64 at
+ * first), which it then is. */
+bool gi_opts_near(const char *word, size_t size, const char *known,
+                  size_t *least);
 void gi_words_fini(gi_words_t *self);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* peer.c -- flags to a connected client; errors to exit codes. */
 #include "cli/peer.h"
+#include "text/clean.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -103,22 +104,7 @@ void gi_peer_close(gi_peer_t *self) {
 }
 
 /* A peer's own TypeError is an answer, not bad input on our side. */
-static int s_exit(gate_err_t e, const char *cls, bool remote) {
-    static const struct {
-        const char *cls;
-        int exit_code;
-    } by_class[] = {
-        {"ServiceUnAvailableError", GI_EXIT_GONE},
-        {"GateUnAvailableError", GI_EXIT_GONE},
-        {"BusyWorkerError", GI_EXIT_GONE},
-        {"BusyGateError", GI_EXIT_GONE},
-        {"ConnectionLostError", GI_EXIT_GONE},
-        {"AccessDeniedError", 4},
-    };
-    if (remote)
-        for (size_t i = 0; i < sizeof by_class / sizeof *by_class; i++)
-            if (!strcmp(cls, by_class[i].cls))
-                return by_class[i].exit_code;
+static int s_exit(gate_err_t e, bool remote) {
     int code = gate_exit_code(e);
     return remote && code == GI_EXIT_USAGE ? GI_EXIT_REMOTE : code;
 }
@@ -126,11 +112,14 @@ static int s_exit(gate_err_t e, const char *cls, bool remote) {
 int gi_peer_fail(gate_err_t e, bool remote) {
     const gate_error_t *error = gate_error();
     bool colour = isatty(STDERR_FILENO);
-    fprintf(stderr, "%s%s%s: %s\n", colour ? "\033[1;31m" : "", error->cls,
-            colour ? "\033[0m" : "", error->text);
+    fprintf(stderr, "%s", colour ? "\033[1;31m" : "");
+    gi_clean_put(stderr, error->cls, strlen(error->cls), false);
+    fprintf(stderr, "%s: ", colour ? "\033[0m" : "");
+    gi_clean_put(stderr, error->text, strlen(error->text), true);
+    fputc('\n', stderr);
     size_t n = strlen(error->traceback);
-    if (n)
-        fprintf(stderr, "%s%s", error->traceback,
-                error->traceback[n - 1] == '\n' ? "" : "\n");
-    return s_exit(e, error->cls, remote);
+    gi_clean_put(stderr, error->traceback, n, true);
+    if (n && error->traceback[n - 1] != '\n')
+        fputc('\n', stderr);
+    return s_exit(e, remote);
 }

@@ -57,6 +57,38 @@ size_t gi_codec_names(const char **names, size_t max) {
     return S_BUILTIN + s_n_user;
 }
 
+/* The end of a built-in one's scale; others have the setting's. */
+static int s_level_max(const gate_codec_t *codec) {
+    return codec == &gi_codec_zstd ? 22 : codec == &gi_codec_lz4 ? 12 : 9;
+}
+
+static bool s_is_builtin(const gate_codec_t *codec) {
+    for (size_t i = 0; i < S_BUILTIN; i++)
+        if (s_builtin[i].codec == codec)
+            return true;
+    return false;
+}
+
+gate_err_t gi_codec_check(const char *name, int64_t level) {
+    const gate_codec_t *codec = gi_codec_find(name);
+    const char *names[S_BUILTIN + S_USER_MAX];
+    char list[600] = "";
+    if (codec && (!s_is_builtin(codec) || level <= s_level_max(codec)))
+        return GATE_OK;
+    if (codec)
+        return gi_err(GATE_BADARG,
+                      "huge_data_compress_level = %lld: %s has 1 to %d",
+                      (long long)level, codec->name, s_level_max(codec));
+    size_t n = gi_codec_names(names, S_BUILTIN + S_USER_MAX);
+    for (size_t i = 0, at = 0; i < n && at < sizeof list; i++)
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s",
+                               i ? ", " : "", names[i]);
+    return gi_err(GATE_BADARG,
+                  "huge_data_compress_module = %.100s: there is no such codec; "
+                  "there are %s",
+                  name, list);
+}
+
 gate_err_t gate_codec_register(const gate_codec_t *codec) {
     if (!codec || !codec->name || !*codec->name || !codec->open ||
         !codec->close || !codec->step)

@@ -18,6 +18,10 @@ const gate_codec_t *gi_codec_find(const char *name);
 /* Stores up to max names in the table's order; returns how many there are. */
 size_t gi_codec_names(const char **names, size_t max);
 
+/* GATE_BADARG, naming those there are: the setting huge_data_compress_module
+ * names none, or level is beyond its scale. */
+gate_err_t gi_codec_check(const char *name, int64_t level) GATE_MUST;
+
 /* level 0 = the default, 1 (as huge_data_compress_level); a level beyond the
  * codec's scale is its nearest. GATE_NOTIMPL: no such codec. */
 gate_err_t gi_codec_open(const char *name, bool compress, int level,

@@ -131,6 +131,10 @@ static bool s_begins(const gate_codec_t *codec, gate_bytes_t *in) {
 
 gate_err_t gate_decompress(const char *name, gate_bytes_t in, size_t max_bytes,
                            void **out, size_t *out_size) {
+    if (gi_err_null(out_size, "gate_decompress: where the size goes"))
+        return GATE_BADARG;
+    if (gi_err_null(out, "gate_decompress: where the bytes go"))
+        return GATE_BADARG;
     const gate_codec_t *codec = gi_codec_find(name);
     s_whole_t whole = {0};
     gate_err_t e;

@@ -2,6 +2,7 @@
 /* meta.c -- what goes along with a call and how often it is tried: metadata on
  * every way of a call and from handler to handler, bounds, tries and budget. */
 #include <criterion/criterion.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -44,18 +45,16 @@ static gate_err_t onward(gate_call_t *call) {
     return e ? e : gate_return(call, answer);
 }
 
-/* Busy so often, then well. */
-static gate_err_t sometimes(gate_call_t *call) {
-    static int n;
-    int64_t bad;
-    gate_err_t e = gate_args(call, &bad);
-    if (e)
-        return e;
-    if (n++ < bad)
-        return gate_raise(call, "BusyWorkerError", "not yet");
-    int tries = n;
-    n = 0;
-    return gate_return(call, tries);
+/* Has its room until it is let go. */
+static atomic_bool s_let_go;
+static atomic_int s_held;
+
+static gate_err_t hold(gate_call_t *call) {
+    (void)call;
+    atomic_fetch_add(&s_held, 1);
+    for (int i = 0; i < 20000 && !atomic_load(&s_let_go); i++)
+        s_pause(1);
+    return GATE_OK;
 }
 
 static const gate_method_t s_table[] = {
@@ -63,7 +62,7 @@ static const gate_method_t s_table[] = {
     GATE_METHOD(keys),
     {.name = "trace_thread", .fn = trace, .runs = GATE_THREAD},
     {.name = "onward", .fn = onward, .runs = GATE_THREAD},
-    GATE_METHOD(sometimes),
+    {.name = "hold", .fn = hold, .runs = GATE_THREAD},
     GATE_END};
 
 /* Until the broker knows that the worker is one of ours. */
@@ -137,26 +136,53 @@ static void s_up(rig_t *r, long wait_ms, long budget) {
     gate_settings_t *s = rig_settings();
     gate_settings_set(s, "retry_wait_ms", wait_ms);
     gate_settings_set(s, "retry_budget", budget);
+    gate_settings_set(s, "queue_max", 1);
     rig_up(r, RIG_IPC, s, s_table, NULL);
     gate_settings_destroy(&s);
 }
 
+/* One call that runs, one that waits, and no room for more. */
+static void s_fill(rig_t *r, gate_service_t **full, gate_future_t *calls[2]) {
+    atomic_store(&s_let_go, false);
+    *full = gate_service_new(r->rt, "Full");
+    gate_service_methods(*full, s_table, NULL);
+    gate_service_limit(*full, 1);
+    MUST(gate_service_start(*full, gate_broker_backend(r->broker, 0)));
+    MUST(gate_service_ready(*full, 5000));
+    for (int i = 0; i < 2; i++)
+        calls[i] =
+            gate_client_start(r->client, "Full.hold", gate_timeout_ms(60000));
+    for (int i = 0; i < 4000 && !atomic_load(&s_held); i++)
+        s_pause(5);
+}
+
 Test(tries, a_busy_service) {
     rig_t r;
-    int64_t n;
+    gate_service_t *full;
+    gate_future_t *calls[2];
     s_up(&r, 1, 20);
-    cr_expect_eq(gate_client_call(r.client, "Test.sometimes", &n, 1), GATE_BUSY,
-                 "without being asked to it does not");
-    MUST(gate_client_call(r.client, "Test.sometimes", &n, 1));
-    cr_expect_eq(n, 2);
-    MUST(gate_client_call(r.client, "Test.sometimes", &n, 3, gate_retry(5)));
-    cr_expect_eq(n, 4);
-    cr_expect_eq(s_count(&r, "retries"), 3);
-    cr_expect_eq(
-        gate_client_call(r.client, "Test.sometimes", &n, 9, gate_retry(2)),
-        GATE_BUSY, "two more and no further");
-    cr_expect_eq(s_count(&r, "retries"), 5);
+    s_fill(&r, &full, calls);
+    gate_err_t e = gate_client_call(r.client, "Full.hold", NULL);
+    cr_expect_eq(e, GATE_BUSY, "without being asked to it does not: %s",
+                 gate_error()->text);
+    cr_expect_eq(s_count(&r, "retries"), 0);
+    e = gate_client_call(r.client, "Full.hold", NULL, gate_retry(2));
+    cr_expect_eq(e, GATE_BUSY, "two more and no further");
+    cr_expect_eq(s_count(&r, "retries"), 2);
+    gate_future_t *late = gate_client_start(
+        r.client, "Full.hold", gate_retry(1000), gate_timeout_ms(60000));
+    for (int i = 0; i < 4000 && s_count(&r, "retries") < 4; i++)
+        s_pause(1);
+    atomic_store(&s_let_go, true);
+    MUST(gate_future_wait(late, 60000, NULL));
+    for (int i = 0; i < 2; i++) {
+        MUST(gate_future_wait(calls[i], 60000, NULL));
+        gate_future_destroy(&calls[i]);
+    }
+    gate_future_destroy(&late);
+    cr_expect_eq(atomic_load(&s_held), 3, "each that was let in ran once");
     cr_expect_eq(s_count(&r, "in_flight"), 0);
+    gate_service_destroy(&full);
     rig_down(&r);
 }
 
@@ -183,9 +209,8 @@ Test(tries, within_budget_and_deadline) {
     rig_t r;
     int64_t n;
     s_up(&r, 1, 0);
-    cr_expect_eq(
-        gate_client_call(r.client, "Test.sometimes", &n, 1000, gate_retry(500)),
-        GATE_BUSY);
+    cr_expect_eq(gate_client_call(r.client, "No.such", &n, gate_retry(500)),
+                 GATE_NOSERVICE);
     cr_expect_eq(s_count(&r, "retries"), 10, "the free ones");
     cr_expect_eq(s_count(&r, "retries_denied"), 1);
     cr_expect_eq(gate_client_call(r.client, "No.such", &n, gate_retry(500)),

@@ -17,7 +17,13 @@ class Json(Session):
                      "-9223372036854775808", "18446744073709551615",
                      '{"$bin":"AAECAw=="}', '{"$bin":""}', '{"$bin":"/+8="}',
                      '[{"$bin":"AA=="}]', '{"$bin":"AA==","x":1}',
-                     '{"$bin":5}'):
+                     '{"$bin":5}', "[18446744073709551615]",
+                     '{"id":9223372036854775808}', '{"\\u0000":1}',
+                     '{"$ext":[5,"AAE="]}', '{"$ext":[-128,""]}',
+                     '[{"$float":"nan"},{"$float":"inf"},{"$float":"-inf"}]',
+                     '{"$map":[[1,2],["1",3]]}', '{"$map":[[[1],{}]]}',
+                     '{"$map":[["$ext",5]]}', '{"$map":[["$map",1]]}',
+                     "[" * 100 + "]" * 100, '"\U0001f600"', "1e+300"):
             self.assertEqual(self.echo(word), word)
 
     def test_order_of_keys(self):
@@ -25,9 +31,28 @@ class Json(Session):
         self.assertEqual(self.echo(word), word)
 
     def test_plain_strings(self):
-        for word in ("abc", "two words", "1.2.3", "{", "[1,", "", "nul", "-x",
-                     "\u00e9"):
+        for word in ("abc", "two words", "1.2.3", "", "nul", "\u00e9", "-",
+                     "NaN", "1,2", "01"):
             self.assertEqual(self.echo(word), '"%s"' % word)
+        self.assertEqual(self.echo("--", "-x"), '"-x"')
+
+    def test_what_begins_as_json_and_is_none(self):
+        for word, why in (
+                ("{", "a key in quotes expected, at byte 1"),
+                ("[1,", "a value expected, at byte 3"),
+                ('{"a":1', '"," or "}" expected, at byte 6'),
+                ('"x', "a string that does not end, at byte 2"),
+                ('{"a":1} x', "something follows the value, at byte 8"),
+                ("[01]", "no number, at byte 1"),
+                ('["\\x"]', "no such escape"), ('["\\ud800"]', "no such escape"),
+                ('{"a":1,"b":2,"a":3}', "a key comes twice"),
+                ("[" * 600 + "]" * 600, "nested too deep"),
+                ('{"$ext":[1,"A"]}', "the string of $ext is not base64"),
+                ('{"$float":"x"}', "$float is nan, inf or -inf")):
+            done = self.gate("call", "Demo.echo", "--", word)
+            self.assertEqual((done.code, done.out), (2, ""), word)
+            self.assertIn(why, done.err)
+            self.assertIn("usage: gate call", done.err)
 
     def test_escapes(self):
         self.assertEqual(self.echo('"a\\u0000b"'), '"a\\u0000b"')
@@ -44,7 +69,8 @@ class Json(Session):
 
     def test_bad_input(self):
         for words in (["18446744073709551616"], ["-9223372036854775809"],
-                      ["[18446744073709551615]"], ["1e999"],
+                      ["[18446744073709551616]"], ["1e999"], ["-x"],
+                      ["--kw", "a=1", "--kw", "a=2"], [b"--kw=\xff=1"],
                       ['{"$bin":"A"}'], ['{"$bin":"A==="}'],
                       ['{"$bin":"A*=="}'], [b"\xff"], ["--kw", "a"],
                       ["--kw", "=1"], ["--timeout", "x"],

@@ -7,7 +7,7 @@ import time
 
 from cli import CALM, Session, kit
 
-VERBS = ("broker", "serve", "call", "services", "inspect")
+VERBS = ("broker", "serve", "call", "services", "inspect", "settings")
 
 
 class Usage(kit.Case):
@@ -22,6 +22,49 @@ class Usage(kit.Case):
             one = kit.run(verb, "--help")
             self.assertEqual((one.code, one.err), (0, ""))
             self.assertTrue(one.out.startswith("usage: gate " + verb))
+
+    def test_help_in_other_words(self):
+        for words in (["-h"], ["help"]):
+            self.assertEqual(kit.run(*words).out, kit.run("--help").out)
+        self.assertEqual(kit.run("-V").out, kit.run("--version").out)
+        for verb in VERBS:
+            whole = kit.run(verb, "--help").out
+            self.assertEqual(kit.run("help", verb).out, whole)
+            self.assertEqual(kit.run(verb, "-h").out, whole)
+
+    def test_slips_are_named(self):
+        for words, meant in ((["calll", "A.b"], "is call meant?"),
+                             (["help", "servce"], "is serve meant?"),
+                             (["call", "--brokr", "x", "A.b"],
+                              "is --broker meant?"),
+                             (["call", "--timeot=5", "A.b"],
+                              "is --timeout meant?"),
+                             (["call", "-b", "A.b"],
+                              "options have two dashes")):
+            done = kit.run(*words)
+            self.assertEqual((done.code, done.out), (2, ""), words)
+            self.assertIn(meant, done.err)
+
+    def test_settings(self):
+        name = os.path.join(self.dir, "gate.cfg")
+        with open(name, "w") as f:
+            f.write("timeout = 7\nplain_user = a\nplain_password = secret\n")
+        done = kit.run("settings", "--config", name, "--changed",
+                       queue_max=5)
+        rows = {x.split("\t")[0]: x.split("\t")[1:4]
+                for x in done.out.splitlines()}
+        self.assertEqual((done.code, done.err), (0, ""))
+        self.assertEqual(rows["timeout"], ["7", "30", "file"])
+        self.assertEqual(rows["queue_max"], ["5", "100000", "environment"])
+        self.assertEqual(rows["plain_password"], ["***", "", "file"])
+        self.assertNotIn("secret", done.out)
+        whole = json.loads(kit.run("settings", "--json").out)
+        self.assertEqual(whole["timeout"]["default"], "30")
+        with open(name, "a") as f:
+            f.write("supervise_backoff_ms = 9000\n")
+        done = kit.run("settings", "--config", name)
+        self.assertEqual((done.code, done.out), (2, ""))
+        self.assertIn("supervise_backoff_ms = 9000 is above", done.err)
 
     def test_wrong(self):
         for words in ([], ["nosuch"], ["call"], ["call", "--nosuch", "A.b"],
@@ -137,20 +180,25 @@ class Ask(Session):
         self.assertEqual((done.code, done.out, done.err),
                          (0, "Demo\nGate\n", ""))
 
-    def test_stats(self):
-        for _ in range(3):
-            self.call("Demo.add", "1", "2")
-        self.raises("ValueError", "Demo.boom")
+    def demo_stats(self):
         done = self.gate("services", "--stats")
         self.assertEqual((done.code, done.err), (0, ""))
         rows = {x.split("\t")[0]: x.split("\t")[1:]
                 for x in done.out.splitlines()}
-        workers, credit, queued, oldest, calls, errors = map(
-            int, rows["Demo"])
+        return list(map(int, rows["Demo"]))
+
+    def test_stats(self):
+        before = self.demo_stats()[5]
+        for _ in range(4):
+            self.call("Demo.add", "1", "2")
+        self.raises("ValueError", "Demo.boom")
+        self.raises("AttributeError", "Demo.nosuch")
+        self.raises("RuntimeError", "Demo.gen_boom", "1")
+        workers, credit, queued, oldest, calls, errors = self.demo_stats()
         self.assertEqual((workers, queued, oldest), (1, 0, 0))
         self.assertGreater(credit, 0)
-        self.assertGreaterEqual(calls, 4)
-        self.assertGreaterEqual(errors, 0)
+        self.assertGreaterEqual(calls, 7)
+        self.assertEqual(errors - before, 3, "each that failed, by whom ever")
 
     def test_inspect(self):
         done = self.gate("inspect", "Demo")
@@ -166,6 +214,11 @@ class Ask(Session):
         self.assertEqual(done.out.count("\n"), 1)
         self.assertEqual(table["add"]["signature"], "(a, b)")
         self.assertEqual(set(rows), set(table))
+        done = self.gate("inspect", "Gate")
+        self.assertEqual((done.code, done.err), (0, ""))
+        self.assertIn("get_interfaces\t()\tinline\t", done.out)
+        there = json.loads(self.gate("settings", "--json").out)
+        self.assertEqual(there["service_default_name"]["value"], "GateRPC")
         done = self.gate("inspect", "Nosuch")
         self.assertEqual((done.code, done.out), (3, ""))
 

@@ -2,7 +2,7 @@
 /* fuzz_json.c -- a word of the command line: what is packed is one msgpack
  * value that decodes, and shows as JSON that packs to the same again; what is
  * not has a reason. */
-#include "cli/json_arg.h"
+#include "text/json_arg.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

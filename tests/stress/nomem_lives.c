@@ -262,6 +262,10 @@ static void s_each(void *ctx, const char *name, const char *type,
     *(size_t *)ctx += strlen(name) + strlen(type) + strlen(value) + strlen(doc);
 }
 
+static void s_one(void *ctx, const gate_setting_t *one) {
+    *(size_t *)ctx += strlen(one->usual) + strlen(one->source);
+}
+
 static gate_err_t s_settings(world_t *w) {
     const gate_hooks_t hooks = {.object_hook = s_object_hook};
     gate_settings_t *settings = gate_settings_new();
@@ -276,6 +280,7 @@ static gate_err_t s_settings(world_t *w) {
     e = e ? e : gate_settings_check(settings);
     e = e ? e : gate_settings_get(settings, "service_default_name", &name);
     gate_settings_each(settings, s_each, &all);
+    gate_settings_list(settings, s_one, &all);
     e = e ? e
           : gate_value_decode("\x81\xa1"
                               "a\x01",
@@ -283,6 +288,29 @@ static gate_err_t s_settings(world_t *w) {
     gate_settings_destroy(&settings);
     if (!e && (!all || strcmp(gate_value_object(value) ? "y" : "n", "y")))
         nomem_die("settings", (long)all, e);
+    return e;
+}
+
+/* Variables of all sizes. */
+static gate_err_t s_sizes(world_t *w) {
+    GATE_OWN(gate_value) value = gate_value_new_(gate_int(7));
+    unsigned a = 0;
+    float b = 0;
+    int16_t c = 0;
+    uint16_t d = 0;
+    int8_t f = 0;
+    uint8_t g = 0;
+    (void)w;
+    if (!value)
+        return gate_error()->code;
+    gate_err_t e = gate_value_read_(value, "", gate_ouint(&a));
+    e = e ? e : gate_value_read_(value, "", gate_of32(&b));
+    e = e ? e : gate_value_read_(value, "", gate_oi16(&c));
+    e = e ? e : gate_value_read_(value, "", gate_ou16(&d));
+    e = e ? e : gate_value_read_(value, "", gate_oi8(&f));
+    e = e ? e : gate_value_read_(value, "", gate_ou8(&g));
+    if (!e && (int)a + (int)b + c + d + f + g != 6 * 7)
+        nomem_die("sizes", (long)a, e);
     return e;
 }
 
@@ -365,6 +393,7 @@ static const step_t s_all[] = {
     {"password", s_password, 0},
     {"supervisor", s_supervisor, 5},
     {"settings file", s_settings, 0},
+    {"variables of all sizes", s_sizes, 0},
     {"value", s_value, 0},
     {"dict", s_dict, 0},
     {"log", s_log, 0},

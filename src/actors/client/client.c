@@ -9,6 +9,8 @@
 #include <gaterpc/log.h>
 #include "sync/later.h"
 #include "base/mem.h"
+#include "huge/codec.h"
+#include "net/reach.h"
 
 /* ---- life ---------------------------------------------------------------- */
 #define S_NAME "client"
@@ -26,28 +28,38 @@ static void s_set_pair(gate_client_t *self, const char *what, char **to_a,
 }
 
 void gate_client_identity(gate_client_t *self, const char *name) {
+    if (gi_err_null(self, "gate_client_identity"))
+        return;
     s_set_text(self, &self->is.login.identity, name);
 }
 
 void gate_client_plain(gate_client_t *self, const char *user,
                        const char *password) {
+    if (gi_err_null(self, "gate_client_plain"))
+        return;
     s_set_pair(self, GI_LOGIN_PLAIN, &self->is.login.user, user,
                &self->is.login.password, password);
 }
 
 void gate_client_curve(gate_client_t *self, const char *cert_file,
                        const char *server_cert_file) {
+    if (gi_err_null(self, "gate_client_curve"))
+        return;
     s_set_pair(self, GI_LOGIN_CURVE, &self->is.login.curve_cert, cert_file,
                &self->is.login.curve_server, server_cert_file);
 }
 
 void gate_client_plain_transport(gate_client_t *self, const char *user,
                                  const char *password) {
+    if (gi_err_null(self, "gate_client_plain_transport"))
+        return;
     s_set_pair(self, GI_LOGIN_PLAIN, &self->is.login.plain_user, user,
                &self->is.login.plain_password, password);
 }
 
 gate_client_t *gate_client_new(gate_runtime_t *rt) {
+    if (gi_err_null(rt, "gate_client_new"))
+        return NULL;
     gate_client_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self) {
         (void)gi_err(GATE_NOMEM, "no memory for a client");
@@ -139,7 +151,12 @@ gate_err_t gate_client_connect(gate_client_t *self, const char *frontend) {
     if (!frontend && self->is.route == GI_ROUTE_BROKER)
         return gi_err(GATE_BADARG,
                       "client: route = broker, but no broker was named");
+    if (frontend && (e = gi_reach_check("client", frontend)))
+        return e;
     e = gate_runtime_start(self->is.rt);
+    if (!e)
+        e = gi_codec_check(self->is.settings->huge_data_compress_module,
+                           self->is.settings->huge_data_compress_level);
     if (!e && frontend)
         e = gi_login_set(&self->is.endpoint, frontend);
     if (e)
@@ -211,7 +228,8 @@ gate_value_t *gate_client_stats(gate_client_t *self) {
 static gate_err_t s_local_names(gate_client_t *self, gate_value_t **names) {
     gi_buf_t packed = {0};
     *names = NULL;
-    if (gi_registry_names(gi_runtime_registry(self->is.rt), &packed))
+    if (gi_registry_names(gi_runtime_registry(self->is.rt), self->is.broker,
+                          &packed))
         *names = gate_value_new_(gate_raw(packed.data, packed.size));
     else
         (void)gi_err(GATE_NOMEM, "the names of the services");

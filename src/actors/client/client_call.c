@@ -8,12 +8,14 @@
 #include "client/client_impl.h"
 #include "client/client_upload.h"
 
+#include <stdio.h>
 #include <string.h>
 #include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "base/err.h"
 #include "settings/settings.h"
 #include "base/mem.h"
+#include "base/origin.h"
 #include "memory/scratch.h"
 
 /* ---- the caller's half of a call ----------------------------------------- */
@@ -109,13 +111,18 @@ static void s_on_trouble(void *ctx, char *text, size_t room) {
 static const gi_stream_ops_t s_stream_ops = {s_on_credit, s_on_stop,
                                              s_on_trouble};
 
-/* The user's end of the answer, and ours in p. */
+static size_t s_max(int64_t a, int64_t b) { return (size_t)(a > b ? a : b); }
+
+/* The user's end of the answer, and ours in p. What we gave credit for has
+ * room in every case. */
 static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask) {
     if (ask->stream) {
         gi_stream_options_t options = {
             .timeout_ms = ask->timeout_ms,
-            .max_items = (size_t)self->is.settings->stream_unread_max,
-            .max_bytes = (size_t)self->is.settings->peer_queue_max_bytes,
+            .max_items = s_max(self->is.settings->stream_unread_max,
+                               self->is.settings->stream_reply_maxsize),
+            .max_bytes = s_max(self->is.settings->peer_queue_max_bytes,
+                               self->is.settings->stream_max_bytes),
             .report_items = (size_t)self->is.settings->stream_reply_maxsize / 4,
             .report_bytes = (size_t)self->is.settings->stream_max_bytes / 4,
             .ops = &s_stream_ops,
@@ -209,6 +216,15 @@ static gate_service_t *s_find(gate_client_t *self, gate_bytes_t name,
     return self->bound.service;
 }
 
+/* A refusal by a rate stands (gi_service_call_local), and is said as a broker
+ * says it. */
+static gate_err_t s_by_rate(gate_err_t e) {
+    const gate_error_t *story = gate_error();
+    if (e != GATE_REFUSED || strcmp(story->cls, "BusyWorkerError") != 0)
+        return e;
+    return gi_err_story(GATE_BUSY, story->cls, story->text, GI_UNRUN);
+}
+
 /* GATE_NOSERVICE: not here; any other answer stands. */
 static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask) {
     gate_service_t *shared;
@@ -225,8 +241,10 @@ static gate_err_t s_by_registry(gate_client_t *self, const s_ask_t *ask) {
 }
 
 static gate_err_t s_no_service(const s_ask_t *ask) {
-    return gi_err(GATE_NOSERVICE, "The %.*s Service unavailable.",
-                  (int)ask->service.size, (const char *)ask->service.data);
+    char text[320];
+    snprintf(text, sizeof text, "The %.*s Service unavailable.",
+             (int)ask->service.size, (const char *)ask->service.data);
+    return gi_err_story(GATE_NOSERVICE, NULL, text, GI_UNRUN);
 }
 
 /* A service of this runtime gets arguments whole: what is not at hand, or too
@@ -259,7 +277,7 @@ static gate_err_t s_send(gate_client_t *self, s_ask_t *ask) {
     if (self->is.actor && self->is.route != GI_ROUTE_LOCAL &&
         (e == GATE_NOSERVICE || e == GATE_BUSY || e == GATE_CLOSED))
         e = s_by_broker(self, ask);
-    return e;
+    return s_by_rate(e);
 }
 
 static gate_err_t s_start(gate_client_t *self, const char *method,

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <stdlib.h>
 
 #define S_NAMED (-1) /* no errno: by a name that is not looked up here */
 
@@ -104,4 +105,47 @@ void gi_reach_why(gi_reach_t *self, char *text, size_t room) {
              : self->error && self->error != EINPROGRESS
                  ? strerror(self->error)
                  : "nobody answers there");
+}
+
+/* ---- whether it is one ---------------------------------------------------- */
+#define S_SHOWN 200 /* bytes of a wrong one in its error */
+
+/* What DEALER and ROUTER speak; udp and the multicasts are for others. */
+static const char *const s_transports[] = {
+    "tcp://", "ipc://", "inproc://", "ws://", "wss://", "tipc://", "vmci://"};
+
+static const char *s_behind(const char *endpoint, const char *transport) {
+    size_t n = strlen(transport);
+    return strncmp(endpoint, transport, n) == 0 ? endpoint + n : NULL;
+}
+
+/* host:port, port a number or "*" or "!"; libzmq's "from;to" ends in it too. */
+static bool s_port_ok(const char *address) {
+    const char *colon = strrchr(address, ':');
+    char *end;
+    if (!colon || colon == address)
+        return false;
+    if (strcmp(colon, ":*") == 0 || strcmp(colon, ":!") == 0)
+        return true;
+    long port = strtol(colon + 1, &end, 10);
+    return end != colon + 1 && !*end && colon[1] >= '0' && colon[1] <= '9' &&
+           port <= 65535;
+}
+
+gate_err_t gi_reach_check(const char *whose, const char *endpoint) {
+    const char *address = NULL;
+    for (size_t i = 0; i < sizeof s_transports / sizeof *s_transports; i++)
+        if (!address)
+            address = s_behind(endpoint, s_transports[i]);
+    if (!address || !*address)
+        return gi_err(GATE_BADARG,
+                      "%s: '%.*s' is no endpoint: tcp://HOST:PORT, ipc://PATH "
+                      "or inproc://NAME expected",
+                      whose, S_SHOWN, endpoint);
+    if (s_behind(endpoint, "tcp://") && !s_port_ok(address))
+        return gi_err(GATE_BADARG,
+                      "%s: '%.*s': tcp://HOST:PORT expected, PORT a number up "
+                      "to 65535",
+                      whose, S_SHOWN, endpoint);
+    return GATE_OK;
 }

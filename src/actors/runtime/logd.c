@@ -11,6 +11,7 @@
 #ifdef GI_HAVE_JOURNAL
 #include <systemd/sd-journal.h>
 #endif
+#include <gaterpc/log.h>
 #include "net/actor.h"
 #include "sync/clock.h"
 #include "base/err.h"
@@ -185,12 +186,51 @@ static gate_err_t s_begin(const gate_settings_t *settings) {
     return e;
 }
 
+/* A process has one ZeroMQ context: what later runtimes want of it is not done,
+ * and that is said. */
+static void s_note_context(const gate_settings_t *settings) {
+    static gi_lock_t lock = {PTHREAD_MUTEX_INITIALIZER};
+    static char first[1024];
+    static bool made;
+    gi_lock(&lock);
+    const char *wanted = settings->zmq_context;
+    bool differs = made && *wanted && strcmp(first, wanted) != 0;
+    if (!made)
+        snprintf(first, sizeof first, "%s", wanted);
+    made = true;
+    gi_unlock(&lock);
+    if (differs)
+        gate_log(GATE_WARN, "settings",
+                 "zmq_context: the ZeroMQ context is this process's, and was "
+                 "made with \"%.100s\"",
+                 first);
+}
+
+/* A process has one log: what a later runtime wants of it is not done, and that
+ * is said. */
+static void s_differ(const gate_settings_t *settings, char *out, size_t room) {
+    static const char *const names[] = {
+        "debug",    "log_level",  "log_levels",  "log_path", "log_file",
+        "log_keep", "log_stderr", "log_journal", NULL};
+    gi_settings_differ(settings, s_one->settings, names, out, room);
+}
+
 gate_err_t gi_logd_share(const gate_settings_t *settings) {
+    char other[200] = "";
     gi_lock(&s_lock);
+    if (s_one)
+        s_differ(settings, other, sizeof other);
     gate_err_t e = s_one ? GATE_OK : s_begin(settings);
     if (!e)
         s_one->users++;
     gi_unlock(&s_lock);
+    if (!e && *other)
+        gate_log(GATE_WARN, "log",
+                 "%s: the log is this process's, and those of the runtime that "
+                 "began it hold",
+                 other);
+    if (!e)
+        s_note_context(settings);
     return e;
 }
 

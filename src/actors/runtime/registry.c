@@ -168,17 +168,19 @@ gate_service_t *gi_registry_find(gi_registry_t *self, gate_bytes_t name,
     return found;
 }
 
-bool gi_registry_names(gi_registry_t *self, gi_buf_t *out) {
+bool gi_registry_names(gi_registry_t *self, const void *broker, gi_buf_t *out) {
     msgpack_packer packer;
     size_t n = 0;
     int failed = 0;
     msgpack_packer_init(&packer, out, gi_buf_write);
     gi_lock(&self->lock);
     for (const s_entry_t *e = self->services; e; e = e->next)
-        n++;
+        n += e->is.broker == broker;
     failed |= msgpack_pack_array(&packer, n);
     for (const s_entry_t *e = self->services; e; e = e->next)
-        failed |= msgpack_pack_str_with_body(&packer, e->name, e->name_size);
+        if (e->is.broker == broker)
+            failed |=
+                msgpack_pack_str_with_body(&packer, e->name, e->name_size);
     gi_unlock(&self->lock);
     return !failed;
 }

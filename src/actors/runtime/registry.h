@@ -35,9 +35,9 @@ void gi_registry_service_gone(gi_registry_t *self, gate_service_t *service);
  * shared (gi_service_release it); NULL: none. */
 gate_service_t *gi_registry_find(gi_registry_t *self, gate_bytes_t name,
                                  const void *broker);
-/* The names, packed as a msgpack array of str, in order of registration: for
- * clients of this runtime. False: no memory. */
-bool gi_registry_names(gi_registry_t *self, gi_buf_t *out);
+/* The names of those attached to broker (NULL: to none), packed as a msgpack
+ * array of str, in order of registration. False: no memory. */
+bool gi_registry_names(gi_registry_t *self, const void *broker, gi_buf_t *out);
 /* Changes whenever anything was added or taken out. */
 uint64_t gi_registry_version(const gi_registry_t *self);
 

@@ -113,7 +113,6 @@ void gi_runtime_release(gate_runtime_t *self) {
         s_free(self);
 }
 
-/* The two pools are the runtime's own: they hold no reference to it. */
 void gate_runtime_destroy(gate_runtime_t **self_p) {
     gate_runtime_t *self = self_p ? *self_p : NULL;
     if (!self)
@@ -143,6 +142,8 @@ static gate_err_t s_add_rules(gate_runtime_t *self,
 }
 
 gate_err_t gate_runtime_start(gate_runtime_t *self) {
+    if (gi_err_null(self, "gate_runtime_start"))
+        return GATE_BADARG;
     gate_err_t e = gate_settings_check(self->settings);
     gi_lock(&self->lock);
     if (!e && !self->started) {
@@ -163,11 +164,7 @@ gate_err_t gate_runtime_start(gate_runtime_t *self) {
 }
 
 const gate_settings_t *gate_runtime_settings(const gate_runtime_t *self) {
-    return self->settings;
-}
-
-const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self) {
-    return self->settings;
+    return gi_err_null(self, "gate_runtime_settings") ? NULL : self->settings;
 }
 
 const gi_access_t *gi_runtime_access(gate_runtime_t *self) {
@@ -195,7 +192,6 @@ gi_registry_t *gi_runtime_registry(gate_runtime_t *rt) { return rt->registry; }
 
 /* ---- pools --------------------------------------------------------------- */
 static void s_release(void *rt) { gi_runtime_release(rt); }
-
 static gi_pool_base_t s_base(gate_runtime_t *rt) {
     return (gi_pool_base_t){.settings = rt->settings,
                             .runtime = rt,
@@ -232,7 +228,7 @@ static bool s_heeds(gate_runtime_t *rt) {
 
 gate_pool_t *gate_threads_new(gate_runtime_t *rt,
                               const gate_pool_options_t *options) {
-    if (!s_heeds(rt))
+    if (gi_err_null(rt, "gate_threads_new") || !s_heeds(rt))
         return NULL;
     gi_pool_base_t base = s_base(rt);
     return s_made(rt, s_make(gi_pool_threads, &base, options));
@@ -240,16 +236,13 @@ gate_pool_t *gate_threads_new(gate_runtime_t *rt,
 
 gate_pool_t *gate_procs_new(gate_runtime_t *rt,
                             const gate_pool_options_t *options) {
-    if (!s_heeds(rt))
-        return NULL;
-    gi_pool_base_t base = s_base(rt);
-    return s_made(rt, s_make(gi_pool_procs, &base, options));
+    return gate_procs_new_with(rt, options, NULL);
 }
 
 gate_pool_t *gate_procs_new_with(gate_runtime_t *rt,
                                  const gate_pool_options_t *options,
                                  const gate_pool_more_t *more) {
-    if (!s_heeds(rt))
+    if (gi_err_null(rt, "gate_procs_new_with") || !s_heeds(rt))
         return NULL;
     gi_pool_base_t base = s_base(rt);
     gi_affinity_loosen();
@@ -260,12 +253,16 @@ gate_pool_t *gate_procs_new_with(gate_runtime_t *rt,
 
 gate_pool_t *gate_pool_custom(gate_runtime_t *rt, gate_submit_fn *submit,
                               void *ctx) {
+    if (gi_err_null(rt, "gate_pool_custom"))
+        return NULL;
     gi_pool_base_t base = s_base(rt);
     return s_made(rt, gi_pool_custom(&base, submit, ctx));
 }
 
 gate_queue_t *gate_queue_new(gate_runtime_t *rt, size_t n_items,
                              size_t size_bytes) {
+    if (gi_err_null(rt, "gate_queue_new"))
+        return NULL;
     gi_pool_base_t base = s_base(rt);
     gate_queue_t *queue = gi_queue_new(&base, n_items, size_bytes);
     if (!queue) /* it has not taken the reference */
@@ -287,11 +284,15 @@ static gate_pool_t *s_default(gate_runtime_t *self, gate_pool_t **slot,
 }
 
 gate_pool_t *gate_runtime_threads(gate_runtime_t *self) {
-    return s_default(self, &self->threads, gi_pool_threads, NULL);
+    return gi_err_null(self, "gate_runtime_threads")
+               ? NULL
+               : s_default(self, &self->threads, gi_pool_threads, NULL);
 }
 
 gate_pool_t *gate_runtime_procs(gate_runtime_t *self) {
-    return s_default(self, &self->procs, gi_pool_procs, NULL);
+    return gi_err_null(self, "gate_runtime_procs")
+               ? NULL
+               : s_default(self, &self->procs, gi_pool_procs, NULL);
 }
 
 gate_pool_t *gi_runtime_helpers(gate_runtime_t *self) {
@@ -356,6 +357,8 @@ static gate_err_t s_failed(gate_runtime_t *self) {
 }
 
 gate_err_t gate_runtime_ready(gate_runtime_t *self, int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_runtime_ready"))
+        return GATE_BADARG;
     gi_lock(&self->lock);
     gate_pool_t *procs = self->procs;
     gi_unlock(&self->lock);
@@ -470,6 +473,8 @@ static void s_wait_a_bit(gate_runtime_t *self, const gi_signals_t *signals,
 }
 
 int gate_runtime_wait(gate_runtime_t *self) {
+    if (gi_err_null(self, "gate_runtime_wait"))
+        return 1;
     gi_drainable_t *list[S_DRAINABLES_MAX];
     gi_signals_t signals;
     gi_notify_watch_t watch;

@@ -14,7 +14,10 @@ void gi_runtime_release(gate_runtime_t *self);
  * user's code but codecs, and so are always there whatever handlers do; made on
  * first use. NULL with gate_error() set. */
 gate_pool_t *gi_runtime_helpers(gate_runtime_t *rt);
-const gate_settings_t *gi_runtime_settings(const gate_runtime_t *self);
+static inline const gate_settings_t *
+gi_runtime_settings(const gate_runtime_t *self) {
+    return gate_runtime_settings(self);
+}
 /* Borrows, for as long as the runtime lives: the rules of setting access that
  * hold now; NULL: none. After start. */
 const gi_access_t *gi_runtime_access(gate_runtime_t *self);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "net/actor.h"
+#include "net/reach.h"
 #include "runtime/builder.h"
 #include "net/guard.h"
 #include "base/err.h"
@@ -95,6 +96,8 @@ static void s_set_text(gate_zap_t *self, char **to, const char *text) {
 }
 
 gate_zap_t *gate_zap_new(gate_runtime_t *rt, const char *endpoint) {
+    if (gi_err_null(rt, "gate_zap_new"))
+        return NULL;
     char standard[S_ENDPOINT_MAX];
     gate_zap_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self) {
@@ -131,6 +134,8 @@ void gate_zap_destroy(gate_zap_t **self_p) {
 
 void gate_zap_plain(gate_zap_t *self, const char *domain, const char *user,
                     const char *password) {
+    if (gi_err_null(self, "gate_zap_plain"))
+        return;
     if (s_building(self, "plain") && s_given(self, "user", user) &&
         s_given(self, "password", password) &&
         (!domain || s_given(self, "domain, or \"*\" for all", domain)))
@@ -139,11 +144,15 @@ void gate_zap_plain(gate_zap_t *self, const char *domain, const char *user,
 }
 
 void gate_zap_plain_file(gate_zap_t *self, const char *file) {
+    if (gi_err_null(self, "gate_zap_plain_file"))
+        return;
     if (s_building(self, "plain_file") && s_given(self, "users file", file))
         s_set_text(self, &self->judge.file, file);
 }
 
 void gate_zap_check(gate_zap_t *self, gate_zap_check_fn *fn, void *ctx) {
+    if (gi_err_null(self, "gate_zap_check"))
+        return;
     if (!s_building(self, "check"))
         return;
     if (!fn)
@@ -153,18 +162,26 @@ void gate_zap_check(gate_zap_t *self, gate_zap_check_fn *fn, void *ctx) {
 }
 
 void gate_zap_allow(gate_zap_t *self, const char *address) {
+    if (gi_err_null(self, "gate_zap_allow"))
+        return;
     if (s_building(self, "allow") &&
         s_given(self, "address or identity (hex)", address))
         s_stick(self, gi_zap_judge_list(&self->judge.allowed, address));
 }
 
 void gate_zap_deny(gate_zap_t *self, const char *address) {
+    if (gi_err_null(self, "gate_zap_deny"))
+        return;
     if (s_building(self, "deny") &&
         s_given(self, "address or identity (hex)", address))
         s_stick(self, gi_zap_judge_list(&self->judge.denied, address));
 }
 
 gate_err_t gate_zap_hash(const char *password, char *out, size_t room) {
+    if (gi_err_null(out, "gate_zap_hash: where the hash goes"))
+        return GATE_BADARG;
+    if (gi_err_null(password, "gate_zap_hash: the password"))
+        return GATE_BADARG;
     struct crypt_data data = {0};
     char salt[CRYPT_GENSALT_OUTPUT_SIZE];
     if (!password || !*password)
@@ -343,9 +360,9 @@ static gate_err_t s_start(void *arg) {
     self->listener = GI_LISTENER_NONE;
     gi_guard_init(&self->guard, self->settings, "zap", bounds, false,
                   gi_clock_ms());
-    gate_err_t e = GATE_OK;
+    gate_err_t e = gi_reach_check("zap", self->asked);
     self->guesses = gi_guess_new(GI_GUESS_PER_S, GI_GUESS_BURST);
-    if (!self->guesses)
+    if (!e && !self->guesses)
         e = gi_err(GATE_NOMEM, "no memory for a ZAP service");
     if (!e)
         e = gi_sock_open(&self->sock, ZMQ_ROUTER, (gate_bytes_t){"", 0},
@@ -409,6 +426,8 @@ static const gi_actor_ops_t s_ops = {.name = "gate-zap",
                                      .fds = s_fds};
 
 gate_err_t gate_zap_start(gate_zap_t *self) {
+    if (gi_err_null(self, "gate_zap_start"))
+        return GATE_BADARG;
     gate_err_t e = gi_builder_error(&self->builder);
     if (e)
         return e;
@@ -423,9 +442,15 @@ gate_err_t gate_zap_start(gate_zap_t *self) {
     return e;
 }
 
-const char *gate_zap_endpoint(const gate_zap_t *self) { return self->bound; }
+const char *gate_zap_endpoint(const gate_zap_t *self) {
+    if (gi_err_null(self, "gate_zap_endpoint"))
+        return "";
+    return self->bound;
+}
 
 gate_value_t *gate_zap_stats(gate_zap_t *self) {
+    if (gi_err_null(self, "gate_zap_stats"))
+        return NULL;
     gi_buf_t out = {0};
     gate_value_t *value = NULL;
     gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);

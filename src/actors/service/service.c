@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "base/identity.h"
 #include "base/mem.h"
+#include "huge/codec.h"
+#include "net/reach.h"
 
 /* ---- setters ------------------------------------------------------------- */
 static void s_stick(gate_service_t *self, gate_err_t e) {
@@ -32,6 +34,8 @@ static void s_set_pair(gate_service_t *self, const char *what, char **to_a,
 }
 
 void gate_service_describe(gate_service_t *self, const char *text) {
+    if (gi_err_null(self, "gate_service_describe"))
+        return;
     if (!s_stopped_only(self, "describe"))
         return;
     if (text && strchr(text, ':'))
@@ -42,12 +46,16 @@ void gate_service_describe(gate_service_t *self, const char *text) {
 }
 
 void gate_service_identity(gate_service_t *self, const char *name) {
+    if (gi_err_null(self, "gate_service_identity"))
+        return;
     if (s_stopped_only(self, "identity"))
         s_set_text(self, &self->login.identity, name);
 }
 
 void gate_service_plain(gate_service_t *self, const char *user,
                         const char *password) {
+    if (gi_err_null(self, "gate_service_plain"))
+        return;
     if (s_stopped_only(self, "credentials"))
         s_set_pair(self, GI_LOGIN_PLAIN, &self->login.user, user,
                    &self->login.password, password);
@@ -55,6 +63,8 @@ void gate_service_plain(gate_service_t *self, const char *user,
 
 void gate_service_plain_transport(gate_service_t *self, const char *user,
                                   const char *password) {
+    if (gi_err_null(self, "gate_service_plain_transport"))
+        return;
     if (s_stopped_only(self, "plain_transport"))
         s_set_pair(self, GI_LOGIN_PLAIN, &self->login.plain_user, user,
                    &self->login.plain_password, password);
@@ -62,12 +72,16 @@ void gate_service_plain_transport(gate_service_t *self, const char *user,
 
 void gate_service_curve(gate_service_t *self, const char *cert_file,
                         const char *server_cert_file) {
+    if (gi_err_null(self, "gate_service_curve"))
+        return;
     if (s_stopped_only(self, "certificates"))
         s_set_pair(self, GI_LOGIN_CURVE, &self->login.curve_cert, cert_file,
                    &self->login.curve_server, server_cert_file);
 }
 
 void gate_service_limit(gate_service_t *self, int max_calls) {
+    if (gi_err_null(self, "gate_service_limit"))
+        return;
     if (max_calls < 0)
         s_stick(self, gi_err(GATE_BADARG,
                              "service %s: a limit of %d calls: 0 or more",
@@ -77,6 +91,8 @@ void gate_service_limit(gate_service_t *self, int max_calls) {
 }
 
 void gate_service_workers(gate_service_t *self, int n) {
+    if (gi_err_null(self, "gate_service_workers"))
+        return;
     if (n < 1 || n > 64)
         s_stick(self, gi_err(GATE_BADARG, "service %s: %d workers: 1 to 64",
                              self->name, n));
@@ -86,17 +102,35 @@ void gate_service_workers(gate_service_t *self, int n) {
 
 void gate_service_default_runs(gate_service_t *self, gate_runs_t runs,
                                gate_pool_t *pool) {
+    if (gi_err_null(self, "gate_service_default_runs"))
+        return;
     if (!s_stopped_only(self, "default_runs"))
         return;
+    if (runs < GATE_DEFAULT || runs > GATE_CUSTOM)
+        s_stick(self, gi_err(GATE_BADARG,
+                             "service %s: default_runs: %d is no place to run",
+                             self->name, (int)runs));
+    if (runs == GATE_CUSTOM && !pool)
+        s_stick(self, gi_err(GATE_BADARG,
+                             "service %s: default_runs: a custom pool, and "
+                             "which is not said",
+                             self->name));
     self->default_runs = runs == GATE_DEFAULT ? GATE_INLINE : runs;
     self->default_pool = pool;
 }
 
 static gate_err_t s_add_method(gate_service_t *self, const gate_method_t *m,
                                void *ctx) {
+    if (!*m->name)
+        return gi_err(GATE_BADARG, "service %s: a method's name is empty",
+                      self->name);
     if (!m->fn)
         return gi_err(GATE_BADARG, "service %s: method %s has no function",
                       self->name, m->name);
+    if (m->runs < GATE_DEFAULT || m->runs > GATE_CUSTOM)
+        return gi_err(GATE_BADARG,
+                      "service %s: method %s: .runs = %d is no place to run",
+                      self->name, m->name, (int)m->runs);
     if (m->runs == GATE_CUSTOM && !m->pool)
         return gi_err(GATE_BADARG,
                       "service %s: method %s runs on a custom pool: name it "
@@ -118,6 +152,12 @@ static gate_err_t s_add_method(gate_service_t *self, const gate_method_t *m,
 
 void gate_service_methods(gate_service_t *self, const gate_method_t *table,
                           void *ctx) {
+    if (gi_err_null(self, "gate_service_methods"))
+        return;
+    if (gi_err_null(table, "gate_service_methods: the table")) {
+        s_stick(self, GATE_BADARG);
+        return;
+    }
     if (!s_stopped_only(self, "methods"))
         return;
     for (; table->name; table++)
@@ -145,6 +185,8 @@ static void s_begin_drain(void *arg) {
 }
 
 gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
+    if (gi_err_null(rt, "gate_service_new"))
+        return NULL;
     gate_service_t *self = gi_mem_alloc(sizeof *self);
     if (!self) {
         (void)gi_err(GATE_NOMEM, "no memory for a service");
@@ -239,6 +281,8 @@ void gate_service_destroy(gate_service_t **self_p) {
 }
 
 gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
+    if (gi_err_null(self, "gate_service_start"))
+        return GATE_BADARG;
     gi_registry_t *registry = gi_runtime_registry(self->rt);
     gate_err_t e = gi_builder_error(&self->builder);
     if (e)
@@ -246,6 +290,9 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     if (self->actor)
         return gi_err(GATE_BADARG, "service %s runs already", self->name);
     e = gate_runtime_start(self->rt);
+    if (!e)
+        e = gi_codec_check(self->settings->huge_data_compress_module,
+                           self->settings->huge_data_compress_level);
     if (!e)
         e = gi_service_build_table(self);
     if (!e)
@@ -284,6 +331,12 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
 }
 
 gate_err_t gate_service_attach(gate_service_t *self, const char *backend) {
+    if (!self || !backend)
+        return gi_err(GATE_BADARG, "%s to be attached is NULL",
+                      self ? "the endpoint" : "the service");
+    gate_err_t e = gi_reach_check(self->name, backend);
+    if (e)
+        return e;
     return gi_actor_command(self->actor, "CONNECT", backend, NULL);
 }
 
@@ -315,19 +368,29 @@ gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) {
 }
 
 gate_err_t gate_service_ready(gate_service_t *self, int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_service_ready"))
+        return GATE_BADARG;
     return s_until(self, "READY", timeout_ms, "no broker registered it");
 }
 
 gate_err_t gate_service_drain(gate_service_t *self, int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_service_drain"))
+        return GATE_BADARG;
     gate_err_t e = s_not_inside(self, "gate_service_drain");
     if (!e)
         e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
     return e ? e : s_until(self, "IDLE", timeout_ms, "calls did not end");
 }
 
-const char *gate_service_name(const gate_service_t *self) { return self->name; }
+const char *gate_service_name(const gate_service_t *self) {
+    if (gi_err_null(self, "gate_service_name"))
+        return "";
+    return self->name;
+}
 
 gate_value_t *gate_service_stats(gate_service_t *self) {
+    if (gi_err_null(self, "gate_service_stats"))
+        return NULL;
     gi_buf_t out = {0};
     gate_value_t *value = NULL;
     gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);

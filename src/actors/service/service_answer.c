@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/origin.h"
 
 /* ---- answering ----------------------------------------------------------- */
 static gi_frames_t *s_about(gi_scall_t *c, int command) {
@@ -106,6 +107,8 @@ static void s_reply_stream(gi_scall_t *c) {
     gi_stream_push_reply(c->stream, body, size, gi_mem_free, body);
 }
 
+#define S_IN "  in " /* of gi_call_raised */
+
 /* As a Python peer prints it; a handler in C has no more to tell than where. */
 static const char *s_traceback(gi_scall_t *c) {
     const char *name = c->service->name, *method = c->call.method;
@@ -113,7 +116,18 @@ static const char *s_traceback(gi_scall_t *c) {
     char *text = method ? gi_arena_alloc(&c->call.arena, room) : NULL;
     if (text)
         snprintf(text, room, "  File \"%s\", in %s\n", name, method);
-    return text ? text : "";
+    return text ? text : GI_BY_HANDLER;
+}
+
+/* What a caller may see of it: where a handler raised, in its form. */
+static const char *s_where(gi_scall_t *c, const char *traceback) {
+    bool handler = gi_origin_of(traceback) == GI_ORIGIN_HANDLER;
+    if (!handler)
+        return traceback;
+    if (c->service->settings->secure)
+        return GI_BY_HANDLER;
+    return strncmp(traceback, S_IN, strlen(S_IN)) == 0 ? s_traceback(c)
+                                                       : traceback;
 }
 
 gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome) {
@@ -121,16 +135,13 @@ gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome) {
     if (!story.code)
         story = (gate_error_t){outcome, gi_err_class(outcome),
                                gate_err_text(outcome), ""};
-    if (c->service->settings->secure)
-        story.traceback = "";
-    else if (c->link && (!story.traceback || !*story.traceback))
-        story.traceback = s_traceback(c);
+    story.traceback = s_where(c, story.traceback);
     return story;
 }
 
 gate_error_t gi_scall_as_remote(const gate_error_t *story) {
     gate_error_t same = *story;
-    same.code = gi_err_of_class(story->cls);
+    same.code = gi_origin_code(story->cls, story->traceback);
     return same;
 }
 
@@ -200,8 +211,7 @@ void gi_scall_answer_cut(gi_life_t *life, const gate_error_t *story,
                          bool streams) {
     gi_scall_t *c = gi_scall_of(life);
     gate_error_t told = *story;
-    if (c->service->settings->secure)
-        told.traceback = "";
+    told.traceback = s_where(c, told.traceback);
     if (c->future)
         gi_future_fail(gi_scall_take_future(c), &told);
     else if (c->stream)

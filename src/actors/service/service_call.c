@@ -9,11 +9,12 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/moment.h"
+#include "base/origin.h"
 #include "wire/meta.h"
 
 void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
                      const char *text) {
-    gate_error_t story = {code, cls ? cls : gi_err_class(code), text, ""};
+    gate_error_t story = {code, cls ? cls : gi_err_class(code), text, GI_UNRUN};
     story = gi_scall_as_remote(&story);
     gi_life_refuse(&c->life, &story);
 }

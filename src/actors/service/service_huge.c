@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "settings/settings.h"
 #include "base/mem.h"
+#include "base/origin.h"
 
 #define S_PULL_MAX 16             /* chunks of one call per pass */
 #define S_LOOK_MS 10              /* between looks at what waits */
@@ -27,13 +28,22 @@
 #define S_OURS ((int64_t)1 << 20) /* the threshold between our own peers */
 
 /* ---- which results, which codec ------------------------------------------ */
+static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* What a frame may have on the call's way. */
+static int64_t s_frame_max(const gi_scall_t *c) {
+    int64_t ours = c->service->settings->message_bytes_max;
+    int64_t brokers = c->link ? c->link->frame_max : 0;
+    return brokers ? s_min(ours, brokers) : ours;
+}
+
 bool gi_shuge_wants(const gi_life_t *life) {
     const gi_scall_t *c = gi_scall_of((gi_life_t *)(uintptr_t)life);
     const gate_settings_t *s = c->service->settings;
     int64_t size = (int64_t)c->call.out.size;
-    int64_t most = s->message_bytes_max - GI_RPC_OK_OVERHEAD;
     if (!gi_scall_has_caller(c))
         return false;
+    int64_t most = s_frame_max(c) - GI_RPC_OK_OVERHEAD;
     int64_t threshold = gi_settings_huge_threshold(s);
     if (!threshold && size > S_OURS) /* else it does not matter */
         threshold = gi_readers_codecs(c) ? S_OURS : s->huge_plain_max;
@@ -90,8 +100,6 @@ static void s_ready(void *arg) {
     gi_unlock(&self->ready_lock);
 }
 
-static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static gate_err_t s_pack(gi_shuge_t *h) {
     gate_service_t *self = h->call->service;
     const gate_settings_t *s = self->settings;
@@ -102,7 +110,7 @@ static gate_err_t s_pack(gi_shuge_t *h) {
         .codec = h->begin.codec,
         .level =
             h->begin.level ? h->begin.level : (int)s->huge_data_compress_level,
-        .chunk_bytes = (size_t)s_min(s->huge_chunk_bytes, s->message_bytes_max),
+        .chunk_bytes = (size_t)s_min(s->huge_chunk_bytes, s_frame_max(h->call)),
         .mode = gi_policy_mode(s->huge_policy),
         .bounded = !s_says_size(h),
         .flush_ms = GI_HUGE_FLUSH_MS,
@@ -191,8 +199,9 @@ void gi_shuge_fail(gi_shuge_t *h, const gate_error_t *story) {
     gate_error_t told = *story;
     if (h->closed)
         return;
-    if (c->service->settings->secure)
-        told.traceback = "";
+    if (c->service->settings->secure &&
+        gi_origin_of(told.traceback) == GI_ORIGIN_HANDLER)
+        told.traceback = GI_BY_HANDLER;
     if (c->link && h->sent)
         s_send_exception(c, &told);
     else

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/origin.h"
 #include "shared/queue.h"
 
 void gi_sjob_free(gi_sjob_t *job) {
@@ -155,6 +156,8 @@ static gate_err_t s_take(gi_scall_t *c, gi_sjob_t *job) {
     gate_err_t e = job->error.story.code;
     if (e && e != GATE_EOS) {
         gi_error_set(&c->call.error, &job->error.story);
+        if (gi_origin_of(job->error.story.traceback) == GI_ORIGIN_UNRUN)
+            gi_call_raised(&c->call, &c->call.error); /* its handler ran */
     } else if (!e && !gi_buf_append(&c->call.out, job->result.data,
                                     job->result.size)) {
         e = GATE_NOMEM;

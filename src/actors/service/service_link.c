@@ -5,10 +5,9 @@
  *        ^                          |   DISCONNECT, silence, cut   |
  *        +-------- BACKOFF <--------+------------------------------+
  *
- * The broker drives heartbeats: each 04 is answered with one 04. A connection
- * that was cut is replaced: a fresh socket and identity (unless the user chose
- * one), as a ghost is mistaken for us; a Python broker, which deals calls to
- * ghosts, sees the same one again and answers READY with DISCONNECT once. */
+ * The broker drives heartbeats. A connection that was cut is replaced: a fresh
+ * socket and identity, as a ghost is mistaken for us; unless the user chose one,
+ * or to a Python broker, which deals calls to ghosts and says DISCONNECT once. */
 #include "service/service_impl.h"
 
 #include <string.h>
@@ -17,7 +16,6 @@
 #include "base/identity.h"
 #include "wire/mdp.h"
 #include "base/mem.h"
-
 #define S_BACKOFF_MIN 20
 #define S_BLOCKED_POLL_MS 10
 
@@ -188,6 +186,7 @@ void gi_link_announce(gi_link_t *link) {
         ext.drain = self->core.draining;
         ext.huge = true;
         ext.epoch = self->life;
+        ext.frame_max = gi_ext_frame_max(self->settings->message_bytes_max);
         ext.idempotent =
             (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
         gi_buf_reset(&self->scratch, 65536);
@@ -229,6 +228,7 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     if (gi_ext_parse(frame, &ext))
         return;
     link->packs = ext.packed && self->settings->packed;
+    link->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
     if (ext.moved)
         s_move(link);
     if (!ext.drain)
@@ -335,6 +335,10 @@ static void s_message(gi_link_t *link) {
     }
 }
 
+static bool s_talks(const gi_link_t *link) {
+    return link->state == GI_LINK_UP || link->state == GI_LINK_READY_SENT;
+}
+
 /* ---- the pass ------------------------------------------------------------ */
 static bool s_events(gi_link_t *link) {
     int event, value;
@@ -349,9 +353,7 @@ static bool s_events(gi_link_t *link) {
             s_lose(link, "does not accept our certificate or password");
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
             s_lose(link, "speaks another security mechanism, or no ZeroMQ");
-        else if (event == ZMQ_EVENT_DISCONNECTED &&
-                 (link->state == GI_LINK_UP ||
-                  link->state == GI_LINK_READY_SENT))
+        else if (event == ZMQ_EVENT_DISCONNECTED && s_talks(link))
             s_lose(link, "the connection closed");
     }
     return any;
@@ -397,7 +399,7 @@ bool gi_link_work(gi_link_t *link) {
     const char *why = link->mute ? "no memory for an answer" : NULL;
     if (now - link->heard_ms >= s_silence_ms(link))
         why = "silent for its liveness";
-    if (why && (link->state == GI_LINK_UP || link->state == GI_LINK_READY_SENT))
+    if (why && s_talks(link))
         s_lose(link, why);
     link->mute = false;
     return busy;
@@ -408,7 +410,7 @@ int64_t gi_link_next(const gi_link_t *link) {
         return link->service->core.now_ms + S_BLOCKED_POLL_MS;
     if (link->state == GI_LINK_BACKOFF)
         return link->retry_ms;
-    if (link->state == GI_LINK_UP || link->state == GI_LINK_READY_SENT)
+    if (s_talks(link))
         return link->heard_ms + s_silence_ms(link);
     return INT64_MAX;
 }

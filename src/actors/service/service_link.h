@@ -46,7 +46,8 @@ struct gi_link {
     int64_t backoff_ms; /* the wait after the next failure */
     gi_outgoing_t *out_head, **out_tail; /* what the socket would not take */
     size_t out_n;
-    size_t live; /* calls under way */
+    size_t live;       /* calls under way */
+    int64_t frame_max; /* that the broker takes; 0: not known */
 };
 
 /* ---- service_link.c ------------------------------------------------------ */

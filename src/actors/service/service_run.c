@@ -9,6 +9,7 @@
 #include "sync/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/origin.h"
 #include <gaterpc/log.h>
 #include "procs/zygote.h"
 #include "value/scan.h"
@@ -76,9 +77,10 @@ static void s_job_run(gi_job_t *job) {
     if (c->call.deadline_ms <= gi_clock_coarse_ns() / 1000000) {
         e = GATE_TIMEOUT;
         gi_error_story(&c->call.error, e, NULL,
-                       "its deadline passed before it could run", NULL);
+                       "its deadline passed before it could run", GI_UNRUN);
     } else if (atomic_load(&c->call.cancel)) {
         e = GATE_CANCELLED;
+        gi_error_story(&c->call.error, e, NULL, gate_err_text(e), GI_UNRUN);
     } else {
         const void *before = gi_call_work_for(c->service);
         e = gi_run_said(c, gi_call_invoke(&c->call, c->method->m->fn));

@@ -13,6 +13,12 @@
 /* ---- sending ------------------------------------------------------------- */
 static gate_err_t s_send_wire(gi_scall_t *c, const void *data, size_t size,
                               bool *queued) {
+    int64_t max = c->link->frame_max;
+    if (max && (int64_t)size > max)
+        return gi_err(GATE_TOOBIG,
+                      "an item of %zu bytes: its broker takes %lld (its "
+                      "message_bytes_max)",
+                      size, (long long)max);
     gi_frames_t *out = gi_scall_answer(c);
     if (!out)
         return GATE_OK; /* its broker is gone, and the call is cancelled */

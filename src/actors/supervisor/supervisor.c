@@ -42,6 +42,8 @@ static gate_err_t s_check_options(const gate_supervisor_options_t *o) {
 gate_supervisor_t *
 gate_supervisor_new(gate_runtime_t *rt,
                     const gate_supervisor_options_t *options) {
+    if (gi_err_null(rt, "gate_supervisor_new"))
+        return NULL;
     gate_supervisor_t *self = gi_mem_calloc(1, sizeof *self);
     if (self == NULL) {
         (void)gi_err(GATE_NOMEM, "no memory for a supervisor");
@@ -93,6 +95,12 @@ void gi_supervisor_add(gate_supervisor_t *self, const gi_supervised_t *child,
 }
 
 void gate_supervisor_add(gate_supervisor_t *self, const gate_child_t *child) {
+    if (gi_err_null(self, "gate_supervisor_add"))
+        return;
+    if (gi_err_null(child, "gate_supervisor_add: the child")) {
+        s_stick(self, GATE_BADARG);
+        return;
+    }
     gi_supervised_t supervised = {.is = *child};
     gi_supervisor_add(self, &supervised, child->name);
 }
@@ -138,6 +146,8 @@ static void s_sub_stop(void *ctx) {
 
 void gate_supervisor_add_supervisor(gate_supervisor_t *self, const char *name,
                                     gate_supervisor_t **sub_p) {
+    if (gi_err_null(self, "gate_supervisor_add_supervisor"))
+        return;
     gi_supervised_t child = {.is = {.start = s_sub_start,
                                     .check = s_sub_check,
                                     .stop = s_sub_stop,
@@ -333,6 +343,8 @@ static bool s_idle(void *ctx) {
 static gate_err_t s_failed(void *ctx) { return gate_supervisor_check(ctx); }
 
 gate_err_t gate_supervisor_start(gate_supervisor_t *self) {
+    if (gi_err_null(self, "gate_supervisor_start"))
+        return GATE_BADARG;
     if (self->stuck.story.code)
         return gi_error_publish(&self->stuck);
     if (self->started)
@@ -392,6 +404,8 @@ void gate_supervisor_destroy(gate_supervisor_t **self_p) {
 
 /* ---- asking one ---------------------------------------------------------- */
 gate_err_t gate_supervisor_check(gate_supervisor_t *self) {
+    if (gi_err_null(self, "gate_supervisor_check"))
+        return GATE_BADARG;
     gi_lock(&self->lock);
     gate_err_t e =
         self->core.gave_up ? gi_error_publish(&self->final) : GATE_OK;
@@ -400,6 +414,8 @@ gate_err_t gate_supervisor_check(gate_supervisor_t *self) {
 }
 
 bool gate_supervisor_over(gate_supervisor_t *self) {
+    if (gi_err_null(self, "gate_supervisor_over"))
+        return false;
     gi_lock(&self->lock);
     bool over = self->started && gi_sup_over(&self->core);
     gi_unlock(&self->lock);
@@ -420,6 +436,8 @@ static bool s_all_ready(gate_supervisor_t *self) {
 }
 
 gate_err_t gate_supervisor_ready(gate_supervisor_t *self, int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_supervisor_ready"))
+        return GATE_BADARG;
     int64_t end = timeout_ms < 0 ? INT64_MAX : gi_clock_deadline_ms(timeout_ms);
     for (;;) {
         unsigned seen = gi_news_read(&self->news);
@@ -435,6 +453,10 @@ gate_err_t gate_supervisor_ready(gate_supervisor_t *self, int64_t timeout_ms) {
 
 void gate_supervisor_failed(gate_supervisor_t *self, const char *name,
                             gate_err_t e) {
+    if (gi_err_null(self, "gate_supervisor_failed"))
+        return;
+    if (gi_err_null(name, "gate_supervisor_failed: the name"))
+        return;
     gi_lock(&self->lock);
     for (size_t i = 0; i < self->core.n; i++)
         if (strcmp(self->child[i].is.name, name) == 0)

@@ -4,6 +4,7 @@
  * broker has had it for too long. */
 #include <string.h>
 #include "base/mem.h"
+#include "base/err.h"
 #include "runtime/runtime.h"
 #include "service/service_direct.h"
 #include "supervisor/supervisor_impl.h"
@@ -76,6 +77,12 @@ static bool s_copy(char **to, const char *text) {
 
 void gate_supervisor_add_service(gate_supervisor_t *self,
                                  const gate_service_spec_t *spec) {
+    if (gi_err_null(self, "gate_supervisor_add_service"))
+        return;
+    if (gi_err_null(spec, "gate_supervisor_add_service: the spec")) {
+        gi_supervisor_stick(self, GATE_BADARG);
+        return;
+    }
     gate_runtime_t *rt = self->rt;
     s_service_t *ours = gi_mem_calloc(1, sizeof *ours);
     if (ours == NULL) {

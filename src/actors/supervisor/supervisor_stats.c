@@ -60,6 +60,8 @@ static void s_pack(const gate_supervisor_t *self, msgpack_packer *pk) {
 }
 
 gate_value_t *gate_supervisor_stats(gate_supervisor_t *self) {
+    if (gi_err_null(self, "gate_supervisor_stats"))
+        return NULL;
     gi_buf_t out = {0};
     msgpack_packer pk;
     gate_value_t *value = NULL;

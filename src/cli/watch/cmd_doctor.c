@@ -3,7 +3,7 @@
  * and one line of a const table; it says what is wrong, by which number, and
  * what to do. */
 #include "cli/cli.h"
-#include "cli/json_arg.h"
+#include "text/json_arg.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 #include "watch/top.h"

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/err.h"
 #include "sync/ref.h"
 #include "sync/mine.h"
 #include "sync/wait.h"
@@ -128,7 +129,7 @@ static gate_future_t *s_take(gate_cq_t *self, size_t max) {
 }
 
 void gate_cq_destroy(gate_cq_t **self_p) {
-    gate_cq_t *self = *self_p;
+    gate_cq_t *self = self_p ? *self_p : NULL;
     gate_future_t *chain;
 
     if (!self)
@@ -145,6 +146,8 @@ void gate_cq_destroy(gate_cq_t **self_p) {
 int gate_cq_fd(const gate_cq_t *that) {
     gate_cq_t *self = (gate_cq_t *)(uintptr_t)that;
 
+    if (gi_err_null(that, "gate_cq_fd"))
+        return -1;
     pthread_mutex_lock(&self->mutex);
     if (!self->armed && self->first)
         gi_wait_ring(self->fd);
@@ -154,6 +157,8 @@ int gate_cq_fd(const gate_cq_t *that) {
 }
 
 size_t gate_cq_dispatch(gate_cq_t *self, size_t max) {
+    if (gi_err_null(self, "gate_cq_dispatch"))
+        return 0;
     gate_future_t *chain;
     size_t n = 0;
 
@@ -178,6 +183,8 @@ static bool s_await(gate_cq_t *self, int64_t deadline_ns) {
 }
 
 size_t gate_cq_wait(gate_cq_t *self, size_t max, int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_cq_wait"))
+        return 0;
     int64_t deadline_ns = gi_wait_deadline(timeout_ms);
     size_t n = gate_cq_dispatch(self, max);
 

@@ -35,6 +35,7 @@
 #include "sync/actor_thread.h"
 #include "memory/block.h"
 #include "base/mem.h"
+#include "base/err.h"
 #include "wire/rpc.h"
 #include "sync/wait.h"
 
@@ -312,9 +313,15 @@ gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
     return s_store(self, out);
 }
 
-bool gate_future_ready(const gate_future_t *self) { return s_done(self); }
+bool gate_future_ready(const gate_future_t *self) {
+    if (gi_err_null(self, "gate_future_ready"))
+        return false;
+    return s_done(self);
+}
 
 const gate_error_t *gate_future_error(const gate_future_t *self) {
+    if (gi_err_null(self, "gate_future_error"))
+        return gate_error();
     static const gate_error_t none = {GATE_OK, "", "", ""};
 
     if (!s_done(self) || s_read((gate_future_t *)(uintptr_t)self) != GATE_OK)

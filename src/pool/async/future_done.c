@@ -8,6 +8,7 @@
 #include "sync/clock.h"
 #include "async/cq.h"
 #include "base/mem.h"
+#include "base/err.h"
 #include "sync/wait.h"
 
 enum { S_LOOK_EVERY = 8 /* completions of a batch */ };
@@ -118,8 +119,14 @@ static void s_continue(gate_future_t *self) {
 
 void gate_future_then(gate_future_t **self_p, gate_cq_t *cq, gate_done_fn *done,
                       void *ctx) {
-    gate_future_t *self = *self_p;
+    gate_future_t *self = self_p ? *self_p : NULL;
 
+    if (gi_err_null(self, "gate_future_then"))
+        return;
+    if (!done) {
+        gi_err_null_say("gate_future_then: the function");
+        return;
+    }
     *self_p = NULL;
     if (self->fixed) { /* shared by all: it cannot stand in a queue */
         gi_error_publish(&self->error);
@@ -300,6 +307,8 @@ static void s_run_cancel(gate_future_t *self) {
 }
 
 void gate_future_cancel(gate_future_t *self) {
+    if (gi_err_null(self, "gate_future_cancel"))
+        return;
     unsigned old =
         atomic_fetch_or(&self->state, GI_FT_ASKED | GI_FT_CANCELLING);
 

@@ -13,6 +13,7 @@
 #include "sync/actor_thread.h"
 #include "sync/clock.h"
 #include "base/mem.h"
+#include "base/err.h"
 #include "wire/rpc.h"
 #include "sync/wait.h"
 
@@ -443,16 +444,22 @@ static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
 }
 
 gate_err_t gate_stream_next_(gate_stream_t *self, gate_slot_t out) {
+    if (gi_err_null(self, "gate_stream_next_"))
+        return GATE_BADARG;
     int64_t timeout_ms = self ? self->options.timeout_ms : 0;
 
     return s_next(self, timeout_ms == 0 ? 1 : timeout_ms, out);
 }
 
 gate_err_t gate_stream_try_(gate_stream_t *self, gate_slot_t out) {
+    if (gi_err_null(self, "gate_stream_try_"))
+        return GATE_BADARG;
     return s_next(self, 0, out);
 }
 
 int gate_stream_fd(gate_stream_t *self) {
+    if (gi_err_null(self, "gate_stream_fd"))
+        return 0;
     pthread_mutex_lock(&self->mutex);
     if (self->fd < 0) {
         self->fd = gi_wait_eventfd();
@@ -463,11 +470,19 @@ int gate_stream_fd(gate_stream_t *self) {
     return self->fd;
 }
 
-size_t gate_stream_index(const gate_stream_t *self) { return self->index; }
+size_t gate_stream_index(const gate_stream_t *self) {
+    if (gi_err_null(self, "gate_stream_index"))
+        return 0;
+    return self->index;
+}
 
-bool gate_stream_single(const gate_stream_t *self) { return self->single; }
+bool gate_stream_single(const gate_stream_t *self) {
+    return !gi_err_null(self, "gate_stream_single") && self->single;
+}
 
 const gate_error_t *gate_stream_error(const gate_stream_t *self) {
+    if (gi_err_null(self, "gate_stream_error"))
+        return gate_error();
     static const gate_error_t none = {GATE_OK, "", "", ""};
     gate_stream_t *stream = (gate_stream_t *)(uintptr_t)self;
     bool over;

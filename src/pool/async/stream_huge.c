@@ -325,6 +325,10 @@ static gate_err_t s_kind(gate_stream_t *self, int64_t timeout_ms,
 }
 
 gate_err_t gate_stream_read(gate_stream_t *self, void *buf, size_t *size) {
+    if (gi_err_null(self, "gate_stream_read"))
+        return GATE_BADARG;
+    if (gi_err_null(size, "gate_stream_read: the size"))
+        return GATE_BADARG;
     int64_t timeout_ms = self ? self->options.timeout_ms : 0;
     gate_stream_kind_t kind = GATE_STREAM_UNKNOWN;
     bool over = false;
@@ -359,6 +363,12 @@ gate_err_t gate_stream_read(gate_stream_t *self, void *buf, size_t *size) {
 
 gate_err_t gate_stream_to_fn(gate_stream_t *self, gate_piece_fn *fn,
                              void *ctx) {
+    if (gi_err_null(self, "gate_stream_to_fn"))
+        return GATE_BADARG;
+    if (!fn) {
+        gi_err_null_say("gate_stream_to_fn: the function");
+        return GATE_BADARG;
+    }
     char *buf = gi_mem_alloc(S_PIECE);
     gate_err_t e = buf ? GATE_OK : gi_err(GATE_NOMEM, "reading a huge result");
 
@@ -391,10 +401,16 @@ static gate_err_t s_write(void *ctx, const void *data, size_t size) {
 }
 
 gate_err_t gate_stream_to_fd(gate_stream_t *self, int fd) {
+    if (gi_err_null(self, "gate_stream_to_fd"))
+        return GATE_BADARG;
     return gate_stream_to_fn(self, s_write, &fd);
 }
 
 void gate_stream_progress(const gate_stream_t *self, gate_progress_t *out) {
+    if (gi_err_null(self, "gate_stream_progress"))
+        return;
+    if (gi_err_null(out, "gate_stream_progress: where it goes"))
+        return;
     gate_stream_t *stream = (gate_stream_t *)(uintptr_t)self;
     const gi_stream_reader_t *r = &self->reader;
     gate_stream_kind_t kind = GATE_STREAM_UNKNOWN;

@@ -11,6 +11,7 @@
 #include <gaterpc/log.h>
 #include <gaterpc/shared.h>
 #include "base/mem.h"
+#include "base/origin.h"
 #include "wire/meta.h"
 #include "value/mp.h"
 #include "memory/spare.h"
@@ -315,7 +316,7 @@ int gate_call_attempt(const gate_call_t *self) {
 }
 
 const char *gate_call_meta(const gate_call_t *self, const char *key) {
-    return gi_meta_find(self->meta, key);
+    return key ? gi_meta_find(self->meta, key) : NULL;
 }
 
 const char *gate_call_meta_at(const gate_call_t *self, size_t i,
@@ -360,13 +361,22 @@ static gate_err_t s_check_result(gate_call_t *self) {
     return e;
 }
 
+void gi_call_raised(gate_call_t *self, gi_error_t *error) {
+    char where[GI_CALL_WHERE];
+    const gate_error_t *story = &error->story;
+    if (story->code == GATE_OK ||
+        gi_origin_of(story->traceback) == GI_ORIGIN_HANDLER)
+        return;
+    snprintf(where, sizeof where, "  in %s\n",
+             *gate_call_method(self) ? self->method : "job");
+    gi_error_story(error, story->code, story->cls, story->text, where);
+}
+
 /* The story of code e: the raised one, the thread's if it is e's, or e's own.
  */
-static gate_err_t s_fail(gate_call_t *self, gate_err_t e) {
-    if (self->promise != GI_PROMISE_KEPT) /* whoever keeps it may be packing */
-        gi_buf_reset(&self->out, S_OUT_KEEP);
+static void s_story(gate_call_t *self, gate_err_t e) {
     if (self->error.story.code != GATE_OK)
-        return self->error.story.code;
+        return;
     if (e <= GATE_OK || e >= GATE_ERR_COUNT || e == GATE_KEPT)
         gi_error_story(&self->error, GATE_RAISED, NULL,
                        "the handler returned a code that is none", NULL);
@@ -374,6 +384,13 @@ static gate_err_t s_fail(gate_call_t *self, gate_err_t e) {
         gi_error_set(&self->error, gate_error());
     else
         gi_error_story(&self->error, e, NULL, gate_err_text(e), NULL);
+}
+
+static gate_err_t s_fail(gate_call_t *self, gate_err_t e) {
+    if (self->promise != GI_PROMISE_KEPT) /* whoever keeps it may be packing */
+        gi_buf_reset(&self->out, S_OUT_KEEP);
+    s_story(self, e);
+    gi_call_raised(self, &self->error);
     return self->error.story.code;
 }
 

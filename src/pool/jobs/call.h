@@ -108,6 +108,11 @@ gate_err_t gi_call_may_answer(const gate_call_t *self) GATE_MUST;
  * what the handler returned. */
 gate_err_t gi_call_settle(gate_call_t *self, gate_err_t e);
 
+#define GI_CALL_WHERE 320
+/* error is the handler's: its traceback says where, whatever the error was
+ * before that (one of a broker below, say); origin.h. */
+void gi_call_raised(gate_call_t *self, gi_error_t *error);
+
 /* ---- call_later.c --------------------------------------------------------- */
 /* gate_fail with the traceback of another language. */
 void gi_call_fail(gate_call_t **self_p, const char *cls, const char *text,

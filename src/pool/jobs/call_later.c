@@ -84,6 +84,7 @@ gate_err_t gi_call_take_last(gate_call_t *self) {
         gi_error_set(&self->error, &self->last_error.story);
     else
         gi_error_fini(&self->error);
+    gi_call_raised(self, &self->error);
     return self->error.story.code;
 }
 

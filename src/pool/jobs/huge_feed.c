@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/origin.h"
 #include "value/mp.h"
 
 #define S_LOOK_MS 100
@@ -203,6 +204,8 @@ static gate_err_t s_put(gate_huge_t *self, const void *data, size_t size) {
 }
 
 gate_err_t gate_huge_put(gate_huge_t *self, const void *data, size_t size) {
+    if (gi_err_null(self, "gate_huge_put"))
+        return GATE_BADARG;
     gate_err_t e = s_put(self, data, size);
     if (!e && self->left != UINT64_MAX)
         self->left -= size;
@@ -212,6 +215,8 @@ gate_err_t gate_huge_put(gate_huge_t *self, const void *data, size_t size) {
 }
 
 gate_err_t gate_huge_flush(gate_huge_t *self) {
+    if (gi_err_null(self, "gate_huge_flush"))
+        return GATE_BADARG;
     return self->source ? gi_huge_source_flush(self->source)
                         : self->ops->put(self->call, "", 0);
 }
@@ -231,6 +236,8 @@ static gate_err_t s_end(gate_huge_t **self_p, const gate_error_t *story) {
 }
 
 gate_err_t gate_huge_end(gate_huge_t **self_p) {
+    if (gi_err_null(self_p ? *self_p : NULL, "gate_huge_end"))
+        return GATE_BADARG;
     uint64_t left = (*self_p)->left;
     gi_error_t error = {0};
 
@@ -252,9 +259,9 @@ gate_err_t gate_huge_end(gate_huge_t **self_p) {
 void gate_huge_fail(gate_huge_t **self_p, const char *cls, const char *text) {
     gi_error_t error = {0};
 
-    if (!*self_p)
+    if (!self_p || !*self_p)
         return;
-    gi_error_story(&error, GATE_RAISED, cls, text, NULL);
+    gi_error_story(&error, GATE_RAISED, cls, text, GI_BY_HANDLER);
     if (s_end(self_p, &error.story)) {
         /* nobody waits for it any more */
     }

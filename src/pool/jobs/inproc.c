@@ -395,10 +395,28 @@ static int s_default_workers(const gate_settings_t *settings) {
     return cores > 4 ? cores : 4;
 }
 
+static gate_err_t s_check_options(const gate_pool_options_t *o) {
+    if (o->workers < 0 || o->workers > GI_THREADS_MAX)
+        return gi_err(GATE_BADARG,
+                      "a thread pool has 1 to %d workers (0: the setting's), "
+                      "not %d",
+                      GI_THREADS_MAX, o->workers);
+    if (o->queue_max < 0)
+        return gi_err(GATE_BADARG, "queue_max is %d: 0 (the setting's) or more",
+                      o->queue_max);
+    if (o->soft_ms < -1)
+        return gi_err(GATE_BADARG,
+                      "soft_ms is %lld: a time in ms, 0 or -1 for none",
+                      (long long)o->soft_ms);
+    return GATE_OK;
+}
+
 gate_pool_t *gi_pool_threads(const gi_pool_base_t *base,
                              const gate_pool_options_t *options) {
     static const gate_pool_options_t defaults;
     const gate_pool_options_t *o = options ? options : &defaults;
+    if (s_check_options(o))
+        return NULL;
     gi_local_t *self = s_local_new(base, &s_threads_ops);
     const gate_settings_t *settings;
     gate_pool_t *pool;

@@ -277,6 +277,10 @@ gate_err_t gate_pool_map_more(gate_pool_t *self, gate_fn *fn,
     gi_map_t *map;
     gate_err_t e;
 
+    if (gi_err_null(self, "gate_pool_map") ||
+        gi_err_null(fn ? self : NULL, "gate_pool_map: the function") ||
+        gi_err_null(results, "gate_pool_map: where the results go"))
+        return GATE_BADARG;
     if (more)
         memcpy(&known, more,
                more->size < sizeof known ? more->size : sizeof known);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/err.h"
 #include "shared/exchange.h"
 #include "sync/actor_thread.h"
 #include "sync/later.h"
@@ -129,7 +130,7 @@ static void s_destroy(void *pool) {
 /* Of a pool that was inherited by fork() nothing works, and its locks are as
  * other threads had them: it is let go of, unfreed. */
 void gate_pool_destroy(gate_pool_t **self_p) {
-    gate_pool_t *self = *self_p;
+    gate_pool_t *self = self_p ? *self_p : NULL;
 
     if (!self)
         return;
@@ -146,11 +147,15 @@ void gate_pool_destroy(gate_pool_t **self_p) {
 
 /* ---- by kind ------------------------------------------------------------- */
 gate_err_t gate_pool_drain(gate_pool_t *self, int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_pool_drain"))
+        return GATE_BADARG;
     return s_ours(self) ? self->ops->drain(self, timeout_ms) : GATE_CLOSED;
 }
 
 gate_err_t gate_pool_stop(gate_pool_t *self, unsigned what,
                           int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_pool_stop"))
+        return GATE_BADARG;
     if (!s_ours(self))
         return GATE_CLOSED;
     if (self->ops->stop)
@@ -159,22 +164,30 @@ gate_err_t gate_pool_stop(gate_pool_t *self, unsigned what,
 }
 
 gate_err_t gate_pool_ready(gate_pool_t *self, int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_pool_ready"))
+        return GATE_BADARG;
     if (!s_ours(self))
         return GATE_CLOSED;
     return self->ops->ready ? self->ops->ready(self, timeout_ms) : GATE_OK;
 }
 
 gate_err_t gate_pool_room(gate_pool_t *self, int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_pool_room"))
+        return GATE_BADARG;
     if (!s_ours(self))
         return GATE_CLOSED;
     return self->ops->room ? self->ops->room(self, timeout_ms) : GATE_OK;
 }
 
 gate_err_t gate_pool_resize(gate_pool_t *self, int workers) {
+    if (gi_err_null(self, "gate_pool_resize"))
+        return GATE_BADARG;
     return s_ours(self) ? self->ops->resize(self, workers) : GATE_CLOSED;
 }
 
 gate_value_t *gate_pool_stats(gate_pool_t *self) {
+    if (gi_err_null(self, "gate_pool_stats"))
+        return NULL;
     gi_pool_numbers_t inherited = {.kind = self->ops->kind,
                                    .state = "inherited"};
 
@@ -276,6 +289,12 @@ static size_t s_name_slot(gate_fn *fn) {
 void gate_fn_register(const char *name, gate_fn *fn) {
     size_t at;
 
+    if (gi_err_null(name, "gate_fn_register: the name"))
+        return;
+    if (!fn) {
+        gi_err_null_say("gate_fn_register: the function");
+        return;
+    }
     pthread_mutex_lock(&s_names_mutex);
     at = s_name_slot(fn);
     if (at < S_NAMES && !atomic_load(&s_names[at].fn) &&

@@ -9,6 +9,7 @@
 #include "sync/clock.h"
 #include "async/future.h"
 #include "base/mem.h"
+#include "base/err.h"
 #include "shared/exchange.h"
 #include "shared/queue.h"
 #include "sync/ref.h"
@@ -228,6 +229,12 @@ static gate_future_t *s_start_one(gate_pool_t *pool, gi_submit_t *submit) {
 gate_future_t *gate_submit_with_(gate_pool_t *self, gate_fn *fn,
                                  const gate_job_options_t *options,
                                  const gate_arg_t *args, size_t n) {
+    if (gi_err_null(self, "gate_submit_with_"))
+        return gi_future_failed(gate_error());
+    if (!fn) {
+        gi_err_null_say("gate_submit_with_: the function");
+        return gi_future_failed(gate_error());
+    }
     gate_future_t *future;
     gi_submit_t submit;
 
@@ -244,6 +251,12 @@ gate_future_t *gate_submit_with_(gate_pool_t *self, gate_fn *fn,
 
 gate_future_t *gate_submit_(gate_pool_t *self, gate_fn *fn,
                             const gate_arg_t *args, size_t n) {
+    if (gi_err_null(self, "gate_submit_"))
+        return gi_future_failed(gate_error());
+    if (!fn) {
+        gi_err_null_say("gate_submit_: the function");
+        return gi_future_failed(gate_error());
+    }
     return gate_submit_with_(self, fn, NULL, args, n);
 }
 
@@ -385,6 +398,10 @@ gate_err_t gate_submit_stream_with_(gate_pool_t *self, gate_fn *fn,
                                     const gate_job_options_t *options,
                                     gate_stream_t **stream,
                                     const gate_arg_t *args, size_t n) {
+    if (gi_err_null(self, "gate_submit_stream") ||
+        gi_err_null(fn ? self : NULL, "gate_submit_stream: the function") ||
+        gi_err_null(stream, "gate_submit_stream: where the stream goes"))
+        return GATE_BADARG;
     gi_submit_t submit;
     gate_err_t e = gi_submit_init(&submit, self, fn, args, n);
 

@@ -360,9 +360,9 @@ gate_err_t gi_threads_resize(gi_threads_t *self, int workers) {
     gate_err_t e = GATE_OK;
     int missing;
 
-    if (workers < 1)
-        return gi_err(GATE_BADARG, "thread pool %s: %d workers", self->name,
-                      workers);
+    if (workers < 1 || workers > GI_THREADS_MAX)
+        return gi_err(GATE_BADARG, "thread pool %s: %d workers: 1 to %d",
+                      self->name, workers, GI_THREADS_MAX);
     s_join_gone(self);
     pthread_mutex_lock(&self->mutex);
     self->target = workers;

@@ -27,6 +27,8 @@ gate_err_t gi_threads_new(const char *name, int workers, size_t queue_max,
                           gi_threads_t **out) GATE_MUST;
 /* Waits for all jobs. */
 void gi_threads_destroy(gi_threads_t **self_p);
+#define GI_THREADS_MAX 4096 /* as the setting threads has it */
+
 /* GATE_BUSY: full; GATE_CLOSED. Sets no story. */
 gate_err_t gi_threads_submit(gi_threads_t *self, gi_job_t *job);
 /* The same for many, with one lock and one wake-up: how many it took, from the

@@ -8,6 +8,7 @@
 #include "sync/clock.h"
 #include "sync/fd.h"
 #include "base/mem.h"
+#include "base/origin.h"
 #include "procs/procs_core.h"
 #include "shared/queue.h"
 
@@ -424,7 +425,8 @@ void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    gi_error_story(&job->error, code, NULL, text, NULL);
+    bool unrun = code == GATE_BUSY && job->attempt == 1 && job->kills == 0;
+    gi_error_story(&job->error, code, NULL, text, unrun ? GI_UNRUN : NULL);
     job->state = GI_J_ENDED;
     s_append(&p->ended, job);
 }

@@ -233,9 +233,28 @@ gate_err_t gi_options_take(gi_procs_t *p, const gate_pool_options_t *options,
                           "-1 for none",
                           times[i].name, (long long)ms);
     }
-    if (options && options->workers > GI_WORKERS_MAX)
-        return gi_err(GATE_BADARG, "a process pool has 1 to %d workers",
-                      GI_WORKERS_MAX);
+    if (options && (options->workers < 0 || options->workers > GI_WORKERS_MAX))
+        return gi_err(GATE_BADARG,
+                      "a process pool has 1 to %d workers (0: the setting's), "
+                      "not %d",
+                      GI_WORKERS_MAX, options->workers);
+    if (options && options->queue_max < 0)
+        return gi_err(GATE_BADARG, "queue_max is %d: 0 (the setting's) or more",
+                      options->queue_max);
+    const int64_t amounts[] = {options ? options->max_jobs : 0,
+                               options ? options->max_rss_bytes : 0,
+                               options ? options->limit_as_bytes : 0,
+                               options ? options->limit_cpu_s : 0,
+                               options ? options->limit_files : 0,
+                               options ? options->restart_max : 0,
+                               options ? options->restart_period_ms : 0};
+    static const char *const amount_names[] = {
+        "max_jobs",    "max_rss_bytes", "limit_as_bytes",   "limit_cpu_s",
+        "limit_files", "restart_max",   "restart_period_ms"};
+    for (size_t i = 0; i < sizeof amounts / sizeof *amounts; i++)
+        if (amounts[i] < 0)
+            return gi_err(GATE_BADARG, "%s is %lld: 0 (no limit) or more",
+                          amount_names[i], (long long)amounts[i]);
     s_defaults(p, options);
     return GATE_OK;
 }

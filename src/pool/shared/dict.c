@@ -97,7 +97,7 @@ static void s_free_entries(gate_dict_t *self) {
 }
 
 void gate_dict_destroy(gate_dict_t **self_p) {
-    gate_dict_t *self = *self_p;
+    gate_dict_t *self = self_p ? *self_p : NULL;
     s_waiter_t *waiter;
 
     if (!self)
@@ -193,6 +193,8 @@ static gate_err_t s_set(gate_dict_t *self, s_entry_t **entry_p,
 
 gate_err_t gate_dict_set(gate_dict_t *self, gate_bytes_t key, void *value,
                          int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_dict_set"))
+        return GATE_BADARG;
     s_entry_t *entry = gi_mem_alloc(sizeof *entry + key.size);
     void *old = NULL;
     gate_err_t e;
@@ -255,6 +257,10 @@ static gate_err_t s_get(gate_dict_t *self, gate_bytes_t key, int64_t timeout_ms,
 
 gate_err_t gate_dict_get(gate_dict_t *self, gate_bytes_t key, void **value,
                          int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_dict_get"))
+        return GATE_BADARG;
+    if (gi_err_null(value, "gate_dict_get: where the value goes"))
+        return GATE_BADARG;
     s_entry_t *entry = NULL;
     gate_err_t e;
 
@@ -273,6 +279,8 @@ gate_err_t gate_dict_get(gate_dict_t *self, gate_bytes_t key, void **value,
 }
 
 bool gate_dict_has(gate_dict_t *self, gate_bytes_t key) {
+    if (gi_err_null(self, "gate_dict_has"))
+        return false;
     bool found;
 
     pthread_mutex_lock(&self->mutex);
@@ -282,6 +290,8 @@ bool gate_dict_has(gate_dict_t *self, gate_bytes_t key) {
 }
 
 size_t gate_dict_size(gate_dict_t *self) {
+    if (gi_err_null(self, "gate_dict_size"))
+        return 0;
     size_t size;
 
     pthread_mutex_lock(&self->mutex);
@@ -290,4 +300,8 @@ size_t gate_dict_size(gate_dict_t *self) {
     return size;
 }
 
-size_t gate_dict_capacity(const gate_dict_t *self) { return self->capacity; }
+size_t gate_dict_capacity(const gate_dict_t *self) {
+    if (gi_err_null(self, "gate_dict_capacity"))
+        return 0;
+    return self->capacity;
+}

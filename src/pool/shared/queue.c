@@ -206,6 +206,8 @@ static void s_close_claimed(gate_queue_t *self) {
 }
 
 void gate_queue_close(gate_queue_t *self) {
+    if (gi_err_null(self, "gate_queue_close"))
+        return;
     if (self->claimed[PRODUCER] || self->claimed[CONSUMER]) {
         s_close_claimed(self);
         return;
@@ -217,7 +219,7 @@ void gate_queue_close(gate_queue_t *self) {
 }
 
 void gate_queue_destroy(gate_queue_t **self_p) {
-    gate_queue_t *self = *self_p;
+    gate_queue_t *self = self_p ? *self_p : NULL;
     if (!self)
         return;
     *self_p = NULL;
@@ -330,6 +332,8 @@ static gate_err_t s_put(gate_queue_t *self, int64_t timeout_ms) {
 
 gate_err_t gate_queue_put_(gate_queue_t *self, gate_arg_t item,
                            int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_queue_put_"))
+        return GATE_BADARG;
     gate_err_t e = s_claim(self, PRODUCER);
     if (e)
         return e;
@@ -391,6 +395,8 @@ static gate_err_t s_store(gate_queue_t *self, gate_slot_t to) {
 
 gate_err_t gate_queue_get_(gate_queue_t *self, gate_slot_t to,
                            int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_queue_get_"))
+        return GATE_BADARG;
     gate_err_t e = s_claim(self, CONSUMER);
     if (e)
         return e;

@@ -36,6 +36,7 @@ static const struct {
     {"GateUnAvailableError", GATE_NOSERVICE},
     {"BusyWorkerError", GATE_BUSY},
     {"BusyGateError", GATE_BUSY},
+    {"StreamOverflowError", GATE_BUSY},
     {"ConnectionLostError", GATE_LOST},
     {"WorkerLostError", GATE_WORKERLOST},
     {"AccessDeniedError", GATE_REFUSED},
@@ -160,6 +161,10 @@ gate_err_t gi_err(gate_err_t code, const char *fmt, ...) {
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     return gi_err_story(code, NULL, text, NULL);
+}
+
+void gi_err_null_say(const char *what) {
+    (void)gi_err(GATE_BADARG, "%s: it is NULL", what);
 }
 
 gate_err_t gi_err_errno(const char *fmt, ...) {

@@ -13,6 +13,15 @@ gate_err_t gi_err_errno(const char *fmt, ...) GATE_PRINTF(1, 2);
  * No memory degrades the strings, never the code. */
 gate_err_t gi_err_story(gate_err_t code, const char *cls, const char *text,
                         const char *traceback);
+/* A public function got NULL where it needs something (base.h): true, and the
+ * story is GATE_BADARG, "gate_x: it is NULL". */
+void gi_err_null_say(const char *what);
+static inline bool gi_err_null(const void *p, const char *what) {
+    if (__builtin_expect(p != NULL, 1))
+        return false;
+    gi_err_null_say(what);
+    return true;
+}
 /* How many stories this thread has had: whether a call told one. */
 unsigned long gi_err_count(void);
 /* The class that peers see for a code. */

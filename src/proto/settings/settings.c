@@ -6,6 +6,7 @@
 #include "settings/settings_table.h"
 #include "base/mem.h"
 #include "base/trusted.h"
+#include "base/err.h"
 #include "settings/settings_text.h"
 
 #include <ctype.h>
@@ -55,6 +56,8 @@ static bool s_dup_string(const char *from, char **to) {
 }
 
 gate_settings_t *gate_settings_dup(const gate_settings_t *from) {
+    if (gi_err_null(from, "gate_settings_dup"))
+        return NULL;
     gate_settings_t *self = s_new();
     if (!self)
         return NULL;
@@ -253,6 +256,8 @@ static void s_stick(gate_settings_t *self, gate_err_t e) {
 
 void gate_settings_parse(gate_settings_t *self, const char *name,
                          const char *text) {
+    if (gi_err_null(self, "gate_settings_parse"))
+        return;
     const gi_setting_t *row = gi_settings_find(name);
     s_stick(self, row ? s_put_text(self, row, text, S_CODE)
                       : gi_settings_unknown(name));
@@ -370,6 +375,10 @@ static gate_err_t s_load(gate_settings_t *self, const char *file) {
 }
 
 gate_err_t gate_settings_load(gate_settings_t *self, const char *zpl_file) {
+    if (gi_err_null(self, "gate_settings_load"))
+        return GATE_BADARG;
+    if (gi_err_null(zpl_file, "gate_settings_load: the file"))
+        return GATE_BADARG;
     gate_settings_t *made = gate_settings_dup(self);
     if (!made)
         return gi_err(GATE_NOMEM, "%s", zpl_file);
@@ -477,9 +486,13 @@ static gate_err_t s_put_arg(gate_settings_t *self, const char *name,
 }
 
 void gate_settings_set_(gate_settings_t *self, const char *name, gate_arg_t v) {
+    if (gi_err_null(self, "gate_settings_set_"))
+        return;
     s_stick(self, s_put_arg(self, name, &v));
 }
 
 void gate_settings_hooks(gate_settings_t *self, gate_hooks_t hooks) {
+    if (gi_err_null(self, "gate_settings_hooks"))
+        return;
     self->hooks = hooks;
 }

@@ -47,6 +47,13 @@ bool gi_settings_is_set(const gate_settings_t *self, const char *name);
 /* The defaults alone, never NULL, shared by all: for code without a runtime. */
 const gate_settings_t *gi_settings_defaults(void);
 
+/* ---- settings_check.c ------------------------------------------------------ */
+/* Those of names (NULL at the end) that self was given and other has not the
+ * same of, as "a, b"; "": none. */
+void gi_settings_differ(const gate_settings_t *self,
+                        const gate_settings_t *other, const char *const *names,
+                        char *out, size_t room);
+
 /* ---- settings_read.c ------------------------------------------------------- */
 /* The most bytes that a huge value packs to: huge_max_bytes of what it carries,
  * and what msgpack says in front of its parts. */

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/err.h"
 
 /* ---- reading ------------------------------------------------------------- */
 static gate_err_t s_get_int(int64_t i, const gate_slot_t *to, bool *fits) {
@@ -57,6 +58,10 @@ static gate_err_t s_get(const gate_settings_t *self, const gi_setting_t *row,
 
 gate_err_t gate_settings_get_(const gate_settings_t *self, const char *name,
                               gate_slot_t to) {
+    if (gi_err_null(self, "gate_settings_get_"))
+        return GATE_BADARG;
+    if (gi_err_null(name, "gate_settings_get_: the name"))
+        return GATE_BADARG;
     static const char *const types[] = {"int64_t", "double", "bool",
                                         "const char *"};
     const gi_setting_t *row = gi_settings_find(name);
@@ -69,38 +74,77 @@ gate_err_t gate_settings_get_(const gate_settings_t *self, const char *name,
                          types[row->type]);
 }
 
+/* Its type, with unit and bounds, and its value; number holds that of one. */
+static const char *s_show(const gate_settings_t *self, const gi_setting_t *row,
+                          char type[120], char number[64]) {
+    const void *field = gi_settings_field(self, row);
+    switch (row->type) {
+    case GI_SETTING_INT:
+        snprintf(type, 120, "integer, %s, %" PRId64 " to %" PRId64, row->unit,
+                 row->i_min, row->i_max);
+        snprintf(number, 64, "%" PRId64, *(const int64_t *)field);
+        return number;
+    case GI_SETTING_F64:
+        snprintf(type, 120, "number, %s, %g to %g", row->unit, row->d_min,
+                 row->d_max);
+        snprintf(number, 64, "%g", *(const double *)field);
+        return number;
+    case GI_SETTING_BOOL:
+        snprintf(type, 120, "bool");
+        return *(const bool *)field ? "true" : "false";
+    case GI_SETTING_STR:
+        break;
+    }
+    snprintf(type, 120, "string");
+    return gi_settings_str(self, row) ? gi_settings_str(self, row) : "";
+}
+
 void gate_settings_each(const gate_settings_t *self,
                         void (*fn)(void *ctx, const char *name,
                                    const char *type, const char *value,
                                    const char *doc),
                         void *ctx) {
+    if (gi_err_null(self, "gate_settings_each"))
+        return;
+    if (!fn) {
+        gi_err_null_say("gate_settings_each: the function");
+        return;
+    }
     for (size_t i = 0; i < GI_SETTINGS_COUNT; i++) {
         const gi_setting_t *row = &gi_settings_table[i];
-        const void *field = gi_settings_field(self, row);
-        char type[120] = "string", number[64];
-        const char *value = number;
-        switch (row->type) {
-        case GI_SETTING_INT:
-            snprintf(type, sizeof type, "integer, %s, %" PRId64 " to %" PRId64,
-                     row->unit, row->i_min, row->i_max);
-            snprintf(number, sizeof number, "%" PRId64,
-                     *(const int64_t *)field);
-            break;
-        case GI_SETTING_F64:
-            snprintf(type, sizeof type, "number, %s, %g to %g", row->unit,
-                     row->d_min, row->d_max);
-            snprintf(number, sizeof number, "%g", *(const double *)field);
-            break;
-        case GI_SETTING_BOOL:
-            snprintf(type, sizeof type, "bool");
-            value = *(const bool *)field ? "true" : "false";
-            break;
-        case GI_SETTING_STR:
-            value =
-                gi_settings_str(self, row) ? gi_settings_str(self, row) : "";
-            break;
-        }
+        char type[120], number[64];
+        const char *value = s_show(self, row, type, number);
         fn(ctx, row->name, type, value, row->doc);
+    }
+}
+
+void gate_settings_list(const gate_settings_t *self,
+                        void (*fn)(void *ctx, const gate_setting_t *setting),
+                        void *ctx) {
+    if (gi_err_null(self, "gate_settings_list"))
+        return;
+    if (!fn) {
+        gi_err_null_say("gate_settings_list: the function");
+        return;
+    }
+    static const char *const sources[] = {"default", "file", "environment",
+                                          "code"};
+    for (size_t i = 0; i < GI_SETTINGS_COUNT; i++) {
+        const gi_setting_t *row = &gi_settings_table[i];
+        char type[120], number[64], usual[64];
+        gate_setting_t one = {
+            .name = row->name,
+            .type = type,
+            .value = s_show(self, row, type, number),
+            .usual = s_show(gi_settings_defaults(), row, type, usual),
+            .source = sources[self->origin[i]],
+            .doc = row->doc,
+            .secret = i == GI_IS_plain_password ||
+                      i == GI_IS_zap_plain_default_password};
+        one.changed = strcmp(one.value, one.usual) != 0;
+        if (one.secret && *one.value)
+            one.value = "***";
+        fn(ctx, &one);
     }
 }
 
@@ -145,33 +189,4 @@ bool gi_settings_is_set(const gate_settings_t *self, const char *name) {
 
 int64_t gi_settings_huge_packed_max(const gate_settings_t *self) {
     return self->huge_max_bytes + S_HUGE_HEADS;
-}
-
-/* ---- in force ------------------------------------------------------------ */
-/* Halves of pairs: the other half would be nothing, or nobody's. */
-static gate_err_t s_check_pairs(const gate_settings_t *self) {
-    const struct {
-        const char *a, *b;
-        const char *a_value, *b_value;
-    } pairs[] = {
-        {"zap_plain_default_user", "zap_plain_default_password",
-         self->zap_plain_default_user, self->zap_plain_default_password},
-        {"plain_user", "plain_password", self->plain_user,
-         self->plain_password},
-        {"curve_cert", "curve_server", self->curve_cert, self->curve_server},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (!pairs[i].a_value != !pairs[i].b_value)
-            return gi_err(GATE_BADARG, "%s and %s go together: %s is missing",
-                          pairs[i].a, pairs[i].b,
-                          pairs[i].a_value ? pairs[i].b : pairs[i].a);
-    if (self->curve_cert && self->plain_user)
-        return gi_err(GATE_BADARG, "curve_cert and plain_user: a connection "
-                                   "speaks CURVE or PLAIN, not both");
-    return GATE_OK;
-}
-
-gate_err_t gate_settings_check(const gate_settings_t *self) {
-    return self->stuck.story.code ? gi_error_publish(&self->stuck)
-                                  : s_check_pairs(self);
 }

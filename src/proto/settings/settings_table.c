@@ -42,7 +42,7 @@ static const gate_settings_t s_defaults = {
 const gate_settings_t *gi_settings_defaults(void) { return &s_defaults; }
 
 const gi_setting_t *gi_settings_find(const char *name) {
-    for (size_t i = 0; i < GI_SETTINGS_COUNT; i++)
+    for (size_t i = 0; name && i < GI_SETTINGS_COUNT; i++)
         if (!strcmp(gi_settings_table[i].name, name))
             return &gi_settings_table[i];
     return NULL;
@@ -105,6 +105,8 @@ bool gi_settings_opens(const char *name) {
 }
 
 gate_err_t gi_settings_unknown(const char *name) {
+    if (gi_err_null(name, "a setting's name"))
+        return GATE_BADARG;
     const char *near = gi_settings_nearest(name);
     if (near)
         return gi_err(GATE_BADARG, "%.100s: no such setting: is %s meant?",

@@ -5,6 +5,7 @@
 #include "value/value.h"
 #include <string.h>
 #include "base/mem.h"
+#include "base/err.h"
 #include "value/decode.h"
 
 struct gate_items {
@@ -98,10 +99,10 @@ gate_items_t *gate_items_new(void) {
 }
 
 void gate_items_destroy(gate_items_t **self_p) {
-    gate_items_t *self = *self_p;
-    *self_p = NULL;
+    gate_items_t *self = self_p ? *self_p : NULL;
     if (!self)
         return;
+    *self_p = NULL;
     gi_arena_fini(&self->arena);
     gi_mem_free(self->data);
     gi_mem_free(self);
@@ -118,6 +119,8 @@ static bool s_grow(gate_items_t *self) {
 }
 
 gate_err_t gate_items_add_(gate_items_t *self, gate_arg_t v) {
+    if (gi_err_null(self, "gate_items_add_"))
+        return GATE_BADARG;
     if (self->n == self->room && !s_grow(self))
         return s_no_memory();
     gate_err_t e = s_copy(self, &v, 0);
@@ -127,11 +130,19 @@ gate_err_t gate_items_add_(gate_items_t *self, gate_arg_t v) {
 }
 
 const gate_arg_t *gate_items_data(const gate_items_t *self) {
+    if (gi_err_null(self, "gate_items_data"))
+        return NULL;
     return self->data;
 }
 
-size_t gate_items_size(const gate_items_t *self) { return self->n; }
+size_t gate_items_size(const gate_items_t *self) {
+    if (gi_err_null(self, "gate_items_size"))
+        return 0;
+    return self->n;
+}
 
 gate_arg_t gate_items_list(const gate_items_t *self) {
+    if (gi_err_null(self, "gate_items_list"))
+        return gate_null(NULL);
     return gate_list_(self->data, self->n);
 }

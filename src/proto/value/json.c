@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* json.c -- decoded objects as one line of JSON. What JSON lacks: bin is
  * {"$bin": base64}, ext is {"$ext": [type, base64]}, NaN and infinities are
- * null, bytes that are not UTF-8 become U+FFFD, keys become strings. */
+ * {"$float": "nan"}, "inf" and "-inf"; bytes that are not UTF-8 become U+FFFD.
+ * Keys become strings; a map in which two would be the same, or one is no text
+ * at all (a list, say), is {"$map": [[key, value], ...]}, and so is one that
+ * looks like one of these forms. */
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "value/value.h"
 
@@ -36,16 +40,19 @@ static void s_string(gi_buf_t *out, const char *s, size_t size) {
     gi_buf_append(out, "\"", 1);
     while (p < end) {
         size_t n = gi_utf8_next(p, (size_t)(end - p));
-        if (n && *p >= 0x20 && *p != '"' && *p != '\\') {
+        bool control =
+            *p < 0x20 || *p == 0x7f || (n == 2 && *p == 0xc2 && p[1] < 0xa0);
+        if (n && !control && *p != '"' && *p != '\\') {
             p += n;
             continue;
         }
         gi_buf_append(out, plain, (size_t)(p - plain));
         if (n)
-            s_escaped(out, *p);
+            s_escaped(out, n == 2 ? p[1] : *p); /* U+0080..U+009F too */
         else
             s_text(out, "\xef\xbf\xbd");
-        plain = ++p;
+        p += n ? n : 1;
+        plain = p;
     }
     gi_buf_append(out, plain, (size_t)(p - plain));
     gi_buf_append(out, "\"", 1);
@@ -73,7 +80,9 @@ static void s_base64(gi_buf_t *out, const char *data, size_t size) {
 static void s_double(gi_buf_t *out, double v) {
     char text[40];
     if (!isfinite(v)) {
-        s_text(out, "null");
+        s_text(out, isnan(v) ? "{\"$float\":\"nan\"}"
+                    : v > 0  ? "{\"$float\":\"inf\"}"
+                             : "{\"$float\":\"-inf\"}");
         return;
     }
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* glibc's static */
@@ -92,18 +101,86 @@ static void s_double(gi_buf_t *out, double v) {
 
 static void s_object(gi_buf_t *out, const msgpack_object *o, unsigned depth);
 
-/* A key that is no string becomes the string of its JSON; a container only a
- * mark, since quoting would double its length with every level. */
+/* ---- keys ---------------------------------------------------------------- */
+/* It has no text of its own that could be read again. */
+static bool s_is_odd(const msgpack_object *key) {
+    bool number = key->type == MSGPACK_OBJECT_FLOAT ||
+                  key->type == MSGPACK_OBJECT_FLOAT32;
+    return key->type == MSGPACK_OBJECT_ARRAY ||
+           key->type == MSGPACK_OBJECT_MAP || key->type == MSGPACK_OBJECT_BIN ||
+           key->type == MSGPACK_OBJECT_EXT ||
+           (number && !isfinite(key->via.f64));
+}
+
+static uint64_t s_hash(const void *data, size_t size) {
+    const unsigned char *p = data;
+    uint64_t h = 14695981039346656037u;
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ p[i]) * 1099511628211u;
+    return h ? h : 1;
+}
+
+static uint64_t s_hash_key(gi_buf_t *text, const msgpack_object *key) {
+    if (key->type == MSGPACK_OBJECT_STR)
+        return s_hash(key->via.str.ptr, key->via.str.size);
+    text->size = 0;
+    s_object(text, key, 0);
+    return s_hash(text->data, text->size);
+}
+
+/* Their texts differ. Two of one hash are taken for the same: the other form
+ * is right as well. */
+static bool s_differ(gi_buf_t *out, const msgpack_object_map *m) {
+    size_t room = 8;
+    gi_buf_t text = {0};
+    bool same = false;
+    while (room < 2 * (size_t)m->size)
+        room *= 2;
+    uint64_t few[64] = {0}, *seen = few;
+    if (room > 64)
+        seen = gi_mem_calloc(room, sizeof *seen);
+    for (uint32_t i = 0; seen && i < m->size && !same; i++) {
+        uint64_t h = s_hash_key(&text, &m->ptr[i].key);
+        size_t at = h & (room - 1);
+        while (seen[at] && seen[at] != h)
+            at = (at + 1) & (room - 1);
+        same = seen[at] == h;
+        seen[at] = h;
+    }
+    out->failed = out->failed || !seen || text.failed;
+    gi_buf_fini(&text);
+    if (seen != few)
+        gi_mem_free(seen);
+    return !same;
+}
+
+static bool s_looks_special(const msgpack_object_map *m) {
+    static const char *const names[] = {"$bin", "$ext", "$float", "$map"};
+    const msgpack_object_str *key = &m->ptr[0].key.via.str;
+    if (m->size != 1 || m->ptr[0].key.type != MSGPACK_OBJECT_STR)
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (key->size == strlen(names[i]) &&
+            !memcmp(key->ptr, names[i], key->size))
+            return i > 0 || m->ptr[0].val.type == MSGPACK_OBJECT_STR;
+    return false;
+}
+
+static bool s_is_json(gi_buf_t *out, const msgpack_object_map *m) {
+    for (uint32_t i = 0; i < m->size; i++)
+        if (s_is_odd(&m->ptr[i].key))
+            return false;
+    return m->size == 0 || (!s_looks_special(m) && s_differ(out, m));
+}
+
+/* A key that is no string becomes the string of its JSON. */
 static void s_key(gi_buf_t *out, const msgpack_object *key) {
     gi_buf_t text = {0};
     if (key->type == MSGPACK_OBJECT_STR) {
         s_string(out, key->via.str.ptr, key->via.str.size);
         return;
     }
-    if (key->type == MSGPACK_OBJECT_ARRAY || key->type == MSGPACK_OBJECT_MAP)
-        s_text(&text, key->type == MSGPACK_OBJECT_ARRAY ? "[...]" : "{...}");
-    else
-        s_object(&text, key, 0);
+    s_object(&text, key, 0);
     s_string(out, (const char *)text.data, text.size);
     out->failed = out->failed || text.failed;
     gi_buf_fini(&text);
@@ -120,7 +197,25 @@ static void s_array(gi_buf_t *out, const msgpack_object_array *a,
     gi_buf_append(out, "]", 1);
 }
 
+/* {"$map": [[key, value], ...]} */
+static void s_pairs(gi_buf_t *out, const msgpack_object_map *m,
+                    unsigned depth) {
+    s_text(out, "{\"$map\":[");
+    for (uint32_t i = 0; i < m->size && !out->failed; i++) {
+        s_text(out, i ? ",[" : "[");
+        s_object(out, &m->ptr[i].key, depth);
+        gi_buf_append(out, ",", 1);
+        s_object(out, &m->ptr[i].val, depth);
+        gi_buf_append(out, "]", 1);
+    }
+    s_text(out, "]}");
+}
+
 static void s_map(gi_buf_t *out, const msgpack_object_map *m, unsigned depth) {
+    if (!s_is_json(out, m)) {
+        s_pairs(out, m, depth);
+        return;
+    }
     gi_buf_append(out, "{", 1);
     for (uint32_t i = 0; i < m->size && !out->failed; i++) {
         if (i)
@@ -184,6 +279,10 @@ static void s_object(gi_buf_t *out, const msgpack_object *o, unsigned depth) {
 char *gate_object_json(const msgpack_object *object) {
     gi_buf_t out = {0};
     char *text = NULL;
+    if (!object) {
+        (void)gi_err(GATE_BADARG, "JSON of no value: it is NULL");
+        return NULL;
+    }
     s_object(&out, object, 0);
     if (!out.failed && (text = malloc(out.size + 1))) { /* the user frees it */
         memcpy(text, out.data, out.size);
@@ -196,5 +295,5 @@ char *gate_object_json(const msgpack_object *object) {
 }
 
 char *gate_value_json(const gate_value_t *self) {
-    return gate_object_json(gate_value_object(self));
+    return gate_object_json(self ? gate_value_object(self) : NULL);
 }

@@ -23,6 +23,12 @@ gate_slot_t gate_oll(long long *to) { return s_slot(GATE_S_I64, to); }
 gate_slot_t gate_oint(int *to) { return s_slot(GATE_S_INT, to); }
 gate_slot_t gate_ou64(uint64_t *to) { return s_slot(GATE_S_U64, to); }
 gate_slot_t gate_of64(double *to) { return s_slot(GATE_S_F64, to); }
+gate_slot_t gate_ouint(unsigned *to) { return s_slot(GATE_S_UINT, to); }
+gate_slot_t gate_of32(float *to) { return s_slot(GATE_S_F32, to); }
+gate_slot_t gate_oi16(int16_t *to) { return s_slot(GATE_S_I16, to); }
+gate_slot_t gate_ou16(uint16_t *to) { return s_slot(GATE_S_U16, to); }
+gate_slot_t gate_oi8(int8_t *to) { return s_slot(GATE_S_I8, to); }
+gate_slot_t gate_ou8(uint8_t *to) { return s_slot(GATE_S_U8, to); }
 gate_slot_t gate_obool(bool *to) { return s_slot(GATE_S_BOOL, to); }
 gate_slot_t gate_ostr(const char **to) { return s_slot(GATE_S_STR, to); }
 gate_slot_t gate_odup(char **to) { return s_slot(GATE_S_DUP, to); }
@@ -111,6 +117,8 @@ static gate_err_t s_check_str(const msgpack_object *o, const char *what) {
 
 static gate_err_t s_check(const gate_slot_t *slot, const msgpack_object *o,
                           const char *what) {
+    if (!slot->to && slot->type != GATE_S_NONE)
+        return gi_err(GATE_BADARG, "%s: where it goes is NULL", what);
     switch (slot->type) {
     case GATE_S_I64:
         return s_check_int(o, INT64_MIN, INT64_MAX, what);
@@ -118,6 +126,17 @@ static gate_err_t s_check(const gate_slot_t *slot, const msgpack_object *o,
         return s_check_int(o, INT_MIN, INT_MAX, what);
     case GATE_S_U64:
         return s_check_int(o, 0, UINT64_MAX, what);
+    case GATE_S_UINT:
+        return s_check_int(o, 0, UINT_MAX, what);
+    case GATE_S_I16:
+        return s_check_int(o, INT16_MIN, INT16_MAX, what);
+    case GATE_S_U16:
+        return s_check_int(o, 0, UINT16_MAX, what);
+    case GATE_S_I8:
+        return s_check_int(o, INT8_MIN, INT8_MAX, what);
+    case GATE_S_U8:
+        return s_check_int(o, 0, UINT8_MAX, what);
+    case GATE_S_F32:
     case GATE_S_F64:
         return s_is_number(o) ? GATE_OK : s_must_be(what, "float", o);
     case GATE_S_BOOL:
@@ -198,6 +217,24 @@ static gate_err_t s_assign(const gate_slot_t *slot, const msgpack_object *o,
         break;
     case GATE_S_F64:
         *(double *)slot->to = s_number(o);
+        break;
+    case GATE_S_F32:
+        *(float *)slot->to = (float)s_number(o);
+        break;
+    case GATE_S_UINT:
+        *(unsigned *)slot->to = (unsigned)o->via.u64;
+        break;
+    case GATE_S_I16:
+        *(int16_t *)slot->to = (int16_t)o->via.i64;
+        break;
+    case GATE_S_U16:
+        *(uint16_t *)slot->to = (uint16_t)o->via.u64;
+        break;
+    case GATE_S_I8:
+        *(int8_t *)slot->to = (int8_t)o->via.i64;
+        break;
+    case GATE_S_U8:
+        *(uint8_t *)slot->to = (uint8_t)o->via.u64;
         break;
     case GATE_S_BOOL:
         *(bool *)slot->to = o->via.boolean;

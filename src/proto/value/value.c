@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "value/decode.h"
 #include "base/mem.h"
+#include "base/err.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -77,6 +78,8 @@ void gate_value_destroy(gate_value_t **self_p) {
 }
 
 gate_value_t *gate_value_share(gate_value_t *self) {
+    if (gi_err_null(self, "gate_value_share"))
+        return NULL;
     atomic_fetch_add_explicit(&self->refs, 1, memory_order_relaxed);
     return self;
 }
@@ -195,6 +198,8 @@ void gi_value_keep(gate_value_t *self, gi_release_fn *release, void *hint) {
 gate_err_t gate_value_decode(const void *msgpack, size_t size,
                              const gate_settings_t *settings,
                              gate_value_t **out) {
+    if (gi_err_null(out, "gate_value_decode: where the value goes"))
+        return GATE_BADARG;
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
     gi_limits_t limits = gi_scan_limits(s);
     return s_make((gate_bytes_t){msgpack, size}, size, &limits, &s->hooks, out);
@@ -275,6 +280,8 @@ gate_value_t *gi_value_part(gate_value_t *whole, const msgpack_object *part) {
 
 /* ---- reading ------------------------------------------------------------- */
 const msgpack_object *gate_value_object(const gate_value_t *self) {
+    if (gi_err_null(self, "gate_value_object"))
+        return NULL;
     return &self->object;
 }
 
@@ -303,6 +310,8 @@ static const s_packed_t *s_pack_part(gate_value_t *self) {
 }
 
 gate_bytes_t gate_value_bytes(const gate_value_t *self) {
+    if (gi_err_null(self, "gate_value_bytes"))
+        return (gate_bytes_t){"", 0};
     if (self->hooked)
         return (gate_bytes_t){"", 0};
     if (!self->whole && !self->bare)
@@ -369,6 +378,10 @@ static void s_adopt(gate_value_t *self, gi_arena_t *arena) {
 
 gate_err_t gate_value_read_(const gate_value_t *self, const char *path,
                             gate_slot_t to) {
+    if (gi_err_null(self, "gate_value_read_"))
+        return GATE_BADARG;
+    if (gi_err_null(path, "gate_value_read_: the path"))
+        return GATE_BADARG;
     gi_arena_t arena = {0};
     const msgpack_object *o = s_at(&self->object, path);
     if (!o && to.optional)

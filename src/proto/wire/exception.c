@@ -6,6 +6,7 @@
 #include "value/mp.h"
 #include "wire/rpc.h"
 #include "value/scan.h"
+#include "base/origin.h"
 #include "base/utf8.h"
 
 #include <ctype.h>
@@ -221,8 +222,9 @@ static gate_err_t s_publish(gate_bytes_t cls, gate_bytes_t repr,
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(cls.size < 63 ? cls.size : 63),
              (const char *)cls.data);
-    gate_err_t code = gi_err_of_class(name);
     const char *at = (const char *)text.data;
+    gate_err_t code =
+        gi_origin_code(name, text.failed ? "" : at + traceback_at);
     if (text.failed)
         gi_err_story(code, name, gate_err_text(code), NULL);
     else

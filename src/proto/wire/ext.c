@@ -38,6 +38,7 @@ static const struct {
     {"u", S_STR, offsetof(gi_ext_t, user)},
     {"m", S_MAP, offsetof(gi_ext_t, meta)},
     {"e", S_COUNT, offsetof(gi_ext_t, epoch)},
+    {"mb", S_COUNT, offsetof(gi_ext_t, frame_max)},
 };
 enum { S_KEYS = sizeof s_keys / sizeof *s_keys };
 
@@ -48,7 +49,8 @@ void gi_ext_init(gi_ext_t *self) {
                        .huge_size = -1,
                        .args_size = -1,
                        .kwargs_size = -1,
-                       .epoch = -1};
+                       .epoch = -1,
+                       .frame_max = -1};
 }
 
 bool gi_ext_is(gate_bytes_t frame) {

@@ -105,6 +105,8 @@ bool gi_body_is_final(gi_body_kind_t kind);
 #define GI_EXT_MAGIC_SIZE 4
 /* Bytes of a huge answer that go to a reader who has given no credit yet. */
 #define GI_HUGE_FIRST ((size_t)1 << 20)
+/* Of an extended peer that said no "mb": the setting's default. */
+#define GI_FRAME_DEFAULT ((int64_t)64 << 20)
 #define GI_RUNS_DEFAULT 3 /* of an idempotent method's call, in all */
 typedef struct gi_ext {
     int64_t credit_items; /* "ci": more items the reader can take; -1 absent */
@@ -126,8 +128,13 @@ typedef struct gi_ext {
     gate_bytes_t user;       /* "u": the authenticated user */
     gate_bytes_t meta;       /* "m": a packed map: trace context and the like */
     int64_t epoch;           /* "e": which life of a worker; -1 absent */
+    int64_t frame_max;       /* "mb": of a frame it takes, bytes; -1 absent */
 } gi_ext_t;
 void gi_ext_init(gi_ext_t *self);
+/* What is said of a limit: nothing of the usual one. */
+static inline int64_t gi_ext_frame_max(int64_t max) {
+    return max == GI_FRAME_DEFAULT ? -1 : max;
+}
 bool gi_ext_is(gate_bytes_t frame);
 gate_err_t gi_ext_parse(gate_bytes_t frame, gi_ext_t *out) GATE_MUST;
 gate_err_t gi_ext_pack(gi_buf_t *out, const gi_ext_t *ext) GATE_MUST;

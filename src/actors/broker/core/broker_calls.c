@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "base/origin.h"
 #include "base/utf8.h"
 #include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
@@ -168,16 +169,18 @@ static void s_unavailable(char *text, size_t room, gate_bytes_t name) {
 
 typedef enum s_form { S_SINGLE, S_STREAM, S_HUGE } s_form_t;
 
-static bool s_add_error(gi_broker_core_t *core, s_form_t form, const char *cls,
-                        const char *text) {
+static bool s_add_error(gi_broker_core_t *core, s_form_t form,
+                        const gate_error_t *story) {
     gi_frames_t *out = &core->out;
     gi_buf_t *body = &core->body;
     gi_buf_reset(body, 65536);
     if (form == S_SINGLE)
-        return gi_rpc_pack_exception(body, cls, text, "") == GATE_OK &&
+        return gi_rpc_pack_exception(body, story->cls, story->text,
+                                     story->traceback) == GATE_OK &&
                gi_frames_add(out, body->data, body->size);
     const char *tag = form == S_HUGE ? GI_HUGE_TAG : GI_STREAM_TAG;
-    return gi_rpc_pack_triple(body, cls, text, "") == GATE_OK &&
+    return gi_rpc_pack_triple(body, story->cls, story->text,
+                              story->traceback) == GATE_OK &&
            gi_frames_add(out, tag, strlen(tag)) &&
            gi_frames_add(out, GI_STREAM_EXCEPTION,
                          strlen(GI_STREAM_EXCEPTION)) &&
@@ -191,21 +194,20 @@ static bool s_flag(gi_broker_core_t *core, const gi_broker_peer_t *client,
            gi_frames_replace(&core->out, 1, &flags, 1);
 }
 
-/* cls NULL: the service is not available. final: a call's end, for which some
+/* story.cls NULL: the service is not available. final: a call's end, for which some
  * room is reserved. */
 static void s_send_error(gi_broker_core_t *core, gi_broker_peer_t *client,
                          gate_bytes_t service, gate_bytes_t id, s_form_t form,
-                         const char *cls, const char *text, bool final,
-                         unsigned char flags) {
+                         gate_error_t story, bool final, unsigned char flags) {
     char unavailable[GI_ID_MAX + 64];
-    if (cls == NULL) {
+    if (story.cls == NULL) {
         s_unavailable(unavailable, sizeof unavailable, service);
-        cls = "ServiceUnAvailableError";
-        text = unavailable;
+        story.cls = "ServiceUnAvailableError";
+        story.text = unavailable;
     }
     core->count.errors++;
     if (gi_broker_to_client(core, client, service, id) &&
-        s_flag(core, client, flags) && s_add_error(core, form, cls, text))
+        s_flag(core, client, flags) && s_add_error(core, form, &story))
         s_to_client(core, client, final, false);
     else
         core->count.no_memory++;
@@ -215,12 +217,26 @@ static void s_send_error(gi_broker_core_t *core, gi_broker_peer_t *client,
 void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
                       gate_bytes_t service, gate_bytes_t id, const char *cls,
                       const char *text) {
+    gi_broker_answer_error(core, client, service, id,
+                           &(gate_error_t){GATE_RAISED, cls, text, GI_UNRUN});
+}
+
+void gi_broker_answer_error(gi_broker_core_t *core, gi_broker_peer_t *client,
+                            gate_bytes_t service, gate_bytes_t id,
+                            const gate_error_t *story) {
     if (client->n_queued > 0 && !gi_broker_may_refuse(core, client)) {
         core->count.dropped_full++; /* it does not read them */
         return;
     }
-    s_send_error(core, client, service, id, S_SINGLE, cls, text, false,
-                 client->far ? gi_broker_far_flags(core, NULL, cls) : 0);
+    s_send_error(core, client, service, id, S_SINGLE, *story, false,
+                 client->far ? gi_broker_far_flags(core, NULL, story->cls) : 0);
+}
+
+/* No worker has it, or has had it. */
+static bool s_unrun(const gi_broker_call_t *call) {
+    bool with_worker = call->worker && call->request == NULL;
+    return !with_worker && call->attempt == 1 && !call->shaken &&
+           !call->streaming && !call->huge;
 }
 
 /* What it is called by which the broker itself ends a call. */
@@ -236,10 +252,11 @@ static void s_tell_error(gi_broker_core_t *core, gi_broker_call_t *call,
     gi_broker_service_t *service = call->service;
     s_form_t form = call->huge ? S_HUGE : call->streaming ? S_STREAM : S_SINGLE;
     gi_broker_seen_end(core, call, s_outcome(cls), cls, text);
-    s_send_error(core, call->client,
-                 (gate_bytes_t){service->name, service->name_size},
-                 (gate_bytes_t){call->id, call->id_size}, form, cls, text, true,
-                 call->client->far ? gi_broker_far_flags(core, call, cls) : 0);
+    s_send_error(
+        core, call->client, (gate_bytes_t){service->name, service->name_size},
+        (gate_bytes_t){call->id, call->id_size}, form,
+        (gate_error_t){GATE_RAISED, cls, text, s_unrun(call) ? GI_UNRUN : ""},
+        true, call->client->far ? gi_broker_far_flags(core, call, cls) : 0);
 }
 
 void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
@@ -248,6 +265,26 @@ void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
         s_tell_error(core, call, cls, text);
     gi_frames_close(&core->out);
     gi_broker_call_free(core, call);
+}
+
+#define S_FRAME_TEXT \
+    "%zu bytes in a frame: the worker takes %lld (its message_bytes_max)."
+/* libzmq would close its connection, and end all calls that it has. */
+bool gi_broker_call_exceeds(gi_broker_core_t *core, gi_broker_call_t *call,
+                            const gi_broker_worker_t *worker) {
+    const gi_frames_t *out = &core->out;
+    char text[200];
+    size_t largest = 0;
+    for (unsigned i = 0; i < out->n; i++) {
+        size_t size = zmq_msg_size((zmq_msg_t *)(uintptr_t)&out->f[i]);
+        largest = size > largest ? size : largest;
+    }
+    if (worker->frame_max == 0 || (int64_t)largest <= worker->frame_max)
+        return false;
+    snprintf(text, sizeof text, S_FRAME_TEXT, largest,
+             (long long)worker->frame_max);
+    gi_broker_call_fail(core, call, "ValueError", text);
+    return true;
 }
 
 /* ---- muting -------------------------------------------------------------- */

@@ -59,6 +59,9 @@ void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call);
  * it is muted; then frees it. */
 void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
                          const char *cls, const char *text);
+/* core->out is its REQUEST, and more than worker takes: answered so. */
+bool gi_broker_call_exceeds(gi_broker_core_t *core, gi_broker_call_t *call,
+                            const gi_broker_worker_t *worker);
 /* Nobody reads the answer any more: takes it out of the queue, or tells an
  * extended worker and waits for the final message. */
 void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call);
@@ -81,10 +84,14 @@ bool gi_broker_to_client(gi_broker_core_t *core, const gi_broker_peer_t *client,
 /* A name that anybody may have made up, for an error's text: cut at GI_ID_MAX,
  * and repaired where it is no UTF-8, or Python could not decode the answer. */
 void gi_broker_text(char to[GI_ID_MAX + 1], gate_bytes_t name);
-/* Answers a request that is not in the table. */
+/* Answers a request that is not in the table: it did not run. */
 void gi_broker_refuse(gi_broker_core_t *core, gi_broker_peer_t *client,
                       gate_bytes_t service, gate_bytes_t id, const char *cls,
                       const char *text);
+/* The same, with the story's own traceback. */
+void gi_broker_answer_error(gi_broker_core_t *core, gi_broker_peer_t *client,
+                            gate_bytes_t service, gate_bytes_t id,
+                            const gate_error_t *story);
 
 /* ---- broker_rerun.c: calls that run again when their worker is lost ------ */
 void gi_broker_again_learn(gi_broker_core_t *core, gi_broker_worker_t *worker,

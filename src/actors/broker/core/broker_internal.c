@@ -204,7 +204,8 @@ static void s_finish(const s_gate_t *gate, gate_call_t *call, gate_err_t e) {
     else if (e == GATE_OK)
         s_answer(gate, (gate_bytes_t){call->out.data, call->out.size});
     else
-        s_error(gate, call->error.story.cls, call->error.story.text);
+        gi_broker_answer_error(gate->core, gate->client, gate->service,
+                               gate->id, &call->error.story);
 }
 
 static void s_meta(const s_gate_t *gate, gate_call_t *call) {
@@ -248,11 +249,31 @@ static gate_err_t s_make_host(gi_broker_core_t *core, gate_runtime_t *runtime) {
     return GATE_OK;
 }
 
+/* Clients and workers count on them (Gate.info tells who speaks what). */
+static gate_err_t s_may_add(const gi_broker_core_t *self,
+                            const gate_method_t *m) {
+    if (!*m->name || !m->fn)
+        return gi_err(GATE_BADARG, "broker: a method without a %s",
+                      *m->name ? "function" : "name");
+    if (gi_broker_own_find((gate_bytes_t){m->name, strlen(m->name)}))
+        return gi_err(GATE_BADARG,
+                      "broker: %s is a function of its own service: another "
+                      "name",
+                      m->name);
+    for (const gi_broker_function_t *f = self->functions; f; f = f->next)
+        if (strcmp(f->method->name, m->name) == 0)
+            return gi_err(GATE_BADARG, "broker: two methods named %s", m->name);
+    return GATE_OK;
+}
+
 gate_err_t gi_broker_core_methods(gi_broker_core_t *self,
                                   const gate_method_t *table, void *ctx,
                                   gate_runtime_t *runtime) {
     gate_err_t e = s_make_host(self, runtime);
     for (; e == GATE_OK && table->name; table++) {
+        e = s_may_add(self, table);
+        if (e)
+            return e;
         gi_broker_function_t *f = gi_mem_alloc(sizeof *f);
         if (f == NULL)
             return gi_err(GATE_NOMEM, "no memory for a broker's functions");

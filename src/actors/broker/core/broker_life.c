@@ -18,10 +18,15 @@
 #define S_FORGET_SILENCES 10
 #define S_TABLE 16 /* slots at first; they grow with what is in them */
 
+void gi_broker_life_announce(const gi_broker_core_t *self, gi_ext_t *ext) {
+    gi_ext_init(ext);
+    ext->packed = self->settings->packed;
+    ext->frame_max = gi_ext_frame_max(self->settings->message_bytes_max);
+}
+
 static bool s_farewell(gi_broker_core_t *self) {
     gi_ext_t ext;
-    gi_ext_init(&ext);
-    ext.packed = self->settings->packed;
+    gi_broker_life_announce(self, &ext);
     ext.drain = true;
     return gi_ext_pack(&self->farewell, &ext) == GATE_OK;
 }
@@ -52,8 +57,7 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     self->far.rev = 1;
     self->expect.due = GI_DUE_EXPECT;
     gi_ext_t ext;
-    gi_ext_init(&ext);
-    ext.packed = self->settings->packed;
+    gi_broker_life_announce(self, &ext);
     self->clock.wheel = gi_wheel_new(now_ms);
     return self->clock.wheel && gi_broker_seen_init(self) &&
            gi_table_init(&self->calls, S_TABLE) &&

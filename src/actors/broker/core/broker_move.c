@@ -58,9 +58,8 @@ static void s_forget_told(gi_broker_socket_t *socket) {
 /* Without memory for the frame nobody is told; they leave when we end. */
 void gi_broker_core_move(gi_broker_core_t *self, bool away, int64_t now_ms) {
     gi_ext_t ext;
-    gi_ext_init(&ext);
+    gi_broker_life_announce(self, &ext);
     ext.moved = away;
-    ext.packed = self->settings->packed;
     self->clock.now_ms = now_ms;
     self->moving = away;
     gi_buf_reset(&self->hello, 65536);

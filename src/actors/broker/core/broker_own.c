@@ -73,11 +73,18 @@ static gate_err_t s_info(const gi_broker_ask_t *ask, const msgpack_object *arg,
     s_pack_names(ask->core, pk, false);
     s_pack_str(pk, "ext");
     bool packed = ask->core->settings->packed;
-    msgpack_pack_array(pk, packed ? 3 : 2);
+    int64_t max = ask->core->settings->message_bytes_max;
+    bool bounded = max != GI_FRAME_DEFAULT;
+    msgpack_pack_array(pk, 2u + packed + bounded);
     s_pack_str(pk, "GX1");
     s_pack_str(pk, "HA1");
     if (packed)
         s_pack_str(pk, "GXP");
+    if (bounded) {
+        char limit[32];
+        snprintf(limit, sizeof limit, "MB%lld", (long long)max);
+        s_pack_str(pk, limit);
+    }
     return GATE_OK;
 }
 
@@ -387,6 +394,38 @@ static gate_err_t s_observe(const gi_broker_ask_t *ask,
     return GATE_OK;
 }
 
+static void s_pack_setting(void *ctx, const gate_setting_t *one) {
+    msgpack_packer *pk = ctx;
+    s_pack_str(pk, one->name);
+    msgpack_pack_map(pk, 5);
+    s_pack_str(pk, "value");
+    s_pack_str(pk, one->value);
+    s_pack_str(pk, "default");
+    s_pack_str(pk, one->usual);
+    s_pack_str(pk, "source");
+    s_pack_str(pk, one->source);
+    s_pack_str(pk, "type");
+    s_pack_str(pk, one->type);
+    s_pack_str(pk, "doc");
+    s_pack_str(pk, one->doc);
+}
+
+static void s_count_setting(void *ctx, const gate_setting_t *one) {
+    (void)one;
+    (*(size_t *)ctx)++;
+}
+
+/* {name: {value, default, source, type, doc}}: what is in force, and why. */
+static gate_err_t s_settings(const gi_broker_ask_t *ask,
+                             const msgpack_object *arg, msgpack_packer *pk) {
+    size_t n = 0;
+    (void)arg;
+    gate_settings_list(ask->core->settings, s_count_setting, &n);
+    msgpack_pack_map(pk, n);
+    gate_settings_list(ask->core->settings, s_pack_setting, pk);
+    return GATE_OK;
+}
+
 static gate_err_t s_interfaces(const gi_broker_ask_t *ask,
                                const msgpack_object *arg, msgpack_packer *pk);
 
@@ -408,6 +447,8 @@ static const gi_broker_own_t s_functions[] = {
     {"brokers", s_brokers, 0, 0, false, "()", "Brokers it is joined with."},
     {"config", s_config, 0, 0, false, "()", "Settings not at their defaults."},
     {"slow", s_slow, 0, 1, false, "(since=0)", "The slowest calls."},
+    {"settings", s_settings, 0, 0, false, "()",
+     "Each setting: value, default, source, type, doc."},
 };
 #define S_FUNCTIONS (sizeof s_functions / sizeof *s_functions)
 

@@ -20,7 +20,6 @@
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
-
 #define S_DESCRIPTION_MAX 1024
 /* Names without workers, in all and of one maker; each costs some 5 KiB. */
 #define S_PARKED_BYTES (8u << 20)
@@ -424,7 +423,8 @@ void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
         return;
     }
     while ((worker = s_choose(service, call)))
-        if (s_give(core, call, worker))
+        if (gi_broker_call_exceeds(core, call, worker) ||
+            s_give(core, call, worker))
             return;
     if (gi_broker_far_has_workers(service, call) || gi_broker_expects(core)) {
         if (call->args_size < 0 ||

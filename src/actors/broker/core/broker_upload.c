@@ -107,6 +107,13 @@ void gi_broker_args_chunk(gi_broker_core_t *core, gi_broker_peer_t *client,
         return;
     }
     core->count.args_chunks++;
+    if (call->worker->frame_max &&
+        (int64_t)f[at->body + 1].size > call->worker->frame_max) {
+        gi_broker_call_give_up(core, call, "ValueError",
+                               "A chunk of its arguments is larger than the "
+                               "worker takes (its message_bytes_max).");
+        return;
+    }
     bool made = s_compose(core, peer, frames, at);
     call->worker->sent_ms = core->clock.now_ms;
     if (!made)

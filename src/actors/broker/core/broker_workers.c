@@ -207,6 +207,7 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
         return;
     worker->ext = true;
     worker->takes_args = ext.huge;
+    worker->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
     if (ext.drain)
         gi_broker_worker_drain(core, worker);
     if (worker->peer == NULL)

@@ -23,9 +23,10 @@ struct gi_broker_worker {
     int64_t judge_ms;   /* a plain one: when its silence is next looked at */
     int64_t epoch;      /* which life of this identity it is; -1 not known */
     gi_broker_far_worker_t *far; /* another broker's; NULL: it is ours */
-    const char *why;             /* lost: the reason, a static text */
-    char *idempotent; /* its methods that may run again: "a,b=5"; NULL: none */
-    unsigned bucket;  /* valid while placed */
+    int64_t frame_max; /* bytes of a frame that it takes; 0 not known */
+    const char *why;   /* lost: the reason, a static text */
+    char *idempotent;  /* its methods that may run again: "a,b=5"; NULL: none */
+    unsigned bucket;   /* valid while placed */
     bool placed, ext, draining;
     bool suspended;  /* gets nothing new until it speaks; never an ext one */
     bool takes_args; /* arguments in chunks */
@@ -91,5 +92,9 @@ void gi_broker_worker_believe(gi_broker_core_t *core,
 /* ---- broker_workers.c ---------------------------------------------------- */
 /* Begins a message to a worker in core->out: id "" MDPW01 command. */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
+
+/* ---- broker_life.c --------------------------------------------------------- */
+/* What a broker says of itself to its workers. */
+void gi_broker_life_announce(const gi_broker_core_t *self, gi_ext_t *ext);
 
 #endif

@@ -11,6 +11,8 @@
 #include <string.h>
 #include "sync/clock.h"
 #include "base/mem.h"
+#include "base/err.h"
+#include "net/reach.h"
 #include "runtime/given.h"
 #include "runtime/registry.h"
 #include "security/zap_impl.h"
@@ -56,6 +58,8 @@ static void s_add(gate_broker_t *self, gi_broker_side_name_t side,
                              "broker: an endpoint has 1 to %d "
                              "bytes",
                              GI_BROKER_ENDPOINT_MAX - 1));
+    else if (gi_reach_check("broker", endpoint))
+        s_stick(self, gate_error()->code);
     else
         s_stick(self, gi_broker_add_endpoint(self, side, endpoint, &p));
 }
@@ -66,6 +70,8 @@ static bool s_is_idle(void *ctx);
 static bool s_is_left(void *ctx);
 
 gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
+    if (gi_err_null(rt, "gate_broker_new"))
+        return NULL;
     gate_broker_t *self = gi_mem_calloc(1, sizeof *self);
     if (self == NULL) {
         gi_err(GATE_NOMEM, "no memory for a broker");
@@ -97,17 +103,27 @@ gate_broker_t *gate_broker_new(gate_runtime_t *rt) {
 }
 
 void gate_broker_bind(gate_broker_t *self, const char *frontend) {
+    if (gi_err_null(self, "gate_broker_bind"))
+        return;
     if (s_building(self, "bind"))
         s_add(self, GI_FRONT, frontend);
 }
 
 void gate_broker_bind_backend(gate_broker_t *self, const char *backend) {
+    if (gi_err_null(self, "gate_broker_bind_backend"))
+        return;
     if (s_building(self, "bind_backend"))
         s_add(self, GI_BACK, backend);
 }
 
 void gate_broker_methods(gate_broker_t *self, const gate_method_t *table,
                          void *ctx) {
+    if (gi_err_null(self, "gate_broker_methods"))
+        return;
+    if (gi_err_null(table, "gate_broker_methods: the table")) {
+        s_stick(self, GATE_BADARG);
+        return;
+    }
     gi_broker_methods_t **at = &self->methods;
     if (!s_building(self, "methods"))
         return;
@@ -138,6 +154,8 @@ static void s_set_text(gate_broker_t *self, char **to, const char *text) {
 
 void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
                          const char *domain) {
+    if (gi_err_null(self, "gate_broker_use_zap"))
+        return;
     char standard[GI_BROKER_ENDPOINT_MAX];
     if (!s_building(self, "use_zap"))
         return;
@@ -158,6 +176,8 @@ void gate_broker_use_zap(gate_broker_t *self, const char *zap_endpoint,
 
 void gate_broker_curve(gate_broker_t *self, const char *cert_file,
                        const char *allowed_dir) {
+    if (gi_err_null(self, "gate_broker_curve"))
+        return;
     if (!s_building(self, "curve") ||
         !s_given(self, "certificate file", cert_file) ||
         !s_given(self, "directory of allowed keys, or \"*\" for any",
@@ -168,16 +188,22 @@ void gate_broker_curve(gate_broker_t *self, const char *cert_file,
 }
 
 void gate_broker_plain(gate_broker_t *self, const char *users_file) {
+    if (gi_err_null(self, "gate_broker_plain"))
+        return;
     if (s_building(self, "plain") && s_given(self, "users file", users_file))
         s_set_text(self, &self->plain_users, users_file);
 }
 
 void gate_broker_uplink(gate_broker_t *self, const char *urls) {
+    if (gi_err_null(self, "gate_broker_uplink"))
+        return;
     if (s_building(self, "uplink"))
         s_set_text(self, &self->urls, urls ? urls : "");
 }
 
 void gate_broker_hand_over(gate_broker_t *self, const char *path) {
+    if (gi_err_null(self, "gate_broker_hand_over"))
+        return;
     if (s_building(self, "hand_over"))
         s_set_text(self, &self->handover.path, path);
 }
@@ -239,6 +265,8 @@ static void s_halt(gate_broker_t *self) {
 }
 
 gate_err_t gate_broker_start(gate_broker_t *self) {
+    if (gi_err_null(self, "gate_broker_start"))
+        return GATE_BADARG;
     gate_err_t e = gate_runtime_start(self->rt);
     if (!e)
         e = s_check(self);
@@ -281,7 +309,7 @@ static void s_free_lists(gate_broker_t *self) {
 }
 
 void gate_broker_destroy(gate_broker_t **self_p) {
-    gate_broker_t *self = *self_p;
+    gate_broker_t *self = self_p ? *self_p : NULL;
     if (self == NULL)
         return;
     *self_p = NULL;
@@ -312,10 +340,14 @@ static const char *s_endpoint(const gate_broker_t *self,
 }
 
 const char *gate_broker_frontend(const gate_broker_t *self, size_t i) {
+    if (gi_err_null(self, "gate_broker_frontend"))
+        return "";
     return s_endpoint(self, GI_FRONT, i);
 }
 
 const char *gate_broker_backend(const gate_broker_t *self, size_t i) {
+    if (gi_err_null(self, "gate_broker_backend"))
+        return "";
     return s_endpoint(self, GI_BACK, i);
 }
 
@@ -335,6 +367,8 @@ static gate_client_t *s_new_client(gate_broker_t *self) {
 }
 
 gate_client_t *gate_broker_client(gate_broker_t *self) {
+    if (gi_err_null(self, "gate_broker_client"))
+        return NULL;
     gi_lock(&self->lock);
     gate_client_t *client = self->client;
     gi_unlock(&self->lock);
@@ -352,6 +386,8 @@ gate_client_t *gate_broker_client(gate_broker_t *self) {
 }
 
 static gate_value_t *s_ask(gate_broker_t *self, const char *command) {
+    if (gi_err_null(self, "a broker that is asked for its numbers"))
+        return NULL;
     gi_buf_t out = {0};
     gate_value_t *value = NULL;
     gate_err_t e = gi_actor_command(self->actor, command, NULL, &out);
@@ -396,6 +432,8 @@ static bool s_is_idle(void *ctx) {
 static bool s_is_left(void *ctx) { return gate_broker_is_replaced(ctx); }
 
 bool gate_broker_is_replaced(const gate_broker_t *self) {
+    if (gi_err_null(self, "gate_broker_is_replaced"))
+        return false;
     return gi_gauge_read(&self->handover.left) > 0;
 }
 
@@ -412,6 +450,8 @@ static bool s_await_idle(gate_broker_t *self, int64_t deadline_ms) {
 }
 
 gate_err_t gate_broker_drain(gate_broker_t *self, int64_t timeout_ms) {
+    if (gi_err_null(self, "gate_broker_drain"))
+        return GATE_BADARG;
     gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
     if (!e && !s_await_idle(self, gi_clock_deadline_ms(timeout_ms)))
         return gi_err(GATE_TIMEOUT,

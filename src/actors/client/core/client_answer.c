@@ -6,7 +6,9 @@
  * gi_client_answer chooses. */
 #include "client/core/client_state.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include "base/origin.h"
 #include "wire/mdp.h"
 
 #define S_PAUSE_MAX 2000 /* ms between two tries */
@@ -17,6 +19,19 @@ static bool s_is_name(const msgpack_object *o, const char *text) {
            memcmp(o->via.str.ptr, text, strlen(text)) == 0;
 }
 
+/* "MB1048576": what a frame to it may have. */
+static int64_t s_bound(const msgpack_object *name) {
+    char digits[20] = "", *end;
+    if (name->type != MSGPACK_OBJECT_STR || name->via.str.size < 3 ||
+        name->via.str.size > sizeof digits + 1 ||
+        memcmp(name->via.str.ptr, "MB", 2) != 0)
+        return 0;
+    memcpy(digits, name->via.str.ptr + 2, name->via.str.size - 2);
+    digits[sizeof digits - 1] = 0;
+    long long max = strtoll(digits, &end, 10);
+    return max > 0 && !*end ? max : 0;
+}
+
 static void s_learn_name(gi_client_core_t *self, const msgpack_object *name) {
     if (s_is_name(name, "GX1"))
         self->link.ext = true;
@@ -24,6 +39,8 @@ static void s_learn_name(gi_client_core_t *self, const msgpack_object *name) {
         self->link.ext_args = true;
     else if (s_is_name(name, "GXP"))
         self->link.packs = self->is.settings->packed;
+    else if (s_bound(name))
+        self->link.frame_max = s_bound(name);
 }
 
 /* What Gate.info says: does it speak our extensions? */
@@ -90,13 +107,14 @@ static int64_t s_pause(gi_client_core_t *self, gi_ccall_t *call) {
     return pause > 0 ? pause : 1;
 }
 
-/* The answer says that the call did not run. */
+/* The answer says that the call did not run, and may be tried again. */
 static bool s_turned_away(gi_client_core_t *self, zmq_msg_t *body) {
     gate_value_t *value = NULL;
     gate_err_t e = gi_rpc_take_reply(zmq_msg_data(body), zmq_msg_size(body),
                                      NULL, NULL, self->is.settings, &value);
     gate_value_destroy(&value);
-    return e == GATE_NOSERVICE || e == GATE_BUSY;
+    return (e == GATE_NOSERVICE || e == GATE_BUSY) &&
+           gi_origin_of(gate_error()->traceback) == GI_ORIGIN_UNRUN;
 }
 
 /* False: the answer stands. */

@@ -197,6 +197,10 @@ static bool s_send(gi_client_core_t *self, gi_ccall_t *call) {
         s_refuse_upload(self, call);
         return true;
     }
+    if (gi_client_send_exceeds(self, call)) {
+        gi_client_calls_fail(self, call, gate_error());
+        return true;
+    }
     if (gi_client_send_request(self, call) == EAGAIN)
         return false;
     s_unlink(self, call);

@@ -81,6 +81,20 @@ static void s_transmit_ext(gi_client_core_t *self, gi_ccall_t *call,
     s_add_ext(self, &ext);
 }
 
+/* libzmq would close our connection, and with it all calls that we have. */
+bool gi_client_send_exceeds(gi_client_core_t *self, const gi_ccall_t *call) {
+    const gi_rpc_request_t *r = &call->request;
+    size_t size = r->args_size > r->kwargs_size ? r->args_size : r->kwargs_size;
+    if (call->upload || !self->link.frame_max ||
+        (int64_t)size <= self->link.frame_max)
+        return false;
+    (void)gi_err(GATE_TOOBIG,
+                 "arguments of %zu bytes: the broker at %s takes %lld in a "
+                 "frame (its message_bytes_max)",
+                 size, self->is.endpoint, (long long)self->link.frame_max);
+    return true;
+}
+
 int gi_client_send_request(gi_client_core_t *self, gi_ccall_t *call) {
     const gi_rpc_request_t *r = &call->request;
     const unsigned char *at = call->body;
@@ -169,6 +183,12 @@ bool gi_client_core_may_upload(const gi_client_core_t *self,
 gate_err_t gi_client_core_upload(gi_client_core_t *self, gi_ccall_t *call,
                                  gate_bytes_t chunk) {
     bool end = !chunk.data;
+    if (!end && self->link.frame_max &&
+        (int64_t)chunk.size > self->link.frame_max)
+        return gi_err(GATE_TOOBIG,
+                      "a chunk of %zu bytes of huge arguments: the broker "
+                      "takes %lld (its message_bytes_max)",
+                      chunk.size, (long long)self->link.frame_max);
     if (end)
         chunk = (gate_bytes_t){GI_HUGE_END, strlen(GI_HUGE_END)};
     gi_frames_t *out = s_begin(self, call->service);

@@ -42,6 +42,7 @@ typedef struct gi_clink {
     bool known;          /* it was answered for good: no need to ask again */
     bool ext;            /* it announced GX1 */
     bool ext_args;       /* and HA1 */
+    int64_t frame_max;   /* bytes of a frame that it takes; 0 not known */
     bool packs;          /* and that it reads packed messages */
     bool fresh_id;       /* the next one under a fresh identity */
     unsigned n_requests; /* since ext was learnt: who is told when */
@@ -119,6 +120,8 @@ void gi_client_calls_refuse_unsent(gi_client_core_t *self,
                                    const gate_error_t *story);
 
 /* ---- client_send.c ------------------------------------------------------- */
+/* Its arguments are more than the broker takes in a frame; the story is told. */
+bool gi_client_send_exceeds(gi_client_core_t *self, const gi_ccall_t *call);
 /* The request; 0 or an errno. */
 int gi_client_send_request(gi_client_core_t *self, gi_ccall_t *call);
 /* Tells its worker that nobody waits any more. */

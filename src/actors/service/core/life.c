@@ -3,6 +3,7 @@
  * here, and nowhere else is decided which. */
 #include "service/core/life.h"
 
+#include "base/origin.h"
 #include "service/core/service_core.h"
 
 #include <assert.h>
@@ -172,13 +173,13 @@ void gi_life_arrive(gi_life_t *life) {
         gi_life_start(life);
         return;
     }
-    if ((int64_t)core->n_waiting >= core->limit) {
+    if (life->remote && (int64_t)core->n_waiting_remote >= core->limit) {
         char text[80];
         snprintf(text, sizeof text,
                  "Request count exceeds the maximum value(%lld).",
                  (long long)core->limit);
-        gi_life_refuse(life,
-                       &(gate_error_t){GATE_BUSY, "BusyWorkerError", text, ""});
+        gi_life_refuse(life, &(gate_error_t){GATE_BUSY, "BusyWorkerError", text,
+                                             GI_UNRUN});
         return;
     }
     gi_service_core_wait(life);

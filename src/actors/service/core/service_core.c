@@ -83,6 +83,7 @@ void gi_service_core_wait(gi_life_t *life) {
     if (!life->wait_next)
         self->waiting_tail = &life->wait_next;
     self->n_waiting++;
+    self->n_waiting_remote += life->remote;
     s_find(life, true);
     gi_service_core_arm(life);
 }
@@ -98,6 +99,7 @@ void gi_service_core_unwait(gi_life_t *life) {
     if (!*p)
         self->waiting_tail = p;
     self->n_waiting--;
+    self->n_waiting_remote -= life->remote;
     gi_wheel_cancel(self->wheel, &life->timer);
 }
 
@@ -306,16 +308,17 @@ static bool s_live_valid(const gi_service_core_t *self) {
 static bool s_waiting_valid(const gi_service_core_t *self) {
     gi_life_t *const *tail = &self->waiting_head;
     bool urgent = true;
-    size_t n = 0;
+    size_t n = 0, remote = 0;
     for (; *tail; tail = &(*tail)->wait_next, n++) {
         const gi_life_t *life = *tail;
+        remote += life->remote;
         if (life->state != GI_LIFE_WAITING || life->listed || !life->found ||
             (life->urgent && !urgent) || !s_timed(life))
             return false;
         urgent = life->urgent;
     }
     return n == self->n_waiting && tail == self->waiting_tail &&
-           (int64_t)n <= self->limit;
+           remote == self->n_waiting_remote && (int64_t)remote <= self->limit;
 }
 
 static bool s_pulled_valid(const gi_service_core_t *self) {

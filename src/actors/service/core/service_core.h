@@ -69,7 +69,8 @@ typedef struct gi_life_ops {
 typedef struct gi_service_core {
     const gi_life_ops_t *ops;
     const char *name;    /* of the service */
-    int64_t limit;       /* calls under way; as many may wait */
+    int64_t limit;       /* calls under way; as many of brokers' may wait,
+                            and of this process whatever was let in */
     int64_t call_max_ms; /* without a deadline; 0: for ever */
     int64_t now_ms;
     bool draining, stopping;
@@ -77,7 +78,7 @@ typedef struct gi_service_core {
     gi_life_t *live;
     size_t n_live;
     gi_life_t *waiting_head, **waiting_tail;
-    size_t n_waiting;
+    size_t n_waiting, n_waiting_remote;
     gi_life_t *pulled;
     int64_t late_ms; /* when a late call was logged last */
     uint64_t n_late; /* since then */

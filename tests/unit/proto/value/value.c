@@ -379,15 +379,20 @@ Test(hooks, pairs_hook_comes_before_object_hook) {
 /* ---- JSON ---------------------------------------------------------------- */
 Test(json, escapes_and_numbers) {
     s_json_is(gate_value_new("\x01\t\"\\/\u00e9\x7f"),
-              "\"\\u0001\\t\\\"\\\\/\u00e9\x7f\"");
+              "\"\\u0001\\t\\\"\\\\/\u00e9\\u007f\"");
+    s_json_is(gate_value_new("\xc2\x9b"
+                             "2J"),
+              "\"\\u009b2J\"");
     s_json_is(gate_value_new(gate_strn("a\0b", 3)), "\"a\\u0000b\"");
     s_json_is(DECODE("\xa4"
                      "a\xff\xc3z"),
               "\"a\xef\xbf\xbd\xef\xbf\xbdz\"");
     s_json_is(gate_value_new(gate_list(0.1, 1.0, -0.0, 1e300, 1e22, 5e-324)),
               "[0.1,1.0,-0.0,1e+300,1e+22,4.94065645841247e-324]");
-    s_json_is(gate_value_new(gate_list((double)NAN, (double)INFINITY)),
-              "[null,null]");
+    s_json_is(gate_value_new(
+                  gate_list((double)NAN, (double)INFINITY, -(double)INFINITY)),
+              "[{\"$float\":\"nan\"},{\"$float\":\"inf\"},"
+              "{\"$float\":\"-inf\"}]");
     s_json_is(gate_value_new(gate_list(UINT64_MAX, INT64_MIN)),
               "[18446744073709551615,-9223372036854775808]");
     s_json_is(gate_value_new(gate_list(gate_bin("", 0), gate_bin("ab", 2),
@@ -398,9 +403,40 @@ Test(json, escapes_and_numbers) {
 }
 
 Test(json, keys_become_strings) {
-    s_json_is(DECODE("\x85\x01\x02\xc0\x03\xc4\x01z\x04\x90\x05\x80\x06"),
-              "{\"1\":2,\"null\":3,\"{\\\"$bin\\\":\\\"eg==\\\"}\":4,"
-              "\"[...]\":5,\"{...}\":6}");
+    s_json_is(DECODE("\x83\x01\x02\xc0\x03\xa1z\x04"),
+              "{\"1\":2,\"null\":3,\"z\":4}");
+}
+
+/* What a map with such keys cannot say is said as pairs. */
+Test(json, keys_that_are_none) {
+    s_json_is(DECODE("\x84\x01\x02\xc4\x01z\x04\x90\x05\x80\x06"),
+              "{\"$map\":[[1,2],[{\"$bin\":\"eg==\"},4],[[],5],[{},6]]}");
+    s_json_is(DECODE("\x82\x01\x02\xa1"
+                     "1\x03"),
+              "{\"$map\":[[1,2],[\"1\",3]]}");
+    s_json_is(DECODE("\x82\xa1"
+                     "a\x02\xa1"
+                     "a\x03"),
+              "{\"$map\":[[\"a\",2],[\"a\",3]]}");
+    s_json_is(DECODE("\x81\xa4$ext\x01"), "{\"$map\":[[\"$ext\",1]]}");
+    s_json_is(DECODE("\x81\xa4$bin\x01"), "{\"$bin\":1}");
+}
+
+Test(json, many_keys) {
+    enum { N = 1000 };
+    gate_arg_t entries[N + 1];
+    char names[N + 1][8];
+    for (int i = 0; i <= N; i++) {
+        snprintf(names[i], sizeof names[i], "k%d", i % N);
+        entries[i] = gate_kw_(names[i], gate_int(i));
+    }
+    for (size_t n = N; n <= N + 1; n++) {
+        gate_value_t *v = gate_value_new_(gate_map_(entries, n));
+        char *json = gate_value_json(v);
+        cr_expect_eq(strncmp(json, "{\"$map\"", 7) == 0, n > N);
+        free(json);
+        gate_value_destroy(&v);
+    }
 }
 
 /* ---- faults -------------------------------------------------------------- */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/origin.h"
 #include "wire/exception.h"
 #include "faults.h"
 #include "wire/rpc.h"
@@ -250,6 +251,38 @@ Test(exception, what_goes_out_is_utf8) {
     cr_assert_str_eq(gate_error()->traceback, "t\xef\xbf\xbd");
     cr_assert_null(memchr(b.data, 0xff, b.size));
     gi_buf_fini(&b);
+}
+
+Test(exception, tells_who_made_it) {
+    static const struct {
+        const char *cls, *traceback;
+        gate_err_t code;
+    } all[] = {
+        {"BusyWorkerError", GI_UNRUN, GATE_BUSY},
+        {"BusyWorkerError", "", GATE_BUSY},
+        {"BusyWorkerError", GI_BY_HANDLER, GATE_RAISED},
+        {"AccessDeniedError", "  in pay\n", GATE_RAISED},
+        {"AttributeError", "  File \"Bank\", in pay\n", GATE_RAISED},
+        {"ServiceUnAvailableError", /* Python's broker, Python's handler */
+         "  File \"/x/core.py\", line 1807, in request_backend\n    raise\n",
+         GATE_NOSERVICE},
+        {"ServiceUnAvailableError",
+         "  File \"/x/core.py\", line 558, in process_request\n    x\n"
+         "  File \"/y.py\", line 3, in request_backend\n    raise\n",
+         GATE_RAISED},
+        {"AttributeError",
+         "  File \"/x/core.py\", line 549, in process_request\n    raise\n",
+         GATE_NOMETHOD}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        gi_buf_t b = {0};
+        cr_assert_eq(
+            gi_rpc_pack_exception(&b, all[i].cls, "t", all[i].traceback),
+            GATE_OK);
+        s_fails((gate_bytes_t){b.data, b.size}, all[i].code, all[i].cls, "t");
+        cr_expect_eq(gi_origin_of(all[i].traceback) == GI_ORIGIN_UNRUN,
+                     i == 0 || i == 5, "%zu", i);
+        gi_buf_fini(&b);
+    }
 }
 
 Test(exception, defaults) {

@@ -7,9 +7,10 @@
 #include <gaterpc/value.h>
 
 /* Appends one value to out: word as JSON, or else as a plain string.
- * {"$bin": "base64"} becomes bin. False with a reason in why (at least 128
- * bytes) for a number beyond 64 bits, bad base64 and text that is not UTF-8;
- * out is then undefined. */
+ * {"$bin": "base64"} becomes bin, and so the other forms of gate_object_json.
+ * False with a reason in why (at least 128 bytes) for what begins as JSON and is
+ * none, a key that comes twice, a number beyond 64 bits, bad base64 and text
+ * that is not UTF-8; out is then undefined. */
 bool gi_json_pack(const char *word, msgpack_sbuffer *out, char *why,
                   size_t why_size);
 /* Borrows: the entry of a map with that key; NULL when it is no map or has
