@@ -50,15 +50,14 @@ static gate_err_t s_open(gi_link_t *link) {
 
 static void s_ready(gi_link_t *link) {
     gate_service_t *self = link->service;
-    char *line;
+    char *line = NULL;
     gate_err_t e =
         gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
     link->ext = link->packs = link->ext_told = link->released = false;
     link->heard_ms = self->core.now_ms;
     link->state = GI_LINK_READY_SENT;
-    if (e)
-        return;
-    gi_frames_add(gi_link_send_begin(link, GI_MDP_READY), line, strlen(line));
+    gi_frames_t *out = gi_link_send_begin(link, GI_MDP_READY);
+    out->broken = e || !gi_frames_add(out, line, strlen(line));
     gi_link_send(link);
     gi_mem_free(line);
 }

@@ -3,9 +3,11 @@
  * or the connection goes and its broker knows. Nobody waits for nothing. */
 #include <criterion/criterion.h>
 #include <gaterpc.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "base/mem.h"
@@ -17,16 +19,26 @@
 #define LARGE (1 << 20)
 
 static char s_large[LARGE];
+static atomic_int s_ran;
+static atomic_bool s_left;
 
 /* The next allocation fails: of the queue for what the socket does not take,
  * or of the next call. */
 static gate_err_t large(gate_call_t *call) {
     gate_err_t e = gate_return(call, ((gate_bytes_t){s_large, LARGE}));
     gi_mem_fail_at(1, false);
+    s_ran++;
     return e;
 }
 
 static const gate_method_t s_methods[] = {GATE_METHOD(large), GATE_END};
+
+static void s_log(void *ctx, gate_level_t level, const char *part,
+                  const char *text) {
+    (void)ctx, (void)part;
+    if (level == GATE_WARN && strstr(text, "no memory"))
+        s_left = true;
+}
 
 static gate_runtime_t *s_runtime(void) {
     gate_settings_t *settings = gate_settings_new();
@@ -44,6 +56,7 @@ static void *s_broker(void *zmq, char *endpoint, size_t room) {
     zmq_setsockopt(s, ZMQ_RCVHWM, &one, sizeof one);
     zmq_setsockopt(s, ZMQ_RCVBUF, &buffer, sizeof buffer);
     zmq_setsockopt(s, ZMQ_LINGER, &none, sizeof none);
+    zmq_setsockopt(s, ZMQ_ROUTER_HANDOVER, &one, sizeof one); /* its id stays */
     cr_assert_eq(zmq_bind(s, "tcp://127.0.0.1:*"), 0);
     cr_assert_eq(zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, endpoint, &room), 0);
     return s;
@@ -92,6 +105,16 @@ static void s_ready(void *s, zmq_msg_t *id) {
     s_say(s, id, "\4", NULL);
 }
 
+/* Nobody reads meanwhile: until it is through with all, or says that it has left
+ * (what does not read does not see it leave). */
+static void s_fills(void) {
+    int64_t end_ms = gi_clock_ms() + WAIT_MS;
+    while (s_ran < CALLS && !s_left) {
+        cr_assert_lt(gi_clock_ms(), end_ms, "%d of %d ran", (int)s_ran, CALLS);
+        usleep(5000);
+    }
+}
+
 /* How many are answered until all are, or it is there anew. */
 static int s_answers(void *s, bool *anew) {
     gi_frames_t m;
@@ -112,6 +135,7 @@ Test(mute, what_cannot_be_said_costs_the_connection, .timeout = 120) {
     char endpoint[64], request[8];
     void *zmq = zmq_ctx_new();
     void *broker = s_broker(zmq, endpoint, sizeof endpoint);
+    gate_log_sink(s_log, NULL);
     gate_runtime_t *rt = s_runtime();
     gate_service_t *service = gate_service_new(rt, "S");
     gate_service_methods(service, s_methods, NULL);
@@ -123,6 +147,7 @@ Test(mute, what_cannot_be_said_costs_the_connection, .timeout = 120) {
         snprintf(request, sizeof request, "%d", i);
         s_say(broker, &id, "\2", request);
     }
+    s_fills();
     int n = s_answers(broker, &anew);
     cr_assert(anew, "%d answers: its connection was never full", n);
     gi_mem_fail_at(0, false);
