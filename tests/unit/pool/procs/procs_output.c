@@ -36,6 +36,8 @@ static gate_err_t lengthy(gate_call_t *call) {
 
 /* ---- the consumer ---------------------------------------------------------- */
 
+static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER; /* over s_heard_t */
+
 typedef struct s_heard {
     int next; /* line of the flood */
     bool wrong;
@@ -69,12 +71,22 @@ static void *s_consume(void *ctx) {
     s_heard_t *self = ctx;
     gi_log_line_t line;
     while (!atomic_load(&self->over)) {
-        while (gi_logring_pop(&line))
+        while (gi_logring_pop(&line)) {
+            pthread_mutex_lock(&s_lock);
             s_hear(self, &line);
+            pthread_mutex_unlock(&s_lock);
+        }
         gi_logring_written();
         usleep(5000);
     }
     return NULL;
+}
+
+static bool s_heard_all(s_heard_t *heard, bool (*all)(s_heard_t *)) {
+    pthread_mutex_lock(&s_lock);
+    bool is = all(heard);
+    pthread_mutex_unlock(&s_lock);
+    return is;
 }
 
 static void s_run(gate_fn *fn, s_heard_t *heard, bool (*all)(s_heard_t *)) {
@@ -88,7 +100,7 @@ static void s_run(gate_fn *fn, s_heard_t *heard, bool (*all)(s_heard_t *)) {
     cr_assert_eq(pthread_create(&thread, NULL, s_consume, heard), 0);
     GATE_OWN(gate_future) f = gate_submit(pool, fn);
     ok(gate_future_wait(f, 60000, gate_onone(NULL)));
-    while (!all(heard) && gi_clock_ms() < until)
+    while (!s_heard_all(heard, all) && gi_clock_ms() < until)
         usleep(5000);
     gate_pool_destroy(&pool);
     atomic_store(&heard->over, true);
