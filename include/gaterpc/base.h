@@ -24,9 +24,9 @@
 #endif
 
 #define GATE_VERSION_MAJOR 0
-#define GATE_VERSION_MINOR 1
+#define GATE_VERSION_MINOR 2
 #define GATE_VERSION_PATCH 0
-#define GATE_VERSION "0.1.0"
+#define GATE_VERSION "0.2.0"
 
 /* Marks a declaration as part of the library's binary face. */
 #define GATE_API __attribute__((visibility("default")))
@@ -63,7 +63,7 @@ typedef struct gate_bytes {
     size_t size;
 } gate_bytes_t;
 
-/* The library's version as text, "0.1.0"; the one linked, not the header's. */
+/* The library's version as text, "0.2.0"; the one linked, not the header's. */
 GATE_API const char *gate_version(void);
 
 GATE_END_DECLS

@@ -9,7 +9,7 @@ from house import BUILD, read
 
 PROJECT = """cmake_minimum_required(VERSION 3.25)
 project(user C)
-find_package(gaterpc 0.1 REQUIRED)
+find_package(gaterpc 0.2 REQUIRED)
 add_executable(user user.c)
 target_link_libraries(user PRIVATE gaterpc::gaterpc)
 """
@@ -43,7 +43,7 @@ def main(folder):
                LD_LIBRARY_PATH=library).startswith("hello you x1\n")
 
     gate = os.path.join(prefix, "bin", "gate")
-    assert run(gate, "--version").startswith("gate 0.1")
+    assert run(gate, "--version").startswith("gate 0.2")
     assert os.path.isfile(os.path.join(prefix, "share/man/man1/gate.1"))
 
 
