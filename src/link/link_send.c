@@ -81,6 +81,9 @@ void gi_link_core_put(gi_link_core_t *self, gi_link_block_t *block) {
         self->effects->done(self->ctx, block);
         return;
     }
+    if (self->n_kept == 0 && self->waiting_bytes == 0) /* nothing was owed */
+        self->progress_ms =
+            block->at_ms > self->now_ms ? block->at_ms : self->now_ms;
     if (!block->bulk && s_join(self, block))
         return;
     block->seq = ++self->n_put;

@@ -183,6 +183,18 @@ class PythonWorker(kit.Case):
         self.assertEqual(done.out.split(), [str(i) for i in range(2000)])
 
 
+class Idle(kit.Case):
+    def test_a_call_after_a_long_silence(self):
+        nats = self.keep(Nats())
+        a, b = (self.keep(Joined(nats.url, n, uplink_heartbeat_ms=200))
+                for n in "AB")
+        self.keep(kit.OurService(b.back))
+        self.until(lambda: "Demo" in a.services(), 30, "Demo at A")
+        time.sleep(1.5)  # seven heartbeats: nothing is under way
+        done = call(a, "--timeout", "20000", "Demo.sleep", "10")
+        self.assertEqual(done.code, 0, done.err)
+
+
 class Faults(kit.Case):
     def pair(self, urls, beat=BEAT_MS):
         a, b = (self.keep(Joined(urls, n, uplink_heartbeat_ms=beat))

@@ -132,6 +132,24 @@ Test(link_core, another_life_is_noticed_at_once) {
     w_fini(&w);
 }
 
+/* What was idle for long has not refused anything. */
+Test(link_core, records_after_a_long_silence_do_not_end_the_link) {
+    w_world_t w;
+    w_init(&w, 10);
+    s_until_up(&w);
+    for (int i = 0; i < 1000; i++) { /* 10 s of announcements alone */
+        gi_link_core_heard(w.half[0].link, 1000, w.now_ms);
+        gi_link_core_heard(w.half[1].link, 1000, w.now_ms);
+        w_pass(&w, 10);
+    }
+    w_put(&w, 0, 1, 10);
+    gi_link_core_tick(w.half[0].link, w.now_ms);
+    cr_assert(w.half[0].up);
+    cr_assert(w_settle(&w));
+    cr_assert_eq(w.half[0].lives, 1u);
+    w_fini(&w);
+}
+
 Test(link_core, the_end_is_told) {
     w_world_t w;
     w_init(&w, 8);
