@@ -6,12 +6,22 @@
 #include "cli/peer.h"
 #include "monitor/monitor.h"
 
+#include <stdlib.h>
+
 static const gi_usage_t s_usage = {
     "monitor [OPTION]...", "Serves what a broker tells over HTTP: a page, "
                            "/metrics, /healthz, /readyz,\n"
                            "/api/v1/snapshot. For brokers without --monitor, "
                            "Python's too, which tell\n"
                            "less. Prints one line 'ready monitor=URL'."};
+
+static void s_print_ready(const gi_monitor_t *monitor) {
+    char *line = NULL;
+    if (asprintf(&line, "ready monitor=%s\n", gi_monitor_url(monitor)) < 0)
+        return;
+    gi_main_ready(line);
+    free(line);
+}
 
 static int s_run(gi_peer_t *peer, const char *listen) {
     gi_interrupt_stay();
@@ -22,8 +32,7 @@ static int s_run(gi_peer_t *peer, const char *listen) {
         listen, peer->client, gate_runtime_settings(peer->runtime));
     if (!monitor)
         return GI_EXIT_USAGE;
-    printf("ready monitor=%s\n", gi_monitor_url(monitor));
-    fflush(stdout);
+    s_print_ready(monitor);
     code = gate_runtime_wait(peer->runtime);
     gi_monitor_stop(&monitor);
     return code;
