@@ -216,7 +216,7 @@ class Ask(Session):
         self.assertEqual(set(rows), set(table))
         done = self.gate("inspect", "Gate")
         self.assertEqual((done.code, done.err), (0, ""))
-        self.assertIn("get_interfaces\t()\tinline\t", done.out)
+        self.assertIn("get_interfaces\t()\tbroker\t", done.out)
         there = json.loads(self.gate("settings", "--json").out)
         self.assertEqual(there["service_default_name"]["value"], "GateRPC")
         done = self.gate("inspect", "Nosuch")

@@ -223,8 +223,12 @@ static gate_err_t s_publish(gate_bytes_t cls, gate_bytes_t repr,
     snprintf(name, sizeof name, "%.*s", (int)(cls.size < 63 ? cls.size : 63),
              (const char *)cls.data);
     const char *at = (const char *)text.data;
+    char begins[256]; /* of the traceback, for want of memory */
+    snprintf(begins, sizeof begins, "%.*s",
+             (int)(traceback.size < 255 ? traceback.size : 255),
+             (const char *)traceback.data);
     gate_err_t code =
-        gi_origin_code(name, text.failed ? "" : at + traceback_at);
+        gi_origin_code(name, text.failed ? begins : at + traceback_at);
     if (text.failed)
         gi_err_story(code, name, gate_err_text(code), NULL);
     else

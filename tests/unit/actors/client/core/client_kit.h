@@ -250,9 +250,10 @@ static inline void kit_hear(kit_t *k, uint8_t conn, const void *id, unsigned n,
 #define OK_FIVE                        \
     KIT_BYTES("\x82\xa6result\x05\xa9" \
               "exception\xc0")
-#define UNAVAILABLE                    \
-    KIT_BYTES("\x82\xa6result\xc0\xa9" \
-              "exception\x93\xb7ServiceUnAvailableError\xa1x\xa0")
+#define UNAVAILABLE              \
+    KIT_BYTES(                   \
+        "\x82\xa6result\xc0\xa9" \
+        "exception\x93\xb7ServiceUnAvailableError\xa1x\xac  (not run)\n")
 #define DENIED                         \
     KIT_BYTES("\x82\xa6result\xc0\xa9" \
               "exception\x93\xb1"      \
