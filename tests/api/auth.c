@@ -523,7 +523,7 @@ Test(plain, bad_set_ups) {
     cr_expect_eq(gate_zap_start(zap), GATE_BADDATA);
     gate_zap_destroy(&zap);
     zap = gate_zap_new(w.rt, "nonsense");
-    cr_expect_eq(gate_zap_start(zap), GATE_SYSTEM);
+    cr_expect_eq(gate_zap_start(zap), GATE_BADARG);
     gate_zap_destroy(&zap);
     s_end(&w);
 }
