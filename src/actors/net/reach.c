@@ -119,17 +119,28 @@ static const char *s_behind(const char *endpoint, const char *transport) {
     return strncmp(endpoint, transport, n) == 0 ? endpoint + n : NULL;
 }
 
-/* host:port, port a number or "*" or "!"; libzmq's "from;to" ends in it too. */
-static bool s_port_ok(const char *address) {
-    const char *colon = strrchr(address, ':');
+static bool s_port_ok(const char *port) {
     char *end;
-    if (!colon || colon == address)
-        return false;
-    if (strcmp(colon, ":*") == 0 || strcmp(colon, ":!") == 0)
+    if (strcmp(port, "*") == 0 || strcmp(port, "!") == 0)
         return true;
-    long port = strtol(colon + 1, &end, 10);
-    return end != colon + 1 && !*end && colon[1] >= '0' && colon[1] <= '9' &&
-           port <= 65535;
+    long number = strtol(port, &end, 10);
+    return *port >= '0' && *port <= '9' && !*end && number <= 65535;
+}
+
+/* host:port; libzmq's "from;to" ends in it too. */
+static gate_err_t s_tcp_ok(const char *whose, const char *endpoint,
+                           const char *address) {
+    const char *colon = strrchr(address, ':');
+    if (!colon || colon == address)
+        return gi_err(GATE_BADARG,
+                      "%s: '%.*s': tcp://HOST:PORT expected, a port is missing",
+                      whose, S_SHOWN, endpoint);
+    if (!s_port_ok(colon + 1))
+        return gi_err(GATE_BADARG,
+                      "%s: '%.*s': port %.20s: a number from 0 to 65535 or * "
+                      "expected",
+                      whose, S_SHOWN, endpoint, colon + 1);
+    return GATE_OK;
 }
 
 gate_err_t gi_reach_check(const char *whose, const char *endpoint) {
@@ -142,10 +153,7 @@ gate_err_t gi_reach_check(const char *whose, const char *endpoint) {
                       "%s: '%.*s' is no endpoint: tcp://HOST:PORT, ipc://PATH "
                       "or inproc://NAME expected",
                       whose, S_SHOWN, endpoint);
-    if (s_behind(endpoint, "tcp://") && !s_port_ok(address))
-        return gi_err(GATE_BADARG,
-                      "%s: '%.*s': tcp://HOST:PORT expected, PORT a number up "
-                      "to 65535",
-                      whose, S_SHOWN, endpoint);
+    if (s_behind(endpoint, "tcp://"))
+        return s_tcp_ok(whose, endpoint, address);
     return GATE_OK;
 }
