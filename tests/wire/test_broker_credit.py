@@ -75,9 +75,17 @@ class Credit(kit.Case):
         self.assertEqual(len(worker.idle(0.4)), 1)
         self.assertIsNone(self.client.reply(rids[0], 0.2), "a second final")
 
+    def may_work(self, *workers):
+        """What the service may be given, its workers having answered: each is
+        asked who it is when a stranger connects."""
+        for worker in workers:
+            self.assertEqual(worker.idle(0.05), [])
+        return self.client.call("Gate", "stats")["services"]["Svc"]["credit"]
+
     def test_least_loaded(self):
         """Two workers of one service share the calls."""
         a, b = self.worker(maximum=100), self.worker(maximum=100)
+        self.until(lambda: self.may_work(a, b) == 200)
         for _ in range(20):
             self.client.request("Svc", "f")
         na, nb = len(a.idle(0.3)), len(b.idle(0.3))
