@@ -3,6 +3,7 @@
 #include "cli/peer.h"
 #include "text/clean.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -109,17 +110,27 @@ static int s_exit(gate_err_t e, bool remote) {
     return remote && code == GI_EXIT_USAGE ? GI_EXIT_REMOTE : code;
 }
 
-int gi_peer_fail(gate_err_t e, bool remote) {
-    const gate_error_t *error = gate_error();
+static void s_tell(FILE *to, const gate_error_t *error) {
     bool colour = isatty(STDERR_FILENO);
-    fprintf(stderr, "%s", colour ? "\033[1;31m" : "");
-    gi_clean_put(stderr, error->cls, strlen(error->cls), false);
-    fprintf(stderr, "%s: ", colour ? "\033[0m" : "");
-    gi_clean_put(stderr, error->text, strlen(error->text), true);
-    fputc('\n', stderr);
+    fprintf(to, "%s", colour ? "\033[1;31m" : "");
+    gi_clean_put(to, error->cls, strlen(error->cls), false);
+    fprintf(to, "%s: ", colour ? "\033[0m" : "");
+    gi_clean_put(to, error->text, strlen(error->text), true);
+    fputc('\n', to);
     size_t n = strlen(error->traceback);
-    gi_clean_put(stderr, error->traceback, n, true);
+    gi_clean_put(to, error->traceback, n, true);
     if (n && error->traceback[n - 1] != '\n')
-        fputc('\n', stderr);
+        fputc('\n', to);
+}
+
+/* In one write, since stderr has no buffer and may be others' too. */
+int gi_peer_fail(gate_err_t e, bool remote) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *whole = open_memstream(&text, &size);
+    s_tell(whole ? whole : stderr, gate_error());
+    if (whole && fclose(whole) == 0)
+        fwrite(text, 1, size, stderr);
+    free(text);
     return s_exit(e, remote);
 }
