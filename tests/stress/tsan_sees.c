@@ -28,7 +28,7 @@ static gate_err_t raced(gate_call_t *call) {
     atomic_store_explicit(&s_was_there, 1, memory_order_relaxed);
     return gate_return(call, 1);
 }
-static const gate_method_t methods[] = {GATE_METHOD(raced, ), GATE_END};
+static const gate_method_t methods[] = {GATE_METHOD(raced), GATE_END};
 
 #define MUST(call)                                                   \
     do {                                                             \
