@@ -35,7 +35,7 @@ struct gi_huge_unpack {
     size_t taken;       /* bytes inflated that news has not said */
     gate_err_t outcome; /* GATE_OK under way, GATE_EOS complete, else error */
     gi_error_t error;
-    s_chunk_t *current; /* the job's: there was no room for all of it */
+    s_chunk_t *current; /* the job's, set under the lock: no room for all */
     gi_join_t *join;
     gi_buf_t value;
 };
@@ -193,7 +193,9 @@ static void s_step(gi_huge_unpack_t *self, bool end, size_t room) {
     bool paused = !e && self->value.size >= room;
     c->at = size - in.size;
     if (!paused) {
+        gi_lock(&self->lock);
         self->current = NULL;
+        gi_unlock(&self->lock);
         s_free_chunk(c);
     }
     s_settle(self, e, paused ? 0 : size);
