@@ -279,8 +279,8 @@ Test(curve, each_broker_has_its_own_directory) {
                      i ? GATE_REFUSED : GATE_OK, "%s at the other", who);
         gate_client_destroy(&c);
         c = s_curve_client(&w, who, "server");
-        cr_expect_eq(gate_client_ready(c, 3000),
-                     i ? GATE_OK : GATE_REFUSED, "%s at the first", who);
+        cr_expect_eq(gate_client_ready(c, 3000), i ? GATE_OK : GATE_REFUSED,
+                     "%s at the first", who);
         gate_client_destroy(&c);
     }
     gate_broker_destroy(&other);
