@@ -74,7 +74,6 @@ struct gi_map {
     size_t waiting_bytes;  /* of results, in the stream or before */
     size_t usual;       /* size of a result: the largest of late; 0: unknown */
     size_t chunk;       /* inputs of the next job */
-    gi_map_try_t tries; /* ring of those under way */
     gi_map_try_t *redo; /* what shall be submitted first, by next */
     size_t fail_at;     /* the lowest index that ends the map; SIZE_MAX: none */
     gi_error_t error;
@@ -83,6 +82,7 @@ struct gi_map {
     gi_map_result_t *early; /* ordered: results of index % GI_MAP_WINDOW */
     gi_buf_t packed;        /* all inputs as args arrays; none of a generator */
     size_t *ends;           /* where each ends in packed */
+    gi_map_try_t tries; /* ring of those under way; last, for its open end */
 };
 
 /* ---- map.c --------------------------------------------------------------- */
