@@ -166,7 +166,7 @@ static bool s_options(int fd, int family) {
 
 gate_err_t gi_listener_tcp(const char *endpoint, bool ipv6, int *out) {
     char host[256];
-    int port;
+    int port = 0;
     s_at_t at = {.size = 0};
     gate_err_t e = s_parts(endpoint, host, &port);
     if (e)
