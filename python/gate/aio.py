@@ -7,6 +7,7 @@ import functools
 from typing import Any, Dict, List, Optional
 
 from . import _lib, errors
+from ._face import ClosesAsync, Connecting
 from ._lib import quick, slow
 from ._pack import Codec
 from ._runtime import opened
@@ -28,7 +29,7 @@ class Answer(asyncio.Future):
         return done
 
 
-class Stream:
+class Stream(ClosesAsync):
     """An asynchronous iterator over a streamed answer. Its producer is never
     further ahead than its credit; aclose (async with, or the loop over it left)
     stops it."""
@@ -102,17 +103,8 @@ class Stream:
         if self._client._born == _lib.generation[0]:
             _lib.destroy(quick.stream_destroy, stream)
 
-    async def aclose(self):
-        self.close()
 
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        self.close()
-
-
-class Reader:
+class Reader(ClosesAsync):
     """An answer of any size: await read(n) while it comes."""
 
     def __init__(self, client, stream):
@@ -153,14 +145,8 @@ class Reader:
         async with self._busy:  # a read under way first
             self._of.close()
 
-    async def __aenter__(self):
-        return self
 
-    async def __aexit__(self, *_):
-        await self.aclose()
-
-
-class Client(Remote):
+class Client(Remote, ClosesAsync):
     """Of the running loop.
 
         async with gate.aio.connect("tcp://127.0.0.1:5555") as c:
@@ -214,15 +200,6 @@ class Client(Remote):
             if not answer.done():
                 answer.set_exception(errors.of("RuntimeError")(
                     "the client was closed", "", "CLOSED"))
-
-    async def aclose(self):
-        self.close()
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        self.close()
 
     def __del__(self):
         if getattr(self, "_c", None):
@@ -341,36 +318,8 @@ def _services(c):
     return take_value(value.value)
 
 
-class _Connecting:
-    """What connect gives: await it, or async with it."""
-
-    def __init__(self, endpoint, wait, options):
-        self._endpoint, self._wait, self._options = endpoint, wait, options
-        self._client = None
-
-    async def _make(self):
-        client = Client(self._endpoint, **self._options)
-        if self._wait is not None:
-            try:
-                await client.ready(self._wait)
-            except BaseException:
-                client.close()
-                raise
-        return client
-
-    def __await__(self):
-        return self._make().__await__()
-
-    async def __aenter__(self):
-        self._client = await self._make()
-        return self._client
-
-    async def __aexit__(self, *_):
-        self._client.close()
-
-
 def connect(endpoint: Optional[str], *, wait: Optional[float] = None,
-            **options: Any) -> _Connecting:
+            **options: Any) -> Connecting:
     """As gate.connect, for asyncio: `c = await gate.aio.connect(...)` or `async
     with gate.aio.connect(...) as c`."""
-    return _Connecting(endpoint, wait, options)
+    return Connecting(Client, endpoint, wait, options)

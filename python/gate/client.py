@@ -7,6 +7,7 @@ import threading
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from . import _lib, errors
+from ._face import Closes
 from ._lib import quick, slow
 from ._pack import Codec
 from ._runtime import opened, runtime
@@ -180,7 +181,7 @@ class Method:
         return self._client._file(self._name, args, kwargs, timeout, meta)
 
 
-class Stream:
+class Stream(Closes):
     """An iterator over a streamed answer; closing it (with, close, del) stops
     the producer."""
 
@@ -215,12 +216,6 @@ class Stream:
             _lib.destroy(quick.stream_destroy, stream)
             _lib.destroy(slow.caller_destroy, caller)
             self._client._leave()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     def __del__(self):
         self.close()
@@ -262,7 +257,7 @@ class Reader(io.RawIOBase):
         super().close()
 
 
-class Client(Remote):
+class Client(Remote, Closes):
     """Calls services of a broker; any number of threads may use it.
 
         with gate.connect("tcp://127.0.0.1:5555") as c:
@@ -324,12 +319,6 @@ class Client(Remote):
             last = self._closed and not self._used
         if last:
             self._free()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     def __del__(self):
         if getattr(self, "_c", None):

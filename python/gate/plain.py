@@ -5,7 +5,6 @@ does: no credit (a stream is kept until it is read), no cancelling at the servic
 no retry, no metadata; huge answers are kept whole."""
 import asyncio
 import bz2
-import functools
 import lzma
 import threading
 import uuid
@@ -13,6 +12,7 @@ import weakref
 import zlib
 
 from . import errors
+from ._face import Closes, ClosesAsync, Connecting
 from ._pack import Codec
 
 try:
@@ -83,7 +83,7 @@ class _Pending:
                     "the method streams: ask by .stream()"))
 
 
-class Stream:
+class Stream(ClosesAsync):
     def __init__(self, client, name, args, kwargs, timeout):
         self._client, self._timeout = client, timeout
         self._id, self._pending = client._send(name, args, kwargs, True)
@@ -116,15 +116,6 @@ class Stream:
         self._client._calls.pop(self._id, None)
         self._pending = None
 
-    async def aclose(self):
-        self.close()
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        self.close()
-
 
 class _Names:
     def __init__(self, client, path=()):
@@ -145,7 +136,7 @@ class _Names:
         return self._client._open(".".join(self._path), args, kwargs, timeout)
 
 
-class AsyncClient:
+class AsyncClient(ClosesAsync):
     """gate.aio.Client's face, of the running loop."""
 
     def __init__(self, endpoint, *, user=None, password=None, curve=None,
@@ -192,15 +183,6 @@ class AsyncClient:
         for pending in calls.values():
             pending.put("error", errors.of("RuntimeError")(
                 "the client was closed", "", "CLOSED"))
-
-    async def aclose(self):
-        self.close()
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        self.close()
 
     # ---- calls --------------------------------------------------------------
     def __getattr__(self, name):
@@ -295,7 +277,7 @@ async def _receive(client, socket):
         del me
 
 
-class Client:
+class Client(Closes):
     """gate.Client's face: a loop on a thread of its own."""
 
     def __init__(self, endpoint, **options):
@@ -330,12 +312,6 @@ class Client:
         if client:
             self._run(client.aclose())
             self._stop()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     def __getattr__(self, name):
         if name.startswith("_"):
@@ -387,34 +363,10 @@ def connect(endpoint, *, wait=None, **options):
     return client
 
 
-class _Connecting:
-    def __init__(self, make):
-        self._make = make
-
-    def __await__(self):
-        return self._make().__await__()
-
-    async def __aenter__(self):
-        self._client = await self._make()
-        return self._client
-
-    async def __aexit__(self, *_):
-        self._client.close()
-
-
 class aio:
     """gate.aio where the library is missing."""
     Client = AsyncClient
 
     @staticmethod
     def connect(endpoint, *, wait=None, **options):
-        async def make():
-            client = AsyncClient(endpoint, **options)
-            if wait is not None:
-                try:
-                    await client.ready(wait)
-                except BaseException:
-                    client.close()
-                    raise
-            return client
-        return _Connecting(functools.partial(make))
+        return Connecting(AsyncClient, endpoint, wait, options)

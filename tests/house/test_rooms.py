@@ -32,7 +32,10 @@ EXCEPT = {
     ("src/cli/supervise.c", "sys/wait.h"): "gate serve --supervise: a process",
     ("src/cli/supervise.c", "sys/prctl.h"): "it ends when its parent does",
 }
-ROOM_FILES_MAX = 32
+ROOM_FILES_MAX = 25
+ROOM_FILES = {
+    "actors/broker/core": 31,
+}
 # Lines, and what is longer today. The lists only shrink.
 HEADER_MAX = 200
 HEADERS = {
@@ -67,9 +70,10 @@ def main():
         if len(homes) > 1:
             problems.append("%s: in several rooms: %s" % (base, homes))
     for room, names in rooms.items():
-        if len(names) > ROOM_FILES_MAX:
+        most = ROOM_FILES.get(room, ROOM_FILES_MAX)
+        if len(names) > most:
             problems.append("src/%s: %d files, more than %d"
-                            % (room, len(names), ROOM_FILES_MAX))
+                            % (room, len(names), most))
     of_alias = {alias(room): room for room in rooms}
 
     arrows = {}
