@@ -311,6 +311,8 @@ static int s_by_key(const void *a, const void *b, void *data) {
 
 static bool s_keys_differ(s_reader_t *r, s_keys_t *keys) {
     char *data = r->out->data;
+    if (keys->n < 2) /* qsort_r takes no NULL */
+        return true;
     qsort_r(keys->all, keys->n, sizeof *keys->all, s_by_key, data);
     for (size_t i = 1; i < keys->n; i++)
         if (!s_by_key(&keys->all[i - 1], &keys->all[i], data))
