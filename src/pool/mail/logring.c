@@ -24,6 +24,7 @@
 
 #define S_CELLS 4096u /* a power of two; 4 MiB when all were used */
 #define S_RULES 32
+#define S_NAME 104 /* of a speaker, with its end; what is longer is cut */
 
 typedef struct s_cell {
     _Atomic uint64_t seq; /* minus its index: zeroed memory is a free ring */
@@ -261,9 +262,31 @@ bool gi_logring_parse(char *line, gate_level_t *level, const char **text) {
 }
 
 /* ---- producers ----------------------------------------------------------- */
-static const char *s_speaker;
+/* A copy, by words that any thread may read: a thread that a job has left behind
+ * speaks at any time, at worst by a name made of two. */
+static _Atomic(uint64_t) s_speaker[S_NAME / 8];
 
-void gi_logring_speak_for(const char *whom) { s_speaker = whom; }
+void gi_logring_speak_for(const char *whom) {
+    size_t size = whom ? strnlen(whom, S_NAME - 1) : 0;
+    size_t n_words = size / 8 + 1;
+
+    for (size_t i = 0; i < n_words; i++) {
+        uint64_t word = 0;
+        if (i * 8 < size)
+            memcpy(&word, whom + i * 8, size - i * 8 < 8 ? size - i * 8 : 8);
+        atomic_store_explicit(&s_speaker[i], word, memory_order_relaxed);
+    }
+}
+
+/* Returns its length. */
+static size_t s_read_speaker(char name[static S_NAME]) {
+    for (size_t i = 0; i < S_NAME / 8; i++) {
+        uint64_t word =
+            atomic_load_explicit(&s_speaker[i], memory_order_relaxed);
+        memcpy(name + i * 8, &word, 8);
+    }
+    return strnlen(name, S_NAME - 1);
+}
 
 static void s_write_stderr(const gi_log_line_t *line) {
     char text[1200];
@@ -275,7 +298,8 @@ static void s_write_stderr(const gi_log_line_t *line) {
 
 /* A worker's job by its name; what does not fit behind it is cut. */
 static void s_name_speaker(gi_log_line_t *line) {
-    size_t name = s_speaker ? strnlen(s_speaker, 100) : 0;
+    char speaker[S_NAME];
+    size_t name = s_read_speaker(speaker);
     size_t size = strlen(line->text);
 
     if (!name)
@@ -283,7 +307,7 @@ static void s_name_speaker(gi_log_line_t *line) {
     if (size > sizeof line->text - name - 3)
         size = sizeof line->text - name - 3;
     memmove(line->text + name + 2, line->text, size);
-    memcpy(line->text, s_speaker, name);
+    memcpy(line->text, speaker, name);
     memcpy(line->text + name, ": ", 2);
     line->text[name + 2 + size] = '\0';
 }

@@ -36,7 +36,7 @@ size_t gi_log_format(const gi_log_line_t *line, bool colour, char *out,
 /* Whether n lines more have room now. Without a consumer all have. */
 bool gi_logring_room(unsigned n);
 /* For whom this process works: stands before what it says on stderr; NULL:
- * nobody. Borrows. Of a process with one thread. */
+ * nobody. By one thread; those that speak may be others. */
 void gi_logring_speak_for(const char *whom);
 /* What gi_log_format made: level, and the text with its part; false for
  * anything else. Cuts line. */

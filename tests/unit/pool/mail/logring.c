@@ -131,18 +131,40 @@ Test(log, flush_and_sink, .timeout = 20) {
     gi_logring_detach();
 }
 
-/* Not attached: to stderr, a line in one write. */
-Test(log, stderr_before_attach) {
-    char text[256] = "";
+/* What is said without a consumer, without its time. */
+static const char *s_said(const char *what) {
+    static char text[512];
     int ends[2], saved = dup(STDERR_FILENO);
 
+    memset(text, 0, sizeof text);
     cr_assert_eq(pipe(ends), 0);
     dup2(ends[1], STDERR_FILENO);
-    gate_log(GATE_WARN, "main", "hello %s", "there");
+    gate_log(GATE_WARN, "main", "%s", what);
     dup2(saved, STDERR_FILENO);
-    cr_assert_gt(read(ends[0], text, sizeof text - 1), 0);
-    cr_assert_str_eq(text + 23, " WARN  main: hello there\n");
+    cr_assert_gt(read(ends[0], text, sizeof text - 1), 23);
     close(ends[0]);
     close(ends[1]);
     close(saved);
+    return text + 23;
+}
+
+/* Not attached: to stderr, a line in one write. */
+Test(log, stderr_before_attach) {
+    cr_assert_str_eq(s_said("hello there"), " WARN  main: hello there\n");
+}
+
+/* The name may lie in memory that is gone when a thread left behind speaks. */
+Test(log, a_speaker_is_a_copy) {
+    char name[160] = "Math.add", wanted[256];
+
+    gi_logring_speak_for(name);
+    memset(name, 'x', sizeof name - 1);
+    cr_assert_str_eq(s_said("a"), " WARN  main: Math.add: a\n");
+    gi_logring_speak_for(name);
+    snprintf(wanted, sizeof wanted, " WARN  main: %.103s: b\n", name);
+    cr_assert_str_eq(s_said("b"), wanted, "%s", s_said("b"));
+    gi_logring_speak_for("a");
+    cr_assert_str_eq(s_said("c"), " WARN  main: a: c\n");
+    gi_logring_speak_for(NULL);
+    cr_assert_str_eq(s_said("d"), " WARN  main: d\n");
 }
