@@ -2,7 +2,7 @@
 # The `gate` command (src/cli) with the bench drivers (src/cli/bench): public headers
 # only; src/cli/bench may use raw ZeroMQ for its reference limits.
 file(GLOB cli_sources CONFIGURE_DEPENDS src/cli/*.c src/cli/demo/*.c
-  src/cli/text/*.c)
+  src/cli/text/*.c src/cli/kept/*.c src/cli/desk/*.c)
 file(GLOB bench_sources CONFIGURE_DEPENDS src/cli/bench/*.c
   src/cli/bench/rigs/*.c)
 if(cli_sources)
@@ -21,7 +21,8 @@ if(cli_sources)
     list(FILTER watch_sources EXCLUDE REGEX "/cmd_monitor\\.c$")
   endif()
   add_executable(gate ${cli_sources} ${watch_sources})
-  gate_see(gate cli cli/demo cli/bench cli/monitor cli/watch cli/text)
+  gate_see(gate cli cli/demo cli/bench cli/monitor cli/watch cli/text
+    cli/kept cli/desk)
   target_link_libraries(gate PRIVATE gate_options gaterpc gate_msgpack
     gate_jansson gate_zeromq Threads::Threads m ${CMAKE_DL_LIBS})
   if(bench_sources)

@@ -54,6 +54,8 @@ enum { GI_READY_MS = 1000 };
  * else has been done since. */
 void gi_main_stdout_lost(void);
 
+/* ---- cmd_context.c --------------------------------------------------------- */
+int gi_context_main(int argc, char **argv);
 /* ---- cmd_health.c ---------------------------------------------------------- */
 int gi_health_main(int argc, char **argv);
 /* ---- cmd_top.c ------------------------------------------------------------- */

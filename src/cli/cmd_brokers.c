@@ -60,14 +60,14 @@ static int s_brokers(gate_client_t *client) {
 }
 
 int gi_brokers_main(int argc, char **argv) {
-    gi_peer_t peer = {.broker = GI_FRONTEND};
+    gi_peer_t peer = {0};
     const gi_opt_t table[] = {
         GI_PEER_OPTS(peer),
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
     if (code < 0)
-        code = gi_auth_check(&peer.auth, peer.config, &s_usage);
+        code = gi_peer_check(&peer, &s_usage);
     if (code < 0) {
         code = gi_peer_open(&peer);
         if (!code)

@@ -337,7 +337,7 @@ static int s_run(s_args_t *args) {
     s_request_t request = {0};
     if (!args->words.n)
         return gi_opts_fail(&s_usage, "call what?");
-    int code = gi_auth_check(&args->peer.auth, args->peer.config, &s_usage);
+    int code = gi_peer_check(&args->peer, &s_usage);
     if (code >= 0)
         return code;
     code = s_request_fill(&request, args);
@@ -349,7 +349,7 @@ static int s_run(s_args_t *args) {
 }
 
 int gi_call_main(int argc, char **argv) {
-    s_args_t args = {.peer.broker = GI_FRONTEND, .timeout_ms = -1};
+    s_args_t args = {.timeout_ms = -1};
     const gi_opt_t table[] = {
         GI_PEER_OPTS(args.peer),
         {"timeout", GI_OPT_NUMBER, &args.timeout_ms, "MS",

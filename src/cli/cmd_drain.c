@@ -27,7 +27,7 @@ static int s_drain(gate_client_t *client, const char *service) {
 }
 
 int gi_drain_main(int argc, char **argv) {
-    gi_peer_t peer = {.broker = GI_FRONTEND};
+    gi_peer_t peer = {0};
     gi_words_t words = {0};
     const gi_opt_t table[] = {
         GI_PEER_OPTS(peer),
@@ -36,7 +36,7 @@ int gi_drain_main(int argc, char **argv) {
     int code = gi_opts_parse(argc, argv, &s_usage, table, &words);
     if (code < 0)
         code = words.n == 1
-                   ? gi_auth_check(&peer.auth, peer.config, &s_usage)
+                   ? gi_peer_check(&peer, &s_usage)
                    : gi_opts_fail(&s_usage, "drain one service or worker");
     if (code < 0) {
         code = gi_peer_open(&peer);

@@ -64,7 +64,7 @@ static int s_inspect(gate_client_t *client, const char *service, bool as_json) {
 }
 
 int gi_inspect_main(int argc, char **argv) {
-    gi_peer_t peer = {.broker = GI_FRONTEND};
+    gi_peer_t peer = {0};
     gi_words_t words = {0};
     bool as_json = false;
     const gi_opt_t table[] = {
@@ -74,7 +74,7 @@ int gi_inspect_main(int argc, char **argv) {
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, &words);
     if (code < 0)
-        code = words.n == 1 ? gi_auth_check(&peer.auth, peer.config, &s_usage)
+        code = words.n == 1 ? gi_peer_check(&peer, &s_usage)
                             : gi_opts_fail(&s_usage, "inspect one service");
     if (code < 0) {
         code = gi_peer_open(&peer);

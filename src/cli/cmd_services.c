@@ -170,7 +170,7 @@ static int s_json(gate_client_t *client, bool stats, bool workers) {
 }
 
 int gi_services_main(int argc, char **argv) {
-    gi_peer_t peer = {.broker = GI_FRONTEND};
+    gi_peer_t peer = {0};
     bool stats = false, workers = false, json = false;
     const gi_opt_t table[] = {
         GI_PEER_OPTS(peer),
@@ -183,7 +183,7 @@ int gi_services_main(int argc, char **argv) {
     if (code < 0)
         code = stats && workers
                    ? gi_opts_fail(&s_usage, "--stats or --workers, not both")
-                   : gi_auth_check(&peer.auth, peer.config, &s_usage);
+                   : gi_peer_check(&peer, &s_usage);
     if (code < 0) {
         code = gi_peer_open(&peer);
         if (!code)

@@ -135,10 +135,11 @@ int gi_settings_main(int argc, char **argv) {
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
-    if (code < 0)
-        code = gi_auth_check(&peer.auth, peer.config, &s_usage);
+    bool there = peer.broker || peer.context;
+    if (code < 0 && there)
+        code = gi_peer_check(&peer, &s_usage);
     if (code < 0) {
-        code = peer.broker ? s_there(&peer, &show) : s_here(&peer, &show);
+        code = there ? s_there(&peer, &show) : s_here(&peer, &show);
         gi_peer_close(&peer);
     }
     gi_peer_forget(&peer.auth);

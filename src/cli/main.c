@@ -28,6 +28,8 @@ static const gi_verb_t s_verbs[] = {
 #ifdef GATE_HAVE_MONITOR
     {"monitor", gi_monitor_main, "show a broker over HTTP: page, metrics"},
 #endif
+    {"context", gi_context_main,
+     "keep brokers by name, and which one is meant"},
     {"settings", gi_settings_main, "list the settings: in force, usual, why"},
 #ifdef GATE_HAVE_BENCH
     {"bench", gi_bench_main, "measure throughput and latency"},

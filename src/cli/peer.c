@@ -25,7 +25,68 @@ int gi_auth_check(gi_auth_t *auth, const char *config,
                                    "plain-password", config, usage);
 }
 
+/* ---- which broker ----------------------------------------------------------- */
+static const char *s_env(const char *name) {
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static const char *s_field(const gi_peer_t *self, const char *field) {
+    return gi_contexts_get(self->auth.contexts, self->context, field);
+}
+
+/* What options did not say. A user brings his own password. */
+static void s_fill(gi_peer_t *self) {
+    gi_auth_t *auth = &self->auth;
+    self->broker = s_field(self, "broker");
+    if (!self->config)
+        self->config = s_field(self, "config");
+    if (!auth->user) {
+        auth->user = s_field(self, "user");
+        if (!auth->password.word && !auth->password.file)
+            auth->password.file = s_field(self, "password-file");
+    }
+    if (auth->plain_user || auth->curve_cert || auth->curve_server)
+        return;
+    auth->curve_cert = s_field(self, "curve-cert");
+    auth->curve_server = s_field(self, "curve-server");
+    auth->plain_user = s_field(self, "plain-user");
+    if (!auth->plain_password.word && !auth->plain_password.file)
+        auth->plain_password.file = s_field(self, "plain-password-file");
+}
+
+/* -1, or 2 after saying why. */
+static int s_use(gi_peer_t *self, const gi_usage_t *usage) {
+    self->auth.contexts = gi_contexts_open(false);
+    if (!self->auth.contexts)
+        return GI_EXIT_USAGE;
+    if (!self->context)
+        self->context = s_env("GATE_CONTEXT");
+    if (!self->context)
+        self->context = gi_contexts_used(self->auth.contexts);
+    if (self->context && !gi_contexts_has(self->auth.contexts, self->context))
+        return gi_opts_fail(usage, "no context '%s': gate context list",
+                            self->context);
+    if (self->context)
+        s_fill(self);
+    return -1;
+}
+
+int gi_peer_check(gi_peer_t *self, const gi_usage_t *usage) {
+    int code = -1;
+    if (self->broker && self->context)
+        return gi_opts_fail(usage, "--broker or --context, not both");
+    if (!self->broker && !self->context)
+        self->broker = s_env("GATE_BROKER");
+    if (!self->broker)
+        code = s_use(self, usage);
+    if (!self->broker)
+        self->broker = GI_FRONTEND;
+    return code >= 0 ? code : gi_auth_check(&self->auth, self->config, usage);
+}
+
 void gi_peer_forget(gi_auth_t *auth) {
+    gi_contexts_close(&auth->contexts);
     gi_credential_fini(&auth->password);
     gi_credential_fini(&auth->plain_password);
 }
@@ -65,11 +126,13 @@ const char *gi_peer_backend(const gate_runtime_t *runtime) {
 }
 
 /* Unreachable, whatever the code of the wait. */
-static void s_no_broker(void) {
-    fprintf(stderr, "ServiceUnAvailableError: %s\n", gate_error()->text);
+static void s_no_broker(const gi_peer_t *self) {
+    fprintf(stderr, "ServiceUnAvailableError: %s%s%s\n", gate_error()->text,
+            self->context ? "; as said by the context " : "",
+            self->context ? self->context : "");
 }
 
-int gi_peer_open(gi_peer_t *self) {
+int gi_peer_connect(gi_peer_t *self) {
     self->runtime = gi_peer_runtime(self->config);
     if (!self->runtime)
         return GI_EXIT_USAGE;
@@ -86,13 +149,18 @@ int gi_peer_open(gi_peer_t *self) {
         gate_client_plain_transport(self->client, self->auth.plain_user,
                                     self->auth.plain_password.word);
     gate_err_t e = gate_client_connect(self->client, self->broker);
-    if (e) {
+    if (e)
         gi_peer_fail(e, false); /* no endpoint at all: our input */
-        return GI_EXIT_USAGE;
-    }
-    e = gate_client_ready(self->client, S_CONNECT_MS);
+    return e ? GI_EXIT_USAGE : GI_EXIT_OK;
+}
+
+int gi_peer_open(gi_peer_t *self) {
+    int code = gi_peer_connect(self);
+    if (code)
+        return code;
+    gate_err_t e = gate_client_ready(self->client, S_CONNECT_MS);
     if (e == GATE_TIMEOUT) {
-        s_no_broker();
+        s_no_broker(self);
         return GI_EXIT_GONE;
     }
     return e ? gi_peer_fail(e, false) : GI_EXIT_OK;

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/opts.h"
 #include "cli/credential.h"
+#include "kept/contexts.h"
 
 typedef struct gi_auth {
     const char *user;                      /* in-band PLAIN */
@@ -14,6 +15,7 @@ typedef struct gi_auth {
     const char *curve_cert, *curve_server; /* files */
     const char *plain_user;                /* of the transport */
     gi_credential_t plain_password;
+    gi_contexts_t *contexts; /* whose texts some of these are; NULL */
 } gi_auth_t;
 
 #define GI_AUTH_OPTS(a)                                                        \
@@ -38,22 +40,31 @@ typedef struct gi_auth {
 
 /* One connection to a broker, from flags to client. */
 typedef struct gi_peer {
-    const char *broker;
+    const char *broker;  /* as an option said; then as gi_peer_check decided */
+    const char *context; /* the same */
     const char *config;
     gi_auth_t auth;
     gate_runtime_t *runtime;
     gate_client_t *client;
 } gi_peer_t;
 
-#define GI_PEER_OPTS(p)                                                 \
-    {"broker", GI_OPT_TEXT, &(p).broker, "EP",                          \
-     "the broker's frontend (" GI_FRONTEND ")"},                        \
-        {"config", GI_OPT_TEXT, &(p).config, "FILE", "settings (ZPL)"}, \
+#define GI_PEER_OPTS(p)                                                        \
+    {"broker", GI_OPT_TEXT, &(p).broker, "EP",                                 \
+     "the broker's frontend (GATE_BROKER, the context in use, or " GI_FRONTEND \
+     ")"},                                                                     \
+        {"context", GI_OPT_TEXT, &(p).context, "NAME",                         \
+         "the broker and who to be there, as gate context keeps them"},        \
+        {"config", GI_OPT_TEXT, &(p).config, "FILE", "settings (ZPL)"},        \
         GI_AUTH_OPTS((p).auth)
 
 /* Gets passwords that are not there yet, and reports halves of credential
  * pairs: an exit code then, else -1. config: settings file, or NULL. */
 int gi_auth_check(gi_auth_t *auth, const char *config, const gi_usage_t *usage);
+/* The same behind the decision which broker is meant: --broker or GATE_BROKER
+ * (alone: nobody's password goes to another one's broker), --context,
+ * GATE_CONTEXT or the context in use with whatever options leave open, or
+ * GI_FRONTEND. */
+int gi_peer_check(gi_peer_t *self, const gi_usage_t *usage);
 void gi_peer_forget(gi_auth_t *auth);
 /* A runtime from defaults, file (may be NULL) and environment; NULL after
  * saying why. */
@@ -67,6 +78,8 @@ const char *gi_peer_backend(const gate_runtime_t *runtime);
 /* Connects and waits up to 3 s for the broker; 0, else the exit code after
  * saying why. */
 int gi_peer_open(gi_peer_t *self);
+/* The same without waiting: what is wrong with endpoint or files is known. */
+int gi_peer_connect(gi_peer_t *self);
 void gi_peer_close(gi_peer_t *self);
 /* Prints gate_error() as "Class: message" and a remote traceback; returns the
  * exit code. remote: the request had left, so the answer is the peer's. */

@@ -52,9 +52,12 @@ def environment(**settings):
     """The process's own, without its GATE_*, plus these settings."""
     env = {k: v for k, v in os.environ.items()
            if not k.startswith("GATE_")}
+    env["XDG_CONFIG_HOME"] = "/nonexistent"  # nobody's own contexts
     for name, value in settings.items():
         name = name.upper()
-        env[name if name.startswith("GATE_") else "GATE_" + name] = str(value)
+        if not name.startswith(("GATE_", "XDG_", "HOME")):
+            name = "GATE_" + name
+        env[name] = str(value)
     return env
 
 

@@ -297,7 +297,7 @@ static int s_from_file(const char *file) {
 }
 
 int gi_doctor_main(int argc, char **argv) {
-    gi_peer_t peer = {.broker = GI_FRONTEND};
+    gi_peer_t peer = {0};
     const char *file = NULL;
     const gi_opt_t table[] = {
         GI_PEER_OPTS(peer),
@@ -306,7 +306,7 @@ int gi_doctor_main(int argc, char **argv) {
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
     if (code < 0 && !file)
-        code = gi_auth_check(&peer.auth, peer.config, &s_usage);
+        code = gi_peer_check(&peer, &s_usage);
     if (code < 0) {
         code = file ? s_from_file(file) : s_from_broker(&peer);
         gi_peer_close(&peer);

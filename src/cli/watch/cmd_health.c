@@ -77,7 +77,7 @@ static int s_ask(s_args_t *args) {
 }
 
 int gi_health_main(int argc, char **argv) {
-    s_args_t args = {.peer = {.broker = GI_FRONTEND}};
+    s_args_t args = {0};
     const gi_opt_t table[] = {
         GI_PEER_OPTS(args.peer),
         {"monitor", GI_OPT_TEXT, &args.monitor, "ADDR",
@@ -90,7 +90,7 @@ int gi_health_main(int argc, char **argv) {
     if (code < 0 && args.monitor && args.service)
         code = gi_opts_fail(&s_usage, "--service is asked of --broker");
     if (code < 0 && !args.monitor)
-        code = gi_auth_check(&args.peer.auth, args.peer.config, &s_usage);
+        code = gi_peer_check(&args.peer, &s_usage);
     if (code < 0)
         code = args.monitor ? s_http(&args) : s_ask(&args);
     gi_peer_forget(&args.peer.auth);

@@ -39,7 +39,7 @@ static int s_run(gi_peer_t *peer, const char *listen) {
 }
 
 int gi_monitor_main(int argc, char **argv) {
-    gi_peer_t peer = {.broker = GI_FRONTEND};
+    gi_peer_t peer = {0};
     const char *listen = "127.0.0.1:9464";
     const gi_opt_t table[] = {
         GI_PEER_OPTS(peer),
@@ -49,7 +49,7 @@ int gi_monitor_main(int argc, char **argv) {
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
     if (code < 0)
-        code = gi_auth_check(&peer.auth, peer.config, &s_usage);
+        code = gi_peer_check(&peer, &s_usage);
     if (code < 0) {
         code = s_run(&peer, listen);
         gi_peer_close(&peer);

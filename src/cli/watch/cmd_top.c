@@ -374,7 +374,7 @@ static int s_choose(s_top_t *top) {
 }
 
 int gi_top_main(int argc, char **argv) {
-    s_top_t top = {.peer = {.broker = GI_FRONTEND}, .interval_s = 2};
+    s_top_t top = {.interval_s = 2};
     const gi_opt_t table[] = {
         GI_PEER_OPTS(top.peer),
         {"interval", GI_OPT_NUMBER, &top.interval_s, "S", "seconds (2)"},
@@ -392,7 +392,7 @@ int gi_top_main(int argc, char **argv) {
     if (code < 0)
         code = s_choose(&top);
     if (code < 0)
-        code = gi_auth_check(&top.peer.auth, top.peer.config, &s_usage);
+        code = gi_peer_check(&top.peer, &s_usage);
     if (code < 0) {
         code = s_run(&top);
         gi_peer_close(&top.peer);

@@ -315,9 +315,9 @@ static bool s_read_variable(gate_settings_t *self, const char *var) {
     const char *equals = strchr(var, '=');
     if (strncmp(var, "GATE_", 5) || !equals)
         return true;
-    if (!strncmp(var, "GATE_LIBRARY=", 13)) /* python/gate's, about us */
-        return true;
     size_t size = (size_t)(equals - var);
+    if (gi_settings_others(var, size))
+        return true;
     const gi_setting_t *row = s_find_env(var, size);
     if (!row)
         return s_unknown_variable(self, var, size);

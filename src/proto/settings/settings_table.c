@@ -104,6 +104,15 @@ bool gi_settings_opens(const char *name) {
     return false;
 }
 
+bool gi_settings_others(const char *var, size_t size) {
+    static const char *const names[] = {"GATE_LIBRARY", "GATE_BROKER",
+                                        "GATE_CONTEXT", "GATE_COMPLETE_MS"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == size && !memcmp(names[i], var, size))
+            return true;
+    return false;
+}
+
 gate_err_t gi_settings_unknown(const char *name) {
     if (gi_err_null(name, "a setting's name"))
         return GATE_BADARG;

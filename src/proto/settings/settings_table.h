@@ -39,6 +39,9 @@ enum {
 
 /* The setting of that name, or NULL. */
 const gi_setting_t *gi_settings_find(const char *name);
+/* GATE_X in the environment that is about no setting: the command's, and
+ * python/gate's. */
+bool gi_settings_others(const char *var, size_t size);
 gate_err_t gi_settings_unknown(const char *name); /* GATE_BADARG */
 /* The setting that may be meant by a name (in lower case) that is none; or NULL.
  */
