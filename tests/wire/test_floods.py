@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Strangers and peers that send what costs more than it weighs: what it costs
 is bounded by numbers, it is given back, and honest callers are served."""
+import random
 import re
 import socket
 import struct
@@ -180,25 +181,43 @@ class Beside(Flood):
         self.keep(kit.OurService(self.broker.back))
         self.watch(self.broker.pid)
 
-    def test_a_large_argument_passes(self):
-        """In one frame, of nothing but ones (they look like heads), slowly,
-        while others send crumbs."""
-        size, client = 12 * MIB, connect(self.broker.front)
+    def blob(self, body, between):
+        """Sends it as one argument, slowly; the method answers its size."""
+        client = connect(self.broker.front)
         self.addCleanup(client.close)
-        args = b"\x91\xc6" + struct.pack(">I", size) + b"\x01" * size
+        args = b"\x91\xc6" + struct.pack(">I", len(body)) + body
         whole = (frame() + frame(peers.MDPC) + frame(b"Demo") + frame(b"id") +
                  frame(peers.pack("blob")) + frame(args) +
                  frame(b"\x80", more=False))
         for at in range(0, len(whole), MIB):
             client.sendall(whole[at:at + MIB])
-            if at % (4 * MIB) == 0:
-                self.assertIsNotNone(self.pour(self.broker.back, frame()))
+            between(at // MIB)
         got = b""
         while b"result" not in got:
             more = client.recv(4096)
             self.assertTrue(more, "it was cut off")
             got += more
-        self.assertIn(peers.pack(size), got)
+        self.assertIn(peers.pack(len(body)), got)
+
+    def test_a_large_argument_beside_a_flood(self):
+        def pour(i):
+            if i % 4 == 0:
+                self.assertIsNotNone(self.pour(self.broker.back, frame()))
+        self.blob(random.Random(1).randbytes(12 * MIB), pour)
+
+    def test_a_large_argument_that_looks_like_heads(self):
+        """Of nothing but ones, while the broker keeps more and more for others:
+        what it keeps is no flood."""
+        busy = self.keep(peers.RawWorker(self.broker.back))
+        busy.register("Busy", maximum=1)
+        caller = self.keep(peers.RawClient(self.broker.front))
+
+        def keep(i):
+            before = resident(self.pid)
+            for _ in range(8):
+                caller.request("Busy", "f", (bytes(MIB // 2),))
+            self.until(lambda: resident(self.pid) > before + 3 * MIB)
+        self.blob(b"\x01" * (12 * MIB), keep)
 
     def test_a_finished_message_of_many_frames(self):
         """It ends its connection, and is thrown away a little at a time."""

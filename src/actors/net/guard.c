@@ -387,13 +387,17 @@ static int64_t s_rss(void) {
 }
 
 /* Base follows while nothing to speak of is held, and slowly, so that what
- * grows fast over ipc, where the kernel counts nothing, is seen as well. */
-static void s_look_at_memory(gi_guard_t *self, int64_t now_ms) {
+ * grows fast over ipc, where the kernel counts nothing, is seen as well. What
+ * the owner keeps explains memory at once, and for a while after it has gone:
+ * what is freed stays with the process. */
+static void s_look_at_memory(gi_guard_t *self, int64_t kept, int64_t now_ms) {
     int64_t before = self->rss, creep = self->base + S_CREEP;
     self->rss = s_rss();
-    if (self->held < S_LITTLE || self->rss < self->base)
-        self->base = self->rss < creep ? self->rss : creep;
-    self->pressed = self->rss > self->base + self->held + S_GROWN;
+    self->kept = kept > self->kept - S_CREEP ? kept : self->kept - S_CREEP;
+    int64_t rest = self->rss - self->kept;
+    if (self->held < S_LITTLE || rest < self->base)
+        self->base = rest < creep ? rest : creep;
+    self->pressed = rest > self->base + self->held + S_GROWN;
     if (self->pressed || self->rss > before + S_GROWN / 4)
         self->look_ms = now_ms + S_SOON_MS;
 }
@@ -423,7 +427,8 @@ static void s_look_at_some(gi_guard_t *self, bool all_read, int64_t now_ms) {
     }
 }
 
-void gi_guard_look(gi_guard_t *self, bool all_read, int64_t now_ms) {
+void gi_guard_look(gi_guard_t *self, bool all_read, size_t kept,
+                   int64_t now_ms) {
     if (now_ms < self->look_ms)
         return;
     self->look_ms = now_ms + S_LOOK_MS;
@@ -433,7 +438,7 @@ void gi_guard_look(gi_guard_t *self, bool all_read, int64_t now_ms) {
     if (self->exhausted)
         s_make_way(self);
     self->exhausted = false;
-    s_look_at_memory(self, now_ms);
+    s_look_at_memory(self, (int64_t)kept, now_ms);
     s_look_at_some(self, all_read, now_ms);
 }
 

@@ -54,6 +54,7 @@ typedef struct gi_guard {
     int64_t held;               /* the sum */
     int64_t strange;            /* of those that have delivered nothing yet */
     int64_t rss, base;          /* the process's memory; when little was held */
+    int64_t kept;               /* its owner's; it goes down as base goes up */
     int64_t low, trim_ms;       /* after it was trimmed; when it may be again */
     bool pressed;               /* it has grown by more than is held */
     int listeners[GI_GUARD_LISTENERS_MAX];
@@ -89,8 +90,10 @@ void gi_guard_cut(gi_guard_t *self, int fd, const char *why);
 void gi_guard_exhausted(gi_guard_t *self);
 /* A message has come out. */
 void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd);
-/* all_read: no message that is complete waits in a socket. */
-void gi_guard_look(gi_guard_t *self, bool all_read, int64_t now_ms);
+/* all_read: no message that is complete waits in a socket. kept: bytes of
+ * messages that have come out and wait at the owner. */
+void gi_guard_look(gi_guard_t *self, bool all_read, size_t kept,
+                   int64_t now_ms);
 /* Its owner keeps little: what was freed goes back to the system, when that is
  * much, at most once a second. */
 void gi_guard_trim(gi_guard_t *self, int64_t now_ms);

@@ -328,7 +328,7 @@ static bool s_work(void *arg, int64_t now_ms) {
             break;
         s_received(self, rc);
     }
-    gi_guard_look(&self->guard, rc == 0, now_ms);
+    gi_guard_look(&self->guard, rc == 0, 0, now_ms);
     gi_guard_trim(&self->guard, now_ms);
     return n > 0;
 }

@@ -386,6 +386,10 @@ int64_t gi_broker_core_next(const gi_broker_core_t *self) {
 /* ---- the end ------------------------------------------------------------- */
 void gi_broker_core_drain(gi_broker_core_t *self) { self->draining = true; }
 
+size_t gi_broker_core_kept(const gi_broker_core_t *self) {
+    return self->queued_bytes;
+}
+
 bool gi_broker_core_is_light(const gi_broker_core_t *self) {
     return self->queued_bytes < S_LIGHT;
 }

@@ -133,6 +133,8 @@ int64_t gi_broker_core_quiet(const gi_broker_core_t *self, unsigned socket,
 
 /* Takes no new calls from now on. */
 void gi_broker_core_drain(gi_broker_core_t *self);
+/* Bytes of messages that wait or are kept. */
+size_t gi_broker_core_kept(const gi_broker_core_t *self);
 /* It keeps so little that memory beyond it may be given back. */
 bool gi_broker_core_is_light(const gi_broker_core_t *self);
 /* No call is under way and nothing waits for a peer. */

@@ -164,7 +164,8 @@ static bool s_work(void *ctx, int64_t now_ms) {
     bool all_read = true;
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         any |= s_side(self, &self->sides[i], now_ms, &all_read);
-    gi_guard_look(&self->guard, all_read, now_ms);
+    gi_guard_look(&self->guard, all_read, gi_broker_core_kept(self->core),
+                  now_ms);
     if (gi_broker_core_is_light(self->core))
         gi_guard_trim(&self->guard, now_ms);
     gi_broker_core_guarded(self->core, self->guard.n_cut, self->guard.n_shut);
