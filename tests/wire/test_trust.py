@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Connections under a worker's routing id that say nothing, and who may
 administer a broker."""
+import json
 import os
 import pwd
 import subprocess
@@ -66,6 +67,24 @@ class Theft(kit.Case):
                                    "Demo.add", "2", "3").out == "5\n",
                    what="the service is back")
         self.assertEqual(self.honest(broker, 10), (10, 10))
+        self.assertEqual(self.requests(thief), 0)
+
+    @staticmethod
+    def robbed(broker):
+        done = kit.run("call", "--broker", broker.front, "Gate.stats")
+        return json.loads(done.out)["workers_robbed"] == 1
+
+    def test_the_service_is_back_before_its_silence_is_over(self):
+        """The kernel knows that nothing goes over its connection any more."""
+        broker = self.keep(kit.OurBroker(mdp_heartbeat_interval=600000))
+        self.keep(kit.OurService(broker.back, mdp_heartbeat_interval=600000))
+        found = kit.run("services", "--workers", "--broker", broker.front)
+        thief = self.listen(broker.back, bytes.fromhex(found.out.split()[1]))
+        self.until(lambda: self.robbed(broker),
+                   what="it is noticed")
+        self.until(lambda: kit.run("call", "--broker", broker.front,
+                                   "Demo.add", "2", "3").out == "5\n",
+                   what="the service is back")
         self.assertEqual(self.requests(thief), 0)
 
     def test_many_newcomers_cost_no_call(self):

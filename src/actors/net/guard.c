@@ -203,6 +203,16 @@ static int64_t s_received(int fd) {
     return (int64_t)info.tcpi_bytes_received - unread;
 }
 
+int64_t gi_guard_carried(int fd) {
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ||
+        size < offsetof(struct tcp_info, tcpi_bytes_sent) + 8 ||
+        info.tcpi_notsent_bytes > 0)
+        return -1;
+    return (int64_t)info.tcpi_bytes_sent;
+}
+
 typedef union s_at {
     struct sockaddr any;
     struct sockaddr_in v4;

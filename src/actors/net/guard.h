@@ -83,7 +83,9 @@ void gi_guard_endpoint(gi_guard_t *self, const char *endpoint);
 /* Ends a connection: libzmq sees an end and frees what it holds. False: the
  * number is not one of a connection to our listeners (any more). */
 bool gi_guard_shut(gi_guard_t *self, int fd);
-/* The same for a peer that misbehaves, and says so: nothing more of it is read.
+/* Bytes that have left over a tcp connection; -1: not known, or some wait. */
+int64_t gi_guard_carried(int fd);
+/* Ends it for a peer that misbehaves, and says so: nothing more of it is read.
  */
 void gi_guard_cut(gi_guard_t *self, int fd, const char *why);
 /* accept failed for want of descriptors. */

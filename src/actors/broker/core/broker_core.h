@@ -43,6 +43,12 @@ typedef struct gi_broker_effects {
     /* More could be written to this connection: the kernel has room. May be
      * NULL: it always has. */
     bool (*writable)(void *ctx, int srcfd);
+    /* How many bytes have left over this connection; -1: not known, or some
+     * wait. May be NULL: never known. */
+    int64_t (*carried)(void *ctx, int srcfd);
+    /* Ends it: libzmq and its peer see an end. False: it is none of ours. Needed
+     * only with carried. */
+    bool (*shut)(void *ctx, int srcfd);
     /* How much of a CPU a busy program of this machine gets, up to 1. May be
      * NULL: 1. */
     double (*share)(void *ctx);

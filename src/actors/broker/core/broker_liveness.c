@@ -218,41 +218,6 @@ void gi_broker_worker_unreachable(gi_broker_core_t *core,
         s_suspend_closed(core, worker);
 }
 
-/* ---- doubt ------------------------------------------------------------------
- * Whoever connects under a worker's routing id gets what is sent to it, and the
- * worker's own connection stays open: only that it is not heard any more. Each
- * is asked by a heartbeat, which workers of any kind answer at once, and gets
- * nothing else until it has spoken, as who it is. */
-static void s_doubt(gi_broker_core_t *core, gi_broker_worker_t *worker) {
-    gi_broker_peer_t *peer = worker->peer;
-    const gi_buf_t *ext = worker->draining ? &core->farewell : &core->hello;
-    if (peer->doubted || peer->srcfd < 0 ||
-        !gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
-                             GI_MDP_HEARTBEAT) ||
-        !gi_frames_add(&core->out, ext->data, ext->size) ||
-        core->effects->send(core->ctx, peer->socket, &core->out) != 0) {
-        gi_frames_close(&core->out); /* full: nothing goes to it anyhow */
-        return;
-    }
-    worker->sent_ms = core->clock.now_ms;
-    peer->doubted = true;
-    gi_broker_worker_place(core, worker); /* nowhere */
-}
-
-void gi_broker_service_doubt(gi_broker_core_t *core,
-                             gi_broker_service_t *service) {
-    gi_list_t *l = service->workers.next;
-    for (; l != &service->workers; l = l->next)
-        s_doubt(core, GI_OF(l, gi_broker_worker_t, of_service));
-}
-
-void gi_broker_worker_believe(gi_broker_core_t *core,
-                              gi_broker_worker_t *worker) {
-    worker->peer->doubted = false;
-    gi_broker_worker_place(core, worker);
-    gi_broker_service_wake(core, worker->service);
-}
-
 /* ---- liveness ------------------------------------------------------------ */
 void gi_broker_worker_give_up(gi_broker_core_t *core,
                               gi_broker_worker_t *worker, const char *why) {
@@ -330,13 +295,17 @@ void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     if (s_silent(core, worker, expiry))
         return;
     s_end_streams(core, worker);
+    if (peer->doubted)
+        next = gi_broker_worker_insist(core, worker);
+    if (worker->peer == NULL)
+        return;
     if (worker->suspect_ms && !worker->until_ms && !worker->ext &&
         gi_broker_peer_closed(core, peer)) {
         s_worker_cut(core, worker);
         return;
     }
     if (worker->suspect_ms || worker->until_ms)
-        next = s_probe(core, worker);
+        next = s_min(next, s_probe(core, worker));
     else if (core->clock.now_ms - worker->sent_ms >= core->clock.beat_ms)
         s_heartbeat(core, worker);
     if (worker->peer == NULL)

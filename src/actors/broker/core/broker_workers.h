@@ -21,6 +21,8 @@ struct gi_broker_worker {
     int64_t until_ms;   /* it is closed: suspended until then; 0 = no */
     int64_t probe_ms;   /* wait before the next probe */
     int64_t judge_ms;   /* a plain one: when its silence is next looked at */
+    int64_t insist_ms;  /* doubted: when it is asked again */
+    int64_t carried;    /* by its connection, when it was; -1 not known */
     int64_t epoch;      /* which life of this identity it is; -1 not known */
     gi_broker_far_worker_t *far; /* another broker's; NULL: it is ours */
     int64_t frame_max; /* bytes of a frame that it takes; 0 not known */
@@ -82,9 +84,14 @@ void gi_broker_past_forget(gi_broker_core_t *core, gi_broker_peer_t *peer);
  * which borrows from it. */
 bool gi_broker_past_is(const gi_broker_core_t *core,
                        const gi_broker_peer_t *peer, gi_mdp_ready_t *ready);
+
+/* ---- broker_doubt.c ------------------------------------------------------ */
 /* Asks all workers of a service whether they are still who they were. */
 void gi_broker_service_doubt(gi_broker_core_t *core,
                              gi_broker_service_t *service);
+/* It has not spoken yet; when to look again. */
+int64_t gi_broker_worker_insist(gi_broker_core_t *core,
+                                gi_broker_worker_t *worker);
 /* It has spoken. */
 void gi_broker_worker_believe(gi_broker_core_t *core,
                               gi_broker_worker_t *worker);

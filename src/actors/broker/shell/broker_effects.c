@@ -69,6 +69,16 @@ static bool s_writable(void *ctx, int srcfd) {
     return poll(&fd, 1, 0) != 0;
 }
 
+static int64_t s_carried(void *ctx, int srcfd) {
+    (void)ctx;
+    return gi_guard_carried(srcfd);
+}
+
+static bool s_shut(void *ctx, int srcfd) {
+    gate_broker_t *self = ctx;
+    return gi_guard_shut(&self->guard, srcfd);
+}
+
 void gi_broker_effects_stranger(gate_broker_t *self) {
     int64_t now_ms = gi_clock_ms();
     if (now_ms < self->zap_told_ms)
@@ -197,6 +207,8 @@ static const gi_broker_effects_t s_effects = {.send = s_send,
                                               .strict = s_strict,
                                               .ours = s_ours,
                                               .writable = s_writable,
+                                              .carried = s_carried,
+                                              .shut = s_shut,
                                               .share = s_share,
                                               .now_ns = s_now_ns,
                                               .where = s_where,
@@ -208,6 +220,8 @@ static const gi_broker_effects_t s_effects = {.send = s_send,
                                             .strict = s_strict,
                                             .ours = s_ours,
                                             .writable = s_writable,
+                                            .carried = s_carried,
+                                            .shut = s_shut,
                                             .share = s_share,
                                             .now_ns = s_now_ns,
                                             .where = s_where,

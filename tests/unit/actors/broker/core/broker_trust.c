@@ -180,3 +180,82 @@ Test(trust, others_serve_and_silence_ends_it) {
     counted(&k, "workers_expired", 1);
     kit_end(&k);
 }
+
+/* ---- who is robbed -------------------------------------------------------- */
+static int64_t s_sent; /* by each connection */
+static int s_shut_fd;
+
+static int64_t s_carried(void *ctx, int fd) {
+    (void)ctx, (void)fd;
+    return s_sent;
+}
+
+static bool s_shut(void *ctx, int fd) {
+    (void)ctx;
+    s_shut_fd = fd;
+    return true;
+}
+
+/* A worker, extended or not, that somebody may have robbed. */
+static void s_doubted(kit_t *k, bool ext) {
+    kit_begin(k);
+    s_effects = kit_effects;
+    s_effects.carried = s_carried;
+    s_effects.shut = s_shut;
+    k->core->effects = &s_effects;
+    s_shut_fd = -1;
+    s_sent = 100;
+    k->open[5] = 1;
+    say_fd(k, BACK, "w", 5, "", "MDPW01", "\1", "S:d:9");
+    if (ext)
+        say_fd(k, BACK, "w", 5, "", "MDPW01", "\4", HELLO);
+    kit_forget(k);
+    request(k, "c", "S", "1");
+    got_request(k, "w", "c", "1");
+    s_newcomer(k);
+    got_beat(k, "w");
+}
+
+/* Nothing of the question left over its connection: that is shut down, so that
+ * it notices; its calls do not wait for its silence. */
+Test(trust, a_robbed_worker_is_cut_off_at_once) {
+    kit_t k;
+    s_doubted(&k, true);
+    kit_wait(&k, 500);
+    cr_expect_eq(s_shut_fd, 5);
+    counted(&k, "workers_robbed", 1);
+    got_error(&k, "c", "1", "WorkerLostError", "another took its routing id");
+    kit_end(&k);
+}
+
+/* Python's takes its id back: what it had is not lost. */
+Test(trust, a_robbed_plain_worker_comes_back) {
+    kit_t k;
+    s_doubted(&k, false);
+    kit_wait(&k, 500);
+    cr_expect_eq(s_shut_fd, 5);
+    kit_forget(&k);
+    got_nothing(&k, "c");
+    say_fd(&k, BACK, "w", 7, "", "MDPW01", "\4");
+    kit_forget(&k);
+    request(&k, "c", "S", "2");
+    got_request(&k, "w", "c", "2");
+    kit_end(&k);
+}
+
+/* It got the question, and is busy; or that waits in the kernel. */
+Test(trust, a_slow_worker_keeps_its_connection) {
+    kit_t k;
+    s_doubted(&k, true);
+    s_sent = 180;
+    for (int i = 0; i < 3; i++) {
+        kit_wait(&k, 500);
+        got_beat(&k, "w"); /* asked again: the id may be taken meanwhile */
+        s_sent = i < 1 ? 260 : -1;
+    }
+    cr_expect_eq(s_shut_fd, -1);
+    say_fd(&k, BACK, "w", 5, "", "MDPW01", "\4");
+    request(&k, "c", "S", "2");
+    got_request(&k, "w", "c", "2");
+    kit_end(&k);
+}

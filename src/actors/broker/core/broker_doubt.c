@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_doubt.c -- whether workers are still who they were. Whoever connects
+ * under a worker's routing id gets what is sent to it, and the worker's own
+ * connection stays open: only that it is not heard any more. Each is asked by a
+ * heartbeat, which workers of any kind answer at once, and gets nothing else
+ * until it has spoken, as who it is.
+ *
+ * When it does not, and the kernel says that nothing of what was sent to it has
+ * left over the connection that it spoke over, the id is another's: that
+ * connection is shut down, so that the worker comes back at once, and not after
+ * the silence that it bears. */
+#include "broker/core/broker_workers.h"
+
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_services.h"
+
+#define S_INSIST_MS 500
+
+/* Not known: -1. */
+static int64_t s_carried(gi_broker_core_t *core, const gi_broker_peer_t *peer) {
+    return core->effects->carried
+               ? core->effects->carried(core->ctx, peer->srcfd)
+               : -1;
+}
+
+/* False: full; nothing goes to it anyhow. */
+static bool s_ask(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    gi_broker_peer_t *peer = worker->peer;
+    const gi_buf_t *ext = worker->draining ? &core->farewell : &core->hello;
+    int64_t carried = s_carried(core, peer);
+    if (!gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
+                             GI_MDP_HEARTBEAT) ||
+        !gi_frames_add(&core->out, ext->data, ext->size) ||
+        core->effects->send(core->ctx, peer->socket, &core->out) != 0) {
+        gi_frames_close(&core->out);
+        return false;
+    }
+    worker->sent_ms = core->clock.now_ms;
+    worker->carried = carried;
+    worker->insist_ms = core->clock.now_ms + S_INSIST_MS;
+    return true;
+}
+
+static void s_doubt(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    gi_broker_peer_t *peer = worker->peer;
+    if (peer->doubted || peer->srcfd < 0 || !s_ask(core, worker))
+        return;
+    peer->doubted = true;
+    gi_broker_worker_place(core, worker); /* nowhere */
+    if (worker->insist_ms < worker->beat.timer.due_ms)
+        gi_broker_arm(core, &worker->beat, worker->insist_ms);
+}
+
+void gi_broker_service_doubt(gi_broker_core_t *core,
+                             gi_broker_service_t *service) {
+    gi_list_t *l = service->workers.next;
+    for (; l != &service->workers; l = l->next)
+        s_doubt(core, GI_OF(l, gi_broker_worker_t, of_service));
+}
+
+int64_t gi_broker_worker_insist(gi_broker_core_t *core,
+                                gi_broker_worker_t *worker) {
+    gi_broker_peer_t *peer = worker->peer;
+    if (core->clock.now_ms < worker->insist_ms)
+        return worker->insist_ms;
+    bool robbed = worker->carried >= 0 && !gi_broker_peer_closed(core, peer) &&
+                  s_carried(core, peer) == worker->carried;
+    worker->insist_ms = core->clock.now_ms + S_INSIST_MS;
+    if (!robbed || !core->effects->shut(core->ctx, peer->srcfd)) {
+        s_ask(core, worker);
+        return worker->insist_ms;
+    }
+    core->count.workers_robbed++;
+    if (worker->ext) /* it takes another id; others come back under theirs */
+        gi_broker_worker_lose(core, worker, "another took its routing id");
+    return worker->insist_ms;
+}
+
+void gi_broker_worker_believe(gi_broker_core_t *core,
+                              gi_broker_worker_t *worker) {
+    worker->peer->doubted = false;
+    gi_broker_worker_place(core, worker);
+    gi_broker_service_wake(core, worker->service);
+}
