@@ -22,7 +22,7 @@ int gi_bench_main(int argc, char **argv) {
                             .clients = 1,
                             .services = 1,
                             .workers = 1,
-                            .rounds = 0,
+                            .rounds = -1,
                             .tolerance = 10};
     const gi_opt_t table[] = {
         {"json", GI_OPT_FLAG, &args.json, NULL, "JSON instead of a table"},

@@ -3,11 +3,12 @@
 #include "cli/peer.h"
 #include "text/clean.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { S_CONNECT_MS = 3000 };
+enum { S_CONNECT_MS = 3000, S_LOOK_MS = 20 };
 
 int gi_auth_check(gi_auth_t *auth, const char *config,
                   const gi_usage_t *usage) {
@@ -125,10 +126,39 @@ const char *gi_peer_backend(const gate_runtime_t *runtime) {
     return endpoint;
 }
 
+/* Nothing listens there, and that is known: to wait helps only whoever has just
+ * started it. */
+static bool s_nobody_listens(void) {
+    const char *text = gate_error()->text;
+    return strstr(text, strerror(ECONNREFUSED)) ||
+           strstr(text, "no such socket");
+}
+
+/* GATE_TIMEOUT: gate_error() says why; *waited_ms 0: it did not wait. */
+static gate_err_t s_await(const gi_peer_t *self, int64_t *waited_ms) {
+    int64_t most_ms = self->wait_ms ? self->wait_ms : S_CONNECT_MS, ms = 0;
+    for (;;) {
+        int64_t step = most_ms - ms < S_LOOK_MS ? most_ms - ms : S_LOOK_MS;
+        gate_err_t e = gate_client_ready(self->client, step);
+        if (e == GATE_TIMEOUT)
+            e = gate_client_ready(self->client, 0);
+        ms += step;
+        bool at_once = !self->wait_ms && s_nobody_listens();
+        if (e != GATE_TIMEOUT || at_once || ms >= most_ms) {
+            *waited_ms = at_once ? 0 : ms;
+            return e;
+        }
+    }
+}
+
 /* Unreachable, whatever the code of the wait. */
-static void s_no_broker(const gi_peer_t *self) {
-    fprintf(stderr, "ServiceUnAvailableError: %s%s%s\n", gate_error()->text,
-            self->context ? "; as said by the context " : "",
+static void s_no_broker(const gi_peer_t *self, int64_t waited_ms) {
+    char waited[64] = "";
+    if (waited_ms)
+        snprintf(waited, sizeof waited, " (waited %lld ms)",
+                 (long long)waited_ms);
+    fprintf(stderr, "ServiceUnAvailableError: %s%s%s%s\n", gate_error()->text,
+            waited, self->context ? "; as said by the context " : "",
             self->context ? self->context : "");
 }
 
@@ -158,9 +188,10 @@ int gi_peer_open(gi_peer_t *self) {
     int code = gi_peer_connect(self);
     if (code)
         return code;
-    gate_err_t e = gate_client_ready(self->client, S_CONNECT_MS);
+    int64_t waited_ms = 0;
+    gate_err_t e = s_await(self, &waited_ms);
     if (e == GATE_TIMEOUT) {
-        s_no_broker(self);
+        s_no_broker(self, waited_ms);
         return GI_EXIT_GONE;
     }
     return e ? gi_peer_fail(e, false) : GI_EXIT_OK;

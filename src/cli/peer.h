@@ -43,6 +43,7 @@ typedef struct gi_peer {
     const char *broker;  /* as an option said; then as gi_peer_check decided */
     const char *context; /* the same */
     const char *config;
+    int64_t wait_ms; /* 0: not for one that is known not to be there */
     gi_auth_t auth;
     gate_runtime_t *runtime;
     gate_client_t *client;
@@ -54,6 +55,8 @@ typedef struct gi_peer {
      ")"},                                                                     \
         {"context", GI_OPT_TEXT, &(p).context, "NAME",                         \
          "the broker and who to be there, as gate context keeps them"},        \
+        {"wait", GI_OPT_NUMBER, &(p).wait_ms, "MS",                            \
+         "so long for a broker that is just being started"},                   \
         {"config", GI_OPT_TEXT, &(p).config, "FILE", "settings (ZPL)"},        \
         GI_AUTH_OPTS((p).auth)
 
@@ -75,8 +78,8 @@ gate_runtime_t *gi_peer_runtime_of(gate_settings_t *settings);
 gate_settings_t *gi_peer_settings(const char *config);
 /* Borrows: the setting worker_addr, or the default backend. */
 const char *gi_peer_backend(const gate_runtime_t *runtime);
-/* Connects and waits up to 3 s for the broker; 0, else the exit code after
- * saying why. */
+/* Connects and waits up to 3 s for the broker, or --wait; not for one where
+ * nothing listens, without that. 0, else the exit code after saying why. */
 int gi_peer_open(gi_peer_t *self);
 /* The same without waiting: what is wrong with endpoint or files is known. */
 int gi_peer_connect(gi_peer_t *self);

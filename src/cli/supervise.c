@@ -259,6 +259,8 @@ static int s_first(pid_t pid, const sigset_t *all) {
 
 int gi_supervise_first(int argc, char **argv) {
     sigset_t all, before;
+    /* The serving process, of /proc/self/exe, would be called "exe". */
+    prctl(PR_SET_NAME, program_invocation_short_name);
     if (getpid() != 1)
         return -1;
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)

@@ -135,6 +135,8 @@ gate_err_t gate_decompress(const char *name, gate_bytes_t in, size_t max_bytes,
         return GATE_BADARG;
     if (gi_err_null(out, "gate_decompress: where the bytes go"))
         return GATE_BADARG;
+    if (in.size && gi_err_null(in.data, "gate_decompress: the bytes"))
+        return GATE_BADARG;
     const gate_codec_t *codec = gi_codec_find(name);
     s_whole_t whole = {0};
     gate_err_t e;

@@ -259,3 +259,123 @@ Test(nulls, beside_an_object, .timeout = 60) {
     gate_broker_destroy(&broker);
     gate_runtime_destroy(&rt);
 }
+
+/* ---- each alone: the rest is as it should be ------------------------------ */
+static gate_err_t one(gate_call_t *call) { return gate_return(call, 1); }
+static const gate_method_t s_methods[] = {GATE_METHOD(one), GATE_END};
+
+static void s_calls(gate_client_t *c) {
+    gate_stream_t *stream = NULL;
+    int64_t n = 0;
+    S_SAYS(gate_client_call_(c, NULL, gate_oi64(&n), NULL, 0));
+    S_SAYS(gate_client_call_(c, "Test.one", gate_oi64(NULL), NULL, 0));
+    S_SAYS(gate_client_call_(c, "Test.one", gate_oi64(&n), NULL, 3));
+    S_SAYS(gate_client_open_(c, "Test.one", &stream, NULL, 2));
+    S_SAYS(gate_client_open_(c, "Test.one", NULL, NULL, 0));
+    s_future(gate_client_start_(c, "Test.one", NULL, 3));
+    s_future(gate_client_start_(c, NULL, NULL, 0));
+}
+
+/* A run of bytes or items that stands nowhere. */
+static void s_runs(gate_client_t *c, gate_items_t *items) {
+    const gate_arg_t none[] = {
+        gate_strn(NULL, 5),       gate_bin(NULL, 5),      gate_raw(NULL, 5),
+        gate_list_(NULL, 3),      gate_map_(NULL, 3),     gate_spread(NULL, 5),
+        gate_list_here_(NULL, 3), gate_map_here_(NULL, 3)};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        S_SAYS(gate_client_call_(c, "Test.one", gate_onone(NULL), &none[i], 1));
+        S_SAYS(gate_items_add_(items, none[i]));
+        S_NONE(gate_value_new_(none[i]));
+    }
+}
+
+static void s_pools(gate_pool_t *pool) {
+    gate_stream_t *stream = NULL;
+    s_future(gate_submit_(pool, one, NULL, 2));
+    s_future(gate_submit_(pool, NULL, NULL, 0));
+    S_SAYS(gate_submit_stream_(pool, one, &stream, NULL, 2));
+    S_SAYS(gate_submit_stream_(pool, one, NULL, NULL, 0));
+    S_SAYS(gate_pool_map(pool, one, NULL, 3, true, &stream));
+    S_SAYS(gate_pool_map(pool, one, NULL, 0, true, NULL));
+}
+
+static void s_bytes(void) {
+    const gate_bytes_t nowhere = {NULL, 5}, some = {"a", 1};
+    gate_value_t *value = NULL;
+    void *out = NULL;
+    size_t size = 0;
+    S_SAYS(gate_value_decode(NULL, 5, NULL, &value));
+    S_SAYS(gate_compress(NULL, "gzip", 1, nowhere, &out, &size));
+    S_SAYS(gate_compress(NULL, "gzip", 1, some, NULL, &size));
+    S_SAYS(gate_compress(NULL, "gzip", 1, some, &out, NULL));
+    S_SAYS(gate_decompress("gzip", nowhere, 10, &out, &size));
+    S_SAYS(gate_decompress("gzip", some, 10, NULL, &size));
+    S_SAYS(gate_decompress("gzip", some, 10, &out, NULL));
+    gate_dict_t *dict = gate_dict_new(4, NULL);
+    S_SAYS(gate_dict_set(dict, nowhere, NULL, 0));
+    S_SAYS(gate_dict_get(dict, some, NULL, 0));
+    gate_dict_destroy(&dict);
+}
+
+static void s_settings(void) {
+    gate_settings_t *s = gate_settings_new();
+    S_SAYS(gate_settings_load(s, NULL));
+    S_SAYS(gate_settings_get_(s, NULL, gate_oi64(NULL)));
+    S_SAYS(gate_settings_get_(s, "message_max", gate_oi64(NULL)));
+    S_SAYS(gate_settings_get_(s, "timeout", gate_of64(NULL)));
+    S_SAYS(gate_settings_get_(s, "worker_addr", gate_ostr(NULL)));
+    gate_settings_parse(s, "timeout", NULL);
+    gate_settings_parse(s, NULL, "1");
+    gate_settings_each(s, NULL, NULL);
+    gate_settings_list(s, NULL, NULL);
+    gate_runtime_t *rt = gate_runtime_new(s);
+    S_SAYS(gate_runtime_start(rt));
+    gate_runtime_destroy(&rt);
+    gate_settings_destroy(&s);
+}
+
+static void s_supervisors(gate_runtime_t *rt) {
+    gate_supervisor_t *below = NULL, *self = gate_supervisor_new(rt, NULL);
+    gate_supervisor_add_supervisor(self, "below", &below);
+    S_SAYS(gate_supervisor_start(self));
+    gate_supervisor_destroy(&self);
+    self = gate_supervisor_new(rt, NULL);
+    gate_supervisor_add_supervisor(self, "below", NULL);
+    S_SAYS(gate_supervisor_start(self));
+    gate_supervisor_destroy(&self);
+}
+
+static void s_foreign(gate_client_t *c) {
+    gate_caller_t *caller = gate_caller_new(c);
+    gate_answerer_t *answerer = gate_answerer_new();
+    gate_bytes_t result;
+    cr_expect_eq(gate_caller_take(caller, 0, NULL), 0);
+    cr_expect_eq(gate_answerer_take(answerer, NULL), 0);
+    gate_caller_cancel(caller, NULL);
+    S_SAYS(gate_caller_call(caller, "Test.one", NULL, 0, NULL, 0, 100, NULL, 0,
+                            NULL));
+    S_SAYS(gate_caller_call(caller, "Test.one", NULL, 5, NULL, 0, 100, NULL, 0,
+                            &result));
+    S_SAYS(gate_caller_call(caller, "Test.one", NULL, 0, NULL, 0, 100, NULL, 2,
+                            &result));
+    S_NONE(
+        gate_caller_start(caller, "Test.one", NULL, 0, NULL, 0, 100, NULL, 2));
+    S_NONE(gate_caller_new(NULL));
+    gate_caller_destroy(&caller);
+    gate_answerer_destroy(&answerer);
+}
+
+Test(nulls, each_alone, .timeout = 60) {
+    rig_t rig;
+    rig_up(&rig, RIG_REGISTRY, NULL, s_methods, NULL);
+    gate_items_t *items = gate_items_new();
+    s_calls(rig.client);
+    s_runs(rig.client, items);
+    s_pools(gate_runtime_threads(rig.rt));
+    s_bytes();
+    s_settings();
+    s_supervisors(rig.rt);
+    s_foreign(rig.client);
+    gate_items_destroy(&items);
+    rig_down(&rig);
+}

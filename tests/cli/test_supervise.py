@@ -96,6 +96,8 @@ class Supervised(kit.Case):
         for _ in range(3):
             pid, were = self.pid(), self.all()
             self.assertEqual(children(supervisor), [pid])
+            with open("/proc/%d/comm" % pid) as f:
+                self.assertEqual(f.read(), "gate\n")
             self.assertNotIn(pid, seen)
             seen.add(pid)
             os.kill(pid, signal.SIGKILL)

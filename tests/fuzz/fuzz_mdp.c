@@ -49,7 +49,8 @@ static void s_worker(const gate_bytes_t *f, size_t n, bool zap, bool broker) {
         s_ready(f[m.body]);
     if (m.command == GI_MDP_REPLY || m.command == GI_MDP_REQUEST ||
         m.command == GI_MDP_EXT)
-        assert(m.request_id == m.client_id + 2 && m.n_body >= 1);
+        assert(m.request_id == m.client_id + 2 &&
+               (m.n_body >= 1 || m.command == GI_MDP_REPLY));
     else
         assert(m.n_body <= 1);
 }

@@ -32,6 +32,15 @@ class Workers(kit.Case):
             return e.cls == "ServiceUnAvailableError"
         return False
 
+    def test_a_reply_without_a_body_ends_its_call(self):
+        worker = self.worker()
+        rid = self.client.request("Svc", "f")
+        worker.answer(worker.expect(REQUEST))
+        reply = unpack(self.client.reply(rid)[-1])
+        self.assertEqual(reply["exception"][0], "ValueError")
+        self.assertIn("The worker's reply is malformed.",
+                      reply["exception"][1])
+
     # ---- heartbeats -------------------------------------------------------
     def test_heartbeat_at_registration_then_each_interval(self):
         worker = self.keep(peers.RawWorker(self.broker.back))

@@ -51,6 +51,10 @@ static gate_err_t s_whole_add(void *ctx, const void *data, size_t size) {
 
 gate_err_t gate_compress(gate_pool_t *pool, const char *codec, int level,
                          gate_bytes_t in, void **out, size_t *out_size) {
+    if (gi_err_null(out, "gate_compress: where the bytes go") ||
+        gi_err_null(out_size, "gate_compress: where the size goes") ||
+        (in.size && gi_err_null(in.data, "gate_compress: the bytes")))
+        return GATE_BADARG;
     if (!pool)
         return gi_codec_compress(codec, level, in, out, out_size);
     gi_huge_pack_options_t options = {

@@ -183,6 +183,8 @@ void gi_client_trouble_now(gate_client_t *self, char *text, size_t room) {
 static gate_err_t s_no_broker(gate_client_t *self, int64_t timeout_ms) {
     char why[400];
     gi_client_trouble_now(self, why, sizeof why);
+    if (*why && timeout_ms == 0)
+        return gi_err(GATE_TIMEOUT, "%s", why);
     if (*why)
         return gi_err(GATE_TIMEOUT, "%s (waited %lld ms)", why,
                       (long long)timeout_ms);

@@ -244,6 +244,8 @@ static void s_take_waiting(gate_answerer_t *self) {
 
 size_t gate_answerer_take(gate_answerer_t *self, gate_bytes_t *calls) {
     static const unsigned char head[S_HEAD] = {0xdd};
+    if (gi_err_null(calls, "gate_answerer_take: where the calls go"))
+        return 0;
     *calls = (gate_bytes_t){NULL, 0};
     gi_buf_reset(&self->out, S_KEEP);
     self->n = 0;

@@ -37,6 +37,8 @@ struct gate_caller {
 
 /* ---- life ---------------------------------------------------------------- */
 gate_caller_t *gate_caller_new(gate_client_t *client) {
+    if (gi_err_null(client, "gate_caller_new"))
+        return NULL;
     gate_caller_t *self = gi_mem_calloc(1, sizeof *self);
     if (self)
         self->cq = gate_cq_new();
@@ -89,6 +91,8 @@ static gate_err_t s_list(s_list_t *list, gate_bytes_t args, gate_bytes_t kwargs,
                          int64_t timeout_ms, const gate_arg_t *more, size_t n) {
     list->all = list->few;
     list->n = 0;
+    if (n && gi_err_null(more, "gate_caller: more arguments"))
+        return GATE_BADARG;
     if (n > S_FEW - 3)
         list->all = gi_mem_alloc((n + 3) * sizeof *list->all);
     if (!list->all)
@@ -190,6 +194,8 @@ static gate_bytes_t s_whole(gate_caller_t *self) {
 
 size_t gate_caller_take(gate_caller_t *self, int64_t timeout_ms,
                         gate_bytes_t *answers) {
+    if (gi_err_null(answers, "gate_caller_take: where the answers go"))
+        return 0;
     gate_ticket_t *next;
     for (gate_ticket_t *t = self->told; t; t = next) {
         next = t->told;
@@ -233,7 +239,8 @@ gate_ticket_t *gate_caller_start(gate_caller_t *self, const char *method,
                (gate_bytes_t){kwargs, kwargs_size}, timeout_ms, more, n)) {
         if (t)
             s_free(t);
-        (void)gi_err(GATE_NOMEM, "no memory for a call");
+        else
+            (void)gi_err(GATE_NOMEM, "no memory for a call");
         return NULL;
     }
     gate_future_t *future =
@@ -247,7 +254,8 @@ gate_ticket_t *gate_caller_start(gate_caller_t *self, const char *method,
 
 void gate_caller_cancel(gate_caller_t *self, gate_ticket_t *ticket) {
     (void)self;
-    gate_future_cancel(ticket->future);
+    if (!gi_err_null(ticket, "gate_caller_cancel: the ticket"))
+        gate_future_cancel(ticket->future);
 }
 
 gate_err_t gate_caller_call(gate_caller_t *self, const char *method,
@@ -256,6 +264,8 @@ gate_err_t gate_caller_call(gate_caller_t *self, const char *method,
                             int64_t timeout_ms, const gate_arg_t *more,
                             size_t n, gate_bytes_t *result) {
     s_list_t list;
+    if (gi_err_null(result, "gate_caller_call: where the result goes"))
+        return GATE_BADARG;
     gate_err_t e =
         s_list(&list, (gate_bytes_t){args, args_size},
                (gate_bytes_t){kwargs, kwargs_size}, timeout_ms, more, n);

@@ -145,6 +145,9 @@ static gate_err_t s_start_context(void *context) {
 }
 
 static gate_err_t s_make_context(const gate_settings_t *settings) {
+    gate_err_t can = s_fds_left(1); /* the context's own, or it aborts */
+    if (can)
+        return can;
     void *context = s_zsys();
     if (!context)
         return gi_err_errno("no ZeroMQ context");

@@ -148,6 +148,11 @@ void gate_supervisor_add_supervisor(gate_supervisor_t *self, const char *name,
                                     gate_supervisor_t **sub_p) {
     if (gi_err_null(self, "gate_supervisor_add_supervisor"))
         return;
+    if (gi_err_null(sub_p ? *sub_p : NULL,
+                    "gate_supervisor_add_supervisor: the one below")) {
+        s_stick(self, GATE_BADARG);
+        return;
+    }
     gi_supervised_t child = {.is = {.start = s_sub_start,
                                     .check = s_sub_check,
                                     .stop = s_sub_stop,

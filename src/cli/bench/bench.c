@@ -89,8 +89,8 @@ static bool s_valid(const gi_bench_args_t *args) {
     if ((args->auths || args->wires) && args->broker)
         return s_fail("with --broker (which is as it was set up)",
                       "--auth or --wire");
-    if (args->rounds > GI_ROUNDS_MAX)
-        return s_fail("--rounds", "1..99");
+    if (args->rounds == 0 || args->rounds > GI_ROUNDS_MAX)
+        return s_fail("--rounds (1..99)", args->rounds ? "so many" : "0");
     return true;
 }
 
@@ -166,7 +166,7 @@ int gi_bench_run(const gi_bench_args_t *args) {
                          .progress = isatty(STDERR_FILENO)};
     if (!s_valid(args))
         return 2;
-    if (!self.rounds)
+    if (self.rounds < 0)
         self.rounds = strcmp(args->verb, "all") != 0 ? 3 : 1;
     (void)gi_session_interrupted(); /* from here on signals end it in order */
     int code = s_measure(&self);

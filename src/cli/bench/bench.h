@@ -24,7 +24,7 @@ typedef struct gi_bench_args {
     const char *user, *password, *curve_cert, *curve_server;
     const char *plain_user, *plain_password;
     int64_t clients, services, workers, rate, tolerance;
-    int64_t rounds;      /* 0 = the verb's */
+    int64_t rounds;      /* -1: the verb's */
     bool json;           /* JSON instead of the table */
     const char *html;    /* write a report here too */
     const char *compare; /* an older JSON to hold against */

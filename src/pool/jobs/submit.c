@@ -133,7 +133,7 @@ gate_err_t gi_submit_init(gi_submit_t *self, gate_pool_t *pool, gate_fn *fn,
     self->request.fn = fn;
     self->request.name = gi_pool_fn_name(fn);
     self->request.deadline_ms = INT64_MAX;
-    if (gi_pool_is_procs(pool) && s_has_refs(pool, args, n))
+    if (args && gi_pool_is_procs(pool) && s_has_refs(pool, args, n))
         return s_pack_with_refs(self, pool, args, n);
     return s_pack(self, pool, args, n);
 }

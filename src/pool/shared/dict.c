@@ -195,6 +195,8 @@ gate_err_t gate_dict_set(gate_dict_t *self, gate_bytes_t key, void *value,
                          int64_t timeout_ms) {
     if (gi_err_null(self, "gate_dict_set"))
         return GATE_BADARG;
+    if (key.size && gi_err_null(key.data, "gate_dict_set: the key"))
+        return GATE_BADARG;
     s_entry_t *entry = gi_mem_alloc(sizeof *entry + key.size);
     void *old = NULL;
     gate_err_t e;

@@ -311,7 +311,8 @@ static gate_err_t s_put(gate_queue_t *self, int64_t timeout_ms) {
     size_t size = self->item.size + sizeof len;
     if (size > self->size_bytes)
         return gi_err(GATE_TOOBIG, "an item of %zu bytes, the queue holds %llu",
-                      self->item.size, (unsigned long long)self->size_bytes);
+                      self->item.size,
+                      (unsigned long long)self->size_bytes - sizeof len);
     bool room = s_wait(self, s_room, size, CONSUMER, timeout_ms);
     s_fate_t fate = s_fate(self, CONSUMER);
     if (fate == DEAD)

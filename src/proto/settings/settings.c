@@ -258,9 +258,11 @@ void gate_settings_parse(gate_settings_t *self, const char *name,
                          const char *text) {
     if (gi_err_null(self, "gate_settings_parse"))
         return;
-    const gi_setting_t *row = gi_settings_find(name);
-    s_stick(self, row ? s_put_text(self, row, text, S_CODE)
-                      : gi_settings_unknown(name));
+    const gi_setting_t *row = name ? gi_settings_find(name) : NULL;
+    bool none = row && row->type != GI_SETTING_STR && gi_err_null(text, name);
+    s_stick(self, none  ? GATE_BADARG
+                  : row ? s_put_text(self, row, text, S_CODE)
+                        : gi_settings_unknown(name));
 }
 
 /* ---- from the environment ------------------------------------------------ */

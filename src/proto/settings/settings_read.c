@@ -62,6 +62,8 @@ gate_err_t gate_settings_get_(const gate_settings_t *self, const char *name,
         return GATE_BADARG;
     if (gi_err_null(name, "gate_settings_get_: the name"))
         return GATE_BADARG;
+    if (gi_err_null(to.to, "gate_settings_get_: where the value goes"))
+        return GATE_BADARG;
     static const char *const types[] = {"int64_t", "double", "bool",
                                         "const char *"};
     const gi_setting_t *row = gi_settings_find(name);

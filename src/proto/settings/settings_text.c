@@ -35,6 +35,8 @@ bool gi_settings_read_f64(const char *text, double *out) {
     char *end;
     if (!isdigit((unsigned char)*text) && !strchr("-.", *text))
         return false;
+    if (strpbrk(text, "xX")) /* no hexadecimal, as integers have none */
+        return false;
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* glibc's static */
     double v = strtod_l(text, &end, c);
     freelocale(c);
@@ -164,7 +166,10 @@ gate_err_t gi_settings_read_zpl(const char *file, const char *text, size_t size,
         return gi_err(GATE_NOMEM, "%s", file);
     gate_err_t e = GATE_OK;
     unsigned number = 0;
-    for (char *at = copy, *next; at && !e; at = next) {
+    char *text_begins = copy; /* behind what some editors put before it */
+    if (size >= 3 && !memcmp(copy, "\xef\xbb\xbf", 3))
+        text_begins += 3;
+    for (char *at = text_begins, *next; at && !e; at = next) {
         next = strchr(at, '\n');
         if (next)
             *next++ = '\0';

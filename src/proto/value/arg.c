@@ -121,7 +121,7 @@ static uint64_t s_sum(const gate_arg_t *items, size_t n) {
 }
 
 static gate_arg_t s_here(gate_arg_t v) {
-    if (v.n <= S_COUNT_MAX)
+    if (v.as.p && v.n <= S_COUNT_MAX)
         v.n |= s_sum(v.as.p, v.n) << S_SUM_SHIFT;
     return v;
 }
@@ -134,6 +134,11 @@ gate_arg_t gate_map_here_(const gate_arg_t *entries, size_t n) {
     return s_here(gate_map_(entries, n));
 }
 
+static gate_err_t s_nowhere(size_t n, const char *what) {
+    return gi_err(GATE_BADARG, "%s of %zu, and where it is: it is NULL", what,
+                  n);
+}
+
 gate_err_t gi_arg_items(const gate_arg_t *arg, const gate_arg_t **items,
                         size_t *n) {
     const char *what = arg->type == GATE_A_LIST ? "list" : "map";
@@ -142,6 +147,8 @@ gate_err_t gi_arg_items(const gate_arg_t *arg, const gate_arg_t **items,
     *n = arg->n & UINT32_MAX;
     if (*n > S_COUNT_MAX)
         return gi_err(GATE_TOOBIG, "a %s is longer than msgpack's 4 GiB", what);
+    if (!*items && *n)
+        return s_nowhere(*n, what);
     if (sum && s_sum(*items, *n) != sum)
         return gi_err(GATE_BADARG,
                       "a gate_%s has died: what it is made of lives until the "
@@ -189,6 +196,8 @@ static gate_err_t s_pack_arg(const s_pack_t *self, const gate_arg_t *arg,
 gate_err_t gi_arg_pack_str(gi_buf_t *out, const void *data, size_t n) {
     if (n > UINT32_MAX)
         return s_too_long("str");
+    if (!data && n)
+        return s_nowhere(n, "a str");
     if (!gi_utf8_valid(data, n))
         return gi_err(GATE_BADARG,
                       "a str is no UTF-8 at its byte %zu: bytes are given by "
@@ -270,7 +279,18 @@ static const gi_limits_t s_no_limits = {SIZE_MAX,    SIZE_MAX,     SIZE_MAX,
                                         SIZE_MAX,    GI_DEPTH_MAX, SIZE_MAX,
                                         .utf8 = true};
 
+static gate_err_t s_pack_bin(gi_buf_t *out, const void *data, size_t n) {
+    if (n > UINT32_MAX)
+        return s_too_long("bin");
+    if (!data && n)
+        return s_nowhere(n, "a bin");
+    gi_mp_put_bin(out, data, n);
+    return GATE_OK;
+}
+
 static gate_err_t s_pack_raw(gi_buf_t *out, const void *data, size_t size) {
+    if (!data && size)
+        return s_nowhere(size, "msgpack");
     if (gi_scan(data, size, &s_no_limits))
         return gi_err(GATE_BADARG, "raw argument: %s", gate_error()->text);
     gi_buf_append(out, data, size);
@@ -280,6 +300,8 @@ static gate_err_t s_pack_raw(gi_buf_t *out, const void *data, size_t size) {
 gate_err_t gi_arg_spread(const gate_arg_t *arg, bool *named, size_t *n,
                          gate_bytes_t *items) {
     gi_mp_t h;
+    if (!arg->as.p && arg->n)
+        return s_nowhere(arg->n, "msgpack");
     if (gi_scan(arg->as.p, arg->n, &s_no_limits))
         return gi_err(GATE_BADARG, "gate_spread: %s", gate_error()->text);
     size_t head = gi_mp_head(arg->as.p, arg->n, &h);
@@ -338,10 +360,7 @@ static gate_err_t s_pack_arg(const s_pack_t *self, const gate_arg_t *arg,
     case GATE_A_STR:
         return gi_arg_pack_str(out, arg->as.p, arg->n);
     case GATE_A_BIN:
-        if (arg->n > UINT32_MAX)
-            return s_too_long("bin");
-        gi_mp_put_bin(out, arg->as.p, arg->n);
-        return GATE_OK;
+        return s_pack_bin(out, arg->as.p, arg->n);
     case GATE_A_LIST:
         return s_pack_list(self, arg, depth);
     case GATE_A_MAP:

@@ -22,6 +22,8 @@ static gate_err_t s_no_memory(void) {
 }
 
 static gate_err_t s_keep(gate_items_t *self, const void **p, size_t size) {
+    if (size && gi_err_null(*p, "an argument"))
+        return GATE_BADARG;
     void *copy = gi_arena_alloc(&self->arena, size ? size : 1);
     if (!copy)
         return s_no_memory();

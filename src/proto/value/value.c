@@ -200,6 +200,8 @@ gate_err_t gate_value_decode(const void *msgpack, size_t size,
                              gate_value_t **out) {
     if (gi_err_null(out, "gate_value_decode: where the value goes"))
         return GATE_BADARG;
+    if (size && gi_err_null(msgpack, "gate_value_decode: the bytes"))
+        return GATE_BADARG;
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
     gi_limits_t limits = gi_scan_limits(s);
     return s_make((gate_bytes_t){msgpack, size}, size, &limits, &s->hooks, out);

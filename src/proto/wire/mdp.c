@@ -119,14 +119,20 @@ static gate_err_t s_command(s_cursor_t *c, int *out) {
     return GATE_OK;
 }
 
-/* client_id "" request_id body+ */
+/* client_id "" request_id body+; a REPLY whose body is missing is its call's
+ * end all the same, so that is for who knows the call. */
 static gate_err_t s_envelope(s_cursor_t *c, gi_mdp_worker_t *m) {
     unsigned empty;
     gate_err_t e = s_frame(c, S_ID_MAX, "the client id", &m->client_id);
     if (!e)
         e = s_frame(c, 0, "the empty frame", &empty);
-    if (!e)
-        e = s_id_and_body(c, &m->request_id, &m->body, &m->n_body);
+    if (e)
+        return e;
+    if (m->command != GI_MDP_REPLY)
+        return s_id_and_body(c, &m->request_id, &m->body, &m->n_body);
+    e = s_frame(c, S_ID_MAX, "the request id", &m->request_id);
+    m->body = c->at;
+    m->n_body = c->n - c->at;
     return e;
 }
 

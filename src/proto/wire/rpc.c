@@ -130,7 +130,7 @@ gate_err_t gi_rpc_pack_holes(gi_buf_t *out, gate_bytes_t func,
     size_t start = out->size, n_positional = 0, n_keywords = 0;
     gi_rpc_request_t made = {.timeout_ms = -1};
     bool meta = false;
-    gate_err_t e = GATE_OK;
+    gate_err_t e = n && gi_err_null(args, "arguments") ? GATE_BADARG : GATE_OK;
     for (size_t i = 0; i < n && !e; i++)
         e = s_count(&args[i], &made, &meta, &n_positional, &n_keywords);
     if (e)

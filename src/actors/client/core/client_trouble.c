@@ -60,7 +60,8 @@ void gi_client_late_text(const gi_client_core_t *self, const gi_ccall_t *call,
                      : ", or another client has our identity");
     else
         snprintf(text, room,
-                 call->stream ? "a stream of %.*s was not read for %lld ms%s%s"
+                 call->stream && ms
+                     ? "a stream of %.*s was not read for %lld ms%s%s"
                  : call->chunks && !call->deadline_travels
                      ? "no chunk of a huge result from %.*s within %lld ms%s%s"
                      : "no answer from %.*s within %lld ms%s%s",

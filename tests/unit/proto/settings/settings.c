@@ -83,6 +83,8 @@ Test(settings, file_syntax) {
     cr_assert_str_eq(s->base_path, "/a#b");
     cr_assert(s->debug && !s->log_stderr);
     cr_assert_str_eq(s->log_file, "");
+    cr_assert_eq(s_load(s, "\xef\xbb\xbftimeout = 3\n"), GATE_OK); /* a BOM */
+    cr_assert_eq(s->timeout, 3);
     gate_settings_destroy(&s);
 }
 
@@ -102,6 +104,7 @@ Test(settings, a_bad_file_changes_nothing_and_names_the_line) {
         {"heartbeat = 99999999999999999999\n", "must be an integer"},
         {"timeout = 1,5\n", ":1: timeout: '1,5' must be a number, s"},
         {"timeout = nan\n", "must be a number"},
+        {"timeout = 0x1p3\n", ":1: timeout: '0x1p3' must be a number, s"},
         {"timeout = inf\n", "must be a number"},
         {"timeout = 0\n", "must be a number from 0.001 to 86400 s"},
         {"debug = maybe\n", ":1: debug: 'maybe' must be true or false"},

@@ -84,6 +84,9 @@ Test(mdp, worker_reply_and_ext) {
     cr_assert_eq(gi_mdp_parse_worker(f, n, false, &m), GATE_OK);
     cr_assert(m.command == GI_MDP_REPLY && m.client_id == 3 &&
               m.request_id == 5 && m.body == 6 && m.n_body == 2 && !m.n_zap);
+    cr_assert_eq(gi_mdp_parse_worker(f, 6, false, &m), GATE_OK);
+    cr_assert(m.request_id == 5 && m.body == 6 && m.n_body == 0);
+    cr_assert_eq(gi_mdp_parse_worker(f, 5, false, &m), GATE_BADDATA);
     f[2] = s_frame("\6");
     cr_assert_eq(gi_mdp_parse_worker(f, n, false, &m), GATE_OK);
     cr_assert_eq(m.command, GI_MDP_EXT);

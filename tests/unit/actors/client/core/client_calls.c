@@ -134,6 +134,21 @@ Test(calls, a_stream_that_nobody_reads_ends) {
     kit_end(&k);
 }
 
+Test(calls, a_stream_without_time_has_no_answer) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    kit_up(&k);
+    kit_prepare(&k, &c, true);
+    c.call.timeout_ms = 0;
+    c.call.deadline_ms = k.now;
+    kit_call(&k, &c);
+    k.idle_ms = 1;
+    kit_pass(&k, 1);
+    failed(&c, GATE_TIMEOUT, "no answer from Math within 0 ms");
+    kit_end(&k);
+}
+
 Test(calls, all_end_when_the_client_is_closed_and_are_cancelled) {
     kit_t k;
     kit_call_t c[3], late;
