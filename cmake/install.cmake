@@ -13,6 +13,12 @@ if(TARGET gate)
   set_target_properties(gate PROPERTIES INSTALL_RPATH "$ORIGIN/${up}")
   install(TARGETS gate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(FILES docs/gate.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES share/completion/gate.bash RENAME gate
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES share/completion/_gate
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
+  install(FILES share/completion/gate.fish
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
   install(FILES share/grafana.json share/alerts.yml
     DESTINATION ${CMAKE_INSTALL_DATADIR}/gaterpc)
 endif()

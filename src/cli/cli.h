@@ -20,11 +20,21 @@ enum {
 #define GI_FRONTEND "tcp://127.0.0.1:5555"
 #define GI_BACKEND "tcp://127.0.0.1:5556"
 
+/* What the words of a verb are, for completion. */
+typedef enum gi_word_kind {
+    GI_WORDS_NONE,
+    GI_WORDS_METHOD,
+    GI_WORDS_SERVICE,
+    GI_WORDS_FILES,
+    GI_WORDS_CONTEXT
+} gi_word_kind_t;
+
 /* One verb; a const table of them is in main.c. */
 typedef struct gi_verb {
     const char *name;
     int (*run)(int argc, char **argv); /* argv[0] is the verb */
-    const char *brief;                 /* for gate --help */
+    gi_word_kind_t words;
+    const char *brief; /* for gate --help */
 } gi_verb_t;
 
 int gi_broker_main(int argc, char **argv);
@@ -54,8 +64,14 @@ enum { GI_READY_MS = 1000 };
  * else has been done since. */
 void gi_main_stdout_lost(void);
 
+/* ---- complete.c ------------------------------------------------------------- */
+/* gate --complete WORD...: prints what the last word may become. */
+int gi_complete_main(const gi_verb_t *verbs, size_t n_verbs, int argc,
+                     char **argv);
 /* ---- cmd_context.c --------------------------------------------------------- */
 int gi_context_main(int argc, char **argv);
+/* ---- cmd_dev.c ------------------------------------------------------------- */
+int gi_dev_main(int argc, char **argv);
 /* ---- cmd_health.c ---------------------------------------------------------- */
 int gi_health_main(int argc, char **argv);
 /* ---- cmd_top.c ------------------------------------------------------------- */

@@ -13,26 +13,40 @@
 #include <unistd.h>
 
 static const gi_verb_t s_verbs[] = {
-    {"broker", gi_broker_main, "route calls between clients and services"},
-    {"serve", gi_serve_main, "run services: the demo service or modules"},
-    {"call", gi_call_main, "call a method and print its result as JSON"},
-    {"services", gi_services_main, "list the services of a broker"},
-    {"brokers", gi_brokers_main, "list the brokers that one is joined with"},
-    {"drain", gi_drain_main, "let the workers of a service finish and leave"},
-    {"keygen", gi_keygen_main, "make a CURVE certificate"},
-    {"zap", gi_zap_main, "tell brokers who may come in"},
-    {"inspect", gi_inspect_main, "list the methods of a service"},
-    {"top", gi_top_main, "see a broker as it is now, again and again"},
-    {"doctor", gi_doctor_main, "say in words what is wrong with a broker"},
-    {"health", gi_health_main, "say whether a broker answers, or is ready"},
+    {"dev", gi_dev_main, GI_WORDS_NONE,
+     "broker, demo service and page at once, for a first look"},
+    {"broker", gi_broker_main, GI_WORDS_NONE,
+     "route calls between clients and services"},
+    {"serve", gi_serve_main, GI_WORDS_FILES,
+     "run services: the demo service or modules"},
+    {"call", gi_call_main, GI_WORDS_METHOD,
+     "call a method and print its result as JSON"},
+    {"services", gi_services_main, GI_WORDS_NONE,
+     "list the services of a broker"},
+    {"brokers", gi_brokers_main, GI_WORDS_NONE,
+     "list the brokers that one is joined with"},
+    {"drain", gi_drain_main, GI_WORDS_SERVICE,
+     "let the workers of a service finish and leave"},
+    {"keygen", gi_keygen_main, GI_WORDS_FILES, "make a CURVE certificate"},
+    {"zap", gi_zap_main, GI_WORDS_NONE, "tell brokers who may come in"},
+    {"inspect", gi_inspect_main, GI_WORDS_SERVICE,
+     "list the methods of a service"},
+    {"top", gi_top_main, GI_WORDS_NONE,
+     "see a broker as it is now, again and again"},
+    {"doctor", gi_doctor_main, GI_WORDS_NONE,
+     "say in words what is wrong with a broker"},
+    {"health", gi_health_main, GI_WORDS_NONE,
+     "say whether a broker answers, or is ready"},
 #ifdef GATE_HAVE_MONITOR
-    {"monitor", gi_monitor_main, "show a broker over HTTP: page, metrics"},
+    {"monitor", gi_monitor_main, GI_WORDS_NONE,
+     "show a broker over HTTP: page, metrics"},
 #endif
-    {"context", gi_context_main,
+    {"context", gi_context_main, GI_WORDS_CONTEXT,
      "keep brokers by name, and which one is meant"},
-    {"settings", gi_settings_main, "list the settings: in force, usual, why"},
+    {"settings", gi_settings_main, GI_WORDS_NONE,
+     "list the settings: in force, usual, why"},
 #ifdef GATE_HAVE_BENCH
-    {"bench", gi_bench_main, "measure throughput and latency"},
+    {"bench", gi_bench_main, GI_WORDS_NONE, "measure throughput and latency"},
 #endif
 };
 static const size_t s_n_verbs = sizeof s_verbs / sizeof *s_verbs;
@@ -159,6 +173,8 @@ int main(int argc, char **argv) {
         return s_flushed(s_help(NULL));
     if (!strcmp(word, "help"))
         return s_flushed(s_help(argc > 2 ? argv[2] : NULL));
+    if (!strcmp(word, "--complete"))
+        return gi_complete_main(s_verbs, s_n_verbs, argc - 2, argv + 2);
     const gi_verb_t *verb = s_find(word);
     return verb ? s_flushed(verb->run(argc - 1, argv + 1)) : s_no_verb(word);
 }

@@ -176,9 +176,23 @@ static bool s_is_short(const char *word) {
                               (word[1] >= 'A' && word[1] <= 'Z'));
 }
 
+static struct {
+    gi_opts_fn *fn;
+    void *ctx;
+} s_watcher;
+
+void gi_opts_watch(gi_opts_fn *fn, void *ctx) {
+    s_watcher.fn = fn;
+    s_watcher.ctx = ctx;
+}
+
 int gi_opts_parse(int argc, char **argv, const gi_usage_t *usage,
                   const gi_opt_t *table, gi_words_t *words) {
     bool options = true;
+    if (s_watcher.fn) {
+        s_watcher.fn(s_watcher.ctx, table);
+        return 0;
+    }
     for (int i = 1; i < argc; i++) {
         if (options && !strcmp(argv[i], "--")) {
             options = false;

@@ -49,6 +49,10 @@ typedef struct gi_usage {
  * error, which has been said. */
 int gi_opts_parse(int argc, char **argv, const gi_usage_t *usage,
                   const gi_opt_t *table, gi_words_t *words);
+/* From now on gi_opts_parse hands its table to fn and returns 0: for completion.
+ * NULL: not any more. */
+typedef void gi_opts_fn(void *ctx, const gi_opt_t *table);
+void gi_opts_watch(gi_opts_fn *fn, void *ctx);
 /* Says what is wrong and how it should be called; returns 2. */
 int gi_opts_fail(const gi_usage_t *usage, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
