@@ -12,7 +12,6 @@ if(TARGET gate)
   file(RELATIVE_PATH up "/${CMAKE_INSTALL_BINDIR}" "/${CMAKE_INSTALL_LIBDIR}")
   set_target_properties(gate PROPERTIES INSTALL_RPATH "$ORIGIN/${up}")
   install(TARGETS gate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  install(FILES docs/gate.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
   install(FILES share/completion/gate.bash RENAME gate
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
   install(FILES share/completion/_gate
@@ -21,6 +20,25 @@ if(TARGET gate)
     DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
   install(FILES share/grafana.json share/alerts.yml
     DESTINATION ${CMAKE_INSTALL_DATADIR}/gaterpc)
+endif()
+
+# Man pages are made of what says it already (script/man.py): gate.1, headers,
+# documents. Without Python 3 there is gate(1) alone.
+find_program(GATE_MAN_PYTHON python3)
+if(GATE_MAN_PYTHON)
+  set(man "${CMAKE_CURRENT_BINARY_DIR}/man")
+  file(GLOB man_sources CONFIGURE_DEPENDS include/gaterpc/*.h
+    include/gaterpc/errors.def docs/*.md docs/gate.1 README.md src/cli/main.c)
+  add_custom_command(OUTPUT ${man}/made
+    COMMAND ${CMAKE_COMMAND} -E rm -rf ${man}
+    COMMAND ${GATE_MAN_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/script/man.py ${man}
+    COMMAND ${CMAKE_COMMAND} -E touch ${man}/made
+    DEPENDS ${man_sources} script/man.py VERBATIM)
+  add_custom_target(gate_man ALL DEPENDS ${man}/made)
+  install(DIRECTORY ${man}/ DESTINATION ${CMAKE_INSTALL_MANDIR}
+    PATTERN made EXCLUDE)
+elseif(TARGET gate)
+  install(FILES docs/gate.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
 
 # Relocatable: paths are relative to where the .pc file lies.
