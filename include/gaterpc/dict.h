@@ -9,7 +9,7 @@
 GATE_BEGIN_DECLS
 
 /* free_value (may be NULL) is called for values that the dictionary still holds
- * when replaced or destroyed. NULL only for lack of memory. */
+ * when replaced or destroyed. Capacity 0 is 1. NULL: no memory. */
 GATE_API gate_dict_t *gate_dict_new(size_t capacity,
                                     void (*free_value)(void *value));
 /* Everyone who waits inside gets GATE_CLOSED first, and has left before this

@@ -41,9 +41,9 @@ typedef enum gate_child_state {
 typedef struct gate_child {
     const char *name; /* copied; unlike the other children's */
     gate_err_t (*start)(void *ctx);
-    /* Looked at every check_ms: GATE_OK while it lives, GATE_AGAIN_ENDED... */
-    /* Every check_ms: GATE_OK while it lives, GATE_EOS when it has ended as it
-     * should, else what it died of. May be NULL. */
+    /* Asked every check_ms: GATE_OK while it lives,
+     * GATE_EOS when it has ended as it should,
+     * else what it died of. May be NULL. */
     gate_err_t (*check)(void *ctx);
     void (*stop)(void *ctx); /* after a start that succeeded; or NULL */
     void *ctx;               /* keeps */
@@ -71,7 +71,7 @@ typedef struct gate_child_event {
     bool gave_up;             /* that was one too many */
 } gate_child_event_t;
 
-/* 0 = the setting: supervise_intensity, supervise_period_ms, ... */
+/* 0 = the setting: supervise_intensity (which alone can be 0), ... */
 typedef struct gate_supervisor_options {
     gate_strategy_t strategy;
     int intensity; /* restarts that are allowed in... */

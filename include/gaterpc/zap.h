@@ -31,8 +31,8 @@ GATE_API void gate_zap_plain_file(gate_zap_t *self, const char *file);
 /* Asked about users that neither the table nor the file knows. Keeps ctx. */
 GATE_API void gate_zap_check(gate_zap_t *self, gate_zap_check_fn *fn,
                              void *ctx);
-/* Allow and deny lists by address or identity (hex); allow, once used, refuses
- * everybody else. */
+/* Allow and deny lists by IP address or identity (hex), nothing else is taken;
+ * allow, once used, refuses everybody else. */
 GATE_API void gate_zap_allow(gate_zap_t *self, const char *address);
 GATE_API void gate_zap_deny(gate_zap_t *self, const char *address);
 /* The first error that stuck, or binds and begins. */
@@ -41,7 +41,7 @@ GATE_API gate_err_t gate_zap_start(gate_zap_t *self) GATE_MUST;
 GATE_API const char *gate_zap_endpoint(const gate_zap_t *self);
 /* Gives: counters by name. NULL when it does not run. */
 GATE_API gate_value_t *gate_zap_stats(gate_zap_t *self);
-/* A line's hash for the users file; out holds at least 256 bytes. */
+/* A line's hash for the users file: 74 bytes of room do; GATE_TOOBIG. */
 GATE_API gate_err_t gate_zap_hash(const char *password, char *out,
                                   size_t room) GATE_MUST;
 

@@ -166,6 +166,40 @@ Test(trouble, an_answer_that_is_late_is_no_item) {
     rig_down(&rig);
 }
 
+/* ---- a producer that is faster than its reader --------------------------- */
+enum { S_ITEMS = 20000 };
+
+static gate_err_t many(gate_call_t *call) {
+    gate_err_t e = GATE_OK;
+    for (int i = 0; i < S_ITEMS && !e; i++)
+        e = gate_yield(call, i);
+    return e ? e : GATE_EOS;
+}
+
+static const gate_method_t s_streams[] = {
+    GATE_METHOD(many, .runs = GATE_THREAD), GATE_END};
+
+/* More credit than what the broker keeps for one peer. */
+Test(streams, credit_beyond_what_a_broker_keeps, .timeout = 120) {
+    rig_t rig;
+    gate_stream_t *stream = NULL;
+    int item, n = 0;
+    gate_settings_t *settings = rig_settings();
+    gate_settings_set(settings, "stream_reply_maxsize", 100000);
+    gate_settings_set(settings, "zmq_hwm", 1);
+    gate_settings_set(settings, "peer_queue_max", 16);
+    rig_up(&rig, RIG_IPC, settings, s_streams, NULL);
+    MUST(gate_client_open(rig.client, "Test.many", &stream));
+    gate_err_t e;
+    while ((e = gate_stream_next(stream, &item)) == GATE_OK && item == n)
+        n++;
+    cr_expect_eq(e, GATE_EOS, "%s", gate_error()->text);
+    cr_expect_eq(n, S_ITEMS);
+    gate_stream_destroy(&stream);
+    rig_down(&rig);
+    gate_settings_destroy(&settings);
+}
+
 /* ---- nobody who lets us in ----------------------------------------------- */
 Test(trouble, a_broker_that_asks_for_more_says_so) {
     char users[] = "/tmp/gate-users-XXXXXX";

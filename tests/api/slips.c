@@ -86,14 +86,18 @@ static void z_file(gate_zap_t *z) { gate_zap_plain_file(z, NULL); }
 static void z_check(gate_zap_t *z) { gate_zap_check(z, NULL, NULL); }
 static void z_allow(gate_zap_t *z) { gate_zap_allow(z, ""); }
 static void z_deny(gate_zap_t *z) { gate_zap_deny(z, NULL); }
+static void z_name(gate_zap_t *z) { gate_zap_deny(z, "badhost"); }
+static void z_odd(gate_zap_t *z) { gate_zap_allow(z, "abc"); }
+static void z_typo(gate_zap_t *z) { gate_zap_deny(z, "10.0.0.256"); }
 
 static const struct {
     s_zap_slip *fn;
     const char *word;
-} s_zaps[] = {{z_user, "user"},       {z_none, "password"},
-              {z_empty, "password"},  {z_domain, "domain"},
-              {z_file, "users file"}, {z_check, "function"},
-              {z_allow, "address"},   {z_deny, "address"}};
+} s_zaps[] = {
+    {z_user, "user"},     {z_none, "password"},   {z_empty, "password"},
+    {z_domain, "domain"}, {z_file, "users file"}, {z_check, "function"},
+    {z_allow, "address"}, {z_deny, "address"},    {z_name, "badhost"},
+    {z_odd, "abc"},       {z_typo, "10.0.0.256"}};
 
 Test(slips, zap_services, .timeout = 30) {
     gate_settings_t *settings = rig_settings();

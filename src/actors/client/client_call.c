@@ -123,7 +123,7 @@ static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask) {
                                self->is.settings->stream_reply_maxsize),
             .max_bytes = s_max(self->is.settings->peer_queue_max_bytes,
                                self->is.settings->stream_max_bytes),
-            .report_items = (size_t)self->is.settings->stream_reply_maxsize / 4,
+            .report_items = (size_t)gi_client_window(self->is.settings) / 4,
             .report_bytes = (size_t)self->is.settings->stream_max_bytes / 4,
             .ops = &s_stream_ops,
             .ctx = p,

@@ -99,7 +99,8 @@ void gi_reach_why(gi_reach_t *self, char *text, size_t room) {
     s_look(self);
     snprintf(text, room, "%s",
              s_there(self) ? "somebody is there, but no handshake comes about: "
-                             "no ZeroMQ, or another server key"
+                             "no ZeroMQ, another server key, or a broker "
+                             "with connections_max of them"
              : self->error == S_NAMED ? "nobody answers there, or no such name"
              : self->error == ENOENT  ? "no such socket"
              : self->error && self->error != EINPROGRESS

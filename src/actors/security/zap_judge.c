@@ -6,6 +6,7 @@
 #include "security/zap_impl.h"
 
 #include <gaterpc/log.h>
+#include <arpa/inet.h>
 #include <crypt.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +21,23 @@ gate_err_t gi_zap_judge_user(gi_zap_judge_t *self, const char *domain,
     return gi_zap_users_add(&self->users, domain, name, password, false);
 }
 
+/* What a peer can have: an IP address, libzmq's text for one of ipc, or bytes.
+ * Anything else would let nobody in, or keep nobody out. */
+static bool s_is_place(const char *text) {
+    struct in6_addr ip;
+    size_t n = strlen(text);
+    return inet_pton(AF_INET, text, &ip) == 1 ||
+           inet_pton(AF_INET6, text, &ip) == 1 ||
+           !strncmp(text, "localhost:", 10) ||
+           (n % 2 == 0 && strspn(text, "0123456789abcdefABCDEF") == n);
+}
+
 gate_err_t gi_zap_judge_list(gi_zap_entry_t **list, const char *text) {
+    if (!s_is_place(text))
+        return gi_err(GATE_BADARG,
+                      "'%s' is no address (as 10.0.0.1 or ::1) and no "
+                      "identity (hex)",
+                      text);
     gi_zap_entry_t *entry = gi_mem_calloc(1, sizeof *entry);
     if (!entry || !(entry->text = gi_mem_strdup(text))) {
         gi_mem_free(entry);

@@ -71,7 +71,7 @@ static void s_transmit_ext(gi_client_core_t *self, gi_ccall_t *call,
     s_announce(self, call, &ext);
     ext.meta = (gate_bytes_t){meta, call->request.meta_size};
     if (call->stream) {
-        ext.credit_items = self->is.settings->stream_reply_maxsize;
+        ext.credit_items = gi_client_window(self->is.settings);
         ext.credit_bytes = self->is.settings->stream_max_bytes;
     } else if (call->deadline_travels) {
         ext.timeout_ms = call->deadline_ms - self->now_ms;

@@ -188,7 +188,7 @@ Test(settings, code_is_typed) {
     STUCK("heartbeat", (_Bool)1, "must be int, not bool");
     STUCK("heartbeat", UINT64_MAX, "out of bounds");
     STUCK("route", 1, "must be str, not int");
-    STUCK("route", (void *)NULL, "must be str, not nil");
+    STUCK("route", (void *)NULL, "must be str, not None");
     STUCK("debug", 2, "out of bounds");
     STUCK("debug", "yes", "must be bool, not str");
     STUCK("timeout", 1e9, "out of bounds");

@@ -19,7 +19,10 @@ static const char s_intro[] =
     "\n"
     "* file: flat ZPL, one `name = value` a line, `#` comments, values bare or "
     "in quotes. An unknown name or a bad value is an\n"
-    "  error that names the line.\n"
+    "  error that names the line. Numbers are decimal; a bool is true, yes, on "
+    "or 1, or false, no, off or 0. Nothing behind\n"
+    "  the `=` is a value too, an empty one: it takes nothing back that stands "
+    "below.\n"
     "* environment: `GATE_` and the name in upper case "
     "(`GATE_REPLY_TIMEOUT=5`); names that begin with `gate_` get no second "
     "prefix.\n"
@@ -76,4 +79,52 @@ Test(settings, the_document_is_the_table) {
     cr_assert_arr_eq(have.data, want.data, want.size);
     gi_buf_fini(&have);
     gi_buf_fini(&want);
+}
+
+/* ---- each bound is where it is said to be --------------------------------- */
+/* That the value is taken, or refused by the setting's name. */
+static void s_try(const char *name, const char *value, bool fine) {
+    gate_settings_t *s = gate_settings_new();
+    gate_settings_parse(s, name, value);
+    gate_err_t e = gate_settings_check(s);
+    /* what it is with others is looked at, too: those name two */
+    if (fine && e && strstr(gate_error()->text, " = "))
+        e = GATE_OK;
+    cr_expect_eq(e == GATE_OK, fine, "%s = %s: %s", name, value,
+                 gate_error()->text);
+    if (!fine)
+        cr_expect(strstr(gate_error()->text, name), "%s", gate_error()->text);
+    gate_settings_destroy(&s);
+}
+
+static void s_bounds(void *ctx, const char *name, const char *type,
+                     const char *value, const char *doc) {
+    double low, high;
+    char unit[64], text[64];
+    (void)ctx, (void)value, (void)doc;
+    if (sscanf(type, "%*[a-z], %63[^,], %lf to %lf", unit, &low, &high) != 3) {
+        if (!strcmp(type, "bool"))
+            s_try(name, "maybe", false);
+        return;
+    }
+    bool whole = !strncmp(type, "integer", 7);
+    double step = whole ? 1 : 0.0005;
+    const struct {
+        double value;
+        bool fine;
+    } rows[] = {{low, true},
+                {high, true},
+                {low - step, false},
+                {high + (whole ? 1 : high / 1000), false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(text, sizeof text, whole ? "%.0f" : "%.6f", rows[i].value);
+        s_try(name, text, rows[i].fine);
+    }
+    static const char *const wrong[] = {"", "x", "0x10", "5s", "1e99"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        s_try(name, wrong[i], false);
+}
+
+Test(settings, the_bounds_are_where_they_are_said, .timeout = 60) {
+    gate_settings_each(gi_settings_defaults(), s_bounds, NULL);
 }
