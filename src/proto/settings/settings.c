@@ -433,10 +433,9 @@ gate_err_t gi_settings_again(const gate_settings_t *self,
 
 /* ---- from code ----------------------------------------------------------- */
 static const char *s_kind_of(gate_arg_type_t type) {
-    static const char *const names[] = {"None",  "bool",  "int", "int",
-                                        "float", "str",   "bin", "list",
-                                        "map",   "object"};
-    return type <= GATE_A_OBJ ? names[type] : "object";
+    static const char *const names[] = {"None", "bool", "int",  "int", "float",
+                                        "str",  "bin",  "list", "map"};
+    return type < GATE_A_OBJ ? names[type] : "object";
 }
 
 /* True when arg fits row; the bounds come later. */

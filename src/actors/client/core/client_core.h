@@ -147,14 +147,12 @@ void gi_client_core_message(gi_client_core_t *self, uint8_t conn,
 void gi_client_core_unreadable(gi_client_core_t *self);
 /* True: nothing is under way on that former connection: it is free, close it. */
 bool gi_client_core_former_over(gi_client_core_t *self, uint8_t former);
-/* Items of a stream that may be under way over a broker, which keeps
- * peer_queue_max messages for a peer and not more: a reader that sleeps has its
- * producer wait, and not its stream end. */
+/* Items of a stream that may be under way over a broker, which keeps no more
+ * than peer_queue_max messages for a peer. */
 static inline int64_t gi_client_window(const gate_settings_t *settings) {
-    int64_t half = settings->peer_queue_max / 2;
-    return settings->stream_reply_maxsize < half
-               ? settings->stream_reply_maxsize
-               : half;
+    int64_t half = settings->peer_queue_max / 2,
+            asked = settings->stream_reply_maxsize;
+    return asked < half ? asked : half;
 }
 /* GATE_OK: *ready; GATE_REFUSED: the broker does not let us in. */
 gate_err_t gi_client_core_ready(const gi_client_core_t *self, bool *ready);
