@@ -240,6 +240,28 @@ class Beside(Flood):
         self.assertGreaterEqual(count["peers_cut"], 3)
 
 
+class Unread(Flood):
+    """Streams that nobody reads hold all slots of a service."""
+
+    def test_others_are_served(self):
+        beat = {"mdp_heartbeat_interval": 500, "mdp_heartbeat_liveness": 60}
+        broker = self.keep(kit.OurBroker(**beat))
+        self.keep(kit.OurService(broker.back, message_max=20, **beat))
+        hog = self.keep(peers.RawClient(broker.front))
+        nothing = b"\xc1GX1" + peers.pack({"ci": 0, "cb": 0})
+        for _ in range(100):
+            hog.send(b"", peers.MDPC, b"Demo", peers.new_id(),
+                     *peers.body("gen", [3]), nothing)
+        honest = self.keep(peers.RawClient(broker.front))
+        for i in range(50):
+            self.assertEqual(honest.call("Demo", "add", i, 1, timeout=20), i + 1)
+        ended = [m for m in hog.drain(0.5 * kit.SLOW, 20 * kit.SLOW)
+                 if b"BusyWorkerError" in m[-1]]
+        self.assertGreaterEqual(len(ended), 80)
+        count = honest.call("Gate", "stats")
+        self.assertGreaterEqual(count["streams_stalled"], 10)
+
+
 class Zap(Flood):
     def test_guesses_at_its_own_port(self):
         """Ten at once and five a second at one user; others are looked at."""

@@ -19,6 +19,7 @@
 #include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
+#include "broker/core/broker_stall.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 
@@ -373,6 +374,8 @@ void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
         gi_broker_seen_end(core, call, GI_OUT_CANCELLED, NULL, NULL);
         (client->far ? gi_broker_far_cancel : gi_broker_call_mute)(core, call);
     } else if (call->worker) {
+        if (call->credited)
+            gi_broker_stall_credit(core, call, &ext);
         s_tell_worker(core, call->worker, s_client_of(call),
                       (gate_bytes_t){run, gi_broker_again_id(call, run)},
                       frame);
@@ -482,6 +485,8 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
         core->count.replies_late++;
     else if (final)
         gi_broker_seen_reply(core, call, kind, &f[at->body], at->n_body);
+    if (call->credited && !final && at->n_body > 1)
+        gi_broker_stall_item(core, call, f[at->body + 1].size);
     if (!unread)
         s_forward(core, call, frames, at, final);
     if (!final)

@@ -25,11 +25,14 @@ struct gi_broker_call {
     int64_t ext_ms;               /* when its extension frame's "t" was true */
     int attempt;                  /* which run it is: 1, 2, ... */
     int64_t queued_ms, deadline_ms; /* 0: it never waited */
-    int64_t args_size; /* of arguments that come in chunks; -1: plain ones */
-    bool queued;       /* in service->queue */
-    bool urgent;       /* and before those that are not */
-    bool tagged;       /* its worker knows it by its id and the run's number */
-    bool muted; /* cancelled, orphaned or overflowed: nothing more goes out */
+    int64_t args_size;    /* of arguments that come in chunks; -1: plain ones */
+    int64_t items, bytes; /* credit that its client gave and nothing used */
+    int64_t moved_ms;     /* given to its worker; last credit, item or chunk */
+    bool credited;        /* its request gave some: see broker_stall.c */
+    bool queued;          /* in service->queue */
+    bool urgent;          /* and before those that are not */
+    bool tagged; /* its worker knows it by its id and the run's number */
+    bool muted;  /* cancelled, orphaned or overflowed: nothing more goes out */
     bool streaming, huge; /* which tag its client has seen */
     bool paced; /* its client gives no credit: items go at stream_plain_rate */
     int64_t n_items; /* of its stream, of a paced one */
@@ -159,8 +162,9 @@ const gi_broker_own_t *gi_broker_own_find(gate_bytes_t name); /* or NULL */
 void gi_broker_stats_observe(gi_broker_core_t *core, msgpack_packer *pk);
 
 /* ---- broker_upload.c: arguments in chunks --------------------------------- */
-/* What a request announces; -1: its arguments are in it. */
-int64_t gi_broker_args_size(const gate_bytes_t *body, unsigned n_body);
+/* What its request announces: arguments, credit. */
+void gi_broker_args_note(gi_broker_call_t *call, const gate_bytes_t *body,
+                         unsigned n_body);
 /* The least loaded that takes them; NULL: none with credit. */
 gi_broker_worker_t *gi_broker_args_pick(gi_broker_service_t *service);
 /* room: some worker has credit. */

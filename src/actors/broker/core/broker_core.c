@@ -193,7 +193,7 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
     gi_broker_call_t *call = gi_broker_call_new(self, client, service, id);
     if (call) {
         gi_broker_seen_begin(self, call, f[at->body]);
-        call->args_size = gi_broker_args_size(&f[at->body], at->n_body);
+        gi_broker_args_note(call, &f[at->body], at->n_body);
         call->paced = at->n_body <= 3;
     }
     if (call && s_compose_request(self, frames, at)) {

@@ -32,6 +32,7 @@
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
+#include "broker/core/broker_stall.h"
 #include "broker/core/broker_users.h"
 
 #define S_PART "broker"
@@ -312,6 +313,7 @@ void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker) {
         return;
     next = s_min(next, s_min(expiry, worker->sent_ms + core->clock.beat_ms));
     gi_broker_arm(core, &worker->beat, next);
+    gi_broker_relieve(core, worker->service);
 }
 
 /* ---- peers that are idle ------------------------------------------------- */

@@ -31,6 +31,8 @@ struct gi_broker_peer {
     gi_bucket_t pace;           /* stream_plain_rate */
     size_t n_queued, queued_bytes; /* in its queue; their weight */
     size_t n_calls;
+    size_t n_stalled, slow_max; /* broker_stall.c's */
+    int64_t slow_ms;            /* until then slow_max holds */
     size_t weight; /* of the messages that it owns, whoever waits for them */
     size_t handed; /* bytes that libzmq may hold for it, at most */
     int64_t looked_ms;      /* when that was looked at */

@@ -18,6 +18,7 @@
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
+#include "broker/core/broker_stall.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 #define S_DESCRIPTION_MAX 1024
@@ -332,7 +333,7 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     call->worker = worker;
     gi_list_append(&worker->calls, &call->of_owner);
     worker->in_flight++;
-    worker->sent_ms = core->clock.now_ms;
+    worker->sent_ms = call->moved_ms = core->clock.now_ms;
     call->service->n_calls++;
     call->given_ns = call->deadline_ms ? gi_broker_now_ns(core)
                                        : call->begun_ns; /* it never waited */
@@ -411,6 +412,7 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     service->n_queued++;
     core->n_queued++;
     gi_broker_arm(core, &call->deadline, call->deadline_ms);
+    gi_broker_relieve(core, service);
 }
 
 void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
@@ -422,6 +424,8 @@ void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
                             "The deadline passed before it could run.");
         return;
     }
+    if (gi_broker_is_slow(core, call))
+        return;
     while ((worker = s_choose(service, call)))
         if (gi_broker_call_exceeds(core, call, worker) ||
             s_give(core, call, worker))
@@ -448,12 +452,6 @@ void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     call->queued = false;
     call->service->n_queued--;
     core->n_queued--;
-}
-
-void gi_broker_service_wake(gi_broker_core_t *core,
-                            gi_broker_service_t *service) {
-    if (!gi_list_empty(&service->queue) && gi_list_empty(&service->pump))
-        gi_list_append(&core->work.pumps, &service->pump);
 }
 
 /* Of those that wait, the first that a worker with credit may have. */

@@ -19,6 +19,7 @@ struct gi_broker_service {
     uint64_t maker;         /* who registered its first worker; 0: nobody */
     size_t n_queued, n_workers;
     size_t n_far;             /* of the workers, other brokers' */
+    int64_t relief_ms;        /* broker_stall.c: when it is looked at again */
     uint32_t index;           /* what other brokers call it */
     uint64_t n_calls;         /* given to workers */
     gi_tally_t *tally;        /* made with its first end; NULL: the core's */
@@ -54,8 +55,11 @@ void gi_broker_worker_place(gi_broker_core_t *core, gi_broker_worker_t *worker);
  * it, or answers with an error and frees the call. */
 void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call);
 /* Notes that a worker may have got credit: pumped after the event. */
-void gi_broker_service_wake(gi_broker_core_t *core,
-                            gi_broker_service_t *service);
+static inline void gi_broker_service_wake(gi_broker_core_t *core,
+                                          gi_broker_service_t *service) {
+    if (!gi_list_empty(&service->queue) && gi_list_empty(&service->pump))
+        gi_list_append(&core->work.pumps, &service->pump);
+}
 /* Gives queued calls to workers that have credit. */
 void gi_broker_service_pump(gi_broker_core_t *core,
                             gi_broker_service_t *service);

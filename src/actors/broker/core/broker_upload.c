@@ -11,18 +11,24 @@
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
+#include "broker/core/broker_stall.h"
 #include "broker/core/broker_workers.h"
 
 #define S_TEXT (GI_ID_MAX + 320)
 
-int64_t gi_broker_args_size(const gate_bytes_t *body, unsigned n_body) {
+void gi_broker_args_note(gi_broker_call_t *call, const gate_bytes_t *body,
+                         unsigned n_body) {
     gi_ext_t ext;
-    if (n_body != 4 || !gi_ext_is(body[3]) ||
-        gi_ext_parse(body[3], &ext) != GATE_OK || ext.args_size < 0)
-        return -1;
+    call->args_size = -1;
+    if (n_body < 2 || !gi_ext_is(body[n_body - 1]) ||
+        gi_ext_parse(body[n_body - 1], &ext) != GATE_OK)
+        return;
+    gi_broker_stall_begin(call, &ext);
+    if (n_body != 4 || ext.args_size < 0)
+        return;
     int64_t kwargs = ext.kwargs_size > 0 ? ext.kwargs_size : 0;
-    return kwargs < INT64_MAX - ext.args_size ? ext.args_size + kwargs
-                                              : INT64_MAX;
+    call->args_size =
+        kwargs < INT64_MAX - ext.args_size ? ext.args_size + kwargs : INT64_MAX;
 }
 
 /* ---- which worker --------------------------------------------------------*/

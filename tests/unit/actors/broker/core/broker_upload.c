@@ -30,21 +30,22 @@ static void s_taker(kit_t *k, const char *w, const char *line) {
 
 static int64_t s_size(const char *ext, size_t n) {
     gate_bytes_t body[4] = {{"f", 1}, {"\x90", 1}, {"\x80", 1}, {ext, n}};
-    return gi_broker_args_size(body, 4);
+    gi_broker_call_t call = {0};
+    gi_broker_args_note(&call, body, ext ? 4 : 3);
+    return call.args_size;
 }
 
 Test(args, their_size_is_what_the_head_says) {
     static const char most[] =
         EXT "\x82\xa2\x68\x61\xcf\x7f\xff\xff\xff\xff\xff\xff\xff"
             "\xa2hk\xcf\x7f\xff\xff\xff\xff\xff\xff\xff";
-    gate_bytes_t none[3] = {{"f", 1}, {"\x90", 1}, {"\x80", 1}};
     cr_expect_eq(s_size(HA, strlen(HA)), 10);
     cr_expect_eq(s_size(HA_HK, strlen(HA_HK)), 15);
     cr_expect_eq(s_size(most, sizeof most - 1), INT64_MAX); /* no overflow */
     cr_expect_eq(s_size(TAKES, strlen(TAKES)), -1);
     cr_expect_eq(s_size(HA, strlen(HA) - 1), -1); /* cut short */
     cr_expect_eq(s_size("\x80", 1), -1);
-    cr_expect_eq(gi_broker_args_size(none, 3), -1);
+    cr_expect_eq(s_size(NULL, 0), -1);
 }
 
 Test(args, only_a_worker_that_announced_it_gets_the_head) {
