@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The library exports what include/ declares: not one symbol more or less."""
+"""The library exports what include/ declares: not one symbol more or less; and
+debian's symbols file lists the same."""
 import os
 import re
 import subprocess
 
-from house import BUILD, ROOT, verdict
+from house import BUILD, ROOT, read, verdict
 
 
 def declared():
@@ -36,6 +37,15 @@ def exported():
     return {line.split()[-1] for line in lines} - {"_init", "_fini"}
 
 
-header, library = declared(), exported()
+def listed():
+    text = read("debian/libgaterpc0.2.symbols")
+    return set(re.findall(r"^ (\w+)@Base \d[\d.]*$", text, re.M))
+
+
+header, library, debian = declared(), exported(), listed()
 verdict(["declared, not exported: " + n for n in sorted(header - library)]
-        + ["exported, not declared: " + n for n in sorted(library - header)])
+        + ["exported, not declared: " + n for n in sorted(library - header)]
+        + ["debian/libgaterpc0.2.symbols: %s is missing: add ' %s@Base VERSION'"
+           % (n, n) for n in sorted(library - debian)]
+        + ["debian/libgaterpc0.2.symbols: %s is not exported: it may not go "
+           "before the SONAME changes" % n for n in sorted(debian - library)])
