@@ -55,7 +55,7 @@ def environment(**settings):
     env["XDG_CONFIG_HOME"] = "/nonexistent"  # nobody's own contexts
     for name, value in settings.items():
         name = name.upper()
-        if not name.startswith(("GATE_", "XDG_", "HOME")):
+        if not name.startswith(("GATE_", "XDG_", "HOME", "LISTEN_")):
             name = "GATE_" + name
         env[name] = str(value)
     return env

@@ -352,6 +352,8 @@ static gate_err_t s_start(void *ctx) {
         e = s_make_core(self);
     if (!e)
         e = gi_handover_ask(self);
+    if (!e)
+        e = gi_inherit_listeners(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES && !e; i++)
         e = s_open(self, &self->sides[i], i == GI_BACK);
     if (!e && self->uplink)

@@ -66,6 +66,11 @@ bool gi_handover_shared(const gate_broker_t *broker);
 /* Before the sockets are closed. */
 void gi_handover_close(gate_broker_t *broker);
 
+/* ---- broker_inherit.c ------------------------------------------------------ */
+/* Listeners that a service manager has opened for this process (LISTEN_FDS)
+ * become endpoints of ours. Before binding. */
+gate_err_t gi_inherit_listeners(gate_broker_t *broker) GATE_MUST;
+
 /* ---- between the two sides' files ---------------------------------------- */
 #define GI_HANDOVER_TAKE "GATE-TAKE 1"
 #define GI_HANDOVER_GIVE "GATE-GIVE 1\n"

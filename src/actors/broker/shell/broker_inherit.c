@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* broker_inherit.c -- socket activation (sd_listen_fds(3)): listening sockets that
+ * a service manager has opened and named frontend or backend. It keeps them, so
+ * that nobody is refused while a broker is started again.
+ * What we open ourselves is closed on exec and what is inherited is not: so no
+ * socket is taken twice, by the next broker of this process either. */
+#include "broker/shell/broker_impl.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gaterpc/log.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/err.h"
+
+#define S_PART "broker"
+enum { S_FIRST = 3, S_NAME_MAX = 256 };
+
+/* How many are there for this process; 0 also for another one's. */
+static int s_count(void) {
+    const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+    if (!pid || !n || strtol(pid, NULL, 10) != (long)getpid())
+        return 0;
+    long count = strtol(n, NULL, 10);
+    return count > 0 && count <= GI_HANDOVER_LISTENERS_MAX ? (int)count : 0;
+}
+
+/* The i-th of LISTEN_FDNAMES, "a:b:c"; "" for none. */
+static void s_name(int i, char out[S_NAME_MAX]) {
+    const char *names = getenv("LISTEN_FDNAMES");
+    while (names && i-- > 0) {
+        names = strchr(names, ':');
+        names += names != NULL;
+    }
+    size_t size = names ? strcspn(names, ":") : 0;
+    if (size >= S_NAME_MAX)
+        size = 0;
+    memcpy(out, names ? names : "", size);
+    out[size] = '\0';
+}
+
+static bool s_is_new(int fd) {
+    int yes = 0, flags = fcntl(fd, F_GETFD);
+    socklen_t size = sizeof yes;
+    return flags >= 0 && !(flags & FD_CLOEXEC) &&
+           getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes;
+}
+
+typedef union s_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+} s_address_t;
+
+/* Its endpoint; *port is 0 but for tcp. False: of a kind that is none of ours. */
+static bool s_endpoint(int fd, char out[GI_BROKER_ENDPOINT_MAX], int *port) {
+    s_address_t a = {.any.sa_family = AF_UNSPEC};
+    char host[INET6_ADDRSTRLEN];
+    socklen_t size = sizeof a;
+    *port = 0;
+    if (getsockname(fd, &a.any, &size) < 0)
+        return false;
+    if (a.any.sa_family == AF_INET) {
+        *port = ntohs(a.v4.sin_port);
+        inet_ntop(AF_INET, &a.v4.sin_addr, host, sizeof host);
+        snprintf(out, GI_BROKER_ENDPOINT_MAX, "tcp://%s:%d", host, *port);
+    } else if (a.any.sa_family == AF_INET6) {
+        *port = ntohs(a.v6.sin6_port);
+        inet_ntop(AF_INET6, &a.v6.sin6_addr, host, sizeof host);
+        snprintf(out, GI_BROKER_ENDPOINT_MAX, "tcp://[%s]:%d", host, *port);
+    } else if (a.any.sa_family == AF_UNIX && a.local.sun_path[0]) {
+        snprintf(out, GI_BROKER_ENDPOINT_MAX, "ipc://%.*s",
+                 (int)sizeof a.local.sun_path, a.local.sun_path);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* The same place: the socket is what was configured, whatever address of this
+ * machine it is bound to. */
+static bool s_is_place(const char *asked, const char *bound, int port) {
+    const char *colon = strrchr(asked, ':');
+    return strcmp(asked, bound) == 0 ||
+           (port && strncmp(asked, "tcp://", 6) == 0 && colon &&
+            strtol(colon + 1, NULL, 10) == port);
+}
+
+static gate_err_t s_adopt(gate_broker_t *broker, unsigned side, int fd) {
+    char bound[GI_BROKER_ENDPOINT_MAX];
+    int port;
+    if (!s_endpoint(fd, bound, &port))
+        return gi_err(GATE_BADARG,
+                      "LISTEN_FDS: socket %d is neither TCP nor a "
+                      "unix socket with a path",
+                      fd);
+    gi_broker_endpoint_t *p = broker->sides[side].endpoints;
+    while (p && (p->listener.fd >= 0 || !s_is_place(p->asked, bound, port)))
+        p = p->next;
+    gate_err_t e =
+        p ? GATE_OK : gi_broker_add_endpoint(broker, side, bound, &p);
+    if (e)
+        return e;
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    p->listener.fd = fd;
+    return GATE_OK;
+}
+
+gate_err_t gi_inherit_listeners(gate_broker_t *broker) {
+    char name[S_NAME_MAX];
+    gate_err_t e = GATE_OK;
+    int n = s_count();
+    for (int i = 0; i < n && !e; i++) {
+        s_name(i, name);
+        bool front = strcmp(name, "frontend") == 0;
+        if (!s_is_new(S_FIRST + i))
+            continue;
+        if (front || strcmp(name, "backend") == 0)
+            e = s_adopt(broker, front ? GI_FRONT : GI_BACK, S_FIRST + i);
+        else
+            gate_log(GATE_WARN, S_PART,
+                     "LISTEN_FDS: a socket named '%s' is left alone: "
+                     "FileDescriptorName= frontend or backend",
+                     name);
+    }
+    return e;
+}

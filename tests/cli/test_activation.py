@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Socket activation: sockets that somebody else has opened and named are the
+broker's, keep whoever connects while no broker is there, and outlive it."""
+import fcntl
+import os
+import socket
+import subprocess
+import uuid
+
+import msgpack
+import zmq
+
+from cli import CALM, kit
+
+
+class Activation(kit.Case):
+    def setUp(self):
+        super().setUp()
+        self.front = socket.create_server(("127.0.0.1", 0))
+        self.back = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.front.close)
+        self.addCleanup(self.back.close)
+        self.path = os.path.join(self.dir, "b")
+        self.back.bind(self.path)
+        self.back.listen()
+        self.place = "tcp://127.0.0.1:%d" % self.front.getsockname()[1]
+
+    def broker(self, names, *options, pid="$$"):
+        """As systemd starts it: from descriptor 3 on, and these names."""
+        high = [fcntl.fcntl(s, fcntl.F_DUPFD, 20) for s in (self.front, self.back)]
+        broker = kit.Command.__new__(kit.Command)
+        real = subprocess.Popen
+
+        def start(words, **how):
+            line = "exec 3<&%d 4<&%d %d<&- %d<&-; LISTEN_PID=%s exec \"$@\"" % (
+                *high, *high, pid)
+            return real(["bash", "-c", line, "-", *words], pass_fds=high, **how)
+        subprocess.Popen = start
+        try:
+            broker.__init__("broker", *options, LISTEN_FDS=2, LISTEN_FDNAMES=names,
+                            **CALM)
+        finally:
+            subprocess.Popen = real
+            for fd in high:
+                os.close(fd)
+        return self.keep(broker)
+
+    def ask(self):
+        """Connects and asks, whether somebody is there or not."""
+        s = zmq.Context.instance().socket(zmq.DEALER)
+        self.addCleanup(s.close, 0)
+        s.connect(self.place)
+        s.send_multipart([b"", b"MDPC01", b"Gate", uuid.uuid4().bytes] + [
+            msgpack.packb(x) for x in ("get_services", [], {})])
+        return s
+
+    def answered(self, s):
+        self.assertTrue(s.poll(60000 * kit.SLOW), "no answer")
+        return msgpack.unpackb(s.recv_multipart()[4])["result"]
+
+    def test_the_sockets_are_the_brokers_and_outlive_it(self):
+        for _ in range(2):
+            early = self.ask()
+            broker = self.broker("frontend:backend", "--frontend", self.place,
+                                 "--backend", "ipc://" + self.path)
+            self.assertEqual(broker.line(), "ready frontend=%s backend=ipc://%s" % (
+                self.place, self.path))
+            self.assertIn("Gate", self.answered(early))
+            service = kit.OurService("ipc://" + self.path, **CALM)
+            self.assertEqual(kit.run("call", "--broker", self.place, "Demo.add",
+                                     "2", "3", **CALM).out, "5\n")
+            self.assertEqual((service.end(), broker.end()), (0, 0))
+            self.assertTrue(os.path.exists(self.path))  # its owner's
+
+    def test_the_address_may_be_another_of_the_same_port(self):
+        port = self.place.rpartition(":")[2]
+        broker = self.broker("frontend:backend", "--frontend", "tcp://*:" + port,
+                             "--backend", "ipc://" + self.path)
+        self.assertIn("frontend=%s " % self.place, broker.line())
+
+    def test_others_are_left_alone(self):
+        broker = self.broker("gate.socket:backend", "--frontend", self.ipc("f"),
+                             "--backend", "ipc://" + self.path)
+        self.assertEqual(broker.line(), "ready frontend=%s backend=ipc://%s" % (
+            self.ipc("f"), self.path))
+        self.until(lambda: any("'gate.socket' is left alone" in x
+                               for x in broker.err), 10, "a warning")
+
+    def test_another_process_is_meant(self):
+        broker = self.broker("frontend:backend", "--frontend", self.ipc("f"),
+                             "--backend", self.ipc("c"), pid="1")
+        self.assertEqual(broker.line(), "ready frontend=%s backend=%s" % (
+            self.ipc("f"), self.ipc("c")))
+
+
+if __name__ == "__main__":
+    kit.main()
