@@ -130,17 +130,19 @@ static gate_err_t s_maybe(s_world_t *w, gate_err_t e) {
                : GATE_OK;
 }
 
-static gate_err_t s_answer(void *ctx, gi_ccall_t *call, zmq_msg_t *body) {
+static gate_err_t s_answer(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                           unsigned at) {
     gate_err_t e = s_maybe(ctx, GATE_NOMEM);
-    fuzz_must(zmq_msg_size(body) < 10000);
+    fuzz_must(gi_frames_at(in, at).size < 10000);
     if (!e)
         s_outcome(call);
     return e;
 }
 
-static gate_err_t s_item(void *ctx, gi_ccall_t *call, zmq_msg_t *frame) {
+static gate_err_t s_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                         unsigned at) {
     fuzz_must(s_model(call)->live && !s_model(call)->outcomes && call->stream);
-    fuzz_must(zmq_msg_size(frame) < 10000);
+    fuzz_must(gi_frames_at(in, at).size < 10000);
     return s_maybe(ctx, GATE_BUSY);
 }
 
@@ -162,8 +164,9 @@ static gate_err_t s_huge(void *ctx, gi_ccall_t *call, const gi_ext_t *ext) {
     return s_maybe(ctx, GATE_NOTIMPL);
 }
 
-static gate_err_t s_chunk(void *ctx, gi_ccall_t *call, zmq_msg_t *frame) {
-    fuzz_must(call->chunks && !call->stream && zmq_msg_size(frame) > 0);
+static gate_err_t s_chunk(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                          unsigned at) {
+    fuzz_must(call->chunks && !call->stream && gi_frames_at(in, at).size > 0);
     return s_maybe(ctx, GATE_TOOBIG);
 }
 

@@ -25,8 +25,10 @@ static inline gi_pending_t *gi_pending_of(gi_ccall_t *call) {
 }
 
 /* ---- client_pending.c: the core's effects on a call ---------------------- */
-gate_err_t gi_pending_answer(void *ctx, gi_ccall_t *call, zmq_msg_t *body);
-gate_err_t gi_pending_item(void *ctx, gi_ccall_t *call, zmq_msg_t *frame);
+gate_err_t gi_pending_answer(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                             unsigned at);
+gate_err_t gi_pending_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                           unsigned at);
 void gi_pending_end(void *ctx, gi_ccall_t *call);
 void gi_pending_fail(void *ctx, gi_ccall_t *call, const gate_error_t *story);
 int64_t gi_pending_idle_ms(void *ctx, gi_ccall_t *call, int64_t now_ms);
@@ -35,7 +37,8 @@ void gi_pending_left(void *ctx, gi_ccall_t *call);
 /* ---- client_huge.c ------------------------------------------------------- */
 gate_err_t gi_client_huge_begin(void *ctx, gi_ccall_t *call,
                                 const gi_ext_t *ext);
-gate_err_t gi_client_huge_chunk(void *ctx, gi_ccall_t *call, zmq_msg_t *frame);
+gate_err_t gi_client_huge_chunk(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                                unsigned at);
 gate_err_t gi_client_huge_end(void *ctx, gi_ccall_t *call);
 /* Mail from its receiver. */
 void gi_client_huge_mail(gi_client_actor_t *self, gi_cmail_t *mail);

@@ -136,9 +136,12 @@ gate_err_t gi_client_huge_begin(void *ctx, gi_ccall_t *call,
     return p->stream ? s_begin_stream(p, ext) : s_receiver(p, ext);
 }
 
-gate_err_t gi_client_huge_chunk(void *ctx, gi_ccall_t *call, zmq_msg_t *frame) {
+gate_err_t gi_client_huge_chunk(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                                unsigned at) {
+    zmq_msg_t *frame = gi_frames_message(in, at);
     (void)ctx;
-    return gi_huge_unpack_chunk(gi_pending_of(call)->unpack, frame);
+    return frame ? gi_huge_unpack_chunk(gi_pending_of(call)->unpack, frame)
+                 : gi_err(GATE_NOMEM, "no memory for a chunk of a result");
 }
 
 gate_err_t gi_client_huge_end(void *ctx, gi_ccall_t *call) {

@@ -15,30 +15,32 @@ static void s_free_frame(void *hint) {
 }
 
 /* The bytes of a frame for somebody who outlives it; NULL: no memory. */
-static void *s_own(zmq_msg_t *frame, size_t *size, gi_release_fn **release,
-                   void **hint) {
-    *size = zmq_msg_size(frame);
+static void *s_own(gi_frames_t *in, unsigned at, size_t *size,
+                   gi_release_fn **release, void **hint) {
+    gate_bytes_t view = gi_frames_at(in, at);
+    *size = view.size;
     if (*size <= S_COPY_MAX) {
         *release = gi_mem_free;
-        return *hint = gi_mem_dup(zmq_msg_data(frame), *size);
+        return *hint = gi_mem_dup(view.data, *size);
     }
     zmq_msg_t *kept = gi_mem_alloc(sizeof *kept);
-    if (!kept)
+    if (!kept || !gi_frames_take(in, at, kept)) {
+        gi_mem_free(kept);
         return NULL;
-    zmq_msg_init(kept);
-    zmq_msg_move(kept, frame);
+    }
     *release = s_free_frame;
     *hint = kept;
     return zmq_msg_data(kept);
 }
 
-gate_err_t gi_pending_answer(void *ctx, gi_ccall_t *call, zmq_msg_t *body) {
+gate_err_t gi_pending_answer(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                             unsigned at) {
     gi_pending_t *p = gi_pending_of(call);
     gi_release_fn *release;
     void *hint;
     size_t size;
     (void)ctx;
-    void *data = s_own(body, &size, &release, &hint);
+    void *data = s_own(in, at, &size, &release, &hint);
     if (!data)
         return GATE_NOMEM;
     if (p->stream)
@@ -58,12 +60,13 @@ static gate_err_t s_not_taken(gate_err_t e) {
                         "");
 }
 
-gate_err_t gi_pending_item(void *ctx, gi_ccall_t *call, zmq_msg_t *frame) {
+gate_err_t gi_pending_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                           unsigned at) {
     gi_release_fn *release;
     void *hint;
     size_t size;
     (void)ctx;
-    void *data = s_own(frame, &size, &release, &hint);
+    void *data = s_own(in, at, &size, &release, &hint);
     gate_err_t e = data ? gi_stream_push(gi_pending_of(call)->stream, data,
                                          size, release, hint, 0)
                         : GATE_NOMEM;

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* frames.h -- multipart messages as raw zmq_msg_t, moved and never copied; and
- * packed: between our own peers the small frames of a message travel in one
- * (docs/extensions.md, packed messages), since it is frames that cost.
+/* frames.h -- multipart messages. Between our own peers the small frames of a
+ * message travel packed in one (docs/extensions.md, packed messages), since it
+ * is frames that cost; so they are made into messages of libzmq as late as can
+ * be, most never: a frame is a view of bytes that lie elsewhere (the packed one
+ * that came, the scratch here, a constant) or a zmq_msg_t, which is moved and
+ * never copied.
+ * Law: what a view shows stays until the message is sent or closed. A frame
+ * that was passed on from another message holds no longer than that one.
  * Blocks: never (DONTWAIT everywhere). */
 #ifndef GI_FRAMES_H
 #define GI_FRAMES_H
@@ -11,23 +16,31 @@
 
 #define GI_FRAMES_MAX 64
 
+#define GI_FRAMES_SCRATCH 1024
+
+/* Who sets n = 0 alone has an empty one: the first frame sets the rest. */
 typedef struct gi_frames {
     unsigned n;
     bool broken;     /* there was no memory for a frame; until it is closed */
     bool packed;     /* it came so; send it so. Set it behind the first frame */
-    uint64_t passed; /* a bit a frame: it was passed on, nothing to close */
-    uint64_t light;  /* a bit a frame: ours, and inside zmq_msg_t: the same */
-    size_t size[GI_FRAMES_MAX]; /* as received or added; SIZE_MAX: ask libzmq */
-    zmq_msg_t f[GI_FRAMES_MAX]; /* the first n are initialised */
-    unsigned n_wire;            /* it came packed: the frames that it was, */
-    size_t wire[GI_FRAMES_MAX]; /* their sizes, as above */
+    bool has_block;  /* of views there are bytes in block */
+    unsigned used;   /* of scratch */
+    uint64_t whole;  /* a bit a frame: it is the message f[i], not a view */
+    uint64_t held;   /* of those: ours to close; else passed on, or taken */
+    uint64_t asked;  /* of those: at[i] is known */
+    unsigned n_wire; /* it came packed: the frames that it was */
+    gate_bytes_t at[GI_FRAMES_MAX]; /* size SIZE_MAX: ask libzmq */
+    size_t wire[GI_FRAMES_MAX];     /* the sizes of those, as above */
+    zmq_msg_t block;
+    zmq_msg_t f[GI_FRAMES_MAX]; /* gi_frames_message: as one for sure */
+    unsigned char scratch[GI_FRAMES_SCRATCH];
 } gi_frames_t;
 
 /* Empty; one of zeros is, too. */
 static inline void gi_frames_init(gi_frames_t *self) {
-    self->n = self->n_wire = 0;
-    self->packed = false;
-    self->passed = self->light = 0;
+    self->n = self->n_wire = self->used = 0;
+    self->packed = self->has_block = false;
+    self->whole = self->held = self->asked = 0;
 }
 /* 1: a whole message; 0: none there; -1: one that has more than max frames, of
  * which these are the first: close them. *rest (false at first, kept from call
@@ -39,21 +52,29 @@ int gi_frames_recv(void *socket, gi_frames_t *self, unsigned max, bool *rest);
  * other message stays as it is. */
 bool gi_frames_unpack(gi_frames_t *self, unsigned at, unsigned max);
 void gi_frames_close(gi_frames_t *self); /* closes what is left; n = 0 */
-/* Borrowed views of frames first..n-1, for the parsers. */
+/* Borrowed views of all frames, for the parsers. */
+const gate_bytes_t *gi_frames_views(gi_frames_t *self);
+/* The same of frames first..n-1, copied to out. */
 void gi_frames_view(const gi_frames_t *self, unsigned first, gate_bytes_t *out);
+void gi_frames_ask(gi_frames_t *self, unsigned i);
+static inline gate_bytes_t gi_frames_at(gi_frames_t *self, unsigned i) {
+    if ((self->whole & ~self->asked) >> i & 1)
+        gi_frames_ask(self, i);
+    return self->at[i];
+}
+/* Frame i as a message, which stays there; NULL: no memory. */
+zmq_msg_t *gi_frames_message(gi_frames_t *self, unsigned i);
 size_t gi_frames_bytes(const gi_frames_t *self, unsigned first);
 /* A frame holding a copy; false: no memory. */
 bool gi_frame_init(zmq_msg_t *frame, const void *data, size_t size);
 /* Appends; moves src (which is empty afterwards). */
 void gi_frames_move(gi_frames_t *self, zmq_msg_t *src);
-/* Appends; src stays, its bytes are shared. */
-void gi_frames_share(gi_frames_t *self, zmq_msg_t *src);
-/* The same as move for frame i of another message, which need not be closed
- * then. */
+/* The same as move for frame i of another message, which is still to be closed,
+ * and not before this one is sent or closed. */
 void gi_frames_pass(gi_frames_t *self, gi_frames_t *from, unsigned i);
-/* Frame i moved out to where it outlives the message; to is not initialised
- * before. */
-void gi_frames_take(gi_frames_t *self, unsigned i, zmq_msg_t *to);
+/* Frame i to where it outlives the message; to is not initialised before, nor
+ * when there is no memory: false. */
+bool gi_frames_take(gi_frames_t *self, unsigned i, zmq_msg_t *to) GATE_MUST;
 bool gi_frames_add(gi_frames_t *self, const void *data, size_t size);
 /* A frame of data, whose memory is released (on any thread) when it has been
  * sent or dropped. False: no memory, and nothing was taken. */
@@ -64,6 +85,7 @@ void *gi_frames_room(gi_frames_t *self, size_t size);
 /* Frame i becomes another one; false: no memory, it is as it was. */
 bool gi_frames_replace(gi_frames_t *self, unsigned i, const void *data,
                        size_t size);
+void gi_frames_pop(gi_frames_t *self); /* without its last one */
 /* Frames that most messages begin with, ready made; worker commands follow
  * GI_FRAME_COMMAND. */
 enum {

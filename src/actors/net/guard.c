@@ -178,10 +178,10 @@ void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd) {
     uint64_t bytes = 0;
     if (fd < 0 || (size_t)fd >= self->n_by_fd)
         return;
-    const size_t *size = frames->packed ? frames->wire : frames->size + 1;
     unsigned n_sizes = frames->packed ? frames->n_wire : frames->n - 1;
     for (unsigned i = 0; i < n_sizes; i++) {
-        size_t n = size[i] != SIZE_MAX ? size[i] : INT32_MAX;
+        size_t n = frames->packed ? frames->wire[i] : frames->at[1 + i].size;
+        n = n != SIZE_MAX ? n : INT32_MAX;
         n += self->curve ? 33 : 0;
         bytes += n + (n < 256 ? 2 : 9);
     }

@@ -15,9 +15,9 @@ static gi_frames_t *s_about(gi_scall_t *c, int command) {
     if (!gi_scall_has_caller(c) || !link->sock.raw)
         return NULL;
     gi_frames_t *out = gi_link_send_begin(link, command);
-    gi_frames_share(out, &c->client_id);
+    gi_frames_add(out, c->client_id.data, c->client_id.size);
     gi_frames_add_const(out, GI_FRAME_EMPTY);
-    gi_frames_share(out, &c->request_id);
+    gi_frames_add(out, c->request_id.data, c->request_id.size);
     return out;
 }
 

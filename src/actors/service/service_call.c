@@ -11,6 +11,7 @@
 #include "base/moment.h"
 #include "base/origin.h"
 #include "wire/meta.h"
+#include "wire/packed.h"
 
 void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
                      const char *text) {
@@ -100,6 +101,7 @@ static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
 static void s_no_memory(gi_link_t *link, unsigned client_id,
                         unsigned request_id) {
     gate_service_t *self = link->service;
+    self->stats.dropped++;
     gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
     gi_frames_t *out = gi_link_send_begin(link, GI_MDP_REPLY);
     gi_frames_pass(out, &self->in, client_id);
@@ -113,6 +115,24 @@ static void s_no_memory(gi_link_t *link, unsigned client_id,
     gi_link_send(link);
 }
 
+/* Frame i for as long as the call lives: small ones lie in the call itself. */
+static bool s_keep(gi_scall_t *c, gi_frames_t *in, unsigned i,
+                   gate_bytes_t *out) {
+    gate_bytes_t view = gi_frames_at(in, i);
+    if (view.size <= sizeof c->kept - c->n_kept) {
+        *out = (gate_bytes_t){c->kept + c->n_kept, view.size};
+        gi_copy_short(c->kept + c->n_kept, view.data, view.size);
+        c->n_kept += (unsigned)view.size;
+        return true;
+    }
+    zmq_msg_t *large = &c->large[c->n_large];
+    if (!gi_frames_take(in, i, large))
+        return false;
+    c->n_large++;
+    *out = (gate_bytes_t){zmq_msg_data(large), view.size};
+    return true;
+}
+
 void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body) {
@@ -120,7 +140,6 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
     gi_frames_t *in = &self->in;
     gi_scall_t *c = gi_scall_new(self);
     if (!c) {
-        self->stats.dropped++;
         s_no_memory(link, client_id, request_id);
         return;
     }
@@ -128,14 +147,15 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
     c->epoch = link->epoch;
     c->life.owner = link;
     c->life.remote = true;
-    zmq_msg_init(&c->args);
-    zmq_msg_init(&c->kwargs);
-    c->has_frames = true;
     c->life.credit.items = self->settings->stream_reply_maxsize;
     c->life.credit.bytes = self->settings->stream_max_bytes;
-    gi_frames_take(in, client_id, &c->client_id);
-    gi_frames_take(in, request_id, &c->request_id);
-    c->call.client = gi_scall_bytes(&c->client_id);
+    if (!s_keep(c, in, client_id, &c->client_id) ||
+        !s_keep(c, in, request_id, &c->request_id)) {
+        gi_scall_free(c);
+        s_no_memory(link, client_id, request_id);
+        return;
+    }
+    c->call.client = c->client_id;
     if (n_body && gi_ext_is(view[body + n_body - 1])) {
         gate_err_t e = s_take_ext(c, view[body + n_body - 1]);
         if (e) {
@@ -149,13 +169,10 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                         "a request has 1 to 3 frames: func, args, kwargs");
         return;
     }
-    if (n_body > 1) {
-        gi_frames_take(in, body + 1, &c->args);
-        c->call.args_packed = gi_scall_bytes(&c->args);
+    if ((n_body > 1 && !s_keep(c, in, body + 1, &c->call.args_packed)) ||
+        (n_body > 2 && !s_keep(c, in, body + 2, &c->call.kwargs_packed))) {
+        gi_scall_refuse(c, GATE_NOMEM, NULL, "no memory for the arguments");
+        return;
     }
-    if (n_body > 2) {
-        gi_frames_take(in, body + 2, &c->kwargs);
-        c->call.kwargs_packed = gi_scall_bytes(&c->kwargs);
-    }
-    gi_scall_dispatch(c, gi_scall_bytes(&in->f[body]));
+    gi_scall_dispatch(c, view[body]);
 }

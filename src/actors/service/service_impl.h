@@ -93,6 +93,9 @@ typedef struct gi_shand {
     bool lost;           /* an item of its pool's job */
 } gi_shand_t;
 
+#define GI_SCALL_KEPT 192 /* bytes of a request that need no memory */
+#define GI_SCALL_LARGE 4  /* client_id, request_id, args, kwargs */
+
 struct gi_scall {
     gate_call_t call; /* first: the handler's view */
     gi_life_t life;   /* what the core knows; the actor's */
@@ -115,8 +118,10 @@ struct gi_scall {
     /* where it came from: a link, or this process */
     gi_link_t *link;
     unsigned epoch;
-    zmq_msg_t client_id, request_id, args, kwargs;
-    bool has_frames;
+    gate_bytes_t client_id, request_id; /* in kept, or of large */
+    unsigned n_kept, n_large;
+    unsigned char kept[GI_SCALL_KEPT];
+    zmq_msg_t large[GI_SCALL_LARGE]; /* frames that did not fit there */
     char method_name[128];
     unsigned char *packed;   /* stream: func, args, kwargs; huge: args, kwargs;
                               * gi_mem_free */
@@ -243,8 +248,7 @@ static inline gi_scall_t *gi_scall_of(gi_life_t *life) {
     return (gi_scall_t *)(void *)((char *)life - offsetof(gi_scall_t, life));
 }
 gi_scall_t *
-gi_scall_alloc(gate_service_t *self);          /* any thread; NULL: no memory */
-gate_bytes_t gi_scall_bytes(zmq_msg_t *frame); /* borrows */
+gi_scall_alloc(gate_service_t *self); /* any thread; NULL: no memory */
 gi_scall_t *gi_scall_new(gate_service_t *self); /* NULL: no memory */
 void gi_scall_free(gi_scall_t *c); /* drops a reference; the actor only */
 void gi_scall_drop(gi_scall_t *c); /* the same, any thread */
@@ -340,7 +344,8 @@ int64_t gi_direct_idle(const gi_life_t *life, int64_t now_ms);
  * GATE_NOTIMPL, GATE_NOMEM. */
 gate_err_t gi_sargs_expect(gi_scall_t *c, const gi_ext_t *ext) GATE_MUST;
 void gi_sargs_start(gi_life_t *life); /* of the core: asks for them */
-void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk);
+void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, gi_frames_t *in,
+                    unsigned at);
 void gi_sargs_news(gi_scall_t *c);   /* mail; drops its reference */
 void gi_sargs_look(gi_life_t *life); /* of the core: its timer */
 void gi_sargs_leave(gi_scall_t *c);  /* idempotent */

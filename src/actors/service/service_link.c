@@ -288,10 +288,7 @@ static void s_ext(gi_link_t *link, const gate_bytes_t *view,
     gi_scall_t *c =
         gi_scall_find(link, view[m->client_id], view[m->request_id]);
     if (c && m->n_body == 2) {
-        zmq_msg_t chunk;
-        gi_frames_take(&link->service->in, m->body + 1, &chunk);
-        gi_sargs_chunk(c, view[m->body], &chunk);
-        zmq_msg_close(&chunk);
+        gi_sargs_chunk(c, view[m->body], &link->service->in, m->body + 1);
         return;
     }
     if (!c || m->n_body != 1 || !gi_ext_is(view[m->body]) ||
@@ -307,9 +304,8 @@ static void s_ext(gi_link_t *link, const gate_bytes_t *view,
 
 static void s_message(gi_link_t *link) {
     gate_service_t *self = link->service;
-    gate_bytes_t view[GI_FRAMES_MAX];
+    const gate_bytes_t *view = gi_frames_views(&self->in);
     gi_mdp_worker_t m;
-    gi_frames_view(&self->in, 0, view);
     link->heard_ms = self->core.now_ms;
     if (gi_mdp_parse_broker(view, self->in.n, &m)) {
         self->stats.dropped++;

@@ -17,20 +17,24 @@ gi_frames_t *gi_link_send_begin(gi_link_t *link, int command) {
     return out;
 }
 
+static void s_free(gi_outgoing_t *o) {
+    while (o && o->n)
+        zmq_msg_close(&o->f[--o->n]);
+    gi_mem_free(o);
+}
+
 static void s_queue(gi_link_t *link, gi_frames_t *frames) {
     gi_outgoing_t *o =
         gi_mem_calloc(1, sizeof *o + frames->n * sizeof frames->f[0]);
-    link->mute |= !o;
-    if (!o) {
-        gi_frames_close(frames);
+    while (o && o->n < frames->n && gi_frames_take(frames, o->n, &o->f[o->n]))
+        o->n++;
+    bool all = o && o->n == frames->n;
+    gi_frames_close(frames);
+    link->mute |= !all;
+    if (!all) {
+        s_free(o);
         return;
     }
-    o->n = frames->n;
-    for (unsigned i = 0; i < frames->n; i++) {
-        zmq_msg_init(&o->f[i]);
-        zmq_msg_move(&o->f[i], &frames->f[i]);
-    }
-    gi_frames_close(frames);
     *link->out_tail = o;
     link->out_tail = &o->next;
     link->out_n++;
@@ -52,19 +56,19 @@ bool gi_link_send(gi_link_t *link) {
     return rc != EAGAIN;
 }
 
+/* The first is sent, or dropped. */
 static void s_shift(gi_link_t *link) {
     gi_outgoing_t *o = link->out_head;
     link->out_head = o->next;
     if (!o->next)
         link->out_tail = &link->out_head;
     link->out_n--;
-    gi_mem_free(o);
+    s_free(o);
 }
 
 void gi_link_send_drop(gi_link_t *link) {
-    for (gi_outgoing_t *o; (o = link->out_head); s_shift(link))
-        for (unsigned i = 0; i < o->n; i++)
-            zmq_msg_close(&o->f[i]);
+    while (link->out_head)
+        s_shift(link);
 }
 
 bool gi_link_send_flush(gi_link_t *link) {

@@ -23,7 +23,7 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->call.method = NULL;
     c->hand = (gi_shand_t){0};
     c->link = NULL;
-    c->has_frames = false;
+    c->n_kept = c->n_large = 0;
     c->packed = NULL;
     c->args_coming = NULL;
     c->local = NULL;
@@ -64,13 +64,8 @@ static void s_release_parts(gi_scall_t *c) {
         gi_sjob_free(c->hand.job);
     if (c->hand.next) /* it came back to nobody */
         gi_sstream_unpull(&c->life);
-    if (c->has_frames) {
-        zmq_msg_close(&c->client_id);
-        zmq_msg_close(&c->request_id);
-        zmq_msg_close(&c->args);
-        zmq_msg_close(&c->kwargs);
-        c->has_frames = false;
-    }
+    while (c->n_large)
+        zmq_msg_close(&c->large[--c->n_large]);
     gi_mem_free(c->packed);
     c->packed = NULL;
     if (c->held) {
@@ -162,13 +157,8 @@ static void s_grow(gate_service_t *self) {
         gi_mem_free(before);
 }
 
-gate_bytes_t gi_scall_bytes(zmq_msg_t *frame) {
-    return (gate_bytes_t){zmq_msg_data(frame), zmq_msg_size(frame)};
-}
-
-static bool s_same(zmq_msg_t *frame, gate_bytes_t b) {
-    return zmq_msg_size(frame) == b.size &&
-           memcmp(zmq_msg_data(frame), b.data, b.size) == 0;
+static bool s_same(gate_bytes_t a, gate_bytes_t b) {
+    return a.size == b.size && memcmp(a.data, b.data, b.size) == 0;
 }
 
 gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
@@ -176,7 +166,7 @@ gi_scall_t *gi_scall_find(gi_link_t *link, gate_bytes_t client,
     gi_scall_t *c = *s_list(link->service, s_hash(request));
     while (c &&
            !(c->link == link && c->epoch == link->epoch &&
-             s_same(&c->request_id, request) && s_same(&c->client_id, client)))
+             s_same(c->request_id, request) && s_same(c->client_id, client)))
         c = c->hash_next;
     return c;
 }
@@ -189,7 +179,7 @@ void gi_scall_list(gi_life_t *life, bool on) {
     if (on) {
         if (++self->n_listed > self->n_lists)
             s_grow(self);
-        c->hash = s_hash(gi_scall_bytes(&c->request_id));
+        c->hash = s_hash(c->request_id);
         s_put(self, c);
         c->link->live++;
         return;

@@ -217,7 +217,7 @@ void gi_sargs_start(gi_life_t *life) {
     gi_scall_t *c = gi_scall_of(life);
     gi_sargs_t *a = c->args_coming;
     gate_service_t *self = c->service;
-    gate_bytes_t client = gi_scall_bytes(&c->client_id);
+    gate_bytes_t client = c->client_id;
     c->args_mail.kind = GI_SMAIL_ARGS;
     a->heard_ms = self->core.now_ms;
     gi_arrival_open(&self->arrivals, &a->room,
@@ -229,8 +229,15 @@ void gi_sargs_start(gi_life_t *life) {
         s_arm(c);
 }
 
-void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk) {
-    gate_bytes_t data = gi_scall_bytes(chunk);
+static gate_err_t s_chunk(gi_sargs_t *a, gi_frames_t *in, unsigned at) {
+    zmq_msg_t *frame = gi_frames_message(in, at);
+    return frame ? gi_huge_unpack_chunk(a->unpack, frame)
+                 : gi_err(GATE_NOMEM, "no memory for a chunk of arguments");
+}
+
+void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, gi_frames_t *in,
+                    unsigned at) {
+    gate_bytes_t data = gi_frames_at(in, at);
     gi_sargs_t *a = c->args_coming;
     bool tagged = tag.size == strlen(GI_HUGE_TAG) &&
                   !memcmp(tag.data, GI_HUGE_TAG, tag.size);
@@ -248,8 +255,7 @@ void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, zmq_msg_t *chunk) {
     }
     bool end = data.size == strlen(GI_HUGE_END) &&
                !memcmp(data.data, GI_HUGE_END, data.size);
-    if (end ? gi_huge_unpack_end(a->unpack)
-            : gi_huge_unpack_chunk(a->unpack, chunk))
+    if (end ? gi_huge_unpack_end(a->unpack) : s_chunk(a, in, at))
         s_refuse(c);
 }
 

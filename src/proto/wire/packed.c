@@ -39,11 +39,28 @@ static unsigned char *s_put_length(unsigned char *to, size_t size) {
     return to;
 }
 
+/* Lengths and bytes at once, as most messages have it: each length is a byte.
+ * False: one is not. */
+static bool s_write_short(const gate_bytes_t *f, unsigned n,
+                          unsigned char *lengths) {
+    unsigned char *to = lengths + n;
+    for (unsigned i = 0; i < n; i++) {
+        if (f[i].size >= S_LONG)
+            return false;
+        lengths[i] = (unsigned char)f[i].size;
+        gi_copy_short(to, f[i].data, f[i].size);
+        to += f[i].size;
+    }
+    return true;
+}
+
 void gi_packed_write(const gate_bytes_t *f, unsigned n, uint64_t outside,
                      unsigned char *to) {
     memcpy(to, GI_PACKED_MAGIC, S_MAGIC);
     to[S_MAGIC] = (unsigned char)n;
     to += GI_PACKED_HEAD;
+    if (!outside && s_write_short(f, n, to))
+        return;
     for (unsigned i = 0; i < n; i++)
         if (outside >> i & 1)
             *to++ = S_OUTSIDE;
@@ -81,6 +98,21 @@ static gate_err_t s_lengths(const unsigned char **p, const unsigned char *end,
     return GATE_OK;
 }
 
+/* The same of reading: false, it is to be looked at closer. */
+static bool s_parse_short(const unsigned char *p, size_t size, unsigned n,
+                          gate_bytes_t *out) {
+    size_t at = n;
+    if (size < n)
+        return false;
+    for (unsigned i = 0; i < n; i++) {
+        if (p[i] >= S_LONG || p[i] > size - at)
+            return false;
+        out[i] = (gate_bytes_t){p + at, p[i]};
+        at += p[i];
+    }
+    return at == size;
+}
+
 gate_err_t gi_packed_parse(gate_bytes_t frame, unsigned max, gate_bytes_t *out,
                            unsigned *n, unsigned *n_outside) {
     const unsigned char *p = frame.data, *end = p + frame.size;
@@ -92,6 +124,10 @@ gate_err_t gi_packed_parse(gate_bytes_t frame, unsigned max, gate_bytes_t *out,
         return gi_err(GATE_BADDATA, "%u frames in a packed message: at most %u",
                       count, max);
     p += GI_PACKED_HEAD;
+    *n = count;
+    *n_outside = 0;
+    if (s_parse_short(p, (size_t)(end - p), count, out))
+        return GATE_OK;
     gate_err_t e = s_lengths(&p, end, count, out, &outside);
     for (unsigned i = 0; i < count && !e; i++) {
         if (out[i].size == SIZE_MAX)
@@ -104,9 +140,6 @@ gate_err_t gi_packed_parse(gate_bytes_t frame, unsigned max, gate_bytes_t *out,
     if (!e && p != end)
         e = gi_err(GATE_BADDATA, "a packed message with %zu bytes behind it",
                    (size_t)(end - p));
-    if (e)
-        return e;
-    *n = count;
     *n_outside = outside;
-    return GATE_OK;
+    return e;
 }

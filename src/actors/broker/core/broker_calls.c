@@ -127,10 +127,11 @@ bool gi_broker_to_client(gi_broker_core_t *core, const gi_broker_peer_t *client,
                          gate_bytes_t service, gate_bytes_t id) {
     gi_frames_t *out = &core->out;
     gi_frames_close(out);
-    return gi_frames_add(out, client->id, client->id_size) &&
-           gi_frames_add(out, NULL, 0) &&
-           gi_frames_add(out, GI_MDP_CLIENT, GI_MDP_TAG_SIZE) &&
-           gi_frames_add(out, service.data, service.size) &&
+    if (!gi_frames_add(out, client->id, client->id_size))
+        return false;
+    gi_frames_add_const(out, GI_FRAME_EMPTY);
+    gi_frames_add_const(out, GI_FRAME_CLIENT_TAG);
+    return gi_frames_add(out, service.data, service.size) &&
            gi_frames_add(out, id.data, id.size);
 }
 
@@ -273,11 +274,11 @@ void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
 /* libzmq would close its connection, and end all calls that it has. */
 bool gi_broker_call_exceeds(gi_broker_core_t *core, gi_broker_call_t *call,
                             const gi_broker_worker_t *worker) {
-    const gi_frames_t *out = &core->out;
+    gi_frames_t *out = &core->out;
     char text[200];
     size_t largest = 0;
     for (unsigned i = 0; i < out->n; i++) {
-        size_t size = zmq_msg_size((zmq_msg_t *)(uintptr_t)&out->f[i]);
+        size_t size = gi_frames_at(out, i).size;
         largest = size > largest ? size : largest;
     }
     if (worker->frame_max == 0 || (int64_t)largest <= worker->frame_max)

@@ -89,7 +89,7 @@ static void s_redo(gi_broker_core_t *self, gi_broker_call_t *call) {
     }
     gi_broker_message_t *request = call->request;
     call->request = NULL;
-    if (!gi_broker_message_restore(self, request)) {
+    if (!gi_broker_message_restore(self, &self->out, request)) {
         gi_broker_call_fail(self, call, "MemoryError",
                             "The broker has no memory.");
         return;
@@ -219,9 +219,8 @@ static void s_gate(gi_broker_core_t *self, gi_broker_peer_t *client,
 
 static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
                              gi_frames_t *frames) {
-    gate_bytes_t f[GI_FRAMES_MAX];
+    const gate_bytes_t *f = gi_frames_views(frames) + 1;
     gi_mdp_request_t at;
-    gi_frames_view(frames, 1, f);
     if (gi_mdp_parse_request(f, frames->n - 1, self->auth.on && !client->far,
                              &at) != GATE_OK ||
         f[at.request_id].size > GI_ID_MAX) {
@@ -252,15 +251,16 @@ void gi_broker_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
 /* ---- events -------------------------------------------------------------- */
 static void s_message(gi_broker_core_t *self, unsigned socket,
                       gi_frames_t *frames, int srcfd) {
-    gate_bytes_t id = {zmq_msg_data(&frames->f[0]),
-                       zmq_msg_size(&frames->f[0])};
-    gi_broker_peer_t *peer = gi_broker_peer_heard(self, socket, id);
+    gate_bytes_t id = gi_frames_at(frames, 0);
+    zmq_msg_t *first = gi_frames_message(frames, 0);
+    gi_broker_peer_t *peer =
+        first ? gi_broker_peer_heard(self, socket, id) : NULL;
     if (peer == NULL) {
         self->count.peers_refused++;
         return;
     }
     peer->packed = frames->packed;
-    bool moved = gi_broker_peer_moved(self, peer, srcfd, &frames->f[0]);
+    bool moved = gi_broker_peer_moved(self, peer, srcfd, first);
     if (moved)
         peer->asked = peer->told = false;
     if (moved && peer->worker)
@@ -269,8 +269,8 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
         gi_broker_auth_message(self, peer, frames);
         return;
     }
-    self->users.current = gi_broker_user_share(
-        gi_broker_transport_user(self, peer, &frames->f[0]));
+    self->users.current =
+        gi_broker_user_share(gi_broker_transport_user(self, peer, first));
     gi_broker_admit(self, peer, frames);
     gi_broker_user_drop(self, self->users.current);
     self->users.current = NULL;
@@ -288,8 +288,8 @@ void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
                             gi_frames_t *frames, int srcfd, int64_t now_ms) {
     self->clock.now_ms = now_ms;
     if (frames->n >= 2 && frames->n <= S_FRAMES_MAX &&
-        zmq_msg_size(&frames->f[0]) > 0 &&
-        zmq_msg_size(&frames->f[0]) <= GI_ID_MAX)
+        gi_frames_at(frames, 0).size > 0 &&
+        gi_frames_at(frames, 0).size <= GI_ID_MAX)
         s_message(self, socket, frames, srcfd);
     else
         self->count.malformed++;

@@ -60,8 +60,7 @@ typedef gi_broker_trust_t s_trust_t;
 
 /* ---- credentials --------------------------------------------------------- */
 static gate_bytes_t s_frame(gi_frames_t *frames, unsigned at) {
-    return (gate_bytes_t){zmq_msg_data(&frames->f[at]),
-                          zmq_msg_size(&frames->f[at])};
+    return gi_frames_at(frames, at);
 }
 
 static bool s_has_credentials(gi_frames_t *frames) {
@@ -88,7 +87,7 @@ static gate_bytes_t s_address(const s_trust_t *trust) {
 
 static bool s_may_try(gi_broker_core_t *core, s_trust_t *trust,
                       gi_frames_t *frames) {
-    gi_broker_address(core, &frames->f[0], trust->address);
+    gi_broker_address(core, gi_frames_message(frames, 0), trust->address);
     return gi_bucket_has(&trust->refusals, GI_GUESS_PER_S, GI_GUESS_BURST,
                          core->clock.now_ms) &&
            gi_broker_guess_may(core, s_address(trust),
@@ -365,17 +364,10 @@ static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
         (trust->n_waiting >= S_WAIT_MAX || core->auth.n_waiting >= S_WAIT_ALL ||
          !gi_broker_has_share(core, trust->peer)))
         return false;
-    gi_frames_close(&core->out);
-    for (unsigned i = 0; i < frames->n; i++)
-        gi_frames_move(&core->out, &frames->f[i]);
-    gi_broker_message_t *message = gi_broker_message_keep(core, trust->peer);
-    if (message == NULL) {
-        for (unsigned i = 0; i < frames->n; i++)
-            zmq_msg_move(&frames->f[i], &core->out.f[i]);
-        gi_frames_close(&core->out);
+    gi_broker_message_t *message =
+        gi_broker_message_keep(core, frames, trust->peer);
+    if (message == NULL)
         return false;
-    }
-    gi_frames_close(frames);
     if (first)
         gi_list_prepend(&trust->waiting, &message->link);
     else
@@ -412,12 +404,8 @@ void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust) {
     }
     bool late = trust->n_late > 0;
     trust->n_late -= late;
-    if (!gi_broker_message_restore(core, s_first(core, trust)))
+    if (!gi_broker_message_restore(core, frames, s_first(core, trust)))
         return; /* the message is lost; its peer hears of it by its own time */
-    gi_frames_close(frames);
-    for (unsigned i = 0; i < core->out.n; i++)
-        gi_frames_move(frames, &core->out.f[i]);
-    gi_frames_close(&core->out);
     bool same = s_has_credentials(frames) && s_same(&trust->asked, frames);
     if (same && verdict == S_NO) {
         s_reject(core, peer, frames, "AccessDeniedError",
@@ -494,7 +482,7 @@ static s_trust_t *s_find(gi_broker_core_t *core, gate_bytes_t key) {
 /* "" version key status text user metadata */
 void gi_broker_auth_verdict(gi_broker_core_t *core, gi_frames_t *frames) {
     s_trust_t *trust = NULL;
-    if (frames->n == 7 && zmq_msg_size(&frames->f[0]) == 0)
+    if (frames->n == 7 && s_frame(frames, 0).size == 0)
         trust = s_find(core, s_frame(frames, 2));
     if (trust == NULL) {
         core->count.zap_late++;

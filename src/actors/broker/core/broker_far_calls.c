@@ -133,7 +133,7 @@ static bool s_bounce(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_worker_place(core, worker); /* nowhere */
     gi_broker_message_t *request = call->again;
     call->again = NULL;
-    if (gi_broker_message_restore(core, request))
+    if (gi_broker_message_restore(core, &core->out, request))
         gi_broker_dispatch(core, call);
     else
         gi_broker_call_fail(core, call, "MemoryError",
@@ -159,11 +159,10 @@ static bool s_worker_frames(gi_frames_t *in, const gi_broker_peer_t *peer,
 static void s_from_worker(gi_broker_core_t *core, gi_broker_worker_t *worker,
                           unsigned command, const gate_bytes_t *f, unsigned n) {
     gi_frames_t *in = &core->far.in;
-    gate_bytes_t view[GI_FRAMES_MAX];
     gi_mdp_worker_t at;
     bool ok = s_worker_frames(in, worker->peer, command, f, n);
     worker->peer->seen_ms = core->clock.now_ms;
-    gi_frames_view(in, 1, view);
+    const gate_bytes_t *view = gi_frames_views(in) + 1;
     if (!ok)
         core->count.no_memory++;
     else if (gi_mdp_parse_worker(view, in->n - 1, false, &at) != GATE_OK)

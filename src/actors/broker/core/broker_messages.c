@@ -75,12 +75,20 @@ static gi_broker_message_t *s_make(const gate_bytes_t *view, unsigned n) {
     return message;
 }
 
-static gi_broker_message_t *s_fill(gi_broker_core_t *core,
+/* What is to lie outside the block is a message of libzmq's, also what came in
+ * a packed one larger than ours are. */
+static bool s_large_ready(gi_frames_t *frames, const gate_bytes_t *view) {
+    for (unsigned i = 0; i < frames->n; i++)
+        if (view[i].size > S_SMALL_MAX && !gi_frames_message(frames, i))
+            return false;
+    return true;
+}
+
+static gi_broker_message_t *s_fill(gi_broker_core_t *core, gi_frames_t *out,
                                    gi_broker_peer_t *owner, bool share) {
-    gi_frames_t *out = &core->out;
-    gate_bytes_t view[GI_FRAMES_MAX];
-    gi_frames_view(out, 0, view);
-    gi_broker_message_t *message = s_make(view, out->n);
+    const gate_bytes_t *view = gi_frames_views(out);
+    gi_broker_message_t *message =
+        s_large_ready(out, view) ? s_make(view, out->n) : NULL;
     if (message == NULL)
         return NULL;
     uint32_t *size = s_sizes(message);
@@ -104,23 +112,22 @@ static gi_broker_message_t *s_fill(gi_broker_core_t *core,
 }
 
 gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core,
+                                            gi_frames_t *frames,
                                             gi_broker_peer_t *owner) {
-    gi_broker_message_t *message = s_fill(core, owner, false);
+    gi_broker_message_t *message = s_fill(core, frames, owner, false);
     if (message)
-        gi_frames_close(&core->out);
+        gi_frames_close(frames);
     return message;
 }
 
 gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core,
                                             gi_broker_peer_t *owner) {
-    gi_broker_message_t *message = s_fill(core, owner, true);
+    gi_broker_message_t *message = s_fill(core, &core->out, owner, true);
     core->count.no_memory += message == NULL;
     return message;
 }
 
-bool gi_broker_message_open(gi_broker_core_t *core,
-                            gi_broker_message_t *message) {
-    gi_frames_t *out = &core->out;
+bool gi_broker_message_open(gi_frames_t *out, gi_broker_message_t *message) {
     const uint32_t *size = s_sizes(message);
     const unsigned char *from = (const unsigned char *)(size + message->n);
     zmq_msg_t *large = message->large;
@@ -146,12 +153,12 @@ void gi_broker_message_shut(gi_broker_core_t *core,
     gi_frames_close(&core->out);
 }
 
-bool gi_broker_message_restore(gi_broker_core_t *core,
+bool gi_broker_message_restore(gi_broker_core_t *core, gi_frames_t *frames,
                                gi_broker_message_t *message) {
-    gi_frames_close(&core->out);
-    bool ok = gi_broker_message_open(core, message);
+    gi_frames_close(frames);
+    bool ok = gi_broker_message_open(frames, message);
     if (!ok) {
-        gi_frames_close(&core->out);
+        gi_frames_close(frames);
         core->count.no_memory++;
     }
     gi_broker_message_free(core, message);

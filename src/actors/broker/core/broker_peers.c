@@ -243,7 +243,8 @@ static gi_broker_sent_t s_queue(gi_broker_core_t *core, gi_broker_peer_t *peer,
                 (reserve && s_reserve(core, peer));
     if (!room || ((call || !reserve) && !gi_broker_has_share(core, owner)))
         return GI_OVERFLOW;
-    gi_broker_message_t *message = gi_broker_message_keep(core, owner);
+    gi_broker_message_t *message =
+        gi_broker_message_keep(core, &core->out, owner);
     if (message == NULL) {
         core->count.no_memory++;
         return GI_OVERFLOW;
@@ -297,7 +298,7 @@ int gi_broker_peer_try(gi_broker_core_t *core, gi_broker_peer_t *peer) {
         if (message->paced && s_paces(core, peer) && !s_may_go(core, peer))
             return EAGAIN;
         int rc = !peer->doubted && s_takes(core, peer) &&
-                         gi_broker_message_open(core, message)
+                         gi_broker_message_open(&core->out, message)
                      ? s_send(core, peer)
                      : EAGAIN;
         if (rc != 0) {

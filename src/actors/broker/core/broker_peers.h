@@ -108,22 +108,22 @@ bool gi_broker_may_refuse(const gi_broker_core_t *core,
 /* One more call of this client may be under way. */
 bool gi_broker_has_place(const gi_broker_core_t *core,
                          const gi_broker_peer_t *client);
-/* Moves core->out into a message, in that peer's share (kept); NULL: no memory,
- * core->out unchanged. Small frames are copied: they would hold the buffer of
+/* Moves frames into a message, in that peer's share (kept); NULL: no memory,
+ * frames unchanged. Small frames are copied: they would hold the buffer of
  * libzmq that they came in, of 18 KiB. */
 gi_broker_message_t *gi_broker_message_keep(gi_broker_core_t *core,
+                                            gi_frames_t *frames,
                                             gi_broker_peer_t *owner);
 /* core->out once more, large frames shared; NULL: no memory. */
 gi_broker_message_t *gi_broker_message_copy(gi_broker_core_t *core,
                                             gi_broker_peer_t *owner);
-/* Its frames to core->out, which is empty before; shut takes them back. False:
- * no memory; shut is needed all the same. */
-bool gi_broker_message_open(gi_broker_core_t *core,
-                            gi_broker_message_t *message);
+/* Its frames to out, which is empty before; shut takes them back from
+ * core->out. False: no memory; shut is needed all the same. */
+bool gi_broker_message_open(gi_frames_t *out, gi_broker_message_t *message);
 void gi_broker_message_shut(gi_broker_core_t *core,
                             gi_broker_message_t *message);
-/* Moves it back into core->out and frees it. False: no memory, it is lost. */
-bool gi_broker_message_restore(gi_broker_core_t *core,
+/* Moves it back into frames and frees it. False: no memory, it is lost. */
+bool gi_broker_message_restore(gi_broker_core_t *core, gi_frames_t *frames,
                                gi_broker_message_t *message) GATE_MUST;
 void gi_broker_message_free(gi_broker_core_t *core,
                             gi_broker_message_t *message);

@@ -59,14 +59,12 @@ static int64_t s_listed(const char *list, gate_bytes_t name) {
 }
 
 /* How often the call in core->out may run in all. */
-static int64_t s_runs(const gi_broker_core_t *core,
+static int64_t s_runs(gi_broker_core_t *core,
                       const gi_broker_worker_t *worker) {
-    zmq_msg_t *frame = (zmq_msg_t *)(uintptr_t)&core->out.f[S_FUNC_AT];
     int64_t max = core->settings->attempts_max, runs = 1;
     gate_bytes_t name;
     if (core->out.n > S_FUNC_AT &&
-        gi_rpc_parse_func(
-            (gate_bytes_t){zmq_msg_data(frame), zmq_msg_size(frame)}, &name) ==
+        gi_rpc_parse_func(gi_frames_at(&core->out, S_FUNC_AT), &name) ==
             GATE_OK)
         runs = s_listed(worker->idempotent, name);
     return runs < max ? runs : max;
@@ -79,8 +77,7 @@ static bool s_ext(gi_broker_core_t *core, gi_ext_t *ext) {
     gi_ext_init(ext);
     if (out->n <= S_FUNC_AT + 1)
         return false;
-    zmq_msg_t *last = &out->f[out->n - 1];
-    gate_bytes_t view = {zmq_msg_data(last), zmq_msg_size(last)};
+    gate_bytes_t view = gi_frames_at(out, out->n - 1);
     return gi_ext_is(view) && gi_ext_parse(view, ext) == GATE_OK;
 }
 
@@ -96,7 +93,6 @@ bool gi_broker_expired(gi_broker_core_t *core, const gi_broker_call_t *call) {
 static void s_fit(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_frames_t *out = &core->out;
     gi_ext_t ext;
-    zmq_msg_t fresh;
     bool has = s_ext(core, &ext);
     if (!has && (call->attempt == 1 || out->n > S_FUNC_AT + S_BODY_MAX))
         return;
@@ -106,14 +102,12 @@ static void s_fit(gi_broker_core_t *core, gi_broker_call_t *call) {
         ext.attempt = call->attempt;
     gi_buf_reset(&core->body, 65536);
     if (gi_ext_pack(&core->body, &ext) != GATE_OK ||
-        !gi_frame_init(&fresh, core->body.data, core->body.size)) {
+        !(has ? gi_frames_replace(out, out->n - 1, core->body.data,
+                                  core->body.size)
+              : gi_frames_add(out, core->body.data, core->body.size))) {
         core->count.no_memory++;
         return;
     }
-    if (has)
-        zmq_msg_close(&out->f[--out->n]);
-    gi_frames_move(out, &fresh);
-    zmq_msg_close(&fresh);
     call->ext_ms = core->clock.now_ms;
 }
 
@@ -137,15 +131,9 @@ size_t gi_broker_again_id(const gi_broker_call_t *call,
 /* The request in core->out gets the id that this run has. */
 static bool s_tag(gi_broker_core_t *core, gi_broker_call_t *call, bool ours) {
     unsigned char id[GI_ID_MAX];
-    zmq_msg_t fresh;
     call->tagged = ours && call->id_size < GI_ID_MAX;
     size_t size = gi_broker_again_id(call, id);
-    if (!gi_frame_init(&fresh, id, size))
-        return false;
-    zmq_msg_move(&core->out.f[S_ID_AT], &fresh);
-    zmq_msg_close(&fresh);
-    core->out.size[S_ID_AT] = size;
-    return true;
+    return gi_frames_replace(&core->out, S_ID_AT, id, size);
 }
 
 gi_broker_call_t *gi_broker_again_find(gi_broker_core_t *core,
@@ -189,7 +177,7 @@ bool gi_broker_again(gi_broker_core_t *core, gi_broker_call_t *call) {
     call->worker = NULL;
     gi_broker_message_t *request = call->again;
     call->again = NULL;
-    if (!gi_broker_message_restore(core, request))
+    if (!gi_broker_message_restore(core, &core->out, request))
         return false;
     call->attempt++;
     core->count.ran_again++;

@@ -258,14 +258,14 @@ static gi_broker_worker_t *s_choose(gi_broker_service_t *service,
 }
 
 /* ---- dispatch ------------------------------------------------------------ */
-/* Packs ext with the call's user in the place of whatever the client said. */
+/* Packs ext into core->body, with the call's user in the place of whatever the
+ * client said. */
 static bool s_pack_ext(gi_broker_core_t *core, gi_ext_t *ext,
-                       const gi_broker_user_t *user, zmq_msg_t *frame) {
+                       const gi_broker_user_t *user) {
     ext->user =
         user ? (gate_bytes_t){user->name, user->size} : (gate_bytes_t){NULL, 0};
     gi_buf_reset(&core->body, 65536);
-    return gi_ext_pack(&core->body, ext) == GATE_OK &&
-           gi_frame_init(frame, core->body.data, core->body.size);
+    return gi_ext_pack(&core->body, ext) == GATE_OK;
 }
 
 /* docs/extensions.md: the last body frame goes to extended workers alone, and
@@ -273,8 +273,7 @@ static bool s_pack_ext(gi_broker_core_t *core, gi_ext_t *ext,
 static void s_fit_ext(gi_broker_core_t *core, const gi_broker_worker_t *worker,
                       const gi_broker_user_t *user) {
     gi_frames_t *out = &core->out;
-    zmq_msg_t *frame = &out->f[out->n - 1], fresh;
-    gate_bytes_t view = {zmq_msg_data(frame), zmq_msg_size(frame)};
+    gate_bytes_t view = gi_frames_at(out, out->n - 1);
     bool has = out->n > S_FUNC_AT + 1 && gi_ext_is(view), keep = worker->ext;
     gi_ext_t ext;
     gi_ext_init(&ext);
@@ -287,15 +286,11 @@ static void s_fit_ext(gi_broker_core_t *core, const gi_broker_worker_t *worker,
         return;
     if (has && keep && ext.user.size == 0 && user == NULL)
         return;
-    zmq_msg_init(&fresh);
-    keep = keep && s_pack_ext(core, &ext, user, &fresh);
-    if (has) {
-        zmq_msg_close(frame);
-        out->n--;
-    }
+    keep = keep && s_pack_ext(core, &ext, user);
+    if (has)
+        gi_frames_pop(out);
     if (keep)
-        gi_frames_move(out, &fresh);
-    zmq_msg_close(&fresh);
+        gi_frames_add(out, core->body.data, core->body.size);
 }
 
 static bool s_no_memory(gi_broker_core_t *core, gi_broker_call_t *call) {
@@ -345,8 +340,7 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
  * the caller said it has left; and with what priority. */
 static void s_begin_wait(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_frames_t *out = &core->out;
-    zmq_msg_t *last = &out->f[out->n - 1];
-    gate_bytes_t view = {zmq_msg_data(last), zmq_msg_size(last)};
+    gate_bytes_t view = gi_frames_at(out, out->n - 1);
     gi_ext_t ext;
     call->queued_ms = core->clock.now_ms;
     call->deadline_ms = core->clock.now_ms + core->clock.timeout_ms;
@@ -402,7 +396,7 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     if (call->deadline_ms == 0) /* else it was queued before */
         s_begin_wait(core, call);
     gi_broker_again_forget(core, call);
-    call->request = gi_broker_message_keep(core, call->client);
+    call->request = gi_broker_message_keep(core, &core->out, call->client);
     if (call->request == NULL) {
         s_no_memory(core, call);
         return;
@@ -470,7 +464,7 @@ void gi_broker_service_pump(gi_broker_core_t *core,
         gi_broker_unqueue(core, call);
         gi_broker_message_t *request = call->request;
         call->request = NULL;
-        if (gi_broker_message_restore(core, request))
+        if (gi_broker_message_restore(core, &core->out, request))
             gi_broker_dispatch(core, call);
         else
             s_no_memory(core, call);

@@ -262,9 +262,8 @@ static void s_stranger(gi_broker_core_t *core, gi_broker_peer_t *peer,
 
 void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames) {
-    gate_bytes_t f[GI_FRAMES_MAX];
+    const gate_bytes_t *f = gi_frames_views(frames) + 1;
     gi_mdp_worker_t at;
-    gi_frames_view(frames, 1, f);
     if (gi_mdp_parse_worker(f, frames->n - 1, core->auth.on, &at) != GATE_OK)
         core->count.malformed++;
     else if (peer->worker && peer->worker->user != core->users.current)

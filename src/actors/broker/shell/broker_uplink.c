@@ -324,9 +324,8 @@ static bool s_to_client(const gate_bytes_t *v, unsigned n,
 
 int gi_broker_uplink_send(gi_broker_uplink_t *self, unsigned socket,
                           gi_frames_t *frames, int64_t now_ms) {
-    gate_bytes_t v[GI_FRAMES_MAX];
+    const gate_bytes_t *v = gi_frames_views(frames);
     gi_broker_record_t r = {.flags = 0};
-    gi_frames_view(frames, 0, v);
     gi_broker_link_t *link = v[0].size > GI_LINK_NODE_SIZE
                                  ? gi_broker_uplink_link(self, v[0].data)
                                  : NULL;

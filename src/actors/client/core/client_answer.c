@@ -70,10 +70,10 @@ static void s_let_in(gi_client_core_t *self) {
 }
 
 static void s_own_answer(gi_client_core_t *self, gi_ccall_t *call,
-                         zmq_msg_t *body) {
+                         gate_bytes_t body) {
     gate_value_t *value = NULL;
-    gate_err_t e = gi_rpc_take_reply(zmq_msg_data(body), zmq_msg_size(body),
-                                     NULL, NULL, self->is.settings, &value);
+    gate_err_t e = gi_rpc_take_reply(body.data, body.size, NULL, NULL,
+                                     self->is.settings, &value);
     if (e == GATE_REFUSED) {
         gi_error_set(&self->refused, gate_error());
         gi_client_trouble(self, GI_TROUBLE_REFUSED);
@@ -108,17 +108,18 @@ static int64_t s_pause(gi_client_core_t *self, gi_ccall_t *call) {
 }
 
 /* The answer says that the call did not run, and may be tried again. */
-static bool s_turned_away(gi_client_core_t *self, zmq_msg_t *body) {
+static bool s_turned_away(gi_client_core_t *self, gate_bytes_t body) {
     gate_value_t *value = NULL;
-    gate_err_t e = gi_rpc_take_reply(zmq_msg_data(body), zmq_msg_size(body),
-                                     NULL, NULL, self->is.settings, &value);
+    gate_err_t e = gi_rpc_take_reply(body.data, body.size, NULL, NULL,
+                                     self->is.settings, &value);
     gate_value_destroy(&value);
     return (e == GATE_NOSERVICE || e == GATE_BUSY) &&
            gi_origin_of(gate_error()->traceback) == GI_ORIGIN_UNRUN;
 }
 
 /* False: the answer stands. */
-static bool s_again(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *body) {
+static bool s_again(gi_client_core_t *self, gi_ccall_t *call,
+                    gate_bytes_t body) {
     if (call->retries <= 0 || call->stream || call->chunks ||
         call->upload > GI_CUPLOAD_WAITS || !s_turned_away(self, body))
         return false;
@@ -137,8 +138,9 @@ static bool s_again(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *body) {
 }
 
 /* ---- results, items, ends ------------------------------------------------ */
-static void s_single(gi_client_core_t *self, gi_ccall_t *call,
-                     zmq_msg_t *body) {
+static void s_single(gi_client_core_t *self, gi_ccall_t *call, gi_frames_t *in,
+                     unsigned at) {
+    gate_bytes_t body = gi_frames_at(in, at);
     if (call->asks != GI_ASKS_USER) {
         s_own_answer(self, call, body);
         return;
@@ -146,7 +148,7 @@ static void s_single(gi_client_core_t *self, gi_ccall_t *call,
     if (s_again(self, call, body))
         return;
     self->count.answers++;
-    if (self->effects->answer(self->ctx, call, body))
+    if (self->effects->answer(self->ctx, call, in, at))
         gi_client_calls_fail_text(self, call, GATE_NOMEM,
                                   "no memory for an answer");
     else
@@ -160,18 +162,20 @@ static void s_not_a_stream(gi_client_core_t *self, gi_ccall_t *call) {
         "the method streams: open it with gate_client_open");
 }
 
-static void s_push(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *frame) {
-    if (self->effects->item(self->ctx, call, frame))
+static void s_push(gi_client_core_t *self, gi_ccall_t *call, gi_frames_t *in,
+                   unsigned at) {
+    if (self->effects->item(self->ctx, call, in, at))
         gi_client_calls_abort(self, call);
 }
 
-static void s_item(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *body) {
+static void s_item(gi_client_core_t *self, gi_ccall_t *call, gi_frames_t *in,
+                   unsigned at) {
     if (!call->stream) {
         s_not_a_stream(self, call);
         return;
     }
     self->count.items++;
-    s_push(self, call, body);
+    s_push(self, call, in, at);
 }
 
 static void s_end(gi_client_core_t *self, gi_ccall_t *call) {
@@ -218,19 +222,19 @@ static gate_err_t s_huge_begin(gi_client_core_t *self, gi_ccall_t *call,
 }
 
 /* One without bytes is no sign of life: without end it is silence. */
-static void s_chunk(gi_client_core_t *self, gi_ccall_t *call,
-                    zmq_msg_t *frame) {
-    if (!zmq_msg_size(frame)) {
+static void s_chunk(gi_client_core_t *self, gi_ccall_t *call, gi_frames_t *in,
+                    unsigned at) {
+    if (!gi_frames_at(in, at).size) {
         if (call->stream)
             gi_client_send_credit(self, call, 1, 0);
         return;
     }
     if (call->stream) {
-        s_push(self, call, frame);
+        s_push(self, call, in, at);
         return;
     }
     gi_client_calls_alive(self, call);
-    if (self->effects->chunk(self->ctx, call, frame))
+    if (self->effects->chunk(self->ctx, call, in, at))
         gi_client_calls_abort(self, call);
 }
 
@@ -255,8 +259,10 @@ static void s_huge_exception(gi_client_core_t *self, gi_ccall_t *call,
         call->triple_follows = true;
 }
 
-static void s_huge(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *frames,
-                   const gate_bytes_t *body, size_t n, gi_body_kind_t kind) {
+static void s_huge(gi_client_core_t *self, gi_ccall_t *call, gi_frames_t *in,
+                   const gi_mdp_reply_t *m, gi_body_kind_t kind) {
+    const gate_bytes_t *body = gi_frames_views(in) + m->body;
+    size_t n = m->n_body;
     if (call->triple_follows)
         s_exception(self, call, body[1]);
     else if (kind == GI_BODY_HUGE_EXCEPTION)
@@ -264,7 +270,7 @@ static void s_huge(gi_client_core_t *self, gi_ccall_t *call, zmq_msg_t *frames,
     else if (!call->chunks && s_huge_begin(self, call, body, n))
         gi_client_calls_abort(self, call);
     else if (kind == GI_BODY_CHUNK)
-        s_chunk(self, call, &frames[1]);
+        s_chunk(self, call, in, m->body + 1);
     else
         s_huge_end(self, call);
 }
@@ -325,9 +331,8 @@ static bool s_odd(gi_client_core_t *self, gi_ccall_t *call,
 
 /* ---- the choice ---------------------------------------------------------- */
 void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
-    gate_bytes_t view[GI_FRAMES_MAX];
+    const gate_bytes_t *view = gi_frames_views(in);
     gi_mdp_reply_t m;
-    gi_frames_view(in, 0, view);
     if (gi_mdp_parse_reply(view, in->n, &m)) {
         self->count.dropped++;
         return;
@@ -343,7 +348,6 @@ void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
         self->count.late++;
         return;
     }
-    zmq_msg_t *f = &in->f[m.body];
     gi_body_kind_t kind = gi_rpc_body_kind(view + m.body, m.n_body);
     if (s_odd(self, call, kind))
         return;
@@ -352,10 +356,10 @@ void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
         if (gi_ext_is(view[m.body]))
             s_upload_credit(self, call, view[m.body]);
         else
-            s_single(self, call, &f[0]);
+            s_single(self, call, in, m.body);
         break;
     case GI_BODY_ITEM:
-        s_item(self, call, &f[1]);
+        s_item(self, call, in, m.body + 1);
         break;
     case GI_BODY_END:
         s_end(self, call);
@@ -366,7 +370,7 @@ void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
     case GI_BODY_CHUNK:
     case GI_BODY_HUGE_END:
     case GI_BODY_HUGE_EXCEPTION:
-        s_huge(self, call, f, view + m.body, m.n_body, kind);
+        s_huge(self, call, in, &m, kind);
         break;
     case GI_BODY_BAD:
         self->count.dropped++;

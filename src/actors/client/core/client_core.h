@@ -78,6 +78,8 @@ typedef struct gi_ccall {
     int64_t upload_credit;
 } gi_ccall_t;
 
+/* About that frame of a message, which may be taken from there. */
+typedef gate_err_t gi_cframe_fn(void *, gi_ccall_t *, gi_frames_t *, unsigned);
 typedef struct gi_client_effects {
     /* gi_frames_send on that connection: 0 sent; else an errno, frames is as it
      * was. */
@@ -91,17 +93,15 @@ typedef struct gi_client_effects {
     /* Why nothing is answered; "" nothing is wrong. Whoever waits until we are
      * ready looks again. */
     void (*trouble)(void *ctx, const char *text);
-    /* One result. May take the frame. Not GATE_OK: no memory; the call fails. */
-    gate_err_t (*answer)(void *ctx, gi_ccall_t *call, zmq_msg_t *body);
-    /* An item of a stream, or a chunk of its huge answer. May take the frame.
-     * An error is published and ends the call. */
-    gate_err_t (*item)(void *ctx, gi_ccall_t *call, zmq_msg_t *frame);
+    gi_cframe_fn *answer; /* one result; not GATE_OK: no memory, it fails */
+    /* An item of a stream, or a chunk of its huge answer. An error is
+     * published and ends the call. */
+    gi_cframe_fn *item, *chunk;
     void (*end)(void *ctx, gi_ccall_t *call); /* of a stream, regularly */
     void (*fail)(void *ctx, gi_ccall_t *call, const gate_error_t *story);
     /* A huge answer begins; its chunks come as item, or, of a single result, as
      * chunk, and what came of them is told by gi_client_core_inflated. */
     gate_err_t (*huge)(void *ctx, gi_ccall_t *call, const gi_ext_t *ext);
-    gate_err_t (*chunk)(void *ctx, gi_ccall_t *call, zmq_msg_t *frame);
     gate_err_t (*chunks_end)(void *ctx, gi_ccall_t *call);
     /* The upload may begin. */
     gate_err_t (*upload)(void *ctx, gi_ccall_t *call);

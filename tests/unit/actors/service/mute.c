@@ -79,7 +79,7 @@ static bool s_is(gi_frames_t *m, unsigned i, const char *text) {
 static void s_say(void *s, zmq_msg_t *to, const char *command,
                   const char *request) {
     gi_frames_t m = {.n = 0};
-    gi_frames_share(&m, to);
+    gi_frames_add(&m, zmq_msg_data(to), zmq_msg_size(to));
     gi_frames_add(&m, "", 0);
     gi_frames_add(&m, "MDPW01", 6);
     gi_frames_add(&m, command, 1);
@@ -100,7 +100,7 @@ static void s_ready(void *s, zmq_msg_t *id) {
     do
         cr_assert(s_hear(s, &m, gi_clock_ms() + WAIT_MS), "no READY");
     while (!s_is(&m, 3, "\1") && (gi_frames_close(&m), true));
-    gi_frames_take(&m, 0, id);
+    cr_assert(gi_frames_take(&m, 0, id));
     gi_frames_close(&m);
     s_say(s, id, "\4", NULL);
 }

@@ -60,7 +60,9 @@ static bool kit_among(const char *const *ids, const char *id) {
 static int kit_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     kit_t *k = ctx;
     said_t **at = &k->said, *m = calloc(1, sizeof *m);
-    memcpy(m->to, zmq_msg_data(&frames->f[0]), zmq_msg_size(&frames->f[0]));
+    gate_bytes_t f[GI_FRAMES_MAX];
+    gi_frames_view(frames, 0, f);
+    memcpy(m->to, f[0].data, f[0].size);
     if (kit_among(k->gone, m->to) || kit_among(k->full, m->to)) {
         int rc = kit_among(k->gone, m->to) ? EHOSTUNREACH : EAGAIN;
         free(m);
@@ -70,9 +72,9 @@ static int kit_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     m->n = frames->n - 1;
     cr_assert(m->n <= 12);
     for (unsigned i = 0; i < m->n; i++) {
-        m->f[i].size = zmq_msg_size(&frames->f[i + 1]);
+        m->f[i].size = f[i + 1].size;
         cr_assert(m->f[i].size < sizeof m->f[i].data);
-        memcpy(m->f[i].data, zmq_msg_data(&frames->f[i + 1]), m->f[i].size);
+        memcpy(m->f[i].data, f[i + 1].data, m->f[i].size);
     }
     gi_frames_close(frames);
     while (*at)
@@ -90,9 +92,10 @@ static int kit_ask(void *ctx, gi_frames_t *frames) {
         return k->mute;
     cr_assert(gi_frames_add(&routed, "zap", 3));
     for (unsigned i = 0; i < frames->n; i++)
-        gi_frames_move(&routed, &frames->f[i]);
+        gi_frames_pass(&routed, frames, i);
+    int rc = kit_send(k, 99, &routed);
     gi_frames_close(frames);
-    return kit_send(k, 99, &routed);
+    return rc;
 }
 
 static const char *kit_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {

@@ -265,18 +265,18 @@ Test(shares, what_waited_is_as_it_was) {
             memset(frames[i], 'a' + i, sizes[i]);
             cr_assert(gi_frames_add(&k.core->out, frames[i], sizes[i]));
         }
-        gi_broker_message_t *m = turn == 2
-                                     ? gi_broker_message_copy(k.core, peer)
-                                     : gi_broker_message_keep(k.core, peer);
+        gi_broker_message_t *m =
+            turn == 2 ? gi_broker_message_copy(k.core, peer)
+                      : gi_broker_message_keep(k.core, &k.core->out, peer);
         gi_frames_close(&k.core->out);
         cr_assert(m);
         cr_expect_eq(peer->weight, m->weight);
         cr_expect(m->weight > 28221 && m->weight < 28221 + 300);
         if (turn == 1) { /* it could not be sent */
-            cr_assert(gi_broker_message_open(k.core, m));
+            cr_assert(gi_broker_message_open(&k.core->out, m));
             gi_broker_message_shut(k.core, m);
         }
-        cr_assert(gi_broker_message_restore(k.core, m));
+        cr_assert(gi_broker_message_restore(k.core, &k.core->out, m));
         gate_bytes_t view[GI_FRAMES_MAX];
         gi_frames_view(&k.core->out, 0, view);
         cr_assert_eq(k.core->out.n, 4);

@@ -2,6 +2,10 @@
 /* Packed messages over sockets, and who gets them: whoever sent one last. */
 #include "broker_kit.h"
 
+#include "broker/core/broker_peers.h"
+#include "broker/core/broker_state.h"
+#include "wire/packed.h"
+
 static void s_pair(void *zmq, void **router, void **dealer) {
     *router = zmq_socket(zmq, ZMQ_ROUTER);
     *dealer = zmq_socket(zmq, ZMQ_DEALER);
@@ -167,4 +171,132 @@ Test(packed_frames, the_broker_answers_in_kind) {
     cr_assert_not(s_packed); /* to the client */
     gi_broker_core_destroy(&k.core);
     gate_settings_destroy(&k.settings);
+}
+
+/* ---- views ---------------------------------------------------------------- */
+/* A packed message as a stranger may make it: larger than ours are. */
+static zmq_msg_t s_packed_of(const gate_bytes_t *f, unsigned n) {
+    size_t size = GI_PACKED_HEAD;
+    zmq_msg_t m;
+    for (unsigned i = 0; i < n; i++)
+        size += f[i].size + (f[i].size < 254 ? 1 : 5);
+    cr_assert_eq(zmq_msg_init_size(&m, size), 0);
+    gi_packed_write(f, n, 0, zmq_msg_data(&m));
+    return m;
+}
+
+/* What comes packed goes on frame by frame, and packed again, whatever its
+ * frames' sizes; a message of which no more than n = 0 was set is an empty
+ * one. */
+Test(packed_frames, go_on_as_they_are) {
+    static char text[9000];
+    static const size_t sizes[] = {1,  28,   29,   30,   33,   34,
+                                   64, 1023, 1024, 1025, 8192, 9000};
+    void *zmq = zmq_ctx_new(), *router, *dealer;
+    bool rest = false;
+    memset(text, 't', sizeof text);
+    s_pair(zmq, &router, &dealer);
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+        size_t size = sizes[i / 2];
+        gate_bytes_t f[] = {{"MDPC01", 6}, {text, size}, {"end", 3}};
+        zmq_msg_t packed = s_packed_of(f, 3);
+        gi_frames_t in, out, end;
+        memset(&in, 0xaa, sizeof in);
+        memset(&out, 0x55, sizeof out);
+        in.n = out.n = 0;
+        gi_frames_init(&end);
+        gi_frames_move(&in, &packed);
+        cr_assert(gi_frames_unpack(&in, 0, 64));
+        cr_assert(in.n == 4 && in.packed);
+        for (unsigned k = 0; k < in.n; k++)
+            gi_frames_pass(&out, &in, k);
+        out.packed = i % 2;
+        cr_assert_eq(gi_frames_send(dealer, &out), 0);
+        cr_assert_eq(out.n, 0);
+        gi_frames_close(&in);
+        cr_assert_eq(gi_frames_recv(router, &end, 64, &rest), 1);
+        cr_assert_eq(end.n, i % 2 == 0 ? 5 : size > 1000 ? 3 : 2);
+        cr_assert(gi_frames_unpack(&end, 1, 64));
+        cr_assert_eq(end.n, 5);
+        s_is(&end, 1, "", 0);
+        s_is(&end, 2, "MDPC01", 6);
+        s_is(&end, 3, text, size);
+        s_is(&end, 4, "end", 3);
+        gi_frames_close(&end);
+    }
+    zmq_close(router);
+    zmq_close(dealer);
+    zmq_ctx_term(zmq);
+}
+
+/* A refused send leaves it whole; what is taken from it outlives it. */
+Test(packed_frames, are_as_they_were_when_nobody_takes_them) {
+    static char large[2000];
+    void *zmq = zmq_ctx_new(), *router = zmq_socket(zmq, ZMQ_ROUTER);
+    int on = 1;
+    zmq_msg_t kept[4];
+    gi_frames_t m;
+    zmq_setsockopt(router, ZMQ_ROUTER_MANDATORY, &on, sizeof on);
+    memset(large, 'l', sizeof large);
+    for (int packed = 0; packed < 2; packed++) {
+        m.n = 0;
+        gi_frames_add(&m, "nobody", 6);
+        gi_frames_add_const(&m, GI_FRAME_EMPTY);
+        gi_frames_add(&m, "small", 5);
+        gi_frames_add(&m, large, sizeof large);
+        gi_frames_add(&m, large, 900);
+        cr_assert(gi_frames_replace(&m, 2, large, 40));
+        m.packed = packed;
+        cr_assert_eq(gi_frames_send(router, &m), EHOSTUNREACH);
+        cr_assert_eq(m.n, 5);
+        for (unsigned i = 0; i < 4; i++)
+            cr_assert(gi_frames_take(&m, i + 1, &kept[i]));
+        s_is(&m, 2, large, 40);
+        gi_frames_close(&m);
+        cr_expect_eq(zmq_msg_size(&kept[0]), 0);
+        cr_expect_eq(memcmp(zmq_msg_data(&kept[1]), large, 40), 0);
+        cr_expect_eq(memcmp(zmq_msg_data(&kept[2]), large, sizeof large), 0);
+        cr_expect_eq(memcmp(zmq_msg_data(&kept[3]), large, 900), 0);
+        for (unsigned i = 0; i < 4; i++)
+            zmq_msg_close(&kept[i]);
+    }
+    zmq_close(router);
+    zmq_ctx_term(zmq);
+}
+
+/* In a queue it lies by itself: the packed message goes with its own. */
+Test(packed_frames, wait_with_bytes_of_their_own) {
+    static char large[20000], small[8192];
+    kit_t k;
+    memset(large, 'l', sizeof large);
+    memset(small, 's', sizeof small);
+    kit_begin(&k);
+    request(&k, "c", "No", "1");
+    gi_broker_peer_t *peer = k.core->sockets[FRONT].last;
+    for (int copy = 0; copy < 2; copy++) {
+        gate_bytes_t f[] = {{"MDPC01", 6},
+                            {large, sizeof large},
+                            {small, sizeof small},
+                            {"x", 1}};
+        zmq_msg_t packed = s_packed_of(f, 4);
+        gi_frames_t in = {.n = 0}, *out = &k.core->out;
+        gi_frames_close(out);
+        gi_frames_move(&in, &packed);
+        cr_assert(gi_frames_unpack(&in, 0, 64));
+        for (unsigned i = 0; i < in.n; i++)
+            gi_frames_pass(out, &in, i);
+        gi_broker_message_t *m =
+            copy ? gi_broker_message_copy(k.core, peer)
+                 : gi_broker_message_keep(k.core, out, peer);
+        cr_assert(m);
+        gi_frames_close(out);
+        gi_frames_close(&in);
+        cr_assert(gi_broker_message_restore(k.core, out, m));
+        cr_assert_eq(out->n, 5);
+        for (unsigned i = 0; i < 4; i++)
+            s_is(out, i + 1, f[i].data, f[i].size);
+        gi_frames_close(out);
+    }
+    cr_expect_eq(peer->weight, 0);
+    kit_end(&k);
 }

@@ -86,16 +86,18 @@ static void kit_trouble(void *ctx, const char *text) {
     snprintf(((kit_t *)ctx)->trouble, sizeof((kit_t *)ctx)->trouble, "%s",
              text);
 }
-static gate_err_t kit_answer(void *ctx, gi_ccall_t *call, zmq_msg_t *body) {
-    (void)body;
+static gate_err_t kit_answer(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                             unsigned at) {
+    (void)in, (void)at;
     kit_of(call)->answers++;
     return ((kit_t *)ctx)->refuse;
 }
 static gate_err_t kit_refuse(const kit_t *k) {
     return k->refuse ? gi_err(k->refuse, "refused by the test") : GATE_OK;
 }
-static gate_err_t kit_item(void *ctx, gi_ccall_t *call, zmq_msg_t *frame) {
-    (void)frame;
+static gate_err_t kit_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                           unsigned at) {
+    (void)in, (void)at;
     kit_of(call)->items++;
     return kit_refuse(ctx);
 }
@@ -115,8 +117,9 @@ static gate_err_t kit_huge(void *ctx, gi_ccall_t *call, const gi_ext_t *ext) {
     kit_of(call)->begun++;
     return kit_refuse(ctx);
 }
-static gate_err_t kit_chunk(void *ctx, gi_ccall_t *call, zmq_msg_t *frame) {
-    (void)frame;
+static gate_err_t kit_chunk(void *ctx, gi_ccall_t *call, gi_frames_t *in,
+                            unsigned at) {
+    (void)in, (void)at;
     kit_of(call)->chunks++;
     return kit_refuse(ctx);
 }
