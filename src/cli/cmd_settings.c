@@ -32,11 +32,17 @@ static void s_field(const char *text, char end) {
     putchar(end);
 }
 
-static void s_json_field(const char *name, const char *text, char end) {
+static void s_json_text(const char *text) {
     GATE_OWN(gate_value) value = gate_value_new_(gate_str(text));
     char *json = value ? gate_value_json(value) : NULL;
-    printf("\"%s\":%s%c", name, json ? json : "null", end);
+    fputs(json ? json : "\"\"", stdout);
     free(json);
+}
+
+static void s_json_field(const char *name, const char *text, char end) {
+    printf("\"%s\":", name);
+    s_json_text(text);
+    putchar(end);
 }
 
 static void s_print(void *ctx, const gate_setting_t *one) {
@@ -44,7 +50,9 @@ static void s_print(void *ctx, const gate_setting_t *one) {
     if (show->changed && !strcmp(one->source, "default"))
         return;
     if (show->json) {
-        printf("%s\"%s\":{", show->n++ ? "," : "", one->name);
+        fputs(show->n++ ? "," : "", stdout);
+        s_json_text(one->name);
+        fputs(":{", stdout);
         s_json_field("value", one->value, ',');
         s_json_field("default", one->usual, ',');
         s_json_field("source", one->source, ',');

@@ -28,18 +28,38 @@ static bool s_is_trick(unsigned code) {
            (code >= 0x2066 && code <= 0x2069);
 }
 
-void gi_clean_put(FILE *to, const char *text, size_t size, bool lines) {
+size_t gi_clean_next(const char *text, size_t left, bool *fine) {
+    size_t n = s_char(text, left);
+    unsigned char c = (unsigned char)*text;
+    *fine = n && c >= ' ' && c != 0x7f &&
+            !s_is_trick(s_code((const unsigned char *)text, n));
+    return n ? n : 1;
+}
+
+size_t gi_clean_copy(char *to, size_t room, const char *text, size_t size) {
+    size_t used = 0;
+    bool fine;
     for (size_t n; size; text += n, size -= n) {
-        n = s_char(text, size);
+        n = gi_clean_next(text, size, &fine);
+        if (used + (fine ? n : 1) >= room)
+            break;
+        memcpy(to + used, fine ? text : "?", fine ? n : 1);
+        used += fine ? n : 1;
+    }
+    to[used] = 0;
+    return used;
+}
+
+void gi_clean_put(FILE *to, const char *text, size_t size, bool lines) {
+    bool fine;
+    for (size_t n; size; text += n, size -= n) {
+        n = gi_clean_next(text, size, &fine);
         unsigned char c = (unsigned char)*text;
-        unsigned code = s_code((const unsigned char *)text, n);
-        if (n == 0 || (c < ' ' && !(lines && (c == '\n' || c == '\t'))) ||
-            c == 0x7f)
-            fprintf(to, "\\x%02x", c);
-        else if (s_is_trick(code))
-            fprintf(to, "\\u%04x", code);
-        else
+        if (fine || (lines && (c == '\n' || c == '\t')))
             fwrite(text, 1, n, to);
-        n += n == 0;
+        else if (n > 1)
+            fprintf(to, "\\u%04x", s_code((const unsigned char *)text, n));
+        else
+            fprintf(to, "\\x%02x", c);
     }
 }

@@ -11,4 +11,10 @@
  * lines: line ends and tabs stay. */
 void gi_clean_put(FILE *to, const char *text, size_t size, bool lines);
 
+/* Bytes of what begins at text, at least 1; fine: it may go out as it is. */
+size_t gi_clean_next(const char *text, size_t left, bool *fine);
+/* The same in to, NUL-terminated: a ? for each that may not. What does not fit
+ * is left away. Bytes written. */
+size_t gi_clean_copy(char *to, size_t room, const char *text, size_t size);
+
 #endif

@@ -4,6 +4,7 @@
  * what to do. */
 #include "cli/cli.h"
 #include "text/json_arg.h"
+#include "text/clean.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 #include "watch/top.h"
@@ -32,14 +33,9 @@ typedef struct s_doctor {
 /* ---- saying -------------------------------------------------------------- */
 /* A peer's text, without what would move a cursor. */
 static void s_name(char to[GI_TOP_TEXT], const msgpack_object *text) {
-    size_t n = 0;
-    uint32_t size =
-        text && text->type == MSGPACK_OBJECT_STR ? text->via.str.size : 0;
-    for (uint32_t i = 0; i < size && n < GI_TOP_TEXT - 1; i++) {
-        char c = text->via.str.ptr[i];
-        to[n++] = (unsigned char)c < ' ' || c == 0x7f ? '?' : c;
-    }
-    to[n] = 0;
+    bool is = text && text->type == MSGPACK_OBJECT_STR;
+    gi_clean_copy(to, GI_TOP_TEXT, is ? text->via.str.ptr : "",
+                  is ? text->via.str.size : 0);
 }
 
 __attribute__((format(printf, 4, 5))) static void s_say(s_doctor_t *self,

@@ -3,6 +3,7 @@
  * look and the one before become lines. What peers said is text: what could move
  * a cursor was taken out by the broker, and is again here. */
 #include "watch/top.h"
+#include "text/clean.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -31,18 +32,9 @@ void gi_top_tables_time(char to[GI_TOP_TEXT], double us) {
 }
 
 static void s_text(gi_top_cell_t *cell, const msgpack_object *text) {
-    size_t n = 0;
-    uint32_t size =
-        text && text->type == MSGPACK_OBJECT_STR ? text->via.str.size : 0;
-    for (uint32_t i = 0; i < size && n < GI_TOP_TEXT - 1; i++) {
-        char c = text->via.str.ptr[i];
-        cell->text[n++] = (unsigned char)c < ' ' || c == 0x7f ? '?' : c;
-    }
-    while (size > n && n && ((unsigned char)cell->text[n - 1] & 0xc0) == 0x80)
-        n--; /* cut between two characters, about */
-    if (size > n && n && (unsigned char)cell->text[n - 1] >= 0xc0)
-        n--;
-    cell->text[n] = 0;
+    bool is = text && text->type == MSGPACK_OBJECT_STR;
+    gi_clean_copy(cell->text, sizeof cell->text, is ? text->via.str.ptr : "",
+                  is ? text->via.str.size : 0);
     cell->key = NAN;
 }
 

@@ -23,9 +23,22 @@ static void s_text(gi_buf_t *out, const char *s) {
     gi_buf_append(out, s, strlen(s));
 }
 
-static void s_escaped(gi_buf_t *out, unsigned char c) {
+/* What a terminal would obey is told in the other of JSON's two ways: controls,
+ * DEL, U+0080..9F, and what turns the direction of writing. 0: nothing of that. */
+static unsigned s_trick(const unsigned char *p, size_t n) {
+    unsigned c =
+        n == 1   ? p[0]
+        : n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
+        : n == 3 ? (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu)
+                 : 0;
+    bool turns = c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+                 (c >= 0x2066 && c <= 0x2069);
+    return c == '"' || c == '\\' || (c >= 0x7f && c < 0xa0) || turns ? c : 0;
+}
+
+static void s_escaped(gi_buf_t *out, unsigned c) {
     static const char letters[] = "\b\f\n\r\t\"\\", names[] = "bfnrt\"\\";
-    const char *at = c ? strchr(letters, c) : NULL;
+    const char *at = c && c < 0x80 ? strchr(letters, (int)c) : NULL;
     char code[8];
     if (at)
         snprintf(code, sizeof code, "\\%c", names[at - letters]);
@@ -40,15 +53,14 @@ static void s_string(gi_buf_t *out, const char *s, size_t size) {
     gi_buf_append(out, "\"", 1);
     while (p < end) {
         size_t n = gi_utf8_next(p, (size_t)(end - p));
-        bool control =
-            *p < 0x20 || *p == 0x7f || (n == 2 && *p == 0xc2 && p[1] < 0xa0);
-        if (n && !control && *p != '"' && *p != '\\') {
+        unsigned trick = n && *p >= 0x20 ? s_trick(p, n) : *p;
+        if (n && *p >= 0x20 && !trick) {
             p += n;
             continue;
         }
         gi_buf_append(out, plain, (size_t)(p - plain));
         if (n)
-            s_escaped(out, n == 2 ? p[1] : *p); /* U+0080..U+009F too */
+            s_escaped(out, trick);
         else
             s_text(out, "\xef\xbf\xbd");
         p += n ? n : 1;
