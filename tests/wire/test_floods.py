@@ -2,6 +2,7 @@
 """Strangers and peers that send what costs more than it weighs: what it costs
 is bounded by numbers, it is given back, and honest callers are served."""
 import random
+import os
 import re
 import socket
 import struct
@@ -111,7 +112,9 @@ class Flood(kit.Case):
     def bounded(self):
         print("%+.1f MiB at most; %d calls beside, the longest %.0f ms" % (
             self.most / MIB, self.calls, self.longest * 1000), flush=True)
-        self.assertLess(self.most, COST * kit.SLOW)
+        # on a busy machine it is looked at later than every 50 ms
+        busy = min(4, max(1, os.getloadavg()[0] / os.cpu_count()))
+        self.assertLess(self.most, COST * kit.SLOW * busy)
         if kit.SLOW == 1:  # a sanitizer keeps what was freed
             self.until(lambda: resident(self.pid) - self.before < STAYS,
                        what="memory comes back")
