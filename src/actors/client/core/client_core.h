@@ -94,14 +94,14 @@ typedef struct gi_client_effects {
      * ready looks again. */
     void (*trouble)(void *ctx, const char *text);
     gi_cframe_fn *answer; /* one result; not GATE_OK: no memory, it fails */
-    /* An item of a stream, or a chunk of its huge answer. An error is
-     * published and ends the call. */
-    gi_cframe_fn *item, *chunk;
+    /* An item, or a chunk of a huge one; an error is published and ends it. */
+    gi_cframe_fn *item;
     void (*end)(void *ctx, gi_ccall_t *call); /* of a stream, regularly */
     void (*fail)(void *ctx, gi_ccall_t *call, const gate_error_t *story);
     /* A huge answer begins; its chunks come as item, or, of a single result, as
      * chunk, and what came of them is told by gi_client_core_inflated. */
     gate_err_t (*huge)(void *ctx, gi_ccall_t *call, const gi_ext_t *ext);
+    gi_cframe_fn *chunk;
     gate_err_t (*chunks_end)(void *ctx, gi_ccall_t *call);
     /* The upload may begin. */
     gate_err_t (*upload)(void *ctx, gi_ccall_t *call);
