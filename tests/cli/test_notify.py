@@ -5,6 +5,7 @@ process after a hand-over."""
 import os
 import signal
 import socket
+import subprocess
 import unittest.mock
 
 from cli import CALM, kit
@@ -64,6 +65,24 @@ class Notify(kit.Case):
         serve.ready()
         self.assertEqual(self.told(), ["READY=1"])
         self.assertEqual((serve.end(), broker.end(), zap.end()), (0, 0, 0))
+
+    def test_the_journal_has_the_time_itself(self):
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        stat = os.fstat(write)
+        for number, pattern in ((stat.st_ino, r"<6>runtime: draining\n"),
+                                (stat.st_ino + 1, r"\d{4}-.* INFO +runtime: draining\n")):
+            broker = subprocess.Popen(
+                [kit.GATE, "broker", "--frontend", self.ipc("f"), "--backend",
+                 self.ipc("b")], stdout=subprocess.PIPE, stderr=write, text=True,
+                env=dict(kit.environment(**CALM),
+                         JOURNAL_STREAM="%d:%d" % (stat.st_dev, number)))
+            self.assertIn("ready", broker.stdout.readline())
+            broker.terminate()
+            self.assertEqual(broker.wait(60 * kit.SLOW), 0)
+            broker.stdout.close()
+            self.assertRegex(os.read(read, 4096).decode(), pattern)
+        os.close(write)
 
     def test_the_watchdog_hears_of_the_living(self):
         self.listen(WATCHDOG_USEC="300000")

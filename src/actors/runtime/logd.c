@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syslog.h>
 #include <unistd.h>
 #ifdef GI_HAVE_JOURNAL
@@ -29,6 +31,7 @@ typedef struct s_logd {
     gate_settings_t
         *settings; /* a copy: outlives the runtime that brought it */
     bool to_stderr, colour, to_journal;
+    bool to_stream; /* stderr is the journal's own: it has the time already */
     gi_logfile_t file;
     int ring_fd;
     int users;
@@ -50,12 +53,38 @@ static void s_write_all(int fd, const char *text, size_t size) {
     }
 }
 
+static const int s_priority[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR,
+                                 LOG_ERR};
+
+/* systemd.exec(5), JOURNAL_STREAM: the device and number of what it connected
+ * stderr to; not so any more when somebody has redirected it. */
+static bool s_is_stream(void) {
+    unsigned long long dev, ino;
+    struct stat st;
+    const char *text = getenv("JOURNAL_STREAM");
+    return text && sscanf(text, "%llu:%llu", &dev, &ino) == 2 &&
+           fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev &&
+           st.st_ino == ino;
+}
+
+/* sd-daemon(3): "<6>broker: text". */
+static void s_stderr(const s_logd_t *self, const gi_log_line_t *line) {
+    char text[S_LINE_MAX];
+    size_t n;
+    if (self->to_stream) {
+        int size = snprintf(text, sizeof text, "<%d>%s: %s\n",
+                            s_priority[line->level], line->part, line->text);
+        n = size > 0 ? (size_t)size : 0;
+    } else {
+        n = gi_log_format(line, self->colour, text, sizeof text);
+    }
+    s_write_all(STDERR_FILENO, text, n);
+}
+
 static void s_journal(const gi_log_line_t *line) {
 #ifdef GI_HAVE_JOURNAL
-    static const int priority[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR,
-                                   LOG_ERR};
     sd_journal_send("MESSAGE=%s: %s", line->part, line->text, "PRIORITY=%d",
-                    priority[line->level], "SYSLOG_IDENTIFIER=gaterpc",
+                    s_priority[line->level], "SYSLOG_IDENTIFIER=gaterpc",
                     "GATE_PART=%s", line->part, NULL);
 #else
     (void)line;
@@ -64,21 +93,16 @@ static void s_journal(const gi_log_line_t *line) {
 
 /* Once for each time that lines are lost. */
 static void s_lament(const s_logd_t *self, const gi_log_line_t *about) {
-    char text[S_LINE_MAX];
     gi_log_line_t line = {
         .wall_us = about->wall_us, .level = GATE_ERROR, .part = "log"};
     snprintf(line.text, sizeof line.text, "%.700s: %s: lines are lost",
              self->file.path, strerror(self->file.why_lost));
-    size_t n = gi_log_format(&line, self->colour, text, sizeof text);
-    s_write_all(STDERR_FILENO, text, n);
+    s_stderr(self, &line);
 }
 
 static void s_line(s_logd_t *self, const gi_log_line_t *line) {
-    char text[S_LINE_MAX];
-    if (self->to_stderr) {
-        size_t n = gi_log_format(line, self->colour, text, sizeof text);
-        s_write_all(STDERR_FILENO, text, n);
-    }
+    if (self->to_stderr)
+        s_stderr(self, line);
     if (!gi_logfile_write(&self->file, line) && self->to_stderr)
         s_lament(self, line);
     if (self->to_journal)
@@ -176,6 +200,7 @@ static gate_err_t s_begin(const gate_settings_t *settings) {
     self->to_stderr = settings->log_stderr;
     self->colour = isatty(STDERR_FILENO);
     self->to_journal = settings->log_journal;
+    self->to_stream = s_is_stream();
     gate_err_t e = gi_logfile_open(&self->file, self->settings);
     if (!e)
         e = gi_actor_new(&s_ops, self, 64, &self->actor);
