@@ -46,7 +46,8 @@ void gi_future_complete_packed(gate_future_t *self, const void *data,
 /* The same for a value that came as a huge one (gi_value_take_huge). */
 void gi_future_complete_huge(gate_future_t *self, const void *data, size_t size,
                              gi_release_fn *release, void *hint);
-/* Copies the bytes: up to GI_FUTURE_SMALL into the future's own block. */
+/* Copies the bytes of a job's result, whose strings may be as long as
+ * huge_max_bytes: up to GI_FUTURE_SMALL into the future's own block. */
 #define GI_FUTURE_SMALL 120
 void gi_future_complete_copy(gate_future_t *self, const void *data,
                              size_t size);

@@ -238,7 +238,7 @@ void gi_future_complete_copy(gate_future_t *self, const void *data,
     if (size <= self->small_room)
         s_complete_small(self, data, size);
     else if ((copy = gi_mem_dup(data, size)))
-        s_complete_raw(self, GI_FT_PACKED, copy, size, gi_mem_free, copy);
+        s_complete_raw(self, GI_FT_HUGE, copy, size, gi_mem_free, copy);
     else
         gi_future_fail(self, &no_memory);
 }

@@ -184,7 +184,24 @@ static gate_err_t s_push(gate_stream_t *self, const gi_stream_item_t *item) {
 
 gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint, size_t index) {
-    gi_stream_item_t item = {data, size, release, hint, index, false, false};
+    gi_stream_item_t item = {.data = data,
+                             .size = size,
+                             .release = release,
+                             .hint = hint,
+                             .index = index};
+
+    return s_push(self, &item);
+}
+
+gate_err_t gi_stream_push_result(gate_stream_t *self, const void *data,
+                                 size_t size, gi_release_fn *release,
+                                 void *hint, size_t index) {
+    gi_stream_item_t item = {.data = data,
+                             .size = size,
+                             .release = release,
+                             .hint = hint,
+                             .index = index,
+                             .result = true};
 
     return s_push(self, &item);
 }
@@ -192,14 +209,22 @@ gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
 gate_err_t gi_stream_push_error(gate_stream_t *self, const gi_error_t *error,
                                 gi_release_fn *release, void *hint,
                                 size_t index) {
-    gi_stream_item_t item = {error, 0, release, hint, index, false, true};
+    gi_stream_item_t item = {.data = error,
+                             .release = release,
+                             .hint = hint,
+                             .index = index,
+                             .failed = true};
 
     return s_push(self, &item);
 }
 
 void gi_stream_push_reply(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint) {
-    gi_stream_item_t item = {data, size, release, hint, 0, true, false};
+    gi_stream_item_t item = {.data = data,
+                             .size = size,
+                             .release = release,
+                             .hint = hint,
+                             .reply = true};
     gate_error_t story = {GATE_OK, NULL, NULL, ""};
 
     story.code = s_push(self, &item);
@@ -347,8 +372,9 @@ static gate_err_t s_decode(gate_stream_t *self, const gi_stream_item_t *item) {
     e = item->reply
             ? gi_rpc_take_reply(item->data, item->size, item->release,
                                 item->hint, self->settings, &self->value)
-            : gi_value_take(item->data, item->size, item->release, item->hint,
-                            self->settings, &self->value);
+            : (item->result ? gi_value_take_huge : gi_value_take)(
+                  item->data, item->size, item->release, item->hint,
+                  self->settings, &self->value);
     if (e != GATE_OK)
         gi_stream_break(self);
     return e;

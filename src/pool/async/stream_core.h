@@ -19,6 +19,7 @@ typedef struct gi_stream_item {
     size_t index;
     bool reply;  /* a single reply, not an item */
     bool failed; /* data is a gi_error_t: there is no such item */
+    bool result; /* a job's: measured as a huge value */
 } gi_stream_item_t;
 
 /* Bytes of a huge answer, or of a plain one, on their way to gate_stream_read.

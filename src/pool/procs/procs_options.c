@@ -274,6 +274,7 @@ gate_err_t gi_options_config(gi_procs_t *p) {
     c->map_max = s->msgpack_map_max;
     c->depth_max = s->msgpack_depth_max;
     c->objects_max = s->msgpack_objects_max;
+    c->huge_max = s->huge_max_bytes;
     c->secure = s->secure;
     c->nice = o->nice;
     c->limit_as = o->limit_as_bytes;

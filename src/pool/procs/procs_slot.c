@@ -242,6 +242,8 @@ static void s_describe(const gi_slot_t *s, char *out, size_t room) {
     if (s->reason == GI_R_CORRUPT)
         snprintf(out, room, "wrote nonsense into its memory (%s)",
                  s->reader.lie ? s->reader.lie : "a wrong answer");
+    else if (s->reason == GI_R_ZYGOTE)
+        snprintf(out, room, "died with its zygote");
     else if (s->status < 0)
         snprintf(out, room, "died");
     else if (WIFSIGNALED(s->status))

@@ -117,6 +117,7 @@ static void s_settings(gi_worker_t *self) {
     s->msgpack_map_max = c->map_max;
     s->msgpack_depth_max = c->depth_max;
     s->msgpack_objects_max = c->objects_max;
+    s->huge_max_bytes = c->huge_max;
     for (int i = 0; i < 4; i++)
         hooks[i] = s_code(&c->hooks[i]);
     memcpy(&s->hooks.prepare_pack, &hooks[0], sizeof hooks[0]);

@@ -18,6 +18,7 @@
 #include "procs/zygote.h"
 
 #define PARTS_NS 100000 /* of inputs that were thought to take half of it */
+#define IDLE_OUT ((size_t)4 << 20) /* not kept for the next job */
 
 /* ---- what the handler may ask for ---------------------------------------- */
 
@@ -176,7 +177,7 @@ static gate_err_t s_begin(gi_worker_t *self, const gi_req_cell_t *cell,
     p += cell->args_len;
     call->kwargs_packed = (gate_bytes_t){p, cell->kwargs_len};
     memcpy(self->runs, p + cell->kwargs_len, cell->n_runs * sizeof *self->runs);
-    call->args_huge = cell->where == GI_FD; /* the parent has measured them */
+    call->args_huge = true; /* the parent has measured them */
     call->ctx = self->ctx;
     call->deadline_ms = cell->deadline_ms;
     call->attempt = (int)cell->attempt;
@@ -301,7 +302,7 @@ static gate_err_t s_parts(gi_worker_t *self, const gi_req_cell_t *cell,
         memcpy(&to, ends + i * sizeof to, sizeof to);
         gi_call_reset(call);
         call->meta = meta;
-        call->args_huge = cell->where == GI_FD;
+        call->args_huge = true;
         call->args_packed = (gate_bytes_t){args + from, to - from};
         self->inputs_left = cell->n_inputs - 1 - i;
         s_answer_part(self, gi_call_invoke(call, fn));
@@ -367,6 +368,8 @@ void gi_worker_job(gi_worker_t *self) {
     s_answer(self, e);
     s_close_queues(self);
     gi_logring_speak_for(NULL);
+    if (self->call.out.room >= IDLE_OUT)
+        gi_call_reset(&self->call); /* the next job may be long in coming */
     if (mapped && mapped != MAP_FAILED)
         munmap(mapped, (size_t)cell->at);
 }

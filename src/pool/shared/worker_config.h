@@ -25,6 +25,7 @@ typedef struct gi_worker_config {
     uint64_t lane_bytes;
     uint64_t result_max;
     int64_t str_max, bin_max, array_max, map_max, depth_max, objects_max;
+    int64_t huge_max;
     int64_t limit_as, limit_cpu, limit_files; /* 0 = untouched */
     int32_t nice;
     bool secure, core_dumps, has_cpus;

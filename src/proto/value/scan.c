@@ -19,15 +19,15 @@ gi_limits_t gi_scan_limits(const gate_settings_t *settings) {
                          (size_t)s->msgpack_map_max,
                          (unsigned)s->msgpack_depth_max,
                          (size_t)s->msgpack_objects_max,
-                         false,
-                         false};
+                         .utf8 = false};
 }
 
 gi_limits_t gi_scan_limits_huge(const gate_settings_t *settings) {
     const gate_settings_t *s = settings ? settings : gi_settings_defaults();
     gi_limits_t limits = gi_scan_limits(s);
     size_t max = (size_t)s->huge_max_bytes;
-    limits.huge = max >= limits.str_max && max >= limits.bin_max;
+    limits.huge_str = max >= limits.str_max;
+    limits.huge_bin = max >= limits.bin_max;
     limits.str_max = limits.str_max > max ? limits.str_max : max;
     limits.bin_max = limits.bin_max > max ? limits.bin_max : max;
     return limits;
@@ -46,7 +46,8 @@ static gate_err_t s_check_limits(const gi_mp_t *h, const gi_limits_t *l,
     unsigned i = (unsigned)h->kind - GI_MP_STR;
     if (h->n <= max[i])
         return GATE_OK;
-    if (l->huge && h->kind < GI_MP_ARRAY)
+    if (h->kind < GI_MP_ARRAY &&
+        (h->kind == GI_MP_STR ? l->huge_str : l->huge_bin))
         return gi_err(GATE_TOOBIG,
                       "msgpack: %s of %u at byte %zu: at most %zu "
                       "(huge_max_bytes)",

@@ -14,7 +14,7 @@ typedef struct gi_limits {
     size_t objects_max; /* in all containers together: each costs memory when
                            it is decoded, a nil of one byte too */
     bool utf8;          /* a str must be UTF-8: what is about to leave */
-    bool huge;          /* str_max and bin_max are huge_max_bytes */
+    bool huge_str, huge_bin; /* str_max or bin_max is huge_max_bytes */
 } gi_limits_t;
 
 /* Exactly one value in size bytes: GATE_OK, GATE_BADDATA (truncated, reserved

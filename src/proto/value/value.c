@@ -247,9 +247,9 @@ gate_err_t gi_value_decode_into(const void *data, size_t size,
 
 /* What we packed ourselves is not measured against a peer's limits. */
 gate_value_t *gate_value_new_(gate_arg_t v) {
-    static const gi_limits_t limits = {SIZE_MAX, SIZE_MAX,     SIZE_MAX,
-                                       SIZE_MAX, GI_DEPTH_MAX, SIZE_MAX,
-                                       false,    false};
+    static const gi_limits_t limits = {SIZE_MAX,     SIZE_MAX,     SIZE_MAX,
+                                       SIZE_MAX,     GI_DEPTH_MAX, SIZE_MAX,
+                                       .utf8 = false};
     static const gate_hooks_t hooks = {0};
     gi_buf_t buf = {0};
     gate_value_t *self = NULL;
