@@ -184,14 +184,15 @@ Test(huge_limits, of_a_pools_own_jobs, .timeout = 60) {
     gate_settings_set(settings, "huge_max_bytes", HUGE);
     GATE_OWN(gate_runtime) rt = gate_runtime_new(settings);
     gate_pool_t *pools[] = {gate_runtime_threads(rt), gate_runtime_procs(rt)};
+    const int64_t sizes[] = {PLAIN, PLAIN + 1, HUGE, HUGE + 1};
     for (int p = 0; p < 2; p++)
-        for (int64_t n = PLAIN; n <= PLAIN + 1; n++) {
+        for (int i = 0; i < 4; i++) {
             GATE_OWN(gate_value) value = NULL;
-            GATE_OWN(gate_future) f = gate_submit(pools[p], s_job, n);
-            if (n == PLAIN)
+            GATE_OWN(gate_future) f = gate_submit(pools[p], s_job, sizes[i]);
+            if (sizes[i] <= HUGE)
                 OK(gate_future_wait(f, 20000, &value));
             else
-                FAILS("msgpack_bin_max", gate_future_wait(f, 20000, &value));
+                FAILS("huge_max_bytes", gate_future_wait(f, 20000, &value));
         }
 }
 
