@@ -166,7 +166,8 @@ static void s_stop_producer(gate_stream_t *self) {
 }
 
 /* ---- the producer -------------------------------------------------------- */
-static gate_err_t s_push(gate_stream_t *self, const gi_stream_item_t *item) {
+gate_err_t gi_stream_push_item(gate_stream_t *self,
+                               const gi_stream_item_t *item) {
     gate_err_t e;
 
     pthread_mutex_lock(&self->mutex);
@@ -184,55 +185,27 @@ static gate_err_t s_push(gate_stream_t *self, const gi_stream_item_t *item) {
 
 gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint, size_t index) {
-    gi_stream_item_t item = {.data = data,
-                             .size = size,
-                             .release = release,
-                             .hint = hint,
-                             .index = index};
-
-    return s_push(self, &item);
-}
-
-gate_err_t gi_stream_push_result(gate_stream_t *self, const void *data,
-                                 size_t size, gi_release_fn *release,
-                                 void *hint, size_t index) {
-    gi_stream_item_t item = {.data = data,
-                             .size = size,
-                             .release = release,
-                             .hint = hint,
-                             .index = index,
-                             .result = true};
-
-    return s_push(self, &item);
+    return gi_stream_push_item(self,
+                               &(gi_stream_item_t){data, size, release, hint,
+                                                   index, false, false, false});
 }
 
 gate_err_t gi_stream_push_error(gate_stream_t *self, const gi_error_t *error,
                                 gi_release_fn *release, void *hint,
                                 size_t index) {
-    gi_stream_item_t item = {.data = error,
-                             .release = release,
-                             .hint = hint,
-                             .index = index,
-                             .failed = true};
-
-    return s_push(self, &item);
+    return gi_stream_push_item(self,
+                               &(gi_stream_item_t){error, 0, release, hint,
+                                                   index, false, true, false});
 }
 
 void gi_stream_push_reply(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint) {
-    gi_stream_item_t item = {.data = data,
-                             .size = size,
-                             .release = release,
-                             .hint = hint,
-                             .reply = true};
-    gate_error_t story = {GATE_OK, NULL, NULL, ""};
+    gi_stream_item_t item = {data, size, release, hint, 0, true, false, false};
+    gate_err_t e = gi_stream_push_item(self, &item);
 
-    story.code = s_push(self, &item);
-    if (story.code == GATE_OK)
-        return;
-    story.cls = gi_err_class(story.code);
-    story.text = gate_err_text(story.code);
-    gi_stream_fail(self, &story);
+    if (e != GATE_OK)
+        gi_stream_fail(
+            self, &(gate_error_t){e, gi_err_class(e), gate_err_text(e), ""});
 }
 
 void gi_stream_end(gate_stream_t *self) {

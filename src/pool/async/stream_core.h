@@ -72,6 +72,9 @@ struct gate_stream {
     bool single;
 };
 
+/* Takes the bytes in every case. */
+gate_err_t gi_stream_push_item(gate_stream_t *self,
+                               const gi_stream_item_t *item);
 /* With the mutex held. Waits for an item or the end, at most timeout_ms. */
 gate_err_t gi_stream_await(gate_stream_t *self, int64_t timeout_ms);
 /* With the mutex held. Takes the next item; reports credit. GATE_EOS, or the
