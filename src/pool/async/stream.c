@@ -166,8 +166,7 @@ static void s_stop_producer(gate_stream_t *self) {
 }
 
 /* ---- the producer -------------------------------------------------------- */
-gate_err_t gi_stream_push_item(gate_stream_t *self,
-                               const gi_stream_item_t *item) {
+static gate_err_t s_push(gate_stream_t *self, const gi_stream_item_t *item) {
     gate_err_t e;
 
     pthread_mutex_lock(&self->mutex);
@@ -185,27 +184,30 @@ gate_err_t gi_stream_push_item(gate_stream_t *self,
 
 gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint, size_t index) {
-    return gi_stream_push_item(self,
-                               &(gi_stream_item_t){data, size, release, hint,
-                                                   index, false, false, false});
+    gi_stream_item_t item = {data, size, release, hint, index, false, false};
+
+    return s_push(self, &item);
 }
 
 gate_err_t gi_stream_push_error(gate_stream_t *self, const gi_error_t *error,
                                 gi_release_fn *release, void *hint,
                                 size_t index) {
-    return gi_stream_push_item(self,
-                               &(gi_stream_item_t){error, 0, release, hint,
-                                                   index, false, true, false});
+    gi_stream_item_t item = {error, 0, release, hint, index, false, true};
+
+    return s_push(self, &item);
 }
 
 void gi_stream_push_reply(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint) {
-    gi_stream_item_t item = {data, size, release, hint, 0, true, false, false};
-    gate_err_t e = gi_stream_push_item(self, &item);
+    gi_stream_item_t item = {data, size, release, hint, 0, true, false};
+    gate_error_t story = {GATE_OK, NULL, NULL, ""};
 
-    if (e != GATE_OK)
-        gi_stream_fail(
-            self, &(gate_error_t){e, gi_err_class(e), gate_err_text(e), ""});
+    story.code = s_push(self, &item);
+    if (story.code == GATE_OK)
+        return;
+    story.cls = gi_err_class(story.code);
+    story.text = gate_err_text(story.code);
+    gi_stream_fail(self, &story);
 }
 
 void gi_stream_end(gate_stream_t *self) {
@@ -345,7 +347,7 @@ static gate_err_t s_decode(gate_stream_t *self, const gi_stream_item_t *item) {
     e = item->reply
             ? gi_rpc_take_reply(item->data, item->size, item->release,
                                 item->hint, self->settings, &self->value)
-            : (item->result ? gi_value_take_huge : gi_value_take)(
+            : (self->options.results ? gi_value_take_huge : gi_value_take)(
                   item->data, item->size, item->release, item->hint,
                   self->settings, &self->value);
     if (e != GATE_OK)

@@ -30,6 +30,7 @@ typedef struct gi_stream_options {
     void *ctx;
     gi_release_fn *release_owner; /* as for futures */
     void *owner;
+    bool results; /* items are jobs' results: each as long as a huge value */
 } gi_stream_options_t;
 /* NULL: no memory. */
 gate_stream_t *gi_stream_new(const gate_settings_t *settings,
@@ -54,11 +55,6 @@ void gi_stream_begin_huge(gate_stream_t *self, const gi_inflate_t *ops,
  * left. index as for gate_stream_index. */
 gate_err_t gi_stream_push(gate_stream_t *self, const void *data, size_t size,
                           gi_release_fn *release, void *hint, size_t index);
-/* The same for a job's result, whose strings may be as long as huge_max_bytes.
- */
-gate_err_t gi_stream_push_result(gate_stream_t *self, const void *data,
-                                 size_t size, gi_release_fn *release,
-                                 void *hint, size_t index);
 /* In the place of an item: the error that next gives there; the stream goes on.
  * Takes error, a gi_error_t, as push does its bytes. */
 gate_err_t gi_stream_push_error(gate_stream_t *self, const gi_error_t *error,

@@ -19,7 +19,6 @@ typedef struct gi_stream_item {
     size_t index;
     bool reply;  /* a single reply, not an item */
     bool failed; /* data is a gi_error_t: there is no such item */
-    bool result; /* a job's: measured as a huge value */
 } gi_stream_item_t;
 
 /* Bytes of a huge answer, or of a plain one, on their way to gate_stream_read.
@@ -72,9 +71,6 @@ struct gate_stream {
     bool single;
 };
 
-/* Takes the bytes in every case. */
-gate_err_t gi_stream_push_item(gate_stream_t *self,
-                               const gi_stream_item_t *item);
 /* With the mutex held. Waits for an item or the end, at most timeout_ms. */
 gate_err_t gi_stream_await(gate_stream_t *self, int64_t timeout_ms);
 /* With the mutex held. Takes the next item; reports credit. GATE_EOS, or the

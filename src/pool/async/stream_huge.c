@@ -29,14 +29,6 @@ void gi_stream_begin_huge(gate_stream_t *self, const gi_inflate_t *ops,
     pthread_mutex_unlock(&self->mutex);
 }
 
-gate_err_t gi_stream_push_result(gate_stream_t *self, const void *data,
-                                 size_t size, gi_release_fn *release,
-                                 void *hint, size_t index) {
-    gi_stream_item_t item = {data,  size,  release, hint,
-                             index, false, false,   true};
-    return gi_stream_push_item(self, &item);
-}
-
 void gi_stream_push_huge(gate_stream_t *self, const void *data, size_t size,
                          gi_release_fn *release, void *hint) {
     gi_stream_begin_huge(self, NULL, NULL, size);

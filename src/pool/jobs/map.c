@@ -244,6 +244,7 @@ static gi_map_t *s_map_new(gate_pool_t *pool, gate_fn *fn) {
         .ctx = self,
         .release_owner = gi_pool_shared_release,
         .owner = gi_pool_share(pool),
+        .results = true,
     };
 
     if (self)

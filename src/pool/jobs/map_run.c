@@ -50,8 +50,8 @@ static void s_push(gi_map_t *self, const gi_map_result_t *r, size_t index) {
             ? gi_stream_push_error(self->stream,
                                    (const gi_error_t *)(const void *)r->data,
                                    s_free_error, r->data, index)
-            : gi_stream_push_result(self->stream, r->data, r->size, gi_mem_free,
-                                    r->data, index);
+            : gi_stream_push(self->stream, r->data, r->size, gi_mem_free,
+                             r->data, index);
     if (e != GATE_OK) {
         gate_error_t story = {e, gi_err_class(e), gate_err_text(e), ""};
 

@@ -104,7 +104,7 @@ static void s_large_values(gate_pool_t *pool, long size, gate_err_t wanted) {
     long x;
     char *large = calloc(1, (size_t)size);
     GATE_OWN(gate_future)
-    f = gate_submit(pool, size_of, gate_bin(large, size));
+    f = gate_submit(pool, size_of, gate_bin(large, (size_t)size));
     GATE_OWN(gate_future) g = gate_submit(pool, blob, size);
     ok(gate_pool_map(pool, blob, &input, 1, true, &stream));
     gate_err_t got[] = {gate_future_wait(f, 20000, &x),

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const gi_limits_t s_small = {4, 3, 3, 2, 3, 9, false, false};
+static const gi_limits_t s_small = {4, 3, 3, 2, 3, 9, .utf8 = false};
 
 #define SCAN(bytes) gi_scan(bytes, sizeof(bytes) - 1, &s_small)
 
