@@ -167,7 +167,7 @@ Test(trouble, an_answer_that_is_late_is_no_item) {
 }
 
 /* ---- a producer that is faster than its reader --------------------------- */
-enum { S_ITEMS = 20000 };
+enum { S_ITEMS = 4000 };
 
 static gate_err_t many(gate_call_t *call) {
     gate_err_t e = GATE_OK;

@@ -92,7 +92,8 @@ Test(same, order, .timeout = 120) {
         rig_up(&rig, way, NULL, s_methods, NULL);
         s_n_seen = 0;
         for (int i = 0; i < S_ORDERED; i++)
-            future[i] = gate_client_start(rig.client, "Test.note", i);
+            future[i] = gate_client_start(rig.client, "Test.note", i,
+                                          gate_timeout_ms(60000));
         for (int i = 0; i < S_ORDERED; i++) {
             int n = -1;
             cr_expect_eq(gate_future_wait(future[i], 30000, &n), GATE_OK,
