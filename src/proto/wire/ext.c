@@ -10,8 +10,8 @@
 
 enum { S_FRAME_MAX = 65536 };
 
-static const gi_limits_t s_limits = {S_FRAME_MAX, S_FRAME_MAX, 1024,  1024,
-                                     16,          4096,        false, false};
+static const gi_limits_t s_limits = {S_FRAME_MAX, S_FRAME_MAX,  1024, 1024, 16,
+                                     4096,        .utf8 = false};
 
 typedef enum s_type { S_COUNT, S_RUN, S_FLAG, S_STR, S_MAP } s_type_t;
 
