@@ -6,15 +6,15 @@
  * until it has spoken, as who it is.
  *
  * When it does not, and the kernel says that nothing of what was sent to it has
- * left over the connection that it spoke over, the id is another's: that
- * connection is shut down, so that the worker comes back at once, and not after
- * the silence that it bears. */
+ * left over the connection that it spoke over, twice in a row (libzmq's thread may
+ * have stood still once), the id is another's: that connection is shut down, so
+ * that the worker comes back at once, and not after the silence that it bears. */
 #include "broker/core/broker_workers.h"
 
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 
-#define S_INSIST_MS 500
+#define S_INSIST_MS 400
 
 /* Not known: -1. */
 static int64_t s_carried(gi_broker_core_t *core, const gi_broker_peer_t *peer) {
@@ -46,6 +46,7 @@ static void s_doubt(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     if (peer->doubted || peer->srcfd < 0 || !s_ask(core, worker))
         return;
     peer->doubted = true;
+    worker->stood = false;
     gi_broker_worker_place(core, worker); /* nowhere */
     if (worker->insist_ms < worker->beat.timer.due_ms)
         gi_broker_arm(core, &worker->beat, worker->insist_ms);
@@ -63,8 +64,10 @@ int64_t gi_broker_worker_insist(gi_broker_core_t *core,
     gi_broker_peer_t *peer = worker->peer;
     if (core->clock.now_ms < worker->insist_ms)
         return worker->insist_ms;
-    bool robbed = worker->carried >= 0 && !gi_broker_peer_closed(core, peer) &&
-                  s_carried(core, peer) == worker->carried;
+    bool stood = worker->carried >= 0 && !gi_broker_peer_closed(core, peer) &&
+                 s_carried(core, peer) == worker->carried;
+    bool robbed = stood && worker->stood;
+    worker->stood = stood;
     worker->insist_ms = core->clock.now_ms + S_INSIST_MS;
     if (!robbed || !core->effects->shut(core->ctx, peer->srcfd)) {
         s_ask(core, worker);

@@ -23,6 +23,7 @@ struct gi_broker_worker {
     int64_t judge_ms;   /* a plain one: when its silence is next looked at */
     int64_t insist_ms;  /* doubted: when it is asked again */
     int64_t carried;    /* by its connection, when it was; -1 not known */
+    bool stood;         /* nothing more by the next time; then it is robbed */
     int64_t epoch;      /* which life of this identity it is; -1 not known */
     gi_broker_far_worker_t *far; /* another broker's; NULL: it is ours */
     int64_t frame_max; /* bytes of a frame that it takes; 0 not known */
