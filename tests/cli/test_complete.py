@@ -119,7 +119,9 @@ class Complete(Session):
 
     def environment(self):
         env = kit.environment(**PATIENT, gate_broker=self.broker.front)
-        return dict(env, HOME=self.dir, TERM="dumb", PATH=os.path.dirname(
+        # fish makes what is named here, of root's even /nonexistent
+        return dict(env, HOME=self.dir, XDG_CONFIG_HOME=self.dir,
+                    XDG_DATA_HOME=self.dir, TERM="dumb", PATH=os.path.dirname(
             os.path.abspath(kit.GATE)) + ":" + env["PATH"])
 
     def zsh(self, *words):
