@@ -10,6 +10,7 @@
 #define MOST 3000
 
 static bool s_long;
+static int64_t s_wait_ms = 300;
 static nomem_order_t s_order; /* what fails now */
 static int64_t s_there;       /* asked for elsewhere; -1: it is not elsewhere */
 
@@ -55,10 +56,15 @@ void nomem_recover(world_t *w, const step_t *step, long n) {
     gate_err_t e;
     s_order = (nomem_order_t){0, false};
     gi_mem_fail_at(0, false);
-    while ((e = step->run(w)) != GATE_OK)
+    while ((e = step->run(w)) != GATE_OK) {
         if (s_now() > end)
             nomem_die(step->name, n, e);
+        if (n == 0 && s_wait_ms < 5000)
+            s_wait_ms *= 2;
+    }
 }
+
+int64_t nomem_wait_ms(void) { return s_wait_ms; }
 
 /* Runs the step until its allocations are used up. */
 static long s_try(world_t *w, const step_t *step, bool from_then_on) {

@@ -25,6 +25,9 @@ void nomem_recover(world_t *w, const step_t *step, long n);
 /* All of them, or the one that argv[1] names. */
 void nomem_run(world_t *w, const step_t *steps, size_t n_steps, int argc,
                char **argv);
+/* How long a step waits for a peer, which may have dropped a message for want of
+ * memory: 300 ms, longer where a step with all memory did not get through. */
+int64_t nomem_wait_ms(void);
 /* Takes the kit's variables out of the environment. */
 void nomem_init(void);
 

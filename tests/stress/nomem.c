@@ -9,7 +9,7 @@
 
 #define FRONT "inproc://nomem-front"
 #define BACK "inproc://nomem-back"
-#define SHORT_MS 300 /* a peer without memory may have dropped the message */
+#define SHORT_MS nomem_wait_ms()
 
 struct world {
     gate_runtime_t *runtime;

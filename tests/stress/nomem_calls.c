@@ -10,7 +10,7 @@
 
 #define FRONT "inproc://nomem-calls-front"
 #define BACK "inproc://nomem-calls-back"
-#define SHORT_MS 300
+#define SHORT_MS nomem_wait_ms()
 #define HUGE 200000 /* bytes; more than huge_threshold and one frame */
 
 struct world {

@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <string.h>
 
-#define WAIT_MS 300
+#define WAIT_MS nomem_wait_ms()
 
 struct world {
     gate_runtime_t *runtime;

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SHORT_MS 300
+#define SHORT_MS nomem_wait_ms()
 #define PATHS 12
 
 struct world {
