@@ -114,7 +114,7 @@ class Complete(Session):
                              ("gate call Demo.ec", ["Demo.echo"]),
                              ("gate inspect ", ["Demo", "Gate"])):
             out = self.shell("fish", "--no-config", "-c",
-                             "source %s/gate.fish; complete -C '%s'" % (SCRIPTS, line))
+                             "source '%s/gate.fish'; complete -C '%s'" % (SCRIPTS, line))
             self.assertEqual([x.split("\t")[0] for x in out.splitlines()], wanted, out)
 
     def environment(self):

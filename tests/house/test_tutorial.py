@@ -57,10 +57,12 @@ def environment(folder, text):
                GATE_LIBRARY=os.path.join(BUILD, "libgaterpc.so"))
     if "gate context" not in text:
         env["GATE_BROKER"] = front
+    for name, to in (("include", os.path.join(ROOT, "include")), ("lib", BUILD)):
+        os.symlink(to, os.path.join(folder, name))  # of no blank
     with open(os.path.join(folder, "gaterpc.pc"), "w") as f:
         f.write("Name: gaterpc\nDescription: -\nVersion: 0\nRequires: msgpack\n"
-                'Cflags: -I"%s"\nLibs: -L"%s" -Wl,-rpath,"%s" -lgaterpc\n' % (
-                    os.path.join(ROOT, "include"), BUILD, BUILD))
+                "Cflags: -I{0}/include\n"
+                "Libs: -L{0}/lib -Wl,-rpath,{0}/lib -lgaterpc\n".format(folder))
     return env, (("tcp://127.0.0.1:5555", front), ("tcp://127.0.0.1:5556", back),
                  ("tcp://127.0.0.1:5565", front + "2"),
                  ("tcp://127.0.0.1:5566", back + "2"))

@@ -326,7 +326,7 @@ Test(suspended,
     k.open[11] = 7;
     k.open[12] = 8;
     ready_fd(&k, "w", 11, "S:d:1");
-    say_fd(&k, BACK, "w", 12, "", "MDPW01", "\3", "c", "", "1");
+    say_fd(&k, BACK, "w", 12, "", "MDPW01", "\7");
     counted(&k, "suspended", 1);
     gi_broker_core_closed(k.core, BACK, 12, k.now); /* an old event */
     kit_check(&k);
