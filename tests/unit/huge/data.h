@@ -45,11 +45,14 @@ static inline unsigned char *t_data(int kind, size_t size, uint32_t seed) {
 /* A growing run of bytes. */
 typedef struct t_bytes {
     unsigned char *data;
-    size_t size;
+    size_t size, room;
 } t_bytes_t;
 
 static inline void t_append(t_bytes_t *self, const void *data, size_t size) {
-    self->data = realloc(self->data, self->size + size + 1);
+    if (self->size + size >= self->room) { /* ASan's realloc always copies */
+        self->room = 2 * (self->size + size + 1);
+        self->data = realloc(self->data, self->room);
+    }
     if (size)
         memcpy(self->data + self->size, data, size);
     self->size += size;
