@@ -54,9 +54,8 @@ typedef struct gate_pool_more {
     const char *chdir;      /* done as that user */
     const char *umask;      /* octal */
     const char *const *env; /* "NAME=value", NULL at the end: added */
-    /* Runs in each new worker, after init, before its first job. An error (by
-     * gate_raise's like, gi_err, or a plain code) and the worker leaves: the
-     * pool is broken when none comes up. */
+    /* Runs in each new worker, after init, before its first job. An error and
+     * the worker leaves: the pool is broken when none comes up. */
     gate_err_t (*start)(gate_worker_t *self, void *arg);
     void *arg;              /* of start; as it was when the zygote was forked */
     void (*end)(void *ctx); /* before a worker leaves that is asked to */

@@ -167,7 +167,10 @@ void gate_supervisor_add_supervisor(gate_supervisor_t *self, const char *name,
 /* ---- telling ------------------------------------------------------------- */
 static void s_log(const gi_supervised_t *child,
                   const gate_child_event_t *event) {
-    if (event->error && event->gave_up)
+    if (event->error == GATE_EOS && event->state == GATE_CHILD_ENDED)
+        gate_log(GATE_INFO, S_PART, "%s has ended, and stays down",
+                 event->name);
+    else if (event->error && event->gave_up)
         gate_log(GATE_ERROR, S_PART,
                  "%s died (%s): too often, or of what does not go away: giving "
                  "up",

@@ -130,7 +130,9 @@ static int s_measure(gi_session_t *self) {
             return 2;
     }
     if (!known)
-        s_fail("verb", self->args->verb);
+        fprintf(stderr,
+                "gate: bench: no '%s': gate bench --help lists what is\n",
+                self->args->verb);
     return known ? 0 : 2;
 }
 

@@ -155,7 +155,10 @@ static int s_batch(s_top_t *top) {
         if (!s_fill(top))
             return gi_peer_fail(GATE_NOMEM, false);
         (top->json ? s_print_json : s_print_lines)(&top->table);
-        fflush(stdout);
+        if (fflush(stdout)) {
+            gi_main_stdout_lost();
+            break;
+        }
         if (left > 1)
             poll(NULL, 0, (int)(1000 * top->interval_s));
     }
