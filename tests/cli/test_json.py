@@ -42,6 +42,7 @@ class Json(Session):
                 ("[1,", "a value expected, at byte 3"),
                 ('{"a":1', '"," or "}" expected, at byte 6'),
                 ('"x', "a string that does not end, at byte 2"),
+                ('"\\', "a string that does not end, at byte 2"),
                 ('{"a":1} x', "something follows the value, at byte 8"),
                 ("[01]", "no number, at byte 1"),
                 ('["\\x"]', "no such escape"), ('["\\ud800"]', "no such escape"),

@@ -106,7 +106,11 @@ static size_t s_utf8(long c, char *to) {
 /* What stands behind a backslash; its bytes, 0 after an error. */
 static size_t s_escape(s_reader_t *r, char *to) {
     static const char names[] = "\"\\/bfnrt", is[] = "\"\\/\b\f\n\r\t";
-    const char *name = *r->at ? strchr(names, *r->at) : NULL;
+    const char *name = strchr(names, *r->at);
+    if (!*r->at) {
+        s_none(r, "a string that does not end");
+        return 0;
+    }
     if (name) {
         r->at++;
         *to = is[name - names];
