@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -26,16 +27,14 @@ static double s_scale = 0.05, s_long, s_slow = 1.0;
 static char s_python[256], s_script[512]; /* of GATE_FAULT_WORKER */
 
 /* ---- the test itself ----------------------------------------------------- */
-static void s_cleanup(void) {
-    DIR *dir = opendir(s_dir);
-    struct dirent *entry;
-    while (dir && (entry = readdir(dir)))
-        if (entry->d_name[0] != '.')
-            unlinkat(dirfd(dir), entry->d_name, 0);
-    if (dir)
-        closedir(dir);
-    rmdir(s_dir);
+static int s_remove(const char *path, const struct stat *is, int kind,
+                    struct FTW *at) {
+    (void)is, (void)kind, (void)at;
+    remove(path);
+    return 0;
 }
+
+static void s_cleanup(void) { nftw(s_dir, s_remove, 8, FTW_DEPTH | FTW_PHYS); }
 
 static double s_take_env(const char *name, double otherwise) {
     const char *text = getenv(name);
