@@ -32,16 +32,9 @@ static void s_field(const char *text, char end) {
     putchar(end);
 }
 
-static void s_json_text(const char *text) {
-    GATE_OWN(gate_value) value = gate_value_new_(gate_str(text));
-    char *json = value ? gate_value_json(value) : NULL;
-    fputs(json ? json : "\"\"", stdout);
-    free(json);
-}
-
 static void s_json_field(const char *name, const char *text, char end) {
     printf("\"%s\":", name);
-    s_json_text(text);
+    gi_json_put(text);
     putchar(end);
 }
 
@@ -51,7 +44,7 @@ static void s_print(void *ctx, const gate_setting_t *one) {
         return;
     if (show->json) {
         fputs(show->n++ ? "," : "", stdout);
-        s_json_text(one->name);
+        gi_json_put(one->name);
         fputs(":{", stdout);
         s_json_field("value", one->value, ',');
         s_json_field("default", one->usual, ',');

@@ -48,6 +48,7 @@ class Liar:
         self.real = peers.RawClient(front)
         self.socket = peers.Raw(zmq.ROUTER, endpoint, bind=True)
         self.fails = False
+        self.renames = True
         self.over = False
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
@@ -70,7 +71,7 @@ class Liar:
             return [peers.result(spoil({**answer["result"], "ext": []}))]
         if answer["exception"] or self.fails and func != "get_services":
             return [peers.failure(EVIL, EVIL + "\n" + EVIL, EVIL)]
-        return [peers.result(spoil(answer["result"], func in (
+        return [peers.result(spoil(answer["result"], self.renames and func in (
             "get_interfaces", "workers", "settings")))]
 
     def _run(self):
@@ -108,6 +109,14 @@ class Strangers(kit.Case):
                 if "--json" in words and done.code == 0:
                     self.is_json(words, done.out)
         self.assertEqual(bad, [])
+
+    def test_completion(self):
+        """It offers no such name, and shows what is said about the others."""
+        for self.liar.renames in (True, False):
+            done = kit.run("--complete", "call", "--broker", self.ipc("liar"),
+                           "Demo.", gate_complete_ms=60000)
+            self.assertEqual(obeyed(done.out), set())
+            self.assertEqual("Demo.add\t" in done.out, not self.liar.renames)
 
 
 if __name__ == "__main__":

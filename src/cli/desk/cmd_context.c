@@ -134,12 +134,10 @@ static void s_print_json(const s_list_t *self, const char *name) {
     for (size_t i = 0; i < GI_CONTEXT_FIELDS; i++) {
         const char *text =
             gi_contexts_get(self->all, name, gi_context_fields[i]);
-        GATE_OWN(gate_value)
-        value = text ? gate_value_new_(gate_str(text)) : NULL;
-        char *json = value ? gate_value_json(value) : NULL;
-        if (json)
-            printf(",\"%s\":%s", gi_context_fields[i], json);
-        free(json);
+        if (!text)
+            continue;
+        printf(",\"%s\":", gi_context_fields[i]);
+        gi_json_put(text);
     }
     printf("}");
 }

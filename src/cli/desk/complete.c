@@ -10,6 +10,7 @@
 #include "cli/opts.h"
 #include "cli/peer.h"
 #include "kept/contexts.h"
+#include "text/clean.h"
 #include "text/json_arg.h"
 
 #include <signal.h>
@@ -44,17 +45,13 @@ static bool s_is_plain(const char *name, size_t size) {
     return size && size <= S_NAME_MAX && name[0] != '-';
 }
 
-/* Up to the end of the line, without what would move a cursor. */
+/* Its first line, without what a terminal would obey. */
 static void s_about(char out[80], const msgpack_object *text) {
-    size_t n = 0;
-    if (text && text->type == MSGPACK_OBJECT_STR)
-        for (uint32_t i = 0; i < text->via.str.size && n < 79; i++) {
-            char c = text->via.str.ptr[i];
-            if (c == '\n')
-                break;
-            out[n++] = (unsigned char)c < ' ' || c == 0x7f ? ' ' : c;
-        }
-    out[n] = '\0';
+    bool is = text && text->type == MSGPACK_OBJECT_STR;
+    const char *p = is ? text->via.str.ptr : "";
+    size_t size = is ? text->via.str.size : 0;
+    const char *end = memchr(p, '\n', size);
+    gi_clean_copy(out, 80, p, end ? (size_t)(end - p) : size);
 }
 
 /* ---- the broker ---------------------------------------------------------------- */

@@ -156,3 +156,10 @@ const msgpack_object *gi_json_get(const msgpack_object *map, const char *key) {
     }
     return NULL;
 }
+
+void gi_json_put(const char *text) {
+    GATE_OWN(gate_value) value = gate_value_new_(gate_str(text));
+    char *json = value ? gate_value_json(value) : NULL;
+    fputs(json ? json : "\"\"", stdout);
+    free(json);
+}
