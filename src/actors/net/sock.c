@@ -115,7 +115,9 @@ static gate_err_t s_fds_left(int n) {
     n = n < S_FDS_ASKED ? n : S_FDS_ASKED;
     while (had < n && (fds[had] = eventfd(0, EFD_CLOEXEC)) >= 0)
         had++;
-    if (had < n) {
+    if (had < n && errno != EMFILE && errno != ENFILE) {
+        e = gi_err_errno("ZeroMQ needs eventfd(2), which is not to be had");
+    } else if (had < n) {
         int error = errno;
         getrlimit(RLIMIT_NOFILE, &limit);
         errno = error;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -34,7 +35,11 @@ void gi_random(void *out, size_t size) {
         ssize_t n = getrandom(at, size, 0);
         if (n < 0 && errno != EINTR)
             n = s_random_file(at, size);
-        assert(n > 0 || errno == EINTR);
+        if (n < 0 && errno != EINTR) {
+            fprintf(stderr, "gaterpc: no random numbers: %s\n",
+                    strerror(errno));
+            abort(); /* ids and nonces that others can guess are worse */
+        }
         if (n > 0) {
             at += n;
             size -= (size_t)n;
