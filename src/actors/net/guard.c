@@ -13,17 +13,16 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <malloc.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <gaterpc/log.h>
 #include "base/mem.h"
+#include "net/address.h"
 #include "settings/settings.h"
 
 #define S_LOOK_MS 50
@@ -213,26 +212,13 @@ int64_t gi_guard_carried(int fd) {
     return (int64_t)info.tcpi_bytes_sent;
 }
 
-typedef union s_at {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un ipc;
-} s_at_t;
-
-static int s_port_of(const s_at_t *at) {
-    return at->any.sa_family == AF_INET    ? at->v4.sin_port
-           : at->any.sa_family == AF_INET6 ? at->v6.sin6_port
-                                           : -1;
-}
-
 static int s_port(int fd) {
-    s_at_t at = {0};
+    gi_address_t at = {0};
     socklen_t size = sizeof at;
-    return getsockname(fd, &at.any, &size) < 0 ? -1 : s_port_of(&at);
+    return getsockname(fd, &at.any, &size) < 0 ? -1 : gi_address_port(&at);
 }
 
-static bool s_is_our_path(const gi_guard_t *self, const s_at_t *at) {
+static bool s_is_our_path(const gi_guard_t *self, const gi_address_t *at) {
     for (unsigned i = 0; i < self->n_paths; i++)
         if (strncmp(at->ipc.sun_path, self->paths[i],
                     sizeof at->ipc.sun_path) == 0)
@@ -242,13 +228,13 @@ static bool s_is_our_path(const gi_guard_t *self, const s_at_t *at) {
 
 /* The number may be the host's by now. */
 static bool s_is_ours(const gi_guard_t *self, int fd) {
-    s_at_t at = {0};
+    gi_address_t at = {0};
     socklen_t size = sizeof at;
     if (getsockname(fd, &at.any, &size) < 0)
         return false;
     if (at.any.sa_family == AF_UNIX)
         return s_is_our_path(self, &at);
-    int port = s_port_of(&at);
+    int port = gi_address_port(&at);
     for (unsigned i = 0; port >= 0 && i < self->n_listeners; i++)
         if (s_port(self->listeners[i]) == port)
             return true;
@@ -272,7 +258,7 @@ bool gi_guard_shut(gi_guard_t *self, int fd) {
  * not be made. The peer learns of the end by a reset alone. */
 static void s_discard(int fd) {
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
-    s_at_t at = {0};
+    gi_address_t at = {0};
     socklen_t size = sizeof at;
     if (getsockname(fd, &at.any, &size) < 0 || at.any.sa_family == AF_UNIX)
         return; /* its kernel holds little */

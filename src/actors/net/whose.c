@@ -9,18 +9,12 @@
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "net/address.h"
 
 #define S_ANSWER 1024
-
-typedef union s_at {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-} s_at_t;
 
 static bool s_is_us(uid_t uid) { return uid == geteuid() || uid == 0; }
 
@@ -31,7 +25,7 @@ static bool s_ipc(int fd) {
            s_is_us(who.uid);
 }
 
-static bool s_is_loopback(const s_at_t *at) {
+static bool s_is_loopback(const gi_address_t *at) {
     const struct in6_addr *v6 = &at->v6.sin6_addr;
     if (at->any.sa_family == AF_INET)
         return ntohl(at->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
@@ -40,7 +34,7 @@ static bool s_is_loopback(const s_at_t *at) {
             (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET));
 }
 
-static void s_put(const s_at_t *at, __be16 *port, __be32 to[4]) {
+static void s_put(const gi_address_t *at, __be16 *port, __be32 to[4]) {
     if (at->any.sa_family == AF_INET) {
         *port = at->v4.sin_port;
         to[0] = at->v4.sin_addr.s_addr;
@@ -63,7 +57,7 @@ static int64_t s_answer(int netlink) {
     return ((const struct inet_diag_msg *)NLMSG_DATA(&in.head))->idiag_uid;
 }
 
-static int64_t s_uid(const s_at_t *there, const s_at_t *here) {
+static int64_t s_uid(const gi_address_t *there, const gi_address_t *here) {
     struct {
         struct nlmsghdr head;
         struct inet_diag_req_v2 ask;
@@ -89,7 +83,7 @@ static int64_t s_uid(const s_at_t *there, const s_at_t *here) {
 }
 
 bool gi_whose_is_ours(int fd) {
-    s_at_t here = {0}, there = {0};
+    gi_address_t here = {0}, there = {0};
     socklen_t n = sizeof here, m = sizeof there;
     if (getsockname(fd, &here.any, &n) < 0)
         return false;

@@ -19,7 +19,6 @@
 #include "broker/core/broker_workers.h"
 
 /* A request gets two frames more on its way to a worker. */
-#define S_LIGHT (1 << 20) /* bytes that wait */
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
 /* ---- timers -------------------------------------------------------------- */
@@ -388,10 +387,6 @@ void gi_broker_core_drain(gi_broker_core_t *self) { self->draining = true; }
 
 size_t gi_broker_core_kept(const gi_broker_core_t *self) {
     return self->queued_bytes;
-}
-
-bool gi_broker_core_is_light(const gi_broker_core_t *self) {
-    return self->queued_bytes < S_LIGHT;
 }
 
 bool gi_broker_core_idle(const gi_broker_core_t *self) {

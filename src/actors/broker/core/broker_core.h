@@ -141,8 +141,6 @@ int64_t gi_broker_core_quiet(const gi_broker_core_t *self, unsigned socket,
 void gi_broker_core_drain(gi_broker_core_t *self);
 /* Bytes of messages that wait or are kept. */
 size_t gi_broker_core_kept(const gi_broker_core_t *self);
-/* It keeps so little that memory beyond it may be given back. */
-bool gi_broker_core_is_light(const gi_broker_core_t *self);
 /* No call is under way and nothing waits for a peer. */
 bool gi_broker_core_idle(const gi_broker_core_t *self);
 /* Answers what is under way with an error, says DISCONNECT to all workers. */

@@ -59,25 +59,21 @@ struct gi_broker_trust {
 typedef gi_broker_trust_t s_trust_t;
 
 /* ---- credentials --------------------------------------------------------- */
-static gate_bytes_t s_frame(gi_frames_t *frames, unsigned at) {
-    return gi_frames_at(frames, at);
-}
-
 static bool s_has_credentials(gi_frames_t *frames) {
     return frames->n > S_CREDENTIALS + 2 &&
-           gi_bytes_is(s_frame(frames, S_CREDENTIALS), GI_ZAP_PLAIN) &&
-           s_frame(frames, S_CREDENTIALS + 1).size <= S_USER_MAX &&
-           s_frame(frames, S_CREDENTIALS + 2).size <= S_PASSWORD_MAX;
+           gi_bytes_is(gi_frames_at(frames, S_CREDENTIALS), GI_ZAP_PLAIN) &&
+           gi_frames_at(frames, S_CREDENTIALS + 1).size <= S_USER_MAX &&
+           gi_frames_at(frames, S_CREDENTIALS + 2).size <= S_PASSWORD_MAX;
 }
 
 static bool s_same(const gi_secret_t *secret, gi_frames_t *frames) {
-    return gi_secret_is(secret, s_frame(frames, S_CREDENTIALS + 1),
-                        s_frame(frames, S_CREDENTIALS + 2));
+    return gi_secret_is(secret, gi_frames_at(frames, S_CREDENTIALS + 1),
+                        gi_frames_at(frames, S_CREDENTIALS + 2));
 }
 
 static bool s_remember(gi_secret_t *secret, gi_frames_t *frames) {
-    return gi_secret_set(secret, s_frame(frames, S_CREDENTIALS + 1),
-                         s_frame(frames, S_CREDENTIALS + 2));
+    return gi_secret_set(secret, gi_frames_at(frames, S_CREDENTIALS + 1),
+                         gi_frames_at(frames, S_CREDENTIALS + 2));
 }
 
 /* ---- guessing ------------------------------------------------------------ */
@@ -91,8 +87,8 @@ static bool s_may_try(gi_broker_core_t *core, s_trust_t *trust,
     return gi_bucket_has(&trust->refusals, GI_GUESS_PER_S, GI_GUESS_BURST,
                          core->clock.now_ms) &&
            gi_broker_guess_may(core, s_address(trust),
-                               s_frame(frames, S_CREDENTIALS + 1),
-                               s_frame(frames, S_CREDENTIALS + 2));
+                               gi_frames_at(frames, S_CREDENTIALS + 1),
+                               gi_frames_at(frames, S_CREDENTIALS + 2));
 }
 
 static void s_guessed_wrong(gi_broker_core_t *core, s_trust_t *trust) {
@@ -192,7 +188,7 @@ static void s_reject_worker(gi_broker_core_t *core, gi_broker_peer_t *peer,
     if (peer->worker)
         gi_broker_worker_lose(core, peer->worker, why);
     gate_bytes_t who = s_has_credentials(frames)
-                           ? s_frame(frames, S_CREDENTIALS + 1)
+                           ? gi_frames_at(frames, S_CREDENTIALS + 1)
                            : (gate_bytes_t){peer->id, peer->id_size};
     if (gi_broker_guess_may_tell(core, s_address(peer->trust), who))
         gi_broker_worker_disconnect(core, peer);
@@ -207,17 +203,18 @@ static void s_reject_client(gi_broker_core_t *core, gi_broker_peer_t *peer,
         unsigned n;
     } known[] = {{"PLAIN", 3}, {"NULL", 1}, {"CURVE", 2}, {"GSSAPI", 3}};
     unsigned id = S_CREDENTIALS;
-    if (frames->n <= id || !gi_bytes_is(s_frame(frames, 2), GI_MDP_CLIENT))
+    if (frames->n <= id || !gi_bytes_is(gi_frames_at(frames, 2), GI_MDP_CLIENT))
         return;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (gi_bytes_is(s_frame(frames, S_CREDENTIALS), known[i].mechanism))
+        if (gi_bytes_is(gi_frames_at(frames, S_CREDENTIALS),
+                        known[i].mechanism))
             id += known[i].n;
-    if (id >= frames->n || s_frame(frames, id).size == 0 ||
-        s_frame(frames, id).size > GI_ID_MAX ||
-        s_frame(frames, 3).size > GI_ID_MAX)
+    if (id >= frames->n || gi_frames_at(frames, id).size == 0 ||
+        gi_frames_at(frames, id).size > GI_ID_MAX ||
+        gi_frames_at(frames, 3).size > GI_ID_MAX)
         return;
-    gi_broker_refuse(core, peer, s_frame(frames, 3), s_frame(frames, id), cls,
-                     text);
+    gi_broker_refuse(core, peer, gi_frames_at(frames, 3),
+                     gi_frames_at(frames, id), cls, text);
 }
 
 static void s_reject(gi_broker_core_t *core, gi_broker_peer_t *peer,
@@ -249,7 +246,7 @@ static bool s_add_key(s_trust_t *trust, gi_frames_t *frames, bool worker,
     unsigned char key[8 + GI_ID_MAX + S_KEY];
     unsigned at = worker ? 3 : S_CREDENTIALS + 3;
     gate_bytes_t part =
-        frames->n > at ? s_frame(frames, at) : (gate_bytes_t){"", 0};
+        frames->n > at ? gi_frames_at(frames, at) : (gate_bytes_t){"", 0};
     size_t n = 0;
     if (worker) {
         memcpy(key, "worker_", 7);
@@ -270,8 +267,8 @@ static bool s_compose(gi_broker_core_t *core, s_trust_t *trust,
     gi_frames_t *out = &core->out;
     const gi_broker_peer_t *peer = trust->peer;
     const char *version = core->settings->zap_version;
-    gate_bytes_t user = s_frame(frames, S_CREDENTIALS + 1),
-                 password = s_frame(frames, S_CREDENTIALS + 2);
+    gate_bytes_t user = gi_frames_at(frames, S_CREDENTIALS + 1),
+                 password = gi_frames_at(frames, S_CREDENTIALS + 2);
     gi_frames_close(out);
     return gi_frames_add(out, NULL, 0) &&
            gi_frames_add(out, version, strlen(version)) &&
@@ -482,13 +479,14 @@ static s_trust_t *s_find(gi_broker_core_t *core, gate_bytes_t key) {
 /* "" version key status text user metadata */
 void gi_broker_auth_verdict(gi_broker_core_t *core, gi_frames_t *frames) {
     s_trust_t *trust = NULL;
-    if (frames->n == 7 && s_frame(frames, 0).size == 0)
-        trust = s_find(core, s_frame(frames, 2));
+    if (frames->n == 7 && gi_frames_at(frames, 0).size == 0)
+        trust = s_find(core, gi_frames_at(frames, 2));
     if (trust == NULL) {
         core->count.zap_late++;
         return;
     }
-    gate_bytes_t status = s_frame(frames, 3), name = s_frame(frames, 5);
+    gate_bytes_t status = gi_frames_at(frames, 3),
+                 name = gi_frames_at(frames, 5);
     if (gi_bytes_is(status, "200") && name.size <= S_USER_MAX &&
         gi_utf8_valid(name.data, name.size) &&
         memchr(name.data, 0, name.size) == NULL) {

@@ -75,29 +75,31 @@ static bool s_is_stalled(const s_held_t *held, const gi_broker_call_t *call) {
            held->core->clock.now_ms - call->moved_ms >= s_bound_ms(held->core);
 }
 
-static void s_count(s_held_t *held, const gi_broker_call_t *call) {
+typedef void s_visit_fn(s_held_t *held, gi_broker_call_t *call);
+
+static void s_clear(s_held_t *held, gi_broker_call_t *call) {
+    held->slots++;
+    call->client->n_stalled = 0;
+}
+
+static void s_count(s_held_t *held, gi_broker_call_t *call) {
     gi_broker_peer_t *client = call->client;
+    if (!s_is_stalled(held, call))
+        return;
     held->stalled++;
     client->n_stalled++;
     if (held->most == NULL || client->n_stalled > held->most->n_stalled)
         held->most = client;
 }
 
-/* What each client has is in its n_stalled; clear: is 0. */
-static void s_walk(s_held_t *held, bool clear) {
-    const gi_broker_service_t *service = held->service;
-    for (gi_list_t *l = service->workers.next; l != &service->workers;
-         l = l->next) {
+/* Each call that a worker of the service has. */
+static void s_walk(s_held_t *held, s_visit_fn *visit) {
+    const gi_list_t *workers = &held->service->workers;
+    for (gi_list_t *l = workers->next; l != workers; l = l->next) {
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
-        held->slots += (size_t)worker->in_flight;
-        for (gi_list_t *c = worker->calls.next; c != &worker->calls;
-             c = c->next) {
-            gi_broker_call_t *call = GI_OF(c, gi_broker_call_t, of_owner);
-            if (clear)
-                call->client->n_stalled = 0;
-            else if (s_is_stalled(held, call))
-                s_count(held, call);
-        }
+        gi_list_t *calls = &worker->calls;
+        for (gi_list_t *c = calls->next; c != calls; c = c->next)
+            visit(held, GI_OF(c, gi_broker_call_t, of_owner));
     }
 }
 
@@ -147,9 +149,8 @@ void gi_broker_relieve(gi_broker_core_t *core, gi_broker_service_t *service) {
     if (core->clock.now_ms < service->relief_ms)
         return;
     service->relief_ms = core->clock.now_ms + s_bound_ms(core) / S_LOOKS;
-    s_walk(&held, true);
-    held.slots = 0;
-    s_walk(&held, false);
+    s_walk(&held, s_clear);
+    s_walk(&held, s_count);
     if (held.most && s_is_too_much(&held, held.most->n_stalled))
         s_end_first(&held);
 }

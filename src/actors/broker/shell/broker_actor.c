@@ -26,7 +26,8 @@
 #define S_REST_MAX 16   /* times 64 frames: that is no slip */
 #define S_FRAMES "a message of more frames than frames_max"
 #define S_GUARD_SMALL (1 << 20)
-#define S_LINGER_MS 1000 /* for the last answers and DISCONNECTs */
+#define S_LIGHT (1 << 20) /* bytes that wait: what was freed may go */
+#define S_LINGER_MS 1000  /* for the last answers and DISCONNECTs */
 #define S_HANDSHAKE_FAILED                  \
     (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
      ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
@@ -164,9 +165,9 @@ static bool s_work(void *ctx, int64_t now_ms) {
     bool all_read = true;
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         any |= s_side(self, &self->sides[i], now_ms, &all_read);
-    gi_guard_look(&self->guard, all_read, gi_broker_core_kept(self->core),
-                  now_ms);
-    if (gi_broker_core_is_light(self->core))
+    size_t kept = gi_broker_core_kept(self->core);
+    gi_guard_look(&self->guard, all_read, kept, now_ms);
+    if (kept < S_LIGHT)
         gi_guard_trim(&self->guard, now_ms);
     gi_broker_core_guarded(self->core, self->guard.n_cut, self->guard.n_shut);
     if (self->uplink)

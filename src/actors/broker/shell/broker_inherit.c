@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "net/address.h"
 
 #define S_PART "broker"
 enum { S_FIRST = 3, S_NAME_MAX = 256 };
@@ -51,32 +51,23 @@ static bool s_is_new(int fd) {
            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes;
 }
 
-typedef union s_address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un local;
-} s_address_t;
-
-/* Its endpoint; *port is 0 but for tcp. False: of a kind that is none of ours. */
+/* Its endpoint; *port is -1 but for tcp. False: of a kind that is none of ours. */
 static bool s_endpoint(int fd, char out[GI_BROKER_ENDPOINT_MAX], int *port) {
-    s_address_t a = {.any.sa_family = AF_UNSPEC};
+    gi_address_t a = {.any.sa_family = AF_UNSPEC};
     char host[INET6_ADDRSTRLEN];
     socklen_t size = sizeof a;
-    *port = 0;
     if (getsockname(fd, &a.any, &size) < 0)
         return false;
+    *port = gi_address_port(&a);
     if (a.any.sa_family == AF_INET) {
-        *port = ntohs(a.v4.sin_port);
         inet_ntop(AF_INET, &a.v4.sin_addr, host, sizeof host);
         snprintf(out, GI_BROKER_ENDPOINT_MAX, "tcp://%s:%d", host, *port);
     } else if (a.any.sa_family == AF_INET6) {
-        *port = ntohs(a.v6.sin6_port);
         inet_ntop(AF_INET6, &a.v6.sin6_addr, host, sizeof host);
         snprintf(out, GI_BROKER_ENDPOINT_MAX, "tcp://[%s]:%d", host, *port);
-    } else if (a.any.sa_family == AF_UNIX && a.local.sun_path[0]) {
+    } else if (a.any.sa_family == AF_UNIX && a.ipc.sun_path[0]) {
         snprintf(out, GI_BROKER_ENDPOINT_MAX, "ipc://%.*s",
-                 (int)sizeof a.local.sun_path, a.local.sun_path);
+                 (int)sizeof a.ipc.sun_path, a.ipc.sun_path);
     } else {
         return false;
     }
@@ -88,7 +79,7 @@ static bool s_endpoint(int fd, char out[GI_BROKER_ENDPOINT_MAX], int *port) {
 static bool s_is_place(const char *asked, const char *bound, int port) {
     const char *colon = strrchr(asked, ':');
     return strcmp(asked, bound) == 0 ||
-           (port && strncmp(asked, "tcp://", 6) == 0 && colon &&
+           (port > 0 && strncmp(asked, "tcp://", 6) == 0 && colon &&
             strtol(colon + 1, NULL, 10) == port);
 }
 
