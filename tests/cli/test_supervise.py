@@ -147,6 +147,8 @@ class Supervised(kit.Case):
         self.serve()
         self.call("leave", "0")
         self.assertEqual(self.service.wait(), 0, self.err())
+        self.assertIn("has ended, and stays down", self.err())
+        self.assertNotIn("died", self.err())
         done = kit.run("serve", "--supervise", "--backend", self.broker.back,
                        os.path.join(self.dir, "none.so"), **QUICK)
         self.assertEqual(done.code, 2, done.err)

@@ -100,6 +100,16 @@ class Top(Session):
             self.assertEqual(self.gate("top", *words).code, code, words)
         self.assertEqual(kit.run("top", "--broker", kit.free_tcp()).code, 3)
 
+    def test_a_stdout_that_takes_nothing(self):
+        for words in (["--once"], ["--json"], ["--batch", "--count", "2"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run(
+                    [kit.GATE, "top", "--broker", self.broker.front, *words],
+                    env=kit.environment(), stdout=full, stderr=subprocess.PIPE,
+                    text=True, timeout=60 * kit.SLOW)
+            self.assertEqual((done.returncode, done.stderr),
+                             (1, "gate: stdout: No space left on device\n"))
+
     def see(self, terminal, *words):
         self.until(lambda: all(w in terminal.read() for w in words), 20,
                    "%s on the screen" % (words,))
