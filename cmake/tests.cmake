@@ -33,7 +33,16 @@ endif()
 # the last line of output, "skipped: ...".
 # What kills, floods or counts descriptors and shared memory runs alone, since
 # beside others it would measure them.
+# The target tests_LABEL builds what the tests of a label run.
 function(gate_test name label timeout)
+  if(NOT TARGET tests_${label})
+    add_custom_target(tests_${label})
+  endif()
+  foreach(target ${name} gate)
+    if(TARGET ${target})
+      add_dependencies(tests_${label} ${target})
+    endif()
+  endforeach()
   add_test(NAME ${name} COMMAND ${ARGN}
     WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
