@@ -208,16 +208,19 @@ static bool s_busy_poll(gi_actor_t *actor, int pipe_fd, bool busy) {
 
 static void s_run(gi_actor_t *actor, void *raw, int pipe_fd) {
     unsigned pass = 0;
+    int64_t looked_ms = 0;
     while (!actor->terminated) {
         int64_t now = gi_clock_ms();
         atomic_store_explicit(&actor->pass_ms, now, memory_order_relaxed);
         bool busy = s_mail(actor, now);
         busy |= actor->ops->work(actor->self, now);
         busy |= s_commands(actor, raw);
-        if (!s_busy_poll(actor, pipe_fd, busy) && !busy)
+        if (!s_busy_poll(actor, pipe_fd, busy) && !busy) {
             s_sleep(actor, pipe_fd, now);
-        else if (++pass % S_LOOK_EVERY == 0)
+        } else if (++pass % S_LOOK_EVERY == 0 || now != looked_ms) {
+            looked_ms = now;
             s_poll(actor, pipe_fd, 0);
+        }
     }
     gi_mailbox_close(actor->mailbox);
     while (s_mail(actor, gi_clock_ms())) {

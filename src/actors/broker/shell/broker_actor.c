@@ -24,6 +24,8 @@
 #define S_NEWCOMER_MS 3 /* it has said nothing yet */
 #define S_DOUBT_MS 100  /* between questions to the workers */
 #define S_REST_MAX 16   /* times 64 frames: that is no slip */
+#define S_ROUND_LOOK 4  /* messages between looks at the clock */
+#define S_ROUND_NS 500000
 #define S_FRAMES "a message of more frames than frames_max"
 #define S_GUARD_SMALL (1 << 20)
 #define S_LIGHT (1 << 20) /* bytes that wait: what was freed may go */
@@ -35,14 +37,23 @@
 #define S_FRAMES_MAX (GI_FRAMES_MAX - 4)
 
 /* ---- passes -------------------------------------------------------------- */
+/* A round ends when its time is over, too: of messages that cost much (the
+ * broker's own functions, long frames) few are read before the other side's
+ * turn comes, so that who floods one side does not hold up the other. */
+static bool s_round_over(int64_t n, int64_t since_ns) {
+    return n % S_ROUND_LOOK == 0 && gi_clock_ns() - since_ns > S_ROUND_NS;
+}
+
 /* True: something came. *empty: nothing is left. */
 static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
                          int64_t now_ms, bool *empty) {
     unsigned max = (unsigned)self->settings->frames_max;
-    int64_t n = 0;
+    int64_t n = 0, since_ns = gi_clock_ns();
     max = max < S_FRAMES_MAX ? max : S_FRAMES_MAX;
     *empty = false;
     for (; n < self->settings->batch_max; n++) {
+        if (n && s_round_over(n, since_ns))
+            break;
         int rc = gi_sock_recv(&side->sock, &self->in, max);
         if (rc == 0) {
             *empty = true;
