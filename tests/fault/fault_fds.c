@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* fault_fds.c -- a broker with few descriptors is besieged by connections that
- * say nothing: it neither dies nor spins, a client that was there is served all
- * the time, and new ones are let in once the siege is over. Long: ten sieges of
- * ten seconds and more. */
+ * say nothing, over tcp and over ipc (where libzmq would abort): it neither dies
+ * nor spins, a client that was there is served all the time, and new ones are
+ * let in once the siege is over. Long: ten sieges of ten seconds and more. */
 #include "child.h"
 #include "lanes.h"
 #include <arpa/inet.h>
@@ -12,32 +12,45 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define LIMIT 256
 #define SIEGE 400
 
 /* The child inherits the limit. */
-static void s_broker(child_t *broker) {
+static void s_broker(child_t *broker, const char *listen) {
     struct rlimit all, few;
     getrlimit(RLIMIT_NOFILE, &all);
     few = all;
     few.rlim_cur = LIMIT;
     setrlimit(RLIMIT_NOFILE, &few);
-    child_broker(broker, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*");
+    child_broker(broker, listen, "tcp://127.0.0.1:*");
     setrlimit(RLIMIT_NOFILE, &all);
 }
 
 static int s_knock(const char *endpoint) {
-    struct sockaddr_in at = {.sin_family = AF_INET};
-    at.sin_port = htons((uint16_t)atoi(strrchr(endpoint, ':') + 1));
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    union {
+        struct sockaddr any;
+        struct sockaddr_in tcp;
+        struct sockaddr_un ipc;
+    } at = {.tcp.sin_family = AF_INET};
+    socklen_t size = sizeof at.tcp;
+    if (strncmp(endpoint, "ipc://", 6) == 0) {
+        at.ipc.sun_family = AF_UNIX;
+        size = sizeof at.ipc;
+        snprintf(at.ipc.sun_path, sizeof at.ipc.sun_path, "%s", endpoint + 6);
+    } else {
+        at.tcp.sin_port = htons((uint16_t)atoi(strrchr(endpoint, ':') + 1));
+        at.tcp.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    }
+    int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    int fd = socket(at.any.sa_family, type, 0);
     if (fd < 0)
         child_die("no socket");
-    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
+    if (connect(fd, &at.any, size) == 0)
         return fd;
-    return fd; /* under way */
+    return fd; /* under way, or the line is full */
 }
 
 /* Seconds of CPU that a process has used. */
@@ -92,18 +105,17 @@ static void s_siege(const char *front, const child_t *broker,
         close(fd[i]);
 }
 
-int main(int argc, char **argv) {
+static void s_sieges(const char *listen, int n) {
     child_t broker, service;
     char front[128], back[128];
-    child_init(argc, argv);
-    s_broker(&broker);
+    s_broker(&broker, listen);
     child_endpoint(&broker, "frontend=", front, sizeof front);
     child_endpoint(&broker, "backend=", back, sizeof back);
     child_service(&service, back, "2");
     gate_runtime_t *runtime = lanes_runtime();
     gate_client_t *client = lanes_client(runtime, front);
     int before = child_fds(broker.pid);
-    for (int i = 0; i < (child_long() ? 10 : 2); i++) {
+    for (int i = 0; i < n; i++) {
         s_siege(front, &broker, client);
         double begin = child_now_ms();
         gate_client_t *late = lanes_client(runtime, front);
@@ -118,5 +130,13 @@ int main(int argc, char **argv) {
     gate_runtime_destroy(&runtime);
     child_end(&service);
     child_end(&broker);
+}
+
+int main(int argc, char **argv) {
+    char ipc[128];
+    child_init(argc, argv);
+    child_ipc("f", ipc, sizeof ipc);
+    s_sieges("tcp://127.0.0.1:*", child_long() ? 10 : 1);
+    s_sieges(ipc, child_long() ? 10 : 1);
     return child_result();
 }

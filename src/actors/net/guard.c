@@ -21,13 +21,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <gaterpc/log.h>
+#include "base/err.h"
 #include "base/mem.h"
 #include "net/address.h"
 #include "settings/settings.h"
+#include "sync/clock.h"
 
 #define S_LOOK_MS 50
 #define S_LOOKS_MAX 512 /* connections per look */
 #define S_COUNT_MS 1000
+#define S_WATCHED_MS 1000
 #define S_SOON_MS 10       /* between looks while it grows */
 #define S_ALLOWANCE_MS 1   /* bytes a ms of age: heartbeats */
 #define S_STILL 4          /* looks without a message: none waits unread */
@@ -41,7 +44,7 @@
 #define S_TRIM (32 << 20)
 #define S_TRIM_MS 1000
 #define S_BACKLOG_MAX 4096
-#define S_RESERVE_MIN 32
+#define S_RESERVE_MIN 24
 #define S_RESERVE_MAX 8192
 
 /* ---- descriptors --------------------------------------------------------- */
@@ -70,7 +73,12 @@ static void s_count(gi_guard_t *self, int64_t now_ms) {
     while (readdir(dir))
         n++;
     closedir(dir);
-    self->n_fds = n;
+    self->n_fds = n > 3 ? n - 3 : 0; /* ".", ".." and the open folder */
+}
+
+/* More than the reserve, or it would come and go with each peer. */
+static bool s_is_ample(const gi_guard_t *self, size_t limit, size_t reserve) {
+    return self->n_fds + reserve + reserve / 4 < limit;
 }
 
 static void s_detach(int fd) {
@@ -90,6 +98,7 @@ static void s_filter(gi_guard_t *self, bool on) {
     }
     self->n_shut += on;
     self->shut = on;
+    gi_guard_next_turn(self);
     gate_log(GATE_WARN, self->part,
              on ? "few descriptors are left: new peers wait"
                 : "new peers are let in again");
@@ -103,14 +112,41 @@ static void s_look_at_fds(gi_guard_t *self, int64_t now_ms) {
         s_count(self, now_ms);
     if (!self->shut && self->n_fds + reserve >= limit)
         s_filter(self, true);
-    else if (self->shut && self->n_fds + reserve + reserve / 4 < limit)
+    else if (self->shut && s_is_ample(self, limit, reserve))
         s_filter(self, false);
 }
 
-void gi_guard_exhausted(gi_guard_t *self) {
-    if (!self->shut)
+void gi_guard_next_turn(const gi_guard_t *self) {
+    for (unsigned i = 0; i < self->n_turns && !self->shut; i++)
+        gi_listener_turn(&self->turns[i]);
+}
+
+/* EAGAIN: another broker may have been faster. */
+void gi_guard_refused(gi_guard_t *self, int error) {
+    if (error != EAGAIN && !self->shut)
         s_filter(self, true);
-    self->exhausted = true;
+    self->exhausted |= error != EAGAIN;
+    gi_guard_next_turn(self);
+}
+
+/* Without /proc it stays as libzmq has it. */
+void gi_guard_turns(gi_guard_t *self, int fd) {
+    if (fd < 0 || self->n_turns == GI_GUARD_LISTENERS_MAX ||
+        gi_listener_await(fd, S_WATCHED_MS, &self->turns[self->n_turns]))
+        return;
+    gi_listener_turn(&self->turns[self->n_turns++]);
+}
+
+gate_err_t gi_guard_room(gi_guard_t *self) {
+    size_t limit = s_limit(), reserve = s_reserve(limit);
+    s_count(self, gi_clock_ms());
+    if (self->n_listeners + self->n_paths == 0 ||
+        s_is_ample(self, limit, reserve))
+        return GATE_OK;
+    errno = EMFILE;
+    return gi_err_errno("%zu descriptors are in use and %zu kept free: there "
+                        "is room for no peer (ulimit -n is %zu)",
+                        self->n_fds, reserve, limit);
 }
 
 void gi_guard_listener(gi_guard_t *self, int fd) {
@@ -155,6 +191,7 @@ void gi_guard_accepted(gi_guard_t *self, unsigned side, int fd,
                        int64_t now_ms) {
     self->n_fds++;
     s_look_at_fds(self, now_ms);
+    gi_guard_next_turn(self);
     if (fd < 0 || !s_room(self, (size_t)fd))
         return;
     s_forget(self, &self->by_fd[fd]);

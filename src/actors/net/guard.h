@@ -7,9 +7,11 @@
  * - one in crumbs (crumbs.h): the same, of few bytes and much memory. When the
  *   process has grown by more than such messages have bytes, what waits in the
  *   kernel is looked at, over ipc too.
- * - descriptors: with none left, libzmq's I/O thread spins on its listener.
- *   Near the limit the listeners drop all packets (a socket filter), so that
- *   new peers wait in their own kernel, until there is room again.
+ * - descriptors: with none left, libzmq's I/O thread spins on a tcp listener,
+ *   and aborts the process for one of ipc. Near the limit tcp listeners drop
+ *   all packets (a socket filter), so that new peers wait in their own kernel,
+ *   until there is room again; over ipc a connection is accepted when the last
+ *   one has been counted.
  * - memory that a flood took and nobody needs any more: given back.
  *
  * Thread: the owner's. Blocks: never. Owns: its table; the listeners' fds are
@@ -21,6 +23,12 @@
 #include "net/frames.h"
 
 #define GI_GUARD_LISTENERS_MAX 16
+
+/* A listener as libzmq's epoll has it. */
+typedef struct gi_turns {
+    int epoll, fd;
+    uint64_t data; /* libzmq's, given back unread */
+} gi_turns_t;
 
 /* A connection, by its fd. */
 typedef struct gi_guarded {
@@ -59,7 +67,8 @@ typedef struct gi_guard {
     bool pressed;               /* it has grown by more than is held */
     int listeners[GI_GUARD_LISTENERS_MAX];
     const char *paths[GI_GUARD_LISTENERS_MAX]; /* of ipc listeners */
-    unsigned n_listeners, n_paths;
+    gi_turns_t turns[GI_GUARD_LISTENERS_MAX];  /* of ipc listeners */
+    unsigned n_listeners, n_paths, n_turns;
     int64_t look_ms, count_ms; /* next look; last count of descriptors */
     size_t n_fds;              /* of the process, as far as is known */
     bool curve, shut;          /* shut: the filter is on */
@@ -74,6 +83,11 @@ void gi_guard_init(gi_guard_t *self, const gate_settings_t *settings,
 void gi_guard_fini(gi_guard_t *self);
 /* Takes its backlog to what the reserve of descriptors can hold. */
 void gi_guard_listener(gi_guard_t *self, int fd);
+/* An ipc listener that is bound, libzmq's own descriptor (-1: not known); waits
+ * until libzmq watches it. */
+void gi_guard_turns(gi_guard_t *self, int fd);
+/* All are bound: is there room for peers? */
+gate_err_t gi_guard_room(gi_guard_t *self) GATE_MUST;
 /* Forgets them all: they are another broker's. */
 void gi_guard_unlisten(gi_guard_t *self);
 void gi_guard_accepted(gi_guard_t *self, unsigned side, int fd, int64_t now_ms);
@@ -88,8 +102,10 @@ int64_t gi_guard_carried(int fd);
 /* Ends it for a peer that misbehaves, and says so: nothing more of it is read.
  */
 void gi_guard_cut(gi_guard_t *self, int fd, const char *why);
-/* accept failed for want of descriptors. */
-void gi_guard_exhausted(gi_guard_t *self);
+/* accept has failed, of that errno. */
+void gi_guard_refused(gi_guard_t *self, int error);
+/* Next ones are let in, if there is room for them. */
+void gi_guard_next_turn(const gi_guard_t *self);
 /* A message has come out. */
 void gi_guard_delivered(gi_guard_t *self, const gi_frames_t *frames, int fd);
 /* all_read: no message that is complete waits in a socket. kept: bytes of
@@ -100,6 +116,16 @@ void gi_guard_look(gi_guard_t *self, bool all_read, size_t kept,
  * much, at most once a second. */
 void gi_guard_trim(gi_guard_t *self, int64_t now_ms);
 int64_t gi_guard_next(const gi_guard_t *self);
+
+/* ---- listener.c ---------------------------------------------------------- */
+/* Waits until libzmq's thread watches fd: that is some time after gi_sock_bind
+ * (libzmq tells nobody), and one that were paused before it would abort. Reads
+ * /proc/self/fdinfo: at start, when there are few descriptors. */
+gate_err_t gi_listener_await(int fd, int64_t timeout_ms,
+                             gi_turns_t *out) GATE_MUST;
+/* libzmq accepts one connection there, and no further one before this is said
+ * again. Nothing happens while the listener is paused (sock.h). */
+void gi_listener_turn(const gi_turns_t *turns);
 
 /* ---- crumbs.c ------------------------------------------------------------ */
 /* Whether bytes from the middle of a ZMTP stream are a message in crumbs: frame

@@ -19,8 +19,9 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-#include "sync/clock.h"
 #include "base/err.h"
+#include "net/guard.h"
+#include "sync/clock.h"
 
 #define S_BACKLOG 4096
 #define S_SOON_TRIES 50
@@ -188,21 +189,27 @@ gate_err_t gi_listener_tcp(const char *endpoint, bool ipv6, int *out) {
     return e;
 }
 
-/* ---- is it watched? ------------------------------------------------------ */
-/* One of an epoll's lines "tfd: 12 events: 19 ..." is about fd, for input. */
-static bool s_listed(FILE *info, int fd) {
+/* ---- turns (guard.h) --- */
+/* One of an epoll's lines "tfd: 12 events: 19 data: 7f..." is about fd, for
+ * input. */
+static bool s_listed(FILE *info, int fd, gi_turns_t *out) {
     char line[160];
     int tfd;
     unsigned events;
+    unsigned long long data;
     while (fgets(line, sizeof line, info))
-        if (sscanf(line, "tfd: %d events: %x", &tfd, &events) == 2 &&
-            tfd == fd && (events & EPOLLIN))
+        if (sscanf(line, "tfd: %d events: %x data: %llx", &tfd, &events,
+                   &data) == 3 &&
+            tfd == fd && (events & EPOLLIN)) {
+            out->fd = fd;
+            out->data = data;
             return true;
+        }
     return false;
 }
 
 /* 1: some epoll of this process watches it; 0: none; -1: errno. */
-static int s_watched(int fd) {
+static int s_watched(int fd, gi_turns_t *out) {
     int found = 0;
     DIR *dir = opendir("/proc/self/fdinfo");
     if (!dir)
@@ -211,7 +218,9 @@ static int s_watched(int fd) {
         int at = openat(dirfd(dir), e->d_name, O_RDONLY | O_CLOEXEC);
         FILE *info = at < 0 ? NULL : fdopen(at, "r");
         if (info)
-            found = s_listed(info, fd);
+            found = s_listed(info, fd, out);
+        if (found)
+            out->epoll = atoi(e->d_name);
         if (info)
             fclose(info);
         else if (at >= 0)
@@ -221,14 +230,19 @@ static int s_watched(int fd) {
     return found;
 }
 
-gate_err_t gi_listener_await(const gi_listener_t *self, int64_t timeout_ms) {
+gate_err_t gi_listener_await(int fd, int64_t timeout_ms, gi_turns_t *out) {
     int64_t end = gi_clock_ms() + timeout_ms;
-    int rc = 1;
-    while (self->zmq_fd >= 0 && (rc = s_watched(self->zmq_fd)) == 0 &&
-           gi_clock_ms() < end)
+    int rc;
+    while ((rc = s_watched(fd, out)) == 0 && gi_clock_ms() < end)
         poll(NULL, 0, 1);
     if (rc < 0)
-        return gi_err_errno("/proc/self/fdinfo, which a hand-over needs");
+        return gi_err_errno("/proc/self/fdinfo, where libzmq is watched");
     return rc ? GATE_OK
               : gi_err(GATE_TIMEOUT, "libzmq does not watch a listener");
+}
+
+void gi_listener_turn(const gi_turns_t *turns) {
+    struct epoll_event once = {.events = EPOLLIN | EPOLLONESHOT,
+                               .data = {.u64 = turns->data}};
+    epoll_ctl(turns->epoll, EPOLL_CTL_MOD, turns->fd, &once);
 }

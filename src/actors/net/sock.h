@@ -79,13 +79,9 @@ int gi_frame_srcfd(zmq_msg_t *frame);
  * the address is taken that a client takes, without ipv6 one of IPv4 if there
  * is any. */
 gate_err_t gi_listener_tcp(const char *endpoint, bool ipv6, int *out) GATE_MUST;
-/* Waits until libzmq's thread watches it: that is some time after gi_sock_bind
- * (libzmq tells nobody), and one that were paused before it would abort. Reads
- * /proc/self/fdinfo: at start, when there are few descriptors. */
-gate_err_t gi_listener_await(const gi_listener_t *self,
-                             int64_t timeout_ms) GATE_MUST;
 /* libzmq accepts nothing more there, and what it has accepted stays: its
- * descriptor shows blank_fd, a listener that nobody can reach. */
+ * descriptor shows blank_fd, a listener that nobody can reach. Only once it is
+ * watched (guard.h). */
 gate_err_t gi_listener_pause(const gi_listener_t *self, int blank_fd) GATE_MUST;
 /* It does again. Needed before a paused socket is closed: libzmq's epoll knows
  * the listener by descriptor and socket. */

@@ -297,8 +297,8 @@ static void s_read_events(gate_zap_t *self, int64_t now_ms) {
     while (gi_sock_event(&self->sock, &event, &value))
         if (event == ZMQ_EVENT_ACCEPTED)
             gi_guard_accepted(&self->guard, 0, value, now_ms);
-        else if (event == ZMQ_EVENT_ACCEPT_FAILED && value != EAGAIN)
-            gi_guard_exhausted(&self->guard);
+        else if (event == ZMQ_EVENT_ACCEPT_FAILED)
+            gi_guard_refused(&self->guard, value);
         else if (event == ZMQ_EVENT_DISCONNECTED)
             gi_guard_closed(&self->guard, 0, value);
 }
@@ -378,6 +378,10 @@ static gate_err_t s_start(void *arg) {
         gi_guard_listener(&self->guard, self->listener.fd);
     if (!e)
         gi_guard_endpoint(&self->guard, self->bound);
+    if (!e && strncmp(self->asked, "ipc:", 4) == 0)
+        gi_guard_turns(&self->guard, self->listener.zmq_fd);
+    if (!e)
+        e = gi_guard_room(&self->guard);
     if (e)
         s_close(self);
     return e;

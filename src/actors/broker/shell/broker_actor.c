@@ -96,8 +96,7 @@ static void s_read_events(gate_broker_t *self, gi_broker_side_t *side,
             gi_guard_accepted(&self->guard, side->number, value, now_ms);
             s_accepted(self, side, value);
         } else if (event == ZMQ_EVENT_ACCEPT_FAILED) {
-            if (value != EAGAIN) /* another broker may have been faster */
-                gi_guard_exhausted(&self->guard);
+            gi_guard_refused(&self->guard, value);
         } else if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             if (side == &self->sides[GI_BACK] && !self->newcomer_ms)
                 self->newcomer_ms = now_ms + S_NEWCOMER_MS;
@@ -235,6 +234,8 @@ static gate_err_t s_bind(gate_broker_t *self, gi_broker_side_t *side,
         gi_guard_listener(&self->guard, endpoint->listener.fd);
     if (!e)
         gi_guard_endpoint(&self->guard, endpoint->bound);
+    if (!e && strncmp(endpoint->asked, "ipc:", 4) == 0)
+        gi_guard_turns(&self->guard, endpoint->listener.zmq_fd);
     return e;
 }
 
@@ -368,6 +369,8 @@ static gate_err_t s_start(void *ctx) {
         e = gi_inherit_listeners(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES && !e; i++)
         e = s_open(self, &self->sides[i], i == GI_BACK);
+    if (!e)
+        e = gi_guard_room(&self->guard);
     if (!e && self->uplink)
         e = gi_broker_uplink_join(self->uplink, self->core);
     if (!e)

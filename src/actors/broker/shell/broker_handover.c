@@ -92,6 +92,7 @@ static void s_guard(gate_broker_t *broker, bool on) {
              p = p->next)
             if (strncmp(p->asked, "tcp:", 4) == 0)
                 gi_guard_listener(&broker->guard, p->listener.fd);
+    gi_guard_next_turn(&broker->guard);
 }
 
 static void s_hang_up(gi_handover_t *self) {

@@ -186,10 +186,13 @@ void gi_handover_expect(gate_broker_t *broker, int64_t more_ms) {
 /* They can be paused. */
 static gate_err_t s_await_listeners(const gate_broker_t *broker) {
     gate_err_t e = GATE_OK;
+    gi_turns_t turns;
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         for (const gi_broker_endpoint_t *p = broker->sides[i].endpoints;
              p && !e; p = p->next)
-            e = gi_listener_await(&p->listener, GI_HANDOVER_MS);
+            if (p->listener.zmq_fd >= 0)
+                e = gi_listener_await(p->listener.zmq_fd, GI_HANDOVER_MS,
+                                      &turns);
     return e;
 }
 
