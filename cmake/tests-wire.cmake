@@ -26,8 +26,11 @@ if(TARGET gate)
   set(fault ${CMAKE_CURRENT_SOURCE_DIR}/tests/fault)
   file(GLOB kit CONFIGURE_DEPENDS ${fault}/*.c)
   list(FILTER kit EXCLUDE REGEX "/(fault_[^/]*|clock_shim)\\.c$")
-  add_library(gate_fault STATIC ${kit})
-  target_compile_options(gate_fault PUBLIC "-iquote${fault}")
+  add_library(gate_fault STATIC ${kit}
+    ${CMAKE_CURRENT_SOURCE_DIR}/tests/kit/nats_server.c)
+  target_compile_options(gate_fault PUBLIC "-iquote${fault}"
+    "-iquote${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
+  target_compile_definitions(gate_fault PRIVATE ${GATE_TEST_NATS})
   target_link_libraries(gate_fault PUBLIC gate_options gaterpc gate_msgpack
     gate_zeromq Threads::Threads)
   add_library(gate_clock MODULE ${fault}/clock_shim.c) # preloaded

@@ -49,7 +49,7 @@ function(gate_test name label timeout)
     SKIP_RETURN_CODE 77
     FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}"
     ENVIRONMENT "TSAN_OPTIONS=${GATE_TSAN_OPTIONS}")
-  if(name MATCHES "^(api|stress|wire)_huge|^cli_files$") # they end under traffic
+  if(name MATCHES "^(api|stress|wire)_huge|^cli_files$|uplink") # they end under traffic
     set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT
       "LSAN_OPTIONS=suppressions='${CMAKE_CURRENT_SOURCE_DIR}/tests/lsan.supp':print_suppressions=0")
   endif()
@@ -76,14 +76,19 @@ foreach(room ${rooms})
     gate_test(${target} unit 300 ${target} --short-filename -j1 --verbose)
   endforeach()
 endforeach()
+set(GATE_TEST_NATS) # tests that join brokers say why they do not, where they cannot
+if(TARGET gaterpc-uplink-nats)
+  set(GATE_TEST_NATS TEST_HAS_NATS)
+endif()
 file(GLOB tests CONFIGURE_DEPENDS tests/api/*.c)
 foreach(source ${tests})
   get_filename_component(name ${source} NAME_WE)
-  add_executable(api_${name} ${source} tests/kit/rig.c)
+  add_executable(api_${name} ${source} tests/kit/rig.c tests/kit/nats_server.c)
   target_compile_options(api_${name} PRIVATE
     "-iquote${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
   target_link_libraries(api_${name} PRIVATE gate_options gaterpc
     gate_msgpack gate_zeromq Threads::Threads gate_criterion)
+  target_compile_definitions(api_${name} PRIVATE ${GATE_TEST_NATS})
   gate_test(api_${name} unit 300 api_${name} --short-filename -j1 --verbose)
 endforeach()
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* carrier.h -- what carries links' messages between brokers: the interface that
  * a carrier's library gives, a table of functions. Thread: the uplink's, except
- * where said. Blocks: open alone, while it connects. Law: a message comes whole
+ * where said. Blocks: never for long. Law: a message comes whole
  * or not at all; it may be lost, doubled, late. */
 #ifndef GI_CARRIER_H
 #define GI_CARRIER_H
 
 #include <gaterpc/error.h>
 
-#define GI_CARRIER_VERSION 1
+#define GI_CARRIER_VERSION 2
 #define GI_CARRIER_LIBRARY "libgaterpc-uplink-nats.so"
 #define GI_CARRIER_SYMBOL "gi_carrier_nats"
 #define GI_CARRIER_TEXT 256
@@ -39,21 +39,20 @@ typedef struct gi_carrier_events {
 
 typedef struct gi_carrier_ops {
     unsigned version;
-    /* Tries once; why (GI_CARRIER_TEXT bytes) says what failed. Keeps wish and
-     * events until close. */
+    /* Begins to connect, once: it is up or over some time later. NULL: why
+     * (GI_CARRIER_TEXT bytes) says what failed. Borrows wish, keeps events until
+     * close. */
     gi_carrier_t *(*open)(const gi_carrier_wish_t *wish,
                           const gi_carrier_events_t *events, void *ctx,
                           char *why);
     void (*close)(gi_carrier_t *self);
     void (*told)(gi_carrier_t *self, gi_carrier_word_t word);
     bool (*is_up)(const gi_carrier_t *self);
-    /* It has ended for good: close it and open another one. */
+    /* It has failed, or ended: close it and open another one. */
     bool (*is_over)(const gi_carrier_t *self);
-    /* Why it was down last; "" never. */
+    /* Why it is over; "" it is not, or nobody knows. */
     const char *(*why)(const gi_carrier_t *self);
     const char *(*server)(const gi_carrier_t *self);
-    /* Times that it was up again. */
-    uint64_t (*reconnects)(const gi_carrier_t *self);
     size_t (*message_max)(const gi_carrier_t *self);
     /* A descriptor to poll for reading, -1 none; *writes: for writing too. */
     int (*fd)(const gi_carrier_t *self, bool *writes);

@@ -2,14 +2,21 @@
 /* carrier_nats.c -- links' messages over NATS core, by libnats in the poll loop
  * of the uplink's thread. A library of its own: a broker without an uplink has
  * neither libnats nor its threads.
- * Thread: the uplink's. libnats calls back on threads of its own as well, where
- * it reconnects: these callbacks set a few atomics and post a word, nothing
- * else. Law: while it is not connected nothing is published, or libnats would
- * keep it and everything came twice. No flush, no request, no drain: they would
- * wait for what this thread has to read. */
+ *
+ * A carrier is one connection. It is made on a thread of its own, since a server
+ * that does not answer takes seconds and links have heartbeats meanwhile; and it
+ * is never mended by libnats: its event loop mode keeps the parser of the old
+ * connection, which takes what the new one brings for the rest of a message that
+ * was cut (seen with 3.4.1: deaf for minutes). So a connection that breaks is
+ * over, and the uplink opens another one.
+ * Thread: the uplink's. libnats calls back on threads of its own as well: these
+ * callbacks set a few atomics and post a word, nothing else. No flush, no
+ * request, no drain: they would wait for what this thread has to read. */
 #include "link/carrier.h"
 
 #include <nats/nats.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,32 +26,40 @@
 #define S_URLS_MAX 16
 #define S_URLS_BYTES 2048
 #define S_BUFFERED_MAX (1 << 20) /* in libnats: it never refuses, it grows */
-#define S_RECONNECT_MS 50
-#define S_JITTER_MS 20
 #define S_CONNECT_MS 2000
+#define S_CONNECT_LEAST_MS 500
+#define S_PING_LEAST_MS 20
 #define S_CLOSE_MS 5000
+#define S_SUBJECT_MAX 128
 #define S_PINGS_OUT 2
 #define S_IO_BYTES 65536
 #define S_NKEY_SIZE 56 /* a public one, in base32 */
 
-enum { S_DOWN = 1, S_UP, S_OVER, S_POLL };
+enum { S_UP = 1, S_OVER, S_POLL };
+
+/* Who has it: the thread that connects; the uplink; again that thread, alone,
+ * when the uplink did not wait for it. */
+enum { S_CONNECTING, S_CONNECTED, S_LEFT };
 
 struct gi_carrier {
-    const gi_carrier_wish_t *wish;
     const gi_carrier_events_t *events;
     void *ctx;
+    pthread_t thread;
+    atomic_int state;
     natsOptions *options;
     natsConnection *connection;
     natsSubscription *all, *mine;
-    atomic_int fd, writes, up, over;
-    atomic_uint reconnects;
+    atomic_int fd, writes, up, over, closed;
     int64_t message_max;
+    char subject_all[S_SUBJECT_MAX], subject_mine[S_SUBJECT_MAX];
     char why[GI_CARRIER_TEXT], server[GI_CARRIER_TEXT];
 };
 
 /* ---- libnats calls, on any thread ---------------------------------------- */
+/* Nobody listens while it connects, and nobody may be there. */
 static void s_post(gi_carrier_t *self, int what, int value) {
-    self->events->post(self->ctx, (gi_carrier_word_t){what, value});
+    if (atomic_load(&self->state) == S_CONNECTED)
+        self->events->post(self->ctx, (gi_carrier_word_t){what, value});
 }
 
 static natsStatus s_attach(void **user, void *loop, natsConnection *connection,
@@ -76,27 +91,13 @@ static natsStatus s_detach(void *user) {
     return NATS_OK;
 }
 
-static void s_disconnected(natsConnection *connection, void *closure) {
-    gi_carrier_t *self = closure;
-    (void)connection;
-    atomic_store(&self->up, 0);
-    s_post(self, S_DOWN, 0);
-}
-
-static void s_reconnected(natsConnection *connection, void *closure) {
-    gi_carrier_t *self = closure;
-    (void)connection;
-    atomic_fetch_add(&self->reconnects, 1);
-    atomic_store(&self->up, 1);
-    s_post(self, S_UP, 0);
-}
-
 static void s_closed(natsConnection *connection, void *closure) {
     gi_carrier_t *self = closure;
     (void)connection;
     atomic_store(&self->up, 0);
+    atomic_store(&self->over, 1);
     s_post(self, S_OVER, 0);
-    atomic_store(&self->over, 1); /* the last touch: see s_close */
+    atomic_store(&self->closed, 1); /* the last touch: see s_destroy */
 }
 
 /* Asynchronous errors show as what they lead to; the default handler prints. */
@@ -106,9 +107,15 @@ static void s_error(natsConnection *connection, natsSubscription *subscription,
 }
 
 /* ---- opening ------------------------------------------------------------- */
+/* libnats names the line of its own source first: "(conn.c:2088): ". */
+static const char *s_plain(const char *text) {
+    const char *end = text && *text == '(' ? strstr(text, "): ") : NULL;
+    return end ? end + 3 : text;
+}
+
 static void s_tell(char *why, natsStatus status) {
     natsStatus last = NATS_OK;
-    const char *text = nats_GetLastError(&last);
+    const char *text = s_plain(nats_GetLastError(&last));
     bool more = text && *text && strcmp(text, natsStatus_GetText(status)) != 0;
     snprintf(why, GI_CARRIER_TEXT, "%s%s%s", natsStatus_GetText(status),
              more ? ": " : "", more ? text : "");
@@ -177,28 +184,28 @@ static natsStatus s_callbacks(gi_carrier_t *self) {
     natsStatus s =
         natsOptions_SetEventLoop(o, self, s_attach, s_read, s_write, s_detach);
     if (s == NATS_OK)
-        s = natsOptions_SetDisconnectedCB(o, s_disconnected, self);
-    if (s == NATS_OK)
-        s = natsOptions_SetReconnectedCB(o, s_reconnected, self);
-    if (s == NATS_OK)
         s = natsOptions_SetClosedCB(o, s_closed, self);
     return s == NATS_OK ? natsOptions_SetErrorHandler(o, s_error, self) : s;
 }
 
-static natsStatus s_options(gi_carrier_t *self) {
-    const gi_carrier_wish_t *w = self->wish;
+static int64_t s_between(int64_t least, int64_t value, int64_t most) {
+    return value < least ? least : value > most ? most : value;
+}
+
+/* A server that has stopped is given up after one and a half heartbeats: links
+ * are lost after three. */
+static natsStatus s_options(gi_carrier_t *self, const gi_carrier_wish_t *w) {
     natsStatus s = natsOptions_Create(&self->options);
     natsOptions *o = self->options;
     if (s != NATS_OK)
         return s;
     natsOptions_SetNoEcho(o, true);
     natsOptions_SetSendAsap(o, true);
-    natsOptions_SetAllowReconnect(o, true);
-    natsOptions_SetMaxReconnect(o, INT32_MAX);
-    natsOptions_SetReconnectWait(o, S_RECONNECT_MS);
-    natsOptions_SetReconnectJitter(o, S_JITTER_MS, S_JITTER_MS);
-    natsOptions_SetTimeout(o, S_CONNECT_MS);
-    natsOptions_SetPingInterval(o, w->beat_ms);
+    natsOptions_SetAllowReconnect(o, false);
+    natsOptions_SetTimeout(
+        o, s_between(S_CONNECT_LEAST_MS, w->beat_ms, S_CONNECT_MS));
+    natsOptions_SetPingInterval(
+        o, s_between(S_PING_LEAST_MS, w->beat_ms / 2, w->beat_ms));
     natsOptions_SetMaxPingsOut(o, S_PINGS_OUT);
     natsOptions_SetIOBufSize(o, S_IO_BYTES);
     natsOptions_SetName(o, w->name);
@@ -216,26 +223,72 @@ static natsStatus s_listen(gi_carrier_t *self, const char *subject,
     return s == NATS_OK ? natsSubscription_SetPendingLimits(*out, -1, -1) : s;
 }
 
+/* ---- life ---------------------------------------------------------------- */
+static void s_flush(gi_carrier_t *self) {
+    if (atomic_load(&self->writes) && atomic_load(&self->fd) >= 0)
+        natsConnection_ProcessWriteEvent(self->connection);
+}
+
 /* The callback that it is closed comes from another thread, as the last one. */
 static bool s_is_quiet(gi_carrier_t *self) {
     const struct timespec pause = {0, 1000000};
-    for (int i = 0; i < S_CLOSE_MS && !atomic_load(&self->over); i++)
+    for (int i = 0; i < S_CLOSE_MS && !atomic_load(&self->closed); i++)
         nanosleep(&pause, NULL);
-    return atomic_load(&self->over);
+    return atomic_load(&self->closed);
 }
 
-static void s_close(gi_carrier_t *self) {
-    natsSubscription_Destroy(self->all);
-    natsSubscription_Destroy(self->mine);
+/* With anything unwritten, Close would wait half a second for a PONG that this
+ * thread alone could read: so nothing is unwritten, and subscriptions go last. */
+static void s_destroy(gi_carrier_t *self) {
     bool quiet = true;
     if (self->connection) {
+        s_flush(self);
         natsConnection_Close(self->connection);
         quiet = s_is_quiet(self);
-        natsConnection_Destroy(self->connection);
     }
+    natsSubscription_Destroy(self->all);
+    natsSubscription_Destroy(self->mine);
+    natsConnection_Destroy(self->connection);
     natsOptions_Destroy(self->options);
     if (quiet) /* else it is left to whoever may still call */
         free(self);
+}
+
+static natsStatus s_connect(gi_carrier_t *self) {
+    natsStatus s = natsConnection_Connect(&self->connection, self->options);
+    if (s == NATS_OK)
+        s = s_listen(self, self->subject_all, &self->all);
+    if (s == NATS_OK)
+        s = s_listen(self, self->subject_mine, &self->mine);
+    return s;
+}
+
+static void *s_run(void *arg) {
+    gi_carrier_t *self = arg;
+    int connecting = S_CONNECTING;
+    natsStatus s = s_connect(self);
+    if (s == NATS_OK) {
+        self->message_max = natsConnection_GetMaxPayload(self->connection);
+        atomic_store(&self->up, 1);
+    } else {
+        s_tell(self->why, s);
+        atomic_store(&self->over, 1);
+    }
+    if (!atomic_compare_exchange_strong(&self->state, &connecting, S_CONNECTED))
+        s_destroy(self);
+    else
+        s_post(self, s == NATS_OK ? S_UP : S_OVER, 0);
+    return NULL;
+}
+
+/* Signals are other threads' business. */
+static bool s_begin(gi_carrier_t *self) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool ok = pthread_create(&self->thread, NULL, s_run, self) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ok;
 }
 
 static gi_carrier_t *s_open(const gi_carrier_wish_t *wish,
@@ -246,57 +299,64 @@ static gi_carrier_t *s_open(const gi_carrier_wish_t *wish,
         snprintf(why, GI_CARRIER_TEXT, "no memory");
         return NULL;
     }
-    self->wish = wish;
     self->events = events;
     self->ctx = ctx;
+    snprintf(self->subject_all, S_SUBJECT_MAX, "%s", wish->all);
+    snprintf(self->subject_mine, S_SUBJECT_MAX, "%s", wish->mine);
     atomic_store(&self->fd, -1);
-    natsStatus s = s_options(self);
+    natsStatus s = s_options(self, wish);
+    if (s == NATS_OK && s_begin(self))
+        return self;
     if (s == NATS_OK)
-        s = natsConnection_Connect(&self->connection, self->options);
-    if (s == NATS_OK)
-        s = s_listen(self, wish->all, &self->all);
-    if (s == NATS_OK)
-        s = s_listen(self, wish->mine, &self->mine);
-    if (s != NATS_OK) {
+        snprintf(why, GI_CARRIER_TEXT, "no thread");
+    else
         s_tell(why, s);
-        s_close(self);
-        return NULL;
+    s_destroy(self);
+    return NULL;
+}
+
+/* Whoever still connects is not waited for: it ends by itself. */
+static void s_close(gi_carrier_t *self) {
+    int connecting = S_CONNECTING;
+    pthread_t thread = self->thread;
+    if (atomic_compare_exchange_strong(&self->state, &connecting, S_LEFT)) {
+        pthread_detach(thread);
+        return;
     }
-    self->message_max = natsConnection_GetMaxPayload(self->connection);
-    atomic_store(&self->up, 1);
-    return self;
+    pthread_join(thread, NULL);
+    s_destroy(self);
 }
 
 /* ---- working ------------------------------------------------------------- */
+static bool s_is_connected(const gi_carrier_t *self) {
+    return atomic_load(&self->state) == S_CONNECTED;
+}
+
 static void s_told(gi_carrier_t *self, gi_carrier_word_t word) {
     const char *text = NULL;
-    if (word.what == S_UP)
-        self->message_max = natsConnection_GetMaxPayload(self->connection);
-    if ((word.what == S_DOWN || word.what == S_OVER) &&
+    if (word.what == S_OVER && self->connection &&
         natsConnection_GetLastError(self->connection, &text) != NATS_OK && text)
-        snprintf(self->why, sizeof self->why, "%s", text);
+        snprintf(self->why, sizeof self->why, "%s", s_plain(text));
 }
 
 static bool s_is_up(const gi_carrier_t *self) {
-    return atomic_load(&self->up) && !atomic_load(&self->over);
+    return s_is_connected(self) && atomic_load(&self->up) &&
+           !atomic_load(&self->over);
 }
 
 static bool s_is_over(const gi_carrier_t *self) {
-    return atomic_load(&self->over);
+    return s_is_connected(self) && atomic_load(&self->over);
 }
 
 static const char *s_why(const gi_carrier_t *self) { return self->why; }
 
 static const char *s_server(const gi_carrier_t *self) {
     gi_carrier_t *mine = (gi_carrier_t *)(uintptr_t)self;
-    if (natsConnection_GetConnectedUrl(self->connection, mine->server,
+    if (!s_is_up(self) ||
+        natsConnection_GetConnectedUrl(self->connection, mine->server,
                                        sizeof mine->server) != NATS_OK)
         mine->server[0] = 0;
     return self->server;
-}
-
-static uint64_t s_reconnects(const gi_carrier_t *self) {
-    return atomic_load(&self->reconnects);
 }
 
 static size_t s_message_max(const gi_carrier_t *self) {
@@ -304,8 +364,9 @@ static size_t s_message_max(const gi_carrier_t *self) {
 }
 
 static int s_fd(const gi_carrier_t *self, bool *writes) {
-    *writes = atomic_load(&self->writes);
-    return atomic_load(&self->fd);
+    bool up = s_is_up(self);
+    *writes = up && atomic_load(&self->writes);
+    return up ? atomic_load(&self->fd) : -1;
 }
 
 static bool s_take(gi_carrier_t *self, natsSubscription *from, bool to_all) {
@@ -322,6 +383,8 @@ static bool s_take(gi_carrier_t *self, natsSubscription *from, bool to_all) {
 }
 
 static bool s_read_all(gi_carrier_t *self, bool readable) {
+    if (!s_is_connected(self) || self->connection == NULL)
+        return false;
     if (readable && atomic_load(&self->fd) >= 0)
         natsConnection_ProcessReadEvent(self->connection);
     bool any = s_take(self, self->all, true);
@@ -339,9 +402,9 @@ static bool s_publish(gi_carrier_t *self, const char *subject, const void *data,
                                                    data, (int)size) == NATS_OK;
 }
 
-static void s_flush(gi_carrier_t *self) {
-    if (atomic_load(&self->writes) && atomic_load(&self->fd) >= 0)
-        natsConnection_ProcessWriteEvent(self->connection);
+static void s_flush_up(gi_carrier_t *self) {
+    if (s_is_up(self))
+        s_flush(self);
 }
 
 __attribute__((
@@ -354,10 +417,9 @@ const gi_carrier_ops_t gi_carrier_nats = {.version = GI_CARRIER_VERSION,
                                           .is_over = s_is_over,
                                           .why = s_why,
                                           .server = s_server,
-                                          .reconnects = s_reconnects,
                                           .message_max = s_message_max,
                                           .fd = s_fd,
                                           .read = s_read_all,
                                           .ready = s_ready,
                                           .publish = s_publish,
-                                          .flush = s_flush};
+                                          .flush = s_flush_up};

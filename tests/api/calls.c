@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* calls.c -- one suite over inproc sockets, ipc, tcp and the registry: the
- * results and the errors must be the same. */
+/* calls.c -- one suite over inproc sockets, ipc, tcp, the registry and two brokers
+ * joined: the results and the errors must be the same. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -172,7 +172,7 @@ static const gate_method_t table[] = {
 #define OVER_ALL(name)                                     \
     static void s_##name(rig_t *rig, const char *way);     \
     Test(calls, name, .timeout = 60) {                     \
-        for (int w = 0; w < RIG_WAYS; w++) {               \
+        for (int w = 0; w < rig_ways(); w++) {             \
             rig_t rig;                                     \
             rig_up(&rig, (rig_way_t)w, NULL, table, NULL); \
             s_##name(&rig, rig_name((rig_way_t)w));        \
@@ -440,7 +440,7 @@ OVER_ALL(slow_reader_slows_its_producer) {
 }
 
 Test(calls, stream_never_read_expires, .timeout = 60) {
-    for (int w = 0; w < RIG_WAYS; w++) {
+    for (int w = 0; w < rig_ways(); w++) {
         const char *way = rig_name((rig_way_t)w);
         rig_t rig;
         GATE_OWN(gate_settings) settings = rig_settings();

@@ -17,6 +17,7 @@ typedef struct lane {
 
 struct lanes {
     ledger_t *ledger;
+    const char *method;
     size_t n;
     int64_t timeout_ms;
     double pause_ms;
@@ -30,7 +31,7 @@ static bool s_call(lane_t *self) {
     if (id == SIZE_MAX)
         return false;
     double begin = child_now_ms();
-    gate_err_t e = gate_client_call(self->client, "Demo.add", &sum, a, b,
+    gate_err_t e = gate_client_call(self->client, self->of->method, &sum, a, b,
                                     gate_timeout_ms(self->of->timeout_ms));
     ledger_final(self->of->ledger, id, e, sum);
     if (e == GATE_OK)
@@ -48,18 +49,14 @@ static void *s_run(void *arg) {
     return NULL;
 }
 
-lanes_t *lanes_start(gate_client_t *client, ledger_t *ledger, size_t n,
-                     int64_t timeout_ms, double pause_ms) {
-    return lanes_start_each(&client, 1, ledger, n, timeout_ms, pause_ms);
-}
-
-lanes_t *lanes_start_each(gate_client_t *const *clients, size_t n_clients,
-                          ledger_t *ledger, size_t n, int64_t timeout_ms,
-                          double pause_ms) {
+static lanes_t *s_start(const char *method, gate_client_t *const *clients,
+                        size_t n_clients, ledger_t *ledger, size_t n,
+                        int64_t timeout_ms, double pause_ms) {
     lanes_t *self = calloc(1, sizeof *self);
     if (!self || n > LANES_MAX)
         child_die("no memory for the lanes");
     self->ledger = ledger;
+    self->method = method;
     self->n = n;
     self->timeout_ms = timeout_ms;
     self->pause_ms = pause_ms;
@@ -70,6 +67,24 @@ lanes_t *lanes_start_each(gate_client_t *const *clients, size_t n_clients,
             child_die("no thread");
     }
     return self;
+}
+
+lanes_t *lanes_start(gate_client_t *client, ledger_t *ledger, size_t n,
+                     int64_t timeout_ms, double pause_ms) {
+    return s_start("Demo.add", &client, 1, ledger, n, timeout_ms, pause_ms);
+}
+
+lanes_t *lanes_start_each(gate_client_t *const *clients, size_t n_clients,
+                          ledger_t *ledger, size_t n, int64_t timeout_ms,
+                          double pause_ms) {
+    return s_start("Demo.add", clients, n_clients, ledger, n, timeout_ms,
+                   pause_ms);
+}
+
+lanes_t *lanes_start_of(const char *method, gate_client_t *client,
+                        ledger_t *ledger, size_t n, int64_t timeout_ms,
+                        double pause_ms) {
+    return s_start(method, &client, 1, ledger, n, timeout_ms, pause_ms);
 }
 
 double lanes_all_back(lanes_t *self, double limit_ms) {

@@ -18,6 +18,10 @@ lanes_t *lanes_start(gate_client_t *client, ledger_t *ledger, size_t n,
 lanes_t *lanes_start_each(gate_client_t *const *clients, size_t n_clients,
                           ledger_t *ledger, size_t n, int64_t timeout_ms,
                           double pause_ms);
+/* As lanes_start, of another method that adds two numbers ("Local.add"). */
+lanes_t *lanes_start_of(const char *method, gate_client_t *client,
+                        ledger_t *ledger, size_t n, int64_t timeout_ms,
+                        double pause_ms);
 /* Waits until each lane has had a right answer to a call begun after this one;
  * the milliseconds it took, or -1 after limit_ms. */
 double lanes_all_back(lanes_t *self, double limit_ms);

@@ -27,6 +27,8 @@ EXCEPT = {
         "start is waited for before any mailbox is there",
     ("src/nats/carrier_nats.c", "stdatomic.h"):
         "libnats calls back on threads of its own",
+    ("src/nats/carrier_nats.c", "pthread.h"):
+        "connecting takes seconds where nobody answers",
     ("src/cli/interrupt.c", "pthread.h"):
         "a thread waits for signals while the call's sleeps in its stream",
     ("src/cli/supervise.c", "sys/wait.h"): "gate serve --supervise: a process",

@@ -6,11 +6,24 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#define S_FAR_MS 60000
+#define S_LOOK_MS 10
+#define S_CALM_MS 5000
+
 const char *rig_name(rig_way_t way) {
-    static const char *const names[] = {"inproc", "ipc", "tcp", "registry"};
+    static const char *const names[] = {"inproc", "ipc", "tcp", "registry",
+                                        "uplink"};
     return names[way];
+}
+
+int rig_ways(void) {
+    const char *why = nats_missing();
+    if (why)
+        fprintf(stderr, "skipped over the uplink: %s\n", why);
+    return why ? RIG_WAYS : RIG_UPLINK + 1;
 }
 
 gate_settings_t *rig_settings(void) {
@@ -31,7 +44,7 @@ gate_settings_t *rig_settings(void) {
 static void s_endpoints(rig_t *self, rig_way_t way, char *front, char *back) {
     static int n;
     n++;
-    if (way == RIG_TCP) {
+    if (way == RIG_TCP || way == RIG_UPLINK) {
         strcpy(front, "tcp://127.0.0.1:*");
         strcpy(back, "tcp://127.0.0.1:*");
     } else if (way == RIG_INPROC) {
@@ -45,13 +58,55 @@ static void s_endpoints(rig_t *self, rig_way_t way, char *front, char *back) {
     }
 }
 
+static gate_broker_t *s_broker(rig_t *self, const char *front,
+                               const char *back) {
+    gate_broker_t *broker = gate_broker_new(self->rt);
+    gate_broker_bind(broker, front);
+    gate_broker_bind_backend(broker, back);
+    if (self->nats.pid)
+        gate_broker_uplink(broker, self->nats.url);
+    MUST(gate_broker_start(broker));
+    return broker;
+}
+
+static bool s_lists(gate_client_t *client, const char *service) {
+    GATE_OWN(gate_value) names = NULL;
+    MUST(gate_client_services(client, &names));
+    const msgpack_object *list = gate_value_object(names);
+    for (uint32_t i = 0; i < list->via.array.size; i++) {
+        const msgpack_object_str *name = &list->via.array.ptr[i].via.str;
+        if (name->size == strlen(service) &&
+            memcmp(name->ptr, service, name->size) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The brokers have found each other. */
+static void s_await_far(rig_t *self, const char *service) {
+    int n = 0;
+    for (; n < S_FAR_MS / S_LOOK_MS && !s_lists(self->client, service); n++)
+        usleep(S_LOOK_MS * 1000);
+    cr_assert_lt(n, S_FAR_MS / S_LOOK_MS, "%s is not there", service);
+}
+
+static gate_settings_t *s_settings(rig_way_t way,
+                                   const gate_settings_t *settings) {
+    gate_settings_t *s =
+        settings ? gate_settings_dup(settings) : rig_settings();
+    gate_settings_set(s, "route", way == RIG_REGISTRY ? "local" : "broker");
+    if (way == RIG_UPLINK) /* who stands still for a while is not lost */
+        gate_settings_set(s, "uplink_heartbeat_ms", S_CALM_MS);
+    return s;
+}
+
 void rig_up(rig_t *self, rig_way_t way, const gate_settings_t *settings,
             const gate_method_t *table, void *ctx) {
     char front[128], back[128];
     *self = (rig_t){0};
-    gate_settings_t *s =
-        settings ? gate_settings_dup(settings) : rig_settings();
-    gate_settings_set(s, "route", way == RIG_REGISTRY ? "local" : "broker");
+    if (way == RIG_UPLINK) /* before there are threads */
+        cr_assert(nats_begin(&self->nats, NULL), "nats-server does not start");
+    gate_settings_t *s = s_settings(way, settings);
     self->rt = gate_runtime_new(s);
     gate_settings_destroy(&s);
     self->service = gate_service_new(self->rt, "Test");
@@ -63,16 +118,18 @@ void rig_up(rig_t *self, rig_way_t way, const gate_settings_t *settings,
         return;
     }
     s_endpoints(self, way, front, back);
-    self->broker = gate_broker_new(self->rt);
-    gate_broker_bind(self->broker, front);
-    gate_broker_bind_backend(self->broker, back);
-    MUST(gate_broker_start(self->broker));
-    MUST(gate_service_start(self->service,
-                            gate_broker_backend(self->broker, 0)));
+    self->broker = s_broker(self, front, back);
+    if (way == RIG_UPLINK)
+        self->far = s_broker(self, front, back);
+    MUST(gate_service_start(
+        self->service,
+        gate_broker_backend(self->far ? self->far : self->broker, 0)));
     MUST(gate_service_ready(self->service, 3000));
     MUST(gate_client_connect(self->client,
                              gate_broker_frontend(self->broker, 0)));
     MUST(gate_client_ready(self->client, 3000));
+    if (way == RIG_UPLINK)
+        s_await_far(self, "Test");
 }
 
 void rig_down(rig_t *self) {
@@ -80,7 +137,9 @@ void rig_down(rig_t *self) {
     gate_client_destroy(&self->client);
     gate_service_destroy(&self->service);
     gate_broker_destroy(&self->broker);
+    gate_broker_destroy(&self->far);
     gate_runtime_destroy(&self->rt);
+    nats_kill(&self->nats);
     if (*self->dir) {
         sprintf(path, "%s/f", self->dir);
         unlink(path);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* uplink_carrier.c -- the carrier: its library, and whether it is there. A
- * reason that it is not is logged once; tries come 0.1 to 2 s apart. */
+ * reason that it is not is logged once. One that breaks is followed by another at
+ * once; tries that fail come 50 ms to a quarter of a heartbeat apart (2 s at
+ * most), so that a server is found before links are lost. */
 #include "uplink/uplink_impl.h"
 
 #include <dlfcn.h>
@@ -14,9 +16,10 @@
 #include "sync/clock.h"
 
 #define S_PART "uplink"
-#define S_WAIT_MS 100
+#define S_WAIT_MS 50
 #define S_WAIT_MAX_MS 2000
 #define S_MESSAGE_LEAST 65536
+#define S_LOOK_MS 5
 #define S_PASSWORD_MAX 4096
 
 extern const gi_carrier_events_t gi_uplink_events; /* uplink_actor.c */
@@ -148,36 +151,63 @@ static void s_trouble(gi_uplink_t *self) {
              self->urls);
 }
 
+static int64_t s_wait_max(const gi_uplink_t *self) {
+    int64_t quarter = self->settings->uplink_heartbeat_ms / 4;
+    return quarter < S_WAIT_MS       ? S_WAIT_MS
+           : quarter > S_WAIT_MAX_MS ? S_WAIT_MAX_MS
+                                     : quarter;
+}
+
+/* It came to nothing: another try, later each time. */
+static void s_failed(gi_uplink_t *self, int64_t now_ms) {
+    int64_t most = s_wait_max(self);
+    self->open_ms = now_ms + self->open_wait_ms;
+    self->open_wait_ms *= 2;
+    if (self->open_wait_ms > most)
+        self->open_wait_ms = most;
+    s_trouble(self);
+}
+
 static void s_try(gi_uplink_t *self, int64_t now_ms) {
     self->carrier =
         self->ops->open(&self->wish, &gi_uplink_events, self, self->why);
-    size_t most =
-        self->carrier ? self->ops->message_max(self->carrier) : SIZE_MAX;
-    if (self->carrier && most < S_MESSAGE_LEAST) {
-        snprintf(self->why, sizeof self->why,
-                 "the uplink's server takes %zu bytes a message: at least %d",
-                 most, S_MESSAGE_LEAST);
-        gi_uplink_carrier_close(self);
-    }
-    self->open_ms = now_ms + self->open_wait_ms;
-    self->open_wait_ms = 2 * self->open_wait_ms < S_WAIT_MAX_MS
-                             ? 2 * self->open_wait_ms
-                             : S_WAIT_MAX_MS;
     if (self->carrier == NULL)
-        s_trouble(self);
+        s_failed(self, now_ms);
+}
+
+static void s_end(gi_uplink_t *self, int64_t now_ms) {
+    const char *why = self->ops->why(self->carrier);
+    if (*why)
+        snprintf(self->why, sizeof self->why, "%s", why);
+    gi_uplink_carrier_close(self);
+    if (self->was_up)
+        self->open_ms = now_ms;
+    else
+        s_failed(self, now_ms);
+}
+
+/* It is up for the first time: a server that takes too little is none. */
+static bool s_is_fit(gi_uplink_t *self, int64_t now_ms) {
+    size_t most = self->ops->message_max(self->carrier);
+    if (most >= S_MESSAGE_LEAST)
+        return true;
+    snprintf(self->why, sizeof self->why,
+             "the uplink's server takes %zu bytes a message: at least %d", most,
+             S_MESSAGE_LEAST);
+    gi_uplink_carrier_close(self);
+    s_failed(self, now_ms);
+    return false;
 }
 
 /* What has changed since the last look. */
 static bool s_note(gi_uplink_t *self, int64_t now_ms) {
     bool up = gi_uplink_carrier_up(self);
-    uint64_t again = self->carrier ? self->ops->reconnects(self->carrier) : 0;
-    bool anew = up && again != self->reconnects;
-    if (up == self->was_up && !anew)
+    if (up == self->was_up || (up && !s_is_fit(self, now_ms)))
         return false;
     self->was_up = up;
-    self->reconnects = self->carrier ? again : self->reconnects;
     self->changed = true;
     if (up) {
+        self->reconnects += self->n_ups++ > 0;
         self->why[0] = self->told_why[0] = 0;
         self->open_wait_ms = S_WAIT_MS;
         gate_log(GATE_INFO, S_PART, "connected to %s",
@@ -192,13 +222,11 @@ static bool s_note(gi_uplink_t *self, int64_t now_ms) {
 
 bool gi_uplink_carrier_work(gi_uplink_t *self, int64_t now_ms) {
     bool any = false;
-    if (self->carrier && self->ops->is_over(self->carrier)) {
-        gi_uplink_carrier_close(self);
-        self->open_ms = now_ms + self->open_wait_ms;
-    }
+    if (self->carrier && self->ops->is_over(self->carrier))
+        s_end(self, now_ms);
+    any |= s_note(self, now_ms);
     if (self->carrier == NULL && now_ms >= self->open_ms)
         s_try(self, now_ms);
-    any |= s_note(self, now_ms);
     if (self->carrier) {
         bool readable = self->readable;
         self->readable = false;
@@ -207,18 +235,24 @@ bool gi_uplink_carrier_work(gi_uplink_t *self, int64_t now_ms) {
     return any;
 }
 
+/* Nobody else speaks to it yet. */
 gate_err_t gi_uplink_carrier_await(gi_uplink_t *self, int64_t timeout_ms) {
-    const struct timespec pause = {0, 50 * 1000000L};
-    int64_t end = gi_clock_ms() + timeout_ms;
-    while (timeout_ms > 0 && self->carrier == NULL) {
-        s_try(self, gi_clock_ms());
-        if (self->carrier == NULL && gi_clock_ms() >= end)
-            return gi_err(GATE_SYSTEM, "uplink: %s (uplink_wait_ms = %lld)",
-                          self->why, (long long)timeout_ms);
-        if (self->carrier == NULL)
-            nanosleep(&pause, NULL);
+    const struct timespec pause = {0, S_LOOK_MS * 1000000L};
+    int64_t now_ms = gi_clock_ms(), end = now_ms + timeout_ms;
+    if (timeout_ms == 0)
+        return GATE_OK;
+    for (; now_ms < end; now_ms = gi_clock_ms()) {
+        if (self->carrier && self->ops->is_over(self->carrier))
+            s_end(self, now_ms);
+        if (gi_uplink_carrier_up(self) && s_is_fit(self, now_ms))
+            return GATE_OK;
+        if (self->carrier == NULL && now_ms >= self->open_ms)
+            s_try(self, now_ms);
+        nanosleep(&pause, NULL);
     }
-    return GATE_OK;
+    return gi_err(GATE_SYSTEM, "uplink: %s (uplink_wait_ms = %lld)",
+                  self->why[0] ? self->why : "no server has answered",
+                  (long long)timeout_ms);
 }
 
 /* ---- words of its callbacks ---------------------------------------------- */
@@ -236,9 +270,6 @@ bool gi_uplink_carrier_told(gi_uplink_t *self, void *mail) {
     if (self->carrier == NULL)
         return true;
     self->ops->told(self->carrier, word);
-    const char *why = self->ops->why(self->carrier);
-    if (*why)
-        snprintf(self->why, sizeof self->why, "%s", why);
     self->readable = true; /* another descriptor, maybe */
     return true;
 }

@@ -47,7 +47,7 @@ struct gi_uplink {
     bool readable, was_up;
     int64_t open_ms, open_wait_ms; /* when the next try is due */
     char why[GI_CARRIER_TEXT], told_why[GI_CARRIER_TEXT];
-    uint64_t reconnects;
+    uint64_t reconnects, n_ups;
     /* ourselves */
     unsigned char me[GI_LINK_NODE_SIZE];
     char name[GI_UPLINK_NAME], cluster[40], prefix[40];

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "base/bytes.h"
 
 #define S_ANNOUNCE_EVERY 31
 #define S_NO_ARGS "\x90" /* packed: an empty array, an empty map */
@@ -57,12 +58,18 @@ static void s_announce(const gi_client_core_t *self, const gi_ccall_t *call,
     ext->args_codec = (gate_bytes_t){call->codec, strlen(call->codec)};
 }
 
+/* A worker hears it: what the broker answers itself would tell nobody. */
+static bool s_for_worker(const gi_client_core_t *self, const gi_ccall_t *call) {
+    const char *own = gi_settings_internal(self->is.settings);
+    return call->asks == GI_ASKS_USER && !gi_bytes_is(call->service, own);
+}
+
 /* What we read is said along with what must be said, else now and then: a frame
  * costs as much as a tenth of a call. The number is odd, so that workers that
  * take turns are all told. */
 static void s_transmit_ext(gi_client_core_t *self, gi_ccall_t *call,
                            const unsigned char *meta) {
-    bool announce = call->asks == GI_ASKS_USER &&
+    bool announce = s_for_worker(self, call) &&
                     self->link.n_requests++ % S_ANNOUNCE_EVERY == 0;
     gi_ext_t ext;
     if (!announce && !call->stream && !call->deadline_travels &&
