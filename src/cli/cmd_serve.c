@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 static const gi_usage_t s_usage = {
@@ -22,9 +23,10 @@ static const gi_usage_t s_usage = {
     "Runs services behind a broker, for which it waits. A module is a shared\n"
     "object that exports gate_module(); see examples/module.c. Prints\n"
     "'ready service=NAME[,NAME]' once all are registered. SIGTERM drains. A\n"
-    "service that does not start is tried again, as the supervise_... "
-    "settings\n"
-    "say; with --supervise so is the whole process."};
+    "module that fails is tried again, as the supervise_... settings say; "
+    "what\n"
+    "this machine does not give at the start ends it. With --supervise the\n"
+    "whole process is started again."};
 
 enum { S_LOOK_MS = 200, S_SAY_MS = 1000 };
 /* descriptors: of a service, of each worker process, of how many at least */
@@ -42,6 +44,7 @@ typedef struct s_args {
 typedef struct s_served {
     const gate_module_t *module;
     const gi_auth_t *auth;
+    bool refused; /* by the module itself, at the last start */
 } s_served_t;
 
 typedef struct s_serve {
@@ -50,6 +53,8 @@ typedef struct s_serve {
     gate_supervisor_t *supervisor;
     s_served_t *served;
     size_t n;
+    int failed; /* an eventfd: a service could not be started */
+    char *why;  /* then, before it is written to; the supervisor's thread's */
 } s_serve_t;
 
 /* ---- settings ------------------------------------------------------------ */
@@ -105,7 +110,7 @@ static const gate_module_t s_demo = {
 /* Each time that the supervisor makes the service anew. */
 static gate_err_t s_init(gate_runtime_t *runtime, gate_service_t *service,
                          void *ctx) {
-    const s_served_t *served = ctx;
+    s_served_t *served = ctx;
     const gi_auth_t *auth = served->auth;
     if (auth->user)
         gate_service_plain(service, auth->user, auth->password.word);
@@ -114,13 +119,35 @@ static gate_err_t s_init(gate_runtime_t *runtime, gate_service_t *service,
     if (auth->plain_user)
         gate_service_plain_transport(service, auth->plain_user,
                                      auth->plain_password.word);
-    return served->module->init(runtime, service);
+    gate_err_t e = served->module->init(runtime, service);
+    served->refused = e;
+    return e;
+}
+
+/* Of a start that failed: what the module says may change, so that it is tried
+ * again. On the supervisor's thread, as s_init. */
+static void s_event(void *ctx, const gate_child_event_t *event) {
+    s_serve_t *self = ctx;
+    const uint64_t one = 1;
+    bool refused = false;
+    for (size_t i = 0; i < self->n; i++)
+        refused |= self->served[i].refused;
+    if (!event->error || event->gave_up || refused || self->why)
+        return;
+    self->why = strdup(gate_error()->text);
+    if (write(self->failed, &one, sizeof one) < 0)
+        perror("gate: eventfd");
+}
+
+static bool s_has_failed(const s_serve_t *self) {
+    uint64_t n;
+    return read(self->failed, &n, sizeof n) == sizeof n;
 }
 
 static void s_add(s_serve_t *self, const gate_module_t *module,
                   const s_args_t *args) {
     s_served_t *served = &self->served[self->n++];
-    *served = (s_served_t){module, &args->auth};
+    *served = (s_served_t){module, &args->auth, false};
     const gate_service_spec_t spec = {.name = module->name,
                                       .description = module->description,
                                       .backend = self->backend,
@@ -131,8 +158,9 @@ static void s_add(s_serve_t *self, const gate_module_t *module,
 
 static int s_start_all(s_serve_t *self, const s_args_t *args) {
     self->served = calloc(args->modules.n + 1, sizeof *self->served);
-    self->supervisor = gate_supervisor_new(self->runtime, NULL);
-    if (!self->served || !self->supervisor)
+    const gate_supervisor_options_t options = {.event = s_event, .ctx = self};
+    self->supervisor = gate_supervisor_new(self->runtime, &options);
+    if (!self->served || !self->supervisor || self->failed < 0)
         return gi_peer_fail(GATE_NOMEM, false);
     if (args->demo)
         s_add(self, &s_demo, args);
@@ -143,12 +171,17 @@ static int s_start_all(s_serve_t *self, const s_args_t *args) {
         s_add(self, module, args);
     }
     gate_err_t e = gate_supervisor_start(self->supervisor);
-    return e ? gi_peer_fail(e, false) : 0;
+    if (e)
+        gi_peer_fail(e, false);
+    return e ? GI_EXIT_USAGE : GI_EXIT_OK;
 }
 
 static void s_fini(s_serve_t *self) {
     gate_supervisor_destroy(&self->supervisor);
     free(self->served);
+    free(self->why);
+    if (self->failed >= 0)
+        close(self->failed);
     gate_runtime_destroy(&self->runtime);
 }
 
@@ -175,6 +208,10 @@ static int s_wait_ready(const s_serve_t *self) {
     while ((e = gate_supervisor_ready(self->supervisor, S_LOOK_MS))) {
         if (e != GATE_TIMEOUT)
             return gi_peer_fail(e, false);
+        if (s_has_failed(self)) {
+            fprintf(stderr, "gate: %s\n", self->why ? self->why : "no memory");
+            return GI_EXIT_USAGE;
+        }
         if ((waited_ms += S_LOOK_MS) == S_SAY_MS)
             fprintf(stderr, "gate: waiting for a broker at %s\n",
                     self->backend);
@@ -182,8 +219,10 @@ static int s_wait_ready(const s_serve_t *self) {
             return -1;
     }
     while ((e = gate_runtime_ready(self->runtime, S_LOOK_MS))) {
-        if (e != GATE_TIMEOUT)
-            return gi_peer_fail(e, false);
+        if (e != GATE_TIMEOUT) {
+            gi_peer_fail(e, false);
+            return GI_EXIT_USAGE;
+        }
         if (s_asked_to_stop())
             return -1;
     }
@@ -242,18 +281,21 @@ static bool s_room(const s_args_t *args) {
 }
 
 static int s_run(const s_args_t *args) {
-    s_serve_t self = {0};
+    s_serve_t self = {.failed = -1};
     if (!s_room(args))
         return GI_EXIT_USAGE;
     gate_err_t e = gate_process_init();
-    if (e && e != GATE_NOTIMPL)
-        return gi_peer_fail(e, false);
+    if (e && e != GATE_NOTIMPL) {
+        gi_peer_fail(e, false);
+        return GI_EXIT_USAGE;
+    }
     gi_interrupt_stay();
     self.runtime = s_runtime(args);
     if (!self.runtime)
         return GI_EXIT_USAGE;
     self.backend =
         args->backend ? args->backend : gi_peer_backend(self.runtime);
+    self.failed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int code = s_start_all(&self, args);
     if (!code)
         code = s_wait_ready(&self);

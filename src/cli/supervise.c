@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <gaterpc/log.h>
 #include "cli/cli.h"
 #include "cli/interrupt.h"
 #include "cli/peer.h"
@@ -26,6 +27,7 @@ typedef struct s_process {
     pid_t pid;             /* 0: none */
     pid_t starter;         /* the thread whose end is the child's to end */
     int status;            /* of waitpid, once it has ended */
+    bool had_one;          /* a process was there once */
 } s_process_t;
 
 static void s_stop_signals(sigset_t *set) {
@@ -73,23 +75,28 @@ static void s_become(const s_process_t *self, pid_t parent) {
     _exit(GI_EXIT_USAGE);
 }
 
+/* The first one that cannot be had is told to who starts this, and not tried
+ * again and again behind its back: BADARG is final. */
+static gate_err_t s_none(const s_process_t *self, const char *what) {
+    perror(what);
+    return self->had_one ? GATE_SYSTEM : GATE_BADARG;
+}
+
 static gate_err_t s_start(void *ctx) {
     s_process_t *self = ctx;
     pid_t parent = getpid();
     self->starter = gettid();
-    if (!s_open_secrets(self)) {
-        perror("gate: pipe");
-        return GATE_SYSTEM;
-    }
+    if (!s_open_secrets(self))
+        return s_none(self, "gate: pipe");
     self->pid = fork();
     if (self->pid == 0)
         s_become(self, parent);
     s_close_secrets(self);
+    self->had_one |= self->pid > 0;
     if (self->pid > 0)
         return GATE_OK;
     self->pid = 0;
-    perror("gate: fork");
-    return GATE_SYSTEM;
+    return s_none(self, "gate: fork");
 }
 
 /* True: it has ended, self->status says how. Other children are orphans that
@@ -117,13 +124,15 @@ static gate_err_t s_check(void *ctx) {
     if (!s_has_ended(self))
         return GATE_OK;
     if (WIFSIGNALED(self->status)) {
-        fprintf(stderr, "gate: the serving process was killed by signal %d\n",
-                WTERMSIG(self->status));
+        gate_log(GATE_ERROR, "serve",
+                 "the serving process was killed by signal %d (%s)",
+                 WTERMSIG(self->status), strsignal(WTERMSIG(self->status)));
         return GATE_WORKERLOST;
     }
     int code = WEXITSTATUS(self->status);
     if (code)
-        fprintf(stderr, "gate: the serving process ended with %d\n", code);
+        gate_log(GATE_ERROR, "serve", "the serving process ended with %d",
+                 code);
     return code == 0               ? GATE_EOS
            : code == GI_EXIT_USAGE ? GATE_BADARG
                                    : GATE_WORKERLOST;
@@ -234,8 +243,9 @@ static int s_run(gate_runtime_t *runtime, s_process_t *process) {
     }
     s_wait(runtime, supervisor, process);
     gate_supervisor_destroy(&supervisor); /* which stops it */
-    return WIFEXITED(process->status) ? WEXITSTATUS(process->status)
-                                      : GI_EXIT_REMOTE;
+    return !process->had_one            ? GI_EXIT_USAGE
+           : WIFEXITED(process->status) ? WEXITSTATUS(process->status)
+                                        : GI_EXIT_REMOTE;
 }
 
 /* ---- the first process of a container ------------------------------------ */

@@ -138,8 +138,12 @@ class Start:
                 else "neither worked nor ended", said[-800:])
         if ABORT.search(said):
             return "aborted: " + said[-800:]
-        if self.told is not None or (self.verb == "call" and code == 0):
-            return "" if code == 0 else "ended with %d: %s" % (code, said[-800:])
+        if code == 0 and (self.told is not None or self.verb == "call"):
+            return ""
+        if self.told is not None and self.must:
+            return "ended with %d: %s" % (code, said[-800:])
+        if code == 0:
+            return "ended with 0 and has not worked: %s" % said[-800:]
         if code < 0:
             return "ended by signal %d: %s" % (-code, said[-800:])
         if 2 not in self.close and not CAUSE.search(err):
@@ -268,7 +272,7 @@ class Matrix(kit.Shared):
         enough = 40
         limits = {"broker": (2, 3, 4, 5, 6), "zap": (3, 4, 5),
                   "call": (2, 3, 4, 5), "serve": (2, 4, 5, 6, 8, 10, 13),
-                  "supervise": (4, 6, 9, 12)}
+                  "supervise": (4, 5, 6, 9, 12)}
         users = itertools.count(first)
         self.all([Start(v, "ulimit -u %d" % n, before=few(n), user=next(users),
                         must=n == enough, cause=NO_THREAD)

@@ -296,7 +296,7 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     if (!e)
         e = gi_service_build_table(self);
     if (!e)
-        gi_service_begin_processes(self);
+        e = gi_service_begin_processes(self);
     if (!e && backend)
         self->broker = gi_registry_owner(registry, backend);
     if (!e && backend && !self->broker)

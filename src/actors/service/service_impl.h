@@ -270,7 +270,7 @@ void gi_scall_refuse(gi_scall_t *c, gate_err_t code, const char *cls,
 
 /* ---- service_run.c ------------------------------------------------------- */
 extern const gi_call_ops_t gi_scall_ops;
-void gi_service_begin_processes(gate_service_t *self);
+gate_err_t gi_service_begin_processes(gate_service_t *self) GATE_MUST;
 void gi_run_call(gi_life_t *life); /* of the core */
 /* Hands over the calls gathered for threads. */
 void gi_run_to_threads(gate_service_t *self);

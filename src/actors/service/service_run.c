@@ -61,13 +61,16 @@ static gate_err_t s_pool(gate_service_t *self, gi_smethod_t *method,
 
 /* Its workers come up while the service does, not with the first call. Where
  * there is no zygote each call says so. */
-void gi_service_begin_processes(gate_service_t *self) {
+gate_err_t gi_service_begin_processes(gate_service_t *self) {
+    char why[200];
     bool any = false;
     for (size_t i = 0; i < self->n_methods; i++)
         any |= self->methods[i].runs == GATE_PROCESS;
-    if (any && gi_zygote_pid() && !gate_runtime_procs(self->rt))
-        gate_log(GATE_ERROR, "service", "%s: no process pool: %s", self->name,
-                 gate_error()->text);
+    if (!any || !gi_zygote_pid() || gate_runtime_procs(self->rt))
+        return GATE_OK;
+    snprintf(why, sizeof why, "%s", gate_error()->text);
+    return gi_err(gate_error()->code, "service %s: no process pool: %s",
+                  self->name, why);
 }
 
 /* ---- on threads ---------------------------------------------------------- */

@@ -167,17 +167,20 @@ void gate_supervisor_add_supervisor(gate_supervisor_t *self, const char *name,
 /* ---- telling ------------------------------------------------------------- */
 static void s_log(const gi_supervised_t *child,
                   const gate_child_event_t *event) {
+    const char *why = child->told ? child->error.story.text : "";
+    const char *open = child->told ? " (" : "", *shut = child->told ? ")" : "";
     if (event->error == GATE_EOS && event->state == GATE_CHILD_ENDED)
         gate_log(GATE_INFO, S_PART, "%s has ended, and stays down",
                  event->name);
     else if (event->error && event->gave_up)
-        gate_log(GATE_ERROR, S_PART,
-                 "%s died (%s): too often, or of what does not go away: giving "
-                 "up",
-                 event->name, child->error.story.text);
+        gate_log(
+            GATE_ERROR, S_PART,
+            "%s died%s%s%s: too often, or of what does not go away: giving "
+            "up",
+            event->name, open, why, shut);
     else if (event->error)
-        gate_log(GATE_WARN, S_PART, "%s died (%s): %s in %lld ms", event->name,
-                 child->error.story.text,
+        gate_log(GATE_WARN, S_PART, "%s died%s%s%s: %s in %lld ms", event->name,
+                 open, why, shut,
                  event->state == GATE_CHILD_ENDED ? "stays down" : "restart",
                  (long long)event->wait_ms);
     else
@@ -213,8 +216,8 @@ static void s_remember(gate_supervisor_t *self, size_t i) {
 /* This thread's story, when it is about e. */
 static void s_note(gi_supervised_t *child, gate_err_t e) {
     gate_error_t plain = {e, gi_err_class(e), gate_err_text(e), ""};
-    gi_error_set(&child->error,
-                 gate_error()->code == e ? gate_error() : &plain);
+    child->told = gate_error()->code == e;
+    gi_error_set(&child->error, child->told ? gate_error() : &plain);
 }
 
 static void s_died(gate_supervisor_t *self, size_t i, gate_err_t e) {

@@ -19,6 +19,7 @@ typedef struct gi_supervised {
     bool ready_seen;
     gate_err_t report; /* reported dead of this; GATE_OK: not */
     gi_error_t error;  /* its last death's */
+    bool told; /* that is its own words; else only a code's, of no call here */
 } gi_supervised_t;
 
 struct gate_supervisor {
