@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 static const gi_usage_t s_usage = {
@@ -53,8 +52,8 @@ typedef struct s_serve {
     gate_supervisor_t *supervisor;
     s_served_t *served;
     size_t n;
-    int failed; /* an eventfd: a service could not be started */
-    char *why;  /* then, before it is written to; the supervisor's thread's */
+    int failed[2]; /* a pipe: a service could not be started */
+    char *why; /* then, before it is written to; the supervisor's thread's */
 } s_serve_t;
 
 /* ---- settings ------------------------------------------------------------ */
@@ -128,20 +127,19 @@ static gate_err_t s_init(gate_runtime_t *runtime, gate_service_t *service,
  * again. On the supervisor's thread, as s_init. */
 static void s_event(void *ctx, const gate_child_event_t *event) {
     s_serve_t *self = ctx;
-    const uint64_t one = 1;
     bool refused = false;
     for (size_t i = 0; i < self->n; i++)
         refused |= self->served[i].refused;
     if (!event->error || event->gave_up || refused || self->why)
         return;
     self->why = strdup(gate_error()->text);
-    if (write(self->failed, &one, sizeof one) < 0)
-        perror("gate: eventfd");
+    if (write(self->failed[1], "", 1) < 0)
+        perror("gate: pipe");
 }
 
 static bool s_has_failed(const s_serve_t *self) {
-    uint64_t n;
-    return read(self->failed, &n, sizeof n) == sizeof n;
+    char c;
+    return read(self->failed[0], &c, 1) == 1;
 }
 
 static void s_add(s_serve_t *self, const gate_module_t *module,
@@ -160,7 +158,7 @@ static int s_start_all(s_serve_t *self, const s_args_t *args) {
     self->served = calloc(args->modules.n + 1, sizeof *self->served);
     const gate_supervisor_options_t options = {.event = s_event, .ctx = self};
     self->supervisor = gate_supervisor_new(self->runtime, &options);
-    if (!self->served || !self->supervisor || self->failed < 0)
+    if (!self->served || !self->supervisor)
         return gi_peer_fail(GATE_NOMEM, false);
     if (args->demo)
         s_add(self, &s_demo, args);
@@ -180,8 +178,8 @@ static void s_fini(s_serve_t *self) {
     gate_supervisor_destroy(&self->supervisor);
     free(self->served);
     free(self->why);
-    if (self->failed >= 0)
-        close(self->failed);
+    for (int i = 0; i < 2 && self->failed[0] >= 0; i++)
+        close(self->failed[i]);
     gate_runtime_destroy(&self->runtime);
 }
 
@@ -281,7 +279,7 @@ static bool s_room(const s_args_t *args) {
 }
 
 static int s_run(const s_args_t *args) {
-    s_serve_t self = {.failed = -1};
+    s_serve_t self = {.failed = {-1, -1}};
     if (!s_room(args))
         return GI_EXIT_USAGE;
     gate_err_t e = gate_process_init();
@@ -295,8 +293,11 @@ static int s_run(const s_args_t *args) {
         return GI_EXIT_USAGE;
     self.backend =
         args->backend ? args->backend : gi_peer_backend(self.runtime);
-    self.failed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int code = s_start_all(&self, args);
+    int code = GI_EXIT_USAGE;
+    if (pipe2(self.failed, O_CLOEXEC | O_NONBLOCK) < 0)
+        perror("gate: pipe");
+    else
+        code = s_start_all(&self, args);
     if (!code)
         code = s_wait_ready(&self);
     if (!code) {
