@@ -13,6 +13,7 @@ struct gi_broker_call {
     gi_list_t of_client; /* in client->calls */
     gi_list_t
         of_owner; /* in service->queue, worker->calls or core->work.redo */
+    gi_fair_item_t turn;        /* in service->urgent or ->waiting */
     gi_broker_timer_t deadline; /* armed while it is queued, or shaken */
     gi_broker_peer_t *client;
     gi_broker_service_t *service;
@@ -29,7 +30,7 @@ struct gi_broker_call {
     int64_t items, bytes; /* credit that its client gave and nothing used */
     int64_t moved_ms;     /* given to its worker; last credit, item or chunk */
     bool credited;        /* its request gave some: see broker_stall.c */
-    bool queued;          /* in service->queue */
+    bool queued;          /* it waits for a worker, in its service */
     bool urgent;          /* and before those that are not */
     bool tagged; /* its worker knows it by its id and the run's number */
     bool muted;  /* cancelled, orphaned or overflowed: nothing more goes out */

@@ -264,21 +264,19 @@ bool gi_broker_far_has_workers(const gi_broker_service_t *service,
 }
 
 gi_broker_call_t *gi_broker_far_first(gi_broker_service_t *service) {
-    gi_list_t *l = service->queue.next;
-    for (; l != &service->queue && !gi_list_empty(&service->far); l = l->next) {
-        gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
+    gi_broker_call_t *call = NULL;
+    while (!gi_list_empty(&service->far) &&
+           (call = gi_broker_waiting_next(service, call)))
         if (gi_broker_far_pick(service, call))
             return call;
-    }
     return NULL;
 }
 
 void gi_broker_far_abandon(gi_broker_core_t *core,
                            gi_broker_service_t *service) {
-    gi_list_t *l = service->queue.next, *next;
-    for (; l != &service->queue; l = next) {
-        gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
-        next = l->next;
+    gi_broker_call_t *call = gi_broker_waiting_next(service, NULL), *next;
+    for (; call; call = next) {
+        next = gi_broker_waiting_next(service, call);
         if (!call->client->far)
             continue;
         gi_broker_unqueue(core, call);

@@ -6,9 +6,11 @@
  * it weighs is what it takes. Each is in somebody's share, a request in its
  * client's, whoever it waits for. Nobody may have more than what is still free:
  * one alone gets half of the room, two a third each, and whoever comes next
- * always finds some. */
+ * always finds some. Nor does whoever has sent more hold up the others: of the
+ * calls that wait for a service, clients take turns. */
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
+#include "broker/core/broker_services.h"
 
 #include <string.h>
 #include "base/mem.h"
@@ -182,4 +184,63 @@ void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
     peer->queued_bytes -= message->weight;
     if (peer->n_queued == 0)
         gi_list_remove(&peer->ring);
+}
+
+/* ---- calls that wait: whose turn ----------------------------------------- */
+static gi_fair_t *s_turns(const gi_broker_call_t *call) {
+    return call->urgent ? &call->service->urgent : &call->service->waiting;
+}
+
+/* First come, first served of each client; what runs again goes first. */
+bool gi_broker_waiting_add(gi_broker_call_t *call) {
+    if (call->attempt == 1)
+        return gi_fair_add(s_turns(call), &call->turn, call->client,
+                           call->request->weight);
+    gi_list_prepend(&call->service->queue, &call->of_owner);
+    return true;
+}
+
+void gi_broker_waiting_leave(gi_broker_call_t *call) {
+    if (call->turn.lane)
+        gi_fair_remove(s_turns(call), &call->turn);
+    gi_list_remove(&call->of_owner);
+}
+
+void gi_broker_waiting_pay(gi_broker_call_t *call) {
+    if (call->turn.lane)
+        gi_fair_take(s_turns(call), &call->turn);
+}
+
+static gi_broker_call_t *s_call(const gi_fair_item_t *item) {
+    return item ? GI_OF((uintptr_t)item, gi_broker_call_t, turn) : NULL;
+}
+
+static gi_broker_call_t *s_in_queue(const gi_broker_service_t *service,
+                                    const gi_list_t *l) {
+    return l == &service->queue
+               ? NULL
+               : GI_OF((uintptr_t)l, gi_broker_call_t, of_owner);
+}
+
+gi_broker_call_t *gi_broker_waiting_next(const gi_broker_service_t *service,
+                                         const gi_broker_call_t *call) {
+    bool again = !call || !call->turn.lane;
+    gi_broker_call_t *next =
+        again ? s_in_queue(service,
+                           call ? call->of_owner.next : service->queue.next)
+              : NULL;
+    const gi_fair_item_t *at = again ? NULL : &call->turn;
+    if (!next && (again || call->urgent))
+        next = s_call(gi_fair_next(&service->urgent, at));
+    if (next)
+        return next;
+    return s_call(
+        gi_fair_next(&service->waiting, again || call->urgent ? NULL : at));
+}
+
+gi_broker_call_t *gi_broker_waiting_first(gi_broker_service_t *service) {
+    gi_broker_call_t *call = s_in_queue(service, service->queue.next);
+    if (!call)
+        call = s_call(gi_fair_first(&service->urgent));
+    return call ? call : s_call(gi_fair_first(&service->waiting));
 }

@@ -6,6 +6,7 @@
  * exact below 64 and in eighths of a power of two above: the least loaded is
  * the first of the first bucket that is not empty, found by one look at a
  * bitmap. Taken from the front and put back at the end, equals take turns.
+ * So do the clients whose calls wait, by what their requests weigh.
  *
  * Law: a service's queue is not empty only while no worker of it has credit,
  * and without workers only while some are to come (broker_move.c). */
@@ -103,8 +104,7 @@ static bool s_forget_one(gi_broker_core_t *core, uint64_t maker,
                          const gi_broker_service_t *but) {
     for (gi_list_t *l = core->parked.next; l != &core->parked; l = l->next) {
         gi_broker_service_t *old = GI_OF(l, gi_broker_service_t, parked);
-        if (old == but || !gi_list_empty(&old->queue) ||
-            (maker && old->maker != maker))
+        if (old == but || old->n_queued > 0 || (maker && old->maker != maker))
             continue;
         gi_broker_service_free(core, old);
         return true;
@@ -161,6 +161,8 @@ gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
     service->ruled = gi_access_concerns(core->users.access, name);
     service->idle.due = GI_DUE_SERVICE;
     gi_list_init(&service->queue);
+    gi_fair_init(&service->urgent);
+    gi_fair_init(&service->waiting);
     gi_list_init(&service->workers);
     gi_list_init(&service->far);
     for (unsigned i = 0; i < GI_BUCKETS; i++)
@@ -184,6 +186,8 @@ void gi_broker_service_free(gi_broker_core_t *core,
     gi_table_remove(&core->services, &service->node);
     core->n_services--;
     gi_tally_destroy(&service->tally);
+    gi_fair_fini(&service->urgent);
+    gi_fair_fini(&service->waiting);
     gi_mem_free(service->name);
     gi_mem_free(service);
 }
@@ -194,7 +198,7 @@ void gi_broker_service_idle(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
     if (!gi_list_empty(&service->workers))
         return;
-    if (gi_list_empty(&service->queue))
+    if (service->n_queued == 0)
         gi_broker_service_free(core, service);
     else /* workers are to come */
         s_park(core, service);
@@ -225,9 +229,15 @@ void gi_broker_worker_place(gi_broker_core_t *core,
                             gi_broker_worker_t *worker) {
     gi_broker_service_t *service = worker->service;
     s_unplace(worker);
+    service->n_behind -= worker->behind;
+    worker->behind = false;
     if (worker->peer == NULL || worker->draining || worker->suspended ||
         worker->peer->doubted || worker->in_flight >= worker->max ||
         !gi_broker_peer_has_room(core, worker->peer))
+        return;
+    worker->behind = gi_broker_worker_behind(worker);
+    service->n_behind += worker->behind;
+    if (worker->behind)
         return;
     unsigned b = s_bucket(worker->in_flight);
     worker->bucket = b;
@@ -254,7 +264,8 @@ static gi_broker_worker_t *s_choose(gi_broker_service_t *service,
                                     const gi_broker_call_t *call) {
     gi_broker_worker_t *worker =
         call->args_size < 0 ? s_pick(service) : gi_broker_args_pick(service);
-    return worker ? worker : gi_broker_far_pick(service, call);
+    return worker || service->n_behind ? worker
+                                       : gi_broker_far_pick(service, call);
 }
 
 /* ---- dispatch ------------------------------------------------------------ */
@@ -316,6 +327,7 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     s_fit_ext(core, worker, call->user);
     if (!gi_broker_again_prepare(core, call, worker))
         return s_no_memory(core, call);
+    size_t bytes = worker->ext ? gi_frames_bytes(&core->out, 1) : 0;
     switch (gi_broker_peer_send(core, peer, true, call)) {
     case GI_SENT:
     case GI_QUEUED:
@@ -332,6 +344,7 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     call->service->n_calls++;
     call->given_ns = call->deadline_ms ? gi_broker_now_ns(core)
                                        : call->begun_ns; /* it never waited */
+    gi_broker_worker_sent(core, worker, call->client, bytes);
     gi_broker_worker_place(core, worker);
     return true;
 }
@@ -350,32 +363,6 @@ static void s_begin_wait(gi_broker_core_t *core, gi_broker_call_t *call) {
     if (ext.timeout_ms >= 0 && ext.timeout_ms < core->clock.timeout_ms)
         call->deadline_ms = core->clock.now_ms + ext.timeout_ms;
     call->urgent = gi_meta_urgent(ext.meta);
-}
-
-/* First come, first served among equals; what runs again goes first. */
-static void s_line_up(gi_broker_call_t *call) {
-    gi_broker_service_t *service = call->service;
-    if (call->attempt > 1)
-        gi_list_prepend(&service->queue, &call->of_owner);
-    else if (!call->urgent)
-        gi_list_append(&service->queue, &call->of_owner);
-    else
-        gi_list_prepend(service->urgent ? service->urgent : &service->queue,
-                        &call->of_owner);
-    if (call->urgent && (call->attempt == 1 || service->urgent == NULL))
-        service->urgent = &call->of_owner;
-}
-
-static void s_leave_line(gi_broker_call_t *call) {
-    gi_broker_service_t *service = call->service;
-    gi_list_t *before = call->of_owner.prev;
-    if (service->urgent == &call->of_owner)
-        service->urgent =
-            before != &service->queue &&
-                    GI_OF(before, gi_broker_call_t, of_owner)->urgent
-                ? before
-                : NULL;
-    gi_list_remove(&call->of_owner);
 }
 
 static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
@@ -401,8 +388,11 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
         s_no_memory(core, call);
         return;
     }
+    if (!gi_broker_waiting_add(call)) {
+        s_no_memory(core, call);
+        return;
+    }
     call->queued = true;
-    s_line_up(call);
     service->n_queued++;
     core->n_queued++;
     gi_broker_arm(core, &call->deadline, call->deadline_ms);
@@ -442,18 +432,16 @@ void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     if (!call->queued)
         return;
     gi_broker_disarm(core, &call->deadline);
-    s_leave_line(call);
+    gi_broker_waiting_leave(call);
     call->queued = false;
     call->service->n_queued--;
     core->n_queued--;
 }
 
-/* Of those that wait, the first that a worker with credit may have. */
 static gi_broker_call_t *s_first(gi_broker_service_t *service) {
-    gi_list_t *l = service->queue.next;
-    return l != &service->queue && s_pick(service)
-               ? GI_OF(l, gi_broker_call_t, of_owner)
-               : gi_broker_far_first(service);
+    if (s_pick(service))
+        return gi_broker_waiting_first(service);
+    return service->n_behind ? NULL : gi_broker_far_first(service);
 }
 
 void gi_broker_service_pump(gi_broker_core_t *core,
@@ -461,6 +449,7 @@ void gi_broker_service_pump(gi_broker_core_t *core,
     gi_broker_call_t *call;
     gi_list_remove(&service->pump);
     while ((call = s_first(service))) {
+        gi_broker_waiting_pay(call);
         gi_broker_unqueue(core, call);
         gi_broker_message_t *request = call->request;
         call->request = NULL;
@@ -481,9 +470,8 @@ void gi_broker_service_empty(gi_broker_core_t *core,
 
 void gi_broker_service_abandon(gi_broker_core_t *core,
                                gi_broker_service_t *service) {
-    while (!gi_list_empty(&service->queue)) {
-        gi_broker_call_t *call =
-            GI_OF(service->queue.next, gi_broker_call_t, of_owner);
+    gi_broker_call_t *call;
+    while ((call = gi_broker_waiting_next(service, NULL))) {
         gi_broker_unqueue(core, call);
         core->count.unavailable++;
         gi_broker_call_fail(core, call, NULL, NULL);

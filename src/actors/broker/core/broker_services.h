@@ -10,15 +10,16 @@ struct gi_broker_service {
     gi_node_t node;    /* in core->services */
     gi_list_t order;   /* in core->order, by registration */
     gi_list_t pump;    /* in core->work.pumps: a worker may have got credit */
-    gi_list_t queue;   /* calls that wait for a worker, oldest first, but urgent
-                          ones before others */
-    gi_list_t *urgent; /* the last of those; NULL: none */
+    gi_list_t queue;   /* calls that wait for a worker: those that run again, */
+    gi_fair_t urgent;  /* then urgent ones, */
+    gi_fair_t waiting; /* then the others: clients take turns */
     gi_list_t workers;
     gi_broker_timer_t idle; /* forgets it; armed while it has no workers */
     gi_list_t parked;       /* in core->parked then */
     uint64_t maker;         /* who registered its first worker; 0: nobody */
     size_t n_queued, n_workers;
     size_t n_far;             /* of the workers, other brokers' */
+    size_t n_behind;          /* of our own, those that read first */
     int64_t relief_ms;        /* broker_stall.c: when it is looked at again */
     uint32_t index;           /* what other brokers call it */
     uint64_t n_calls;         /* given to workers */
@@ -57,7 +58,7 @@ void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call);
 /* Notes that a worker may have got credit: pumped after the event. */
 static inline void gi_broker_service_wake(gi_broker_core_t *core,
                                           gi_broker_service_t *service) {
-    if (!gi_list_empty(&service->queue) && gi_list_empty(&service->pump))
+    if (service->n_queued > 0 && gi_list_empty(&service->pump))
         gi_list_append(&core->work.pumps, &service->pump);
 }
 /* Gives queued calls to workers that have credit. */
@@ -71,5 +72,18 @@ void gi_broker_service_abandon(gi_broker_core_t *core,
                                gi_broker_service_t *service);
 void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call);
 int64_t gi_broker_service_credit(const gi_broker_service_t *service);
+
+/* ---- broker_messages.c: calls that wait, and whose turn it is ------------ */
+/* It has its request, which says what it costs. False: no memory. */
+bool gi_broker_waiting_add(gi_broker_call_t *call);
+void gi_broker_waiting_leave(gi_broker_call_t *call);
+/* NULL: none waits. */
+gi_broker_call_t *gi_broker_waiting_first(gi_broker_service_t *service);
+/* Its turn has come. */
+void gi_broker_waiting_pay(gi_broker_call_t *call);
+/* Those that wait, in the order of their turns, nearly; NULL: begins, and is the
+ * end. */
+gi_broker_call_t *gi_broker_waiting_next(const gi_broker_service_t *service,
+                                         const gi_broker_call_t *call);
 
 #endif

@@ -17,6 +17,7 @@
 #include "base/table.h"
 #include "rules/access.h"
 #include "rules/bucket.h"
+#include "rules/fair.h"
 #include "rules/guess.h"
 #include "rules/secret.h"
 #include "wire/mdp.h"

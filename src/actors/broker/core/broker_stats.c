@@ -38,22 +38,40 @@ int64_t gi_broker_service_credit(const gi_broker_service_t *service) {
     return credit;
 }
 
-static int64_t s_waited(const gi_broker_core_t *self,
-                        const gi_broker_service_t *service,
-                        const gi_list_t *at) {
-    return at == &service->queue
-               ? 0
-               : self->clock.now_ms -
-                     GI_OF((uintptr_t)at, gi_broker_call_t, of_owner)
-                         ->queued_ms;
+static int64_t s_since(const gi_broker_core_t *self, int64_t queued_ms) {
+    return self->clock.now_ms - queued_ms;
+}
+
+/* Of those that take turns, the one that has waited longest is the first of its
+ * client's. */
+static int64_t s_oldest_turn(const gi_broker_core_t *self,
+                             const gi_fair_t *turns) {
+    int64_t oldest = 0;
+    for (gi_fair_item_t *at = NULL; (at = gi_fair_next_lane(turns, at));) {
+        int64_t waited =
+            s_since(self, GI_OF(at, gi_broker_call_t, turn)->queued_ms);
+        oldest = waited > oldest ? waited : oldest;
+    }
+    return oldest;
+}
+
+static int64_t s_oldest(const gi_broker_core_t *self,
+                        const gi_broker_service_t *service) {
+    int64_t oldest = s_oldest_turn(self, &service->urgent);
+    int64_t other = s_oldest_turn(self, &service->waiting);
+    oldest = other > oldest ? other : oldest;
+    for (const gi_list_t *l = service->queue.next; l != &service->queue;
+         l = l->next) {
+        other = s_since(
+            self, GI_OF((uintptr_t)l, gi_broker_call_t, of_owner)->queued_ms);
+        oldest = other > oldest ? other : oldest;
+    }
+    return oldest;
 }
 
 static void s_numbers(const gi_broker_core_t *self, msgpack_packer *pk,
                       const gi_broker_service_t *service) {
-    int64_t oldest = s_waited(self, service, service->queue.next), others = 0;
-    if (service->urgent) /* they overtook the others */
-        others = s_waited(self, service, service->urgent->next);
-    oldest = others > oldest ? others : oldest;
+    int64_t oldest = s_oldest(self, service);
     s_number(pk, "workers", service->n_workers);
     s_number(pk, "far", service->n_far);
     s_number(pk, "credit", (uint64_t)gi_broker_service_credit(service));
@@ -271,8 +289,10 @@ static bool s_worker_valid(const gi_broker_core_t *self,
     bool has_credit = worker->in_flight < worker->max && !worker->draining &&
                       !worker->suspended && !worker->peer->doubted &&
                       gi_broker_peer_has_room(self, worker->peer);
+    bool behind = has_credit && gi_broker_worker_behind(worker);
+    has_credit &= !behind;
     return n == worker->in_flight && worker->placed == has_credit &&
-           (n <= worker->max || worker->far) &&
+           worker->behind == behind && (n <= worker->max || worker->far) &&
            (worker->far != NULL) != gi_timer_armed(&worker->beat.timer) &&
            !(worker->suspended && worker->ext) &&
            !(worker->until_ms && !worker->suspended);
@@ -281,8 +301,8 @@ static bool s_worker_valid(const gi_broker_core_t *self,
 static bool s_service_valid(const gi_broker_core_t *self,
                             gi_broker_service_t *service, s_sum_t *sum) {
     size_t workers = 0, queued = 0;
-    size_t n_far = 0;
-    bool credit = false, urgent = service->urgent == NULL, far = false;
+    size_t n_far = 0, n_behind = 0;
+    bool credit = false, far = false;
     gi_list_t *l;
     for (l = service->workers.next; l != &service->workers; l = l->next) {
         gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
@@ -291,17 +311,19 @@ static bool s_service_valid(const gi_broker_core_t *self,
         credit |= worker->placed && !worker->far;
         far |= worker->placed && worker->far;
         n_far += worker->far != NULL;
+        n_behind += worker->behind;
         workers++;
     }
-    for (l = service->queue.next; l != &service->queue; l = l->next) {
-        gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
-        if (!call->queued || call->worker || !call->request || call->muted ||
-            call->again || !gi_timer_armed(&call->deadline.timer))
+    gi_broker_call_t *call = NULL;
+    while ((call = gi_broker_waiting_next(service, call))) {
+        if (!call->queued ||
+            (call->attempt == 1) != (call->turn.lane != NULL) || call->worker ||
+            !call->request || call->muted || call->again ||
+            !gi_timer_armed(&call->deadline.timer))
             return false;
         sum->weight += call->request->weight;
-        if (far && gi_broker_far_pick(service, call))
+        if (far && !service->n_behind && gi_broker_far_pick(service, call))
             return false;
-        urgent |= l == service->urgent && call->urgent;
         queued++;
     }
     if (workers == 0)
@@ -309,7 +331,8 @@ static bool s_service_valid(const gi_broker_core_t *self,
     sum->queued += queued;
     sum->calls += queued;
     return workers == service->n_workers && queued == service->n_queued &&
-           n_far == service->n_far && urgent && !(queued && credit) &&
+           n_far == service->n_far && n_behind == service->n_behind &&
+           !(queued && credit) &&
            !(queued && workers == 0 && !gi_broker_expects(self)) &&
            (workers == 0) == gi_timer_armed(&service->idle.timer);
 }

@@ -235,7 +235,8 @@ static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
         gi_broker_args_credit(core, worker, f, at);
         break;
     case GI_MDP_HEARTBEAT:
-        if (at->n_body > 0)
+        gi_broker_worker_beats(core, worker);
+        if (at->n_body > 0 && worker->peer)
             s_hello(core, worker, f[at->body]);
         break;
     case GI_MDP_DISCONNECT:

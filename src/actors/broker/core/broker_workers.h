@@ -25,13 +25,21 @@ struct gi_broker_worker {
     int64_t carried;    /* by its connection, when it was; -1 not known */
     bool stood;         /* nothing more by the next time; then it is robbed */
     int64_t epoch;      /* which life of this identity it is; -1 not known */
-    gi_broker_far_worker_t *far; /* another broker's; NULL: it is ours */
+    int64_t unread;     /* bytes sent to it that it may not have read; ext */
+    int64_t marked;     /* of those, what it was asked about; 0: nothing */
+    int64_t window;     /* what it reads in the time of a question, twice */
+    int64_t limit;      /* it gets no call while so many are unread */
+    int64_t mixed_ms;   /* when the client whose call it got was another one */
+    const gi_broker_peer_t *client; /* that; compared alone */
+    int64_t mark_ns, least_ns;      /* when it was asked; the fastest answer */
+    gi_broker_far_worker_t *far;    /* another broker's; NULL: it is ours */
     int64_t frame_max; /* bytes of a frame that it takes; 0 not known */
     const char *why;   /* lost: the reason, a static text */
     char *idempotent;  /* its methods that may run again: "a,b=5"; NULL: none */
     unsigned bucket;   /* valid while placed */
     bool placed, ext, draining;
     bool suspended;  /* gets nothing new until it speaks; never an ext one */
+    bool behind;     /* it would be placed, had it read what it got */
     bool takes_args; /* arguments in chunks */
 };
 
@@ -96,6 +104,13 @@ int64_t gi_broker_worker_insist(gi_broker_core_t *core,
 /* It has spoken. */
 void gi_broker_worker_believe(gi_broker_core_t *core,
                               gi_broker_worker_t *worker);
+
+/* It got a request of so many bytes from that client. */
+void gi_broker_worker_sent(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           const gi_broker_peer_t *client, size_t bytes);
+/* A heartbeat of its came: it may be the answer. */
+void gi_broker_worker_beats(gi_broker_core_t *core, gi_broker_worker_t *worker);
+bool gi_broker_worker_behind(const gi_broker_worker_t *worker);
 
 /* ---- broker_workers.c ---------------------------------------------------- */
 /* Begins a message to a worker in core->out: id "" MDPW01 command. */

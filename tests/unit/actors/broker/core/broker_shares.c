@@ -290,3 +290,129 @@ Test(shares, what_waited_is_as_it_was) {
     kit_check(&k);
     kit_end(&k);
 }
+
+/* ---- turns --------------------------------------------------------------- */
+#define BIG 1900
+#define WINDOW (512 << 10)
+
+static void s_big(kit_t *k, const char *client, int n) {
+    char args[BIG + 1], id[16];
+    memset(args, 'x', BIG);
+    args[BIG] = 0;
+    snprintf(id, sizeof id, "%d", n);
+    say(k, FRONT, client, "", "MDPC01", "S", id,
+        "\xa1"
+        "f",
+        args, "\x80");
+}
+
+/* Takes what went to w: how many requests before the first of that client, and
+ * in all; how many heartbeats. */
+static int s_before(kit_t *k, const char *client, int *n, int *beats) {
+    int before = -1;
+    *n = *beats = 0;
+    for (said_t *m; (m = kit_take(k, "w")); free(m)) {
+        bool call = kit_frame_is(m, 2, "\2");
+        *beats += kit_frame_is(m, 2, "\4");
+        if (call && before < 0 && kit_frame_is(m, 3, client))
+            before = *n;
+        *n += call;
+    }
+    return before;
+}
+
+/* Behind a worker's credit, too, clients take turns. */
+Test(turns, who_comes_late_with_one_call_waits_for_few_of_anothers) {
+    kit_t k;
+    char id[16];
+    kit_begin(&k);
+    kit_worker(&k, "w", "S:d:1");
+    for (int i = 0; i < 100; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        request(&k, "c", "S", id);
+    }
+    request(&k, "d", "S", "1");
+    int n, beats, taken = 0;
+    while (s_before(&k, "d", &n, &beats) != 0) {
+        snprintf(id, sizeof id, "%d", taken++);
+        reply(&k, "w", "c", id, "x");
+    }
+    cr_expect_leq(taken, 17, "%d of another's came first", taken);
+    kit_end(&k);
+}
+
+/* Nor does one wait behind megabytes that are on their way to it. */
+Test(turns, a_worker_gets_no_more_than_it_reads) {
+    kit_t k;
+    int n, beats;
+    kit_begin(&k);
+    kit_ext_worker(&k, "w", "S:d:999");
+    s_big(&k, "c", 9999);
+    s_big(&k, "d", 9999); /* two use it */
+    for (int i = 0; i < 600; i++)
+        s_big(&k, "c", i);
+    s_before(&k, "c", &n, &beats);
+    cr_expect_eq(beats, 1);
+    cr_expect_geq(n, WINDOW / (BIG + 200));
+    cr_expect_leq(n, WINDOW / BIG + 1);
+    request(&k, "d", "S", "1");
+    kit_forget(&k);
+    beat(&k, "w"); /* it has read half of it */
+    cr_expect_leq((unsigned)s_before(&k, "d", &n, &beats), 16u);
+    cr_expect_eq(beats, 1);
+    cr_expect_geq(n, WINDOW / 2 / (BIG + 200));
+    cr_expect_leq(n, WINDOW / 2 / BIG + 8, "%d", n);
+    beat(&k, "w");
+    beat(&k, "w");
+    beat(&k, "w");
+    cr_expect_eq(k.core->n_queued, 0u); /* all of them, in the end */
+    kit_end(&k);
+}
+
+/* Alone a client has several times as much. */
+Test(turns, one_client_alone_has_a_larger_window) {
+    kit_t k;
+    int n, beats;
+    kit_begin(&k);
+    kit_ext_worker(&k, "w", "S:d:9999");
+    for (int i = 0; i < 4000; i++)
+        s_big(&k, "c", i);
+    s_before(&k, "c", &n, &beats);
+    cr_expect_eq(beats, 1);
+    cr_expect_geq(n, 6 * (WINDOW / (BIG + 200)), "%d", n);
+    cr_expect_leq(n, 8 * (WINDOW / BIG + 1));
+    kit_end(&k);
+}
+
+/* A worker that cannot be asked gets all that its credit and its queue take. */
+Test(turns, a_plain_worker_has_no_window) {
+    kit_t k;
+    int n, beats;
+    kit_begin(&k);
+    kit_worker(&k, "w", "S:d:999");
+    for (int i = 0; i < 600; i++)
+        s_big(&k, "c", i);
+    s_before(&k, "c", &n, &beats);
+    cr_expect_eq(n, 600);
+    cr_expect_eq(beats, 0);
+    kit_end(&k);
+}
+
+/* One that does not answer about what it has read answers a heartbeat later. */
+Test(turns, an_answer_that_is_lost_holds_calls_up_for_a_heartbeat) {
+    kit_t k;
+    int n, beats;
+    kit_begin(&k);
+    kit_ext_worker(&k, "w", "S:d:999");
+    s_big(&k, "d", 9999);
+    for (int i = 0; i < 600; i++)
+        s_big(&k, "c", i);
+    kit_forget(&k);
+    kit_wait(&k, HB);
+    s_before(&k, "c", &n, &beats);
+    cr_expect_eq(beats, 1);
+    beat(&k, "w");
+    s_before(&k, "c", &n, &beats);
+    cr_expect_gt(n, 0);
+    kit_end(&k);
+}
