@@ -280,6 +280,7 @@ static bool s_room(const s_args_t *args) {
 
 static int s_run(const s_args_t *args) {
     s_serve_t self = {.failed = {-1, -1}};
+    gi_interrupt_stay();
     if (!s_room(args))
         return GI_EXIT_USAGE;
     gate_err_t e = gate_process_init();
@@ -287,7 +288,6 @@ static int s_run(const s_args_t *args) {
         gi_peer_fail(e, false);
         return GI_EXIT_USAGE;
     }
-    gi_interrupt_stay();
     self.runtime = s_runtime(args);
     if (!self.runtime)
         return GI_EXIT_USAGE;

@@ -82,15 +82,31 @@ static gate_err_t s_none(const s_process_t *self, const char *what) {
     return self->had_one ? GATE_SYSTEM : GATE_BADARG;
 }
 
+/* Until it has become another program: the end of this thread, which may come
+ * next, is its end only then. */
+static void s_await_birth(const int born[2]) {
+    char c;
+    close(born[1]);
+    while (read(born[0], &c, 1) < 0 && errno == EINTR)
+        ;
+    close(born[0]);
+}
+
 static gate_err_t s_start(void *ctx) {
     s_process_t *self = ctx;
     pid_t parent = getpid();
     self->starter = gettid();
     if (!s_open_secrets(self))
         return s_none(self, "gate: pipe");
+    int born[2];
+    if (pipe2(born, O_CLOEXEC) < 0) {
+        s_close_secrets(self);
+        return s_none(self, "gate: pipe");
+    }
     self->pid = fork();
     if (self->pid == 0)
         s_become(self, parent);
+    s_await_birth(born);
     s_close_secrets(self);
     self->had_one |= self->pid > 0;
     if (self->pid > 0)
@@ -207,8 +223,8 @@ static void s_reload(gate_runtime_t *runtime, const s_process_t *process,
         return; /* it is in the log */
 }
 
-/* Until the child has ended for good, or a signal. */
-static void s_wait(gate_runtime_t *runtime, gate_supervisor_t *supervisor,
+/* Until the child has ended for good, or a signal: true. */
+static bool s_wait(gate_runtime_t *runtime, gate_supervisor_t *supervisor,
                    const s_process_t *process) {
     const struct timespec look = {0, S_LOOK_MS * 1000000L};
     sigset_t stop, reloads, both;
@@ -218,10 +234,22 @@ static void s_wait(gate_runtime_t *runtime, gate_supervisor_t *supervisor,
     while (!gate_supervisor_over(supervisor)) {
         int number = sigtimedwait(&both, NULL, &look);
         if (number > 0 && sigismember(&stop, number))
-            break;
+            return true;
         if (number > 0)
             s_reload(runtime, process, number);
     }
+    return false;
+}
+
+/* Told to stop, it may not have come so far that it could drain. */
+static int s_exit_code(const s_process_t *process, bool told) {
+    if (!process->had_one)
+        return told ? GI_EXIT_OK : GI_EXIT_USAGE;
+    if (WIFEXITED(process->status))
+        return WEXITSTATUS(process->status);
+    bool by_us = WTERMSIG(process->status) == SIGTERM ||
+                 WTERMSIG(process->status) == SIGINT;
+    return told && by_us ? GI_EXIT_OK : GI_EXIT_REMOTE;
 }
 
 static int s_run(gate_runtime_t *runtime, s_process_t *process) {
@@ -241,11 +269,9 @@ static int s_run(gate_runtime_t *runtime, s_process_t *process) {
         gate_supervisor_destroy(&supervisor);
         return gi_peer_fail(e, false);
     }
-    s_wait(runtime, supervisor, process);
+    bool told = s_wait(runtime, supervisor, process);
     gate_supervisor_destroy(&supervisor); /* which stops it */
-    return !process->had_one            ? GI_EXIT_USAGE
-           : WIFEXITED(process->status) ? WEXITSTATUS(process->status)
-                                        : GI_EXIT_REMOTE;
+    return s_exit_code(process, told);
 }
 
 /* ---- the first process of a container ------------------------------------ */

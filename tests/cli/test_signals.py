@@ -4,6 +4,7 @@ log file. SIGTERM twice is an end with 0."""
 import os
 import signal
 import subprocess
+import time
 
 from cli import CALM, kit
 
@@ -116,6 +117,35 @@ class Reload(kit.Case):
         out, err = hup.communicate(timeout=60)
         self.assertEqual(hup.returncode, 0)
         self.assertNotIn(SAID, err)
+
+    def holds(self, command):
+        """SIGTERM waits there by now, or it has ended."""
+        try:
+            with open("/proc/%d/status" % command.pid) as f:
+                mask = [x for x in f if x.startswith("SigBlk")]
+        except OSError:
+            return True
+        return not mask or int(mask[0].split()[1], 16) & (
+            1 << (signal.SIGTERM - 1))
+
+    def test_told_while_it_starts(self):
+        """From the moment that SIGTERM is held on: the end is one with 0."""
+        broker = self.broker()
+        verbs = (("broker", "--frontend", self.ipc("1"), "--backend",
+                  self.ipc("2")),
+                 ("serve", "--demo", "--backend", broker.back),
+                 ("serve", "--demo", "--backend", self.ipc("nobody")),
+                 ("serve", "--supervise", "--demo", "--backend", broker.back),
+                 ("zap", "--bind", self.ipc("3")),
+                 ("dev", "--frontend", self.ipc("4"), "--backend",
+                  self.ipc("5"), "--no-monitor"))
+        for verb in verbs:
+            for wait_ms in (0, 10, 60):
+                one = kit.Command(*verb, **CALM)
+                self.addCleanup(one.end)
+                self.until(lambda: self.holds(one), 20, "its start")
+                time.sleep(wait_ms / 1000)
+                self.assertEqual(one.end(), 0, (verb, wait_ms, one.err))
 
     def test_two_terms(self):
         for verb in ("broker", "zap", "serve"):

@@ -157,10 +157,10 @@ static void s_tell(const s_dev_t *self) {
 
 static int s_run(const s_args_t *args) {
     s_dev_t self = {0};
+    gi_interrupt_stay(); /* the zygote has a mask of its own */
     gate_err_t e = gate_process_init();
     if (e && e != GATE_NOTIMPL)
         return gi_peer_fail(e, false);
-    gi_interrupt_stay();
     int code = s_start(&self, args);
     if (!code) {
         s_tell(&self);
