@@ -26,6 +26,7 @@
 #include <gaterpc/shared.h>
 #include <gaterpc/call.h>
 #include <gaterpc/huge.h>
+#include <gaterpc/trace.h>
 #include <gaterpc/service.h>
 #include <gaterpc/supervisor.h>
 #include <gaterpc/broker.h>

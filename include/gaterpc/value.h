@@ -32,8 +32,9 @@ typedef enum gate_arg_type {
     GATE_A_TIMEOUT, /* as.i in ms: the call's deadline, not an argument */
     GATE_A_META,    /* metadata of the call (gate_meta), not an argument */
     GATE_A_RETRY,   /* as.i: further tries (gate_retry), not an argument */
-    GATE_A_HUGE,  /* as.p, a gate_huge_t of n bytes; arguments of calls only */
-    GATE_A_SPREAD /* as gate_spread; arguments of calls and jobs only */
+    GATE_A_HUGE,   /* as.p, a gate_huge_t of n bytes; arguments of calls only */
+    GATE_A_SPREAD, /* as gate_spread; arguments of calls and jobs only */
+    GATE_A_TRACE   /* as.p, a gate_trace_t; a call's own arguments only */
 } gate_arg_type_t;
 
 typedef struct gate_arg {

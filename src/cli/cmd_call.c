@@ -8,6 +8,7 @@
 #include "cli/opts.h"
 #include "cli/peer.h"
 #include "cli/progress.h"
+#include "text/times.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@ typedef struct s_args {
     gi_peer_t peer;
     gi_words_t words, kw, meta, files;
     int64_t timeout_ms; /* -1: reply_timeout */
-    bool raw;
+    bool raw, trace, json;
 } s_args_t;
 
 /* The arguments as the library wants them. */
@@ -35,8 +36,9 @@ typedef struct s_request {
     msgpack_sbuffer *packed; /* behind args, one each */
     char **names;            /* copies: of keyword arguments, of metadata */
     gate_huge_t **files;     /* what is in them is sent while it is read */
+    gate_trace_t *trace;     /* NULL: not wanted */
     size_t n, n_names, n_files;
-    size_t n_args; /* n, metadata, and one for the timeout */
+    size_t n_args; /* n, metadata, and two for the timeout and the trace */
 } s_request_t;
 
 static void s_request_fini(s_request_t *self) {
@@ -46,6 +48,7 @@ static void s_request_fini(s_request_t *self) {
         free(self->names[i]);
     for (size_t i = 0; i < self->n_files; i++)
         gate_huge_destroy(&self->files[i]);
+    gate_trace_destroy(&self->trace);
     free(self->files);
     free(self->args);
     free(self->packed);
@@ -55,7 +58,7 @@ static void s_request_fini(s_request_t *self) {
 static bool s_request_init(s_request_t *self, size_t n, size_t n_meta,
                            size_t n_files) {
     *self = (s_request_t){
-        .args = calloc(n + n_meta + n_files + 1, sizeof *self->args),
+        .args = calloc(n + n_meta + n_files + 2, sizeof *self->args),
         .files = calloc(n_files + 1, sizeof(gate_huge_t *)),
         .packed = calloc(n + 1, sizeof *self->packed),
         .names = calloc(n + n_meta + 1, sizeof *self->names),
@@ -116,6 +119,20 @@ static int s_request_add_meta(s_request_t *self, const char *pair) {
     if (!code)
         self->args[self->n_args++] = gate_meta(name, value);
     return code;
+}
+
+/* A trace that --meta has goes on. */
+static int s_request_add_trace(s_request_t *self) {
+    const char *above = NULL;
+    for (size_t i = 0; i < self->n_args; i++)
+        if (self->args[i].type == GATE_A_META && self->args[i].kw &&
+            !strcmp(self->args[i].kw, "traceparent"))
+            above = self->args[i].as.p;
+    self->trace = gate_trace_new(above);
+    if (!self->trace)
+        return gi_opts_fail(&s_usage, "--meta %s", gate_error()->text);
+    self->args[self->n_args++] = gate_trace_arg(self->trace);
+    return 0;
 }
 
 /* ---- files -----------------------------------------------------------------
@@ -241,7 +258,7 @@ static int s_request_fill(s_request_t *self, const s_args_t *args) {
         code = s_request_add_meta(self, args->meta.items[i]);
     if (args->timeout_ms >= 0)
         self->args[self->n_args++] = gate_timeout_ms(args->timeout_ms);
-    return code;
+    return !code && args->trace ? s_request_add_trace(self) : code;
 }
 
 /* ---- printing ------------------------------------------------------------ */
@@ -328,15 +345,20 @@ static int s_call(s_args_t *args, const s_request_t *request) {
     gi_interrupt_begin(&args->peer.client);
     e = args->raw ? s_print_raw(stream, &code) : s_print_all(stream, &code);
     int interrupted = gi_interrupt_end();
-    if (interrupted)
-        return interrupted;
-    return e ? gi_peer_fail(e, true) : code;
+    if (!interrupted && e)
+        code = gi_peer_fail(e, true);
+    if (!interrupted && request->trace)
+        gi_times_print(request->trace, args->words.items[0], !e, args->json);
+    return interrupted ? interrupted : code;
 }
 
 static int s_run(s_args_t *args) {
     s_request_t request = {0};
     if (!args->words.n)
         return gi_opts_fail(&s_usage, "call what?");
+    if (args->json && !args->trace)
+        return gi_opts_fail(&s_usage, "--json says how --trace is printed; a "
+                                      "result is JSON by itself");
     int code = gi_peer_check(&args->peer, &s_usage);
     if (code >= 0)
         return code;
@@ -363,6 +385,10 @@ int gi_call_main(int argc, char **argv) {
          "goes along with the call (traceparent, priority, ...)"},
         {"raw", GI_OPT_FLAG, &args.raw, NULL,
          "write a string or binary result as bytes, others as without it"},
+        {"trace", GI_OPT_FLAG, &args.trace, NULL,
+         "say behind the result, on standard error, where the time went"},
+        {"json", GI_OPT_FLAG, &args.json, NULL,
+         "with --trace: as a line of JSON"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, &args.words);

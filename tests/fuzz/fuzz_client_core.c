@@ -158,6 +158,12 @@ static void s_fail(void *ctx, gi_ccall_t *call, const gate_error_t *story) {
     s_outcome(call);
 }
 
+/* Before its end, and of one that asked. */
+static void s_times(void *ctx, gi_ccall_t *call, const gi_times_t *times) {
+    (void)ctx;
+    fuzz_must(s_model(call)->live && call->traced && times->broker_us >= 0);
+}
+
 static gate_err_t s_huge(void *ctx, gi_ccall_t *call, const gi_ext_t *ext) {
     (void)ext;
     fuzz_must(s_model(call)->live && !call->chunks);
@@ -196,9 +202,9 @@ static void s_left(void *ctx, gi_ccall_t *call) {
 }
 
 static const gi_client_effects_t s_effects = {
-    s_send,   s_reopen,     s_move,   s_close,   s_trouble,
-    s_answer, s_item,       s_end,    s_fail,    s_huge,
-    s_chunk,  s_chunks_end, s_upload, s_idle_ms, s_left};
+    s_send,       s_reopen, s_move,    s_close, s_trouble, s_answer,
+    s_item,       s_end,    s_fail,    s_times, s_huge,    s_chunk,
+    s_chunks_end, s_upload, s_idle_ms, s_left};
 
 /* ---- callers ------------------------------------------------------------- */
 static void s_start(s_world_t *w, unsigned how) {
@@ -217,6 +223,7 @@ static void s_start(s_world_t *w, unsigned how) {
                                        .meta_size = what & 64 ? 1 : 0},
                            .stream = what & 1,
                            .deadline_travels = what & 2,
+                           .traced = what & 64,
                            .timeout_ms = 10 + (what / 8 % 8) * 200,
                            .retries = what & 4 ? 2 : 0,
                            .pause_ms = 20,
@@ -389,13 +396,15 @@ static void s_reply(s_world_t *w, unsigned how) {
     unsigned kind = fuzz_byte(&w->in);
     s_begin(&m, of->call.id, how % 32 == 31 ? 3 : GI_ID_SIZE);
     s_body(w, &m, kind);
+    if (kind & 64 && of->call.traced)
+        ADD(&m, GI_EXT_MAGIC "\x82\xa2tb\x09\xa2th\x05");
     if (kind % 14 >= 7 && kind % 14 <= 9)
         of->follows = false; /* the core gives credit of its own */
     s_hear(w, &m, of->call.former);
 }
 
 static void s_info(gi_frames_t *m, unsigned how) {
-    static const char *const names[] = {"GX1", "HA1", "GXP"};
+    static const char *const names[] = {"GX1", "HA1", "GXP", "TR1"};
     msgpack_sbuffer buf;
     msgpack_packer pk;
     msgpack_sbuffer_init(&buf);
@@ -406,8 +415,8 @@ static void s_info(gi_frames_t *m, unsigned how) {
     msgpack_pack_str_with_body(&pk, "result", 6);
     msgpack_pack_map(&pk, 1);
     msgpack_pack_str_with_body(&pk, "ext", 3);
-    msgpack_pack_array(&pk, how % 4);
-    for (unsigned i = 0; i < how % 4; i++)
+    msgpack_pack_array(&pk, how % 5);
+    for (unsigned i = 0; i < how % 5; i++)
         msgpack_pack_str_with_body(&pk, names[i], 3);
     gi_frames_add(m, buf.data, buf.size);
     msgpack_sbuffer_destroy(&buf);

@@ -258,6 +258,26 @@ static gate_err_t s_polled(world_t *w) {
     return e == GATE_EOS ? GATE_OK : e;
 }
 
+/* Where its time went is told, or it is not known: never half of it. */
+static gate_err_t s_trace(world_t *w) {
+    GATE_OWN(gate_trace) above = gate_trace_new(NULL);
+    if (!above)
+        return gate_error()->code;
+    GATE_OWN(gate_trace) trace = gate_trace_new(gate_trace_parent(above));
+    if (!trace)
+        return gate_error()->code;
+    gate_err_t e =
+        gate_client_call(w->client, "C.about", NULL, 1, gate_trace_arg(trace),
+                         gate_timeout_ms(SHORT_MS));
+    bool told = gate_trace_us(trace, GATE_TRACE_HANDLER) >= 0;
+    if (told != (gate_trace_run(trace) > 0) ||
+        told != (*gate_trace_worker(trace) != 0))
+        return GATE_BADDATA;
+    gate_trace_t *none = NULL;
+    gate_trace_destroy(&none);
+    return e;
+}
+
 static gate_err_t s_meta(world_t *w) {
     GATE_OWN(gate_value) got = NULL;
     const char *text = NULL;
@@ -414,6 +434,7 @@ static const step_t s_all[] = {
     {"generate", s_generate, 0},
     {"try", s_polled, 0},
     {"metadata", s_meta, 7},
+    {"trace", s_trace, 5},
     {"method on processes", s_method_process, 0},
     {"method on a custom pool", s_method_custom, 0},
     {"huge put", s_fed, 7},

@@ -31,6 +31,7 @@ gate_err_t gi_pending_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
                            unsigned at);
 void gi_pending_end(void *ctx, gi_ccall_t *call);
 void gi_pending_fail(void *ctx, gi_ccall_t *call, const gate_error_t *story);
+void gi_pending_times(void *ctx, gi_ccall_t *call, const gi_times_t *times);
 int64_t gi_pending_idle_ms(void *ctx, gi_ccall_t *call, int64_t now_ms);
 void gi_pending_left(void *ctx, gi_ccall_t *call);
 

@@ -45,6 +45,7 @@ static gi_pending_t *s_new(gate_client_t *self, gate_bytes_t service,
     p->call.service = (gate_bytes_t){p->data, service.size};
     p->call.body = p->data + service.size;
     p->call.request = *request;
+    p->trace = gi_trace_share(request->trace);
     memcpy(p->data, service.data, service.size);
     memcpy(p->data + service.size, packed, body);
     return p;
@@ -75,6 +76,7 @@ void gi_client_call_drop(gi_pending_t *p) {
     if (!gi_ref_drop(&p->refs))
         return;
     gi_client_upload_free(p);
+    gi_trace_drop(p->trace);
     gi_mem_free(p);
 }
 
@@ -162,6 +164,7 @@ static void s_describe(const gate_client_t *self, gi_ccall_t *call,
     call->retries = ask->request.retries;
     call->pause_ms = self->is.settings->retry_wait_ms;
     call->deadline_travels = ask->explicit_timeout;
+    call->traced = ask->request.trace != NULL;
 }
 
 static gate_err_t s_by_broker(gate_client_t *self, const s_ask_t *ask) {
@@ -306,6 +309,7 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
     if (e)
         return e;
     ask->packed = packed;
+    gi_trace_begin(ask->request.trace);
     ask->explicit_timeout = ask->request.timeout_ms >= 0;
     ask->timeout_ms = ask->explicit_timeout ? ask->request.timeout_ms
                                             : self->is.reply_timeout_ms;

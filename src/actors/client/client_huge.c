@@ -91,6 +91,7 @@ static const gi_inflate_t s_inflate_ops = {s_step, s_step_destroy};
 static void s_complete(gi_pending_t *p) {
     size_t size;
     void *data = gi_huge_unpack_take(p->unpack, &size);
+    gi_trace_end(p->trace);
     gi_future_complete_huge(p->future, data, size, gi_spare_give, data);
     p->future = NULL;
 }

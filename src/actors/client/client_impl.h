@@ -29,6 +29,7 @@
 #include "runtime/runtime.h"
 #include "service/service_direct.h"
 #include "async/stream.h"
+#include "async/trace.h"
 
 /* ---- mail ---------------------------------------------------------------- */
 typedef enum gi_cmail_kind {
@@ -57,6 +58,7 @@ typedef struct gi_pending {
     gi_huge_unpack_t *unpack; /* of a huge answer to a future */
     gi_cmail_t huge_mail;     /* and its news */
     gi_cargs_t *args;         /* huge ones; NULL: they are in data */
+    gate_trace_t *trace;      /* shared; NULL: nobody asked */
     unsigned char data[];     /* service, func, args, kwargs, metadata; huge: no
                                * args and kwargs */
 } gi_pending_t;

@@ -43,6 +43,7 @@ gate_err_t gi_pending_answer(void *ctx, gi_ccall_t *call, gi_frames_t *in,
     void *data = s_own(in, at, &size, &release, &hint);
     if (!data)
         return GATE_NOMEM;
+    gi_trace_end(p->trace);
     if (p->stream)
         gi_stream_push_reply(p->stream, data, size, release, hint);
     else
@@ -75,17 +76,24 @@ gate_err_t gi_pending_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
 
 void gi_pending_end(void *ctx, gi_ccall_t *call) {
     (void)ctx;
+    gi_trace_end(gi_pending_of(call)->trace);
     gi_stream_end(gi_pending_of(call)->stream);
 }
 
 void gi_pending_fail(void *ctx, gi_ccall_t *call, const gate_error_t *story) {
     gi_pending_t *p = gi_pending_of(call);
     (void)ctx;
+    gi_trace_end(p->trace);
     if (p->future)
         gi_future_fail(p->future, story);
     if (p->stream)
         gi_stream_fail(p->stream, story);
     p->future = NULL;
+}
+
+void gi_pending_times(void *ctx, gi_ccall_t *call, const gi_times_t *times) {
+    (void)ctx;
+    gi_trace_told(gi_pending_of(call)->trace, times);
 }
 
 int64_t gi_pending_idle_ms(void *ctx, gi_ccall_t *call, int64_t now_ms) {

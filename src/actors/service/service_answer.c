@@ -49,6 +49,8 @@ static void s_reply_wire(gi_scall_t *c, const unsigned char *body,
     } else {
         c->service->stats.dropped++; /* and it is said so */
     }
+    if (gi_service_trace_on(c))
+        gi_service_trace_add(c, out);
     gi_link_send(c->link);
 }
 
@@ -198,6 +200,8 @@ static void s_failure(gi_scall_t *c, gate_err_t outcome, bool streams) {
 void gi_scall_answer_outcome(gi_life_t *life, gate_err_t outcome,
                              bool streams) {
     gi_scall_t *c = gi_scall_of(life);
+    if (c->trace.told)
+        gi_service_trace_tell(c);
     if (outcome)
         s_failure(c, outcome, streams);
     else if (streams)
@@ -210,6 +214,8 @@ void gi_scall_answer_outcome(gi_life_t *life, gate_err_t outcome,
 void gi_scall_answer_cut(gi_life_t *life, const gate_error_t *story,
                          bool streams) {
     gi_scall_t *c = gi_scall_of(life);
+    if (c->trace.told)
+        gi_service_trace_tell(c);
     gate_error_t told = *story;
     told.traceback = s_where(c, told.traceback);
     if (c->future)

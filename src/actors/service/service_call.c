@@ -84,6 +84,8 @@ static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
     }
     if (ext.meta.size)
         gi_scall_meta(c, ext.meta);
+    if (ext.traced && c->link->traces)
+        gi_service_trace_begin(c, NULL);
     if (ext.huge)
         gi_readers_note(c->service, c->link, c->call.client, ext.codecs);
     if (ext.credit_items >= 0 || ext.credit_bytes >= 0) {

@@ -148,7 +148,8 @@ static gi_slocal_t *s_local_new(gate_service_t *self,
                            .func_size = r->func_size,
                            .args_size = r->args_size,
                            .kwargs_size = r->kwargs_size,
-                           .meta_size = r->meta_size};
+                           .meta_size = r->meta_size,
+                           .trace = gi_trace_share(r->trace)};
     memcpy(local->packed, ask->packed, size);
     gi_future_on_cancel(future, s_left, local);
     gi_future_brief(future);
@@ -167,6 +168,7 @@ gate_err_t gi_service_call_local(gate_service_t *self,
     gate_future_t *made = local->future;
     e = s_push(self, ask, &local->mail);
     if (e) {
+        gi_trace_drop(local->trace);
         gi_future_fail(made, gate_error());
         gate_future_destroy(&made);
     } else {
@@ -190,9 +192,12 @@ void gi_scall_local(gi_slocal_t *local) {
         static const gate_error_t no_memory = {GATE_NOMEM, "MemoryError",
                                                "no memory for a call", ""};
         gi_gauge_leave(&self->local);
+        gi_trace_drop(local->trace);
         gi_future_fail(local->future, &no_memory);
         return;
     }
+    if (local->trace)
+        gi_service_trace_begin(c, local->trace);
     const unsigned char *at = local->packed + local->func_size;
     local->call = c;
     c->local = local;
@@ -251,6 +256,8 @@ static gi_scall_t *s_stream_new(gate_service_t *self, const gi_local_ask_t *ask,
     gi_scall_meta(c, (gate_bytes_t){at, r->meta_size});
     c->call.args_huge = s_huge(c);
     c->life.item_timeout_ms = ask->timeout_ms;
+    if (r->trace)
+        gi_service_trace_begin(c, gi_trace_share(r->trace));
     c->mail.kind = GI_SMAIL_OPEN;
     return c;
 }

@@ -213,6 +213,8 @@ void gi_shuge_fail(gi_shuge_t *h, const gate_error_t *story) {
 static void s_end_local(gi_shuge_t *h) {
     gi_scall_t *c = h->call;
     size_t size;
+    if (c->trace.told)
+        gi_service_trace_tell(c);
     if (c->stream) {
         gi_stream_end(c->stream);
     } else if (c->future) {
@@ -229,6 +231,8 @@ static void s_end(gi_shuge_t *h) {
     if (out) {
         gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG));
         gi_frames_add(out, GI_HUGE_END, strlen(GI_HUGE_END));
+        if (gi_service_trace_on(c))
+            gi_service_trace_add(c, out);
         gi_link_send(c->link);
     } else if (!c->link) {
         s_end_local(h);

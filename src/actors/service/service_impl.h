@@ -43,6 +43,7 @@
 #include "service/service_link.h"
 #include "net/sock.h"
 #include "async/stream.h"
+#include "async/trace.h"
 #include "sync/wheel.h"
 #include "service/core/arrivals.h"
 #include "service/core/service_core.h"
@@ -73,6 +74,7 @@ typedef struct gi_slocal {
     gate_future_t *future;
     int64_t deadline_ms, timeout_ms;
     size_t func_size, args_size, kwargs_size, meta_size;
+    gate_trace_t *trace;    /* shared, until it is the call's; NULL: none */
     unsigned char packed[]; /* func, args, kwargs, metadata */
 } gi_slocal_t;
 
@@ -92,6 +94,14 @@ typedef struct gi_shand {
     gi_shuge_t *feeding; /* a huge result, as whoever feeds it knows it */
     bool lost;           /* an item of its pool's job */
 } gi_shand_t;
+
+/* Where the time of a call goes whose caller asked. */
+typedef struct gi_strace {
+    int64_t taken_ns;           /* 0: nobody asked */
+    int64_t queued_ns;          /* given to a pool; 0: no pool */
+    _Atomic int64_t started_ns; /* by whose thread it runs on; 0: not yet */
+    gate_trace_t *told;         /* of a caller in this process; shared */
+} gi_strace_t;
 
 #define GI_SCALL_KEPT 192 /* bytes of a request that need no memory */
 #define GI_SCALL_LARGE 4  /* client_id, request_id, args, kwargs */
@@ -140,6 +150,7 @@ struct gi_scall {
     /* elsewhere; the actor's */
     gate_pool_t *pool; /* of a ticket */
     gi_ticket_t ticket;
+    gi_strace_t trace;
 };
 
 #define GI_SJOB_QUEUES 16
@@ -311,6 +322,21 @@ gate_future_t *gi_scall_take_future(gi_scall_t *c);
 void gi_scall_own_future(gi_scall_t *c);
 /* The story of a failed outcome: the call's own, or the code's. */
 gate_error_t gi_scall_story(gi_scall_t *c, gate_err_t outcome);
+
+/* ---- service_trace.c ----------------------------------------------------- */
+/* Its caller asks where its time goes. */
+void gi_service_trace_begin(gi_scall_t *c, gate_trace_t *told);
+static inline bool gi_service_trace_on(const gi_scall_t *c) {
+    return c->trace.taken_ns != 0;
+}
+/* Its handler starts, on this thread. */
+void gi_service_trace_start(gi_scall_t *c);
+/* A pool has it. */
+void gi_service_trace_queue(gi_scall_t *c);
+/* Behind the frames of its last answer. */
+void gi_service_trace_add(gi_scall_t *c, gi_frames_t *out);
+/* The same to a caller in this process, before its answer. */
+void gi_service_trace_tell(gi_scall_t *c);
 
 /* ---- service_stream.c ---------------------------------------------------- */
 void gi_sstream_item(gi_sitem_t *item);

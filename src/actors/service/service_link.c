@@ -54,6 +54,7 @@ static void s_ready(gi_link_t *link) {
     gate_err_t e =
         gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
     link->ext = link->packs = link->ext_told = link->released = false;
+    link->traces = false;
     link->heard_ms = self->core.now_ms;
     link->state = GI_LINK_READY_SENT;
     gi_frames_t *out = gi_link_send_begin(link, GI_MDP_READY);
@@ -107,7 +108,7 @@ static void s_lose(gi_link_t *link, const char *why) {
     s_forget(link);
     gi_link_send_drop(link);
     gi_sock_close(&link->sock);
-    link->ext = link->packs = false;
+    link->ext = link->packs = link->traces = false;
     link->keeps &= link->state == GI_LINK_UP;
     link->state = GI_LINK_BACKOFF;
     link->retry_ms = self->core.now_ms + link->backoff_ms;
@@ -227,6 +228,7 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     if (gi_ext_parse(frame, &ext))
         return;
     link->packs = ext.packed && self->settings->packed;
+    link->traces = ext.traced;
     link->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
     if (ext.moved)
         s_move(link);

@@ -37,6 +37,7 @@ struct gi_link {
     bool mute;    /* something could not be said: the connection has to go */
     bool ext;     /* the broker announced GX1 on this connection */
     bool packs, ext_told; /* and that it reads packed messages; we answered */
+    bool traces;          /* and takes times behind the last answer */
     bool keeps, ghost;    /* it did not: our identity stays; it may be known */
     bool released;        /* it will send no more requests */
     bool moved;         /* another broker has its listeners: we are there too */

@@ -86,6 +86,8 @@ static void s_job_run(gi_job_t *job) {
         gi_error_story(&c->call.error, e, NULL, gate_err_text(e), GI_UNRUN);
     } else {
         const void *before = gi_call_work_for(c->service);
+        if (gi_service_trace_on(c))
+            gi_service_trace_start(c);
         e = gi_run_said(c, gi_call_invoke(&c->call, c->method->m->fn));
         gi_call_work_for(before);
     }
@@ -139,6 +141,8 @@ static void s_run_thread(gi_scall_t *c) {
     }
     if (self->n_jobs == GI_SERVICE_JOBS || self->jobs_pool != pool)
         gi_run_to_threads(self);
+    if (gi_service_trace_on(c))
+        gi_service_trace_queue(c);
     c->run.run = s_job_run;
     c->run.urgent = c->life.urgent;
     gi_ref_take(&c->refs);
@@ -164,8 +168,17 @@ static void s_proc_done(void *ctx, const void *data, size_t size,
     s_bring_back(c, e);
 }
 
-static const gi_sink_t s_proc_sink = {
-    .item = s_proc_item, .done = s_proc_done, .huge = true};
+static void s_proc_took(void *ctx, int64_t run_ns) {
+    gi_scall_t *c = ctx;
+    if (gi_service_trace_on(c))
+        atomic_store_explicit(&c->trace.started_ns, gi_clock_ns() - run_ns,
+                              memory_order_relaxed);
+}
+
+static const gi_sink_t s_proc_sink = {.item = s_proc_item,
+                                      .done = s_proc_done,
+                                      .huge = true,
+                                      .took = s_proc_took};
 
 /* A pool's window: 0 = not limited. */
 size_t gi_run_window(int64_t credit) {
@@ -200,6 +213,8 @@ static gate_err_t s_submit(gi_scall_t *c, gate_pool_t *pool) {
         .meta = c->call.meta,
         .sink = &s_proc_sink,
         .ctx = c};
+    if (gi_service_trace_on(c))
+        gi_service_trace_queue(c);
     c->pool = pool;
     gi_ref_take(&c->refs);
     gi_latch_add(&self->away);
@@ -235,6 +250,8 @@ static void s_run_process(gi_scall_t *c) {
 void gi_run_call(gi_life_t *life) {
     gi_scall_t *c = gi_scall_of(life);
     if (life->in_place) {
+        if (gi_service_trace_on(c))
+            gi_service_trace_start(c);
         gate_err_t said =
             gi_run_said(c, gi_call_invoke(&c->call, c->method->m->fn));
         if (said == GATE_KEPT)

@@ -187,6 +187,8 @@ static void s_end_wire(gi_scall_t *c, const gate_error_t *story) {
     } else {
         gi_frames_add(out, GI_STREAM_END, strlen(GI_STREAM_END));
     }
+    if (gi_service_trace_on(c))
+        gi_service_trace_add(c, out);
     gi_link_send(c->link);
 }
 

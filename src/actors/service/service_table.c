@@ -34,6 +34,8 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->huge = NULL;
     c->pool = NULL;
     c->ticket = 0;
+    c->trace.taken_ns = 0;
+    c->trace.told = NULL;
 }
 
 gi_scall_t *gi_scall_alloc(gate_service_t *self) {
@@ -74,6 +76,7 @@ static void s_release_parts(gi_scall_t *c) {
     }
     if (c->stream)
         gi_stream_release(&c->stream);
+    gi_trace_drop(c->trace.told);
 }
 
 static void s_delete(gi_scall_t *c) {

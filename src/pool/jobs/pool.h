@@ -25,7 +25,8 @@ typedef struct gi_sink {
      * shared: release it. NULL member: done gets a packed copy. */
     void (*lent)(void *ctx, gi_run_t *run);
     /* Of a request with n_inputs, which needs both: the outcome of its next
-     * input, as done has it; and, before done, how long all of those ran. done
+     * input, as done has it; and, before done, how long all of those ran (of
+     * any other request took tells how long it ran; NULL member: not). done
      * comes with GATE_EOS, what has no outcome then was not begun; or with the
      * error that ended the input after the last outcome. */
     void (*part)(void *ctx, const void *data, size_t size,

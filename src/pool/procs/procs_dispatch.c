@@ -32,7 +32,6 @@ bool gi_dispatch_watch(gi_procs_t *p, int fd, int kind, int slot) {
 }
 
 /* ---- answers ------------------------------------------------------------- */
-
 typedef struct s_event {
     gi_pjob_t *job;
     const gi_rsp_rec_t *rec;
@@ -188,6 +187,9 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
     }
     if (rec->run)
         gi_run_release(rec->run);
+    if (job->sink->took && (rec->kind == GI_RSP_EOS ||
+                            (rec->kind != GI_RSP_ITEM && !job->n_inputs)))
+        job->sink->took(job->ctx, rec->run_ns);
     if (rec->kind != GI_RSP_ITEM && job->items > 0 && !job->sink->item)
         s_tell_error(job, GATE_NOTIMPL,
                      "it yields: submit it with gate_submit_stream");
@@ -199,11 +201,9 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
         s_tell_error(job, GATE_BADDATA, "a result after yielded items");
     else if (rec->kind == GI_RSP_DONE)
         job->sink->done(job->ctx, rec->data, rec->size, NULL);
-    else if (rec->kind == GI_RSP_EOS) {
-        if (job->n_inputs)
-            job->sink->took(job->ctx, rec->run_ns);
+    else if (rec->kind == GI_RSP_EOS)
         s_tell_error(job, GATE_EOS, "");
-    } else if (rec->kind == GI_RSP_ITEM) {
+    else if (rec->kind == GI_RSP_ITEM) {
         if (job->sink->item && !refused)
             job->sink->item(job->ctx, rec->data, rec->size);
     } else if (gi_shm_error_read(rec->data, rec->size, &story))

@@ -386,8 +386,9 @@ static gate_err_t s_pack_arg(const s_pack_t *self, const gate_arg_t *arg,
                       "gate_timeout_ms stands in a call's own arguments only");
     case GATE_A_META:
     case GATE_A_RETRY:
-        return gi_err(GATE_BADARG, "gate_meta and gate_retry stand in a call's "
-                                   "own arguments only");
+    case GATE_A_TRACE:
+        return gi_err(GATE_BADARG, "gate_meta, gate_retry and gate_trace_arg "
+                                   "stand in a call's own arguments only");
     }
     return gi_err(GATE_BADARG, "an argument of unknown type %d",
                   (int)arg->type);

@@ -39,6 +39,14 @@ static const struct {
     {"m", S_MAP, offsetof(gi_ext_t, meta)},
     {"e", S_COUNT, offsetof(gi_ext_t, epoch)},
     {"mb", S_COUNT, offsetof(gi_ext_t, frame_max)},
+    {"tr", S_FLAG, offsetof(gi_ext_t, traced)},
+    {"tb", S_COUNT, offsetof(gi_ext_t, times.broker_us)},
+    {"tq", S_COUNT, offsetof(gi_ext_t, times.broker_queue_us)},
+    {"ts", S_COUNT, offsetof(gi_ext_t, times.service_queue_us)},
+    {"tp", S_COUNT, offsetof(gi_ext_t, times.pool_wait_us)},
+    {"th", S_COUNT, offsetof(gi_ext_t, times.handler_us)},
+    {"tn", S_RUN, offsetof(gi_ext_t, times.run)},
+    {"tw", S_STR, offsetof(gi_ext_t, times.worker)},
 };
 enum { S_KEYS = sizeof s_keys / sizeof *s_keys };
 
@@ -50,7 +58,8 @@ void gi_ext_init(gi_ext_t *self) {
                        .args_size = -1,
                        .kwargs_size = -1,
                        .epoch = -1,
-                       .frame_max = -1};
+                       .frame_max = -1,
+                       .times = {-1, -1, -1, -1, -1, 0, {NULL, 0}}};
 }
 
 bool gi_ext_is(gate_bytes_t frame) {

@@ -67,9 +67,12 @@ static gate_err_t s_put(s_pairs_t *self, const char *k, const char *v) {
     return GATE_OK;
 }
 
-/* gate_meta: kw is the key, as.p the value; gate_meta_of: as.p is flat. */
+/* gate_meta: kw is the key, as.p the value; gate_meta_of: as.p is flat;
+ * gate_trace_arg: kw is the value. */
 static gate_err_t s_gather(s_pairs_t *self, const gate_arg_t *arg) {
     gate_err_t e = GATE_OK;
+    if (arg->type == GATE_A_TRACE)
+        return arg->as.p ? s_put(self, "traceparent", arg->kw) : GATE_OK;
     if (arg->kw)
         return s_put(self, arg->kw, arg->as.p);
     gate_bytes_t flat = {arg->as.p, arg->n};
@@ -85,7 +88,7 @@ gate_err_t gi_meta_pack(gi_buf_t *out, const gate_arg_t *args, size_t n) {
     gate_err_t e = GATE_OK;
     pairs.n = 0;
     for (size_t i = 0; i < n && !e; i++)
-        if (args[i].type == GATE_A_META)
+        if (args[i].type == GATE_A_META || args[i].type == GATE_A_TRACE)
             e = s_gather(&pairs, &args[i]);
     if (e || !pairs.n)
         return e;

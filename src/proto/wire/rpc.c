@@ -19,7 +19,7 @@ const unsigned char gi_rpc_ok_suffix[11] = "\xa9"
 /* It stands among the arguments but is none. */
 static bool s_is_option(const gate_arg_t *arg) {
     return arg->type == GATE_A_TIMEOUT || arg->type == GATE_A_META ||
-           arg->type == GATE_A_RETRY;
+           arg->type == GATE_A_RETRY || arg->type == GATE_A_TRACE;
 }
 
 typedef struct s_packing {
@@ -116,7 +116,10 @@ static gate_err_t s_count(const gate_arg_t *arg, gi_rpc_request_t *made,
         made->no_timeout = arg->as.i < 0;
     } else if (arg->type == GATE_A_META)
         *meta = true;
-    else if (arg->type == GATE_A_RETRY)
+    else if (arg->type == GATE_A_TRACE) {
+        made->trace = (struct gate_trace *)(uintptr_t)arg->as.p;
+        *meta |= arg->as.p != NULL;
+    } else if (arg->type == GATE_A_RETRY)
         made->retries = arg->as.i > 0 ? (int)arg->as.i : 0;
     else
         ++*(arg->kw ? n_keywords : n_positional);

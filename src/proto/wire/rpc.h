@@ -12,10 +12,11 @@
 /* Three packed values behind each other in one buffer, then metadata. */
 typedef struct gi_rpc_request {
     size_t func_size, args_size, kwargs_size;
-    size_t meta_size;   /* of gate_meta's, behind kwargs; 0 = none */
-    int retries;        /* from gate_retry */
-    int64_t timeout_ms; /* from gate_timeout_ms; -1 when not given */
-    bool no_timeout;    /* gate_timeout_ms(-1): there shall be none */
+    size_t meta_size;         /* of gate_meta's, behind kwargs; 0 = none */
+    int retries;              /* from gate_retry */
+    int64_t timeout_ms;       /* from gate_timeout_ms; -1 when not given */
+    bool no_timeout;          /* gate_timeout_ms(-1): there shall be none */
+    struct gate_trace *trace; /* from gate_trace_arg; NULL = none */
 } gi_rpc_request_t;
 gate_err_t gi_rpc_pack_request(gi_buf_t *out, const char *func, size_t func_len,
                                const gate_arg_t *args, size_t n,
@@ -108,6 +109,18 @@ bool gi_body_is_final(gi_body_kind_t kind);
 /* Of an extended peer that said no "mb": the setting's default. */
 #define GI_FRAME_DEFAULT ((int64_t)64 << 20)
 #define GI_RUNS_DEFAULT 3 /* of an idempotent method's call, in all */
+/* Where a call's time went, microseconds; -1 absent. The last answer to a
+ * request that asked for it has them. */
+typedef struct gi_times {
+    int64_t broker_us;        /* "tb": request in, last answer out */
+    int64_t broker_queue_us;  /* "tq" */
+    int64_t service_queue_us; /* "ts" */
+    int64_t pool_wait_us;     /* "tp" */
+    int64_t handler_us;       /* "th" */
+    int run;                  /* "tn": which one of it; 0 absent */
+    gate_bytes_t worker;      /* "tw": host:pid */
+} gi_times_t;
+
 typedef struct gi_ext {
     int64_t credit_items; /* "ci": more items the reader can take; -1 absent */
     int64_t credit_bytes; /* "cb" */
@@ -129,6 +142,8 @@ typedef struct gi_ext {
     gate_bytes_t meta;       /* "m": a packed map: trace context and the like */
     int64_t epoch;           /* "e": which life of a worker; -1 absent */
     int64_t frame_max;       /* "mb": of a frame it takes, bytes; -1 absent */
+    bool traced;             /* "tr": times are wanted; a broker: are known */
+    gi_times_t times;
 } gi_ext_t;
 void gi_ext_init(gi_ext_t *self);
 /* What is said of a limit: nothing of the usual one. */

@@ -5,8 +5,7 @@
  *   queued --worker found--> under way --final message--> gone, credit back
  *      |                        |  `--worker lost--> answered with an error
  *      `--deadline, cancel-->   `--muted: cancelled, orphaned or overflowed;
- *          gone                    what comes is dropped up to the final
- * message
+ *          gone                    what comes is dropped up to the end
  *
  * Law: credit comes back once per call, when it is freed. */
 #include "broker/core/broker_calls.h"
@@ -405,8 +404,7 @@ static void s_overflow(gi_broker_core_t *core, gi_broker_call_t *call,
         s_cancel_at_worker(core, call);
 }
 
-#define S_UNPACED \
-    900 /* items of a stream: they fit into a Python client's queue */
+#define S_UNPACED 900 /* items that fit into a Python client's queue */
 
 /* worker's frames -> core->out for the client; nothing of the body is copied.
  * Positions count from frame 1. */
@@ -425,17 +423,18 @@ static bool s_compose_reply(gi_broker_core_t *core,
         gi_frames_pass(out, frames, 1 + at->request_id);
     else if (!gi_frames_add(out, call->id, call->id_size))
         return false;
-    for (unsigned i = 1 + at->body; i < frames->n; i++)
+    for (unsigned i = 1 + at->body; i < 1 + at->body + at->n_body; i++)
         gi_frames_pass(out, frames, i);
     return true;
 }
 
 static void s_forward(gi_broker_core_t *core, gi_broker_call_t *call,
                       gi_frames_t *frames, const gi_mdp_worker_t *at,
-                      bool final) {
+                      bool final, const gi_times_t *times) {
     bool last = final && (call->streaming || call->huge);
     core->count.replies++;
-    if (!s_compose_reply(core, call, frames, at)) {
+    if (!s_compose_reply(core, call, frames, at) ||
+        (times && !gi_broker_seen_tell(core, call, times))) {
         core->count.no_memory++;
         s_overflow(core, call, final);
         return;
@@ -458,7 +457,8 @@ static void s_note_kind(gi_broker_call_t *call, gi_body_kind_t kind) {
 
 void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
                      gi_frames_t *frames, const gate_bytes_t *f,
-                     const gi_mdp_worker_t *at) {
+                     gi_mdp_worker_t *at) {
+    gi_times_t times;
     gi_broker_call_t *call =
         gi_broker_call_find(core, f[at->client_id], f[at->request_id]);
     if (call == NULL || call->tagged)
@@ -467,6 +467,8 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
         core->count.replies_unknown++;
         return;
     }
+    if (call->traced)
+        gi_broker_seen_take(&f[at->body], &at->n_body, &times);
     gi_body_kind_t kind = gi_rpc_body_kind(&f[at->body], at->n_body);
     if (kind == GI_BODY_BAD) {
         gi_broker_call_fail(core, call, "ValueError",
@@ -489,7 +491,8 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
     if (call->credited && !final && at->n_body > 1)
         gi_broker_stall_item(core, call, f[at->body + 1].size);
     if (!unread)
-        s_forward(core, call, frames, at, final);
+        s_forward(core, call, frames, at, final,
+                  final && call->traced ? &times : NULL);
     if (!final)
         return;
     core->count.finished++;

@@ -45,6 +45,7 @@ struct gi_broker_call {
     uint8_t id_size;
     unsigned char *id;          /* id_inline, or a block of its own */
     bool counted;               /* its end is in its service's tally */
+    bool traced;                /* its client asks where its time goes */
     int64_t begun_ns, given_ns; /* taken; given to its (last) worker */
     gi_tally_name_t method;
     unsigned char id_inline[GI_REQUEST_ID_INLINE];
@@ -75,10 +76,10 @@ void gi_broker_call_give_up(gi_broker_core_t *core, gi_broker_call_t *call,
 /* EXT with "x", if the worker understands. */
 void gi_broker_tell_cancel(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            gate_bytes_t client, gate_bytes_t id);
-/* A worker's REPLY; f views its frames from the second on. */
+/* A worker's REPLY; f views its frames from the second on; at is spent. */
 void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
                      gi_frames_t *frames, const gate_bytes_t *f,
-                     const gi_mdp_worker_t *at);
+                     gi_mdp_worker_t *at);
 /* A client's control message. */
 void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
                        gate_bytes_t id, gate_bytes_t ext);
@@ -136,6 +137,13 @@ void gi_broker_seen_reply(gi_broker_core_t *core, gi_broker_call_t *call,
 /* A call that broker's rules refused before it was one. */
 void gi_broker_seen_refused(gi_broker_core_t *core,
                             gi_broker_service_t *service, const char *cls);
+/* A traced call's last answer: what its worker says there of times is taken off
+ * *n_body, and told with ours. */
+void gi_broker_seen_take(const gate_bytes_t *body, unsigned *n_body,
+                         gi_times_t *times);
+/* Adds them to core->out. False: no memory. */
+bool gi_broker_seen_tell(gi_broker_core_t *core, const gi_broker_call_t *call,
+                         const gi_times_t *times);
 void gi_broker_seen_pack_slow(const gi_broker_core_t *core, msgpack_packer *pk,
                               uint64_t since);
 

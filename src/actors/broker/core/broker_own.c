@@ -75,9 +75,10 @@ static gate_err_t s_info(const gi_broker_ask_t *ask, const msgpack_object *arg,
     bool packed = ask->core->settings->packed;
     int64_t max = ask->core->settings->message_bytes_max;
     bool bounded = max != GI_FRAME_DEFAULT;
-    msgpack_pack_array(pk, 2u + packed + bounded);
+    msgpack_pack_array(pk, 3u + packed + bounded);
     s_pack_str(pk, "GX1");
     s_pack_str(pk, "HA1");
+    s_pack_str(pk, "TR1");
     if (packed)
         s_pack_str(pk, "GXP");
     if (bounded) {

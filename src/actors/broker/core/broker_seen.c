@@ -134,6 +134,33 @@ void gi_broker_seen_reply(gi_broker_core_t *core, gi_broker_call_t *call,
         s_count(core, call, &end);
 }
 
+/* ---- where its time went -------------------------------------------------- */
+void gi_broker_seen_take(const gate_bytes_t *body, unsigned *n_body,
+                         gi_times_t *times) {
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    *times = ext.times;
+    unsigned last = *n_body - 1;
+    if (last < 1 || !gi_ext_is(body[last]) ||
+        gi_ext_parse(body[last], &ext) != GATE_OK ||
+        ext.times.service_queue_us < 0)
+        return;
+    *times = ext.times;
+    *n_body = last;
+}
+
+bool gi_broker_seen_tell(gi_broker_core_t *core, const gi_broker_call_t *call,
+                         const gi_times_t *times) {
+    gi_ext_t ext;
+    gi_ext_init(&ext);
+    ext.times = *times;
+    ext.times.broker_us = (gi_broker_now_ns(core) - call->begun_ns) / 1000;
+    ext.times.broker_queue_us = (call->given_ns - call->begun_ns) / 1000;
+    gi_buf_reset(&core->body, 65536);
+    return gi_ext_pack(&core->body, &ext) == GATE_OK &&
+           gi_frames_add(&core->out, core->body.data, core->body.size);
+}
+
 void gi_broker_seen_refused(gi_broker_core_t *core,
                             gi_broker_service_t *service, const char *cls) {
     static const gi_tally_name_t none;

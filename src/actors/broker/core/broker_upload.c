@@ -24,6 +24,7 @@ void gi_broker_args_note(gi_broker_call_t *call, const gate_bytes_t *body,
         gi_ext_parse(body[n_body - 1], &ext) != GATE_OK)
         return;
     gi_broker_stall_begin(call, &ext);
+    call->traced = ext.traced;
     if (n_body != 4 || ext.args_size < 0)
         return;
     int64_t kwargs = ext.kwargs_size > 0 ? ext.kwargs_size : 0;

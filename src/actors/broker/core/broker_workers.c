@@ -220,7 +220,7 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
 
 static void s_registered(gi_broker_core_t *core, gi_broker_worker_t *worker,
                          gi_frames_t *frames, const gate_bytes_t *f,
-                         const gi_mdp_worker_t *at) {
+                         gi_mdp_worker_t *at) {
     if (worker->peer->doubted)
         gi_broker_worker_believe(core, worker);
     if (worker->suspended)

@@ -37,6 +37,8 @@ static void s_learn_name(gi_client_core_t *self, const msgpack_object *name) {
         self->link.ext = true;
     else if (s_is_name(name, "HA1"))
         self->link.ext_args = true;
+    else if (s_is_name(name, "TR1"))
+        self->link.traces = true;
     else if (s_is_name(name, "GXP"))
         self->link.packs = self->is.settings->packed;
     else if (s_bound(name))
@@ -329,6 +331,18 @@ static bool s_odd(gi_client_core_t *self, gi_ccall_t *call,
     return true;
 }
 
+/* The last frame of a traced call's last answer; it is taken off. */
+static void s_times(gi_client_core_t *self, gi_ccall_t *call,
+                    const gate_bytes_t *view, gi_mdp_reply_t *m) {
+    gi_ext_t ext;
+    gate_bytes_t last = view[m->body + m->n_body - 1];
+    if (m->n_body < 2 || !gi_ext_is(last) || gi_ext_parse(last, &ext) ||
+        ext.times.broker_us < 0)
+        return;
+    m->n_body--;
+    self->effects->times(self->ctx, call, &ext.times);
+}
+
 /* ---- the choice ---------------------------------------------------------- */
 void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
     const gate_bytes_t *view = gi_frames_views(in);
@@ -348,6 +362,8 @@ void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
         self->count.late++;
         return;
     }
+    if (call->traced)
+        s_times(self, call, view, &m);
     gi_body_kind_t kind = gi_rpc_body_kind(view + m.body, m.n_body);
     if (s_odd(self, call, kind))
         return;

@@ -49,11 +49,11 @@ typedef enum gi_ccall_upload {
 typedef struct gi_ccall {
     /* the shell's: borrowed until left */
     gate_bytes_t service;
-    const unsigned char *body; /* func, args, kwargs, metadata; args and kwargs
-                                * are not there when they come as an upload */
+    const unsigned char *body; /* func, args, kwargs (unless an upload), meta */
     gi_rpc_request_t request;
     bool stream;           /* opened as one; else one result is wanted */
     bool deadline_travels; /* it was asked for: the worker keeps it too */
+    bool traced;           /* it is wanted where its time went */
     int64_t deadline_ms;   /* of one result; of a stream: the next look */
     int64_t timeout_ms;
     int retries;      /* further tries that it may have */
@@ -81,23 +81,23 @@ typedef struct gi_ccall {
 /* About that frame of a message, which may be taken from there. */
 typedef gate_err_t gi_cframe_fn(void *, gi_ccall_t *, gi_frames_t *, unsigned);
 typedef struct gi_client_effects {
-    /* gi_frames_send on that connection: 0 sent; else an errno, frames is as it
-     * was. */
+    /* gi_frames_send there: 0 sent; else an errno, frames is as it was. */
     int (*send)(void *ctx, uint8_t conn, gi_frames_t *frames);
-    /* Closes the current connection and opens another one, under a fresh
-     * identity where that is wanted. Not GATE_OK: there is none. */
+    /* The current connection is closed and another opened, if fresh under a new
+     * identity. Not GATE_OK: there is none. */
     gate_err_t (*reopen)(void *ctx, bool fresh);
     /* The current connection becomes that former one, and another is opened. */
     gate_err_t (*move)(void *ctx, uint8_t former);
     void (*close)(void *ctx); /* the current one */
-    /* Why nothing is answered; "" nothing is wrong. Whoever waits until we are
-     * ready looks again. */
+    /* Why nothing is answered; "" nothing is wrong. Who waits looks again. */
     void (*trouble)(void *ctx, const char *text);
     gi_cframe_fn *answer; /* one result; not GATE_OK: no memory, it fails */
     /* An item, or a chunk of a huge one; an error is published and ends it. */
     gi_cframe_fn *item;
     void (*end)(void *ctx, gi_ccall_t *call); /* of a stream, regularly */
     void (*fail)(void *ctx, gi_ccall_t *call, const gate_error_t *story);
+    void (*times)(void *, gi_ccall_t *,
+                  const gi_times_t *); /* before it ends */
     /* A huge answer begins; its chunks come as item, or, of a single result, as
      * chunk, and what came of them is told by gi_client_core_inflated. */
     gate_err_t (*huge)(void *ctx, gi_ccall_t *call, const gi_ext_t *ext);

@@ -74,8 +74,9 @@ static void s_transmit_ext(gi_client_core_t *self, gi_ccall_t *call,
     gi_ext_t ext;
     if (!announce && !call->stream && !call->deadline_travels &&
         !call->request.meta_size && !call->upload)
-        return;
+        return; /* one that is traced has metadata */
     s_announce(self, call, &ext);
+    ext.traced = call->traced && self->link.traces;
     ext.meta = (gate_bytes_t){meta, call->request.meta_size};
     if (call->stream) {
         ext.credit_items = gi_client_window(self->is.settings);

@@ -42,6 +42,7 @@ typedef struct gi_clink {
     bool known;          /* it was answered for good: no need to ask again */
     bool ext;            /* it announced GX1 */
     bool ext_args;       /* and HA1 */
+    bool traces;         /* and TR1: it tells where a call's time went */
     int64_t frame_max;   /* bytes of a frame that it takes; 0 not known */
     bool packs;          /* and that it reads packed messages */
     bool fresh_id;       /* the next one under a fresh identity */

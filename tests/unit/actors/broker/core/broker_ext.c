@@ -191,7 +191,7 @@ Test(ext, a_draining_worker_keeps_its_calls_and_gets_no_new_ones) {
     kit_end(&k);
 }
 
-#define BYE_BYE EXT "\x81\xa1\x64\xc3"
+#define BYE_BYE EXT "\x82\xa1\x64\xc3\xa2tr\xc3"
 #define got_farewell(k, w) got(k, w, "", "MDPW01", "\4", BYE_BYE)
 
 Test(ext, a_draining_worker_learns_that_nothing_follows) {

@@ -63,7 +63,7 @@ Test(gate, info_names_the_extension) {
     static const char info[] = "\x83\xa5my_id\xc4\x10"
                                "0123456789abcdef"
                                "\xa8services\x91\xa1S\xa3"
-                               "ext\x92\xa3GX1\xa3HA1";
+                               "ext\x93\xa3GX1\xa3HA1\xa3TR1";
     kit_t k;
     kit_begin(&k);
     kit_worker(&k, "w", "S:d:1");

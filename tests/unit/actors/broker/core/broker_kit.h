@@ -19,7 +19,7 @@
 enum { FRONT, BACK };
 #define HB 1000 /* heartbeat, ms */
 #define EXT "\xc1GX1"
-#define HELLO EXT "\x80" /* the frame of our heartbeats */
+#define HELLO EXT "\x81\xa2tr\xc3" /* the frame of our heartbeats */
 #define CANCEL EXT "\x81\xa1x\xc3"
 #define CREDIT EXT "\x81\xa2\x63i\x05" /* "ci": 5 */
 #define STREAM GI_STREAM_TAG

@@ -3,7 +3,7 @@
  * moving). */
 #include "broker_kit.h"
 
-#define MOVED EXT "\x81\xa2mv\xc3"
+#define MOVED EXT "\x82\xa2mv\xc3\xa2tr\xc3"
 #define INFO "\xa4info"
 
 static void s_ask_info(kit_t *k, const char *client) {
