@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bench/threads.c -- ns per empty task: our thread pool against GLib's and
- * libuv's (where they were found), two workers each, submitted by one thread,
- * in one run. Pinned: everything on one CPU, so that no wake-up crosses; free:
- * anywhere. bench_threads [size]   size * 100,000 tasks, default 20. The best
- * of five rounds each; JSON on stdout. A task counts in a line of its thread's
- * own: one counter for all would be what is measured. Tasks that are their
- * caller's memory (ours, libuv's) lie in the same memory each round, as those
- * that a library allocates (GLib's, TBB's) do. */
+/* bench/threads.c -- ns per empty task as a program of one's own has it: ours by
+ * gate_submit and gate_future_wait, beside a list under a mutex, GLib, libuv,
+ * OpenMP and oneTBB (where they were found). Two workers each; one thread
+ * submits and waits, so many tasks under way. Pinned: all on one CPU.
+ *   bench_threads [size] [only]   rounds of size * 2,000 tasks, default 20
+ * Medians of five rounds taken in turns; JSON on stdout. */
+#include <gaterpc.h>
+
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef GI_BENCH_GLIB
@@ -21,161 +24,260 @@
 #include <uv.h>
 #endif
 
-#include "sync/clock.h"
-#include "jobs/threads.h"
+enum { S_WORKERS = 2, S_ROUNDS = 5, S_WINDOW_MAX = 1000 };
 
-#define WORKERS 2
-#define ROUNDS 5
-#define THREADS_MAX 1024 /* of all pools, over all rounds */
-
-static struct { _Alignas(64) atomic_size_t n; } s_ran[THREADS_MAX];
-static atomic_uint s_threads;
-static _Thread_local atomic_size_t *s_mine;
-
-static void s_count(void) {
-    if (!s_mine) {
-        unsigned i = atomic_fetch_add(&s_threads, 1);
-        if (i >= THREADS_MAX)
-            abort();
-        s_mine = &s_ran[i].n;
-    }
-    atomic_store_explicit(
-        s_mine, atomic_load_explicit(s_mine, memory_order_relaxed) + 1,
-        memory_order_release);
-}
-
-static size_t s_all(void) {
-    size_t all = 0;
-    for (unsigned i = 0; i < atomic_load(&s_threads); i++)
-        all += atomic_load_explicit(&s_ran[i].n, memory_order_acquire);
-    return all;
-}
-
-static void s_wait(size_t n) {
-    static size_t before;
-    while (s_all() < before + n)
-        sched_yield();
-    before += n;
-}
-
-static void *s_memory(size_t size) {
-    static void *memory;
-    static size_t room;
-    if (room < size) {
-        free(memory);
-        memory = calloc(1, room = size);
-        if (!memory)
-            abort();
-    }
-    return memory;
+static int64_t s_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* ---- ours ---------------------------------------------------------------- */
-static void s_run(gi_job_t *job) {
-    (void)job;
-    s_count();
+static gate_pool_t *s_pool;
+
+static gate_err_t s_nothing(gate_call_t *call) {
+    (void)call;
+    return GATE_OK;
 }
 
-static void s_ours(size_t n) {
-    gi_job_t *jobs = s_memory(n * sizeof *jobs);
-    gi_threads_t *pool;
-
-    if (gi_threads_new("bench", WORKERS, n, &pool) != GATE_OK)
+static void s_ours_up(void) {
+    gate_settings_t *settings = gate_settings_new();
+    gate_settings_set(settings, "log_level", "silent");
+    s_pool = gate_threads_new(gate_runtime_new(settings),
+                              &(gate_pool_options_t){.workers = S_WORKERS});
+    if (!s_pool)
         abort();
-    for (size_t i = 0; i < n; i++) {
-        jobs[i].run = s_run;
-        if (gi_threads_submit(pool, &jobs[i]) != GATE_OK)
+}
+
+static void s_ours(size_t n, size_t window) {
+    static gate_future_t *under_way[S_WINDOW_MAX];
+    for (size_t i = 0; i < n + window; i++) {
+        gate_future_t **slot = &under_way[i % window];
+        if (i >= window && gate_future_wait(*slot, -1, NULL))
             abort();
+        gate_future_destroy(slot);
+        if (i < n)
+            *slot = gate_submit(s_pool, s_nothing);
     }
-    s_wait(n);
-    gi_threads_destroy(&pool);
 }
 
-/* ---- GLib ---------------------------------------------------------------- */
+/* ---- a list under a mutex ------------------------------------------------ */
+typedef struct s_item {
+    struct s_item *next;
+    bool done;
+} s_item_t;
+
+static pthread_mutex_t s_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t s_work = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t s_done = PTHREAD_COND_INITIALIZER;
+static s_item_t *s_first, **s_last = &s_first;
+
+static void *s_list_thread(void *unused) {
+    pthread_mutex_lock(&s_mutex);
+    for (;;) {
+        s_item_t *item = s_first;
+        if (!item) {
+            pthread_cond_wait(&s_work, &s_mutex);
+            continue;
+        }
+        if (!(s_first = item->next))
+            s_last = &s_first;
+        pthread_mutex_unlock(&s_mutex);
+        pthread_mutex_lock(&s_mutex); /* what it ran */
+        item->done = true;
+        pthread_cond_signal(&s_done);
+    }
+    return unused;
+}
+
+static void s_list_up(void) {
+    pthread_t thread;
+    for (int i = 0; i < S_WORKERS; i++)
+        if (pthread_create(&thread, NULL, s_list_thread, NULL))
+            abort();
+}
+
+static s_item_t *s_list_submit(void) {
+    s_item_t *item = calloc(1, sizeof *item);
+    if (!item)
+        abort();
+    pthread_mutex_lock(&s_mutex);
+    *s_last = item;
+    s_last = &item->next;
+    pthread_mutex_unlock(&s_mutex);
+    pthread_cond_signal(&s_work);
+    return item;
+}
+
+static void s_list_wait(s_item_t *item) {
+    pthread_mutex_lock(&s_mutex);
+    while (!item->done)
+        pthread_cond_wait(&s_done, &s_mutex);
+    pthread_mutex_unlock(&s_mutex);
+    free(item);
+}
+
+static void s_list(size_t n, size_t window) {
+    static s_item_t *under_way[S_WINDOW_MAX];
+    for (size_t i = 0; i < n + window; i++) {
+        s_item_t **slot = &under_way[i % window];
+        if (i >= window)
+            s_list_wait(*slot);
+        if (i < n)
+            *slot = s_list_submit();
+    }
+}
+
+/* ---- GLib: a task says itself that it is done ---------------------------- */
 #ifdef GI_BENCH_GLIB
+static GThreadPool *s_glib_pool;
+static GMutex s_glib_mutex;
+static GCond s_glib_done;
+
 static void s_glib_run(gpointer task, gpointer ctx) {
-    (void)task;
     (void)ctx;
-    s_count();
+    g_mutex_lock(&s_glib_mutex);
+    *(bool *)task = true;
+    g_cond_signal(&s_glib_done);
+    g_mutex_unlock(&s_glib_mutex);
 }
 
-static void s_glib(size_t n) {
-    GThreadPool *pool =
-        g_thread_pool_new(s_glib_run, NULL, WORKERS, TRUE, NULL);
+static void s_glib_up(void) {
+    s_glib_pool = g_thread_pool_new(s_glib_run, NULL, S_WORKERS, TRUE, NULL);
+}
 
-    for (size_t i = 0; i < n; i++)
-        g_thread_pool_push(pool, pool, NULL);
-    s_wait(n);
-    g_thread_pool_free(pool, FALSE, TRUE);
+static void s_glib(size_t n, size_t window) {
+    static bool *under_way[S_WINDOW_MAX];
+    for (size_t i = 0; i < n + window; i++) {
+        bool **slot = &under_way[i % window];
+        if (i >= window) {
+            g_mutex_lock(&s_glib_mutex);
+            while (!**slot)
+                g_cond_wait(&s_glib_done, &s_glib_mutex);
+            g_mutex_unlock(&s_glib_mutex);
+            free(*slot);
+        }
+        if (i < n) {
+            *slot = calloc(1, sizeof **slot);
+            g_thread_pool_push(s_glib_pool, *slot, NULL);
+        }
+    }
 }
 #endif
 
 /* ---- libuv --------------------------------------------------------------- */
 #ifdef GI_BENCH_LIBUV
-static void s_uv_run(uv_work_t *work) {
-    (void)work;
-    s_count();
+static void s_uv_run(uv_work_t *work) { (void)work; }
+static void s_uv_after(uv_work_t *work, int status) {
+    (void)status;
+    *(bool *)work->data = true;
 }
 
-static void s_uv(size_t n) {
-    uv_work_t *works = s_memory(n * sizeof *works);
+typedef struct s_uv_task {
+    uv_work_t work;
+    bool done;
+} s_uv_task_t;
 
-    for (size_t i = 0; i < n; i++)
-        if (uv_queue_work(uv_default_loop(), &works[i], s_uv_run, NULL) != 0)
-            abort();
-    s_wait(n);
-    uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+static void s_uv_up(void) {}
+
+static void s_uv(size_t n, size_t window) {
+    static s_uv_task_t *under_way[S_WINDOW_MAX];
+    for (size_t i = 0; i < n + window; i++) {
+        s_uv_task_t **slot = &under_way[i % window];
+        if (i >= window) {
+            while (!(*slot)->done)
+                uv_run(uv_default_loop(), UV_RUN_ONCE);
+            free(*slot);
+        }
+        if (i < n) {
+            *slot = calloc(1, sizeof **slot);
+            (*slot)->work.data = &(*slot)->done;
+            if (uv_queue_work(uv_default_loop(), &(*slot)->work, s_uv_run,
+                              s_uv_after))
+                abort();
+        }
+    }
 }
 #endif
 
-/* ---- TBB ----------------------------------------------------------------- */
+/* ---- oneTBB and OpenMP: in groups of window (threads_tbb.cpp) -- */
+static void s_up_not(void) {}
 #ifdef GI_BENCH_TBB
-void bench_tbb(int workers, size_t n, void (*ran)(void), void (*wait)(size_t));
+void bench_threads_tbb(size_t n, size_t window);
+#endif
+#ifdef GI_BENCH_OPENMP
+__attribute__((noinline)) static void s_omp_empty(size_t *i) {
+    __asm__ volatile("" : : "r"(i) : "memory");
+}
 
-static void s_tbb(size_t n) { bench_tbb(WORKERS, n, s_count, s_wait); }
+static void s_omp(size_t n, size_t window) {
+#pragma omp parallel num_threads(S_WORKERS + 1)
+#pragma omp single
+    for (size_t i = 0; i < n; i += window) {
+        for (size_t k = 0; k < window; k++)
+#pragma omp task
+            s_omp_empty(&k);
+#pragma omp taskwait
+    }
+}
 #endif
 
 static const struct {
     const char *name;
-    void (*run)(size_t n);
-} s_pools[] = {
-    {"gaterpc", s_ours},
+    void (*up)(void);
+    void (*run)(size_t n, size_t window);
+} s_peers[] = {
+    {"gaterpc", s_ours_up, s_ours},
+    {"list", s_list_up, s_list},
 #ifdef GI_BENCH_GLIB
-    {"glib", s_glib},
+    {"glib", s_glib_up, s_glib},
 #endif
 #ifdef GI_BENCH_LIBUV
-    {"libuv", s_uv},
+    {"libuv", s_uv_up, s_uv},
+#endif
+#ifdef GI_BENCH_OPENMP
+    {"openmp", s_up_not, s_omp},
 #endif
 #ifdef GI_BENCH_TBB
-    {"tbb", s_tbb},
+    {"tbb", s_up_not, bench_threads_tbb},
 #endif
 };
+enum { S_PEERS = sizeof s_peers / sizeof *s_peers };
 
-static double s_best(void (*run)(size_t n), size_t n) {
-    double best = 1e9;
-
-    for (int round = 0; round < ROUNDS; round++) {
-        int64_t start = gi_clock_ns();
-
-        run(n);
-        double ns = (double)(gi_clock_ns() - start) / (double)n;
-        best = ns < best ? ns : best;
-    }
-    return best;
+static int s_by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
-static void s_measure(const char *how, size_t n, bool last) {
-    printf("  \"%s\": {", how);
-    for (size_t i = 0; i < sizeof s_pools / sizeof *s_pools; i++)
-        printf("%s\"%s\": %.1f", i ? ", " : "", s_pools[i].name,
-               s_best(s_pools[i].run, n));
+static void s_measure(const char *how, size_t n, size_t window,
+                      const char *only, bool last) {
+    double ns[S_PEERS][S_ROUNDS];
+    bool first = true;
+    for (int round = -1; round < S_ROUNDS; round++) /* the first: to warm up */
+        for (size_t p = 0; p < S_PEERS; p++) {
+            if (only && strcmp(only, s_peers[p].name))
+                continue;
+            int64_t began = s_now_ns();
+            s_peers[p].run(n, window);
+            if (round >= 0)
+                ns[p][round] = (double)(s_now_ns() - began) / (double)n;
+        }
+    printf("  \"%s x %zu\": {", how, window);
+    for (size_t p = 0; p < S_PEERS; p++) {
+        if (only && strcmp(only, s_peers[p].name))
+            continue;
+        qsort(ns[p], S_ROUNDS, sizeof ns[p][0], s_by_size);
+        printf("%s\"%s\": [%.0f, %.0f, %.0f]", first ? "" : ", ",
+               s_peers[p].name, ns[p][S_ROUNDS / 2], ns[p][0],
+               ns[p][S_ROUNDS - 1]);
+        first = false;
+    }
     printf("}%s\n", last ? "" : ",");
 }
 
 static void s_pin(void) {
     cpu_set_t one, all;
     size_t cpu = 0;
-
     sched_getaffinity(0, sizeof all, &all);
     while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, &all))
         cpu++;
@@ -184,19 +286,23 @@ static void s_pin(void) {
     sched_setaffinity(0, sizeof one, &one);
 }
 
-/* In a process of its own: libuv's workers live as long as theirs. */
-static void s_measure_apart(bool pinned, size_t n) {
-    pid_t child;
+/* In a process of its own: workers are born where it is pinned. */
+static void s_measure_apart(bool pinned, size_t n, const char *only) {
+    static const size_t windows[] = {1, 64, 1000};
     int status;
-
     fflush(stdout);
-    child = fork();
+    pid_t child = fork();
     if (child < 0)
         abort();
     if (child == 0) {
         if (pinned)
             s_pin();
-        s_measure(pinned ? "pinned" : "free", n, pinned);
+        for (size_t p = 0; p < S_PEERS; p++)
+            if (!only || !strcmp(only, s_peers[p].name))
+                s_peers[p].up();
+        for (size_t w = 0; w < 3; w++)
+            s_measure(pinned ? "pinned" : "free", w ? n : n / 4, windows[w],
+                      only, pinned && w == 2);
         fflush(stdout);
         _exit(0);
     }
@@ -205,14 +311,15 @@ static void s_measure_apart(bool pinned, size_t n) {
 }
 
 int main(int argc, char **argv) {
-    size_t n = 100000 * (size_t)(argc > 1 ? atoi(argv[1]) : 20);
+    size_t n = 2000 * (size_t)(argc > 1 ? atoi(argv[1]) : 20);
+    const char *only = argc > 2 ? argv[2] : NULL;
 
     setenv("UV_THREADPOOL_SIZE", "2", 1);
-    printf(
-        "{\"bench\": \"threads\", \"unit\": \"ns per task\", \"tasks\": %zu,\n",
-        n);
-    s_measure_apart(false, n);
-    s_measure_apart(true, n);
+    printf("{\"bench\": \"threads\", \"unit\": \"ns per task: median, least, "
+           "most\", \"tasks\": %zu,\n",
+           n);
+    s_measure_apart(false, n, only);
+    s_measure_apart(true, n, only);
     printf("}\n");
     return 0;
 }

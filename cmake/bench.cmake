@@ -22,8 +22,14 @@ if(TARGET bench_threads)
     endif()
   endforeach()
 endif()
-# oneTBB too, where it and a C++ compiler are there.
+# OpenMP's tasks, which every gcc has, and oneTBB where it and a C++ compiler are
+# there; under sanitizers neither.
 if(TARGET bench_threads AND NOT GATE_SANITIZE)
+  find_package(OpenMP COMPONENTS C QUIET)
+  if(OpenMP_C_FOUND)
+    target_link_libraries(bench_threads PRIVATE OpenMP::OpenMP_C)
+    target_compile_definitions(bench_threads PRIVATE GI_BENCH_OPENMP)
+  endif()
   include(CheckLanguage)
   check_language(CXX)
   find_path(BENCH_TBB_INCLUDE tbb/task_arena.h)

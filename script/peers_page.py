@@ -272,9 +272,13 @@ def spread(values):
 
 
 def thread_table(runs):
-    """{pinned|free: {pool: (median, min, max)}} in ns per task"""
-    return {mode: {pool: spread([r[mode][pool] for r in runs])
-                   for pool in runs[0][mode]} for mode in ("pinned", "free")}
+    """{pinned|free and how many under way: {pool: (median, min, max)}} in ns per
+    task; a run has (median, least, most) of its own rounds"""
+    def median(value):
+        return value[0] if isinstance(value, list) else value
+    return {mode: {pool: spread([median(r[mode][pool]) for r in runs])
+                   for pool in pools}
+            for mode, pools in runs[0].items() if isinstance(pools, dict)}
 
 
 POOLS = {"sink": "gaterpc, no futures", "future": "gaterpc, futures",
@@ -299,14 +303,14 @@ def pools_html(threads, procs):
     out = []
     if threads:
         out.append("<h2>Thread pools</h2>\n<p>Empty tasks, two workers, one "
-                   "submitter; ns per task, less is better.</p>\n")
+                   "thread that submits and waits, so many under way; ns per "
+                   "task, less is better.</p>\n")
         for mode, pools in threads.items():
             rows = sorted((p, v[0], p == "gaterpc") for p, v in pools.items())
             out.append(figure(bars(rows, "ns"), "ns per task, " + mode))
-        names = sorted(threads["pinned"])
-        out.append(html_table(["pool", "pinned", "free"], [
-            [n, span(threads["pinned"][n]), span(threads["free"][n])]
-            for n in names]))
+        out.append(html_table(["pool"] + list(threads), [
+            [n] + [span(threads[mode][n]) for mode in threads]
+            for n in sorted(next(iter(threads.values())))]))
     if procs:
         out.append("<h2>Process pools</h2>\n<p>Echoes through two processes, "
                    "by payload and number under way; more is better.</p>\n")
@@ -327,9 +331,9 @@ def pools_markdown(threads, procs):
     out = []
     if threads:
         out += ["Thread pools, ns per empty task, two workers:", "",
-                markdown_table(["pool", "pinned", "free"], [
-                    [n, span(threads["pinned"][n]), span(threads["free"][n])]
-                    for n in sorted(threads["pinned"])]), ""]
+                markdown_table(["pool"] + list(threads), [
+                    [n] + [span(threads[mode][n]) for mode in threads]
+                    for n in sorted(next(iter(threads.values())))]), ""]
     if procs:
         out += ["Process pools, echoes/s, payload x under way, two workers:", "",
                 markdown_table(["pool"] + list(procs), [

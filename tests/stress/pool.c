@@ -339,6 +339,55 @@ static void s_jobs(void) {
     gate_pool_destroy(&pool);
 }
 
+/* Jobs that wait for jobs of their own pool, on fewer threads than wait. */
+static gate_pool_t *s_own;
+
+static gate_err_t s_halves(gate_call_t *call) {
+    gate_job_options_t options = {0};
+    int64_t n, sum = 0, one = 0;
+    gate_err_t e = gate_args(call, &n);
+    gate_future_t *f[2];
+
+    if (e || n < 2)
+        return e ? e : gate_return(call, n);
+    for (int i = 0; i < 2; i++) {
+        options.priority = (n + i) % 3 == 0 ? GATE_HIGH : GATE_NORMAL;
+        f[i] = gate_submit_with(s_own, s_halves, &options, n - 1 - i);
+    }
+    for (int i = 1; i >= 0; i--, sum += one) {
+        e = gate_future_wait(f[i], n % 2 ? -1 : 100000, &one);
+        CHECK(e == GATE_OK);
+        gate_future_destroy(&f[i]);
+    }
+    return gate_return(call, sum);
+}
+
+static void *s_use_nested(void *unused) {
+    for (int round = 0; round < 40; round++) {
+        gate_future_t *f = gate_submit(s_own, s_halves, (int64_t)8);
+        gate_future_t *left = gate_submit(s_own, s_halves, (int64_t)3);
+        int64_t n = 0;
+
+        if (round % 2)
+            gate_future_cancel(left);
+        gate_future_destroy(&left);
+        CHECK(gate_future_wait(f, -1, &n) == GATE_OK && n == 21);
+        gate_future_destroy(&f);
+    }
+    return unused;
+}
+
+static void s_nested(void) {
+    gi_pool_base_t base = {0};
+    gate_pool_options_t options = {.workers = 3};
+    pthread_t threads[THREADS];
+
+    s_own = gi_pool_threads(&base, &options);
+    s_threads(s_use_nested, NULL, threads);
+    s_join(threads);
+    gate_pool_destroy(&s_own);
+}
+
 /* A reader reads on while the pool is destroyed. */
 static void *s_read_on(void *arg) {
     gate_stream_t *s = arg;
@@ -522,6 +571,7 @@ static const struct {
     {"thread_pool", s_thread_pool},
     {"futures", s_futures},
     {"jobs", s_jobs},
+    {"nested", s_nested},
     {"destroy_under_readers", s_destroy_under_readers},
     {"streams", s_streams},
     {"dict", s_dict},

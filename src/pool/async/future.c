@@ -37,6 +37,7 @@
 #include "base/mem.h"
 #include "base/err.h"
 #include "wire/rpc.h"
+#include "sync/luck.h"
 #include "sync/wait.h"
 
 static gate_future_t s_no_memory = {
@@ -103,6 +104,12 @@ void gi_future_on_cancel(gate_future_t *self,
                          void *ctx) {
     self->cancel = cancel;
     self->cancel_ctx = ctx;
+}
+
+void gi_future_on_wait(gate_future_t *self, const void *group,
+                       void (*help)(gate_future_t *self, bool always)) {
+    self->help = help;
+    self->helpers = group;
 }
 
 void gi_future_brief(gate_future_t *self) { self->brief = true; }
@@ -278,23 +285,32 @@ static gate_err_t s_store(gate_future_t *self, gate_slot_t out) {
 
 /* True: it came while this thread lingered. */
 static bool s_came_soon(gate_future_t *self, int64_t timeout_ms) {
+    static _Thread_local gi_luck_t luck;
     gi_linger_t linger;
+    bool came = false;
 
     if (!self->brief || timeout_ms == 0)
         return false;
-    linger = gi_linger_begin();
-    while (gi_linger(&linger))
-        if (s_done(self))
-            return true;
-    return false;
+    linger = gi_luck_begin(&luck);
+    while (!came && gi_linger(&linger))
+        came = s_done(self);
+    gi_luck_end(&luck, &linger, came);
+    return came;
 }
 
 static bool s_sleep(gate_future_t *self, int64_t timeout_ms) {
+    if (!timeout_ms) /* it has only looked */
+        return false;
     gi_thread_wait_begin();
     bool done =
         gi_future_sleep(self, GI_FT_DONE, 0, gi_wait_deadline(timeout_ms));
     gi_thread_wait_end();
     return done;
+}
+
+static void s_help(gate_future_t *self, int64_t timeout_ms) {
+    if (self->helpers && timeout_ms && self->helpers == gi_thread_wait_group())
+        self->help(self, timeout_ms < 0);
 }
 
 gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
@@ -306,7 +322,9 @@ gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
             return gi_err(GATE_WOULDBLOCK,
                           "waiting for a future on the thread of actor %s",
                           gi_actor_thread());
-        if (!s_came_soon(self, timeout_ms) && !s_sleep(self, timeout_ms))
+        s_help(self, timeout_ms);
+        if (!s_done(self) && !s_came_soon(self, timeout_ms) &&
+            !s_sleep(self, timeout_ms))
             return gi_err(GATE_TIMEOUT, "no answer within %lld ms",
                           (long long)timeout_ms);
     }

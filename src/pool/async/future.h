@@ -25,6 +25,11 @@ void *gi_future_extra(gate_future_t *self);
  * completion; let go of by drop. */
 void gi_future_hold(gate_future_t *self);
 void gi_future_drop(gate_future_t *self);
+/* A thread of group (gi_thread_wait_mark) that waits for it calls help first:
+ * what it waits for may be waiting for this thread. always: no deadline. Set
+ * before it is shared. */
+void gi_future_on_wait(gate_future_t *self, const void *group,
+                       void (*help)(gate_future_t *self, bool always));
 /* Its answer comes within microseconds as a rule: who waits lingers. */
 void gi_future_brief(gate_future_t *self);
 /* One that has failed already; never NULL (a static one for no memory). */

@@ -50,6 +50,8 @@ struct gate_future {
     void *owner;
     void (*cancel)(void *ctx, gate_future_t *f);
     void *cancel_ctx;
+    void (*help)(gate_future_t *self, bool always);
+    const void *helpers;  /* whose threads may */
     _Atomic(void *) busy; /* the thread in a cancel or a hook */
     const void *data;
     size_t size;

@@ -22,17 +22,18 @@ typedef struct s_slot {
 } s_slot_t;
 
 struct gi_local {
+    gi_local_state_t state; /* first */
     gate_pool_t *pool;
     gi_threads_t *threads;  /* or: */
     gate_submit_fn *submit; /* the user's executor */
     void *submit_ctx;
     int64_t soft_ms;
-    pthread_mutex_t mutex; /* of everything below */
-    pthread_cond_t quiet;  /* custom: unfinished became 0 */
-    bool closed;           /* custom: refuses new jobs */
-    size_t unfinished;     /* custom: given to submit and not yet run */
-    size_t running;        /* custom */
-    uint64_t ended, failed, cancelled; /* requests */
+    pthread_mutex_t mutex;      /* of everything below */
+    pthread_cond_t quiet;       /* custom: unfinished became 0 */
+    bool closed;                /* custom: refuses new jobs */
+    size_t unfinished;          /* custom: given to submit and not yet run */
+    size_t running;             /* custom */
+    uint64_t failed, cancelled; /* requests */
     uint64_t parts; /* inputs of jobs that had several, but for the first */
     uint64_t raw;   /* custom: jobs of gi_pool_run that have run */
     s_slot_t *slots;
@@ -87,12 +88,16 @@ static gi_local_job_t *s_find(gi_local_t *self, gi_ticket_t ticket) {
 }
 
 /* ---- jobs end ------------------------------------------------------------ */
+/* One that was lent its memory and went well needs no lock: it has no slot. */
 void gi_local_end(gi_local_job_t *job, gate_err_t e) {
     gi_local_t *self = job->local;
 
+    gi_local_count(&self->state);
+    if (job->lent && e == GATE_OK)
+        return;
     pthread_mutex_lock(&self->mutex);
-    s_free_slot(self, job);
-    self->ended++;
+    if (!job->lent)
+        s_free_slot(self, job);
     if (job->n_done) {
         self->parts += job->n_done - 1;
         self->failed += job->n_failed;
@@ -169,11 +174,24 @@ static gate_err_t s_refused(const gi_local_t *self, gate_err_t e) {
     return gi_err(e, "a pool of %s: %s", kind, gate_err_text(e));
 }
 
+static gate_err_t s_give_slot(gi_local_t *self, gi_local_job_t *job,
+                              gi_ticket_t *ticket) {
+    gi_ticket_t made = 0;
+    gate_err_t e;
+
+    pthread_mutex_lock(&self->mutex);
+    e = s_take_slot(self, job, &made) ? GATE_OK : GATE_NOMEM;
+    if (ticket && e == GATE_OK)
+        *ticket = made; /* before it starts: it may end at once */
+    pthread_mutex_unlock(&self->mutex);
+    return e;
+}
+
 static gate_err_t s_submit(gate_pool_t *pool, const gi_request_t *request,
                            gi_ticket_t *ticket) {
     gi_local_t *self = pool->impl;
     gi_local_job_t *job;
-    gi_ticket_t made = 0;
+    bool slot;
     gate_err_t e;
 
     if (request->options.soft_ms < -1)
@@ -185,12 +203,10 @@ static gate_err_t s_submit(gate_pool_t *pool, const gi_request_t *request,
     if (!job)
         return s_refused(self, GATE_NOMEM);
     job->job.urgent = request->options.priority == GATE_HIGH;
-    pthread_mutex_lock(&self->mutex);
-    e = s_take_slot(self, job, &made) ? GATE_OK : GATE_NOMEM;
-    if (ticket && e == GATE_OK)
-        *ticket = made; /* before it starts: it may end at once */
-    pthread_mutex_unlock(&self->mutex);
-    if (e == GATE_OK && (e = s_start(self, &job->job, true)) != GATE_OK) {
+    slot = !job->lent; /* it may end, and be gone, when it has started */
+    e = slot ? s_give_slot(self, job, ticket) : GATE_OK;
+    if (e == GATE_OK && (e = s_start(self, &job->job, true)) != GATE_OK &&
+        slot) {
         pthread_mutex_lock(&self->mutex);
         s_free_slot(self, job);
         pthread_mutex_unlock(&self->mutex);
@@ -221,10 +237,30 @@ static void s_cancel(gate_pool_t *pool, gi_ticket_t ticket) {
     job = s_find(self, ticket);
     if (job) {
         atomic_store_explicit(&job->cancel, true, memory_order_release);
-        if (job->windowed)
-            gi_credit_cancel(&job->credit);
+        if (job->credit)
+            gi_credit_cancel(job->credit);
     }
     pthread_mutex_unlock(&self->mutex);
+}
+
+static void s_cancel_room(gate_pool_t *pool, void *room) {
+    gi_local_job_t *job = room;
+
+    (void)pool;
+    atomic_store_explicit(&job->cancel, true, memory_order_release);
+}
+
+static void s_help(gate_pool_t *pool, void *room, bool always) {
+    gi_local_t *self = pool->impl;
+    gi_local_job_t *job = room;
+
+    gi_threads_help(self->threads, &job->job, always);
+}
+
+static const void *s_group(gate_pool_t *pool) {
+    gi_local_t *self = pool->impl;
+
+    return self->threads ? gi_threads_group(self->threads) : NULL;
 }
 
 static void s_credit(gate_pool_t *pool, gi_ticket_t ticket, size_t items,
@@ -234,8 +270,8 @@ static void s_credit(gate_pool_t *pool, gi_ticket_t ticket, size_t items,
 
     pthread_mutex_lock(&self->mutex);
     job = s_find(self, ticket);
-    if (job && job->windowed)
-        gi_credit_give(&job->credit, (int64_t)items, (int64_t)bytes);
+    if (job && job->credit)
+        gi_credit_give(job->credit, (int64_t)items, (int64_t)bytes);
     pthread_mutex_unlock(&self->mutex);
 }
 
@@ -264,8 +300,8 @@ static void s_cancel_credit(gi_local_t *self) {
 
     pthread_mutex_lock(&self->mutex);
     for (i = 0; i < self->n_slots; i++)
-        if (self->slots[i].job && self->slots[i].job->windowed)
-            gi_credit_cancel(&self->slots[i].job->credit);
+        if (self->slots[i].job && self->slots[i].job->credit)
+            gi_credit_cancel(self->slots[i].job->credit);
     pthread_mutex_unlock(&self->mutex);
 }
 
@@ -277,6 +313,10 @@ static void s_stop(gate_pool_t *pool, unsigned what) {
         (void)!gi_threads_drain(self->threads, 0); /* closes it */
     pthread_mutex_lock(&self->mutex);
     self->closed = true;
+    if (what & GATE_STOP_QUEUED)
+        atomic_store(&self->state.refuses, true);
+    if (what & GATE_STOP_RUNNING)
+        atomic_fetch_add(&self->state.stops, 1);
     for (i = 0; i < self->n_slots; i++) {
         gi_local_job_t *job = self->slots[i].job;
         unsigned is = job && atomic_load(&job->began) ? GATE_STOP_RUNNING
@@ -285,8 +325,8 @@ static void s_stop(gate_pool_t *pool, unsigned what) {
         if (!job || !(what & is))
             continue;
         atomic_store_explicit(&job->cancel, true, memory_order_release);
-        if (job->windowed)
-            gi_credit_cancel(&job->credit);
+        if (job->credit)
+            gi_credit_cancel(job->credit);
     }
     pthread_mutex_unlock(&self->mutex);
 }
@@ -307,9 +347,12 @@ static void s_free_local(gi_local_t *self) {
 static void s_destroy(gate_pool_t *pool) {
     gi_local_t *self = pool->impl;
 
+    /* its last jobs may still submit, and wait: they are refused, or helped */
+    gi_threads_t *threads = self->threads;
+
     s_cancel_credit(self);
-    if (self->threads)
-        gi_threads_destroy(&self->threads);
+    if (threads)
+        gi_threads_destroy(&threads);
     else
         (void)!s_drain(pool, -1);
     s_free_local(self);
@@ -327,7 +370,7 @@ static gate_value_t *s_stats(gate_pool_t *pool) {
     gi_local_t *self = pool->impl;
     gi_pool_numbers_t n = {.kind = pool->ops->kind, .state = "running"};
     gi_threads_stats_t threads = {0};
-    uint64_t all;
+    uint64_t all, ended = gi_local_ended(&self->state);
 
     if (self->threads)
         gi_threads_stats(self->threads, &threads);
@@ -337,9 +380,9 @@ static gate_value_t *s_stats(gate_pool_t *pool) {
         threads.queued = self->unfinished - self->running;
     }
     /* A worker reports what it ran when its batch is over. */
-    all = self->threads ? threads.done : self->ended + self->raw;
-    if (all < self->ended)
-        all = self->ended;
+    all = self->threads ? threads.done : ended + self->raw;
+    if (all < ended)
+        all = ended;
     all += self->parts;
     n.failed = self->failed;
     n.cancelled = self->cancelled;
@@ -361,9 +404,11 @@ static bool s_chunks(gate_pool_t *pool) {
 #define S_OPS(its_kind, many)                                                 \
     {                                                                         \
         .kind = its_kind, .run_many = many, .destroy = s_destroy,             \
-        .drain = s_drain, .resize = s_resize, .stats = s_stats,               \
-        .stop = s_stop, .room = s_room, .run = s_run_job, .submit = s_submit, \
-        .cancel = s_cancel, .credit = s_credit, .chunks = s_chunks,           \
+        .room_bytes = sizeof(gi_local_job_t), .cancel_room = s_cancel_room,   \
+        .help = s_help, .group = s_group, .drain = s_drain,                   \
+        .resize = s_resize, .stats = s_stats, .stop = s_stop, .room = s_room, \
+        .run = s_run_job, .submit = s_submit, .cancel = s_cancel,             \
+        .credit = s_credit, .chunks = s_chunks,                               \
     }
 static const gi_pool_ops_t s_threads_ops = S_OPS("threads", s_run_many);
 static const gi_pool_ops_t s_custom_ops = S_OPS("custom", NULL);

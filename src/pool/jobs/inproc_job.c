@@ -26,7 +26,8 @@ static gi_local_job_t *s_job_of(gate_call_t *call) {
 }
 
 static bool s_is_cancelled(const gi_local_job_t *job) {
-    return atomic_load_explicit(&job->cancel, memory_order_acquire);
+    return atomic_load_explicit(&job->cancel, memory_order_acquire) ||
+           gi_local_stops(gi_local_state(job->local)) != job->stops;
 }
 
 static bool s_cancelled(gate_call_t *call) {
@@ -43,8 +44,7 @@ static gate_err_t s_yield(gate_call_t *call) {
         return gi_err(GATE_BADARG, "%s: its caller wants one result, no stream",
                       gate_call_method(call));
     if (s_is_cancelled(job) ||
-        (job->windowed &&
-         gi_credit_take(&job->credit, call->out.size) != GATE_OK))
+        (job->credit && gi_credit_take(job->credit, call->out.size) != GATE_OK))
         return gi_err(GATE_CANCELLED, "%s: the reader has left",
                       gate_call_method(call));
     job->sink->item(job->ctx, call->out.data, call->out.size);
@@ -137,7 +137,7 @@ static void s_lend(s_holder_t *holder, gi_local_job_t *job) {
 
 /* GATE_OK: it may start. */
 static gate_err_t s_may_start(const gi_local_job_t *job, gi_error_t *error) {
-    if (s_is_cancelled(job)) {
+    if (s_is_cancelled(job) || gi_local_refuses(gi_local_state(job->local))) {
         gi_error_story(error, GATE_CANCELLED, NULL, "cancelled while queued",
                        NULL);
         return GATE_CANCELLED;
@@ -221,16 +221,20 @@ static void s_deliver(gi_local_job_t *job, const gate_call_t *call,
 }
 
 void gi_local_job_free(gi_local_job_t *job) {
-    if (job->windowed)
-        gi_credit_fini(&job->credit);
-    gi_mem_free(job);
+    if (job->credit)
+        gi_credit_fini(job->credit);
+    if (!job->lent)
+        gi_mem_free(job);
 }
 
 static void s_run_with(s_holder_t *holder, gi_local_job_t *job) {
     gate_call_t *call = &holder->call;
     gate_err_t e;
 
+    bool lent = job->lent; /* then it is gone once it has delivered */
+
     s_lend(holder, job);
+    job->stops = gi_local_stops(gi_local_state(job->local));
     atomic_store_explicit(&job->began, true, memory_order_relaxed);
     if (job->soft_ms)
         job->soft_until_ns = gi_wait_deadline(job->soft_ms);
@@ -241,7 +245,8 @@ static void s_run_with(s_holder_t *holder, gi_local_job_t *job) {
     s_deliver(job, call, e);
     holder->job = NULL;
     gi_call_reset(call);
-    gi_local_job_free(job);
+    if (!lent)
+        gi_local_job_free(job);
 }
 
 static void s_run(gi_job_t *base) {
@@ -274,14 +279,20 @@ static size_t s_text_size(const char *text) {
 gi_local_job_t *gi_local_job_new(gi_local_t *local, gate_pool_t *pool,
                                  int64_t soft_ms, const gi_request_t *r) {
     size_t name = s_text_size(r->name), user = s_text_size(r->user);
-    gi_local_job_t *job =
-        gi_mem_alloc(sizeof *job + r->args.size + r->kwargs.size + name + user +
-                     r->meta.size);
+    size_t credit =
+        r->credit_items || r->credit_bytes ? sizeof(gi_credit_t) : 0;
+    size_t size = sizeof(gi_local_job_t) + credit + r->args.size +
+                  r->kwargs.size + user + r->meta.size;
+    bool lent = r->room && !credit && size <= r->room_bytes;
+    gi_local_job_t *job = lent ? r->room : gi_mem_alloc(size + name);
     char *at;
 
     if (!job)
         return NULL;
     at = job->bytes;
+    job->lent = lent;
+    job->credit = credit ? (gi_credit_t *)(void *)at : NULL;
+    at += credit;
     job->job.run = s_run;
     job->local = local;
     job->pool = pool;
@@ -290,7 +301,9 @@ gi_local_job_t *gi_local_job_new(gi_local_t *local, gate_pool_t *pool,
     job->args.size = r->args.size;
     job->kwargs.data = s_copy(&at, r->kwargs.data, r->kwargs.size);
     job->kwargs.size = r->kwargs.size;
-    job->name = name ? s_copy(&at, r->name, name) : gi_pool_fn_name(r->fn);
+    job->name = lent   ? r->name
+                : name ? s_copy(&at, r->name, name)
+                       : gi_pool_fn_name(r->fn);
     job->user = user ? s_copy(&at, r->user, user) : NULL;
     job->meta.data = s_copy(&at, r->meta.data, r->meta.size);
     job->meta.size = r->meta.size;
@@ -307,10 +320,9 @@ gi_local_job_t *gi_local_job_new(gi_local_t *local, gate_pool_t *pool,
     job->host = r->host;
     atomic_init(&job->cancel, false);
     atomic_init(&job->began, false);
-    job->windowed = r->credit_items || r->credit_bytes;
-    if (job->windowed)
+    if (credit)
         gi_credit_init(
-            &job->credit,
+            job->credit,
             r->credit_items ? (int64_t)r->credit_items : GI_CREDIT_FREE,
             r->credit_bytes ? (int64_t)r->credit_bytes : GI_CREDIT_FREE);
     return job;

@@ -206,6 +206,11 @@ void gi_pool_cancel(gate_pool_t *self, gi_ticket_t ticket) {
         self->ops->cancel(self, ticket);
 }
 
+void gi_pool_cancel_room(gate_pool_t *self, void *room) {
+    if (self->ops->cancel_room && s_ours(self))
+        self->ops->cancel_room(self, room);
+}
+
 void gi_pool_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
                     size_t bytes) {
     if (ticket && s_ours(self))

@@ -60,14 +60,20 @@ typedef struct gi_request {
     const gi_sink_t *sink;
     void *ctx;
     const void *host; /* what it is run for (gi_call_works_for), on threads */
+    /* The submitter's memory, good until the sink's `done` has returned, or
+     * NULL; then name is for ever, too. A job that fits lies there and has no
+     * ticket: gi_pool_cancel_room. */
+    void *room;
+    size_t room_bytes;
 } gi_request_t;
 
 /* Identifies a request under way; 0 is none. Stale tickets are harmless. */
 typedef uint64_t gi_ticket_t;
 
 typedef struct gi_pool_ops {
-    const char *kind;                   /* "threads", "processes", "custom" */
-    bool processes;                     /* jobs leave this process */
+    const char *kind;  /* "threads", "processes", "custom" */
+    bool processes;    /* jobs leave this process */
+    size_t room_bytes; /* that a job needs besides what it copies; 0: none */
     bool (*chunks)(gate_pool_t *self);  /* n_inputs may be more than one */
     void (*destroy)(gate_pool_t *self); /* waits; frees impl */
     gate_err_t (*drain)(gate_pool_t *self, int64_t timeout_ms);
@@ -86,6 +92,11 @@ typedef struct gi_pool_ops {
     gate_err_t (*submit)(gate_pool_t *self, const gi_request_t *request,
                          gi_ticket_t *ticket);
     void (*cancel)(gate_pool_t *self, gi_ticket_t ticket);
+    /* With room_bytes alone: */
+    void (*cancel_room)(gate_pool_t *self, void *room);
+    /* Runs a job here that nobody has begun, for a thread of group. */
+    void (*help)(gate_pool_t *self, void *room, bool always);
+    const void *(*group)(gate_pool_t *self); /* NULL: nobody's */
     void (*credit)(gate_pool_t *self, gi_ticket_t ticket, size_t items,
                    size_t bytes);
     /* Memory that its workers read in place: processes only, else NULL. */
@@ -148,6 +159,8 @@ gate_pool_t *gi_pool_procs_more(const gi_pool_base_t *base,
 gate_err_t gi_pool_submit(gate_pool_t *self, const gi_request_t *request,
                           gi_ticket_t *ticket) GATE_MUST;
 void gi_pool_cancel(gate_pool_t *self, gi_ticket_t ticket);
+/* A job that had no ticket; not after its `done` has returned. */
+void gi_pool_cancel_room(gate_pool_t *self, void *room);
 void gi_pool_credit(gate_pool_t *self, gi_ticket_t ticket, size_t items,
                     size_t bytes);
 /* Runs job->run on the pool; GATE_BUSY, GATE_CLOSED, GATE_BADARG (processes).

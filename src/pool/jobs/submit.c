@@ -17,6 +17,8 @@
 #include "memory/scratch.h"
 #include "async/stream.h"
 
+#define S_LENT_MAX 65536 /* bytes of arguments */
+
 /* ---- arguments ----------------------------------------------------------- */
 /* What an argument packs as in its place. */
 static void s_replace(gate_arg_t *arg, const gi_buf_t *refs, size_t at) {
@@ -81,9 +83,12 @@ static gate_err_t s_refer(gi_submit_t *self, gate_pool_t *pool,
 static gate_err_t s_pack(gi_submit_t *self, gate_pool_t *pool,
                          const gate_arg_t *args, size_t n) {
     gi_rpc_request_t sizes;
-    gi_buf_t *packed = gi_scratch();
+    gi_buf_t *packed;
     gate_err_t e;
 
+    if (!n && !gi_pool_is_procs(pool)) /* a call reads nothing as empty */
+        return GATE_OK;
+    packed = gi_scratch();
     if (!packed)
         return gi_err(GATE_NOMEM, "the arguments of a job");
     e = gi_rpc_pack_request(packed, "", 0, args, n, pool->settings, &sizes);
@@ -155,6 +160,22 @@ typedef struct s_one {
 static const gate_error_t s_nomem = {GATE_NOMEM, "MemoryError",
                                      "no memory for a job's result", ""};
 
+/* Where a job may lie, behind s_one_t. */
+static void *s_one_room(s_one_t *self) {
+    return (char *)self + ((sizeof *self + 15) & ~(size_t)15);
+}
+
+/* What is short and plain is read here: who waits finds it ready, and nothing
+ * keeps the pool's settings alive. The pool lives: it waits for its jobs. */
+static void s_one_result(s_one_t *self, const void *data, size_t size) {
+    gate_future_t *future = self->future;
+
+    if (gi_future_complete_plain(future, data, size))
+        return;
+    gi_future_own(future, gi_pool_shared_release, gi_pool_share(self->pool));
+    gi_future_complete_copy(future, data, size);
+}
+
 static void s_one_done(void *ctx, const void *data, size_t size,
                        const gate_error_t *err) {
     static const gate_error_t a_stream = {
@@ -165,7 +186,7 @@ static void s_one_done(void *ctx, const void *data, size_t size,
     if (err)
         gi_future_fail(self->future, err->code == GATE_EOS ? &a_stream : err);
     else
-        gi_future_complete_copy(self->future, data, size);
+        s_one_result(self, data, size);
 }
 
 static void s_one_lent(void *ctx, gi_run_t *run) {
@@ -183,30 +204,55 @@ static void s_one_lent(void *ctx, gi_run_t *run) {
 
 static void s_one_cancel(void *ctx, gate_future_t *future) {
     s_one_t *self = ctx;
+    gi_ticket_t ticket = atomic_load(&self->ticket);
 
     (void)future;
-    gi_pool_cancel(self->pool, atomic_load(&self->ticket));
+    if (ticket)
+        gi_pool_cancel(self->pool, ticket);
+    else
+        gi_pool_cancel_room(self->pool, s_one_room(self));
 }
 
-static s_one_t *s_one_new(gate_pool_t *pool) {
-    gi_pool_shared_t *shared = gi_pool_share(pool);
-    gate_future_t *future = gi_future_new_with(
-        pool->settings, gi_pool_shared_release, shared, sizeof(s_one_t));
+static void s_one_help(gate_future_t *future, bool always) {
+    s_one_t *self = gi_future_extra(future);
+
+    if (!atomic_load(&self->ticket)) /* it has none: it lies in the room */
+        self->pool->ops->help(self->pool, s_one_room(self), always);
+}
+
+/* Lends a job its memory, unless it is much: that goes when the job ends. */
+static void s_one_lend(s_one_t *self, gi_request_t *request, size_t room) {
+    gate_pool_t *pool = self->pool;
+
+    if (!room)
+        return;
+    request->room = s_one_room(self);
+    request->room_bytes = room;
+    gi_future_brief(self->future);
+    gi_future_on_wait(self->future, pool->ops->group(pool), s_one_help);
+}
+
+static s_one_t *s_one_new(gate_pool_t *pool, gi_request_t *request) {
+    size_t room = pool->ops->room_bytes;
+    size_t copied = request->args.size + request->kwargs.size;
+    gate_future_t *future;
     s_one_t *self;
 
-    if (!future) {
-        gi_pool_shared_release(shared);
+    room = room && copied <= S_LENT_MAX ? room + copied : 0;
+    future = gi_future_new_with(pool->settings, NULL, NULL,
+                                sizeof(s_one_t) + 15 + room);
+    if (!future)
         return NULL;
-    }
     self = gi_future_extra(future);
     *self = (s_one_t){.pool = pool, .future = future};
     gi_future_on_cancel(future, s_one_cancel, self);
+    s_one_lend(self, request, room);
     return self;
 }
 
 static gate_future_t *s_start_one(gate_pool_t *pool, gi_submit_t *submit) {
     static const gi_sink_t sink = {.done = s_one_done, .lent = s_one_lent};
-    s_one_t *self = s_one_new(pool);
+    s_one_t *self = s_one_new(pool, &submit->request);
     gate_future_t *future;
     gi_ticket_t ticket = 0;
 

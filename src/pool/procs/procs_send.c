@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* procs_send.c -- jobs into a worker's ring and, when it has not begun them,
- * back out. A worker gets as many jobs as it does in DEPTH_NS: short ones are
- * sent ahead, which is where throughput comes from; of long ones it has one, so
- * that none waits behind it while another worker is idle. */
+ * back out. A worker gets as many jobs as it does in DEPTH_NS, which is where
+ * throughput comes from. Two are the least: else it would wait for the
+ * dispatcher, who needs a CPU that other workers have; what then waits behind a
+ * longer one while another worker is idle is stolen back. Of those that take
+ * LONG_NS it has one: that wait is nothing to them. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,7 +16,9 @@
 #include "shared/rights.h"
 #include "shared/queue.h"
 
-#define DEPTH_NS 200000
+#define DEPTH_NS 500000
+#define DEPTH_MIN 2
+#define LONG_NS 5000000
 #define STEAL_NS 500000
 #define PILE_NS 25000
 
@@ -29,7 +33,11 @@ void gi_send_pace(gi_procs_t *p, int64_t run_ns) {
     int64_t depth = DEPTH_NS / (run_ns > 0 ? run_ns : 1);
     int64_t max = p->config.cells / 2;
     p->run_ns = run_ns;
-    p->depth = (int)(depth < 1 ? 1 : depth > max ? max : depth);
+    if (depth > max)
+        depth = max;
+    if (depth < DEPTH_MIN)
+        depth = run_ns < LONG_NS ? DEPTH_MIN : 1;
+    p->depth = (int)depth;
     p->pile = run_ns > PILE_NS ? 0 : (int)(PILE_NS / (run_ns + 1));
 }
 

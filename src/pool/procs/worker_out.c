@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* worker_out.c -- what a worker says and how it waits. While more requests are
- * there the doorbell is rung for 64 responses or 50 us at once: a parent that
- * has given us two jobs looks by itself every millisecond, so a long job behind
- * a short one does not keep the short one's answer. */
+ * there the doorbell is rung for 64 responses or 50 us at once, and for a job
+ * that was no short one: a parent that has given us two jobs looks by itself
+ * every millisecond, so a long job behind a short one does not keep the short
+ * one's answer. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +14,8 @@
 
 #define UNREPORTED_MAX 64
 #define UNREPORTED_NS 50000
-#define ORPHAN_MS 10000 /* between two looks at whether the zygote lives */
+#define AT_ONCE_NS 250000 /* its ring is nothing to such a job */
+#define ORPHAN_MS 10000   /* between two looks at whether the zygote lives */
 #define SPIN_MISSES_MAX 6
 #define HOLD_STREAK 4 /* so many jobs without a gap: more are on their way */
 #define HOLD_NS 2000
@@ -193,7 +195,8 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
 static void s_told(gi_worker_t *self) {
     self->streak++;
     if ((!s_more(self) && !s_fed(self)) || self->unreported >= UNREPORTED_MAX ||
-        self->ended_ns - self->unreported_ns > UNREPORTED_NS)
+        self->ended_ns - self->unreported_ns > UNREPORTED_NS ||
+        (!self->brief && self->ended_ns - self->began_ns > AT_ONCE_NS))
         gi_worker_ring(self);
 }
 

@@ -104,6 +104,8 @@ static _Thread_local gi_thread_wait_t *s_group;
 
 void gi_thread_wait_mark(gi_thread_wait_t *group) { s_group = group; }
 
+const void *gi_thread_wait_group(void) { return s_group; }
+
 void gi_thread_wait_begin(void) {
     if (!s_group)
         return;

@@ -52,6 +52,8 @@ typedef struct gi_thread_wait {
 
 /* This thread belongs to the group until it ends. */
 void gi_thread_wait_mark(gi_thread_wait_t *group);
+/* NULL: none. */
+const void *gi_thread_wait_group(void);
 /* Around a wait of this thread, whose group is told. */
 void gi_thread_wait_begin(void);
 void gi_thread_wait_end(void);
