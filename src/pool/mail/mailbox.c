@@ -372,6 +372,8 @@ size_t gi_mailbox_pop(gi_mailbox_t *self, void **items, size_t max) {
     return n;
 }
 
+bool gi_mailbox_there(const gi_mailbox_t *self) { return s_has_item(self); }
+
 int gi_mailbox_fd(const gi_mailbox_t *self) { return self->fd; }
 
 void gi_mailbox_linger(gi_mailbox_t *self) { self->lingers = true; }

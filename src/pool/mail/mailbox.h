@@ -19,6 +19,7 @@ gate_err_t gi_mailbox_push(gi_mailbox_t *self, void *item, int64_t timeout_ms);
 /* Takes up to max items in order; returns how many. */
 size_t gi_mailbox_pop(gi_mailbox_t *self, void **items, size_t max);
 void gi_mailbox_close(gi_mailbox_t *self);
+bool gi_mailbox_there(const gi_mailbox_t *self); /* an item, for its owner */
 int gi_mailbox_fd(const gi_mailbox_t *self);
 /* Declares sleep; false when items are waiting (then it is awake). */
 bool gi_mailbox_sleep(gi_mailbox_t *self);

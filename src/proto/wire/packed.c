@@ -28,6 +28,13 @@ size_t gi_packed_size(const gate_bytes_t *f, unsigned n, uint64_t *outside) {
     return size;
 }
 
+size_t gi_packed_whole(const gate_bytes_t *f, unsigned n) {
+    size_t size = GI_PACKED_HEAD + n;
+    for (unsigned i = 0; i < n; i++)
+        size += f[i].size + (f[i].size < S_LONG ? 0 : 4);
+    return size;
+}
+
 static unsigned char *s_put_length(unsigned char *to, size_t size) {
     if (size < S_LONG) {
         *to++ = (unsigned char)size;

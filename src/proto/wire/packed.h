@@ -21,6 +21,8 @@ bool gi_packed_is(gate_bytes_t frame);
 /* Bytes that n frames (at most GI_PACKED_FRAMES_MAX) take; *outside has a bit
  * for each that does not fit. */
 size_t gi_packed_size(const gate_bytes_t *f, unsigned n, uint64_t *outside);
+/* The same with none of them outside, however large. */
+size_t gi_packed_whole(const gate_bytes_t *f, unsigned n);
 /* Writes exactly that many. */
 void gi_packed_write(const gate_bytes_t *f, unsigned n, uint64_t outside,
                      unsigned char *to);
