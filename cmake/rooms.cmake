@@ -85,7 +85,9 @@ set(pool pool/sync pool/memory pool/mail pool/async pool/shared pool/jobs
 set(talks gate_zeromq Threads::Threads)
 # Cores' laws are asserted after each event where that may cost something.
 set(laws $<$<CONFIG:Debug>:GI_CHECK_LAWS>)
-gate_room(actors/net SEES ${proto} pool/sync pool/mail LIBS ${talks})
+gate_room(actors/rings SEES proto/base pool/sync pool/shared LIBS Threads::Threads)
+gate_room(actors/net SEES ${proto} pool/sync pool/mail pool/shared/ringpair.h
+  actors/rings LIBS ${talks})
 gate_room(actors/bulk SEES ${proto} huge ${pool} LIBS ${talks})
 gate_room(actors/runtime SEES ${proto} ${pool} actors/net
   LIBS ${talks} gate_journal DEFS ${GATE_JOURNAL_DEFS})
@@ -105,7 +107,7 @@ gate_room(actors/uplink SEES ${proto} link pool/sync pool/mail actors/net
 gate_room(actors/broker/core SEES ${proto} link pool/sync pool/jobs/call.h
   actors/net/frames.h
   LIBS ${talks})
-gate_room(actors/broker/shell SEES ${proto} link ${pool} actors/net
+gate_room(actors/broker/shell SEES ${proto} link ${pool} actors/net actors/rings
   actors/runtime actors/security actors/uplink actors/broker/core LIBS ${talks})
 gate_room(actors/supervisor SEES ${proto} ${pool} actors/runtime
   actors/service/service_direct.h LIBS ${talks})

@@ -55,6 +55,14 @@ static int s_send(void *ctx, uint8_t conn, gi_frames_t *frames) {
                         frames);
 }
 
+/* Who wants CURVE wants no memory that is not encrypted, unless it is said. */
+static void s_offered(void *ctx, gate_bytes_t offer) {
+    gi_client_actor_t *self = ctx;
+    const gi_client_config_t *is = &self->client->is;
+    if (!is->login.curve_cert || strcmp(is->settings->lane, "always") == 0)
+        gi_sock_offered(&self->conn.sock, offer, is->settings);
+}
+
 static void s_trouble(void *ctx, const char *text) {
     gi_client_actor_t *self = ctx;
     gi_client_shared_t *shared = &self->client->shared;
@@ -79,7 +87,8 @@ static const gi_client_effects_t s_effects = {.send = s_send,
                                               .chunks_end = gi_client_huge_end,
                                               .upload = gi_client_upload_start,
                                               .idle_ms = gi_pending_idle_ms,
-                                              .left = gi_pending_left};
+                                              .left = gi_pending_left,
+                                              .offered = s_offered};
 
 /* The law, where it may cost something: in debug builds and under sanitizers. */
 static void s_check(const gi_client_actor_t *self) {
@@ -215,6 +224,15 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
 }
 
 /* ---- the pass ------------------------------------------------------------ */
+static bool s_flush(gi_client_actor_t *self) {
+    gi_sock_load(&self->conn.sock,
+                 (size_t)gi_gauge_read(&self->client->shared.in_flight));
+    bool any = gi_sock_flush(&self->conn.sock);
+    for (unsigned i = 0; self->n_formers && i < GI_CFORMERS_MAX; i++)
+        any |= gi_sock_flush(&self->formers[i]);
+    return any;
+}
+
 static bool s_work(void *arg, int64_t now_ms) {
     gi_client_actor_t *self = ((gate_client_t *)arg)->own;
     self->now_ms = now_ms;
@@ -223,6 +241,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     busy |= s_events(self);
     busy |= gi_client_core_tick(self->core, now_ms);
     busy |= gi_client_upload_pull(self);
+    busy |= s_flush(self);
     s_check(self);
     return busy;
 }
@@ -239,6 +258,16 @@ static void s_fds(void *arg, gi_polled_t *polled) {
     gi_sock_poll(&self->conn.sock, polled);
     for (unsigned i = 0; self->n_formers && i < GI_CFORMERS_MAX; i++)
         gi_sock_poll(&self->formers[i], polled);
+}
+
+static bool s_calm(void *arg) {
+    gi_client_actor_t *self = ((gate_client_t *)arg)->own;
+    return gi_sock_calm(&self->conn.sock);
+}
+
+static bool s_there(void *arg) {
+    gi_client_actor_t *self = ((gate_client_t *)arg)->own;
+    return gi_sock_there(&self->conn.sock);
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -328,4 +357,6 @@ const gi_actor_ops_t gi_client_ops = {.name = "gate-client",
                                       .mail = s_mail,
                                       .work = s_work,
                                       .next = s_next,
-                                      .fds = s_fds};
+                                      .fds = s_fds,
+                                      .calm = s_calm,
+                                      .there = s_there};

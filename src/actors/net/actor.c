@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/handover.h"
 #include "sync/lock.h"
+#include "sync/wait.h"
 #include "base/mem.h"
 
 #define S_MAIL_BATCH 256
@@ -171,21 +172,32 @@ static bool s_mail(gi_actor_t *actor, int64_t now_ms) {
 static void s_poll(gi_actor_t *actor, int pipe_fd, int timeout_ms) {
     struct pollfd fds[GI_ACTOR_FDS_MAX];
     bool *flags[GI_ACTOR_FDS_MAX];
-    gi_polled_t polled = {0, GI_ACTOR_FDS_MAX, fds, flags};
+    gi_polled_t polled = {.room = GI_ACTOR_FDS_MAX, .fds = fds, .flags = flags};
     gi_polled_add(&polled, pipe_fd, &actor->pipe_maybe);
     gi_polled_add(&polled, gi_mailbox_fd(actor->mailbox), NULL);
     actor->ops->fds(actor->self, &polled);
-    if (poll(fds, (nfds_t)polled.n, timeout_ms) <= 0)
+    if (poll(fds, (nfds_t)polled.n, polled.hurry ? 0 : timeout_ms) <= 0)
         return;
     for (size_t i = 0; i < polled.n; i++)
         if (fds[i].revents && flags[i])
             *flags[i] = true;
 }
 
+/* True: something came while this thread let others run. */
+static bool s_linger(gi_actor_t *actor) {
+    if (!actor->ops->calm || !actor->ops->calm(actor->self))
+        return false;
+    gi_linger_t linger = gi_linger_begin();
+    while (gi_linger(&linger))
+        if (gi_mailbox_there(actor->mailbox) || actor->ops->there(actor->self))
+            return true;
+    return false;
+}
+
 static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms) {
     int64_t next = actor->ops->next(actor->self, now_ms);
     int64_t wait = next == INT64_MAX ? S_SLEEP_MAX : next - now_ms;
-    if (wait <= 0 || !gi_mailbox_sleep(actor->mailbox))
+    if (wait <= 0 || s_linger(actor) || !gi_mailbox_sleep(actor->mailbox))
         return;
     atomic_store_explicit(&actor->pass_ms, S_ASLEEP, memory_order_relaxed);
     s_poll(actor, pipe_fd, wait > S_SLEEP_MAX ? S_SLEEP_MAX : (int)wait);

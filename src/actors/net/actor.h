@@ -36,6 +36,10 @@ typedef struct gi_actor_ops {
     int64_t (*next)(void *self, int64_t now_ms); /* when to wake; INT64_MAX */
     /* Adds what to sleep on; its flags are set for what was readable. */
     void (*fds)(void *self, gi_polled_t *polled);
+    /* What comes without a descriptor; NULL: nothing does. calm: it is worth to
+     * yield for a moment before sleeping; there: something has come. */
+    bool (*calm)(void *self);
+    bool (*there)(void *self);
 } gi_actor_ops_t;
 
 typedef struct gi_actor gi_actor_t;

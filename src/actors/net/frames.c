@@ -378,6 +378,21 @@ bool gi_frames_unpack(gi_frames_t *self, unsigned at, unsigned max) {
     return self->packed = true;
 }
 
+void gi_frames_lent(gi_frames_t *self, gate_bytes_t packed) {
+    s_next_view(self, packed.data, packed.size);
+}
+
+size_t gi_frames_pack_size(gi_frames_t *self, unsigned at) {
+    const gate_bytes_t *view = gi_frames_views(self) + at + 1;
+    return gi_packed_whole(view, self->n - at - 1);
+}
+
+void gi_frames_pack(gi_frames_t *self, unsigned at, void *to) {
+    const gate_bytes_t *view = gi_frames_views(self) + at + 1;
+    gi_packed_write(view, self->n - at - 1, 0, to);
+    gi_frames_close(self);
+}
+
 static int s_send_one(zmq_msg_t *f, void *socket, bool more) {
     int rc;
     GI_HANDOVER_SENDS(

@@ -96,6 +96,15 @@ enum {
     GI_FRAME_CONSTANTS = GI_FRAME_COMMAND + 7
 };
 void gi_frames_add_const(gi_frames_t *self, unsigned which);
+/* ---- packed, for who carries messages in another way than by ZeroMQ --------- */
+/* An empty self becomes the message that a packed one with no frame outside is:
+ * to be unpacked, and to be closed before the bytes go away. */
+void gi_frames_lent(gi_frames_t *self, gate_bytes_t packed);
+/* Bytes of all frames behind the empty one, which is frame at, as one packed one
+ * with none outside. */
+size_t gi_frames_pack_size(gi_frames_t *self, unsigned at);
+/* Writes exactly that many; self is closed. */
+void gi_frames_pack(gi_frames_t *self, unsigned at, void *to);
 /* Sends all frames and empties self (a sent frame needs no close). 0: sent.
  * Else errno (EAGAIN, EHOSTUNREACH, ...) and self is as it was: with a ROUTER
  * that is MANDATORY both come on the first frame only. A packed message has at

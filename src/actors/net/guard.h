@@ -133,4 +133,11 @@ void gi_listener_turn(const gi_turns_t *turns);
  * begin anywhere in a frame of up to 255. */
 bool gi_crumbs(const void *data, size_t size);
 
+/* ---- whose.c -------------------------------------------------------------- */
+/* Whether a connection's other end is a process of our own user (or of root) on
+ * this machine, by what the kernel says. ipc: the credentials of who connected.
+ * tcp: both ends are on the loopback interface, and the socket at the other one
+ * is of our user. Anything else, or not to be found out: false. Any thread. */
+bool gi_whose_is_ours(int fd);
+
 #endif

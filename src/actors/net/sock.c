@@ -311,6 +311,7 @@ void gi_sock_linger(gi_sock_t *self, int ms) {
 }
 
 void gi_sock_close(gi_sock_t *self) {
+    gi_sock_rings_close(self);
     if (self->monitor_raw) {
         zmq_socket_monitor(self->raw, NULL, 0);
         zsys_close(self->monitor_raw, "gaterpc", 0);
@@ -404,7 +405,8 @@ bool gi_sock_event(gi_sock_t *self, int *event, int *value) {
     unsigned char data[6];
     uint16_t number;
     int32_t detail;
-    if (!self->monitor_raw || !self->events_maybe)
+    if (!self->monitor_raw || !self->events_maybe ||
+        (self->rings && gi_sock_rings_holds(self)))
         return false;
     if (zmq_recv(self->monitor_raw, data, sizeof data, ZMQ_DONTWAIT) < 6)
         return self->events_maybe = false;
@@ -413,6 +415,8 @@ bool gi_sock_event(gi_sock_t *self, int *event, int *value) {
     *event = number;
     *value = detail;
     zmq_recv(self->monitor_raw, data, sizeof data, ZMQ_DONTWAIT); /* address */
+    if (number == ZMQ_EVENT_DISCONNECTED)
+        gi_sock_rings_close(self);
     return true;
 }
 
@@ -436,9 +440,13 @@ void gi_sock_poll(gi_sock_t *self, gi_polled_t *polled) {
         gi_polled_add(polled, self->fd, &self->maybe);
     if (self->monitor_raw)
         gi_polled_add(polled, self->monitor_fd, &self->events_maybe);
+    if (self->rings)
+        gi_sock_rings_poll(self, polled);
 }
 
 int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max) {
+    if (self->rings && gi_sock_rings_recv(self, frames))
+        return 1;
     if (!self->maybe)
         return 0;
     int rc = gi_frames_recv(self->raw, frames, max, &self->rest);
@@ -448,10 +456,15 @@ int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max) {
         self->culprit = gi_frame_srcfd(&frames->f[0]);
         gi_frames_close(frames);
     }
+    if (rc == 1 && self->rings && gi_sock_rings_said(self, frames))
+        return gi_sock_recv(self, frames, max);
     return rc;
 }
 
 int gi_sock_send(gi_sock_t *self, gi_frames_t *frames) {
+    int rc = self->rings ? gi_sock_rings_send(self, frames) : -1;
+    if (rc >= 0)
+        return rc;
     self->maybe = true;
     return gi_frames_send(self->raw, frames);
 }

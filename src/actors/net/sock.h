@@ -16,7 +16,9 @@
  * GATE_SYSTEM before CZMQ would abort. */
 gate_err_t gi_sock_context(const gate_settings_t *settings) GATE_MUST;
 
+struct gi_sock_rings;
 typedef struct gi_sock {
+    struct gi_sock_rings *rings; /* sock_rings.c; NULL: no lane is offered */
     void *raw; /* NULL = closed. By zsys_socket: zsock_new aborts at CZMQ's cap,
                 * and a socket that CZMQ does not know keeps exit() waiting */
     int fd;    /* ZMQ_FD */
@@ -33,6 +35,7 @@ typedef struct gi_sock {
 /* Where poll() leaves its answer: fds of a socket, and their flags. */
 typedef struct gi_polled {
     size_t n, room;
+    bool hurry; /* something is there already: do not sleep */
     struct pollfd *fds;
     bool **flags; /* may hold NULL */
 } gi_polled_t;
@@ -89,5 +92,33 @@ void gi_listener_resume(const gi_listener_t *self);
 /* What pause shows; -1 with gate_error() set. */
 int gi_listener_blank(void);
 void gi_listener_close(gi_listener_t *self);
+
+/* ---- sock_rings.c -------------------------------------------------------- */
+/* The lane of a DEALER: what its messages go through once the broker at the other
+ * end has turned out to be on this machine (docs/extensions.md, lanes). Those who
+ * own the socket notice nothing of it: order stays, and when the connection of
+ * ZeroMQ ends the lane has ended, after all that came by it was given. */
+/* The broker offers one on this connection; settings say whether it is taken.
+ * Borrows settings until the socket is closed. */
+void gi_sock_offered(gi_sock_t *self, gate_bytes_t offer,
+                     const gate_settings_t *settings);
+/* How much its owner has under way: with little it yields before it sleeps. */
+void gi_sock_load(gi_sock_t *self, size_t load);
+/* It may be worth to yield for a moment instead of sleeping; asks anew. */
+bool gi_sock_calm(gi_sock_t *self);
+bool gi_sock_there(const gi_sock_t *self); /* a lane has something */
+bool gi_sock_flush(gi_sock_t *self);       /* at the end of a pass */
+
+/* For sock.c. */
+/* As gi_sock_recv; 0: nothing by the lane, look at ZeroMQ. */
+int gi_sock_rings_recv(gi_sock_t *self, gi_frames_t *frames);
+/* A message of ZeroMQ: true, it was about the lane. */
+bool gi_sock_rings_said(gi_sock_t *self, gi_frames_t *frames);
+/* -1: not by the lane; else as gi_sock_send. */
+int gi_sock_rings_send(gi_sock_t *self, gi_frames_t *frames);
+void gi_sock_rings_poll(gi_sock_t *self, gi_polled_t *polled);
+/* It has something to give before the end of the connection is told. */
+bool gi_sock_rings_holds(const gi_sock_t *self);
+void gi_sock_rings_close(gi_sock_t *self);
 
 #endif

@@ -3,7 +3,7 @@
  * in this kernel too, which tells whose socket that is (sock_diag(7), one exact
  * question): other users of the machine reach our ports, but have sockets of
  * their own. */
-#include "net/whose.h"
+#include "net/guard.h"
 
 #include <arpa/inet.h>
 #include <linux/inet_diag.h>

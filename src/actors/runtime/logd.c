@@ -164,8 +164,14 @@ static gate_err_t s_reopen(void *arg, const char *unused, gi_buf_t *out) {
 }
 
 static const gi_command_t s_commands[] = {{"REOPEN", s_reopen}, {NULL, NULL}};
-static const gi_actor_ops_t s_ops = {"gate-log", s_commands, s_start, s_stop,
-                                     s_mail,     s_work,     s_next,  s_fds};
+static const gi_actor_ops_t s_ops = {.name = "gate-log",
+                                     .commands = s_commands,
+                                     .start = s_start,
+                                     .stop = s_stop,
+                                     .mail = s_mail,
+                                     .work = s_work,
+                                     .next = s_next,
+                                     .fds = s_fds};
 
 /* ---- life ---------------------------------------------------------------- */
 static gate_level_t s_level(const char *name) {

@@ -409,6 +409,10 @@ static bool s_work(void *arg, int64_t now_ms) {
     s_leave_room(self);
     if (self->core.draining)
         s_tell_idle(self);
+    for (gi_link_t *link = self->links; link; link = link->next) {
+        gi_sock_load(&link->sock, self->core.n_live);
+        busy |= gi_sock_flush(&link->sock);
+    }
     return busy;
 }
 
@@ -433,6 +437,22 @@ static void s_fds(void *arg, gi_polled_t *polled) {
     gate_service_t *self = arg;
     for (gi_link_t *link = self->links; link; link = link->next)
         gi_sock_poll(&link->sock, polled);
+}
+
+static bool s_calm(void *arg) {
+    gate_service_t *self = arg;
+    bool calm = false;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        calm |= gi_sock_calm(&link->sock);
+    return calm;
+}
+
+static bool s_there(void *arg) {
+    gate_service_t *self = arg;
+    const gi_link_t *link = self->links;
+    while (link && !gi_sock_there(&link->sock))
+        link = link->next;
+    return link != NULL;
 }
 
 static void s_stop(void *arg) {
@@ -460,4 +480,6 @@ const gi_actor_ops_t gi_service_ops = {.name = "gate-service",
                                        .mail = s_mail,
                                        .work = s_work,
                                        .next = s_next,
-                                       .fds = s_fds};
+                                       .fds = s_fds,
+                                       .calm = s_calm,
+                                       .there = s_there};

@@ -230,6 +230,9 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     link->packs = ext.packed && self->settings->packed;
     link->traces = ext.traced;
     link->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
+    if (ext.lane.size && (!self->login.curve_cert ||
+                          strcmp(self->settings->lane, "always") == 0))
+        gi_sock_offered(&link->sock, ext.lane, self->settings);
     if (ext.moved)
         s_move(link);
     if (!ext.drain)

@@ -112,12 +112,6 @@ typedef struct s_value {
 /* Words that a setting must be one of, and the others that need a look. */
 static gate_err_t s_check_text(const gi_setting_t *row, const char *s) {
     switch ((int)(row - gi_settings_table)) {
-    case GI_IS_route:
-        return gi_settings_one_of(row->name, s, "auto", "broker", "local",
-                                  NULL);
-    case GI_IS_huge_policy:
-        return gi_settings_one_of(row->name, s, "adaptive", "compress", "store",
-                                  NULL);
     case GI_IS_log_level:
         return gi_settings_check_level(row->name, s, strlen(s));
     case GI_IS_log_levels:
@@ -148,7 +142,7 @@ static gate_err_t s_check_text(const gi_setting_t *row, const char *s) {
                           row->name);
         return GATE_OK;
     default:
-        return GATE_OK;
+        return gi_settings_check_words(row->name, s);
     }
 }
 

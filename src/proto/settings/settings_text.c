@@ -74,6 +74,20 @@ gate_err_t gi_settings_one_of(const char *name, const char *text, ...) {
                   list);
 }
 
+gate_err_t gi_settings_check_words(const char *setting, const char *text) {
+    if (strcmp(setting, "route") == 0)
+        return gi_settings_one_of(setting, text, "auto", "broker", "local",
+                                  NULL);
+    if (strcmp(setting, "lane") == 0)
+        return gi_settings_one_of(setting, text, "auto", "off", "always", NULL);
+    if (strcmp(setting, "linger") == 0)
+        return gi_settings_one_of(setting, text, "auto", "off", NULL);
+    if (strcmp(setting, "huge_policy") == 0)
+        return gi_settings_one_of(setting, text, "adaptive", "compress",
+                                  "store", NULL);
+    return GATE_OK;
+}
+
 gate_err_t gi_settings_check_level(const char *name, const char *text,
                                    size_t size) {
     char word[32];

@@ -16,6 +16,9 @@ bool gi_settings_read_bool(const char *text, int64_t *out);
 /* GATE_BADARG naming the words (NULL-terminated) unless text is one. */
 gate_err_t gi_settings_one_of(const char *name, const char *text, ...)
     __attribute__((sentinel)) GATE_MUST;
+/* The same for settings that are one of some words; any other text of others. */
+gate_err_t gi_settings_check_words(const char *setting,
+                                   const char *text) GATE_MUST;
 gate_err_t gi_settings_check_level(const char *name, const char *text,
                                    size_t size) GATE_MUST;
 /* "part=level,part=level" */

@@ -47,6 +47,7 @@ static const struct {
     {"th", S_COUNT, offsetof(gi_ext_t, times.handler_us)},
     {"tn", S_RUN, offsetof(gi_ext_t, times.run)},
     {"tw", S_STR, offsetof(gi_ext_t, times.worker)},
+    {"l", S_STR, offsetof(gi_ext_t, lane)},
 };
 enum { S_KEYS = sizeof s_keys / sizeof *s_keys };
 

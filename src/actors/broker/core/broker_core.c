@@ -303,6 +303,13 @@ void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
     self->count.listeners_shut = shut;
 }
 
+void gi_broker_core_lanes(gi_broker_core_t *self, uint64_t opened,
+                          uint64_t refused, uint64_t bad) {
+    self->count.lanes_opened = opened;
+    self->count.lanes_refused = refused;
+    self->count.lanes_bad = bad;
+}
+
 void gi_broker_core_connection_refused(gi_broker_core_t *self) {
     self->count.connections_refused++;
 }

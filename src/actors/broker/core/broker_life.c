@@ -22,6 +22,9 @@ void gi_broker_life_announce(const gi_broker_core_t *self, gi_ext_t *ext) {
     gi_ext_init(ext);
     ext->packed = self->settings->packed;
     ext->traced = true;
+    if (self->effects->offer)
+        ext->lane =
+            (gate_bytes_t){self->effects->offer, strlen(self->effects->offer)};
     ext->frame_max = gi_ext_frame_max(self->settings->message_bytes_max);
 }
 

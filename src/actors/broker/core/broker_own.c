@@ -75,7 +75,8 @@ static gate_err_t s_info(const gi_broker_ask_t *ask, const msgpack_object *arg,
     bool packed = ask->core->settings->packed;
     int64_t max = ask->core->settings->message_bytes_max;
     bool bounded = max != GI_FRAME_DEFAULT;
-    msgpack_pack_array(pk, 3u + packed + bounded);
+    const char *offer = ask->core->effects->offer;
+    msgpack_pack_array(pk, 3u + packed + bounded + (offer != NULL));
     s_pack_str(pk, "GX1");
     s_pack_str(pk, "HA1");
     s_pack_str(pk, "TR1");
@@ -85,6 +86,11 @@ static gate_err_t s_info(const gi_broker_ask_t *ask, const msgpack_object *arg,
         char limit[32];
         snprintf(limit, sizeof limit, "MB%lld", (long long)max);
         s_pack_str(pk, limit);
+    }
+    if (offer) {
+        char lane[200];
+        snprintf(lane, sizeof lane, GI_LANE_NAME "%s", offer);
+        s_pack_str(pk, lane);
     }
     return GATE_OK;
 }

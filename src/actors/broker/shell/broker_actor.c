@@ -64,11 +64,14 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
                 gi_guard_cut(&self->guard, side->sock.culprit, S_FRAMES);
             continue;
         }
+        int fd = rc < 0 ? -1 : gi_frame_srcfd(&self->in.f[0]);
+        if (rc > 0 && self->rings &&
+            gi_broker_rings_heard(self->rings, side->number, fd))
+            continue;
         if (rc < 0 || !gi_frames_unpack(&self->in, 1, max)) {
             gi_broker_core_oversized(self->core);
             continue;
         }
-        int fd = gi_frame_srcfd(&self->in.f[0]);
         gi_guard_delivered(&self->guard, &self->in, fd);
         gi_broker_core_message(self->core, side->number, &self->in, fd, now_ms);
     }
@@ -119,9 +122,12 @@ static bool s_side(gate_broker_t *self, gi_broker_side_t *side, int64_t now_ms,
     *all_read &= empty;
     if (!empty || side->n_closed == 0)
         return any;
-    while (side->n_closed > 0)
-        gi_broker_core_closed(self->core, side->number,
-                              side->closed[--side->n_closed], now_ms);
+    while (side->n_closed > 0) {
+        int fd = side->closed[--side->n_closed];
+        if (self->rings)
+            gi_broker_rings_closed(self->rings, side->number, fd, now_ms);
+        gi_broker_core_closed(self->core, side->number, fd, now_ms);
+    }
     return true;
 }
 
@@ -175,6 +181,8 @@ static bool s_work(void *ctx, int64_t now_ms) {
     bool all_read = true;
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++)
         any |= s_side(self, &self->sides[i], now_ms, &all_read);
+    if (self->rings)
+        any |= gi_broker_rings_work(self->rings, now_ms);
     size_t kept = gi_broker_core_kept(self->core);
     gi_guard_look(&self->guard, all_read, kept, now_ms);
     if (kept < S_LIGHT)
@@ -184,6 +192,8 @@ static bool s_work(void *ctx, int64_t now_ms) {
         any |= gi_broker_uplink_work(self->uplink, now_ms);
     if (self->drained)
         s_tell_idle(self);
+    if (self->rings)
+        any |= gi_broker_rings_flush(self->rings);
     return any;
 }
 
@@ -201,6 +211,10 @@ static int64_t s_next(void *ctx, int64_t now_ms) {
         int64_t up = gi_broker_uplink_next(self->uplink, now_ms);
         next = up < next ? up : next;
     }
+    if (self->rings) {
+        int64_t lane = gi_broker_rings_next(self->rings, now_ms);
+        next = lane < next ? lane : next;
+    }
     return look < next ? look : next;
 }
 
@@ -210,6 +224,18 @@ static void s_fds(void *ctx, gi_polled_t *polled) {
         gi_sock_poll(&self->sides[i].sock, polled);
     gi_sock_poll(&self->zap_sock, polled);
     gi_handover_fds(self, polled);
+    if (self->rings)
+        gi_broker_rings_fds(self->rings, polled);
+}
+
+static bool s_calm(void *ctx) {
+    gate_broker_t *self = ctx;
+    return self->rings && gi_broker_rings_calm(self->rings);
+}
+
+static bool s_there(void *ctx) {
+    gate_broker_t *self = ctx;
+    return gi_broker_rings_there(self->rings);
 }
 
 static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {
@@ -289,6 +315,7 @@ static gate_err_t s_make_core(gate_broker_t *self) {
     char name[32];
     unsigned char id[GI_ID_SIZE];
     gate_err_t e = GATE_OK;
+    self->rings = gi_broker_rings_new(self);
     gi_identity_fresh("gm-", name, sizeof name);
     gi_identity_of(name, id);
     self->core = gi_broker_core_new(
@@ -313,6 +340,7 @@ static void s_remove_file(const gi_broker_endpoint_t *endpoint) {
 
 static void s_close(gate_broker_t *self) {
     bool shared = gi_handover_shared(self);
+    gi_broker_rings_destroy(&self->rings);
     gi_handover_close(self);
     for (unsigned i = 0; i < GI_BROKER_SIDES; i++) {
         gi_broker_side_t *side = &self->sides[i];
@@ -456,4 +484,6 @@ const gi_actor_ops_t gi_broker_actor_ops = {
     .work = s_work,
     .next = s_next,
     .fds = s_fds,
+    .calm = s_calm,
+    .there = s_there,
 };

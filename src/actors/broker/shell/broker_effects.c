@@ -15,14 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 #include "net/ipc.h"
-#include "net/whose.h"
+#include "net/guard.h"
 #include "sync/clock.h"
 
 #define S_TELL_MS 60000
 
 static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
     gate_broker_t *self = ctx;
-    return gi_sock_send(&self->sides[socket].sock, frames);
+    int rc =
+        self->rings ? gi_broker_rings_send(self->rings, socket, frames) : -1;
+    return rc < 0 ? gi_sock_send(&self->sides[socket].sock, frames) : rc;
 }
 
 /* Only what our authority said is believed: with CURVE and PLAIN it says
@@ -70,8 +72,10 @@ static bool s_writable(void *ctx, int srcfd) {
 }
 
 static int64_t s_carried(void *ctx, int srcfd) {
-    (void)ctx;
-    return gi_guard_carried(srcfd);
+    const gate_broker_t *self = ctx;
+    return self->rings && gi_broker_rings_has(self->rings, srcfd)
+               ? -1
+               : gi_guard_carried(srcfd);
 }
 
 static bool s_shut(void *ctx, int srcfd) {
@@ -256,6 +260,7 @@ static void s_uplink(void *ctx, gi_buf_t *out) {
 const gi_broker_effects_t *gi_broker_effects_of(gate_broker_t *self) {
     self->effects =
         self->authority || *self->settings->local_user ? s_users : s_effects;
+    self->effects.offer = gi_broker_rings_offer(self->rings);
     if (self->uplink) {
         self->effects.send = s_send_any;
         self->effects.far_share = s_far_share;

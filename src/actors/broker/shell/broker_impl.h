@@ -10,6 +10,7 @@
 #include "broker/core/broker_core.h"
 #include "net/guard.h"
 #include "broker/shell/broker_handover.h"
+#include "broker/shell/broker_rings.h"
 #include "broker/shell/broker_uplink.h"
 #include "net/curve.h"
 #include "base/err.h"
@@ -79,6 +80,7 @@ struct gate_broker {
     gi_sysload_t load;
     gi_authority_t *authority; /* says who may connect; NULL: everybody */
     gi_handover_t handover;
+    gi_broker_rings_t *rings;   /* NULL: no lanes */
     gi_broker_uplink_t *uplink; /* NULL: no other brokers */
     char *urls;                 /* of NATS servers; NULL: the setting uplink */
     gi_broker_effects_t effects;

@@ -32,6 +32,12 @@ static int64_t s_bound(const msgpack_object *name) {
     return max > 0 && !*end ? max : 0;
 }
 
+static bool s_is_offer(const msgpack_object *name) {
+    return name->type == MSGPACK_OBJECT_STR &&
+           name->via.str.size > strlen(GI_LANE_NAME) &&
+           memcmp(name->via.str.ptr, GI_LANE_NAME, strlen(GI_LANE_NAME)) == 0;
+}
+
 static void s_learn_name(gi_client_core_t *self, const msgpack_object *name) {
     if (s_is_name(name, "GX1"))
         self->link.ext = true;
@@ -41,6 +47,11 @@ static void s_learn_name(gi_client_core_t *self, const msgpack_object *name) {
         self->link.traces = true;
     else if (s_is_name(name, "GXP"))
         self->link.packs = self->is.settings->packed;
+    else if (self->effects->offered && s_is_offer(name))
+        self->effects->offered(
+            self->ctx, (gate_bytes_t){name->via.str.ptr + strlen(GI_LANE_NAME),
+                                      name->via.str.size -
+                                          (uint32_t)strlen(GI_LANE_NAME)});
     else if (s_bound(name))
         self->link.frame_max = s_bound(name);
 }

@@ -107,8 +107,8 @@ typedef struct gi_client_effects {
     gate_err_t (*upload)(void *ctx, gi_ccall_t *call);
     /* For how long what came has waited for a stream's reader. */
     int64_t (*idle_ms)(void *ctx, gi_ccall_t *call, int64_t now_ms);
-    /* The core has forgotten it. */
-    void (*left)(void *ctx, gi_ccall_t *call);
+    void (*left)(void *ctx, gi_ccall_t *call); /* the core has forgotten it */
+    void (*offered)(void *ctx, gate_bytes_t offer); /* of lanes; NULL: none */
 } gi_client_effects_t;
 
 #define GI_CFORMERS_MAX 4 /* connections to brokers that were replaced */
