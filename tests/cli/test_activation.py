@@ -25,7 +25,7 @@ class Activation(kit.Case):
         self.back.listen()
         self.place = "tcp://127.0.0.1:%d" % self.front.getsockname()[1]
 
-    def broker(self, names, *options, pid="$$"):
+    def broker(self, names, *options, pid="$$", n=2):
         """As systemd starts it: from descriptor 3 on, and these names."""
         high = [fcntl.fcntl(s, fcntl.F_DUPFD, 20) for s in (self.front, self.back)]
         broker = kit.Command.__new__(kit.Command)
@@ -37,13 +37,20 @@ class Activation(kit.Case):
             return real(["bash", "-c", line, "-", *words], pass_fds=high, **how)
         subprocess.Popen = start
         try:
-            broker.__init__("broker", *options, LISTEN_FDS=2, LISTEN_FDNAMES=names,
+            broker.__init__("broker", *options, LISTEN_FDS=n, LISTEN_FDNAMES=names,
                             **CALM)
         finally:
             subprocess.Popen = real
             for fd in high:
                 os.close(fd)
         return self.keep(broker)
+
+    def test_a_number_that_cannot_be(self):
+        for n in ("33", "two", "-1", "2x"):
+            broker = self.broker("frontend:backend", n=n)
+            self.assertNotEqual(broker.wait(), 0)
+            self.assertIn("LISTEN_FDS=%s: a number of sockets" % n,
+                          "".join(broker.err))
 
     def ask(self):
         """Connects and asks, whether somebody is there or not."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """SIGHUP, SIGUSR1, SIGUSR2: broker, serve, zap go on, with new rules, levels and
 log file. SIGTERM twice is an end with 0."""
+import json
 import os
 import signal
 import subprocess
@@ -146,6 +147,38 @@ class Reload(kit.Case):
                 self.until(lambda: self.holds(one), 20, "its start")
                 time.sleep(wait_ms / 1000)
                 self.assertEqual(one.end(), 0, (verb, wait_ms, one.err))
+
+    def last_words(self):
+        """What callers hear when a broker is told twice with calls under way."""
+        broker = kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM)
+        serve = kit.OurService(broker.back, "--threads", "8", **CALM)
+        calls = [kit.Command("call", "--broker", broker.front, "--timeout",
+                             "60000", "Demo.sleep", "60000", **CALM)
+                 for _ in range(8)]
+
+        def under_way():
+            out = kit.run("call", "--broker", broker.front, "Gate.stats",
+                          **CALM).out
+            return json.loads(out)["in_flight"] >= len(calls)
+        self.until(under_way, 60, "its calls")
+        broker.signal(signal.SIGTERM)
+        self.said(broker, 1, "draining")
+        broker.signal(signal.SIGTERM)
+        self.assertEqual(broker.end(), 0)
+        told = 0
+        for call in calls:
+            self.until(lambda: call.err and (not call.running() or any(
+                "closed" in x for x in call.err)), 60, "its end")
+            time.sleep(0.05)
+            told += any("the broker stopped" in x for x in call.err)
+            call.kill()
+            call.end()
+        serve.end()
+        return told == len(calls)
+
+    def test_its_last_words_are_heard(self):
+        """A machine that stands still for 250 ms may lose one: once more."""
+        self.assertTrue(self.last_words() or self.last_words())
 
     def test_two_terms(self):
         for verb in ("broker", "zap", "serve"):

@@ -132,19 +132,29 @@ static void s_event(gi_client_actor_t *self, gi_conn_event_t event,
     s_check(self);
 }
 
+/* Answers that came before the end of the connection are read before that is
+ * believed, as far as libzmq has kept them: a broker's last word is why a call
+ * ends. */
+static void s_last_words(gi_client_actor_t *self) {
+    do
+        self->conn.sock.maybe = true;
+    while (s_receive(self, &self->conn.sock, 0));
+}
+
 static bool s_events(gi_client_actor_t *self) {
     const gi_client_config_t *is = &self->client->is;
     char why[GI_CONN_WHY] = "";
     gi_conn_event_t event;
     bool any = false;
     while ((event = gi_conn_next(&self->conn, &is->login, is->endpoint, why))) {
+        if (event == GI_CONN_CLOSED)
+            s_last_words(self);
         s_event(self, event, why);
         any = true;
     }
     return any;
 }
 
-/* Answers are read before the end of the connection is believed. */
 static bool s_former(gi_client_actor_t *self, uint8_t former) {
     gi_sock_t *sock = &self->formers[former - 1];
     int event, value;

@@ -285,24 +285,24 @@ static bool s_unknown_variable(gate_settings_t *self, const char *var,
     snprintf(name, sizeof name, "%.*s", (int)(size < 100 ? size : 100), var);
     for (size_t i = 0; (low[i] = (char)tolower((unsigned char)name[i])); i++)
         ;
-    if (!gi_settings_opens(low + prefix))
-        return s_warn(self, name, "no such setting (environment)");
     const char *near = gi_settings_nearest(low + prefix);
-    if (near) {
-        for (size_t i = 0; (low[i] = (char)toupper((unsigned char)near[i]));
-             i++)
-            ;
-        s_stick(self, gi_err(GATE_BADARG,
-                             "%s: no such setting (environment): is GATE_%s "
-                             "meant?",
-                             name, low));
-    } else {
-        s_stick(self, gi_err(GATE_BADARG,
-                             "%s: no such setting (environment), and its name "
-                             "is close to those that decide who gets in: take "
-                             "it away",
-                             name));
-    }
+    const char *other = near ? NULL : gi_settings_other_near(name);
+    char what[200], meant[128] = "GATE_";
+    for (size_t i = 0; near && near[i]; i++)
+        meant[prefix + i] = (char)toupper((unsigned char)near[i]);
+    bool opens = gi_settings_opens(low + prefix), known = near || other;
+    snprintf(what, sizeof what, "no such setting (environment)%s%s%s",
+             known   ? ": is "
+             : opens ? ", and its name is close to those that decide who "
+                       "gets in: take it away"
+                     : "",
+             other  ? other
+             : near ? meant
+                    : "",
+             known ? " meant?" : "");
+    if (!opens)
+        return s_warn(self, name, what);
+    s_stick(self, gi_err(GATE_BADARG, "%s: %s", name, what));
     return true;
 }
 

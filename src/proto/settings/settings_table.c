@@ -104,13 +104,22 @@ bool gi_settings_opens(const char *name) {
     return false;
 }
 
+static const char *const s_others[] = {"GATE_LIBRARY", "GATE_BROKER",
+                                       "GATE_CONTEXT", "GATE_COMPLETE_MS"};
+#define S_N_OTHERS (sizeof s_others / sizeof *s_others)
+
 bool gi_settings_others(const char *var, size_t size) {
-    static const char *const names[] = {"GATE_LIBRARY", "GATE_BROKER",
-                                        "GATE_CONTEXT", "GATE_COMPLETE_MS"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strlen(names[i]) == size && !memcmp(names[i], var, size))
+    for (size_t i = 0; i < S_N_OTHERS; i++)
+        if (strlen(s_others[i]) == size && !memcmp(s_others[i], var, size))
             return true;
     return false;
+}
+
+const char *gi_settings_other_near(const char *var) {
+    for (size_t i = 0; i < S_N_OTHERS; i++)
+        if (s_distance(var, s_others[i]) < 3)
+            return s_others[i];
+    return NULL;
 }
 
 gate_err_t gi_settings_unknown(const char *name) {

@@ -42,6 +42,8 @@ const gi_setting_t *gi_settings_find(const char *name);
 /* GATE_X in the environment that is about no setting: the command's, and
  * python/gate's. */
 bool gi_settings_others(const char *var, size_t size);
+/* One of those, when var may be a slip for it; else NULL. */
+const char *gi_settings_other_near(const char *var);
 gate_err_t gi_settings_unknown(const char *name); /* GATE_BADARG */
 /* The setting that may be meant by a name (in lower case) that is none; or NULL.
  */

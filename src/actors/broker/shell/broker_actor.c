@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <gaterpc/log.h>
 #include <stdio.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@
 #define S_GUARD_SMALL (1 << 20)
 #define S_LIGHT (1 << 20) /* bytes that wait: what was freed may go */
 #define S_LINGER_MS 1000  /* for the last answers and DISCONNECTs */
+#define S_LAST_MS 250     /* for whoever reads that its call has ended */
 #define S_HANDSHAKE_FAILED                  \
     (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
      ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
@@ -408,9 +410,14 @@ static gate_err_t s_start(void *ctx) {
     return e;
 }
 
+/* With ZMQ_IMMEDIATE, as our own peers have it, libzmq throws away what has come
+ * and is not read yet when the connection ends: a last word is given time. */
 static void s_stop(void *ctx) {
     gate_broker_t *self = ctx;
+    bool told = !gi_broker_core_idle(self->core);
     gi_broker_core_stop(self->core, gi_clock_ms());
+    if (told)
+        poll(NULL, 0, S_LAST_MS);
     s_close(self);
     gi_news_tell(&self->news);
 }

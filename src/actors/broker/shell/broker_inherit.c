@@ -22,12 +22,20 @@
 enum { S_FIRST = 3, S_NAME_MAX = 256 };
 
 /* How many are there for this process; 0 also for another one's. */
-static int s_count(void) {
+static gate_err_t s_count(int *out) {
     const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+    char *end = NULL;
+    *out = 0;
     if (!pid || !n || strtol(pid, NULL, 10) != (long)getpid())
-        return 0;
-    long count = strtol(n, NULL, 10);
-    return count > 0 && count <= GI_HANDOVER_LISTENERS_MAX ? (int)count : 0;
+        return GATE_OK;
+    long count = strtol(n, &end, 10);
+    if (end == n || *end || count < 0 || count > GI_HANDOVER_LISTENERS_MAX)
+        return gi_err(GATE_BADARG,
+                      "LISTEN_FDS=%.40s: a number of sockets from 0 to %d "
+                      "expected",
+                      n, GI_HANDOVER_LISTENERS_MAX);
+    *out = (int)count;
+    return GATE_OK;
 }
 
 /* The i-th of LISTEN_FDNAMES, "a:b:c"; "" for none. */
@@ -106,8 +114,8 @@ static gate_err_t s_adopt(gate_broker_t *broker, unsigned side, int fd) {
 
 gate_err_t gi_inherit_listeners(gate_broker_t *broker) {
     char name[S_NAME_MAX];
-    gate_err_t e = GATE_OK;
-    int n = s_count();
+    int n;
+    gate_err_t e = s_count(&n);
     for (int i = 0; i < n && !e; i++) {
         s_name(i, name);
         bool front = strcmp(name, "frontend") == 0;

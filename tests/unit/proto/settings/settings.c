@@ -162,6 +162,22 @@ Test(settings, environment_warns_of_the_unknown_and_sticks_the_bad) {
     gate_settings_destroy(&s);
 }
 
+Test(settings, environment_says_what_may_be_meant) {
+    setenv("GATE_HARTBEAT", "1", 1);
+    setenv("GATE_LOG_LEVLE", "debug", 1);
+    setenv("GATE_BROKR", "b", 1);
+    setenv("GATE_PORT", "80", 1);
+    gate_settings_t *s = gate_settings_new();
+    const char *warning = gi_settings_warning(s);
+    cr_assert(strstr(warning, "GATE_HARTBEAT: no such setting (environment): "
+                              "is GATE_HEARTBEAT meant?"));
+    cr_assert(strstr(warning, "is GATE_LOG_LEVEL meant?"));
+    cr_assert(strstr(warning, "is GATE_BROKER meant?"));
+    cr_assert(strstr(warning, "GATE_PORT: no such setting (environment)"));
+    cr_assert_eq(gate_settings_check(s), GATE_OK);
+    gate_settings_destroy(&s);
+}
+
 Test(settings, the_first_error_sticks) {
     gate_settings_t *s = gate_settings_new();
     gate_settings_set(s, "nope", 1);
