@@ -49,7 +49,7 @@ function(gate_test name label timeout)
     SKIP_RETURN_CODE 77
     FAIL_REGULAR_EXPRESSION "${GATE_SAN_FAIL}"
     ENVIRONMENT "TSAN_OPTIONS=${GATE_TSAN_OPTIONS}")
-  if(name MATCHES "^(api|stress|wire)_huge|^cli_files$|uplink") # they end under traffic
+  if(name MATCHES "^(api|stress|wire)_huge|^api_calls$|^cli_files$|uplink") # they end under traffic
     set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT
       "LSAN_OPTIONS=suppressions='${CMAKE_CURRENT_SOURCE_DIR}/tests/lsan.supp':print_suppressions=0")
   endif()

@@ -5,6 +5,7 @@
 #include "child.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -72,6 +73,12 @@ static void s_life(chaos_t *self, link_t *link, double now) {
     link->end_ms = cut > 0 ? now + cut * (0.5 + 1.5 * s_random(self)) : 0;
 }
 
+/* What is small waits for no acknowledgement: delays are the rules' alone. */
+static void s_at_once(int fd) {
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 static void s_accept(chaos_t *self, double now) {
     int a = accept(self->listener, NULL, NULL);
     if (a < 0)
@@ -87,6 +94,8 @@ static void s_accept(chaos_t *self, double now) {
             close(b);
         return;
     }
+    s_at_once(a);
+    s_at_once(b);
     *link = (link_t){.open = true, .a = a, .b = b};
     link->way[0] = (way_t){.from = a, .to = b, .last = &link->way[0].first};
     link->way[1] = (way_t){.from = b, .to = a, .last = &link->way[1].first};

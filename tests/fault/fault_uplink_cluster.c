@@ -3,7 +3,8 @@
  * seconds and started again a second later; two brokers; eight callers, a
  * stream and a huge result at one of them, the service at the other. Nobody
  * notices: lost, double, wrong and errors are 0. Then all servers are away for
- * two seconds at once: a pause, and again no error. A minute of kills in the
+ * two seconds at once: a pause, and again no error. And a reader stands still
+ * without anybody else noticing. A minute of kills in the
  * long form, where no call takes 1.5 s. */
 #include "joined.h"
 
@@ -99,14 +100,39 @@ static void s_under(world_t *w, const char *name,
     ledger_destroy(&ledger);
 }
 
+/* ---- a reader that stands still ------------------------------------------ */
+static void s_slow_reader(world_t *w) {
+    int64_t n = child_long() ? 30000 : 10000, item = -1, want = 0;
+    GATE_OWN(gate_stream) stream = NULL;
+    ledger_t *ledger = ledger_new("beside a slow reader", 2000000);
+    long a = child_rss_kb(&w->a.broker), b = child_rss_kb(&w->b.broker);
+    gate_err_t e = gate_client_open(w->a.client, "Demo.gen", &stream, n);
+    lanes_t *lanes = lanes_start(w->a.client, ledger, 20, CALL_MS, 5);
+    child_sleep_ms(child_long() ? 12000 : 500);
+    child_check(lanes_all_back(lanes, CALL_MS * child_slow()) >= 0, "others");
+    lanes_stop(&lanes);
+    a = child_rss_kb(&w->a.broker) - a;
+    b = child_rss_kb(&w->b.broker) - b;
+    while (!e && !(e = gate_stream_next(stream, &item)) && item == want)
+        want++;
+    child_check(e == GATE_EOS && want == n, "the stream, whole and in order");
+    printf("slow reader: %lld items, A has grown by %ld KiB, B by %ld KiB\n",
+           (long long)want, a, b);
+    child_check(ledger_close(ledger), "others");
+    if (child_long())
+        child_check(a < 8 * 1024 && b < 8 * 1024, "memory");
+    ledger_destroy(&ledger);
+}
+
 int main(int argc, char **argv) {
     static world_t w;
     joined_init(argc, argv, getenv("GATE_LONG") ? BEAT_MS : CALM_MS);
     s_begin(&w);
-    s_under(&w, "servers killed", s_kills, child_long() ? 60000 : 8000,
+    s_under(&w, "servers killed", s_kills, child_long() ? 60000 : 6000,
             LONGEST_MS);
     s_under(&w, "all servers away", s_all_away, child_long() ? 2000 : 1000,
             2000 + LONGEST_MS);
+    s_slow_reader(&w);
     s_end(&w);
     return child_result();
 }
