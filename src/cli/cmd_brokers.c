@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_brokers.c -- gate brokers. */
 #include "cli/cli.h"
+#include "text/clean.h"
 #include "text/json_arg.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
@@ -15,7 +16,7 @@ static const gi_usage_t s_usage = {
     "Lists the brokers that a broker is joined with: name, node, state, zone,\n"
     "round trip in ms, services, calls under way to it and from it, bytes not\n"
     "acknowledged, batches sent again, and for how many ms it is so.\n"
-    "Tab-separated."};
+    "Tab-separated. On stderr, when the NATS server is away, why."};
 
 static int64_t s_of(const msgpack_object *map, const char *name) {
     const msgpack_object *v = gi_json_get(map, name);
@@ -25,9 +26,8 @@ static int64_t s_of(const msgpack_object *map, const char *name) {
 static void s_text(const msgpack_object *map, const char *name) {
     const msgpack_object *v = gi_json_get(map, name);
     if (v && v->type == MSGPACK_OBJECT_STR)
-        printf("%.*s\t", (int)v->via.str.size, v->via.str.ptr);
-    else
-        printf("\t");
+        gi_clean_put(stdout, v->via.str.ptr, v->via.str.size, false);
+    putchar('\t');
 }
 
 static void s_print(const msgpack_object *broker) {
@@ -43,6 +43,26 @@ static void s_print(const msgpack_object *broker) {
                i + 1 < S_NUMBERS ? "\t" : "\n");
 }
 
+/* An empty list has a reason, and a list of brokers that are down too. */
+static void s_say_why(gate_client_t *client) {
+    GATE_OWN(gate_value) stats = NULL;
+    if (gate_client_call(client, "Gate.stats", &stats,
+                         gate_timeout_ms(S_ANSWER_MS)))
+        return;
+    const msgpack_object *uplink =
+        gi_json_get(gate_value_object(stats), "uplink");
+    const msgpack_object *why = uplink ? gi_json_get(uplink, "why") : NULL;
+    if (uplink && s_of(uplink, "up"))
+        return;
+    fprintf(stderr, uplink ? "no NATS server: " : "no --uplink: ");
+    if (why && why->type == MSGPACK_OBJECT_STR && why->via.str.size)
+        gi_clean_put(stderr, why->via.str.ptr, why->via.str.size, false);
+    else
+        fprintf(stderr, uplink ? "none has answered yet"
+                               : "this broker is joined with no other");
+    fprintf(stderr, "\n");
+}
+
 static int s_brokers(gate_client_t *client) {
     GATE_OWN(gate_value) brokers = NULL;
     gate_err_t e = gate_client_call(client, "Gate.brokers", &brokers,
@@ -56,6 +76,7 @@ static int s_brokers(gate_client_t *client) {
     for (uint32_t i = 0;
          list->type == MSGPACK_OBJECT_ARRAY && i < list->via.array.size; i++)
         s_print(&list->via.array.ptr[i]);
+    s_say_why(client);
     return GI_EXIT_OK;
 }
 

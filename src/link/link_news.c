@@ -128,8 +128,19 @@ static gate_err_t s_count(const msgpack_object *o, uint64_t max,
     return GATE_OK;
 }
 
+/* People see it in logs and lists: nothing in it is obeyed by a terminal. */
+bool gi_link_name_valid(const void *name, size_t size) {
+    const unsigned char *p = name;
+    for (size_t i = 0; i < size; i++)
+        if (p[i] < 32 || p[i] == 127 ||
+            (p[i] == 0xc2 && i + 1 < size && p[i + 1] < 0xa0))
+            return false;
+    return gi_utf8_valid(name, size);
+}
+
 static gate_err_t s_name(const msgpack_object *o, gate_bytes_t *out) {
-    if (!s_is_text(o, GI_LINK_NAME_MAX))
+    if (!s_is_text(o, GI_LINK_NAME_MAX) ||
+        !gi_link_name_valid(o->via.str.ptr, o->via.str.size))
         return s_bad("a name that is none");
     *out = s_view(o);
     return GATE_OK;

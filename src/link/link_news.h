@@ -35,6 +35,8 @@ typedef struct gi_link_news {
     size_t n_offers;
 } gi_link_news_t;
 
+/* A broker's name, or its zone's: UTF-8 without control characters. */
+bool gi_link_name_valid(const void *name, size_t size);
 gate_err_t gi_link_news_pack(gi_buf_t *out,
                              const gi_link_news_t *news) GATE_MUST;
 /* Views borrow from packed, the offers' array from zone. */

@@ -248,13 +248,21 @@ static gate_err_t s_word(const char *what, const char *value, char *to) {
     return GATE_OK;
 }
 
+static gate_err_t s_bad_name(const char *what) {
+    return gi_err(GATE_BADARG,
+                  "%s: at most %d bytes of UTF-8, no control characters", what,
+                  GI_UPLINK_NAME - 1);
+}
+
 static gate_err_t s_name(gi_uplink_t *self) {
     const char *name = self->settings->uplink_name;
     size_t n = strlen(name);
-    if (n >= sizeof self->name || strpbrk(name, "\t\n"))
-        return gi_err(GATE_BADARG,
-                      "uplink_name: at most %zu bytes, no tab or line end",
-                      sizeof self->name - 1);
+    const char *zone = self->settings->uplink_zone;
+    if (n >= sizeof self->name || !gi_link_name_valid(name, n))
+        return s_bad_name("uplink_name");
+    if (strlen(zone) >= sizeof self->name ||
+        !gi_link_name_valid(zone, strlen(zone)))
+        return s_bad_name("uplink_zone");
     strcpy(self->name, name);
     if (n == 0 && gethostname(self->name, sizeof self->name - 1) != 0)
         strcpy(self->name, "?");

@@ -62,7 +62,7 @@ struct gi_uplink {
     gi_link_counts_t past; /* of links that are no more */
     gi_buf_t body;
     bool changed; /* the state should be told now */
-    bool active, version_told;
+    bool version_told, full_told;
 };
 
 /* ---- uplink_carrier.c ---------------------------------------------------- */

@@ -140,11 +140,23 @@ static void s_free(gi_uplink_t *self, gi_uplink_peer_t *peer) {
     self->changed = true;
 }
 
+static bool s_is_full(gi_uplink_t *self) {
+    if (self->n_peers < (size_t)self->settings->uplink_peers_max)
+        return false;
+    if (!self->full_told)
+        gate_log(GATE_WARN, S_PART,
+                 "more brokers than uplink_peers_max (%lld): others are not "
+                 "looked at",
+                 (long long)self->settings->uplink_peers_max);
+    self->full_told = true;
+    return true;
+}
+
 static gi_uplink_peer_t *s_new(gi_uplink_t *self, const unsigned char *id,
                                int64_t now_ms) {
     char text[GI_LINK_NODE_TEXT + 1];
     uint64_t seed;
-    if (self->n_peers >= (size_t)self->settings->uplink_peers_max)
+    if (s_is_full(self))
         return NULL;
     gi_uplink_peer_t *peer = gi_mem_calloc(1, sizeof *peer);
     if (peer == NULL)
@@ -232,9 +244,6 @@ static void s_text(char to[GI_UPLINK_NAME], gate_bytes_t text) {
     size_t n = text.size < GI_UPLINK_NAME ? text.size : GI_UPLINK_NAME - 1;
     memcpy(to, text.data, n);
     to[n] = 0;
-    for (size_t i = 0; i < n; i++)
-        if (to[i] == '\t' || to[i] == '\n')
-            to[i] = ' ';
 }
 
 static bool s_keep(gi_buf_t *to, gate_bytes_t packed) {
@@ -301,17 +310,24 @@ static void s_announced(gi_uplink_t *self, gi_uplink_peer_t *peer,
     }
 }
 
-static void s_announcement(gi_uplink_t *self, gi_uplink_peer_t *peer,
+/* Of somebody new as well, when it can be read. */
+static void s_announcement(gi_uplink_t *self, const unsigned char *id,
                            gate_bytes_t packed, int64_t now_ms) {
     msgpack_zone zone;
     gi_link_news_t news;
+    gi_uplink_peer_t *peer = gi_uplink_peer_of(self, id);
     if (!msgpack_zone_init(&zone, 4096))
         return;
-    if (gi_link_news_parse(packed, &zone, self->settings, &news) == GATE_OK &&
-        news.name.size > 0)
+    bool ok =
+        gi_link_news_parse(packed, &zone, self->settings, &news) == GATE_OK &&
+        news.name.size > 0;
+    self->malformed += !ok;
+    if (ok && peer == NULL)
+        peer = s_new(self, id, now_ms);
+    if (peer)
+        peer->heard_ms = now_ms;
+    if (ok && peer)
         s_announced(self, peer, &news, packed, now_ms);
-    else
-        self->malformed++;
     msgpack_zone_destroy(&zone);
 }
 
@@ -335,17 +351,15 @@ void gi_uplink_message(gi_uplink_t *self, gate_bytes_t message,
     }
     if (memcmp(head.node, self->me, sizeof self->me) == 0)
         return;
+    if (head.kind == GI_LINK_ANNOUNCE) {
+        s_announcement(self, head.node, rest, now_ms);
+        return;
+    }
     gi_uplink_peer_t *peer = gi_uplink_peer_of(self, head.node);
-    bool announces = head.kind == GI_LINK_ANNOUNCE;
-    if (peer == NULL && announces)
-        peer = s_new(self, head.node, now_ms);
     if (peer == NULL)
         return; /* its announcement comes within a heartbeat */
     peer->heard_ms = now_ms;
-    if (announces)
-        s_announcement(self, peer, rest, now_ms);
-    else
-        gi_link_core_message(peer->link, &head, rest, now_ms);
+    gi_link_core_message(peer->link, &head, rest, now_ms);
 }
 
 /* ---- time ---------------------------------------------------------------- */
