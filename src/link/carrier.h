@@ -56,7 +56,8 @@ typedef struct gi_carrier_ops {
     size_t (*message_max)(const gi_carrier_t *self);
     /* A descriptor to poll for reading, -1 none; *writes: for writing too. */
     int (*fd)(const gi_carrier_t *self, bool *writes);
-    /* Reads what is there; readable: poll said so. True: something came. */
+    /* Takes what has been read, and reads when poll has said so: with TLS it
+     * would wait else. True: something came. */
     bool (*read)(gi_carrier_t *self, bool readable);
     /* More may be published now. */
     bool (*ready)(const gi_carrier_t *self);

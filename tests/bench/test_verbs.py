@@ -155,6 +155,23 @@ class Bench(unittest.TestCase):
                 self.sound(report)
                 self.assertEqual(report["results"][0]["verb"], verb)
 
+    def test_uplink(self):
+        beside = os.path.join(os.path.dirname(GATE),
+                              "libgaterpc-uplink-nats.so")
+        if not os.path.exists(beside):
+            self.skipTest("built without libnats")
+        done = bench("uplink", "--rounds", "1", "--seconds", "0.1",
+                     "--outstanding", "10", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        if "is not installed" in done.stderr:
+            self.skipTest(done.stderr.strip())
+        report = json.loads(done.stdout)
+        self.sound(report)
+        self.assertEqual([(r["system"], r["label"]) for r in report["results"]],
+                         [("gate, two brokers", "two brokers"),
+                          ("gate, idle uplink", "idle uplink"),
+                          ("gate, two brokers", "hex")])
+
     def test_html_and_compare(self):
         with tempfile.TemporaryDirectory() as folder:
             old = os.path.join(folder, "old.json")

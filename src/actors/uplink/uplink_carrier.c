@@ -139,6 +139,7 @@ void gi_uplink_carrier_close(gi_uplink_t *self) {
     if (self->carrier)
         self->ops->close(self->carrier);
     self->carrier = NULL;
+    self->readable = false; /* that was another descriptor */
 }
 
 /* Each new reason is said once. */
@@ -270,6 +271,5 @@ bool gi_uplink_carrier_told(gi_uplink_t *self, void *mail) {
     if (self->carrier == NULL)
         return true;
     self->ops->told(self->carrier, word);
-    self->readable = true; /* another descriptor, maybe */
     return true;
 }

@@ -71,5 +71,6 @@ void gi_threads(gi_session_t *self);
 void gi_processes(gi_session_t *self);
 void gi_fanout(gi_session_t *self);
 void gi_scale(gi_session_t *self);
+void gi_uplink(gi_session_t *self);
 
 #endif

@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     S_READY_MS = 20000,
+    S_LOOK_MS = 10,
     S_CALL_MS = 20000,
     S_BATCH = 256,
     S_SYNC_MAX = 1,
@@ -93,6 +95,21 @@ static gate_err_t s_up_zap(gi_gate_rig_t *self) {
     return gate_zap_start(self->zap);
 }
 
+static bool s_is_far(const gi_spec_t *spec) {
+    return spec->kind == &gi_kind_far || spec->kind == &gi_kind_huge_far;
+}
+
+/* A second broker, in the same process: clients have that one. */
+static gate_err_t s_up_near(gi_gate_rig_t *self) {
+    self->near = gate_broker_new(self->runtime);
+    if (!self->near)
+        return GATE_NOMEM;
+    gate_broker_bind(self->near, "tcp://127.0.0.1:*");
+    gate_broker_bind_backend(self->near, "tcp://127.0.0.1:*");
+    gate_broker_uplink(self->near, self->spec->uplink);
+    return gate_broker_start(self->near);
+}
+
 static gate_err_t s_up_broker(gi_gate_rig_t *self) {
     gi_spec_t *spec = self->spec;
     self->broker = gate_broker_new(self->runtime);
@@ -102,13 +119,17 @@ static gate_err_t s_up_broker(gi_gate_rig_t *self) {
     gate_broker_bind_backend(self->broker, spec->backend);
     if (spec->curve_server)
         gate_broker_curve(self->broker, spec->curve_server, "*");
+    if (spec->uplink)
+        gate_broker_uplink(self->broker, spec->uplink);
     gate_err_t e = spec->user ? s_up_zap(self) : GATE_OK;
     if (!e)
         e = gate_broker_start(self->broker);
+    if (!e && s_is_far(spec))
+        e = s_up_near(self);
     if (e)
         return e;
     snprintf(spec->frontend, sizeof spec->frontend, "%s",
-             gate_broker_frontend(self->broker, 0));
+             gate_broker_frontend(self->near ? self->near : self->broker, 0));
     snprintf(spec->backend, sizeof spec->backend, "%s",
              gate_broker_backend(self->broker, 0));
     return GATE_OK;
@@ -188,6 +209,20 @@ void *gi_gate_rig_up(gi_spec_t *spec) {
 }
 
 /* ---- the client ---------------------------------------------------------- */
+/* The brokers find each other in some 100 ms. */
+static gate_err_t s_await_far(gate_client_t *client) {
+    const struct timespec pause = {0, S_LOOK_MS * 1000000L};
+    gate_err_t e = GATE_NOSERVICE;
+    for (int i = 0; i < S_READY_MS / S_LOOK_MS && e == GATE_NOSERVICE; i++) {
+        gate_bytes_t in = {"", 0};
+        e = gate_client_call(client, "Bench0.echo", gate_onone(NULL), in,
+                             gate_timeout_ms(S_CALL_MS));
+        if (e == GATE_NOSERVICE)
+            nanosleep(&pause, NULL);
+    }
+    return e;
+}
+
 bool gi_gate_rig_client(gi_gate_rig_t *self, gate_client_t **client) {
     const gi_spec_t *spec = self->spec;
     *client = gate_client_new(self->runtime);
@@ -204,6 +239,8 @@ bool gi_gate_rig_client(gi_gate_rig_t *self, gate_client_t **client) {
         gate_client_connect(*client, spec->frontend[0] ? spec->frontend : NULL);
     if (!e)
         e = gate_client_ready(*client, S_READY_MS);
+    if (!e && s_is_far(spec))
+        e = s_await_far(*client);
     if (e)
         gate_perror("gate bench");
     return !e;
@@ -371,6 +408,7 @@ void gi_gate_rig_down(void *arg) {
     for (int i = 0; i < self->n_services; i++)
         gate_service_destroy(&self->services[i]);
     free(self->services);
+    gate_broker_destroy(&self->near);
     gate_broker_destroy(&self->broker);
     gate_zap_destroy(&self->zap);
     gate_runtime_destroy(&self->runtime);
@@ -378,4 +416,10 @@ void gi_gate_rig_down(void *arg) {
 }
 
 const gi_kind_t gi_kind_gate = {"gate", GI_BROKER | GI_SERVICE | GI_CLIENT,
+                                gi_gate_rig_up, s_make, gi_gate_rig_down};
+const gi_kind_t gi_kind_far = {"gate, two brokers",
+                               GI_BROKER | GI_SERVICE | GI_CLIENT,
+                               gi_gate_rig_up, s_make, gi_gate_rig_down};
+const gi_kind_t gi_kind_idle = {"gate, idle uplink",
+                                GI_BROKER | GI_SERVICE | GI_CLIENT,
                                 gi_gate_rig_up, s_make, gi_gate_rig_down};

@@ -12,6 +12,7 @@ typedef struct gi_gate_rig {
     gi_spec_t *spec; /* borrowed from the role */
     gate_runtime_t *runtime;
     gate_broker_t *broker;
+    gate_broker_t *near; /* joined with it, the clients' own; NULL: none */
     gate_zap_t *zap;
     gate_service_t **services;
     int n_services;

@@ -37,6 +37,7 @@ typedef struct gi_spec {
     const char *data;   /* kind of huge data */
     const char *user, *password, *curve_cert, *curve_server;
     const char *plain_user, *plain_password;
+    const char *uplink; /* a nats-server's URL; NULL: none */
 } gi_spec_t;
 
 /* A kind of system: how its parts come up in this process. */
@@ -52,6 +53,9 @@ struct gi_kind {
 };
 
 extern const gi_kind_t gi_kind_gate;      /* the library: calls */
+extern const gi_kind_t gi_kind_far;       /* calls from another broker */
+extern const gi_kind_t gi_kind_idle;      /* a broker with an idle uplink */
+extern const gi_kind_t gi_kind_huge_far;  /* huge results from another broker */
 extern const gi_kind_t gi_kind_stream;    /* the library: one stream a lane */
 extern const gi_kind_t gi_kind_huge;      /* the library: huge results */
 extern const gi_kind_t gi_kind_threads;   /* the library's pools, without RPC */

@@ -99,3 +99,6 @@ const gi_kind_t gi_kind_stream = {"gate", GI_BROKER | GI_SERVICE | GI_CLIENT,
                                   gi_gate_rig_down};
 const gi_kind_t gi_kind_huge = {"gate", GI_BROKER | GI_SERVICE | GI_CLIENT,
                                 gi_gate_rig_up, s_make_huge, gi_gate_rig_down};
+const gi_kind_t gi_kind_huge_far = {
+    "gate, two brokers", GI_BROKER | GI_SERVICE | GI_CLIENT, gi_gate_rig_up,
+    s_make_huge, gi_gate_rig_down};
