@@ -45,7 +45,8 @@ static gi_pending_t *s_new(gate_client_t *self, gate_bytes_t service,
     p->call.service = (gate_bytes_t){p->data, service.size};
     p->call.body = p->data + service.size;
     p->call.request = *request;
-    p->trace = gi_trace_share(request->trace);
+    if (request->trace)
+        p->trace = gi_trace_share(request->trace);
     memcpy(p->data, service.data, service.size);
     memcpy(p->data + service.size, packed, body);
     return p;
@@ -76,7 +77,8 @@ void gi_client_call_drop(gi_pending_t *p) {
     if (!gi_ref_drop(&p->refs))
         return;
     gi_client_upload_free(p);
-    gi_trace_drop(p->trace);
+    if (p->trace)
+        gi_trace_drop(p->trace);
     gi_mem_free(p);
 }
 
@@ -309,7 +311,8 @@ static gate_err_t s_start(gate_client_t *self, const char *method,
     if (e)
         return e;
     ask->packed = packed;
-    gi_trace_begin(ask->request.trace);
+    if (ask->request.trace)
+        gi_trace_begin(ask->request.trace);
     ask->explicit_timeout = ask->request.timeout_ms >= 0;
     ask->timeout_ms = ask->explicit_timeout ? ask->request.timeout_ms
                                             : self->is.reply_timeout_ms;

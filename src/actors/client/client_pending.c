@@ -43,7 +43,8 @@ gate_err_t gi_pending_answer(void *ctx, gi_ccall_t *call, gi_frames_t *in,
     void *data = s_own(in, at, &size, &release, &hint);
     if (!data)
         return GATE_NOMEM;
-    gi_trace_end(p->trace);
+    if (p->trace)
+        gi_trace_end(p->trace);
     if (p->stream)
         gi_stream_push_reply(p->stream, data, size, release, hint);
     else

@@ -149,7 +149,7 @@ static gi_slocal_t *s_local_new(gate_service_t *self,
                            .args_size = r->args_size,
                            .kwargs_size = r->kwargs_size,
                            .meta_size = r->meta_size,
-                           .trace = gi_trace_share(r->trace)};
+                           .trace = r->trace ? gi_trace_share(r->trace) : NULL};
     memcpy(local->packed, ask->packed, size);
     gi_future_on_cancel(future, s_left, local);
     gi_future_brief(future);

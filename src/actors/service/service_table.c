@@ -76,7 +76,8 @@ static void s_release_parts(gi_scall_t *c) {
     }
     if (c->stream)
         gi_stream_release(&c->stream);
-    gi_trace_drop(c->trace.told);
+    if (c->trace.told)
+        gi_trace_drop(c->trace.told);
 }
 
 static void s_delete(gi_scall_t *c) {
