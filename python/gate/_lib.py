@@ -153,6 +153,7 @@ _QUICK = {
 }
 _SLOW = {
     "gate_runtime_start": (INT, [P]),
+    "gate_runtime_reload": (INT, [P]),
     "gate_runtime_destroy": (_VOID, [P]),
     "gate_client_connect": (INT, [P, S]),
     "gate_client_ready": (INT, [P, I64]),

@@ -30,6 +30,9 @@ from ._runtime import opened, runtime
 
 RUNS = ("loop", "thread", "process")
 _LOOK_S = 0.1       # how soon a caller that leaves is noticed
+# A method's sys.exit() ends its call, as elsewhere a handler's death does not
+# end the service.
+_RAISED = (Exception, SystemExit)
 _PAUSE_S = 0.001    # before a stream without room is asked again; doubles up to
 _PAUSE_MAX_S = 0.05
 _AT_ONCE = 64       # items of a plain generator between looks at the loop
@@ -295,7 +298,7 @@ class Service:
             return
         try:
             data = self._pack(function(*entry[2], **entry[3]))
-        except Exception as e:
+        except _RAISED as e:
             self._raise(ticket, e)
         else:
             quick.answerer_return(self._answerer, ticket, data, len(data))
@@ -350,7 +353,7 @@ class Service:
             self._tasks.pop(ticket, None)
             self._raise(ticket, errors.CancelledError("its task was cancelled"))
             raise
-        except Exception as e:
+        except _RAISED as e:
             self._tasks.pop(ticket, None)
             self._raise(ticket, e)
         else:
@@ -376,7 +379,7 @@ class Service:
             self._tasks.pop(ticket, None)
             self._raise(ticket, errors.CancelledError("its task was cancelled"))
             raise
-        except Exception as e:
+        except _RAISED as e:
             self._tasks.pop(ticket, None)
             self._raise(ticket, e)
         else:
@@ -500,10 +503,27 @@ def _outcome(function, *args):
     return _lib.failure() if function(*args) else None
 
 
+def _reload(runtime):
+    """An error is in the log, and all stays as it was."""
+    slow.runtime_reload(runtime.c)
+
+
+def _heed(loop, runtime):
+    """What ends nobody else's service: SIGHUP and others are taken where they
+    would kill us; they read the settings anew."""
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        try:
+            if signal.getsignal(number) == signal.SIG_DFL:
+                loop.add_signal_handler(number, _reload, runtime)
+        except (RuntimeError, ValueError):  # not the main thread
+            pass
+
+
 async def serving(name, *what, backend=None, ready=None, drain=10.0,
                   **options):
     """Serves until SIGTERM or SIGINT (or its task is cancelled), then drains.
-    ready is called with the service once the broker has it."""
+    SIGHUP, SIGUSR1 and SIGUSR2 read the settings anew, as at `gate serve`. ready
+    is called with the service once the broker has it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -512,6 +532,7 @@ async def serving(name, *what, backend=None, ready=None, drain=10.0,
         except (RuntimeError, ValueError):  # not the main thread
             pass
     service = Service(name, *what, **options)
+    _heed(loop, service._runtime)
     try:
         await service.start(backend)
         if ready:

@@ -183,8 +183,9 @@ class Programs(kit.Case):
              "gate.serve('Work', work.Work(), %r, "
              "ready=lambda s: print('ready', flush=True))"
              % ([rig.HERE, os.path.join(rig.ROOT, "python")], broker.back)],
-            stdout=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(program.stdout.close)
+        self.addCleanup(program.stderr.close)
         self.addCleanup(program.wait)
         self.addCleanup(program.kill)
         self.assertEqual(program.stdout.readline(), "ready\n")
@@ -195,6 +196,18 @@ class Programs(kit.Case):
         done = kit.run("call", "--broker", broker.front, "Work.fails", "own")
         self.assertEqual(done.code, 1)
         self.assertIn("OwnError", done.err)
+        for _ in range(2):
+            done = kit.run("call", "--broker", broker.front, "Work.fails",
+                           "exit")
+            self.assertEqual(done.code, 1)
+            self.assertIn("SystemExit: three", done.err)
+        for number in (signal.SIGHUP, signal.SIGUSR1,
+                       signal.SIGUSR2):
+            program.send_signal(number)
+            while "are read anew" not in program.stderr.readline():
+                self.assertIsNone(program.poll())
+        done = kit.run("call", "--broker", broker.front, "Work.add", "2", "3")
+        self.assertEqual((done.code, done.out), (0, "5\n"), done.err)
         program.send_signal(signal.SIGTERM)
         self.assertEqual(program.wait(rig.WAIT), 0)
 

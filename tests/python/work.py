@@ -49,6 +49,8 @@ class Work:
     def fails(self, how):
         if how == "own":
             raise gate.errors.of("OwnError")("of its own")
+        if how == "exit":
+            raise SystemExit("three")
         if how == "odd":
             raise ValueError("with a \0 and \udc80 in it")
         return {}["no such key"]
