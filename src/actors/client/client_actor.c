@@ -17,6 +17,7 @@
 #include "base/mem.h"
 
 #define S_LINGER_MS 250
+#define S_FULL_MS 10 /* until what the socket would not take is tried again */
 
 /* ---- the connection ------------------------------------------------------ */
 static gate_err_t s_open(gi_client_actor_t *self, bool fresh) {
@@ -246,7 +247,8 @@ static bool s_flush(gi_client_actor_t *self) {
 static bool s_work(void *arg, int64_t now_ms) {
     gi_client_actor_t *self = ((gate_client_t *)arg)->own;
     self->now_ms = now_ms;
-    bool busy = s_receive(self, &self->conn.sock, 0);
+    bool busy = gi_parcel_flush(&self->conn.sock); /* what the mail said */
+    busy |= s_receive(self, &self->conn.sock, 0);
     busy |= s_formers(self);
     busy |= s_events(self);
     busy |= gi_client_core_tick(self->core, now_ms);
@@ -260,6 +262,8 @@ static int64_t s_next(void *arg, int64_t now_ms) {
     gi_client_actor_t *self = ((gate_client_t *)arg)->own;
     int64_t next = gi_client_core_next(self->core, now_ms);
     int64_t look = gi_client_upload_next(self, now_ms);
+    if (gi_parcel_waits(&self->conn.sock) && look > now_ms + S_FULL_MS)
+        look = now_ms + S_FULL_MS;
     return look < next ? look : next;
 }
 

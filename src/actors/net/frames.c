@@ -102,7 +102,10 @@ void gi_frames_close(gi_frames_t *self) {
         zmq_msg_close(&self->f[__builtin_ctzll(held)]);
     if (self->has_block)
         zmq_msg_close(&self->block);
+    if (self->parcel)
+        gi_parcel_give(self->parcel);
     self->has_block = false;
+    self->parcel = NULL;
     self->n = 0;
 }
 
@@ -233,7 +236,7 @@ zmq_msg_t *gi_frames_message(gi_frames_t *self, unsigned i) {
     uint64_t bit = s_bit(i);
     gate_bytes_t view = s_view(self, i);
     zmq_msg_t made;
-    if (self->held & bit)
+    if ((self->held | self->lent) & bit)
         return &self->f[i];
     if (!gi_frame_init(&made, view.data, view.size))
         return NULL;
@@ -305,6 +308,7 @@ static void s_empty(gi_frames_t *self, unsigned i) {
         zmq_msg_close(&self->f[i]);
     self->whole &= ~bit;
     self->held &= ~bit;
+    self->lent &= ~bit;
     self->asked &= ~bit;
 }
 
@@ -358,7 +362,7 @@ bool gi_frames_unpack(gi_frames_t *self, unsigned at, unsigned max) {
     unsigned n, n_outside, n_all = self->n;
     if (n_all <= at || !gi_packed_is(gi_frames_at(self, at)))
         return true;
-    for (unsigned i = at; i < n_all; i++)
+    for (unsigned i = at; i < n_all && !self->parcel; i++)
         self->wire[i - at] = s_size(self, i);
     gate_bytes_t head = s_block(self, at);
     max = max < GI_FRAMES_MAX ? max : GI_FRAMES_MAX;
@@ -374,7 +378,8 @@ bool gi_frames_unpack(gi_frames_t *self, unsigned at, unsigned max) {
     self->at[at] = (gate_bytes_t){"", 0};
     self->n = at + 1 + n;
     s_spread(self, at + 1, n, n_outside);
-    self->n_wire = n_all - at;
+    if (!self->parcel)
+        self->n_wire = n_all - at;
     return self->packed = true;
 }
 

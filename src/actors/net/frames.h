@@ -23,14 +23,18 @@ typedef struct gi_frames {
     unsigned n;
     bool broken;     /* there was no memory for a frame; until it is closed */
     bool packed;     /* it came so; send it so. Set it behind the first frame */
+    bool batched;    /* the same: in a batch; only with packed */
     bool has_block;  /* of views there are bytes in block */
     unsigned used;   /* of scratch */
     uint64_t whole;  /* a bit a frame: it is the message f[i], not a view */
     uint64_t held;   /* of those: ours to close; else passed on, or taken */
+    uint64_t lent;   /* of those: a parcel's */
     uint64_t asked;  /* of those: at[i] is known */
     unsigned n_wire; /* it came packed: the frames that it was */
     gate_bytes_t at[GI_FRAMES_MAX]; /* size SIZE_MAX: ask libzmq */
-    size_t wire[GI_FRAMES_MAX];     /* the sizes of those, as above */
+    size_t wire[GI_FRAMES_MAX];     /* the sizes of those, as above; of a batch
+                                     * its first message has the whole */
+    struct gi_parcel *parcel; /* of views there are bytes in it; may be NULL */
     zmq_msg_t block;
     zmq_msg_t f[GI_FRAMES_MAX]; /* gi_frames_message: as one for sure */
     unsigned char scratch[GI_FRAMES_SCRATCH];
@@ -39,8 +43,9 @@ typedef struct gi_frames {
 /* Empty; one of zeros is, too. */
 static inline void gi_frames_init(gi_frames_t *self) {
     self->n = self->n_wire = self->used = 0;
-    self->packed = self->has_block = false;
-    self->whole = self->held = self->asked = 0;
+    self->packed = self->batched = self->has_block = false;
+    self->whole = self->held = self->lent = self->asked = 0;
+    self->parcel = NULL;
 }
 /* 1: a whole message; 0: none there; -1: one that has more than max frames, of
  * which these are the first: close them. *rest (false at first, kept from call
@@ -97,8 +102,8 @@ enum {
 };
 void gi_frames_add_const(gi_frames_t *self, unsigned which);
 /* ---- packed, for who carries messages in another way than by ZeroMQ --------- */
-/* An empty self becomes the message that a packed one with no frame outside is:
- * to be unpacked, and to be closed before the bytes go away. */
+/* Appends a frame of bytes that stay until self is sent or closed. Of an empty
+ * self: the message that a packed one with no frame outside is, to be unpacked. */
 void gi_frames_lent(gi_frames_t *self, gate_bytes_t packed);
 /* Bytes of all frames behind the empty one, which is frame at, as one packed one
  * with none outside. */
@@ -110,5 +115,25 @@ void gi_frames_pack(gi_frames_t *self, unsigned at, void *to);
  * that is MANDATORY both come on the first frame only. A packed message has at
  * most one frame before its empty one. */
 int gi_frames_send(void *socket, gi_frames_t *self);
+
+/* ---- parcels.c: a message of a batch -------------------------------------- */
+/* What came in one frame and is several messages: each is views of it, so it
+ * stays until the last of them is closed. */
+typedef struct gi_parcel {
+    unsigned n_users; /* messages of it that are not closed */
+    bool left;        /* nobody else has it: goes with the last of them */
+    zmq_msg_t id;     /* the frame before it, with what the transport says */
+    zmq_msg_t frame;
+} gi_parcel_t;
+
+/* The batch in frame at of a message, and the frame before it, if any, to a
+ * parcel; frames is empty afterwards. */
+void gi_parcel_fill(gi_parcel_t *parcel, gi_frames_t *frames, unsigned at);
+/* One of its messages, that is to be unpacked, to frames, which is empty. */
+void gi_parcel_cut(gi_parcel_t *parcel, gi_frames_t *frames, unsigned at,
+                   gate_bytes_t message);
+/* Its owner is done with it. */
+void gi_parcel_leave(gi_parcel_t *parcel);
+void gi_parcel_give(gi_parcel_t *parcel); /* one of its messages is closed */
 
 #endif

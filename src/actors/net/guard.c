@@ -335,7 +335,7 @@ static void s_look_into(gi_guard_t *self, int fd, bool tcp) {
     gi_guarded_t *g = &self->by_fd[fd];
     unsigned char in[S_PEEK];
     ssize_t n = recv(fd, in, sizeof in, MSG_PEEK | MSG_DONTWAIT);
-    if (n > 0 && gi_crumbs(in, (size_t)n)) {
+    if (n > 0 && gi_crumbs(in, (size_t)n, GI_FRAMES_MAX)) {
         gi_guard_cut(self, fd, "a message of more frames than any may have");
         return;
     }

@@ -21,6 +21,7 @@
 
 #include <gaterpc/settings.h>
 #include "net/frames.h"
+#include "wire/crumbs.h"
 
 #define GI_GUARD_LISTENERS_MAX 16
 
@@ -126,12 +127,6 @@ gate_err_t gi_listener_await(int fd, int64_t timeout_ms,
 /* libzmq accepts one connection there, and no further one before this is said
  * again. Nothing happens while the listener is paused (sock.h). */
 void gi_listener_turn(const gi_turns_t *turns);
-
-/* ---- crumbs.c ------------------------------------------------------------ */
-/* Whether bytes from the middle of a ZMTP stream are a message in crumbs: frame
- * after frame with MORE, more of them than any message may have. The bytes may
- * begin anywhere in a frame of up to 255. */
-bool gi_crumbs(const void *data, size_t size);
 
 /* ---- whose.c -------------------------------------------------------------- */
 /* Whether a connection's other end is a process of our own user (or of root) on

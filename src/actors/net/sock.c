@@ -291,6 +291,7 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
                         const gate_settings_t *settings) {
     *self = (gi_sock_t){.fd = -1,
                         .monitor_fd = -1,
+                        .router = type == ZMQ_ROUTER,
                         .trusts = settings->trust_others ? GI_TRUST_OTHERS : 0};
     gate_err_t e = gi_sock_context(settings);
     if (e)
@@ -311,6 +312,8 @@ void gi_sock_linger(gi_sock_t *self, int ms) {
 }
 
 void gi_sock_close(gi_sock_t *self) {
+    gi_parcel_flush(self);
+    gi_parcel_close(self);
     gi_sock_rings_close(self);
     if (self->monitor_raw) {
         zmq_socket_monitor(self->raw, NULL, 0);
@@ -415,8 +418,10 @@ bool gi_sock_event(gi_sock_t *self, int *event, int *value) {
     *event = number;
     *value = detail;
     zmq_recv(self->monitor_raw, data, sizeof data, ZMQ_DONTWAIT); /* address */
-    if (number == ZMQ_EVENT_DISCONNECTED)
+    if (number == ZMQ_EVENT_DISCONNECTED) {
+        gi_parcel_drop(self);
         gi_sock_rings_close(self);
+    }
     return true;
 }
 
@@ -444,7 +449,14 @@ void gi_sock_poll(gi_sock_t *self, gi_polled_t *polled) {
         gi_sock_rings_poll(self, polled);
 }
 
+static bool s_is_batch(const gi_sock_t *self, gi_frames_t *frames) {
+    unsigned at = self->router;
+    return frames->n == at + 1 && gi_batch_is(gi_frames_at(frames, at));
+}
+
 int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max) {
+    if (self->parcel && gi_batch_left(&self->reader))
+        return gi_parcel_next(self, frames);
     if (self->rings && gi_sock_rings_recv(self, frames))
         return 1;
     if (!self->maybe)
@@ -458,7 +470,8 @@ int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max) {
     }
     if (rc == 1 && self->rings && gi_sock_rings_said(self, frames))
         return gi_sock_recv(self, frames, max);
-    return rc;
+    return rc == 1 && s_is_batch(self, frames) ? gi_parcel_open(self, frames)
+                                               : rc;
 }
 
 int gi_sock_send(gi_sock_t *self, gi_frames_t *frames) {
@@ -466,5 +479,12 @@ int gi_sock_send(gi_sock_t *self, gi_frames_t *frames) {
     if (rc >= 0)
         return rc;
     self->maybe = true;
-    return gi_frames_send(self->raw, frames);
+    if (gi_sock_rings_may_be(self))
+        frames->batched = false; /* it leaves ZeroMQ between two messages */
+    return self->out || frames->batched ? gi_parcel_send(self, frames)
+                                        : gi_frames_send(self->raw, frames);
+}
+
+int gi_sock_srcfd(gi_sock_t *self, gi_frames_t *frames) {
+    return frames->parcel ? self->srcfd : gi_frame_srcfd(&frames->f[0]);
 }

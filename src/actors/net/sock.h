@@ -10,6 +10,7 @@
 #include <poll.h>
 #include "net/frames.h"
 #include "net/ipc.h"
+#include "wire/batch.h"
 
 /* Once per process, before the first socket: CZMQ's signal handlers off, its
  * socket cap raised, both only where the host has not set them. Counts sockets:
@@ -30,6 +31,15 @@ typedef struct gi_sock {
     unsigned trusts;   /* GI_TRUST_OTHERS, or 0: setting trust_others */
     bool maybe;        /* a message may wait: look. Set by whoever saw fd */
     bool events_maybe; /* readable, and by each send (it takes the signal) */
+    bool router;
+    /* parcels.c's: a batch that came, and one that goes */
+    gi_parcel_t *parcel;      /* NULL: none has come */
+    gi_batch_reader_t reader; /* of parcel */
+    int srcfd;                /* whose parcel is: its connection */
+    gi_batch_t *out;          /* NULL: none was made */
+    gi_batch_pace_t pace;
+    unsigned pass;
+    bool told; /* the other side has seen a batch, so it sends us some */
 } gi_sock_t;
 
 /* Where poll() leaves its answer: fds of a socket, and their flags. */
@@ -46,6 +56,25 @@ void gi_sock_poll(gi_sock_t *self, gi_polled_t *polled); /* nothing if closed */
  * unless it gives 1. */
 int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max);
 int gi_sock_send(gi_sock_t *self, gi_frames_t *frames);
+/* The connection of the message that was received last, of whom frame 0 is; -1:
+ * not known. */
+int gi_sock_srcfd(gi_sock_t *self, gi_frames_t *frames);
+
+/* ---- parcels.c ----------------------------------------------------------- */
+/* A batch (docs/extensions.md) is received as the messages in it, one by one. At
+ * a DEALER those that say batched are gathered: gi_sock_send may keep a message
+ * until the next flush, which has to come at the end of each pass. */
+bool gi_parcel_flush(gi_sock_t *self); /* true: something went, or was kept */
+bool gi_parcel_waits(const gi_sock_t *self); /* some does: it was full */
+
+/* For sock.c: the next message of the batch; 0: none is left. -1: it is no right
+ * one. */
+int gi_parcel_next(gi_sock_t *self, gi_frames_t *frames);
+/* frames has a batch and becomes its first message; as above. */
+int gi_parcel_open(gi_sock_t *self, gi_frames_t *frames);
+int gi_parcel_send(gi_sock_t *self, gi_frames_t *frames);
+void gi_parcel_drop(gi_sock_t *self); /* what goes: its connection is gone */
+void gi_parcel_close(gi_sock_t *self);
 
 /* type ZMQ_ROUTER, ZMQ_DEALER, ...; identity may be empty. HWM, heartbeats,
  * handshake limit, MAXMSGSIZE, linger 0 and zmq_sock come from settings. */
@@ -120,5 +149,7 @@ void gi_sock_rings_poll(gi_sock_t *self, gi_polled_t *polled);
 /* It has something to give before the end of the connection is told. */
 bool gi_sock_rings_holds(const gi_sock_t *self);
 void gi_sock_rings_close(gi_sock_t *self);
+/* There is a lane, or may be one on this connection. */
+bool gi_sock_rings_may_be(const gi_sock_t *self);
 
 #endif

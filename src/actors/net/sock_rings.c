@@ -204,7 +204,12 @@ int gi_sock_rings_send(gi_sock_t *self, gi_frames_t *frames) {
 
 bool gi_sock_flush(gi_sock_t *self) {
     s_rings_t *r = self->rings;
-    return r && r->state >= S_OUT && gi_ringway_flush(r->way);
+    bool any = gi_parcel_flush(self);
+    return (r && r->state >= S_OUT && gi_ringway_flush(r->way)) || any;
+}
+
+bool gi_sock_rings_may_be(const gi_sock_t *self) {
+    return self->rings && self->rings->state != S_NONE;
 }
 
 /* ---- sleeping ------------------------------------------------------------- */

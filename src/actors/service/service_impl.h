@@ -59,6 +59,7 @@ typedef struct gi_smethod {
     void *ctx;
     gate_runs_t runs;  /* resolved: never GATE_DEFAULT */
     gate_pool_t *pool; /* where, unless inline; NULL: the runtime's default */
+    unsigned quick; /* inline: runs in a row that took no time, up to a bound */
     gi_life_counts_t counts;
 } gi_smethod_t;
 

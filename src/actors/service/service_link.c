@@ -53,8 +53,8 @@ static void s_ready(gi_link_t *link) {
     char *line = NULL;
     gate_err_t e =
         gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
-    link->ext = link->packs = link->ext_told = link->released = false;
-    link->traces = false;
+    link->ext = link->packs = link->batches = link->traces = false;
+    link->ext_told = link->released = false;
     link->heard_ms = self->core.now_ms;
     link->state = GI_LINK_READY_SENT;
     gi_frames_t *out = gi_link_send_begin(link, GI_MDP_READY);
@@ -108,7 +108,7 @@ static void s_lose(gi_link_t *link, const char *why) {
     s_forget(link);
     gi_link_send_drop(link);
     gi_sock_close(&link->sock);
-    link->ext = link->packs = link->traces = false;
+    link->ext = link->packs = link->batches = link->traces = false;
     link->keeps &= link->state == GI_LINK_UP;
     link->state = GI_LINK_BACKOFF;
     link->retry_ms = self->core.now_ms + link->backoff_ms;
@@ -228,6 +228,7 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     if (gi_ext_parse(frame, &ext))
         return;
     link->packs = ext.packed && self->settings->packed;
+    link->batches = ext.batches && link->packs;
     link->traces = ext.traced;
     link->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
     if (ext.lane.size && (!self->login.curve_cert ||
@@ -406,7 +407,7 @@ bool gi_link_work(gi_link_t *link) {
 }
 
 int64_t gi_link_next(const gi_link_t *link) {
-    if (link->out_n)
+    if (link->out_n || gi_parcel_waits(&link->sock))
         return link->service->core.now_ms + S_BLOCKED_POLL_MS;
     if (link->state == GI_LINK_BACKOFF)
         return link->retry_ms;

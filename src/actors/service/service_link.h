@@ -37,6 +37,7 @@ struct gi_link {
     bool mute;    /* something could not be said: the connection has to go */
     bool ext;     /* the broker announced GX1 on this connection */
     bool packs, ext_told; /* and that it reads packed messages; we answered */
+    bool batches;         /* and that it reads many of them in one frame */
     bool traces;          /* and takes times behind the last answer */
     bool keeps, ghost;    /* it did not: our identity stays; it may be known */
     bool released;        /* it will send no more requests */
@@ -72,6 +73,8 @@ gi_frames_t *gi_link_send_begin(gi_link_t *link, int command);
 bool gi_link_send(gi_link_t *link);
 /* Sends what waits; true when something went out. */
 bool gi_link_send_flush(gi_link_t *link);
+/* Sends what is gathered, to all brokers; true when something was. */
+bool gi_link_send_all(gate_service_t *self);
 void gi_link_send_drop(gi_link_t *link); /* what waits */
 
 #endif

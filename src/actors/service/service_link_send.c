@@ -48,6 +48,7 @@ bool gi_link_send(gi_link_t *link) {
         return true; /* the broker that asked is gone, or will be */
     }
     out->packed = link->packs;
+    out->batched = link->batches;
     int rc = link->out_n ? EAGAIN : gi_sock_send(&link->sock, out);
     if (rc == EAGAIN)
         s_queue(link, out);
@@ -71,6 +72,13 @@ void gi_link_send_drop(gi_link_t *link) {
         s_shift(link);
 }
 
+bool gi_link_send_all(gate_service_t *self) {
+    bool any = false;
+    for (gi_link_t *link = self->links; link; link = link->next)
+        any |= gi_parcel_flush(&link->sock);
+    return any;
+}
+
 bool gi_link_send_flush(gi_link_t *link) {
     bool any = false;
     gi_frames_t frames;
@@ -80,6 +88,7 @@ bool gi_link_send_flush(gi_link_t *link) {
         for (unsigned i = 0; i < o->n; i++)
             gi_frames_move(&frames, &o->f[i]);
         frames.packed = link->packs;
+        frames.batched = link->batches;
         if (gi_sock_send(&link->sock, &frames) == EAGAIN) {
             for (unsigned i = 0; i < o->n; i++)
                 zmq_msg_move(&o->f[i], &frames.f[i]);

@@ -246,14 +246,32 @@ static void s_run_process(gi_scall_t *c) {
         s_refuse_pool(c, e, "process pool");
 }
 
+/* ---- here ---------------------------------------------------------------- */
+/* Answers that are gathered may wait for further handlers of this pass, but for
+ * none that takes long: such are those that lately did, and all at first. */
+#define S_QUICK_RUNS 64
+
+static gate_err_t s_invoke(gi_scall_t *c) {
+    gi_smethod_t *m = c->method;
+    bool quick = m->quick == S_QUICK_RUNS;
+    if (c->link && !quick)
+        gi_link_send_all(c->service);
+    int64_t before = c->link ? gi_clock_coarse_ns() : 0;
+    gate_err_t said = gi_run_said(c, gi_call_invoke(&c->call, m->m->fn));
+    if (c->link && gi_clock_coarse_ns() != before)
+        m->quick = 0; /* a tick at least, of 1..4 ms */
+    else
+        m->quick += !quick;
+    return said;
+}
+
 /* ---- all of them --------------------------------------------------------- */
 void gi_run_call(gi_life_t *life) {
     gi_scall_t *c = gi_scall_of(life);
     if (life->in_place) {
         if (gi_service_trace_on(c))
             gi_service_trace_start(c);
-        gate_err_t said =
-            gi_run_said(c, gi_call_invoke(&c->call, c->method->m->fn));
+        gate_err_t said = s_invoke(c);
         if (said == GATE_KEPT)
             gi_run_back(c, said);
         else

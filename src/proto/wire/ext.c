@@ -35,6 +35,7 @@ static const struct {
     {"ac", S_STR, offsetof(gi_ext_t, args_codec)},
     {"im", S_STR, offsetof(gi_ext_t, idempotent)},
     {"p", S_FLAG, offsetof(gi_ext_t, packed)},
+    {"pb", S_FLAG, offsetof(gi_ext_t, batches)},
     {"u", S_STR, offsetof(gi_ext_t, user)},
     {"m", S_MAP, offsetof(gi_ext_t, meta)},
     {"e", S_COUNT, offsetof(gi_ext_t, epoch)},

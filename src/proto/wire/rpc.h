@@ -138,6 +138,7 @@ typedef struct gi_ext {
     gate_bytes_t idempotent; /* "im": method names, comma separated, each with
                               * "=runs" unless that is the default */
     bool packed;             /* "p": the broker reads packed messages */
+    bool batches;            /* "pb": and batches of them */
     gate_bytes_t user;       /* "u": the authenticated user */
     gate_bytes_t meta;       /* "m": a packed map: trace context and the like */
     int64_t epoch;           /* "e": which life of a worker; -1 absent */

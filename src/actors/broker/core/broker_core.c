@@ -258,8 +258,8 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
         self->count.peers_refused++;
         return;
     }
-    peer->packed = frames->packed;
     bool moved = gi_broker_peer_moved(self, peer, srcfd, first);
+    gi_broker_peer_speaks(self, peer, frames, moved);
     if (moved)
         peer->asked = peer->told = false;
     if (moved && peer->worker)
@@ -381,6 +381,19 @@ bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max,
     return any;
 }
 
+bool gi_broker_core_flush(gi_broker_core_t *self, int64_t now_ms) {
+    unsigned n = self->n_loaded;
+    bool any = n > 0;
+    self->pass++;
+    self->clock.now_ms = now_ms;
+    while (n-- && !gi_list_empty(&self->loaded))
+        gi_broker_peer_hand(self,
+                            GI_OF(self->loaded.next, gi_broker_peer_t, loaded));
+    if (any)
+        gi_broker_settle(self);
+    return any;
+}
+
 bool gi_broker_core_blocked(const gi_broker_core_t *self) {
     return !gi_list_empty(&self->blocked);
 }
@@ -421,4 +434,5 @@ void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms) {
         gi_broker_expect_due(self);
     }
     gi_broker_settle(self);
+    gi_broker_core_flush(self, now_ms);
 }

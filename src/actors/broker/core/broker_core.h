@@ -127,6 +127,9 @@ void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
 bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms);
 /* Tries up to max blocked peers again. True: something went out. */
 bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max, int64_t now_ms);
+/* Sends what was gathered: needed at the end of each pass. True: something
+ * went. */
+bool gi_broker_core_flush(gi_broker_core_t *self, int64_t now_ms);
 bool gi_broker_core_blocked(const gi_broker_core_t *self);
 /* When to tick again; INT64_MAX: nothing is planned. */
 int64_t gi_broker_core_next(const gi_broker_core_t *self);

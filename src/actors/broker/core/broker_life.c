@@ -15,12 +15,13 @@
 
 #define S_KEEP_CALLS 8192
 #define S_KEEP_PEERS 64
+#define S_KEEP_BATCHES 16 /* of 8 KiB */
 #define S_FORGET_SILENCES 10
 #define S_TABLE 16 /* slots at first; they grow with what is in them */
 
 void gi_broker_life_announce(const gi_broker_core_t *self, gi_ext_t *ext) {
     gi_ext_init(ext);
-    ext->packed = self->settings->packed;
+    ext->packed = ext->batches = self->settings->packed;
     ext->traced = true;
     if (self->effects->offer)
         ext->lane =
@@ -46,9 +47,11 @@ static bool s_local_user(gi_broker_core_t *self) {
 static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     gi_free_init(&self->memory.calls, sizeof(gi_broker_call_t), S_KEEP_CALLS);
     gi_free_init(&self->memory.peers, sizeof(gi_broker_peer_t), S_KEEP_PEERS);
+    gi_free_init(&self->memory.batches, sizeof(gi_batch_t), S_KEEP_BATCHES);
     gi_list_init(&self->order);
     gi_list_init(&self->parked);
     gi_list_init(&self->blocked);
+    gi_list_init(&self->loaded);
     gi_list_init(&self->work.doomed);
     gi_list_init(&self->work.lost);
     gi_list_init(&self->work.redo);
@@ -156,6 +159,7 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
     gi_table_fini(&self->services);
     gi_free_fini(&self->memory.calls);
     gi_free_fini(&self->memory.peers);
+    gi_free_fini(&self->memory.batches);
     gi_buf_fini(&self->body);
     gi_buf_fini(&self->hello);
     gi_buf_fini(&self->farewell);

@@ -357,7 +357,8 @@ void gi_broker_peer_away(gi_broker_core_t *core, gi_broker_peer_t *peer) {
         return;
     peer->away_ms = core->clock.now_ms + gi_broker_peer_grace(core);
     peer->look_ms = S_PROBE_MS;
-    peer->packed = false; /* said on the connection that it had */
+    gi_broker_batch_unload(core, peer);
+    peer->packed = peer->batches = false; /* said on the one that it had */
     s_look_later(core, peer);
 }
 

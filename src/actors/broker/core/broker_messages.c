@@ -14,6 +14,7 @@
 
 #include <string.h>
 #include "base/mem.h"
+#include "wire/packed.h"
 
 #define S_LARGE UINT32_MAX  /* in the place of a size */
 #define S_SMALL_MAX 8192    /* libzmq receives larger ones by themselves */
@@ -176,6 +177,137 @@ void gi_broker_message_free(gi_broker_core_t *core,
     gi_mem_free(message);
 }
 
+/* ---- batches --------------------------------------------------------------
+ * What goes to a peer in one pass goes together, when the peer has sent batches
+ * itself. One lasts until the pass ends, so it is no part of the peer's queue;
+ * when the peer takes nothing its messages become such a part, each by itself:
+ * whoever comes back under the routing id may read no batches. */
+#define S_LOADED_MAX 64 /* peers with a batch: 512 KiB; others have none */
+
+static void s_batch_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    gi_free_give(&core->memory.batches, peer->batch);
+    peer->batch = NULL;
+    gi_list_remove(&peer->loaded);
+    core->n_loaded--;
+}
+
+void gi_broker_batch_drop(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    if (peer->batch)
+        s_batch_free(core, peer);
+}
+
+/* The call whose request a message to that worker is; NULL: it is none. */
+static gi_broker_call_t *s_call_of(gi_broker_core_t *core,
+                                   const gi_broker_peer_t *peer) {
+    const gate_bytes_t *f = gi_frames_views(&core->load) + 1;
+    gi_mdp_worker_t at;
+    if (!peer->worker || gi_mdp_parse_broker(f, core->load.n - 1, &at) ||
+        at.command != GI_MDP_REQUEST)
+        return NULL;
+    gi_broker_call_t *call =
+        gi_broker_call_find(core, f[at.client_id], f[at.request_id]);
+    if (!call)
+        call = gi_broker_again_find(core, f[at.client_id], f[at.request_id]);
+    return call && call->worker == peer->worker && !call->request ? call : NULL;
+}
+
+/* A message of its batch, kept. NULL: no memory. */
+static gi_broker_message_t *s_keep_packed(gi_broker_core_t *core,
+                                          gi_broker_peer_t *peer,
+                                          gate_bytes_t packed) {
+    gate_bytes_t f[GI_PACKED_FRAMES_MAX];
+    unsigned n = 0, n_outside;
+    gi_frames_lent(&core->load, (gate_bytes_t){peer->id, peer->id_size});
+    gi_frames_add_const(&core->load, GI_FRAME_EMPTY);
+    if (gi_packed_parse(packed, GI_FRAMES_MAX - 2, f, &n, &n_outside))
+        n = 0; /* never: we wrote it */
+    for (unsigned i = 0; i < n; i++)
+        gi_frames_lent(&core->load, f[i]);
+    gi_broker_call_t *call = s_call_of(core, peer);
+    gi_broker_message_t *message =
+        gi_broker_message_keep(core, &core->load, call ? call->client : peer);
+    gi_frames_close(&core->load);
+    if (message && call) {
+        message->call = call;
+        call->request = message;
+    }
+    core->count.no_memory += message == NULL;
+    return message;
+}
+
+/* Before all that waits, in its order. */
+void gi_broker_batch_unload(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    gi_list_t *before = peer->queue.next;
+    gi_batch_reader_t reader;
+    gate_bytes_t packed;
+    if (!peer->batch)
+        return;
+    gi_batch_read(&reader, gi_batch_frame(peer->batch, false));
+    while (gi_batch_left(&reader) && !gi_batch_next(&reader, &packed)) {
+        gi_broker_message_t *message = s_keep_packed(core, peer, packed);
+        if (!message)
+            continue;
+        gi_list_append(before, &message->link);
+        peer->queued_bytes += message->weight;
+        if (peer->n_queued++ == 0)
+            gi_list_append(&core->blocked, &peer->ring);
+    }
+    s_batch_free(core, peer);
+}
+
+int gi_broker_batch_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    if (!peer->batch)
+        return 0;
+    gate_bytes_t frame = gi_batch_frame(peer->batch, true);
+    gi_frames_lent(&core->load, (gate_bytes_t){peer->id, peer->id_size});
+    gi_frames_lent(&core->load, frame);
+    int rc = core->effects->send(core->ctx, peer->socket, &core->load);
+    gi_frames_close(&core->load);
+    if (rc != 0)
+        gi_broker_batch_unload(core, peer);
+    else
+        s_batch_free(core, peer);
+    return rc;
+}
+
+/* False: this message goes at once. */
+static bool s_batch_begin(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    if (peer->batch)
+        return true;
+    if (core->n_loaded == S_LOADED_MAX)
+        return false;
+    peer->batch = gi_free_take(&core->memory.batches);
+    if (!peer->batch)
+        return false;
+    gi_batch_init(peer->batch);
+    gi_list_append(&core->loaded, &peer->loaded);
+    core->n_loaded++;
+    return true;
+}
+
+int gi_broker_batch_send(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    bool alone = gi_batch_alone(&peer->gathering, core->pass);
+    gi_batch_put_t put = GI_BATCH_ALONE;
+    while (!alone || peer->batch) {
+        if (!s_batch_begin(core, peer))
+            break;
+        put = gi_batch_put(peer->batch, gi_frames_views(&core->out) + 2,
+                           core->out.n - 2);
+        if (put == GI_BATCH_IN) {
+            gi_frames_close(&core->out);
+            return 0;
+        }
+        int rc = peer->batch->n ? gi_broker_batch_flush(core, peer) : 0;
+        if (rc != 0)
+            return rc;
+        if (put == GI_BATCH_ALONE)
+            break;
+    }
+    gi_broker_batch_drop(core, peer); /* an empty one */
+    return core->effects->send(core->ctx, peer->socket, &core->out);
+}
+
+/* ---- the queue ----------------------------------------------------------- */
 void gi_broker_message_unqueue(gi_broker_core_t *core, gi_broker_peer_t *peer,
                                gi_broker_message_t *message) {
     (void)core;

@@ -76,12 +76,14 @@ static gate_err_t s_info(const gi_broker_ask_t *ask, const msgpack_object *arg,
     int64_t max = ask->core->settings->message_bytes_max;
     bool bounded = max != GI_FRAME_DEFAULT;
     const char *offer = ask->core->effects->offer;
-    msgpack_pack_array(pk, 3u + packed + bounded + (offer != NULL));
+    msgpack_pack_array(pk, 3u + 2u * packed + bounded + (offer != NULL));
     s_pack_str(pk, "GX1");
     s_pack_str(pk, "HA1");
     s_pack_str(pk, "TR1");
-    if (packed)
+    if (packed) {
         s_pack_str(pk, "GXP");
+        s_pack_str(pk, "GXB");
+    }
     if (bounded) {
         char limit[32];
         snprintf(limit, sizeof limit, "MB%lld", (long long)max);

@@ -51,6 +51,7 @@ static gi_broker_peer_t *s_new(gi_broker_core_t *core, unsigned socket,
     gi_list_init(&peer->ring);
     gi_list_init(&peer->doomed);
     gi_list_init(&peer->queue);
+    gi_list_init(&peer->loaded);
     gi_list_init(&peer->calls);
     peer->node.hash = hash;
     peer->idle.due = GI_DUE_PEER;
@@ -164,6 +165,8 @@ bool gi_broker_peer_closed(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_broker_socket_t *s = &core->sockets[peer->socket];
+    (void)gi_broker_batch_flush(core, peer); /* its last words */
+    gi_broker_batch_drop(core, peer);
     s_queue_drop(core, peer);
     s_forget_fd(core, peer);
     gi_list_remove(&peer->doomed);
@@ -176,6 +179,15 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
         s->last = NULL;
     core->n_peers--;
     gi_free_give(&core->memory.peers, peer);
+}
+
+void gi_broker_peer_speaks(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                           const gi_frames_t *frames, bool again) {
+    if (again || !frames->packed)
+        gi_broker_batch_unload(core, peer);
+    peer->packed = frames->packed;
+    peer->batches =
+        frames->packed && (frames->batched || (peer->batches && !again));
 }
 
 /* ---- the queue ----------------------------------------------------------- */
@@ -230,7 +242,9 @@ static bool s_takes(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 static int s_send(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     size_t bytes = gi_frames_bytes(&core->out, 1);
     core->out.packed = peer->packed;
-    int rc = core->effects->send(core->ctx, peer->socket, &core->out);
+    int rc = peer->batches
+                 ? gi_broker_batch_send(core, peer)
+                 : core->effects->send(core->ctx, peer->socket, &core->out);
     if (rc == 0 && !peer->far)
         peer->handed += bytes + S_HANDED_EACH;
     return rc;
@@ -368,6 +382,12 @@ void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     }
 }
 
+void gi_broker_peer_hand(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    int rc = gi_broker_batch_flush(core, peer);
+    if (rc != 0 && rc != EAGAIN)
+        s_unreachable(core, peer);
+}
+
 /* ---- gone ---------------------------------------------------------------- */
 void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     peer->gone = true;
@@ -383,6 +403,7 @@ void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 
 void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_list_remove(&peer->doomed);
+    gi_broker_batch_drop(core, peer);
     s_queue_drop(core, peer);
     for (gi_list_t *l = peer->calls.next, *next; l != &peer->calls; l = next) {
         next = l->next;

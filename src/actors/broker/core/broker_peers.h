@@ -18,17 +18,20 @@ struct gi_broker_message {
 };
 
 struct gi_broker_peer {
-    gi_node_t node;             /* in its socket's table */
-    gi_list_t ring;             /* in core->blocked while queue is not empty */
-    gi_list_t doomed;           /* in core->work.doomed once it is gone */
-    gi_list_t queue;            /* messages that wait for it */
-    gi_list_t calls;            /* a client's calls */
-    gi_broker_timer_t idle;     /* forgets it */
-    gi_broker_worker_t *worker; /* NULL: a client, or not registered */
-    gi_broker_user_t *user;     /* by the transport; NULL = nobody */
-    gi_broker_trust_t *trust;   /* in-band credentials; NULL = none yet */
-    gi_bucket_t rate;           /* rate_limit_peer */
-    gi_bucket_t pace;           /* stream_plain_rate */
+    gi_node_t node;    /* in its socket's table */
+    gi_list_t ring;    /* in core->blocked while queue is not empty */
+    gi_list_t doomed;  /* in core->work.doomed once it is gone */
+    gi_list_t queue;   /* messages that wait for it */
+    gi_list_t loaded;  /* in core->loaded while there is a batch */
+    gi_batch_t *batch; /* what goes at the end of the pass; or NULL */
+    gi_batch_pace_t gathering;
+    gi_list_t calls;               /* a client's calls */
+    gi_broker_timer_t idle;        /* forgets it */
+    gi_broker_worker_t *worker;    /* NULL: a client, or not registered */
+    gi_broker_user_t *user;        /* by the transport; NULL = nobody */
+    gi_broker_trust_t *trust;      /* in-band credentials; NULL = none yet */
+    gi_bucket_t rate;              /* rate_limit_peer */
+    gi_bucket_t pace;              /* stream_plain_rate */
     size_t n_queued, queued_bytes; /* in its queue; their weight */
     size_t n_calls;
     size_t n_stalled, slow_max; /* broker_stall.c's */
@@ -55,6 +58,7 @@ struct gi_broker_peer {
     bool asked;   /* a client: for Gate.info, on this connection */
     bool told;    /* and was told to go to another broker */
     bool packed;  /* its last message was: so are ours */
+    bool batches; /* it sent one on this connection: so do we */
     bool far;     /* another broker's */
     unsigned char id[GI_ID_MAX];
 };
@@ -92,12 +96,28 @@ gi_broker_sent_t gi_broker_peer_pace(gi_broker_core_t *core,
 int gi_broker_peer_try(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* The same, with all that follows from it. */
 void gi_broker_peer_flush(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* Sends its batch, with all that follows from it. */
+void gi_broker_peer_hand(gi_broker_core_t *core, gi_broker_peer_t *peer);
 bool gi_broker_peer_has_room(const gi_broker_core_t *core,
                              const gi_broker_peer_t *peer);
 void gi_broker_peer_gone(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* After peer_gone: forgets its queue, orphans its calls, maybe frees it. */
 void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* Its last message came packed, or not; in a batch, or not. again: over another
+ * connection than those before. */
+void gi_broker_peer_speaks(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                           const gi_frames_t *frames, bool again);
+/* ---- broker_messages.c: batches ------------------------------------------ */
+/* effects->send of core->out, which may stay here until the pass ends. What is
+ * here when the peer takes nothing is put before its queue. */
+int gi_broker_batch_send(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* Sends what is here; as effects->send. */
+int gi_broker_batch_flush(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* What is here is put before its queue: it may not go as a batch. */
+void gi_broker_batch_unload(gi_broker_core_t *core, gi_broker_peer_t *peer);
+void gi_broker_batch_drop(gi_broker_core_t *core, gi_broker_peer_t *peer);
+
 /* ---- broker_messages.c: what waits, and who may have how much ------------ */
 /* What this peer has in the queues is less than what is still free. */
 bool gi_broker_has_share(const gi_broker_core_t *core,

@@ -20,6 +20,7 @@
 #include "rules/fair.h"
 #include "rules/guess.h"
 #include "rules/secret.h"
+#include "wire/batch.h"
 #include "wire/mdp.h"
 #include "wire/rpc.h"
 #include "settings/settings.h"
@@ -125,7 +126,7 @@ typedef struct gi_broker_seen {
 
 /* Objects that were freed, for their next use. */
 typedef struct gi_broker_memory {
-    gi_free_t calls, peers;
+    gi_free_t calls, peers, batches;
 } gi_broker_memory_t;
 
 struct gi_broker_core {
@@ -145,9 +146,13 @@ struct gi_broker_core {
     gi_list_t parked; /* those without workers, longest first */
     size_t parked_bytes;
     gi_list_t blocked; /* peers with a queue */
+    gi_list_t loaded;  /* peers with a batch, oldest first */
+    unsigned n_loaded; /* how many */
+    unsigned pass;     /* gi_broker_core_flush's number */
     gi_broker_work_t work;
     gi_broker_memory_t memory;
     gi_frames_t out;   /* the message being made */
+    gi_frames_t load;  /* a batch, or a message of one, beside it */
     gi_buf_t body;     /* a body being packed */
     gi_buf_t hello;    /* the extension frame of our heartbeats */
     gi_buf_t farewell; /* the same to a draining worker: nothing new comes */

@@ -234,7 +234,7 @@ uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
 /* What a walk has counted. */
 typedef struct s_sum {
     size_t calls, peers, workers, queued, weight, owned, parked, blocked,
-        waiting, believed, asking;
+        waiting, believed, asking, loaded;
 } s_sum_t;
 
 static bool s_peer_valid(const gi_broker_core_t *self,
@@ -257,11 +257,14 @@ static bool s_peer_valid(const gi_broker_core_t *self,
     sum->weight += bytes;
     sum->owned += peer->weight;
     sum->blocked += n > 0;
+    sum->loaded += peer->batch != NULL;
     return gi_broker_auth_valid(peer, &sum->waiting, &sum->believed,
                                 &sum->asking) &&
            n == peer->n_queued && bytes == peer->queued_bytes &&
            calls == peer->n_calls && gi_list_empty(&peer->doomed) &&
            (n > 0) != gi_list_empty(&peer->ring) &&
+           (peer->batch != NULL) != gi_list_empty(&peer->loaded) &&
+           (!peer->batch || (peer->batch->n > 0 && peer->batches)) &&
            gi_timer_armed(&peer->idle.timer) && !(peer->past && peer->worker) &&
            !(peer->away_ms && peer->gone) &&
            (!peer->worker || (peer->worker->peer == peer &&
@@ -365,6 +368,7 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
            sum.weight + self->auth.waiting_bytes == self->queued_bytes &&
            sum.owned == self->queued_bytes &&
            sum.parked == self->parked_bytes && sum.blocked == s_blocked(self) &&
+           sum.loaded == self->n_loaded && self->load.n == 0 &&
            sum.waiting == self->auth.n_waiting &&
            sum.believed == self->auth.n_believed &&
            sum.asking == self->auth.asks.n;

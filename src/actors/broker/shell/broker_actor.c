@@ -66,7 +66,7 @@ static bool s_drain_side(gate_broker_t *self, gi_broker_side_t *side,
                 gi_guard_cut(&self->guard, side->sock.culprit, S_FRAMES);
             continue;
         }
-        int fd = rc < 0 ? -1 : gi_frame_srcfd(&self->in.f[0]);
+        int fd = rc < 0 ? -1 : gi_sock_srcfd(&side->sock, &self->in);
         if (rc > 0 && self->rings &&
             gi_broker_rings_heard(self->rings, side->number, fd))
             continue;
@@ -121,6 +121,7 @@ static bool s_side(gate_broker_t *self, gi_broker_side_t *side, int64_t now_ms,
     bool empty;
     s_read_events(self, side, now_ms);
     bool any = s_drain_side(self, side, now_ms, &empty);
+    gi_broker_core_flush(self->core, now_ms);
     *all_read &= empty;
     if (!empty || side->n_closed == 0)
         return any;
@@ -192,6 +193,7 @@ static bool s_work(void *ctx, int64_t now_ms) {
     gi_broker_core_guarded(self->core, self->guard.n_cut, self->guard.n_shut);
     if (self->uplink)
         any |= gi_broker_uplink_work(self->uplink, now_ms);
+    any |= gi_broker_core_flush(self->core, now_ms);
     if (self->drained)
         s_tell_idle(self);
     if (self->rings)

@@ -33,8 +33,9 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
 static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     gate_broker_t *self = ctx;
     (void)now_ms;
-    if (gi_frame_srcfd(frame) < 0)
-        return self->settings->local_user; /* inproc: this process */
+    const char *local = self->settings->local_user;
+    if (*local && gi_frame_srcfd(frame) < 0)
+        return local; /* inproc: this process */
     const char *id = self->authority ? zmq_msg_gets(frame, "User-Id") : NULL;
     return id ? id : "";
 }

@@ -52,6 +52,8 @@ static void s_learn_name(gi_client_core_t *self, const msgpack_object *name) {
             self->ctx, (gate_bytes_t){name->via.str.ptr + strlen(GI_LANE_NAME),
                                       name->via.str.size -
                                           (uint32_t)strlen(GI_LANE_NAME)});
+    else if (s_is_name(name, "GXB"))
+        self->link.batches = self->is.settings->packed;
     else if (s_bound(name))
         self->link.frame_max = s_bound(name);
 }

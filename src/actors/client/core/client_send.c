@@ -29,6 +29,7 @@ static gi_frames_t *s_begin(gi_client_core_t *self, gate_bytes_t service) {
 static int s_put(gi_client_core_t *self, uint8_t conn) {
     bool current = conn == 0;
     self->out.packed = current && self->link.packs; /* either form is read */
+    self->out.batched = current && self->link.batches;
     int rc = current && !self->link.open
                  ? EAGAIN
                  : self->effects->send(self->ctx, conn, &self->out);

@@ -45,6 +45,7 @@ typedef struct gi_clink {
     bool traces;         /* and TR1: it tells where a call's time went */
     int64_t frame_max;   /* bytes of a frame that it takes; 0 not known */
     bool packs;          /* and that it reads packed messages */
+    bool batches;        /* and that it reads many of them in one frame */
     bool fresh_id;       /* the next one under a fresh identity */
     unsigned n_requests; /* since ext was learnt: who is told when */
     int64_t heard_ms, sent_ms, asked_ms;

@@ -4,10 +4,9 @@
  * bytes by chance one in 128 looks like a head with MORE, and none of them 65
  * times in a row. What does is a body of nothing but ones, which is why the
  * guard asks only when memory has grown as well. */
-#include "net/guard.h"
+#include "wire/crumbs.h"
 
 #include <stdint.h>
-#include "net/frames.h"
 
 #define S_MORE 1
 #define S_MORE_LARGE 3
@@ -28,8 +27,8 @@ static size_t s_frame(const unsigned char *p, size_t left) {
     return size <= left - 9 ? 9 + (size_t)size : 0;
 }
 
-static bool s_chain(const unsigned char *p, size_t left) {
-    for (unsigned n = 0; n <= GI_FRAMES_MAX; n++) {
+static bool s_chain(const unsigned char *p, size_t left, unsigned max) {
+    for (unsigned n = 0; n <= max; n++) {
         size_t size = s_frame(p, left);
         if (size == 0)
             return false;
@@ -39,10 +38,10 @@ static bool s_chain(const unsigned char *p, size_t left) {
     return true;
 }
 
-bool gi_crumbs(const void *data, size_t size) {
+bool gi_crumbs(const void *data, size_t size, unsigned max) {
     const unsigned char *p = data;
     for (size_t at = 0; at < size && at < S_HEADS; at++)
-        if (s_chain(p + at, size - at))
+        if (s_chain(p + at, size - at, max))
             return true;
     return false;
 }

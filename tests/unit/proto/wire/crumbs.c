@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/guard.h"
+#include "wire/crumbs.h"
+
+#define MAX 64
 
 static unsigned char s_in[16384];
 
@@ -31,7 +33,7 @@ Test(crumbs, frame_after_frame_is_seen_from_anywhere) {
             size_t end = s_frames(0, 5000, sizes[i], large);
             size_t one = sizes[i] + (large ? 9 : 2);
             for (size_t at = 0; at < one; at++)
-                cr_assert(gi_crumbs(s_in + at, end - at), "%zu at %zu",
+                cr_assert(gi_crumbs(s_in + at, end - at, MAX), "%zu at %zu",
                           sizes[i], at);
         }
 }
@@ -39,28 +41,29 @@ Test(crumbs, frame_after_frame_is_seen_from_anywhere) {
 /* As many as a message may have are none. */
 Test(crumbs, an_honest_message_is_not) {
     size_t end = s_frames(0, 64, 5, false);
-    cr_assert_not(gi_crumbs(s_in, end));
+    cr_assert_not(gi_crumbs(s_in, end, MAX));
     end = s_frames(end, 1, 5, false);
-    cr_assert(gi_crumbs(s_in, end));
-    cr_assert_not(gi_crumbs(s_in, 0));
-    cr_assert_not(gi_crumbs(s_in, 1));
+    cr_assert(gi_crumbs(s_in, end, MAX));
+    cr_assert_not(gi_crumbs(s_in, 0, MAX));
+    cr_assert_not(gi_crumbs(s_in, 1, MAX));
 }
 
 Test(crumbs, bodies_are_not) {
     memset(s_in, 0, sizeof s_in);
-    cr_assert_not(gi_crumbs(s_in, sizeof s_in), "zeros");
+    cr_assert_not(gi_crumbs(s_in, sizeof s_in, MAX), "zeros");
     memset(s_in, 0xff, sizeof s_in);
-    cr_assert_not(gi_crumbs(s_in, sizeof s_in));
+    cr_assert_not(gi_crumbs(s_in, sizeof s_in, MAX));
     for (size_t i = 0; i < sizeof s_in; i++)
         s_in[i] = i % 4 == 0;
-    cr_assert_not(gi_crumbs(s_in, sizeof s_in), "ones of 32 bits");
+    cr_assert_not(gi_crumbs(s_in, sizeof s_in, MAX), "ones of 32 bits");
     for (size_t i = 0; i < sizeof s_in; i++)
         s_in[i] = i % 8 == 7;
-    cr_assert_not(gi_crumbs(s_in, sizeof s_in), "and of 64, the other way");
+    cr_assert_not(gi_crumbs(s_in, sizeof s_in, MAX),
+                  "and of 64, the other way");
     srand(1);
     for (int round = 0; round < 500; round++) {
         for (size_t i = 0; i < sizeof s_in; i++)
             s_in[i] = (unsigned char)(rand() >> 8) & (round % 2 ? 255 : 3);
-        cr_assert_not(gi_crumbs(s_in, sizeof s_in), "by chance");
+        cr_assert_not(gi_crumbs(s_in, sizeof s_in, MAX), "by chance");
     }
 }
