@@ -1,66 +1,38 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* affinity.c -- "2" or "0-1,3" as taskset has it. */
+/* affinity.c -- see affinity.h. */
 #include "net/affinity.h"
 
 #include <gaterpc/log.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <zmq.h>
-#include "base/err.h"
+#include "settings/cpus.h"
 #include "settings/settings.h"
 
-/* One CPU or a range; *at goes on behind it. */
-static bool s_range(const char **at, cpu_set_t *set) {
-    char *end;
-    unsigned long first = strtoul(*at, &end, 10), last = first;
-    if (end == *at || **at < '0' || **at > '9')
-        return false;
-    if (*end == '-') {
-        const char *from = end + 1;
-        last = strtoul(from, &end, 10);
-        if (end == from || *from < '0' || *from > '9')
-            return false;
-    }
-    if (first > last || last >= CPU_SETSIZE)
-        return false;
-    for (unsigned long cpu = first; cpu <= last; cpu++)
-        CPU_SET(cpu, set);
-    *at = end;
-    return true;
-}
-
-static bool s_parse(const char *text, cpu_set_t *set) {
+static gate_err_t s_read(const char *text, cpu_set_t *set) {
+    gi_cpus_t cpus;
+    gate_err_t e = gi_cpus_read(text, &cpus);
     CPU_ZERO(set);
-    while (s_range(&text, set)) {
-        if (!*text)
-            return true;
-        if (*text++ != ',')
-            return false;
-    }
-    return false;
+    for (unsigned i = 0; !e && i < GI_CPUS_MAX && i < CPU_SETSIZE; i++)
+        if (gi_cpus_has(&cpus, i))
+            CPU_SET(i, set);
+    return e;
 }
 
 /* False: nothing is asked for, or nothing can be. */
 static bool s_asked(const gate_settings_t *settings, cpu_set_t *set) {
-    return settings->cpus && *settings->cpus && s_parse(settings->cpus, set);
+    return settings->cpus && *settings->cpus &&
+           s_read(settings->cpus, set) == GATE_OK;
 }
 
 gate_err_t gi_affinity_check(const gate_settings_t *settings) {
     cpu_set_t set, allowed;
     if (!settings->cpus || !*settings->cpus)
         return GATE_OK;
-    if (!s_parse(settings->cpus, &set))
-        return gi_err(GATE_BADARG,
-                      "cpus: \"%s\" is no list of CPUs such as 0-1,3",
-                      settings->cpus);
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
-        CPU_AND(&allowed, &allowed, &set);
-        if (CPU_COUNT(&allowed) == 0)
-            return gi_err(GATE_BADARG,
-                          "cpus: this process may use no CPU of \"%s\"",
-                          settings->cpus);
-    }
-    return GATE_OK;
+    gate_err_t e = s_read(settings->cpus, &set);
+    if (e || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return e;
+    CPU_AND(&allowed, &allowed, &set);
+    return CPU_COUNT(&allowed) > 0 ? GATE_OK : gi_cpus_none(settings->cpus);
 }
 
 /* An actor's thread: what it runs on, and what it was born with. */

@@ -4,14 +4,39 @@
 #include "security/rested.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <time.h>
+#include <unistd.h>
 
 #define S_REST_MS 25
+#define S_OPEN_MS 1000 /* while a writer has it open */
 #define S_LOOKS 10
 
 static int64_t s_ms(struct timespec t) {
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The kernel gives nobody a read lease of what is open for writing. Of another
+ * user's file, and on some file systems, it says nothing: false. The lease is
+ * given back at once; should it be broken meanwhile, the signal is one that
+ * does nothing. */
+static bool s_is_open(const char *file) {
+    int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    fcntl(fd, F_SETSIG, SIGURG);
+    bool is_open = fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN;
+    if (!is_open)
+        fcntl(fd, F_SETLEASE, F_UNLCK);
+    close(fd);
+    return is_open;
+}
+
+static bool s_rests(const char *file, int64_t age_ms) {
+    return age_ms < 0 || age_ms > S_OPEN_MS ||
+           (age_ms > S_REST_MS && !s_is_open(file));
 }
 
 bool gi_rested(const char *file, struct stat *st) {
@@ -21,11 +46,10 @@ bool gi_rested(const char *file, struct stat *st) {
             return false;
         clock_gettime(CLOCK_REALTIME, &now);
         int64_t age_ms = s_ms(now) - s_ms(st->st_mtim);
-        if (age_ms < 0 || age_ms > S_REST_MS)
+        if (s_rests(file, age_ms))
             return true;
-        nanosleep(
-            &(struct timespec){.tv_nsec = (S_REST_MS + 1 - age_ms) * 1000000},
-            NULL);
+        int64_t rest_ms = age_ms > S_REST_MS ? S_REST_MS : S_REST_MS - age_ms;
+        nanosleep(&(struct timespec){.tv_nsec = (rest_ms + 1) * 1000000}, NULL);
     }
     errno = 0;
     return false;

@@ -147,6 +147,12 @@ static gate_err_t s_read(gi_zap_judge_t *self, gi_zap_user_t **fresh) {
     return e;
 }
 
+/* Since it rested, while it was read: what was read may be half of it. */
+static bool s_was_written(const gi_zap_judge_t *self, const struct stat *then) {
+    struct stat now;
+    return stat(self->file, &now) == 0 && s_changed(&now, then);
+}
+
 gate_err_t gi_zap_judge_read(gi_zap_judge_t *self) {
     gi_zap_user_t *fresh = NULL;
     struct stat now;
@@ -165,6 +171,12 @@ gate_err_t gi_zap_judge_read(gi_zap_judge_t *self) {
     }
     self->read = now; /* a bad one is not read again until it changes */
     gate_err_t e = s_read(self, &fresh);
+    if (s_was_written(self, &now)) {
+        gi_zap_users_free(&fresh);
+        self->read = (struct stat){.st_size = -1};
+        return gi_err(GATE_SYSTEM, "users file %s changed while it was read",
+                      self->file);
+    }
     if (e) {
         gi_zap_users_free(&fresh);
         return e;

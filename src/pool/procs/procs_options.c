@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* procs_options.c -- what the maker of a pool asked for, checked, and as its
  * workers read it. */
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sched.h>
@@ -14,31 +15,33 @@
 #include "sync/clock.h"
 #include "jobs/huge_feed.h"
 #include "procs/procs_core.h"
+#include "settings/cpus.h"
 #include "settings/settings.h"
 
 #define INIT_MS 60000 /* a worker's init has so long */
 
-/* "0-3,6"; false for anything else. */
-static bool s_cpus(const char *text, cpu_set_t *out) {
-    CPU_ZERO(out);
-    for (const char *p = text; *p;) {
-        char *end;
-        long low = strtol(p, &end, 10), high = low;
-        if (end == p || low < 0)
-            return false;
-        if (*end == '-') {
-            p = end + 1;
-            high = strtol(p, &end, 10);
-            if (end == p)
-                return false;
-        }
-        if (high < low || high >= CPU_SETSIZE || (*end && *end != ','))
-            return false;
-        for (long i = low; i <= high; i++)
-            CPU_SET((size_t)i, out);
-        p = *end ? end + 1 : end;
-    }
-    return CPU_COUNT(out) > 0;
+static gate_err_t s_list(const char *text, cpu_set_t *set) {
+    gi_cpus_t cpus;
+    gate_err_t e = gi_cpus_read(text, &cpus);
+    CPU_ZERO(set);
+    for (unsigned i = 0; !e && i < GI_CPUS_MAX && i < CPU_SETSIZE; i++)
+        if (gi_cpus_has(&cpus, i))
+            CPU_SET(i, set);
+    return e;
+}
+
+/* Whoever makes the pool may be pinned, its workers are not: the system knows. */
+static gate_err_t s_cpus(const char *text, cpu_set_t *set) {
+    cpu_set_t own, both;
+    gate_err_t e = s_list(text, set);
+    if (e || sched_getaffinity(0, sizeof own, &own) != 0)
+        return e;
+    CPU_AND(&both, &own, set);
+    if (CPU_COUNT(&both) > 0)
+        return GATE_OK;
+    bool none = sched_setaffinity(0, sizeof *set, set) != 0 && errno == EINVAL;
+    (void)!sched_setaffinity(0, sizeof own, &own);
+    return none ? gi_cpus_none(text) : GATE_OK;
 }
 
 static void s_defaults(gi_procs_t *p, const gate_pool_options_t *options) {
@@ -284,11 +287,9 @@ gate_err_t gi_options_config(gi_procs_t *p) {
     snprintf(c->name, sizeof c->name, "%s", p->name);
     if (o->cpus) {
         c->has_cpus = true;
-        if (!s_cpus(o->cpus, &c->cpus))
-            return gi_err(GATE_BADARG,
-                          "cpus is \"%s\": a list like 0-3,6 is "
-                          "wanted",
-                          o->cpus);
+        e = s_cpus(o->cpus, &c->cpus);
+        if (e)
+            return e;
     }
     c->arg = (uint64_t)(uintptr_t)p->more.arg;
     c->by_exit = p->more.by_exit;

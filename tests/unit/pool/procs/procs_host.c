@@ -336,7 +336,8 @@ Test(host, no_memory_at_any_allocation) {
 
 Test(host, bad_cpus) {
     gi_pool_base_t base = {.settings = gi_settings_defaults()};
-    const char *const bad[] = {"x", "3-1", "1,,2", "99999", "1-", "-2"};
+    const char *const bad[] = {"x",  "3-1", "1,,2", "99999", "1-",
+                               "-2", "0,",  " 0",   "+0",    "1023"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         gate_pool_options_t o = {.workers = 1, .cpus = bad[i]};
         cr_assert_null(gi_pool_procs(&base, &o), "%s", bad[i]);
