@@ -66,10 +66,12 @@ class Reload(kit.Case):
                              "log_level = info")
         self.keep(kit.OurService(broker.back, **CALM))
         self.assertEqual(self.add().code, 4)
-        self.config("access = \"deny * Demo.sub\"", "log_level = debug")
+        self.config("access = \"deny * Demo.sub\"", "log_level = debug",
+                    "queue_max = 77", "timeout = 9")
         self.assertEqual(self.add().code, 4)
         broker.signal(signal.SIGHUP)
         self.said(broker)
+        self.said(broker, 1, "only taken by a restart: timeout, queue_max")
         self.assertEqual(self.add().code, 0)
         self.config("log_level = info")  # no rules at all
         broker.signal(signal.SIGHUP)

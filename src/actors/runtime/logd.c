@@ -291,3 +291,15 @@ gate_err_t gi_logd_again(const gate_settings_t *settings) {
     gi_unlock(&s_lock);
     return e;
 }
+
+void gi_logd_taken(const gate_settings_t *in_force,
+                   const gate_settings_t *fresh) {
+    static const char *const taken[] = {"access", "debug", "log_level",
+                                        "log_levels", NULL};
+    char changed[400];
+    gi_settings_changed(in_force, fresh, taken, changed, sizeof changed);
+    gate_log(GATE_INFO, "runtime", "settings, rules and log are read anew");
+    if (*changed)
+        gate_log(GATE_WARN, "runtime",
+                 "changed, and only taken by a restart: %s", changed);
+}

@@ -14,5 +14,8 @@ void gi_logd_levels(const gate_settings_t *settings);
 void gi_logd_release(void);
 /* What the log takes over while it runs: levels; and its file is opened anew. */
 gate_err_t gi_logd_again(const gate_settings_t *settings) GATE_MUST;
+/* That settings were read anew, and which of them only a restart takes. */
+void gi_logd_taken(const gate_settings_t *in_force,
+                   const gate_settings_t *fresh);
 
 #endif

@@ -437,7 +437,7 @@ gate_err_t gate_runtime_reload(gate_runtime_t *self) {
         gate_log(GATE_ERROR, "runtime", "%s; what was read before holds",
                  gate_error()->text);
     else
-        gate_log(GATE_INFO, "runtime", "settings, rules and log are read anew");
+        gi_logd_taken(self->settings, fresh);
     return e;
 }
 

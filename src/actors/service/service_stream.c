@@ -46,7 +46,7 @@ gate_err_t gi_sstream_send(gi_life_t *life, const void *data, size_t size,
     if (c->future)
         return gi_err_story(GATE_BADARG, "TypeError",
                             "the method streams: open it with "
-                            "gate_client_open",
+                            "gate_client_open (Python: .stream)",
                             "");
     return c->link     ? s_send_wire(c, data, size, queued)
            : c->stream ? s_send_local(c, data, size)
@@ -195,7 +195,8 @@ static void s_end_wire(gi_scall_t *c, const gate_error_t *story) {
 void gi_sstream_end(gi_scall_t *c, const gate_error_t *story) {
     static const gate_error_t streams = {
         GATE_BADARG, "TypeError",
-        "the method streams: open it with gate_client_open", ""};
+        "the method streams: open it with gate_client_open (Python: .stream)",
+        ""};
     if (c->link) {
         s_end_wire(c, story);
     } else if (c->stream && story) {

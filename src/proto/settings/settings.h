@@ -53,6 +53,10 @@ const gate_settings_t *gi_settings_defaults(void);
 void gi_settings_differ(const gate_settings_t *self,
                         const gate_settings_t *other, const char *const *names,
                         char *out, size_t room);
+/* All that the two have not the same of, without those of but. */
+void gi_settings_changed(const gate_settings_t *self,
+                         const gate_settings_t *other, const char *const *but,
+                         char *out, size_t room);
 
 /* ---- settings_read.c ------------------------------------------------------- */
 /* The most bytes that a huge value packs to: huge_max_bytes of what it carries,

@@ -145,3 +145,22 @@ void gi_settings_differ(const gate_settings_t *self,
                                    *names);
     }
 }
+
+static bool s_among(const char *name, const char *const *names) {
+    while (*names && strcmp(*names, name) != 0)
+        names++;
+    return *names != NULL;
+}
+
+void gi_settings_changed(const gate_settings_t *self,
+                         const gate_settings_t *other, const char *const *but,
+                         char *out, size_t room) {
+    size_t at = 0;
+    *out = 0;
+    for (size_t i = 0; i < GI_SETTINGS_COUNT && at < room; i++) {
+        const gi_setting_t *row = &gi_settings_table[i];
+        if (!s_among(row->name, but) && !s_same(self, other, row))
+            at += (size_t)snprintf(out + at, room - at, "%s%s", at ? ", " : "",
+                                   row->name);
+    }
+}

@@ -174,7 +174,7 @@ static void s_not_a_stream(gi_client_core_t *self, gi_ccall_t *call) {
     gi_client_send_cancel(self, call);
     gi_client_calls_fail_text(
         self, call, GATE_BADARG,
-        "the method streams: open it with gate_client_open");
+        "the method streams: open it with gate_client_open (Python: .stream)");
 }
 
 static void s_push(gi_client_core_t *self, gi_ccall_t *call, gi_frames_t *in,
