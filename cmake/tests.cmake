@@ -106,6 +106,12 @@ foreach(source ${tests})
     target_compile_options(stress_${name} PRIVATE
       "-iquote${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
   endif()
+  if(name MATCHES "^uplink")
+    target_sources(stress_${name} PRIVATE tests/kit/nats_server.c)
+    target_compile_options(stress_${name} PRIVATE
+      "-iquote${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
+    target_compile_definitions(stress_${name} PRIVATE ${GATE_TEST_NATS})
+  endif()
   gate_test(stress_${name} stress 600 stress_${name})
 endforeach()
 

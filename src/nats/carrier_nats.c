@@ -334,6 +334,8 @@ static bool s_is_connected(const gi_carrier_t *self) {
 
 static void s_told(gi_carrier_t *self, gi_carrier_word_t word) {
     const char *text = NULL;
+    if (!s_is_connected(self)) /* a word of the one before */
+        return;
     if (word.what == S_OVER && self->connection &&
         natsConnection_GetLastError(self->connection, &text) != NATS_OK && text)
         snprintf(self->why, sizeof self->why, "%s", s_plain(text));
@@ -348,7 +350,9 @@ static bool s_is_over(const gi_carrier_t *self) {
     return s_is_connected(self) && atomic_load(&self->over);
 }
 
-static const char *s_why(const gi_carrier_t *self) { return self->why; }
+static const char *s_why(const gi_carrier_t *self) {
+    return s_is_connected(self) ? self->why : "";
+}
 
 static const char *s_server(const gi_carrier_t *self) {
     gi_carrier_t *mine = (gi_carrier_t *)(uintptr_t)self;
@@ -360,7 +364,9 @@ static const char *s_server(const gi_carrier_t *self) {
 }
 
 static size_t s_message_max(const gi_carrier_t *self) {
-    return self->message_max > 0 ? (size_t)self->message_max : 0;
+    return s_is_connected(self) && self->message_max > 0
+               ? (size_t)self->message_max
+               : 0;
 }
 
 static int s_fd(const gi_carrier_t *self, bool *writes) {
