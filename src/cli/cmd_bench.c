@@ -41,7 +41,8 @@ int gi_bench_main(int argc, char **argv) {
         {"auth", GI_OPT_TEXT, &args.auths, "LIST",
          "echo: of off,plain: who calls is asked of a ZAP service (off)"},
         {"wire", GI_OPT_TEXT, &args.wires, "LIST",
-         "echo: of packed,frames: setting packed on, off (packed)"},
+         "echo: of packed,frames,lane: setting packed on, off, setting lane on "
+         "(packed)"},
         {"pin", GI_OPT_TEXT, &args.pins, "LIST",
          "everything on one CPU, or free (free)"},
         {"clients", GI_OPT_NUMBER, &args.clients, "N", "clients (1)"},

@@ -68,6 +68,7 @@ gate_client_t *gate_client_new(gate_runtime_t *rt) {
     gi_ref_init(&self->refs);
     gi_builder_init(&self->builder, S_NAME);
     gi_gauge_init(&self->shared.in_flight);
+    gi_gauge_init(&self->shared.lane);
     gi_latch_init(&self->shared.inflating);
     gi_lock_init(&self->shared.lock);
     gi_news_init(&self->shared.news);

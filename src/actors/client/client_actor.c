@@ -235,9 +235,19 @@ static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
 }
 
 /* ---- the pass ------------------------------------------------------------ */
+static void s_tell_brief(gi_client_actor_t *self) {
+    bool brief = gi_sock_brief(&self->conn.sock);
+    if (brief && !self->brief)
+        gi_gauge_add(&self->client->shared.lane);
+    if (!brief && self->brief)
+        gi_gauge_leave(&self->client->shared.lane);
+    self->brief = brief;
+}
+
 static bool s_flush(gi_client_actor_t *self) {
     gi_sock_load(&self->conn.sock,
                  (size_t)gi_gauge_read(&self->client->shared.in_flight));
+    s_tell_brief(self);
     bool any = gi_sock_flush(&self->conn.sock);
     for (unsigned i = 0; self->n_formers && i < GI_CFORMERS_MAX; i++)
         any |= gi_sock_flush(&self->formers[i]);

@@ -14,6 +14,7 @@ typedef struct gi_client_actor {
     gi_sock_t formers[GI_CFORMERS_MAX]; /* raw NULL: none */
     unsigned n_formers;                 /* that are there */
     int64_t now_ms;
+    bool brief;       /* callers know that there is a lane */
     char codecs[256]; /* that we read */
     gi_cargs_t *args; /* huge arguments going out */
     gi_frames_t in;

@@ -19,6 +19,8 @@
 #include "memory/scratch.h"
 
 /* ---- the caller's half of a call ----------------------------------------- */
+#define S_FEW 2 /* calls: with so many under way an answer comes soon */
+
 typedef struct s_ask {
     gate_bytes_t service, func;
     gi_rpc_request_t request;
@@ -139,6 +141,9 @@ static bool s_open(gate_client_t *self, gi_pending_t *p, const s_ask_t *ask) {
             self->is.settings, gi_client_release, gi_client_share(self));
         if (p->future)
             gi_future_on_cancel(p->future, s_on_cancel, p);
+        if (p->future && gi_gauge_read(&self->shared.lane) &&
+            gi_gauge_read(&self->shared.in_flight) <= S_FEW)
+            gi_future_brief(p->future);
     }
     if (!p->stream && !p->future)
         gi_client_release(self);

@@ -86,6 +86,7 @@ typedef struct gi_client_config {
 /* Any thread's. */
 typedef struct gi_client_shared {
     gi_gauge_t in_flight;
+    gi_gauge_t lane;      /* 1: answers come by a lane, soon */
     gi_latch_t inflating; /* jobs that inflate for us */
     gi_news_t news;       /* of whether it is ready */
     gi_lock_t lock;       /* of: */

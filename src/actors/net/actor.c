@@ -18,7 +18,7 @@
 #include "base/err.h"
 #include "base/handover.h"
 #include "sync/lock.h"
-#include "sync/wait.h"
+#include "sync/luck.h"
 #include "base/mem.h"
 
 #define S_MAIL_BATCH 256
@@ -40,6 +40,7 @@ struct gi_actor {
     unsigned forks;  /* gi_actor_thread_forks when it was made */
     bool terminated; /* $TERM was read; the actor's thread only */
     bool pipe_maybe; /* a command may wait */
+    gi_luck_t luck;  /* of lingering */
     int64_t busy_poll_ns;
     int64_t worked_ns;       /* when there was work; with busy_poll_ns only */
     _Atomic int64_t pass_ms; /* when its pass began; S_ASLEEP: in none */
@@ -187,11 +188,13 @@ static void s_poll(gi_actor_t *actor, int pipe_fd, int timeout_ms) {
 static bool s_linger(gi_actor_t *actor) {
     if (!actor->ops->calm || !actor->ops->calm(actor->self))
         return false;
-    gi_linger_t linger = gi_linger_begin();
-    while (gi_linger(&linger))
-        if (gi_mailbox_there(actor->mailbox) || actor->ops->there(actor->self))
-            return true;
-    return false;
+    gi_linger_t linger = gi_luck_begin(&actor->luck);
+    bool came = false;
+    while (!came && gi_linger(&linger))
+        came =
+            gi_mailbox_there(actor->mailbox) || actor->ops->there(actor->self);
+    gi_luck_end(&actor->luck, &linger, came);
+    return came;
 }
 
 static void s_sleep(gi_actor_t *actor, int pipe_fd, int64_t now_ms) {

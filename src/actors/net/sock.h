@@ -135,6 +135,8 @@ void gi_sock_offered(gi_sock_t *self, gate_bytes_t offer,
 void gi_sock_load(gi_sock_t *self, size_t load);
 /* It may be worth to yield for a moment instead of sleeping; asks anew. */
 bool gi_sock_calm(gi_sock_t *self);
+/* There is a lane, and who waits for it may yield before sleeping. */
+bool gi_sock_brief(const gi_sock_t *self);
 bool gi_sock_there(const gi_sock_t *self); /* a lane has something */
 bool gi_sock_flush(gi_sock_t *self);       /* at the end of a pass */
 

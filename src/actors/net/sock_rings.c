@@ -238,10 +238,15 @@ void gi_sock_load(gi_sock_t *self, size_t load) {
     gi_ringpair_load(&r->way->pair, load < 1000 ? (uint32_t)load : 1000);
 }
 
+bool gi_sock_brief(const gi_sock_t *self) {
+    const s_rings_t *r = self->rings;
+    return r && r->state == S_UP && strcmp(r->settings->linger, "off") != 0;
+}
+
 bool gi_sock_calm(gi_sock_t *self) {
-    s_rings_t *r = self->rings;
-    return r && r->state == S_UP && gi_ringway_calm(r->way) &&
-           r->load <= GI_RINGWAY_FEW && strcmp(r->settings->linger, "off") != 0;
+    const s_rings_t *r = self->rings;
+    return gi_sock_brief(self) && gi_ringway_calm(r->way) &&
+           r->load <= GI_RINGWAY_FEW;
 }
 
 bool gi_sock_there(const gi_sock_t *self) {

@@ -68,7 +68,7 @@ static bool s_valid(const gi_bench_args_t *args) {
                  S_ALL) ||
         !s_words("--runs", args->runs, "inline,thread,process") ||
         (args->auths && !s_words("--auth", args->auths, "off,plain")) ||
-        (args->wires && !s_words("--wire", args->wires, "packed,frames")))
+        (args->wires && !s_words("--wire", args->wires, "packed,frames,lane")))
         return false;
     if (!gi_numbers_parse(args->pins, &n))
         return s_fail("--pin", args->pins);

@@ -7,10 +7,11 @@
 #include <string.h>
 
 static const char *const s_transports[] = {"registry", "inproc", "ipc", "tcp"};
+static const char *const s_wires[] = {"packed", "frames", "lane"};
 static const char *const s_runs[] = {"inline", "thread", "process"};
 
 /* Timing each call would cost a good part of one where no socket is. */
-enum { S_SAMPLE_LOCAL = 16, S_KINDS = 7 };
+enum { S_SAMPLE_LOCAL = 16, S_KINDS = 9 };
 
 /* ---- what stands in a cell ----------------------------------------------- */
 typedef struct s_cell {
@@ -30,14 +31,15 @@ static gi_spec_t *s_add(s_cell_t *self, const gi_kind_t *kind) {
 
 /* Ours in one form; the first is followed by the reference. The registry has
  * no broker that could ask, and no frames. */
-static void s_add_ours(s_cell_t *self, bool plain, bool frames) {
+static void s_add_ours(s_cell_t *self, bool plain, const char *wire) {
     const gi_bench_args_t *args = self->session->args;
     bool registry = !strcmp(self->transport, "registry");
     if (registry && self->n)
         return;
     gi_spec_t *spec = s_add(self, &gi_kind_gate);
     spec->runs = self->runs;
-    spec->frames = frames && !registry;
+    spec->frames = !strcmp(wire, "frames") && !registry;
+    spec->lane = !strcmp(wire, "lane") && !registry;
     if (plain && !registry) {
         spec->user = args->user ? args->user : "bench";
         spec->password = args->user ? args->password : "password";
@@ -53,11 +55,11 @@ static void s_specs(s_cell_t *self) {
                         : args->user ? "plain"
                                      : "off";
     const char *wires = args->wires ? args->wires : "packed";
-    for (int frames = 0; frames < 2; frames++)
+    for (size_t w = 0; w < sizeof s_wires / sizeof *s_wires; w++)
         for (int plain = 0; plain < 2; plain++)
-            if (gi_word_in(wires, frames ? "frames" : "packed") &&
+            if (gi_word_in(wires, s_wires[w]) &&
                 gi_word_in(auths, plain ? "plain" : "off"))
-                s_add_ours(self, plain, frames);
+                s_add_ours(self, plain, s_wires[w]);
     if (strcmp(self->transport, "registry") != 0 && self->runs == GATE_INLINE) {
         s_add(self, &gi_kind_one_frame);
         s_add(self, &gi_kind_direct);

@@ -74,7 +74,9 @@ static void s_name(const s_line_t *line, bool transport, char *to,
     bool inline_ = !strcmp(line->runs, "inline");
     snprintf(to, room, "%s%s%s%s%s%s%s%s", line->system,
              s_word(!strcmp(line->auth, "plain"), "+auth"),
-             s_word(!strcmp(line->wire, "frames"), " frames"),
+             !strcmp(line->wire, "frames") ? " frames"
+             : !strcmp(line->wire, "lane") ? " lane"
+                                           : "",
              s_word(transport, " "), s_word(transport, line->transport),
              s_word(!inline_, " "), s_word(!inline_, line->runs),
              s_word(line->pinned, " pinned"));

@@ -14,7 +14,7 @@ typedef struct gi_result {
     /* what: together the key by which runs are compared */
     const char *verb, *system, *transport, *runs, *label; /* borrowed */
     const char *auth;                                     /* off, plain */
-    const char *wire;                                     /* packed, frames */
+    const char *wire; /* packed, frames, lane */
     int64_t outstanding, size, clients, services, workers, crowd, rate;
     int pin; /* -1 = free */
     /* how much, in `unit`, by round */

@@ -163,7 +163,7 @@ static gi_result_t *s_result(gi_session_t *self, const gi_cell_t *cell, int i) {
     r->pin = spec->pin;
     r->unit = cell->unit ? cell->unit : "calls/s";
     r->auth = spec->user && !self->args->broker ? "plain" : "off";
-    r->wire = spec->frames ? "frames" : "packed";
+    r->wire = spec->frames ? "frames" : spec->lane ? "lane" : "packed";
     r->is_reference = !s_ours(cell, i);
     return r;
 }

@@ -31,6 +31,7 @@ typedef struct gi_spec {
     int tasks;   /* largest number under way */
     int crowd;   /* sockets of each client process; kind_crowd alone */
     int pin;     /* CPU; -1 = free */
+    bool lane;   /* setting lane on: through shared memory */
     bool frames; /* setting packed off: each frame by itself, as Python does */
     gate_runs_t runs;
     const char *method; /* "echo", "huge", "Demo.echo" on a foreign broker */
