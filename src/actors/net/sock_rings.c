@@ -89,6 +89,8 @@ static bool s_say(gi_sock_t *self, gi_rings_word_t word) {
     unsigned char said[GI_RINGS_SAID];
     size_t n = gi_rings_write(word, self->rings->nonce, said);
     self->maybe = true;
+    if (gi_parcel_waits(self) && !gi_parcel_flush(self))
+        return false; /* it is behind what was sent before */
     return zmq_send(self->raw, said, n, ZMQ_DONTWAIT) >= 0;
 }
 
