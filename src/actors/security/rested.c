@@ -19,24 +19,27 @@ static int64_t s_ms(struct timespec t) {
 }
 
 /* The kernel gives nobody a read lease of what is open for writing. Of another
- * user's file, and on some file systems, it says nothing: false. The lease is
- * given back at once; should it be broken meanwhile, the signal is one that
- * does nothing. */
-static bool s_is_open(const char *file) {
+ * user's file, and on some file systems, it says nothing. The lease is given
+ * back at once; should it be broken meanwhile, the signal is one that does
+ * nothing. */
+gi_rested_open_t gi_rested_is_open(const char *file) {
     int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
-        return false;
+        return GI_RESTED_UNKNOWN;
     fcntl(fd, F_SETSIG, SIGURG);
-    bool is_open = fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN;
-    if (!is_open)
+    bool had = fcntl(fd, F_SETLEASE, F_RDLCK) == 0;
+    bool is_open = !had && errno == EAGAIN;
+    if (had)
         fcntl(fd, F_SETLEASE, F_UNLCK);
     close(fd);
-    return is_open;
+    return had       ? GI_RESTED_CLOSED
+           : is_open ? GI_RESTED_OPEN
+                     : GI_RESTED_UNKNOWN;
 }
 
 static bool s_rests(const char *file, int64_t age_ms) {
     return age_ms < 0 || age_ms > S_OPEN_MS ||
-           (age_ms > S_REST_MS && !s_is_open(file));
+           (age_ms > S_REST_MS && gi_rested_is_open(file) != GI_RESTED_OPEN);
 }
 
 bool gi_rested(const char *file, struct stat *st) {

@@ -14,4 +14,12 @@
  * written (errno 0). */
 bool gi_rested(const char *file, struct stat *st);
 
+typedef enum gi_rested_open {
+    GI_RESTED_UNKNOWN,
+    GI_RESTED_CLOSED,
+    GI_RESTED_OPEN
+} gi_rested_open_t;
+/* Whether somebody has it open for writing, as far as the system tells. */
+gi_rested_open_t gi_rested_is_open(const char *file);
+
 #endif

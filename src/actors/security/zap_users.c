@@ -160,8 +160,11 @@ gate_err_t gi_zap_judge_read(gi_zap_judge_t *self) {
         return GATE_OK;
     if (stat(self->file, &now) < 0)
         return gi_err_errno("users file %s", self->file);
-    if (!s_changed(&now, &self->read) || gi_clock_ms() < self->haste_ms)
+    if (!s_changed(&now, &self->read))
         return GATE_OK;
+    if (gi_clock_ms() < self->haste_ms &&
+        gi_rested_is_open(self->file) != GI_RESTED_CLOSED)
+        return GATE_OK; /* whoever wrote then may not have ended */
     if (!gi_rested(self->file, &now)) {
         self->haste_ms = gi_clock_ms() + S_HASTE_MS;
         return errno ? gi_err_errno("users file %s", self->file)

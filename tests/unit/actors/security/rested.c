@@ -54,7 +54,9 @@ Test(rested, not_while_a_writer_has_it_open_and_has_just_written) {
     s_age(fd, 5000); /* it has it open for good: a log, an editor */
     cr_expect(gi_rested(s_path, &st));
     s_age(fd, 100);
+    cr_expect_eq(gi_rested_is_open(s_path), GI_RESTED_OPEN);
     close(fd);
+    cr_expect_eq(gi_rested_is_open(s_path), GI_RESTED_CLOSED);
     cr_expect(gi_rested(s_path, &st));
     cr_expect_eq(st.st_size, 5);
     unlink(s_path);
