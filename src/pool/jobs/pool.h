@@ -21,6 +21,9 @@ typedef struct gi_sink {
                  const gate_error_t *err);
     /* Items may be parts of a huge result (huge_feed.h). */
     bool huge;
+    /* Instead of done: a packed result of many bytes, in memory that it takes
+     * (gi_mem_free). NULL member: done gets it to copy. */
+    void (*taken)(void *ctx, void *data, size_t size);
     /* Instead of done: a result that is a bin and lies in shared memory;
      * shared: release it. NULL member: done gets a packed copy. */
     void (*lent)(void *ctx, gi_run_t *run);

@@ -189,6 +189,15 @@ static void s_one_done(void *ctx, const void *data, size_t size,
         s_one_result(self, data, size);
 }
 
+/* One that need not be copied once more. */
+static void s_one_taken(void *ctx, void *data, size_t size) {
+    s_one_t *self = ctx;
+
+    gi_future_own(self->future, gi_pool_shared_release,
+                  gi_pool_share(self->pool));
+    gi_future_complete_huge(self->future, data, size, gi_mem_free, data);
+}
+
 static void s_one_lent(void *ctx, gi_run_t *run) {
     s_one_t *self = ctx;
     gate_value_t *value =
@@ -251,7 +260,8 @@ static s_one_t *s_one_new(gate_pool_t *pool, gi_request_t *request) {
 }
 
 static gate_future_t *s_start_one(gate_pool_t *pool, gi_submit_t *submit) {
-    static const gi_sink_t sink = {.done = s_one_done, .lent = s_one_lent};
+    static const gi_sink_t sink = {
+        .done = s_one_done, .lent = s_one_lent, .taken = s_one_taken};
     s_one_t *self = s_one_new(pool, &submit->request);
     gate_future_t *future;
     gi_ticket_t ticket = 0;

@@ -33,6 +33,7 @@ void gi_job_unload(gi_procs_t *p, gi_pjob_t *job);
 /* ---- procs_send.c: jobs into rings and back; lock held ------------------- */
 /* A job's usual time, and how many jobs a worker is sent ahead. */
 void gi_send_pace(gi_procs_t *p, int64_t run_ns);
+void gi_send_note(gi_procs_t *p, int64_t run_ns); /* one has run so long */
 /* The best slot with room; NULL: none. */
 gi_slot_t *gi_send_pick(gi_procs_t *p);
 /* False: no room, or pool->send_error says why it cannot be now. Publishes;

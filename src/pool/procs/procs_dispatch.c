@@ -48,15 +48,6 @@ static bool s_greedy(gi_pjob_t *job, size_t size) {
     return greedy;
 }
 
-/* One long job among short ones, or a worker that lost its CPU for a while,
- * must not end the sending ahead; sixteen in a row do. */
-static void s_note_time(gi_procs_t *p, int64_t run_ns) {
-    int64_t most = 2 * p->run_ns + 50000;
-    int64_t step = ((run_ns < most ? run_ns : most) - p->run_ns) / 8;
-    if (step)
-        gi_send_pace(p, p->run_ns + step);
-}
-
 /* One outcome more of a job with several inputs. */
 static bool s_apply_part(gi_slot_t *s, gi_pjob_t *job,
                          const gi_rsp_rec_t *rec) {
@@ -102,7 +93,7 @@ static gi_pjob_t *s_apply(gi_slot_t *s, const gi_rsp_rec_t *rec,
     if (p->n_poison)
         gi_poison_clear(p, job->fn_here);
     if (rec->run_ns) /* 0: not measured */
-        s_note_time(p, rec->run_ns);
+        gi_send_note(p, rec->run_ns);
     if (rec->kind == GI_RSP_ERROR)
         p->failed++;
     else
@@ -170,10 +161,12 @@ static void s_tell_part(const gi_procs_t *p, gi_pjob_t *job,
     job->sink->part(job->ctx, NULL, 0, &story);
 }
 
-static void s_tell(gi_procs_t *p, const s_event_t *e) {
+static void s_tell(gi_slot_t *s, const s_event_t *e) {
+    gi_procs_t *p = s->pool;
     gi_pjob_t *job = e->job;
     const gi_rsp_rec_t *rec = e->rec;
     gate_error_t story;
+    void *whole;
     if (rec->kind >= GI_RSP_PART) {
         s_tell_part(p, job, rec);
         return;
@@ -199,6 +192,9 @@ static void s_tell(gi_procs_t *p, const s_event_t *e) {
         s_tell_error(job, GATE_NOMEM, "no memory for the result");
     else if (rec->kind == GI_RSP_DONE && rec->run)
         s_tell_error(job, GATE_BADDATA, "a result after yielded items");
+    else if (rec->kind == GI_RSP_DONE && job->sink->taken &&
+             (whole = gi_rsp_take(&s->reader, rec)))
+        job->sink->taken(job->ctx, whole, rec->size);
     else if (rec->kind == GI_RSP_DONE)
         job->sink->done(job->ctx, rec->data, rec->size, NULL);
     else if (rec->kind == GI_RSP_EOS)
@@ -279,7 +275,7 @@ static bool s_batch(gi_slot_t *s) {
     gi_future_batch_t batch;
     gi_future_batch_begin(&batch, 0);
     for (size_t i = 0; i < n; i++) {
-        s_tell(p, &events[i]);
+        s_tell(s, &events[i]);
         if (s_final(events[i].rec))
             gi_job_unload(p, events[i].job);
     }

@@ -165,3 +165,10 @@ bool gi_rsp_read(gi_rsp_reader_t *self) {
     s_end(self);
     return waiting > 0 && !self->lie;
 }
+
+void *gi_rsp_take(gi_rsp_reader_t *self, const gi_rsp_rec_t *rec) {
+    size_t size;
+    if (!self->partial_given || rec->data != self->partial.data)
+        return NULL;
+    return gi_buf_take(&self->partial, &size);
+}

@@ -46,5 +46,8 @@ void gi_rsp_fini(gi_rsp_reader_t *self);
 /* Reads a batch into recs; true when there may be more. After a lie (lie is
  * set) recs hold what came before it. */
 bool gi_rsp_read(gi_rsp_reader_t *self);
+/* A payload that came in chunks, as it was put together: the caller's
+ * (gi_mem_free). NULL: it came in one. */
+void *gi_rsp_take(gi_rsp_reader_t *self, const gi_rsp_rec_t *rec);
 
 #endif

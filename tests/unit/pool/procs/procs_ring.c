@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "shared/lane.h"
+#include "base/mem.h"
 #include "procs/procs_rsp.h"
 #include "procs/worker.h"
 
@@ -104,6 +105,55 @@ Test(ring, what_goes_in_comes_out) {
                 cr_assert_eq(rec->data[k], (unsigned char)next);
         }
     }
+    pthread_join(thread, NULL);
+    close(s_writer.bell_fd);
+    gi_rsp_fini(&reader);
+    gi_shm_fini(&shm);
+}
+
+static void *s_write_two(void *arg) {
+    static unsigned char large[600 << 10], small[3];
+    memset(large, 7, sizeof large);
+    memset(small, 8, sizeof small);
+    s_writer.id = 1;
+    gi_worker_respond(&s_writer, GI_RSP_DONE, large, sizeof large);
+    s_writer.id = 2;
+    gi_worker_respond(&s_writer, GI_RSP_DONE, small, sizeof small);
+    gi_worker_ring(&s_writer);
+    return arg;
+}
+
+/* The next record of so many bytes. */
+static const gi_rsp_rec_t *s_next(gi_rsp_reader_t *reader, size_t size) {
+    do {
+        gi_rsp_read(reader);
+        cr_assert_null(reader->lie, "%s", reader->lie);
+    } while (reader->n == 0);
+    cr_assert_eq(reader->n, 1);
+    cr_assert_eq(reader->recs[0].size, size);
+    return &reader->recs[0];
+}
+
+Test(ring, what_came_in_chunks_can_be_taken, .timeout = 60) {
+    static gi_rsp_reader_t reader;
+    pthread_t thread;
+    gi_shm_t shm;
+    size_t size = 600 << 10;
+    cr_assert_eq(gi_shm_new(&shm, 32, 512 << 10), GATE_OK);
+    memset(&s_writer, 0, sizeof s_writer);
+    s_writer.shm = shm;
+    s_writer.bell_fd = eventfd(0, 0);
+    gi_rsp_reset(&reader, &shm, NULL, 1 << 20);
+    pthread_create(&thread, NULL, s_write_two, NULL);
+    const gi_rsp_rec_t *rec = s_next(&reader, size);
+    unsigned char *whole = gi_rsp_take(&reader, rec);
+    cr_assert_not_null(whole);
+    rec = s_next(&reader, 3); /* the reader goes on; what was taken stays */
+    cr_assert_null(gi_rsp_take(&reader, rec), "it came in one");
+    cr_assert_eq(rec->data[0], 8);
+    for (size_t i = 0; i < size; i++)
+        cr_assert_eq(whole[i], 7);
+    gi_mem_free(whole);
     pthread_join(thread, NULL);
     close(s_writer.bell_fd);
     gi_rsp_fini(&reader);
