@@ -14,7 +14,8 @@
 static const gi_usage_t s_usage = {
     "services [OPTION]...",
     "Prints the names of a broker's services, one a line. With --stats also\n"
-    "workers, credit, queued, oldest (ms), calls and errors, tab-separated;\n"
+    "workers, credit, queued, oldest (ms), calls, errors, and how many of the\n"
+    "workers are here and how many at other brokers, tab-separated;\n"
     "with --workers a line for each worker: service, id (for 'gate drain'),\n"
     "calls in flight, the most it takes, ms since it spoke, state. With "
     "--json\n"
@@ -46,6 +47,14 @@ static int s_names(gate_client_t *client) {
     return GI_EXIT_OK;
 }
 
+static int64_t s_of(const msgpack_object *map, const char *name) {
+    const msgpack_object *v = gi_json_get(map, name);
+    return v && (v->type == MSGPACK_OBJECT_POSITIVE_INTEGER ||
+                 v->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+               ? v->via.i64
+               : 0;
+}
+
 static void s_print_stats(const msgpack_object *name,
                           const msgpack_object *numbers) {
     static const char *const columns[] = {"workers",   "credit", "queued",
@@ -60,7 +69,8 @@ static void s_print_stats(const msgpack_object *name,
         else
             printf("\t-");
     }
-    printf("\n");
+    int64_t far = s_of(numbers, "far");
+    printf("\t%" PRId64 "\t%" PRId64 "\n", s_of(numbers, "workers") - far, far);
 }
 
 static int s_stats(gate_client_t *client) {
@@ -76,20 +86,13 @@ static int s_stats(gate_client_t *client) {
         return GI_EXIT_REMOTE;
     }
     if (isatty(STDOUT_FILENO))
-        printf("name\tworkers\tcredit\tqueued\toldest\tcalls\terrors\n");
+        printf("name\tworkers\tcredit\tqueued\toldest\tcalls\terrors"
+               "\tlocal\tfar\n");
     for (uint32_t i = 0; i < services->via.map.size; i++)
         if (services->via.map.ptr[i].key.type == MSGPACK_OBJECT_STR)
             s_print_stats(&services->via.map.ptr[i].key,
                           &services->via.map.ptr[i].val);
     return GI_EXIT_OK;
-}
-
-static int64_t s_of(const msgpack_object *map, const char *name) {
-    const msgpack_object *v = gi_json_get(map, name);
-    return v && (v->type == MSGPACK_OBJECT_POSITIVE_INTEGER ||
-                 v->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
-               ? v->via.i64
-               : 0;
 }
 
 static bool s_flag(const msgpack_object *map, const char *name) {
