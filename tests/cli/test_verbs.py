@@ -210,7 +210,9 @@ class Ask(Session):
         self.raises("ValueError", "Demo.boom")
         self.raises("AttributeError", "Demo.nosuch")
         self.raises("RuntimeError", "Demo.gen_boom", "1")
-        workers, credit, queued, oldest, calls, errors = self.demo_stats()
+        (workers, credit, queued, oldest, calls, errors, local,
+         far) = self.demo_stats()
+        self.assertEqual((local, far), (workers, 0))
         self.assertEqual((workers, queued, oldest), (1, 0, 0))
         self.assertGreater(credit, 0)
         self.assertGreaterEqual(calls, 7)
