@@ -201,10 +201,22 @@ static void s_left(void *ctx, gi_ccall_t *call) {
     m->live = false;
 }
 
-static const gi_client_effects_t s_effects = {
-    s_send,       s_reopen, s_move,    s_close, s_trouble, s_answer,
-    s_item,       s_end,    s_fail,    s_times, s_huge,    s_chunk,
-    s_chunks_end, s_upload, s_idle_ms, s_left};
+static const gi_client_effects_t s_effects = {.send = s_send,
+                                              .reopen = s_reopen,
+                                              .move = s_move,
+                                              .close = s_close,
+                                              .trouble = s_trouble,
+                                              .answer = s_answer,
+                                              .item = s_item,
+                                              .end = s_end,
+                                              .fail = s_fail,
+                                              .times = s_times,
+                                              .huge = s_huge,
+                                              .chunk = s_chunk,
+                                              .chunks_end = s_chunks_end,
+                                              .upload = s_upload,
+                                              .idle_ms = s_idle_ms,
+                                              .left = s_left};
 
 /* ---- callers ------------------------------------------------------------- */
 static void s_start(s_world_t *w, unsigned how) {
