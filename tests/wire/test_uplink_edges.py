@@ -230,11 +230,11 @@ class Liar(threading.Thread):
         while True:
             try:
                 more = self.socket.recv(65536)
-            except OSError:
+                if not more:
+                    return
+                data = self.take(data + more)
+            except OSError:  # closed, the test is over
                 return
-            if not more:
-                return
-            data = self.take(data + more)
 
     def take(self, data):
         while b"\r\n" in data:
@@ -309,7 +309,7 @@ class Lies(kit.Case):
         self.still_right()
 
     def test_thousands_of_nodes(self):
-        for i in range(2000):
+        for i in range(600):
             self.liar.announce(node=struct.pack(">Q", i + 1), n="n%d" % i)
         self.until(lambda: stats(self.a)["uplink"]["nodes"] >= 256, 30, "nodes")
         self.assertEqual(stats(self.a)["uplink"]["nodes"], 256)
@@ -370,7 +370,7 @@ class Nothing(kit.Case):
 
 class Four(kit.Case):
     """A mesh: no call crosses two links, and none is sent for nothing."""
-    CALLS = 20
+    CALLS = 6
 
     def sent(self):
         return sum(stats(b)["uplink"]["requests_out"] for b in self.brokers)
