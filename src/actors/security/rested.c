@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define S_REST_MS 25
-#define S_OPEN_MS 1000 /* while a writer has it open */
+#define S_OPEN_MS 150 /* while a writer has it open */
 #define S_LOOKS 10
 
 static int64_t s_ms(struct timespec t) {

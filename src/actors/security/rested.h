@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rested.h -- a file that is being rewritten in place is not read until it has
- * not been written for 25 ms, and for a second while somebody has it open for
- * writing (Linux tells for our own user's files): what stands in it before may
- * end at a line and still be half of it. Thread: any. Blocks: 250 ms at most, only for a file
- * that was written just now. */
+ * not been written for 25 ms, for 150 while somebody has it open for writing
+ * (Linux tells of our own user's files): what stands in it before may end at a
+ * line and still be half of it. Thread: any. Blocks: 260 ms at most, only for a
+ * file that was written just now. */
 #ifndef GI_RESTED_H
 #define GI_RESTED_H
 
