@@ -201,7 +201,6 @@ static void s_uv(size_t n, size_t window) {
 #endif
 
 /* ---- oneTBB and OpenMP: in groups of window (threads_tbb.cpp) -- */
-static void s_up_not(void) {}
 #ifdef GI_BENCH_TBB
 void bench_threads_tbb(size_t n, size_t window);
 #endif
@@ -224,11 +223,10 @@ static void s_omp(size_t n, size_t window) {
 
 static const struct {
     const char *name;
-    void (*up)(void);
+    void (*up)(void); /* NULL: nothing to do */
     void (*run)(size_t n, size_t window);
 } s_peers[] = {
-    {"gaterpc", s_ours_up, s_ours},
-    {"list", s_list_up, s_list},
+    {"gaterpc", s_ours_up, s_ours},   {"list", s_list_up, s_list},
 #ifdef GI_BENCH_GLIB
     {"glib", s_glib_up, s_glib},
 #endif
@@ -236,10 +234,10 @@ static const struct {
     {"libuv", s_uv_up, s_uv},
 #endif
 #ifdef GI_BENCH_OPENMP
-    {"openmp", s_up_not, s_omp},
+    {"openmp", NULL, s_omp},
 #endif
 #ifdef GI_BENCH_TBB
-    {"tbb", s_up_not, bench_threads_tbb},
+    {"tbb", NULL, bench_threads_tbb},
 #endif
 };
 enum { S_PEERS = sizeof s_peers / sizeof *s_peers };
@@ -298,7 +296,7 @@ static void s_measure_apart(bool pinned, size_t n, const char *only) {
         if (pinned)
             s_pin();
         for (size_t p = 0; p < S_PEERS; p++)
-            if (!only || !strcmp(only, s_peers[p].name))
+            if (s_peers[p].up && (!only || !strcmp(only, s_peers[p].name)))
                 s_peers[p].up();
         for (size_t w = 0; w < 3; w++)
             s_measure(pinned ? "pinned" : "free", w ? n : n / 4, windows[w],
