@@ -640,7 +640,7 @@ Test(rules, connections) {
     }
     cr_expect(s_counter(&w, "connections_refused") > 0);
     gate_client_destroy(&c[0]);
-    MUST(gate_client_ready(c[2], 5000)); /* room again */
+    MUST(gate_client_ready(c[2], 30000)); /* room again */
     gate_client_destroy(&c[1]);
     gate_client_destroy(&c[2]);
     s_end(&w);

@@ -437,7 +437,12 @@ Test(host, an_idle_pool_costs_nothing) {
     int x;
     ok(gate_future_wait(f, 5000, &x));
     usleep(200000);
-    int64_t began = s_cpu_us();
-    usleep(1000000);
-    cr_assert_leq(s_cpu_us() - began, 1000);
+    int64_t least = INT64_MAX; /* a sanitizer has a thread of its own */
+    for (int i = 0; i < 10 && least > 250; i++) {
+        int64_t began = s_cpu_us();
+        usleep(250000);
+        int64_t took = s_cpu_us() - began;
+        least = took < least ? took : least;
+    }
+    cr_assert_leq(least, 250); /* a tick each ms costs ten times as much */
 }
