@@ -12,8 +12,9 @@ endif()
 # gate_script(NAME LABEL TIMEOUT command...)
 function(gate_script name label timeout)
   gate_test(${name} ${label} ${timeout} ${ARGN})
-  set_tests_properties(${name} PROPERTIES ENVIRONMENT
-    "GATE_COMMAND=${CMAKE_BINARY_DIR}/gate;GATE_BUILD=${CMAKE_BINARY_DIR};GATE_SLOW=${GATE_SLOW};TSAN_OPTIONS=${GATE_TSAN_OPTIONS}")
+  set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT
+    "GATE_COMMAND=${CMAKE_BINARY_DIR}/gate" "GATE_BUILD=${CMAKE_BINARY_DIR}"
+    "GATE_SLOW=${GATE_SLOW}")
 endfunction()
 
 if(TARGET gate)
