@@ -258,7 +258,8 @@ static bool s_peer_valid(const gi_broker_core_t *self,
     sum->owned += peer->weight;
     sum->blocked += n > 0;
     sum->loaded += peer->batch != NULL;
-    return gi_broker_auth_valid(peer, &sum->waiting, &sum->believed,
+    return (peer->worker || !peer->doubted) &&
+           gi_broker_auth_valid(peer, &sum->waiting, &sum->believed,
                                 &sum->asking) &&
            n == peer->n_queued && bytes == peer->queued_bytes &&
            calls == peer->n_calls && gi_list_empty(&peer->doomed) &&

@@ -333,6 +333,7 @@ void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
         gi_broker_far_changed(core);
     core->n_workers--;
     peer->worker = NULL;
+    peer->doubted = false; /* the doubt was about it */
     gi_list_append(&core->work.lost, &worker->lost);
 }
 

@@ -181,6 +181,30 @@ Test(trust, others_serve_and_silence_ends_it) {
     kit_end(&k);
 }
 
+/* Whoever registers next under that routing id is not the one in doubt. */
+static void s_next(kit_t *k) {
+    say_fd(k, BACK, "w", 7, "", "MDPW01", "\1", "S:d:9");
+    got_beat(k, "w");
+    request(k, "c", "S", "1");
+    got_request(k, "w", "c", "1");
+}
+
+Test(trust, a_doubt_ends_with_its_worker) {
+    for (int silent = 0; silent <= 1; silent++) {
+        kit_t k;
+        kit_begin(&k);
+        say_fd(&k, BACK, "w", 5, "", "MDPW01", "\1", "S:d:9");
+        got_beat(&k, "w");
+        s_newcomer(&k);
+        for (int i = 0; silent && i < 5; i++)
+            kit_wait(&k, HB);
+        counted(&k, "workers_expired", (uint64_t)silent);
+        kit_forget(&k);
+        s_next(&k);
+        kit_end(&k);
+    }
+}
+
 /* ---- who is robbed -------------------------------------------------------- */
 static int64_t s_sent; /* by each connection */
 static int s_shut_fd;
