@@ -41,7 +41,6 @@ ROOM_FILES = {
 # Lines, and what is longer today. The lists only shrink.
 HEADER_MAX = 200
 HEADERS = {
-    "src/actors/service/service_impl.h": 400,
 }
 SOURCE_MAX = 500
 SOURCES = {

@@ -29,7 +29,7 @@ static bool s_stopped_only(gate_service_t *self, const char *what) {
 static void s_set_pair(gate_service_t *self, const char *what, char **to_a,
                        const char *a, char **to_b, const char *b) {
     char whose[300];
-    snprintf(whose, sizeof whose, "service %s", self->name);
+    snprintf(whose, sizeof whose, "service %s", self->is.name);
     s_stick(self, gi_login_pair(whose, what, to_a, a, to_b, b));
 }
 
@@ -41,15 +41,15 @@ void gate_service_describe(gate_service_t *self, const char *text) {
     if (text && strchr(text, ':'))
         s_stick(self,
                 gi_err(GATE_BADARG, "service %s: no ':' in a description: %s",
-                       self->name, text));
-    s_set_text(self, &self->description, text ? text : "");
+                       self->is.name, text));
+    s_set_text(self, &self->is.description, text ? text : "");
 }
 
 void gate_service_identity(gate_service_t *self, const char *name) {
     if (gi_err_null(self, "gate_service_identity"))
         return;
     if (s_stopped_only(self, "identity"))
-        s_set_text(self, &self->login.identity, name);
+        s_set_text(self, &self->is.login.identity, name);
 }
 
 void gate_service_plain(gate_service_t *self, const char *user,
@@ -57,8 +57,8 @@ void gate_service_plain(gate_service_t *self, const char *user,
     if (gi_err_null(self, "gate_service_plain"))
         return;
     if (s_stopped_only(self, "credentials"))
-        s_set_pair(self, GI_LOGIN_PLAIN, &self->login.user, user,
-                   &self->login.password, password);
+        s_set_pair(self, GI_LOGIN_PLAIN, &self->is.login.user, user,
+                   &self->is.login.password, password);
 }
 
 void gate_service_plain_transport(gate_service_t *self, const char *user,
@@ -66,8 +66,8 @@ void gate_service_plain_transport(gate_service_t *self, const char *user,
     if (gi_err_null(self, "gate_service_plain_transport"))
         return;
     if (s_stopped_only(self, "plain_transport"))
-        s_set_pair(self, GI_LOGIN_PLAIN, &self->login.plain_user, user,
-                   &self->login.plain_password, password);
+        s_set_pair(self, GI_LOGIN_PLAIN, &self->is.login.plain_user, user,
+                   &self->is.login.plain_password, password);
 }
 
 void gate_service_curve(gate_service_t *self, const char *cert_file,
@@ -75,8 +75,8 @@ void gate_service_curve(gate_service_t *self, const char *cert_file,
     if (gi_err_null(self, "gate_service_curve"))
         return;
     if (s_stopped_only(self, "certificates"))
-        s_set_pair(self, GI_LOGIN_CURVE, &self->login.curve_cert, cert_file,
-                   &self->login.curve_server, server_cert_file);
+        s_set_pair(self, GI_LOGIN_CURVE, &self->is.login.curve_cert, cert_file,
+                   &self->is.login.curve_server, server_cert_file);
 }
 
 void gate_service_limit(gate_service_t *self, int max_calls) {
@@ -85,9 +85,9 @@ void gate_service_limit(gate_service_t *self, int max_calls) {
     if (max_calls < 0)
         s_stick(self, gi_err(GATE_BADARG,
                              "service %s: a limit of %d calls: 0 or more",
-                             self->name, max_calls));
+                             self->is.name, max_calls));
     else if (s_stopped_only(self, "limit"))
-        self->limit = max_calls ? max_calls : self->settings->message_max;
+        self->is.limit = max_calls ? max_calls : self->is.settings->message_max;
 }
 
 void gate_service_workers(gate_service_t *self, int n) {
@@ -95,9 +95,9 @@ void gate_service_workers(gate_service_t *self, int n) {
         return;
     if (n < 1 || n > 64)
         s_stick(self, gi_err(GATE_BADARG, "service %s: %d workers: 1 to 64",
-                             self->name, n));
+                             self->is.name, n));
     else if (s_stopped_only(self, "workers"))
-        self->n_workers = (unsigned)n;
+        self->is.n_workers = (unsigned)n;
 }
 
 void gate_service_default_runs(gate_service_t *self, gate_runs_t runs,
@@ -109,43 +109,43 @@ void gate_service_default_runs(gate_service_t *self, gate_runs_t runs,
     if (runs < GATE_DEFAULT || runs > GATE_CUSTOM)
         s_stick(self, gi_err(GATE_BADARG,
                              "service %s: default_runs: %d is no place to run",
-                             self->name, (int)runs));
+                             self->is.name, (int)runs));
     if (runs == GATE_CUSTOM && !pool)
         s_stick(self, gi_err(GATE_BADARG,
                              "service %s: default_runs: a custom pool, and "
                              "which is not said",
-                             self->name));
-    self->default_runs = runs == GATE_DEFAULT ? GATE_INLINE : runs;
-    self->default_pool = pool;
+                             self->is.name));
+    self->is.default_runs = runs == GATE_DEFAULT ? GATE_INLINE : runs;
+    self->is.default_pool = pool;
 }
 
 static gate_err_t s_add_method(gate_service_t *self, const gate_method_t *m,
                                void *ctx) {
     if (!*m->name)
         return gi_err(GATE_BADARG, "service %s: a method's name is empty",
-                      self->name);
+                      self->is.name);
     if (!m->fn)
         return gi_err(GATE_BADARG, "service %s: method %s has no function",
-                      self->name, m->name);
+                      self->is.name, m->name);
     if (m->runs < GATE_DEFAULT || m->runs > GATE_CUSTOM)
         return gi_err(GATE_BADARG,
                       "service %s: method %s: .runs = %d is no place to run",
-                      self->name, m->name, (int)m->runs);
+                      self->is.name, m->name, (int)m->runs);
     if (m->runs == GATE_CUSTOM && !m->pool)
         return gi_err(GATE_BADARG,
                       "service %s: method %s runs on a custom pool: name it "
                       "in .pool",
-                      self->name, m->name);
-    if (self->n_methods == self->methods_room) {
-        size_t room = self->methods_room ? 2 * self->methods_room : 16;
+                      self->is.name, m->name);
+    if (self->is.methods.n == self->is.methods.room) {
+        size_t room = self->is.methods.room ? 2 * self->is.methods.room : 16;
         gi_smethod_t *grown =
-            gi_mem_realloc(self->methods, room * sizeof *grown);
+            gi_mem_realloc(self->is.methods.all, room * sizeof *grown);
         if (!grown)
-            return gi_err(GATE_NOMEM, "service %s: no memory", self->name);
-        self->methods = grown;
-        self->methods_room = room;
+            return gi_err(GATE_NOMEM, "service %s: no memory", self->is.name);
+        self->is.methods.all = grown;
+        self->is.methods.room = room;
     }
-    self->methods[self->n_methods++] =
+    self->is.methods.all[self->is.methods.n++] =
         (gi_smethod_t){.m = m, .name_size = strlen(m->name), .ctx = ctx};
     return GATE_OK;
 }
@@ -168,66 +168,63 @@ void gate_service_methods(gate_service_t *self, const gate_method_t *table,
 static bool s_idle(void *arg) {
     gate_service_t *self = arg;
     gi_buf_t out = {0};
-    bool idle = gi_actor_command(self->actor, "IDLE", NULL, &out) ||
+    bool idle = gi_actor_command(self->is.actor, "IDLE", NULL, &out) ||
                 (out.size && *out.data == '1');
     gi_buf_fini(&out);
     return idle;
 }
 
 static bool s_told(void *arg) {
-    return gi_gauge_read(&((gate_service_t *)arg)->told) > 0;
+    return gi_gauge_read(&((gate_service_t *)arg)->shared.told) > 0;
 }
 
 static void s_begin_drain(void *arg) {
     gate_service_t *self = arg;
-    gate_err_t e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
+    gate_err_t e = gi_actor_command(self->is.actor, "DRAIN", NULL, NULL);
     (void)e; /* a stopped service is drained */
 }
 
 gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name) {
     if (gi_err_null(rt, "gate_service_new"))
         return NULL;
-    gate_service_t *self = gi_mem_alloc(sizeof *self);
-    if (!self) {
+    gate_service_t *self = gi_mem_calloc(1, sizeof *self);
+    if (!self || !gi_service_own_new(self)) {
+        gi_mem_free(self);
         (void)gi_err(GATE_NOMEM, "no memory for a service");
         return NULL;
     }
-    memset(self, 0, offsetof(gate_service_t, in));
-    gi_frames_init(&self->in);
-    gi_frames_init(&self->out);
-    self->lists = self->few;
-    self->n_lists = GI_SCALL_FEW;
     gi_ref_init(&self->refs);
     gi_builder_init(&self->builder, "service");
-    gi_latch_init(&self->away);
-    gi_lock_init(&self->ready_lock);
-    self->ready_mail.kind = GI_SMAIL_READY;
-    gi_gauge_init(&self->local);
-    gi_gauge_init(&self->told);
-    gi_news_init(&self->news);
-    gi_gauge_init(&self->local_refused);
-    self->rt = gi_runtime_share(rt);
-    self->settings = gi_runtime_settings(rt);
-    self->limit = self->settings->message_max;
-    self->n_workers = 1;
-    gi_random(&self->life, sizeof self->life);
-    self->life &= INT64_MAX;
-    self->default_runs = GATE_INLINE;
-    s_set_text(self, &self->name,
-               name ? name : self->settings->service_default_name);
-    self->name_size = self->name ? strlen(self->name) : 0;
-    s_set_text(self, &self->description, "gaterpc service");
-    self->builder.name = self->name;
-    s_stick(self, gi_login_defaults(&self->login, "service", self->settings));
-    if (!self->name) {
+    gi_latch_init(&self->shared.away);
+    gi_lock_init(&self->shared.lock);
+    self->shared.ready_mail.kind = GI_SMAIL_READY;
+    gi_gauge_init(&self->shared.local);
+    gi_gauge_init(&self->shared.told);
+    gi_news_init(&self->shared.news);
+    gi_gauge_init(&self->shared.local_refused);
+    self->is.rt = gi_runtime_share(rt);
+    self->is.settings = gi_runtime_settings(rt);
+    self->is.limit = self->is.settings->message_max;
+    self->is.n_workers = 1;
+    gi_random(&self->is.life, sizeof self->is.life);
+    self->is.life &= INT64_MAX;
+    self->is.default_runs = GATE_INLINE;
+    s_set_text(self, &self->is.name,
+               name ? name : self->is.settings->service_default_name);
+    self->is.name_size = self->is.name ? strlen(self->is.name) : 0;
+    s_set_text(self, &self->is.description, "gaterpc service");
+    self->builder.name = self->is.name;
+    s_stick(self,
+            gi_login_defaults(&self->is.login, "service", self->is.settings));
+    if (!self->is.name) {
         gi_service_release(self);
         return NULL;
     }
-    if (!*self->name || strchr(self->name, ':'))
+    if (!*self->is.name || strchr(self->is.name, ':'))
         s_stick(self, gi_err(GATE_BADARG,
                              "a service's name is not empty and has no ':': "
                              "\"%s\"",
-                             self->name));
+                             self->is.name));
     gate_service_methods(self, gi_service_builtin, NULL);
     return self;
 }
@@ -240,28 +237,29 @@ gate_service_t *gi_service_share(gate_service_t *self) {
 void gi_service_release(gate_service_t *self) {
     if (!self || !gi_ref_drop(&self->refs))
         return;
-    gi_actor_destroy(&self->actor);
+    gi_actor_destroy(&self->is.actor);
     gi_builder_fini(&self->builder);
-    gi_login_fini(&self->login);
-    gi_latch_fini(&self->away);
-    gi_lock_fini(&self->ready_lock);
-    gi_buf_fini(&self->scratch);
-    gi_mem_free(self->name);
-    gi_mem_free(self->description);
-    gi_mem_free(self->methods);
-    gi_mem_free(self->method_hash);
-    gi_mem_free(self->idempotent);
-    gi_runtime_release(self->rt);
+    gi_login_fini(&self->is.login);
+    gi_latch_fini(&self->shared.away);
+    gi_lock_fini(&self->shared.lock);
+    gi_service_own_free(self);
+    gi_mem_free(self->is.name);
+    gi_mem_free(self->is.description);
+    gi_mem_free(self->is.methods.all);
+    gi_mem_free(self->is.methods.hash);
+    gi_mem_free(self->is.idempotent);
+    gi_runtime_release(self->is.rt);
     gi_mem_free(self);
 }
 
 /* In a handler or job of its own: all of those are waited for. */
 static gate_err_t s_not_inside(const gate_service_t *self, const char *what) {
-    if (!self->actor || !(gi_service_on_actor(self) || gi_call_works_for(self)))
+    if (!self->is.actor ||
+        !(gi_service_on_actor(self) || gi_call_works_for(self)))
         return GATE_OK;
     gate_err_t e = gi_err(GATE_WOULDBLOCK,
                           "%s in a handler of service %s would wait for itself",
-                          what, self->name);
+                          what, self->is.name);
     gate_log(GATE_ERROR, "service", "%s", gate_error()->text);
     return e;
 }
@@ -271,11 +269,11 @@ void gate_service_destroy(gate_service_t **self_p) {
     if (!self || s_not_inside(self, "gate_service_destroy"))
         return;
     *self_p = NULL;
-    if (self->actor) {
-        gi_runtime_remove(self->rt, &self->drainable);
-        gi_registry_service_gone(gi_runtime_registry(self->rt), self);
-        gi_actor_stop(self->actor);
-        gi_latch_wait(&self->away);
+    if (self->is.actor) {
+        gi_runtime_remove(self->is.rt, &self->shared.drainable);
+        gi_registry_service_gone(gi_runtime_registry(self->is.rt), self);
+        gi_actor_stop(self->is.actor);
+        gi_latch_wait(&self->shared.away);
     }
     gi_service_release(self);
 }
@@ -283,27 +281,28 @@ void gate_service_destroy(gate_service_t **self_p) {
 gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     if (gi_err_null(self, "gate_service_start"))
         return GATE_BADARG;
-    gi_registry_t *registry = gi_runtime_registry(self->rt);
+    gi_registry_t *registry = gi_runtime_registry(self->is.rt);
     gate_err_t e = gi_builder_error(&self->builder);
     if (e)
         return e;
-    if (self->actor)
-        return gi_err(GATE_BADARG, "service %s runs already", self->name);
-    e = gate_runtime_start(self->rt);
+    if (self->is.actor)
+        return gi_err(GATE_BADARG, "service %s runs already", self->is.name);
+    e = gate_runtime_start(self->is.rt);
     if (!e)
-        e = gi_codec_check(self->settings->huge_data_compress_module,
-                           self->settings->huge_data_compress_level);
+        e = gi_codec_check(self->is.settings->huge_data_compress_module,
+                           self->is.settings->huge_data_compress_level);
     if (!e)
         e = gi_service_build_table(self);
     if (!e)
         e = gi_service_begin_processes(self);
     if (!e && backend)
-        self->broker = gi_registry_owner(registry, backend);
-    if (!e && backend && !self->broker)
-        self->broker = self; /* a broker elsewhere: nobody here shares it */
+        self->is.broker = gi_registry_owner(registry, backend);
+    if (!e && backend && !self->is.broker)
+        self->is.broker = self; /* a broker elsewhere: nobody here shares it */
     if (!e)
         e = gi_actor_new(&gi_service_ops, self,
-                         (size_t)self->settings->mailbox_max, &self->actor);
+                         (size_t)self->is.settings->mailbox_max,
+                         &self->is.actor);
     if (e)
         return e;
     self->builder.over = true;
@@ -312,21 +311,21 @@ gate_err_t gate_service_start(gate_service_t *self, const char *backend) {
     if (!e)
         e = gi_registry_service(registry,
                                 &(gi_registered_t){.service = self,
-                                                   .name = self->name,
-                                                   .broker = self->broker,
+                                                   .name = self->is.name,
+                                                   .broker = self->is.broker,
                                                    .share = gi_service_share});
     if (e) {
-        gi_actor_stop(self->actor);
-        gi_actor_destroy(&self->actor);
+        gi_actor_stop(self->is.actor);
+        gi_actor_destroy(&self->is.actor);
         self->builder.over = false;
         return e;
     }
-    self->drainable = (gi_drainable_t){.self = self,
-                                       .begin = s_begin_drain,
-                                       .idle = s_idle,
-                                       .told = s_told,
-                                       .actor = self->actor};
-    gi_runtime_add(self->rt, &self->drainable);
+    self->shared.drainable = (gi_drainable_t){.self = self,
+                                              .begin = s_begin_drain,
+                                              .idle = s_idle,
+                                              .told = s_told,
+                                              .actor = self->is.actor};
+    gi_runtime_add(self->is.rt, &self->shared.drainable);
     return GATE_OK;
 }
 
@@ -334,10 +333,10 @@ gate_err_t gate_service_attach(gate_service_t *self, const char *backend) {
     if (!self || !backend)
         return gi_err(GATE_BADARG, "%s to be attached is NULL",
                       self ? "the endpoint" : "the service");
-    gate_err_t e = gi_reach_check(self->name, backend);
+    gate_err_t e = gi_reach_check(self->is.name, backend);
     if (e)
         return e;
-    return gi_actor_command(self->actor, "CONNECT", backend, NULL);
+    return gi_actor_command(self->is.actor, "CONNECT", backend, NULL);
 }
 
 /* The rule is the actor's: it is asked each time that it has news. */
@@ -346,21 +345,21 @@ static gate_err_t s_until(gate_service_t *self, const char *command,
     int64_t end = timeout_ms < 0 ? INT64_MAX : gi_clock_deadline_ms(timeout_ms);
     for (;;) {
         gi_buf_t out = {0};
-        unsigned seen = gi_news_read(&self->news);
-        gate_err_t e = gi_actor_command(self->actor, command, NULL, &out);
+        unsigned seen = gi_news_read(&self->shared.news);
+        gate_err_t e = gi_actor_command(self->is.actor, command, NULL, &out);
         bool yes = !e && out.size && *out.data == '1';
         gi_buf_fini(&out);
         if (e || yes)
             return e;
-        if (!gi_news_wait(&self->news, seen, end))
+        if (!gi_news_wait(&self->shared.news, seen, end))
             return gi_err(GATE_TIMEOUT, "service %s: %s within %lld ms",
-                          self->name, what, (long long)timeout_ms);
+                          self->is.name, what, (long long)timeout_ms);
     }
 }
 
 gate_err_t gi_service_away(gate_service_t *self, int64_t *ms) {
     gi_buf_t out = {0};
-    gate_err_t e = gi_actor_command(self->actor, "AWAY", NULL, &out);
+    gate_err_t e = gi_actor_command(self->is.actor, "AWAY", NULL, &out);
     if (!e && out.size == sizeof *ms)
         memcpy(ms, out.data, sizeof *ms);
     gi_buf_fini(&out);
@@ -378,14 +377,14 @@ gate_err_t gate_service_drain(gate_service_t *self, int64_t timeout_ms) {
         return GATE_BADARG;
     gate_err_t e = s_not_inside(self, "gate_service_drain");
     if (!e)
-        e = gi_actor_command(self->actor, "DRAIN", NULL, NULL);
+        e = gi_actor_command(self->is.actor, "DRAIN", NULL, NULL);
     return e ? e : s_until(self, "IDLE", timeout_ms, "calls did not end");
 }
 
 const char *gate_service_name(const gate_service_t *self) {
     if (gi_err_null(self, "gate_service_name"))
         return "";
-    return self->name;
+    return self->is.name;
 }
 
 gate_value_t *gate_service_stats(gate_service_t *self) {
@@ -393,7 +392,7 @@ gate_value_t *gate_service_stats(gate_service_t *self) {
         return NULL;
     gi_buf_t out = {0};
     gate_value_t *value = NULL;
-    gate_err_t e = gi_actor_command(self->actor, "STATS", NULL, &out);
+    gate_err_t e = gi_actor_command(self->is.actor, "STATS", NULL, &out);
     if (!e)
         e = gate_value_decode(out.data, out.size, NULL, &value);
     gi_buf_fini(&out);
@@ -401,6 +400,6 @@ gate_value_t *gate_service_stats(gate_service_t *self) {
 }
 
 bool gi_service_is(const gate_service_t *self, gate_bytes_t name) {
-    return self->name_size == name.size &&
-           memcmp(self->name, name.data, name.size) == 0;
+    return self->is.name_size == name.size &&
+           memcmp(self->is.name, name.data, name.size) == 0;
 }

@@ -2,7 +2,8 @@
 /* service_actor.c -- the service's shell. It reads as what it does on each
  * pass: mail, links, generators; handlers that are not short run elsewhere, so
  * heartbeats are answered whatever they do. */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include <string.h>
 #include "net/affinity.h"
@@ -17,14 +18,15 @@
 /* ---- commands ------------------------------------------------------------ */
 static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
     gate_service_t *self = arg;
+    gi_service_own_t *own = self->own;
     (void)out;
-    self->core.now_ms = gi_clock_ms();
-    if (self->n_links + self->n_workers > S_LINKS_MAX)
-        return gi_err(GATE_TOOBIG,
-                      "service %s: %zu connections and %u more: at most %d",
-                      self->name, self->n_links, self->n_workers, S_LINKS_MAX);
-    self->n_links += self->n_workers;
-    for (unsigned i = 0; i < self->n_workers; i++) {
+    own->core.now_ms = gi_clock_ms();
+    if (own->n_links + self->is.n_workers > S_LINKS_MAX)
+        return gi_err(
+            GATE_TOOBIG, "service %s: %zu connections and %u more: at most %d",
+            self->is.name, own->n_links, self->is.n_workers, S_LINKS_MAX);
+    own->n_links += self->is.n_workers;
+    for (unsigned i = 0; i < self->is.n_workers; i++) {
         gate_err_t e = gi_link_new(self, endpoint, i);
         if (e)
             return e;
@@ -35,23 +37,23 @@ static gate_err_t s_connect(void *arg, const char *endpoint, gi_buf_t *out) {
 /* The old connection stays for what is under way. */
 gate_err_t gi_service_follow(gi_link_t *link) {
     gate_service_t *self = link->service;
-    if (self->n_links + 1 > S_LINKS_MAX)
+    if (self->own->n_links + 1 > S_LINKS_MAX)
         return gi_err(GATE_TOOBIG, "service %s: too many connections",
-                      self->name);
+                      self->is.name);
     gate_err_t e = gi_link_new(self, link->endpoint, link->number);
-    self->n_links += !e;
+    self->own->n_links += !e;
     return e;
 }
 
 static void s_bury(gate_service_t *self) {
-    for (gi_link_t **at = &self->links; *at;) {
+    for (gi_link_t **at = &self->own->links; *at;) {
         gi_link_t *link = *at;
         if (!gi_link_is_over(link)) {
             at = &link->next;
             continue;
         }
         *at = link->next;
-        self->n_links--;
+        self->own->n_links--;
         gi_link_destroy(link);
     }
 }
@@ -65,16 +67,16 @@ static gate_err_t s_ready(void *arg, const char *unused, gi_buf_t *out) {
     gate_service_t *self = arg;
     bool up = true;
     (void)unused;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    for (gi_link_t *link = self->own->links; link; link = link->next)
         up &= link->state == GI_LINK_UP;
     return s_say(out, up);
 }
 
 void gi_service_drain(gate_service_t *self) {
-    if (self->core.draining)
+    if (self->own->core.draining)
         return;
-    self->core.draining = true;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    self->own->core.draining = true;
+    for (gi_link_t *link = self->own->links; link; link = link->next)
         gi_link_announce(link);
 }
 
@@ -87,21 +89,22 @@ static gate_err_t s_drain(void *arg, const char *unused, gi_buf_t *out) {
 
 /* Drained: nothing under way, nothing to come; then every broker is told. */
 static bool s_try_leave(gate_service_t *self) {
-    bool idle = self->core.n_live == 0 && self->core.n_waiting == 0;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    gi_service_own_t *own = self->own;
+    bool idle = own->core.n_live == 0 && own->core.n_waiting == 0;
+    for (gi_link_t *link = own->links; link; link = link->next)
         idle &= link->out_n == 0 &&
-                (!self->core.draining || gi_link_may_leave(link));
-    if (idle && self->core.draining)
-        for (gi_link_t *link = self->links; link; link = link->next)
+                (!own->core.draining || gi_link_may_leave(link));
+    if (idle && own->core.draining)
+        for (gi_link_t *link = own->links; link; link = link->next)
             gi_link_leave(link);
     return idle;
 }
 
 static void s_tell_idle(gate_service_t *self) {
     bool idle = s_try_leave(self);
-    if (idle && !self->idle)
-        gi_news_tell(&self->news);
-    self->idle = idle;
+    if (idle && !self->own->idle)
+        gi_news_tell(&self->shared.news);
+    self->own->idle = idle;
 }
 
 static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
@@ -111,10 +114,11 @@ static gate_err_t s_is_idle(void *arg, const char *unused, gi_buf_t *out) {
 
 static gate_err_t s_away(void *arg, const char *unused, gi_buf_t *out) {
     gate_service_t *self = arg;
-    int64_t away = gi_clock_ms() - self->reached_ms;
-    bool up = !self->links || self->core.draining;
+    gi_service_own_t *own = self->own;
+    int64_t away = gi_clock_ms() - own->reached_ms;
+    bool up = !own->links || own->core.draining;
     (void)unused;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    for (gi_link_t *link = own->links; link; link = link->next)
         up |= link->state == GI_LINK_UP;
     if (up)
         away = 0;
@@ -129,35 +133,36 @@ static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
 
 static void s_pack_methods(gate_service_t *self, msgpack_packer *pk) {
     msgpack_pack_str_with_body(pk, "methods", 7);
-    msgpack_pack_map(pk, self->n_methods);
-    for (size_t i = 0; i < self->n_methods; i++) {
-        const char *name = self->methods[i].m->name;
+    msgpack_pack_map(pk, self->is.methods.n);
+    for (size_t i = 0; i < self->is.methods.n; i++) {
+        const char *name = self->is.methods.all[i].m->name;
         msgpack_pack_str_with_body(pk, name, strlen(name));
         msgpack_pack_map(pk, 2);
-        s_pack_count(pk, "calls", self->methods[i].counts.calls);
-        s_pack_count(pk, "errors", self->methods[i].counts.errors);
+        s_pack_count(pk, "calls", self->is.methods.all[i].counts.calls);
+        s_pack_count(pk, "errors", self->is.methods.all[i].counts.errors);
     }
 }
 
 static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     gate_service_t *self = arg;
+    gi_service_own_t *own = self->own;
     msgpack_packer pk;
     (void)unused;
     msgpack_packer_init(&pk, out, gi_buf_write);
     msgpack_pack_map(&pk, 12);
-    s_pack_count(&pk, "calls", self->core.stats.calls);
-    s_pack_count(&pk, "errors", self->core.stats.errors);
+    s_pack_count(&pk, "calls", own->core.stats.calls);
+    s_pack_count(&pk, "errors", own->core.stats.errors);
     s_pack_count(&pk, "refused",
-                 self->core.stats.refused +
-                     (uint64_t)gi_gauge_read(&self->local_refused));
-    s_pack_count(&pk, "cancelled", self->core.stats.cancelled);
-    s_pack_count(&pk, "items", self->core.stats.items);
-    s_pack_count(&pk, "huge", self->stats.huge);
-    s_pack_count(&pk, "chunks", self->stats.chunks);
-    s_pack_count(&pk, "dropped", self->stats.dropped);
-    s_pack_count(&pk, "in_flight", self->core.n_live);
-    s_pack_count(&pk, "waiting", self->core.n_waiting);
-    s_pack_count(&pk, "local", (uint64_t)gi_gauge_read(&self->local));
+                 own->core.stats.refused +
+                     (uint64_t)gi_gauge_read(&self->shared.local_refused));
+    s_pack_count(&pk, "cancelled", own->core.stats.cancelled);
+    s_pack_count(&pk, "items", own->core.stats.items);
+    s_pack_count(&pk, "huge", own->stats.huge);
+    s_pack_count(&pk, "chunks", own->stats.chunks);
+    s_pack_count(&pk, "dropped", own->stats.dropped);
+    s_pack_count(&pk, "in_flight", own->core.n_live);
+    s_pack_count(&pk, "waiting", own->core.n_waiting);
+    s_pack_count(&pk, "local", (uint64_t)gi_gauge_read(&self->shared.local));
     s_pack_methods(self, &pk);
     return GATE_OK;
 }
@@ -175,18 +180,20 @@ static const gi_command_t s_commands[] = {{"CONNECT", s_connect},
     ((type *)(void *)((char *)(mail)-offsetof(type, member)))
 
 bool gi_service_on_actor(const gate_service_t *self) {
-    return gi_actor_thread() && pthread_equal(self->thread, pthread_self());
+    return gi_actor_thread() &&
+           pthread_equal(self->shared.thread, pthread_self());
 }
 
 gate_err_t gi_service_post(gate_service_t *self, gi_smail_t *mail,
                            int64_t timeout_ms) {
+    gi_service_own_t *own = self->own;
     if (!gi_service_on_actor(self))
-        return gi_mailbox_push(self->mailbox, mail, timeout_ms);
-    if (self->core.stopping)
+        return gi_mailbox_push(self->is.mailbox, mail, timeout_ms);
+    if (own->core.stopping)
         return GATE_CLOSED;
     mail->next = NULL;
-    *self->own_last = mail;
-    self->own_last = &mail->next;
+    *own->mail_last = mail;
+    own->mail_last = &mail->next;
     return GATE_OK;
 }
 
@@ -214,9 +221,9 @@ static void s_left(gi_sleft_t *left) {
 
 /* Only to be awake: what is ready is pulled in this pass. */
 static void s_ready_again(gate_service_t *self) {
-    gi_lock(&self->ready_lock);
-    self->ready = false;
-    gi_unlock(&self->ready_lock);
+    gi_lock(&self->shared.lock);
+    self->shared.ready = false;
+    gi_unlock(&self->shared.lock);
 }
 
 static inline void s_one(gi_smail_t *mail) {
@@ -255,7 +262,7 @@ static inline void s_one(gi_smail_t *mail) {
         gi_sargs_news(S_OWNER(gi_scall_t, args_mail, mail));
         break;
     case GI_SMAIL_READY:
-        s_ready_again(S_OWNER(gate_service_t, ready_mail, mail));
+        s_ready_again(S_OWNER(gate_service_t, shared.ready_mail, mail));
         break;
     case GI_SMAIL_LOST:
         gi_sstream_lost(S_OWNER(gi_scall_t, lost_mail, mail));
@@ -271,12 +278,13 @@ static inline void s_one(gi_smail_t *mail) {
 
 /* What handlers on this thread said to us; true: there was something. */
 static bool s_own_mail(gate_service_t *self) {
-    bool any = self->own != NULL;
-    while (self->own) {
-        gi_smail_t *mail = self->own;
-        self->own = mail->next;
-        if (!self->own)
-            self->own_last = &self->own;
+    gi_service_own_t *own = self->own;
+    bool any = own->mail != NULL;
+    while (own->mail) {
+        gi_smail_t *mail = own->mail;
+        own->mail = mail->next;
+        if (!own->mail)
+            own->mail_last = &own->mail;
         s_one(mail);
     }
     return any;
@@ -287,20 +295,21 @@ static bool s_own_mail(gate_service_t *self) {
 #define S_TELL_NS 50000
 
 static void s_leave_room(gate_service_t *self) {
-    gi_gauge_leave_n(&self->local, (int64_t)self->n_left);
-    self->n_left = 0;
+    gi_gauge_leave_n(&self->shared.local, (int64_t)self->own->n_left);
+    self->own->n_left = 0;
 }
 
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {
     gate_service_t *self = arg;
+    gi_service_own_t *own = self->own;
     gi_future_batch_t batch;
-    self->core.now_ms = now_ms;
+    own->core.now_ms = now_ms;
     gi_future_batch_begin(&batch, S_TELL_NS);
     for (size_t i = 0; i < n; i++) {
         s_one(items[i]);
-        gi_service_core_check(&self->core);
+        gi_service_core_check(&own->core);
     }
-    if (self->own)
+    if (own->mail)
         s_own_mail(self);
     gi_run_to_threads(self);
     s_leave_room(self);
@@ -334,7 +343,7 @@ static void s_over(gi_life_t *life) {
     if (c->stream)
         gi_stream_release(&c->stream);
     if (!c->link && !c->left)
-        gi_gauge_leave(&c->service->local);
+        gi_gauge_leave(&c->service->shared.local);
     c->left = true;
     gi_scall_free(c);
 }
@@ -362,18 +371,19 @@ static const gi_life_ops_t s_life_ops = {.run = gi_run_call,
 /* ---- the pass ------------------------------------------------------------ */
 static gate_err_t s_start(void *arg) {
     gate_service_t *self = arg;
-    self->mailbox = gi_actor_mailbox(self->actor);
-    gi_affinity_actor(self->settings);
-    self->thread = pthread_self();
-    self->own_last = &self->own;
-    self->reached_ms = self->worked_ms = gi_clock_ms();
-    gate_err_t e = gi_service_core_init(&self->core, self->name, &s_life_ops,
-                                        self->reached_ms);
-    self->core.limit = self->limit;
-    self->core.call_max_ms = self->settings->service_call_max_ms;
-    int64_t still = gi_settings_heartbeat_ms(self->settings);
-    gi_arrivals_init(&self->arrivals,
-                     gi_settings_huge_packed_max(self->settings),
+    gi_service_own_t *own = self->own;
+    self->is.mailbox = gi_actor_mailbox(self->is.actor);
+    gi_affinity_actor(self->is.settings);
+    self->shared.thread = pthread_self();
+    own->mail_last = &own->mail;
+    own->reached_ms = own->worked_ms = gi_clock_ms();
+    gate_err_t e = gi_service_core_init(&own->core, self->is.name, &s_life_ops,
+                                        own->reached_ms);
+    own->core.limit = self->is.limit;
+    own->core.call_max_ms = self->is.settings->service_call_max_ms;
+    int64_t still = gi_settings_heartbeat_ms(self->is.settings);
+    gi_arrivals_init(&own->arrivals,
+                     gi_settings_huge_packed_max(self->is.settings),
                      still > 1000 ? still : 1000);
     return e;
 }
@@ -382,35 +392,36 @@ static gate_err_t s_start(void *arg) {
  * process stood still, maybe with the whole machine, and what brokers sent is
  * still unread, or they stood still as well. They get their time anew. */
 static void s_awake(gate_service_t *self, int64_t now_ms) {
-    int64_t gap = now_ms - self->worked_ms;
-    self->worked_ms = now_ms;
-    if (gap > 2 * gi_settings_heartbeat_ms(self->settings))
-        for (gi_link_t *link = self->links; link; link = link->next)
+    int64_t gap = now_ms - self->own->worked_ms;
+    self->own->worked_ms = now_ms;
+    if (gap > 2 * gi_settings_heartbeat_ms(self->is.settings))
+        for (gi_link_t *link = self->own->links; link; link = link->next)
             link->heard_ms = now_ms;
 }
 
 static bool s_work(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
+    gi_service_own_t *own = self->own;
     bool busy = false;
-    self->core.now_ms = now_ms;
+    own->core.now_ms = now_ms;
     s_awake(self, now_ms);
-    for (gi_link_t *link = self->links; link; link = link->next) {
+    for (gi_link_t *link = own->links; link; link = link->next) {
         busy |= gi_link_work(link);
         if (link->state == GI_LINK_UP)
-            self->reached_ms = now_ms;
+            own->reached_ms = now_ms;
     }
     s_bury(self);
-    busy |= gi_life_pull_all(&self->core);
+    busy |= gi_life_pull_all(&own->core);
     busy |= gi_shuge_pull(self);
-    busy |= gi_service_core_tick(&self->core, now_ms);
+    busy |= gi_service_core_tick(&own->core, now_ms);
     busy |= s_own_mail(self);
-    gi_service_core_check(&self->core);
+    gi_service_core_check(&own->core);
     gi_run_to_threads(self);
     s_leave_room(self);
-    if (self->core.draining)
+    if (own->core.draining)
         s_tell_idle(self);
-    for (gi_link_t *link = self->links; link; link = link->next) {
-        gi_sock_load(&link->sock, self->core.n_live);
+    for (gi_link_t *link = own->links; link; link = link->next) {
+        gi_sock_load(&link->sock, own->core.n_live);
         busy |= gi_sock_flush(&link->sock);
     }
     return busy;
@@ -418,15 +429,15 @@ static bool s_work(void *arg, int64_t now_ms) {
 
 static int64_t s_next(void *arg, int64_t now_ms) {
     gate_service_t *self = arg;
-    int64_t next = gi_service_core_next(&self->core),
-            look = gi_shuge_next(self);
+    gi_service_own_t *own = self->own;
+    int64_t next = gi_service_core_next(&own->core), look = gi_shuge_next(self);
     (void)now_ms;
     next = look < next ? look : next;
-    look = self->links
-               ? self->worked_ms + gi_settings_heartbeat_ms(self->settings)
+    look = own->links
+               ? own->worked_ms + gi_settings_heartbeat_ms(self->is.settings)
                : INT64_MAX;
     next = look < next ? look : next;
-    for (gi_link_t *link = self->links; link; link = link->next) {
+    for (gi_link_t *link = own->links; link; link = link->next) {
         int64_t due = gi_link_next(link);
         next = due < next ? due : next;
     }
@@ -435,21 +446,21 @@ static int64_t s_next(void *arg, int64_t now_ms) {
 
 static void s_fds(void *arg, gi_polled_t *polled) {
     gate_service_t *self = arg;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    for (gi_link_t *link = self->own->links; link; link = link->next)
         gi_sock_poll(&link->sock, polled);
 }
 
 static bool s_calm(void *arg) {
     gate_service_t *self = arg;
     bool calm = false;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    for (gi_link_t *link = self->own->links; link; link = link->next)
         calm |= gi_sock_calm(&link->sock);
     return calm;
 }
 
 static bool s_there(void *arg) {
     gate_service_t *self = arg;
-    const gi_link_t *link = self->links;
+    const gi_link_t *link = self->own->links;
     while (link && !gi_sock_there(&link->sock))
         link = link->next;
     return link != NULL;
@@ -457,20 +468,21 @@ static bool s_there(void *arg) {
 
 static void s_stop(void *arg) {
     gate_service_t *self = arg;
+    gi_service_own_t *own = self->own;
     s_own_mail(self);
     gi_run_to_threads(self);
-    gi_service_core_stop(&self->core);
+    gi_service_core_stop(&own->core);
     gi_run_to_threads(self);
-    while (self->links) {
-        gi_link_t *link = self->links;
-        self->links = link->next;
+    while (own->links) {
+        gi_link_t *link = own->links;
+        own->links = link->next;
         gi_link_leave(link);
         gi_link_destroy(link);
     }
     gi_scall_free_all(self);
     gi_readers_free(self);
-    gi_service_core_fini(&self->core);
-    gi_news_tell(&self->news);
+    gi_service_core_fini(&own->core);
+    gi_news_tell(&self->shared.news);
 }
 
 const gi_actor_ops_t gi_service_ops = {.name = "gate-service",

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_answer.c -- how a call is answered: towards its broker, into its
  * future or stream. Which answer, and when, is the core's to say. */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +39,7 @@ static void s_reply_wire(gi_scall_t *c, const unsigned char *body,
     const gi_buf_t *value = &c->call.out;
     gi_frames_t *out = gi_scall_answer(c);
     if (!out) {
-        c->service->stats.dropped++;
+        c->service->own->stats.dropped++;
         return;
     }
     unsigned char *room = NULL;
@@ -47,7 +48,7 @@ static void s_reply_wire(gi_scall_t *c, const unsigned char *body,
     } else if ((room = gi_frames_room(out, value->size + GI_RPC_OK_OVERHEAD))) {
         s_write_ok(room, value);
     } else {
-        c->service->stats.dropped++; /* and it is said so */
+        c->service->own->stats.dropped++; /* and it is said so */
     }
     if (gi_service_trace_on(c))
         gi_service_trace_add(c, out);
@@ -83,7 +84,7 @@ static void s_reply_future(gi_scall_t *c) {
         gi_future_complete_copy(future, value->data, size);
         return;
     }
-    bool huge = (int64_t)size > c->service->settings->huge_plain_max;
+    bool huge = (int64_t)size > c->service->is.settings->huge_plain_max;
     void *data = gi_buf_take(&c->call.out, &size);
     if (huge)
         gi_future_complete_huge(future, data, size, gi_mem_free, data);
@@ -94,7 +95,7 @@ static void s_reply_future(gi_scall_t *c) {
 static void s_reply_stream(gi_scall_t *c) {
     const gi_buf_t *value = &c->call.out;
     size_t size = value->size + GI_RPC_OK_OVERHEAD;
-    if ((int64_t)value->size > c->service->settings->huge_plain_max) {
+    if ((int64_t)value->size > c->service->is.settings->huge_plain_max) {
         void *data = gi_buf_take(&c->call.out, &size);
         gi_stream_push_huge(c->stream, data, size, gi_mem_free, data);
         return;
@@ -113,7 +114,7 @@ static void s_reply_stream(gi_scall_t *c) {
 
 /* As a Python peer prints it; a handler in C has no more to tell than where. */
 static const char *s_traceback(gi_scall_t *c) {
-    const char *name = c->service->name, *method = c->call.method;
+    const char *name = c->service->is.name, *method = c->call.method;
     size_t room = strlen(name) + (method ? strlen(method) : 0) + 32;
     char *text = method ? gi_arena_alloc(&c->call.arena, room) : NULL;
     if (text)
@@ -126,7 +127,7 @@ static const char *s_where(gi_scall_t *c, const char *traceback) {
     bool handler = gi_origin_of(traceback) == GI_ORIGIN_HANDLER;
     if (!handler)
         return traceback;
-    if (c->service->settings->secure)
+    if (c->service->is.settings->secure)
         return GI_BY_HANDLER;
     return strncmp(traceback, S_IN, strlen(S_IN)) == 0 ? s_traceback(c)
                                                        : traceback;
@@ -157,10 +158,10 @@ void gi_scall_answer_error(gi_scall_t *c, const gate_error_t *story) {
             gi_stream_fail(c->stream, &same);
         return;
     }
-    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
-    if (!gi_rpc_pack_exception(&self->scratch, story->cls, story->text,
+    gi_buf_reset(&self->own->scratch, GI_SCALL_KEEP_BYTES);
+    if (!gi_rpc_pack_exception(&self->own->scratch, story->cls, story->text,
                                story->traceback))
-        s_reply_wire(c, self->scratch.data, self->scratch.size);
+        s_reply_wire(c, self->own->scratch.data, self->own->scratch.size);
 }
 
 #define S_FAR 1024 /* more than a batch of mail ends */
@@ -171,10 +172,12 @@ static void s_end_local(gi_scall_t *c) {
     gate_service_t *self = c->service;
     c->local->call = NULL;
     c->left = true;
-    if (gi_gauge_read(&self->local) + S_FAR < self->settings->local_max)
-        self->n_left++; /* no room is short: all at once, after the batch */
+    if (gi_gauge_read(&self->shared.local) + S_FAR <
+        self->is.settings->local_max)
+        self->own
+            ->n_left++; /* no room is short: all at once, after the batch */
     else
-        gi_gauge_leave(&self->local);
+        gi_gauge_leave(&self->shared.local);
     s_reply_future(c);
     c->future = NULL;
 }

@@ -3,7 +3,8 @@
  * the core (service/core/life.c) takes from there.
  * Law: each request that was taken is answered once, whatever happens
  * (docs/wire.md: a worker's slot is lost for ever otherwise). */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include <string.h>
 #include "base/err.h"
@@ -40,7 +41,7 @@ void gi_scall_dispatch(gi_scall_t *c, gate_bytes_t func_frame) {
     if (!c->method) {
         char text[256];
         snprintf(text, sizeof text, "service %s has no method '%.*s'",
-                 self->name, (int)n, c->method_name);
+                 self->is.name, (int)n, c->method_name);
         gi_scall_refuse(c, GATE_NOMETHOD, NULL, text);
         return;
     }
@@ -66,12 +67,12 @@ void gi_scall_meta(gi_scall_t *c, gate_bytes_t packed) {
 static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
     gi_ext_t ext;
     if (gi_ext_parse(frame, &ext)) {
-        c->service->stats.dropped++;
+        c->service->own->stats.dropped++;
         return GATE_OK;
     }
     if (ext.timeout_ms >= 0)
         c->call.deadline_ms =
-            gi_time_after(c->service->core.now_ms, ext.timeout_ms);
+            gi_time_after(c->service->own->core.now_ms, ext.timeout_ms);
     if (ext.attempt)
         c->call.attempt = ext.attempt;
     if (ext.user.size && c->link->ext) { /* else it may be anybody's word */
@@ -103,17 +104,17 @@ static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
 static void s_no_memory(gi_link_t *link, unsigned client_id,
                         unsigned request_id) {
     gate_service_t *self = link->service;
-    self->stats.dropped++;
-    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
+    self->own->stats.dropped++;
+    gi_buf_reset(&self->own->scratch, GI_SCALL_KEEP_BYTES);
     gi_frames_t *out = gi_link_send_begin(link, GI_MDP_REPLY);
-    gi_frames_pass(out, &self->in, client_id);
+    gi_frames_pass(out, &self->own->in, client_id);
     gi_frames_add_const(out, GI_FRAME_EMPTY);
-    gi_frames_pass(out, &self->in, request_id);
-    if (gi_rpc_pack_exception(&self->scratch, "MemoryError",
+    gi_frames_pass(out, &self->own->in, request_id);
+    if (gi_rpc_pack_exception(&self->own->scratch, "MemoryError",
                               "no memory for the call", ""))
         out->broken = true;
     else
-        gi_frames_add(out, self->scratch.data, self->scratch.size);
+        gi_frames_add(out, self->own->scratch.data, self->own->scratch.size);
     gi_link_send(link);
 }
 
@@ -139,7 +140,7 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
                       unsigned client_id, unsigned request_id, unsigned body,
                       unsigned n_body) {
     gate_service_t *self = link->service;
-    gi_frames_t *in = &self->in;
+    gi_frames_t *in = &self->own->in;
     gi_scall_t *c = gi_scall_new(self);
     if (!c) {
         s_no_memory(link, client_id, request_id);
@@ -149,8 +150,8 @@ void gi_scall_request(gi_link_t *link, const gate_bytes_t *view,
     c->epoch = link->epoch;
     c->life.owner = link;
     c->life.remote = true;
-    c->life.credit.items = self->settings->stream_reply_maxsize;
-    c->life.credit.bytes = self->settings->stream_max_bytes;
+    c->life.credit.items = self->is.settings->stream_reply_maxsize;
+    c->life.credit.bytes = self->is.settings->stream_max_bytes;
     if (!s_keep(c, in, client_id, &c->client_id) ||
         !s_keep(c, in, request_id, &c->request_id)) {
         gi_scall_free(c);

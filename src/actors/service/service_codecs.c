@@ -4,7 +4,8 @@
  * it is remembered: in a table of fixed size, where the newer takes the older's
  * place. One that was forgotten gets plain replies, and huge ones in the codec
  * of the setting. */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_call.h"
 
 #include <string.h>
 #include "base/mem.h"
@@ -60,15 +61,15 @@ void gi_readers_note(gate_service_t *self, const gi_link_t *link,
                      gate_bytes_t client, gate_bytes_t codecs) {
     if (client.size > S_ID_MAX)
         return;
-    if (!self->readers)
-        self->readers = gi_mem_calloc(1, sizeof *self->readers);
-    if (!self->readers)
+    if (!self->own->readers)
+        self->own->readers = gi_mem_calloc(1, sizeof *self->own->readers);
+    if (!self->own->readers)
         return; /* it is as if nothing had been said */
-    s_reader_t *r = s_find(self->readers, link, link->epoch, client, true);
+    s_reader_t *r = s_find(self->own->readers, link, link->epoch, client, true);
     size_t size = codecs.size < sizeof r->codecs ? codecs.size : 0;
     r->link = link;
     r->epoch = link->epoch;
-    r->used = ++self->readers->clock;
+    r->used = ++self->own->readers->clock;
     r->id_size = client.size;
     memcpy(r->id, client.data, client.size);
     if (size)
@@ -77,7 +78,7 @@ void gi_readers_note(gate_service_t *self, const gi_link_t *link,
 }
 
 const char *gi_readers_codecs(const gi_scall_t *c) {
-    gi_readers_t *readers = c->service->readers;
+    gi_readers_t *readers = c->service->own->readers;
     if (!c->link || !readers || c->call.client.size > S_ID_MAX)
         return NULL;
     s_reader_t *r = s_find(readers, c->link, c->epoch, c->call.client, false);
@@ -85,6 +86,6 @@ const char *gi_readers_codecs(const gi_scall_t *c) {
 }
 
 void gi_readers_free(gate_service_t *self) {
-    gi_mem_free(self->readers);
-    self->readers = NULL;
+    gi_mem_free(self->own->readers);
+    self->own->readers = NULL;
 }

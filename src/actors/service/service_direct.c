@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_direct.c -- calls that came without a socket: from the caller's
  * thread into the mailbox, the answer straight into its future or stream. */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include <string.h>
 #include "sync/clock.h"
@@ -25,12 +26,12 @@ static gate_err_t s_tell(gi_scall_t *c, gi_smail_t *mail, gi_smail_kind_t kind,
  * it adds up as well: the next report, or the call's timer, tells of it. */
 static void s_local_credit(void *ctx, size_t items, size_t bytes) {
     gi_scall_t *c = ctx;
-    atomic_fetch_add(&c->owed_items, (int64_t)items);
-    atomic_fetch_add(&c->owed_bytes, (int64_t)bytes);
-    if (atomic_exchange(&c->credit_pending, true))
+    atomic_fetch_add(&c->owed.items, (int64_t)items);
+    atomic_fetch_add(&c->owed.bytes, (int64_t)bytes);
+    if (atomic_exchange(&c->owed.pending, true))
         return;
     if (s_tell(c, &c->credit_mail, GI_SMAIL_CREDIT, 100))
-        atomic_store(&c->credit_pending, false);
+        atomic_store(&c->owed.pending, false);
 }
 
 static void s_local_stop(void *ctx) {
@@ -57,23 +58,23 @@ static gate_err_t s_too_many(const gate_settings_t *s) {
 /* The rules that hold at a broker hold here too (architecture: same process).
  */
 static gate_err_t s_permit(gate_service_t *self, gate_bytes_t func_frame) {
-    const char *user = self->settings->local_user;
-    gate_bytes_t func, name = {self->name, strlen(self->name)};
+    const char *user = self->is.settings->local_user;
+    gate_bytes_t func, name = {self->is.name, strlen(self->is.name)};
     gate_err_t e = GATE_OK;
     const gi_access_t *rules =
-        gi_runtime_ruled(self->rt) ? gi_runtime_access(self->rt) : NULL;
+        gi_runtime_ruled(self->is.rt) ? gi_runtime_access(self->is.rt) : NULL;
     if (gi_access_concerns(rules, name)) {
         e = gi_rpc_parse_func(func_frame, &func);
         if (!e && !gi_access_allows(rules, user, name, func))
             e = gi_err(GATE_REFUSED, "%s%s may not call %s.%.*s.",
                        *user ? "User " : "Who is not authenticated", user,
-                       self->name, (int)func.size, (const char *)func.data);
+                       self->is.name, (int)func.size, (const char *)func.data);
     }
-    if (!e && self->settings->rate_limit_user &&
-        !gi_runtime_rate(self->rt, gi_clock_ms()))
-        e = s_too_many(self->settings);
+    if (!e && self->is.settings->rate_limit_user &&
+        !gi_runtime_rate(self->is.rt, gi_clock_ms()))
+        e = s_too_many(self->is.settings);
     if (e)
-        gi_gauge_enter(&self->local_refused, INT64_MAX);
+        gi_gauge_enter(&self->shared.local_refused, INT64_MAX);
     return e;
 }
 
@@ -84,29 +85,30 @@ static gate_err_t s_enter(gate_service_t *self, const gi_local_ask_t *ask) {
         s_permit(self, (gate_bytes_t){ask->packed, ask->request->func_size});
     if (e)
         return e;
-    int64_t max = self->settings->local_max;
-    while (!gi_gauge_enter(&self->local, max))
-        if (!ask->waits || !gi_gauge_await(&self->local, max, ask->deadline_ms))
+    int64_t max = self->is.settings->local_max;
+    while (!gi_gauge_enter(&self->shared.local, max))
+        if (!ask->waits ||
+            !gi_gauge_await(&self->shared.local, max, ask->deadline_ms))
             return gi_err(GATE_BUSY,
                           "service %s: local_max calls are in flight",
-                          self->name);
+                          self->is.name);
     return GATE_OK;
 }
 
 static gate_err_t s_push(gate_service_t *self, const gi_local_ask_t *ask,
                          gi_smail_t *mail) {
     int64_t left = ask->waits ? ask->deadline_ms - gi_clock_ms() : 0;
-    gate_err_t e = gi_mailbox_push(self->mailbox, mail, left > 0 ? left : 0);
+    gate_err_t e = gi_mailbox_push(self->is.mailbox, mail, left > 0 ? left : 0);
     if (e) {
-        gi_gauge_leave(&self->local);
-        (void)gi_err(e, "service %s: %s", self->name,
+        gi_gauge_leave(&self->shared.local);
+        (void)gi_err(e, "service %s: %s", self->is.name,
                      e == GATE_BUSY ? "its mailbox is full" : "it stops");
     }
     return e;
 }
 
 static gate_err_t s_no_memory(gate_service_t *self) {
-    gi_gauge_leave(&self->local);
+    gi_gauge_leave(&self->shared.local);
     return gi_err(GATE_NOMEM, "no memory for a call");
 }
 
@@ -135,7 +137,7 @@ static gi_slocal_t *s_local_new(gate_service_t *self,
                                 const gi_local_ask_t *ask) {
     const gi_rpc_request_t *r = ask->request;
     size_t size = s_body_size(r);
-    gate_future_t *future = gi_future_new_with(self->settings, NULL, NULL,
+    gate_future_t *future = gi_future_new_with(self->is.settings, NULL, NULL,
                                                sizeof(gi_slocal_t) + size);
     if (!future)
         return NULL;
@@ -181,17 +183,17 @@ gate_err_t gi_service_call_local(gate_service_t *self,
 static bool s_huge(const gi_scall_t *c) {
     gi_rpc_request_t r = {.args_size = c->call.args_packed.size,
                           .kwargs_size = c->call.kwargs_packed.size};
-    return gi_rpc_args_huge(c->service->settings, &r);
+    return gi_rpc_args_huge(c->service->is.settings, &r);
 }
 
 void gi_scall_local(gi_slocal_t *local) {
     gate_service_t *self = local->service;
-    gi_mailbox_linger(self->mailbox); /* its caller may ask again at once */
+    gi_mailbox_linger(self->is.mailbox); /* its caller may ask again at once */
     gi_scall_t *c = gi_scall_new(self);
     if (!c) {
         static const gate_error_t no_memory = {GATE_NOMEM, "MemoryError",
                                                "no memory for a call", ""};
-        gi_gauge_leave(&self->local);
+        gi_gauge_leave(&self->shared.local);
         gi_trace_drop(local->trace);
         gi_future_fail(local->future, &no_memory);
         return;
@@ -221,16 +223,16 @@ static bool s_open_stream(gi_scall_t *c, const gi_local_ask_t *ask,
     gate_service_t *self = c->service;
     gi_stream_options_t options = {
         .timeout_ms = ask->timeout_ms,
-        .max_items = (size_t)self->settings->stream_reply_maxsize,
-        .max_bytes = (size_t)self->settings->stream_max_bytes,
+        .max_items = (size_t)self->is.settings->stream_reply_maxsize,
+        .max_bytes = (size_t)self->is.settings->stream_max_bytes,
         .ops = &s_stream_ops,
         .ctx = c,
         .release_owner = s_release_service,
         .owner = gi_service_share(self)};
-    atomic_store(&c->credit_pending, false);
-    atomic_store(&c->owed_items, 0);
-    atomic_store(&c->owed_bytes, 0);
-    c->stream = *stream = gi_stream_new(self->settings, &options);
+    atomic_store(&c->owed.pending, false);
+    atomic_store(&c->owed.items, 0);
+    atomic_store(&c->owed.bytes, 0);
+    c->stream = *stream = gi_stream_new(self->is.settings, &options);
     if (!c->stream)
         gi_service_release(self);
     return c->stream != NULL;
@@ -284,22 +286,22 @@ gate_err_t gi_service_open_local(gate_service_t *self,
 /* Credit that found no room in the mailbox is told now. */
 int64_t gi_direct_idle(const gi_life_t *life, int64_t now_ms) {
     gi_scall_t *c = gi_scall_of((gi_life_t *)(uintptr_t)life);
-    if (atomic_load(&c->owed_items) &&
-        !atomic_exchange(&c->credit_pending, true) &&
+    if (atomic_load(&c->owed.items) &&
+        !atomic_exchange(&c->owed.pending, true) &&
         s_tell(c, &c->credit_mail, GI_SMAIL_CREDIT, 0))
-        atomic_store(&c->credit_pending, false);
+        atomic_store(&c->owed.pending, false);
     return gi_stream_idle_ms(c->stream, now_ms);
 }
 
 /* ---- both, on the actor's thread ----------------------------------------- */
 void gi_scall_open(gi_scall_t *c) {
     gate_service_t *self = c->service;
-    c->call.user = self->settings->local_user;
+    c->call.user = self->is.settings->local_user;
     c->life.streamed = c->stream != NULL;
     c->life.credited = true;
-    c->life.credit.items = self->settings->stream_reply_maxsize;
-    c->life.credit.bytes = self->settings->stream_max_bytes;
-    if (self->core.stopping || self->core.draining) {
+    c->life.credit.items = self->is.settings->stream_reply_maxsize;
+    c->life.credit.bytes = self->is.settings->stream_max_bytes;
+    if (self->own->core.stopping || self->own->core.draining) {
         gi_scall_refuse(c, GATE_NOSERVICE, NULL, "the service is leaving");
         return;
     }

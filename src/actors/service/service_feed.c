@@ -6,7 +6,7 @@
  *
  * Law: what feeds it has a reference to the call and one to the service until
  * its END mail; pieces are in order since there is one mailbox. */
-#include "service/service_impl.h"
+#include "service/service_call.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -87,7 +87,7 @@ static gate_err_t s_begin(gate_call_t *call, const gi_huge_begin_t *begin) {
     s_hold(c);
     if (s_on_actor(c)) {
         gi_shuge_attach(h);
-    } else if (gi_mailbox_push(c->service->mailbox, &h->begin_mail, -1)) {
+    } else if (gi_mailbox_push(c->service->is.mailbox, &h->begin_mail, -1)) {
         c->hand.feeding = NULL;
         gi_sfeed_free(&h);
         gi_service_release(c->service);
@@ -124,7 +124,7 @@ static gate_err_t s_put(gate_call_t *call, const void *data, size_t size) {
     memcpy(item->data, data, size);
     if (s_on_actor(c)) {
         gi_sfeed_piece(item);
-    } else if (gi_mailbox_push(c->service->mailbox, &item->mail, -1)) {
+    } else if (gi_mailbox_push(c->service->is.mailbox, &item->mail, -1)) {
         gi_mem_free(item);
         e = s_gone();
     }
@@ -143,7 +143,7 @@ static gate_err_t s_end(gate_call_t *call, const gate_error_t *error) {
         gi_error_set(&h->error, error);
     if (s_on_actor(c)) {
         gi_sfeed_end(h);
-    } else if (gi_mailbox_push(self->mailbox, &h->end_mail, -1)) {
+    } else if (gi_mailbox_push(self->is.mailbox, &h->end_mail, -1)) {
         if (kept)
             gi_scall_drop(c);
         gi_scall_drop(c);
@@ -175,7 +175,7 @@ static gate_err_t s_keep(gate_call_t *call, const gi_huge_begin_t *begin,
     h->ended = true;
     if (s_on_actor(c)) {
         gi_shuge_attach(h);
-    } else if (gi_mailbox_push(c->service->mailbox, &h->begin_mail, -1)) {
+    } else if (gi_mailbox_push(c->service->is.mailbox, &h->begin_mail, -1)) {
         gi_sfeed_free(&h);
         return s_gone();
     }
@@ -203,24 +203,24 @@ static void s_read_run(gi_job_t *job) {
     }
     gi_error_fini(&error);
     gi_mem_free(r);
-    gi_latch_done(&self->away);
+    gi_latch_done(&self->shared.away);
 }
 
 static gate_err_t s_read_begin(gate_call_t *call, const gi_huge_begin_t *begin,
                                gate_bytes_t head, s_reading_t *r) {
     gi_scall_t *c = (gi_scall_t *)call;
-    gate_pool_t *pool = gate_runtime_threads(c->service->rt);
+    gate_pool_t *pool = gate_runtime_threads(c->service->is.rt);
     gate_err_t e = pool ? s_begin(call, begin) : gate_error()->code;
     if (e)
         return e;
     if (head.size)
         e = s_put(call, head.data, head.size);
     if (!e) {
-        gi_latch_add(&c->service->away);
+        gi_latch_add(&c->service->shared.away);
         e = gi_pool_run(pool, &r->job);
         if (!e)
             return GATE_KEPT;
-        gi_latch_done(&c->service->away);
+        gi_latch_done(&c->service->shared.away);
         (void)gi_err(e, "no thread reads a huge result: %s", gate_err_text(e));
     }
     gate_error_t story = *gate_error();

@@ -10,7 +10,8 @@
  * reads gets GI_HUGE_FIRST bytes; when no credit has come for a while then it
  * knows none, and the socket alone is its bound. */
 #include "service/service_huge.h"
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_call.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,14 +33,14 @@ static int64_t s_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* What a frame may have on the call's way. */
 static int64_t s_frame_max(const gi_scall_t *c) {
-    int64_t ours = c->service->settings->message_bytes_max;
+    int64_t ours = c->service->is.settings->message_bytes_max;
     int64_t brokers = c->link ? c->link->frame_max : 0;
     return brokers ? s_min(ours, brokers) : ours;
 }
 
 bool gi_shuge_wants(const gi_life_t *life) {
     const gi_scall_t *c = gi_scall_of((gi_life_t *)(uintptr_t)life);
-    const gate_settings_t *s = c->service->settings;
+    const gate_settings_t *s = c->service->is.settings;
     int64_t size = (int64_t)c->call.out.size;
     if (!gi_scall_has_caller(c))
         return false;
@@ -68,7 +69,8 @@ static bool s_says_size(const gi_shuge_t *h) {
 
 /* Names the codec in h->begin: the one wished for, or one that is read. */
 static gate_err_t s_choose_codec(gi_shuge_t *h) {
-    const char *usual = h->call->service->settings->huge_data_compress_module;
+    const char *usual =
+        h->call->service->is.settings->huge_data_compress_module;
     const char *read = gi_readers_codecs(h->call);
     char *codec = h->begin.codec;
     bool wished = *codec;
@@ -89,20 +91,21 @@ static gate_err_t s_choose_codec(gi_shuge_t *h) {
 /* On any thread; the service outlives its packs. */
 static void s_ready(void *arg) {
     gate_service_t *self = arg;
-    gi_lock(&self->ready_lock);
-    bool tell = !self->ready;
-    self->ready = true;
-    gi_unlock(&self->ready_lock);
-    if (!tell || !gi_mailbox_push(self->mailbox, &self->ready_mail, 0))
+    gi_lock(&self->shared.lock);
+    bool tell = !self->shared.ready;
+    self->shared.ready = true;
+    gi_unlock(&self->shared.lock);
+    if (!tell ||
+        !gi_mailbox_push(self->is.mailbox, &self->shared.ready_mail, 0))
         return;
-    gi_lock(&self->ready_lock); /* full: the actor looks by itself soon */
-    self->ready = false;
-    gi_unlock(&self->ready_lock);
+    gi_lock(&self->shared.lock); /* full: the actor looks by itself soon */
+    self->shared.ready = false;
+    gi_unlock(&self->shared.lock);
 }
 
 static gate_err_t s_pack(gi_shuge_t *h) {
     gate_service_t *self = h->call->service;
-    const gate_settings_t *s = self->settings;
+    const gate_settings_t *s = self->is.settings;
     gate_err_t e = s_choose_codec(h);
     if (e)
         return e;
@@ -116,7 +119,7 @@ static gate_err_t s_pack(gi_shuge_t *h) {
         .flush_ms = GI_HUGE_FLUSH_MS,
         .ready = s_ready,
         .ctx = self};
-    e = gi_huge_pack_new(gi_runtime_helpers(self->rt), &options, &h->pack);
+    e = gi_huge_pack_new(gi_runtime_helpers(self->is.rt), &options, &h->pack);
     if (!e && h->data.size) {
         e = gi_huge_pack_source(h->pack, h->head, h->data);
         h->finished = true;
@@ -141,11 +144,11 @@ void gi_shuge_attach(gi_shuge_t *h) {
     gi_scall_t *c = h->call;
     gate_service_t *self = c->service;
     c->huge = h;
-    h->next = self->huges;
+    h->next = self->own->huges;
     if (h->next)
         h->next->prev = h;
-    self->huges = h;
-    self->stats.huge++;
+    self->own->huges = h;
+    self->own->stats.huge++;
     gi_life_bulk_begun(&c->life);
     if (h->ended)
         gi_life_bulk_fed(&c->life);
@@ -163,7 +166,7 @@ static void s_close(gi_shuge_t *h, gate_err_t outcome) {
     if (h->prev)
         h->prev->next = h->next;
     else
-        self->huges = h->next;
+        self->own->huges = h->next;
     if (h->next)
         h->next->prev = h->prev;
     h->prev = h->next = NULL;
@@ -181,16 +184,16 @@ static void s_stop_producer(gi_shuge_t *h) {
 /* ---- the last message ---------------------------------------------------- */
 static void s_send_exception(gi_scall_t *c, const gate_error_t *story) {
     gate_service_t *self = c->service;
-    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
-    if (gi_rpc_pack_triple(&self->scratch, story->cls, story->text,
+    gi_buf_reset(&self->own->scratch, GI_SCALL_KEEP_BYTES);
+    if (gi_rpc_pack_triple(&self->own->scratch, story->cls, story->text,
                            story->traceback))
-        gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
+        gi_buf_reset(&self->own->scratch, GI_SCALL_KEEP_BYTES);
     gi_frames_t *out = gi_scall_answer(c);
     if (!out)
         return;
     gi_frames_add(out, GI_HUGE_TAG, strlen(GI_HUGE_TAG));
     gi_frames_add(out, GI_STREAM_EXCEPTION, strlen(GI_STREAM_EXCEPTION));
-    gi_frames_add(out, self->scratch.data, self->scratch.size);
+    gi_frames_add(out, self->own->scratch.data, self->own->scratch.size);
     gi_link_send(c->link);
 }
 
@@ -199,7 +202,7 @@ void gi_shuge_fail(gi_shuge_t *h, const gate_error_t *story) {
     gate_error_t told = *story;
     if (h->closed)
         return;
-    if (c->service->settings->secure &&
+    if (c->service->is.settings->secure &&
         gi_origin_of(told.traceback) == GI_ORIGIN_HANDLER)
         told.traceback = GI_BY_HANDLER;
     if (c->link && h->sent)
@@ -251,9 +254,9 @@ static void s_add_ext(gi_shuge_t *h, gi_frames_t *out) {
     ext.codecs = (gate_bytes_t){h->begin.codec, strlen(h->begin.codec)};
     if (h->begin.size != UINT64_MAX)
         ext.huge_size = (int64_t)h->begin.size;
-    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
-    if (!gi_ext_pack(&self->scratch, &ext))
-        gi_frames_add(out, self->scratch.data, self->scratch.size);
+    gi_buf_reset(&self->own->scratch, GI_SCALL_KEEP_BYTES);
+    if (!gi_ext_pack(&self->own->scratch, &ext))
+        gi_frames_add(out, self->own->scratch.data, self->own->scratch.size);
 }
 
 /* From where it is, or copied. */
@@ -303,7 +306,7 @@ static gate_err_t s_send_stream(gi_shuge_t *h, gate_bytes_t chunk) {
 /* The cap is the reader's: it is told so itself, not by an exception. */
 static gate_err_t s_send_future(gi_shuge_t *h, gate_bytes_t chunk) {
     gi_scall_t *c = h->call;
-    const gate_settings_t *s = c->service->settings;
+    const gate_settings_t *s = c->service->is.settings;
     int64_t max = gi_settings_huge_packed_max(s);
     if ((int64_t)(h->whole.size + chunk.size) <= max)
         return gi_buf_append(&h->whole, chunk.data, chunk.size)
@@ -320,7 +323,7 @@ static gate_err_t s_send_future(gi_shuge_t *h, gate_bytes_t chunk) {
 
 static gate_err_t s_send(gi_shuge_t *h, gate_bytes_t chunk) {
     gi_scall_t *c = h->call;
-    h->call->service->stats.chunks++;
+    h->call->service->own->stats.chunks++;
     h->call->life.sent++;
     if (c->link)
         return s_send_wire(h, chunk);
@@ -338,12 +341,12 @@ static void s_look_at(gi_shuge_t *h, int64_t at_ms) {
 static void s_look_for_pack(gi_shuge_t *h) {
     s_look_at(h, gi_huge_pack_idle(h->pack)
                      ? gi_huge_pack_due(h->pack)
-                     : h->call->service->core.now_ms + S_LOOK_MS);
+                     : h->call->service->own->core.now_ms + S_LOOK_MS);
 }
 
 /* Out of credit, and the reader never gave a sign that it knows of any. */
 static void s_probe(gi_shuge_t *h) {
-    int64_t now = h->call->service->core.now_ms;
+    int64_t now = h->call->service->own->core.now_ms;
     if (!h->probe_ms)
         h->probe_ms = now;
     s_look_at(h, now + S_LOOK_MS);
@@ -409,7 +412,7 @@ static void s_cut(gi_shuge_t *h) {
     gate_error_t story = *gate_error();
     if (h->pack && story.code != GATE_CANCELLED)
         gate_log(GATE_ERROR, "service", "%s: a huge result of %s: %s",
-                 h->call->service->name, gate_call_method(&h->call->call),
+                 h->call->service->is.name, gate_call_method(&h->call->call),
                  story.text);
     gi_shuge_fail(h, &story);
 }
@@ -434,7 +437,7 @@ static bool s_pull(gi_shuge_t *h) {
 bool gi_shuge_pull(gate_service_t *self) {
     bool any = false;
     gi_shuge_t *next;
-    for (gi_shuge_t *h = self->huges; h; h = next) {
+    for (gi_shuge_t *h = self->own->huges; h; h = next) {
         next = h->next;
         any |= s_pull(h);
     }
@@ -443,7 +446,7 @@ bool gi_shuge_pull(gate_service_t *self) {
 
 int64_t gi_shuge_next(const gate_service_t *self) {
     int64_t next = INT64_MAX;
-    for (const gi_shuge_t *h = self->huges; h; h = h->next)
+    for (const gi_shuge_t *h = self->own->huges; h; h = h->next)
         next = s_min(next, h->look_ms);
     return next;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_job.c -- handlers that go on after a pool job (gate_call_run). */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -34,11 +35,11 @@ static void s_sub_done(void *ctx, const void *data, size_t size,
         gi_error_story(&job->error, GATE_NOMEM, NULL, "no memory for a result",
                        NULL);
     job->mail.kind = GI_SMAIL_JOBDONE;
-    if (gi_mailbox_push(self->mailbox, &job->mail, -1)) {
+    if (gi_mailbox_push(self->is.mailbox, &job->mail, -1)) {
         gi_scall_drop(job->call);
         gi_sjob_free(job);
     }
-    gi_latch_done(&self->away);
+    gi_latch_done(&self->shared.away);
 }
 
 static const gi_sink_t s_sub_sink = {
@@ -115,11 +116,11 @@ static gate_err_t s_submit(gi_scall_t *c, gi_sjob_t *job) {
                             .host = self};
     c->pool = job->pool;
     gi_ref_take(&c->refs);
-    gi_latch_add(&self->away);
+    gi_latch_add(&self->shared.away);
     gate_err_t e = gi_pool_submit(job->pool, &request, &c->ticket);
     if (!e)
         return GATE_OK;
-    gi_latch_done(&self->away);
+    gi_latch_done(&self->shared.away);
     c->ticket = 0;
     gi_scall_free(c);
     gi_error_set(&call->error, gate_error());

@@ -8,7 +8,8 @@
  * The broker drives heartbeats. A connection that was cut is replaced: a fresh
  * socket and identity, as a ghost is mistaken for us; unless the user chose one,
  * or to a Python broker, which deals calls to ghosts and says DISCONNECT once. */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include <string.h>
 #include "base/err.h"
@@ -23,18 +24,19 @@
 static gate_err_t s_open(gi_link_t *link) {
     gate_service_t *self = link->service;
     unsigned char id[GI_ID_SIZE];
-    const char *name = self->login.identity;
+    const char *name = self->is.login.identity;
     if (name && link->number == 0)
         snprintf(link->identity, sizeof link->identity, "%s", name);
     else if (!link->keeps)
         gi_identity_fresh("gw", link->identity, sizeof link->identity);
     link->ghost = link->keeps;
     gi_identity_of(link->identity, id);
-    gate_err_t e = gi_sock_open(&link->sock, ZMQ_DEALER,
-                                (gate_bytes_t){id, sizeof id}, self->settings);
+    gate_err_t e =
+        gi_sock_open(&link->sock, ZMQ_DEALER, (gate_bytes_t){id, sizeof id},
+                     self->is.settings);
     if (e)
         return e;
-    e = gi_login_apply(&self->login, &link->sock);
+    e = gi_login_apply(&self->is.login, &link->sock);
     link->watched = strncmp(link->endpoint, "inproc:", 7) != 0;
     if (!e && link->watched)
         e = gi_sock_watch(&link->sock, ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
@@ -51,11 +53,11 @@ static gate_err_t s_open(gi_link_t *link) {
 static void s_ready(gi_link_t *link) {
     gate_service_t *self = link->service;
     char *line = NULL;
-    gate_err_t e =
-        gi_mdp_compose_ready(self->name, self->description, self->limit, &line);
+    gate_err_t e = gi_mdp_compose_ready(self->is.name, self->is.description,
+                                        self->is.limit, &line);
     link->ext = link->packs = link->batches = link->traces = false;
     link->ext_told = link->released = false;
-    link->heard_ms = self->core.now_ms;
+    link->heard_ms = self->own->core.now_ms;
     link->state = GI_LINK_READY_SENT;
     gi_frames_t *out = gi_link_send_begin(link, GI_MDP_READY);
     out->broken = e || !gi_frames_add(out, line, strlen(line));
@@ -66,12 +68,12 @@ static void s_ready(gi_link_t *link) {
 static void s_connect(gi_link_t *link) {
     gate_service_t *self = link->service;
     link->epoch++;
-    link->heard_ms = self->core.now_ms;
+    link->heard_ms = self->own->core.now_ms;
     if (s_open(link)) {
         gate_log(GATE_WARN, "service", "%s: %s", link->endpoint,
                  gate_error()->text);
         link->state = GI_LINK_BACKOFF;
-        link->retry_ms = self->core.now_ms + 1000;
+        link->retry_ms = self->own->core.now_ms + 1000;
         return;
     }
     link->state = GI_LINK_CONNECTING;
@@ -82,7 +84,7 @@ static void s_connect(gi_link_t *link) {
 /* Its callers are gone: whatever is said to them is said to nobody. */
 static void s_forget(gi_link_t *link) {
     link->epoch++;
-    gi_service_core_lost(&link->service->core, link);
+    gi_service_core_lost(&link->service->own->core, link);
 }
 
 static void s_left_behind(gi_link_t *link) {
@@ -103,7 +105,7 @@ static void s_lose(gi_link_t *link, const char *why) {
         s_left_behind(link);
         return;
     }
-    gate_log(GATE_WARN, "service", "%s: broker %s: %s", self->name,
+    gate_log(GATE_WARN, "service", "%s: broker %s: %s", self->is.name,
              link->endpoint, why);
     s_forget(link);
     gi_link_send_drop(link);
@@ -111,10 +113,10 @@ static void s_lose(gi_link_t *link, const char *why) {
     link->ext = link->packs = link->batches = link->traces = false;
     link->keeps &= link->state == GI_LINK_UP;
     link->state = GI_LINK_BACKOFF;
-    link->retry_ms = self->core.now_ms + link->backoff_ms;
+    link->retry_ms = self->own->core.now_ms + link->backoff_ms;
     link->backoff_ms *= 2;
-    if (link->backoff_ms > self->settings->reconnect_ivl_max_ms)
-        link->backoff_ms = self->settings->reconnect_ivl_max_ms;
+    if (link->backoff_ms > self->is.settings->reconnect_ivl_max_ms)
+        link->backoff_ms = self->is.settings->reconnect_ivl_max_ms;
     if (link->backoff_ms < S_BACKOFF_MIN)
         link->backoff_ms = S_BACKOFF_MIN;
 }
@@ -128,18 +130,19 @@ gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
     }
     link->service = self;
     link->number = number;
-    link->broker = gi_registry_owner(gi_runtime_registry(self->rt), endpoint);
+    link->broker =
+        gi_registry_owner(gi_runtime_registry(self->is.rt), endpoint);
     link->out_tail = &link->out_head;
     link->backoff_ms = S_BACKOFF_MIN;
-    link->heard_ms = self->core.now_ms;
+    link->heard_ms = self->own->core.now_ms;
     gate_err_t e = s_open(link);
     if (e) {
         gi_mem_free(link->endpoint);
         gi_mem_free(link);
         return e;
     }
-    link->next = self->links;
-    self->links = link;
+    link->next = self->own->links;
+    self->own->links = link;
     link->state = GI_LINK_CONNECTING;
     if (!link->watched)
         s_ready(link);
@@ -183,16 +186,16 @@ void gi_link_announce(gi_link_t *link) {
     if (link->ext) {
         gi_ext_t ext;
         gi_ext_init(&ext);
-        ext.drain = self->core.draining;
+        ext.drain = self->own->core.draining;
         ext.huge = true;
-        ext.epoch = self->life;
-        ext.frame_max = gi_ext_frame_max(self->settings->message_bytes_max);
+        ext.epoch = self->is.life;
+        ext.frame_max = gi_ext_frame_max(self->is.settings->message_bytes_max);
         ext.idempotent =
-            (gate_bytes_t){self->idempotent, strlen(self->idempotent)};
-        gi_buf_reset(&self->scratch, 65536);
-        link->ext_told =
-            !gi_ext_pack(&self->scratch, &ext) &&
-            gi_frames_add(out, self->scratch.data, self->scratch.size);
+            (gate_bytes_t){self->is.idempotent, strlen(self->is.idempotent)};
+        gi_buf_reset(&self->own->scratch, 65536);
+        link->ext_told = !gi_ext_pack(&self->own->scratch, &ext) &&
+                         gi_frames_add(out, self->own->scratch.data,
+                                       self->own->scratch.size);
     } else if (link->state != GI_LINK_UP) {
         gi_frames_close(out); /* nobody to tell yet */
         return;
@@ -205,17 +208,17 @@ void gi_link_announce(gi_link_t *link) {
  * too, while this one finishes. */
 static void s_move(gi_link_t *link) {
     gate_service_t *self = link->service;
-    if (link->moved || !link->watched || self->core.draining)
+    if (link->moved || !link->watched || self->own->core.draining)
         return;
     gate_err_t e = gi_service_follow(link);
     if (e)
         gate_log(GATE_WARN, "service",
                  "%s: cannot follow to the new broker "
                  "at %s: %s",
-                 self->name, link->endpoint, gate_error()->text);
+                 self->is.name, link->endpoint, gate_error()->text);
     else
         gate_log(GATE_INFO, "service", "%s: another broker takes over at %s",
-                 self->name, link->endpoint);
+                 self->is.name, link->endpoint);
     link->moved = !e;
 }
 
@@ -227,23 +230,23 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     link->ext = true;
     if (gi_ext_parse(frame, &ext))
         return;
-    link->packs = ext.packed && self->settings->packed;
+    link->packs = ext.packed && self->is.settings->packed;
     link->batches = ext.batches && link->packs;
     link->traces = ext.traced;
     link->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
-    if (ext.lane.size && (!self->login.curve_cert ||
-                          strcmp(self->settings->lane, "always") == 0))
-        gi_sock_offered(&link->sock, ext.lane, self->settings);
+    if (ext.lane.size && (!self->is.login.curve_cert ||
+                          strcmp(self->is.settings->lane, "always") == 0))
+        gi_sock_offered(&link->sock, ext.lane, self->is.settings);
     if (ext.moved)
         s_move(link);
     if (!ext.drain)
         return;
     link->released = true;
-    if (self->core.draining)
+    if (self->own->core.draining)
         return;
-    gate_log(GATE_INFO, "service", "%s: told to drain by %s", self->name,
+    gate_log(GATE_INFO, "service", "%s: told to drain by %s", self->is.name,
              link->endpoint);
-    (void)gi_gauge_enter(&self->told, INT64_MAX);
+    (void)gi_gauge_enter(&self->shared.told, INT64_MAX);
     gi_service_drain(self);
 }
 
@@ -252,9 +255,9 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
     gate_service_t *self = link->service;
     if (link->state == GI_LINK_READY_SENT) {
         link->state = GI_LINK_UP;
-        gi_news_tell(&self->news);
+        gi_news_tell(&self->shared.news);
         link->backoff_ms = S_BACKOFF_MIN;
-        gate_log(GATE_INFO, "service", "%s: registered at %s", self->name,
+        gate_log(GATE_INFO, "service", "%s: registered at %s", self->is.name,
                  link->endpoint);
     }
     if (m->n_body == 1 && gi_ext_is(view[m->body]))
@@ -277,11 +280,11 @@ static void s_disconnect(gi_link_t *link) {
         return;
     if (link->moved) {
         s_left_behind(link);
-    } else if (registered && !self->core.draining) {
+    } else if (registered && !self->own->core.draining) {
         gate_log(GATE_INFO, "service", "%s: %s said DISCONNECT: READY again",
-                 self->name, link->endpoint);
+                 self->is.name, link->endpoint);
         s_ready(link);
-    } else if (self->core.draining) {
+    } else if (self->own->core.draining) {
         link->state = GI_LINK_LEFT;
     } else {
         s_lose(link, "refused READY with DISCONNECT");
@@ -294,12 +297,12 @@ static void s_ext(gi_link_t *link, const gate_bytes_t *view,
     gi_scall_t *c =
         gi_scall_find(link, view[m->client_id], view[m->request_id]);
     if (c && m->n_body == 2) {
-        gi_sargs_chunk(c, view[m->body], &link->service->in, m->body + 1);
+        gi_sargs_chunk(c, view[m->body], &link->service->own->in, m->body + 1);
         return;
     }
     if (!c || m->n_body != 1 || !gi_ext_is(view[m->body]) ||
         gi_ext_parse(view[m->body], &ext)) {
-        link->service->stats.dropped++;
+        link->service->own->stats.dropped++;
         return;
     }
     if (ext.cancel)
@@ -310,11 +313,11 @@ static void s_ext(gi_link_t *link, const gate_bytes_t *view,
 
 static void s_message(gi_link_t *link) {
     gate_service_t *self = link->service;
-    const gate_bytes_t *view = gi_frames_views(&self->in);
+    const gate_bytes_t *view = gi_frames_views(&self->own->in);
     gi_mdp_worker_t m;
-    link->heard_ms = self->core.now_ms;
-    if (gi_mdp_parse_broker(view, self->in.n, &m)) {
-        self->stats.dropped++;
+    link->heard_ms = self->own->core.now_ms;
+    if (gi_mdp_parse_broker(view, self->own->in.n, &m)) {
+        self->own->stats.dropped++;
         return;
     }
     switch (m.command) {
@@ -332,7 +335,7 @@ static void s_message(gi_link_t *link) {
         s_ext(link, view, &m);
         break;
     default:
-        self->stats.dropped++;
+        self->own->stats.dropped++;
     }
 }
 
@@ -363,30 +366,31 @@ static bool s_events(gi_link_t *link) {
 static bool s_receive(gi_link_t *link) {
     gate_service_t *self = link->service;
     bool any = false;
-    for (int64_t i = 0; i < self->settings->batch_max && link->sock.raw; i++) {
-        unsigned max = (unsigned)self->settings->frames_max;
-        int rc = gi_sock_recv(&link->sock, &self->in, max);
+    for (int64_t i = 0; i < self->is.settings->batch_max && link->sock.raw;
+         i++) {
+        unsigned max = (unsigned)self->is.settings->frames_max;
+        int rc = gi_sock_recv(&link->sock, &self->own->in, max);
         if (!rc)
             break;
         any = true;
-        if (rc > 0 && gi_frames_unpack(&self->in, 0, max))
+        if (rc > 0 && gi_frames_unpack(&self->own->in, 0, max))
             s_message(link);
         else if (rc != -2)
-            self->stats.dropped++;
-        gi_frames_close(&self->in);
+            self->own->stats.dropped++;
+        gi_frames_close(&self->own->in);
     }
     return any;
 }
 
 static int64_t s_silence_ms(const gi_link_t *link) {
-    const gate_settings_t *s = link->service->settings;
+    const gate_settings_t *s = link->service->is.settings;
     return gi_settings_heartbeat_ms(s) * s->mdp_heartbeat_liveness;
 }
 
 bool gi_link_work(gi_link_t *link) {
-    int64_t now = link->service->core.now_ms;
+    int64_t now = link->service->own->core.now_ms;
     bool busy = false;
-    if (link->state == GI_LINK_BACKOFF && link->service->core.draining)
+    if (link->state == GI_LINK_BACKOFF && link->service->own->core.draining)
         link->state = GI_LINK_LEFT; /* nothing to come back for */
     if (link->state == GI_LINK_BACKOFF) {
         if (now < link->retry_ms)
@@ -408,7 +412,7 @@ bool gi_link_work(gi_link_t *link) {
 
 int64_t gi_link_next(const gi_link_t *link) {
     if (link->out_n || gi_parcel_waits(&link->sock))
-        return link->service->core.now_ms + S_BLOCKED_POLL_MS;
+        return link->service->own->core.now_ms + S_BLOCKED_POLL_MS;
     if (link->state == GI_LINK_BACKOFF)
         return link->retry_ms;
     if (s_talks(link))

@@ -2,18 +2,18 @@
 /* service_link_send.c -- what a worker says to its broker: one message at a time
  * is made in service->out; what the socket does not take waits here, in order.
  */
-#include "service/service_impl.h"
+#include "service/service_own.h"
 
 #include <errno.h>
 #include "base/mem.h"
 
 gi_frames_t *gi_link_send_begin(gi_link_t *link, int command) {
-    gi_frames_t *out = &link->service->out;
+    gi_frames_t *out = &link->service->own->out;
     gi_frames_close(out);
     gi_frames_add_const(out, GI_FRAME_EMPTY);
     gi_frames_add_const(out, GI_FRAME_WORKER_TAG);
     gi_frames_add_const(out, GI_FRAME_COMMAND + (unsigned)command);
-    gi_login_frames(&link->service->login, out);
+    gi_login_frames(&link->service->is.login, out);
     return out;
 }
 
@@ -41,7 +41,7 @@ static void s_queue(gi_link_t *link, gi_frames_t *frames) {
 }
 
 bool gi_link_send(gi_link_t *link) {
-    gi_frames_t *out = &link->service->out;
+    gi_frames_t *out = &link->service->own->out;
     link->mute |= out->broken;
     if (!link->sock.raw || out->broken) {
         gi_frames_close(out);
@@ -74,7 +74,7 @@ void gi_link_send_drop(gi_link_t *link) {
 
 bool gi_link_send_all(gate_service_t *self) {
     bool any = false;
-    for (gi_link_t *link = self->links; link; link = link->next)
+    for (gi_link_t *link = self->own->links; link; link = link->next)
         any |= gi_parcel_flush(&link->sock);
     return any;
 }
@@ -100,6 +100,6 @@ bool gi_link_send_flush(gi_link_t *link) {
         any = true;
     }
     if (any && !link->out_head)
-        gi_life_unblock_all(&link->service->core, link);
+        gi_life_unblock_all(&link->service->own->core, link);
     return any;
 }

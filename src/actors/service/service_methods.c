@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_methods.c -- a service's methods: found by name, told to others, and
  * where each runs. Constant once it has started. */
-#include "service/service_impl.h"
+#include "service/service_call.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,10 +18,11 @@ static uint32_t s_hash(const void *data, size_t size) {
 }
 
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name) {
-    size_t mask = self->method_hash_size - 1;
-    for (size_t i = s_hash(name.data, name.size) & mask; self->method_hash[i];
-         i = (i + 1) & mask) {
-        gi_smethod_t *method = &self->methods[self->method_hash[i] - 1];
+    size_t mask = self->is.methods.hash_size - 1;
+    for (size_t i = s_hash(name.data, name.size) & mask;
+         self->is.methods.hash[i]; i = (i + 1) & mask) {
+        gi_smethod_t *method =
+            &self->is.methods.all[self->is.methods.hash[i] - 1];
         if (method->name_size == name.size &&
             memcmp(method->m->name, name.data, name.size) == 0)
             return method;
@@ -31,14 +32,14 @@ gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name) {
 
 static void s_resolve(gate_service_t *self, gi_smethod_t *method) {
     const gate_method_t *m = method->m;
-    method->runs = m->runs == GATE_DEFAULT ? self->default_runs : m->runs;
+    method->runs = m->runs == GATE_DEFAULT ? self->is.default_runs : m->runs;
     method->pool = m->pool ? m->pool : NULL;
     if (!method->pool && m->runs == GATE_DEFAULT)
-        method->pool = self->default_pool;
+        method->pool = self->is.default_pool;
 }
 
 int gi_service_runs(const gate_service_t *self, const gate_method_t *m) {
-    int64_t max = self->settings->attempts_max;
+    int64_t max = self->is.settings->attempts_max;
     int runs = m->max_attempts > 0 ? m->max_attempts : GI_RUNS_DEFAULT;
     return runs < max ? runs : (int)max;
 }
@@ -46,8 +47,8 @@ int gi_service_runs(const gate_service_t *self, const gate_method_t *m) {
 /* Names the idempotent methods for the broker: "a,b=5". */
 static gate_err_t s_list_idempotent(gate_service_t *self) {
     gi_buf_t list = {0};
-    for (size_t i = 0; i < self->n_methods; i++) {
-        const gate_method_t *m = self->methods[i].m;
+    for (size_t i = 0; i < self->is.methods.n; i++) {
+        const gate_method_t *m = self->is.methods.all[i].m;
         if (!m->idempotent)
             continue;
         if (list.size)
@@ -61,34 +62,34 @@ static gate_err_t s_list_idempotent(gate_service_t *self) {
     gi_buf_append(&list, "", 1);
     if (list.failed) {
         gi_buf_fini(&list);
-        return gi_err(GATE_NOMEM, "service %s: no memory", self->name);
+        return gi_err(GATE_NOMEM, "service %s: no memory", self->is.name);
     }
     size_t size;
-    gi_mem_free(self->idempotent);
-    self->idempotent = (char *)gi_buf_take(&list, &size);
+    gi_mem_free(self->is.idempotent);
+    self->is.idempotent = (char *)gi_buf_take(&list, &size);
     return GATE_OK;
 }
 
 gate_err_t gi_service_build_table(gate_service_t *self) {
     size_t size = 16;
-    while (size < 2 * self->n_methods)
+    while (size < 2 * self->is.methods.n)
         size *= 2;
-    gi_mem_free(self->method_hash);
-    self->method_hash = gi_mem_calloc(size, sizeof *self->method_hash);
-    if (!self->method_hash)
-        return gi_err(GATE_NOMEM, "service %s: no memory", self->name);
-    self->method_hash_size = size;
-    for (size_t i = 0; i < self->n_methods; i++) {
-        const char *name = self->methods[i].m->name;
+    gi_mem_free(self->is.methods.hash);
+    self->is.methods.hash = gi_mem_calloc(size, sizeof *self->is.methods.hash);
+    if (!self->is.methods.hash)
+        return gi_err(GATE_NOMEM, "service %s: no memory", self->is.name);
+    self->is.methods.hash_size = size;
+    for (size_t i = 0; i < self->is.methods.n; i++) {
+        const char *name = self->is.methods.all[i].m->name;
         gate_bytes_t key = {name, strlen(name)};
         if (gi_service_method(self, key))
             return gi_err(GATE_BADARG, "service %s: two methods named %s",
-                          self->name, name);
+                          self->is.name, name);
         size_t at = s_hash(name, key.size) & (size - 1);
-        while (self->method_hash[at])
+        while (self->is.methods.hash[at])
             at = (at + 1) & (size - 1);
-        self->method_hash[at] = (uint32_t)(i + 1);
-        s_resolve(self, &self->methods[i]);
+        self->is.methods.hash[at] = (uint32_t)(i + 1);
+        s_resolve(self, &self->is.methods.all[i]);
     }
     return s_list_idempotent(self);
 }
@@ -104,9 +105,9 @@ static gate_err_t s_get_interfaces(gate_call_t *call) {
     if (e)
         return e;
     msgpack_packer *pk = gate_call_packer(call);
-    msgpack_pack_map(pk, self->n_methods);
-    for (size_t i = 0; i < self->n_methods; i++) {
-        const gi_smethod_t *method = &self->methods[i];
+    msgpack_pack_map(pk, self->is.methods.n);
+    for (size_t i = 0; i < self->is.methods.n; i++) {
+        const gi_smethod_t *method = &self->is.methods.all[i];
         const char *name = method->m->name;
         const char *signature =
             method->m->signature ? method->m->signature : "(*args, **kwargs)";

@@ -3,7 +3,8 @@
  * how it comes back, and what it can do meanwhile.
  * Law: a pool has a reference to the call from its hand-over to its RETURNED
  * mail, and writes the call's hand alone. */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include <string.h>
 #include "sync/clock.h"
@@ -36,13 +37,13 @@ static void s_bring_back(gi_scall_t *c, gate_err_t said) {
     gate_service_t *self = c->service;
     c->hand.said = said;
     c->mail.kind = GI_SMAIL_RETURNED;
-    if (gi_mailbox_push(self->mailbox, &c->mail, -1))
+    if (gi_mailbox_push(self->is.mailbox, &c->mail, -1))
         gi_scall_drop(c);
-    gi_latch_done(&self->away);
+    gi_latch_done(&self->shared.away);
 }
 
 void gi_run_returned(gi_scall_t *c) {
-    gi_mailbox_linger(c->service->mailbox); /* others of its batch follow */
+    gi_mailbox_linger(c->service->is.mailbox); /* others of its batch follow */
     c->ticket = 0;
     gi_run_back(c, c->hand.said);
     gi_scall_free(c); /* the pool's */
@@ -53,8 +54,8 @@ static gate_err_t s_pool(gate_service_t *self, gi_smethod_t *method,
                          gate_pool_t **out) {
     if (!method->pool)
         method->pool = method->runs == GATE_PROCESS
-                           ? gate_runtime_procs(self->rt)
-                           : gate_runtime_threads(self->rt);
+                           ? gate_runtime_procs(self->is.rt)
+                           : gate_runtime_threads(self->is.rt);
     *out = method->pool;
     return method->pool ? GATE_OK : gate_error()->code;
 }
@@ -64,13 +65,13 @@ static gate_err_t s_pool(gate_service_t *self, gi_smethod_t *method,
 gate_err_t gi_service_begin_processes(gate_service_t *self) {
     char why[200];
     bool any = false;
-    for (size_t i = 0; i < self->n_methods; i++)
-        any |= self->methods[i].runs == GATE_PROCESS;
-    if (!any || !gi_zygote_pid() || gate_runtime_procs(self->rt))
+    for (size_t i = 0; i < self->is.methods.n; i++)
+        any |= self->is.methods.all[i].runs == GATE_PROCESS;
+    if (!any || !gi_zygote_pid() || gate_runtime_procs(self->is.rt))
         return GATE_OK;
     snprintf(why, sizeof why, "%s", gate_error()->text);
     return gi_err(gate_error()->code, "service %s: no process pool: %s",
-                  self->name, why);
+                  self->is.name, why);
 }
 
 /* ---- on threads ---------------------------------------------------------- */
@@ -98,7 +99,7 @@ static void s_refuse_pool(gi_scall_t *c, gate_err_t e, const char *what) {
     char text[200];
     if (e == GATE_BUSY)
         snprintf(text, sizeof text, "The %s of service %s is full.", what,
-                 c->service->name);
+                 c->service->is.name);
     else
         snprintf(text, sizeof text, "%s", gate_error()->text);
     gi_scall_refuse(c, e, NULL, text);
@@ -117,16 +118,16 @@ static void s_refused_by_pool(gi_scall_t *c, gate_err_t e) {
  * pool takes them under one lock and wakes one thread. */
 void gi_run_to_threads(gate_service_t *self) {
     gi_job_t *jobs[GI_SERVICE_JOBS];
-    size_t n = self->n_jobs;
+    size_t n = self->own->n_jobs;
     gate_err_t e;
     if (!n)
         return;
-    self->n_jobs = 0; /* refusing may bring new ones */
-    memcpy(jobs, self->jobs, n * sizeof *jobs);
-    gi_latch_add_n(&self->away, n);
-    size_t taken = gi_pool_run_many(self->jobs_pool, jobs, n, &e);
+    self->own->n_jobs = 0; /* refusing may bring new ones */
+    memcpy(jobs, self->own->jobs, n * sizeof *jobs);
+    gi_latch_add_n(&self->shared.away, n);
+    size_t taken = gi_pool_run_many(self->own->jobs_pool, jobs, n, &e);
     for (; taken < n; taken++) {
-        gi_latch_done(&self->away);
+        gi_latch_done(&self->shared.away);
         s_refused_by_pool(s_of_job(jobs[taken]), e);
     }
 }
@@ -139,15 +140,15 @@ static void s_run_thread(gi_scall_t *c) {
         s_refuse_pool(c, e, "thread pool");
         return;
     }
-    if (self->n_jobs == GI_SERVICE_JOBS || self->jobs_pool != pool)
+    if (self->own->n_jobs == GI_SERVICE_JOBS || self->own->jobs_pool != pool)
         gi_run_to_threads(self);
     if (gi_service_trace_on(c))
         gi_service_trace_queue(c);
     c->run.run = s_job_run;
     c->run.urgent = c->life.urgent;
     gi_ref_take(&c->refs);
-    self->jobs_pool = pool;
-    self->jobs[self->n_jobs++] = &c->run;
+    self->own->jobs_pool = pool;
+    self->own->jobs[self->own->n_jobs++] = &c->run;
 }
 
 /* ---- in processes -------------------------------------------------------- */
@@ -186,7 +187,7 @@ size_t gi_run_window(int64_t credit) {
 }
 
 static gate_err_t s_scan(const gi_scall_t *c, gate_bytes_t packed) {
-    const gate_settings_t *s = c->service->settings;
+    const gate_settings_t *s = c->service->is.settings;
     gi_limits_t limits =
         c->call.args_huge ? gi_scan_limits_huge(s) : gi_scan_limits(s);
     return packed.size ? gi_scan(packed.data, packed.size, &limits) : GATE_OK;
@@ -217,11 +218,11 @@ static gate_err_t s_submit(gi_scall_t *c, gate_pool_t *pool) {
         gi_service_trace_queue(c);
     c->pool = pool;
     gi_ref_take(&c->refs);
-    gi_latch_add(&self->away);
+    gi_latch_add(&self->shared.away);
     gate_err_t e = gi_pool_submit(pool, &request, &c->ticket);
     if (!e)
         return GATE_OK;
-    gi_latch_done(&self->away);
+    gi_latch_done(&self->shared.away);
     c->ticket = 0;
     gi_scall_free(c);
     return e;

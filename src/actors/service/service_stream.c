@@ -3,7 +3,8 @@
  * mail, from a generator's step at once, to a broker or a stream of this
  * process. Whose turn it is, and when it ends, is the core's to say
  * (service/core/life_stream.c). */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include <string.h>
 #include "sync/actor_thread.h"
@@ -65,9 +66,9 @@ void gi_sstream_credit(gi_scall_t *c, int64_t items, int64_t bytes) {
 }
 
 void gi_sstream_owed(gi_scall_t *c) {
-    atomic_store(&c->credit_pending, false);
-    int64_t items = atomic_exchange(&c->owed_items, 0);
-    int64_t bytes = atomic_exchange(&c->owed_bytes, 0);
+    atomic_store(&c->owed.pending, false);
+    int64_t items = atomic_exchange(&c->owed.items, 0);
+    int64_t bytes = atomic_exchange(&c->owed.bytes, 0);
     if (items || bytes)
         gi_sstream_credit(c, items, bytes);
 }
@@ -80,7 +81,7 @@ static gate_err_t s_push(gi_scall_t *c, const void *data, size_t size) {
     *item =
         (gi_sitem_t){.mail = {.kind = GI_SMAIL_ITEM}, .call = c, .size = size};
     memcpy(item->data, data, size);
-    gate_err_t e = gi_mailbox_push(c->service->mailbox, &item->mail, -1);
+    gate_err_t e = gi_mailbox_push(c->service->is.mailbox, &item->mail, -1);
     if (e)
         gi_mem_free(item);
     return e ? gi_err(GATE_CANCELLED, "the service is gone") : GATE_OK;
@@ -91,7 +92,7 @@ void gi_sstream_sink(gi_scall_t *c, const void *data, size_t size) {
         return;
     c->hand.lost = true;
     c->lost_mail.kind = GI_SMAIL_LOST;
-    if (gi_mailbox_push(c->service->mailbox, &c->lost_mail, -1)) {
+    if (gi_mailbox_push(c->service->is.mailbox, &c->lost_mail, -1)) {
         /* the service is gone, and so is its caller */
     }
 }
@@ -173,17 +174,17 @@ void gi_sstream_unpull(gi_life_t *life) {
 static void s_end_wire(gi_scall_t *c, const gate_error_t *story) {
     gate_service_t *self = c->service;
     gi_frames_t *out;
-    gi_buf_reset(&self->scratch, 65536);
-    if (story && gi_rpc_pack_triple(&self->scratch, story->cls, story->text,
-                                    story->traceback))
-        gi_buf_reset(&self->scratch, 65536);
+    gi_buf_reset(&self->own->scratch, 65536);
+    if (story && gi_rpc_pack_triple(&self->own->scratch, story->cls,
+                                    story->text, story->traceback))
+        gi_buf_reset(&self->own->scratch, 65536);
     out = gi_scall_answer(c);
     if (!out)
         return;
     gi_frames_add(out, GI_STREAM_TAG, strlen(GI_STREAM_TAG));
     if (story) {
         gi_frames_add(out, GI_STREAM_EXCEPTION, strlen(GI_STREAM_EXCEPTION));
-        gi_frames_add(out, self->scratch.data, self->scratch.size);
+        gi_frames_add(out, self->own->scratch.data, self->own->scratch.size);
     } else {
         gi_frames_add(out, GI_STREAM_END, strlen(GI_STREAM_END));
     }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* service_table.c -- calls as objects: where they come from, where they
- * are kept while they live, who frees them (see service_impl.h). */
-#include "service/service_impl.h"
+/* service_table.c -- what the actor owns (service_own.h), and in it calls as
+ * objects: where they come from, where they are kept while they live, who frees
+ * them (see service_call.h). */
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include <string.h>
 #include "base/mem.h"
@@ -9,9 +11,28 @@
 #define S_FREE_MAX 2048 /* calls kept for reuse */
 #define S_RICH_MAX 256  /* of them with what they allocated */
 
+/* ---- what the actor owns -------------------------------------------------- */
+bool gi_service_own_new(gate_service_t *self) {
+    gi_service_own_t *own = gi_mem_alloc(sizeof *own);
+    if (!own)
+        return false;
+    memset(own, 0, offsetof(gi_service_own_t, in));
+    gi_frames_init(&own->in);
+    gi_frames_init(&own->out);
+    own->table.lists = own->table.few;
+    own->table.n_lists = GI_SCALL_FEW;
+    self->own = own;
+    return true;
+}
+
+void gi_service_own_free(gate_service_t *self) {
+    gi_buf_fini(&self->own->scratch);
+    gi_mem_free(self->own);
+}
+
 /* ---- life ---------------------------------------------------------------- */
 static void s_fill(gi_scall_t *c, gate_service_t *self) {
-    gi_life_reset(&c->life, &self->core);
+    gi_life_reset(&c->life, &self->own->core);
     c->service = self;
     c->method = NULL;
     c->hash_next = NULL;
@@ -42,18 +63,18 @@ gi_scall_t *gi_scall_alloc(gate_service_t *self) {
     gi_scall_t *c = gi_mem_calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    gi_call_init(&c->call, &gi_scall_ops, self->rt, self->settings);
+    gi_call_init(&c->call, &gi_scall_ops, self->is.rt, self->is.settings);
     gi_credit_init(&c->life.credit, GI_CREDIT_FREE, GI_CREDIT_FREE);
     s_fill(c, self);
     return c;
 }
 
 gi_scall_t *gi_scall_new(gate_service_t *self) {
-    gi_scall_t *c = self->free_calls;
+    gi_scall_t *c = self->own->table.free;
     if (!c)
         return gi_scall_alloc(self);
-    self->free_calls = c->free_next;
-    self->n_free--;
+    self->own->table.free = c->free_next;
+    self->own->table.n_free--;
     s_fill(c, self);
     return c;
 }
@@ -98,30 +119,30 @@ void gi_scall_free(gi_scall_t *c) {
     if (!gi_ref_drop(&c->refs))
         return;
     s_release_parts(c);
-    if (self->n_free >= S_FREE_MAX || self->core.stopping) {
+    if (self->own->table.n_free >= S_FREE_MAX || self->own->core.stopping) {
         s_delete(c);
         return;
     }
-    if (self->n_free < S_RICH_MAX)
+    if (self->own->table.n_free < S_RICH_MAX)
         gi_call_reset(&c->call);
     else
         gi_call_trim(&c->call);
-    c->free_next = self->free_calls;
-    self->free_calls = c;
-    self->n_free++;
+    c->free_next = self->own->table.free;
+    self->own->table.free = c;
+    self->own->table.n_free++;
 }
 
 void gi_scall_free_all(gate_service_t *self) {
-    while (self->free_calls) {
-        gi_scall_t *c = self->free_calls;
-        self->free_calls = c->free_next;
-        self->n_free--;
+    while (self->own->table.free) {
+        gi_scall_t *c = self->own->table.free;
+        self->own->table.free = c->free_next;
+        self->own->table.n_free--;
         s_delete(c);
     }
-    if (self->lists != self->few)
-        gi_mem_free(self->lists);
-    self->lists = self->few;
-    self->n_lists = GI_SCALL_FEW;
+    if (self->own->table.lists != self->own->table.few)
+        gi_mem_free(self->own->table.lists);
+    self->own->table.lists = self->own->table.few;
+    self->own->table.n_lists = GI_SCALL_FEW;
 }
 
 /* ---- found by id --------------------------------------------------------- */
@@ -134,7 +155,8 @@ static uint64_t s_hash(gate_bytes_t request) {
 }
 
 static gi_scall_t **s_list(const gate_service_t *self, uint64_t hash) {
-    return &self->lists[(size_t)(hash >> 20) & (self->n_lists - 1)];
+    return &self->own->table
+                .lists[(size_t)(hash >> 20) & (self->own->table.n_lists - 1)];
 }
 
 static void s_put(gate_service_t *self, gi_scall_t *c) {
@@ -145,19 +167,19 @@ static void s_put(gate_service_t *self, gi_scall_t *c) {
 
 /* Twice as many lists as there are calls; without memory they are longer. */
 static void s_grow(gate_service_t *self) {
-    gi_scall_t **before = self->lists, *c, *next;
-    size_t n = self->n_lists;
+    gi_scall_t **before = self->own->table.lists, *c, *next;
+    size_t n = self->own->table.n_lists;
     gi_scall_t **lists = gi_mem_calloc(4 * n, sizeof *lists);
     if (!lists)
         return;
-    self->lists = lists;
-    self->n_lists = 4 * n;
+    self->own->table.lists = lists;
+    self->own->table.n_lists = 4 * n;
     for (size_t i = 0; i < n; i++)
         for (c = before[i]; c; c = next) {
             next = c->hash_next;
             s_put(self, c);
         }
-    if (before != self->few)
+    if (before != self->own->table.few)
         gi_mem_free(before);
 }
 
@@ -181,7 +203,7 @@ void gi_scall_list(gi_life_t *life, bool on) {
     if (!c->link)
         return;
     if (on) {
-        if (++self->n_listed > self->n_lists)
+        if (++self->own->table.n_listed > self->own->table.n_lists)
             s_grow(self);
         c->hash = s_hash(c->request_id);
         s_put(self, c);
@@ -192,6 +214,6 @@ void gi_scall_list(gi_life_t *life, bool on) {
     while (*at != c)
         at = &(*at)->hash_next;
     *at = c->hash_next;
-    self->n_listed--;
+    self->own->table.n_listed--;
     c->link->live--;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* service_trace.c -- where the time of a call goes whose caller asked
  * (docs/extensions.md, times; gaterpc/trace.h). Any other call costs a look. */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_call.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -59,9 +60,9 @@ void gi_service_trace_add(gi_scall_t *c, gi_frames_t *out) {
     s_worker(worker, sizeof worker);
     gi_ext_init(&ext);
     ext.times = s_times(c, worker);
-    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
-    if (!gi_ext_pack(&self->scratch, &ext))
-        gi_frames_add(out, self->scratch.data, self->scratch.size);
+    gi_buf_reset(&self->own->scratch, GI_SCALL_KEEP_BYTES);
+    if (!gi_ext_pack(&self->own->scratch, &ext))
+        gi_frames_add(out, self->own->scratch.data, self->own->scratch.size);
 }
 
 void gi_service_trace_tell(gi_scall_t *c) {

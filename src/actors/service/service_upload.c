@@ -10,7 +10,8 @@
  * Law: no chunk comes that no credit was given for, no credit is given before
  * there is room (core/arrivals.h); a call counts as live while it waits for
  * that. */
-#include "service/service_impl.h"
+#include "service/service_own.h"
+#include "service/service_run.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,15 +46,15 @@ static size_t s_room(const gi_sargs_t *a) {
 
 /* ---- life ----------------------------------------------------------------*/
 static gate_err_t s_check(const gate_service_t *self, const gi_ext_t *ext) {
-    int64_t max = self->settings->huge_max_bytes;
-    int64_t most = gi_settings_huge_packed_max(self->settings);
+    int64_t max = self->is.settings->huge_max_bytes;
+    int64_t most = gi_settings_huge_packed_max(self->is.settings);
     int64_t kwargs = ext->kwargs_size > 0 ? ext->kwargs_size : 0;
     if (ext->args_size > most || kwargs > most - ext->args_size)
         return gi_err(GATE_TOOBIG,
                       "arguments of %lld and %lld bytes: huge_max_bytes of "
                       "service %s is %lld",
-                      (long long)ext->args_size, (long long)kwargs, self->name,
-                      (long long)max);
+                      (long long)ext->args_size, (long long)kwargs,
+                      self->is.name, (long long)max);
     if (ext->args_codec.size >= sizeof((gi_sargs_t *)0)->codec)
         return gi_err(GATE_NOTIMPL, "arguments in an unknown codec");
     return GATE_OK;
@@ -98,18 +99,18 @@ static void s_refuse(gi_scall_t *c) {
 /* ---- credit --------------------------------------------------------------*/
 static void s_credit(gi_scall_t *c, int64_t bytes) {
     gate_service_t *self = c->service;
-    c->args_coming->asked_ms = self->core.now_ms;
+    c->args_coming->asked_ms = self->own->core.now_ms;
     gi_frames_t *out = gi_scall_control(c);
     gi_ext_t ext;
     if (!out)
         return;
     gi_ext_init(&ext);
     ext.credit_bytes = bytes;
-    gi_buf_reset(&self->scratch, GI_SCALL_KEEP_BYTES);
-    if (gi_ext_pack(&self->scratch, &ext) ||
-        !gi_frames_add(out, self->scratch.data, self->scratch.size)) {
+    gi_buf_reset(&self->own->scratch, GI_SCALL_KEEP_BYTES);
+    if (gi_ext_pack(&self->own->scratch, &ext) ||
+        !gi_frames_add(out, self->own->scratch.data, self->own->scratch.size)) {
         gi_frames_close(out);
-        self->stats.dropped++; /* its timer ends it */
+        self->own->stats.dropped++; /* its timer ends it */
         return;
     }
     gi_link_send(c->link);
@@ -120,7 +121,7 @@ static void s_share(void *ctx) { gi_ref_take(&((gi_scall_t *)ctx)->refs); }
 
 static void s_tell(void *ctx) {
     gi_scall_t *c = ctx;
-    if (gi_mailbox_push(c->service->mailbox, &c->args_mail, -1))
+    if (gi_mailbox_push(c->service->is.mailbox, &c->args_mail, -1))
         gi_scall_drop(c);
 }
 
@@ -128,7 +129,7 @@ static void s_tell(void *ctx) {
 static gate_err_t s_open(gi_scall_t *c, gi_sargs_t *a) {
     gate_service_t *self = c->service;
     int64_t share =
-        self->settings->huge_window_bytes / (int64_t)self->arrivals.n;
+        self->is.settings->huge_window_bytes / (int64_t)self->own->arrivals.n;
     gi_huge_unpack_options_t options = {
         .join = {.codec = a->codec,
                  .max_bytes = (uint64_t)s_size(a),
@@ -136,8 +137,8 @@ static gate_err_t s_open(gi_scall_t *c, gi_sargs_t *a) {
         .size = (size_t)s_size(a),
         .room = s_room(a),
         .what = "arguments",
-        .pool = gi_runtime_helpers(self->rt),
-        .latch = &self->away,
+        .pool = gi_runtime_helpers(self->is.rt),
+        .latch = &self->shared.away,
         .share = s_share,
         .tell = s_tell,
         .ctx = c};
@@ -152,10 +153,10 @@ static gate_err_t s_open(gi_scall_t *c, gi_sargs_t *a) {
 static gate_err_t s_grow(gi_scall_t *c) {
     gi_sargs_t *a = c->args_coming;
     bool was_short = a->room.is_short;
-    if (!gi_arrival_grant(&a->room, c->service->core.now_ms))
+    if (!gi_arrival_grant(&a->room, c->service->own->core.now_ms))
         return GATE_OK;
     if (was_short)
-        a->heard_ms = c->service->core.now_ms;
+        a->heard_ms = c->service->own->core.now_ms;
     if (a->unpack)
         return gi_huge_unpack_allow(a->unpack, s_room(a));
     gate_err_t e = s_open(c, a);
@@ -167,17 +168,18 @@ static gate_err_t s_grow(gi_scall_t *c) {
 /* ---- silence -------------------------------------------------------------*/
 static void s_arm(gi_scall_t *c) {
     gate_service_t *self = c->service;
-    int64_t wait = gi_settings_heartbeat_ms(self->settings);
-    int64_t retry = S_SHORT_MS + (int64_t)self->arrivals.n_short;
+    int64_t wait = gi_settings_heartbeat_ms(self->is.settings);
+    int64_t retry = S_SHORT_MS + (int64_t)self->own->arrivals.n_short;
     if (c->args_coming->room.is_short && retry < wait)
         wait = retry;
-    gi_wheel_arm(self->core.wheel, &c->life.timer, self->core.now_ms + wait);
+    gi_wheel_arm(self->own->core.wheel, &c->life.timer,
+                 self->own->core.now_ms + wait);
 }
 
 /* Nobody sends, or there is no room: the story says so. */
 static gate_err_t s_late(const gate_service_t *self, const gi_sargs_t *a) {
-    int64_t now = self->core.now_ms;
-    int64_t max = gi_settings_reply_timeout_ms(self->settings);
+    int64_t now = self->own->core.now_ms;
+    int64_t max = gi_settings_reply_timeout_ms(self->is.settings);
     bool is_short = a->room.is_short;
     int64_t idle = now - (is_short ? a->room.short_ms : a->heard_ms);
     if (gi_arrival_blocks(&a->room, now))
@@ -190,7 +192,7 @@ static gate_err_t s_late(const gate_service_t *self, const gi_sargs_t *a) {
                ? gi_err(GATE_BUSY,
                         "%lld bytes of others are on their way, for %lld "
                         "ms: no more than %d times huge_max_bytes",
-                        (long long)self->arrivals.granted, (long long)idle,
+                        (long long)self->own->arrivals.granted, (long long)idle,
                         GI_ARRIVALS_TIMES)
                : gi_err(GATE_TIMEOUT, "none came for %lld ms", (long long)idle);
 }
@@ -201,8 +203,8 @@ void gi_sargs_look(gi_life_t *life) {
     gi_scall_t *c = gi_scall_of(life);
     gate_service_t *self = c->service;
     gi_sargs_t *a = c->args_coming;
-    int64_t now = self->core.now_ms;
-    int64_t beat = gi_settings_heartbeat_ms(self->settings);
+    int64_t now = self->own->core.now_ms;
+    int64_t beat = gi_settings_heartbeat_ms(self->is.settings);
     if (s_late(self, a) || (a->room.is_short && s_grow(c))) {
         s_refuse(c);
         return;
@@ -219,10 +221,10 @@ void gi_sargs_start(gi_life_t *life) {
     gate_service_t *self = c->service;
     gate_bytes_t client = c->client_id;
     c->args_mail.kind = GI_SMAIL_ARGS;
-    a->heard_ms = self->core.now_ms;
-    gi_arrival_open(&self->arrivals, &a->room,
+    a->heard_ms = self->own->core.now_ms;
+    gi_arrival_open(&self->own->arrivals, &a->room,
                     gi_table_hash((uintptr_t)c->link, client.data, client.size),
-                    s_size(a), self->core.now_ms);
+                    s_size(a), self->own->core.now_ms);
     if (s_grow(c))
         s_refuse(c);
     else
@@ -242,12 +244,12 @@ void gi_sargs_chunk(gi_scall_t *c, gate_bytes_t tag, gi_frames_t *in,
     bool tagged = tag.size == strlen(GI_HUGE_TAG) &&
                   !memcmp(tag.data, GI_HUGE_TAG, tag.size);
     if (c->life.state != GI_LIFE_ARRIVING || !tagged) {
-        c->service->stats.dropped++;
+        c->service->own->stats.dropped++;
         return;
     }
     if (!data.size)
         return; /* no sign of life */
-    a->heard_ms = c->service->core.now_ms;
+    a->heard_ms = c->service->own->core.now_ms;
     if (!a->unpack) {
         (void)gi_err(GATE_BADDATA, "chunks before any credit was given");
         s_refuse(c);
@@ -281,7 +283,7 @@ static void s_arrived(gi_scall_t *c) {
 static void s_news(gi_scall_t *c, gi_sargs_t *a, size_t taken) {
     gate_service_t *self = c->service;
     gi_arrival_made(&a->room, (int64_t)gi_huge_unpack_made(a->unpack),
-                    self->core.now_ms);
+                    self->own->core.now_ms);
     if (s_grow(c)) {
         s_refuse(c);
         return;
