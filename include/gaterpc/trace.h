@@ -32,16 +32,18 @@ typedef enum gate_trace_part {
     GATE_TRACE_PARTS
 } gate_trace_part_t;
 
-/* Gives. traceparent: the W3C header (version 00) of whoever is above, whose
- * trace goes on; NULL: a new trace begins. NULL with GATE_BADARG for what is no
- * such header, GATE_NOMEM. Blocks: not. */
+/* Gives. traceparent: the W3C header of whoever is above, whose trace goes on,
+ * sampled or not as it says (of a later version than 00 what version 00 has);
+ * NULL: a new trace begins. NULL with GATE_BADARG for what is no such header,
+ * GATE_NOMEM. Blocks: not. */
 GATE_API gate_trace_t *gate_trace_new(const char *traceparent);
 /* Any time: a call that is under way has a reference of its own. */
 GATE_API void gate_trace_destroy(gate_trace_t **self_p);
 /* Among a call's arguments. Its header goes along as the metadata "traceparent".
  * Each call needs a trace of its own. Borrows. */
 GATE_API gate_arg_t gate_trace_arg(gate_trace_t *self);
-/* Borrows: the header that goes along, "00-TRACE-SPAN-01"; 55 characters. NULL
+/* Borrows: the header that goes along, "00-TRACE-SPAN-01", 00 at its end when
+ * who is above does not record; 55 characters. NULL
  * gives "". */
 GATE_API const char *gate_trace_parent(const gate_trace_t *self);
 /* Microseconds; -1: not known, or the call has not ended. Any thread. */

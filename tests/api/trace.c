@@ -195,24 +195,28 @@ Test(trace, headers) {
 #define SPAN "00f067aa0ba902b7"
     static const struct {
         const char *header;
-        bool right;
-    } rows[] = {{"00-" TRACE "-" SPAN "-01", true},
-                {"00-" TRACE "-" SPAN "-00", true},
-                {"cc-" TRACE "-" SPAN "-01-what-is-new", true},
-                {"cc-" TRACE "-" SPAN "-01", true},
-                {"", false},
-                {"00", false},
-                {"00-" TRACE "-" SPAN "-01-more", false},
-                {"00-" TRACE "-" SPAN "-01 ", false},
-                {"cc-" TRACE "-" SPAN "-01more", false},
-                {"ff-" TRACE "-" SPAN "-01", false},
-                {"00-00000000000000000000000000000000-" SPAN "-01", false},
-                {"00-" TRACE "-0000000000000000-01", false},
-                {"00-4BF92F3577B34DA6A3CE929D0E0E4736-" SPAN "-01", false},
-                {"00-" TRACE "_" SPAN "-01", false},
-                {"0g-" TRACE "-" SPAN "-01", false},
-                {"00-" TRACE "-" SPAN "-0", false},
-                {"00-" TRACE "-" SPAN "-0x", false}};
+        bool right, sampled;
+    } rows[] = {
+        {"00-" TRACE "-" SPAN "-01", true, true},
+        {"00-" TRACE "-" SPAN "-00", true, false},
+        {"cc-" TRACE "-" SPAN "-01-what-is-new", true, true},
+        {"cc-" TRACE "-" SPAN "-01", true, true},
+        {"01-" TRACE "-" SPAN "-00-more", true, false},
+        {"00-" TRACE "-" SPAN "-03", true, true}, /* and random */
+        {"00-" TRACE "-" SPAN "-fe", true, false},
+        {"", false, false},
+        {"00", false, false},
+        {"00-" TRACE "-" SPAN "-01-more", false, false},
+        {"00-" TRACE "-" SPAN "-01 ", false, false},
+        {"cc-" TRACE "-" SPAN "-01more", false, false},
+        {"ff-" TRACE "-" SPAN "-01", false, false},
+        {"00-00000000000000000000000000000000-" SPAN "-01", false, false},
+        {"00-" TRACE "-0000000000000000-01", false, false},
+        {"00-4BF92F3577B34DA6A3CE929D0E0E4736-" SPAN "-01", false, false},
+        {"00-" TRACE "_" SPAN "-01", false, false},
+        {"0g-" TRACE "-" SPAN "-01", false, false},
+        {"00-" TRACE "-" SPAN "-0", false, false},
+        {"00-" TRACE "-" SPAN "-0x", false, false}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         GATE_OWN(gate_trace) trace = gate_trace_new(rows[i].header);
         cr_expect_eq(trace != NULL, rows[i].right, "%s", rows[i].header);
@@ -224,6 +228,8 @@ Test(trace, headers) {
         cr_expect_eq(strlen(made), 55, "%s", made);
         cr_expect_eq(strncmp(made, "00-" TRACE "-", 36), 0, "%s", made);
         cr_expect_neq(strncmp(made + 36, SPAN, 16), 0, "a span of its own");
+        cr_expect_str_eq(made + 53, rows[i].sampled ? "01" : "00", "%s",
+                         rows[i].header);
     }
     GATE_OWN(gate_trace) a = gate_trace_new(NULL);
     GATE_OWN(gate_trace) b = gate_trace_new(gate_trace_parent(a));

@@ -4,6 +4,7 @@ none; a real broker is read as well."""
 import copy
 import json
 import os
+import subprocess
 
 import msgpack
 import zmq
@@ -34,6 +35,7 @@ class Rules(kit.Case):
     def test_each_rule_of_a_service(self):
         ill = [
             ("no worker is registered", {"workers": 0}),
+            ("no worker is registered", {"workers": 0, "left": False}),
             ("75 % of its calls' time is the broker's queue: too few workers "
              "(2)", {"wait": {"sum_us": 1500000}}),
             ("812 calls wait, the oldest for 1.9 s",
@@ -45,7 +47,7 @@ class Rules(kit.Case):
                           {"name": "TypeError", "n": 2,
                            "text": "radius must be int"}]}),
             ("blur takes 95 % of the time with 5 % of the calls",
-             {"methods": [{"name": "echo", "run": {"n": 95, "sum_us": 100000}},
+             {"wait": {"sum_us": 300000}, "methods": [{"name": "echo", "run": {"n": 95, "sum_us": 100000}},
                           {"name": "blur",
                            "run": {"n": 5, "sum_us": 1900000}}]}),
             ("3 calls were lost", {"outcomes": {"ok": 1000, "lost": 3}})]
@@ -59,6 +61,17 @@ class Rules(kit.Case):
         self.assertEqual(len(lines), len(ill), done.out)
         for i, (text, _) in enumerate(ill):
             self.assertIn("S%d: %s" % (i, text), lines[i])
+
+    def test_what_is_meant_is_no_illness(self):
+        slow = [{"name": "echo", "run": {"n": 95, "sum_us": 100000}},
+                {"name": "blur", "run": {"n": 5, "sum_us": 1900000}}]
+        for well in ({"workers": 0, "left": True},  # drained
+                     {"methods": slow}):  # nobody waits for it
+            snapshot = copy.deepcopy(HEALTHY)
+            snapshot["services"][0].update(well)
+            done = self.doctor(snapshot)
+            self.assertEqual((done.code, done.out), (0, "nothing found\n"),
+                             well)
 
     def test_each_rule_of_the_broker(self):
         counters = ("no_memory", "queue_full", "workers_expired",
@@ -108,6 +121,41 @@ class Real(Session):
         self.assertEqual(done.code, 1)
         self.assertIn("Demo: 100.0 % of its calls did not end well, most of "
                       "them TypeError", done.out)
+
+
+class Meant(Session):
+    """What somebody did on purpose."""
+
+    def test_a_service_that_was_drained(self):
+        self.assertEqual(self.gate("drain", "Demo").code, 0)
+        self.until(lambda: self.call("Gate.observe")[0].find(
+            '"workers":0,"far":0') > 0, 20, "the worker leaves")
+        done = self.gate("doctor")
+        self.assertEqual((done.code, done.out), (0, "nothing found\n"))
+
+
+class Killed(Session):
+    """A client that is killed in the middle of its stream is no client, from
+    the moment on that its connection is closed."""
+
+    def clients(self):
+        return json.loads(self.call("Gate.clients")[0])["clients"]
+
+    def test_a_client(self):
+        client = subprocess.Popen(
+            [kit.GATE, "call", "--broker", self.broker.front, "Demo.gen",
+             "1000000000"], stdout=subprocess.DEVNULL)
+        try:
+            self.until(lambda: any(c["in_flight"] for c in self.clients()), 20,
+                       "the stream")
+        finally:
+            client.kill()
+            client.wait()
+        self.until(lambda: len(self.clients()) == 1, 20,
+                   "nobody but who asks is connected")
+        self.until(lambda: json.loads(self.call("Gate.stats")[0])["peers"] == 2,
+                   30, "it is forgotten: the worker and who asks")
+        self.assertEqual(self.gate("doctor").out, "nothing found\n")
 
 
 kit.main()

@@ -56,9 +56,13 @@ static int64_t s_of(const msgpack_object *map, const char *key) {
 }
 
 /* ---- rules about a service ----------------------------------------------- */
+/* Those that were told to leave, and left, are meant to be away. */
 static void s_no_workers(s_doctor_t *self, const char *name,
                          const msgpack_object *s) {
-    if (gi_top_look_get(s, "workers") && s_of(s, "workers") == 0)
+    const msgpack_object *left = gi_top_look_get(s, "left");
+    bool meant = left && left->type == MSGPACK_OBJECT_BOOLEAN &&
+                 left->via.boolean && s_of(s, "queued") == 0;
+    if (gi_top_look_get(s, "workers") && s_of(s, "workers") == 0 && !meant)
         s_say(self, name, "Start one, or look at the log of the last",
               "no worker is registered");
 }
@@ -108,7 +112,15 @@ static void s_errors(s_doctor_t *self, const char *name,
           100 * (double)bad / (double)all, cls, text);
 }
 
-/* One method is slow beside all others of its service. */
+/* A tenth of its calls' time is the broker's queue. */
+static bool s_waits(const msgpack_object *s) {
+    int64_t total = s_of(gi_top_look_get(s, "total"), "sum_us");
+    int64_t wait = s_of(gi_top_look_get(s, "wait"), "sum_us");
+    return wait > 0 && wait * 10 >= total;
+}
+
+/* One method is slow beside all others of its service, and others wait for it:
+ * one that is slow by itself does no harm. */
 static void s_slow_method(s_doctor_t *self, const char *name,
                           const msgpack_object *s) {
     const msgpack_object *methods = gi_top_look_get(s, "methods");
@@ -127,7 +139,7 @@ static void s_slow_method(s_doctor_t *self, const char *name,
     }
     int64_t n = s_of(gi_top_look_get(slow, "run"), "n");
     if (gi_top_look_size(methods) < 2 || most < 1000000 ||
-        most * 10 < sum * 8 || n * 4 > calls)
+        most * 10 < sum * 8 || n * 4 > calls || !s_waits(s))
         return;
     s_name(method, gi_top_look_get(slow, "name"));
     s_say(self, name, "Give it a pool or a service of its own",

@@ -11,7 +11,7 @@
 #include "sync/clock.h"
 #include "sync/ref.h"
 
-#define S_PARENT 55 /* "00-" 32 "-" 16 "-01" */
+#define S_PARENT 55 /* "00-" 32 "-" 16 "-" 2 */
 #define S_TRACE_AT 3
 #define S_SPAN_AT 36
 #define S_FLAGS_AT 53
@@ -33,7 +33,8 @@ static bool s_is_id(const char *hex, size_t n) {
     return strspn(hex, "0123456789abcdef") >= n && strspn(hex, "0") < n;
 }
 
-/* A later version begins as this one does; ff is none. */
+/* A later version begins as this one does, and what it has behind that is not
+ * handed on; ff is none. */
 static bool s_is_parent(const char *text) {
     size_t size = strnlen(text, S_PARENT + 1);
     bool later = strncmp(text, "00", 2) != 0;
@@ -55,6 +56,11 @@ static void s_id(char *to, size_t n) {
         snprintf(to + 2 * i, 3, "%02x", bytes[i]);
 }
 
+/* The one flag of version 00: who is above records its trace. */
+static bool s_sampled(const char *parent) {
+    return strchr("13579bdf", parent[S_FLAGS_AT + 1]) != NULL;
+}
+
 static void s_make_parent(gate_trace_t *self, const char *above) {
     char *to = self->parent;
     memcpy(to, "00-", 3);
@@ -64,7 +70,7 @@ static void s_make_parent(gate_trace_t *self, const char *above) {
         s_id(to + S_TRACE_AT, 32);
     s_id(to + S_SPAN_AT, 16);
     to[S_SPAN_AT - 1] = to[S_FLAGS_AT - 1] = '-';
-    memcpy(to + S_FLAGS_AT, "01", 3);
+    memcpy(to + S_FLAGS_AT, above && !s_sampled(above) ? "00" : "01", 3);
 }
 
 /* ---- life ----------------------------------------------------------------- */

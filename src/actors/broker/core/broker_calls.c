@@ -90,7 +90,6 @@ gi_broker_call_t *gi_broker_call_new(gi_broker_core_t *core,
 
 static void s_release(gi_broker_core_t *core, gi_broker_call_t *call) {
     gi_broker_worker_t *worker = call->worker;
-    gi_list_remove(&call->of_owner);
     call->worker = NULL;
     worker->in_flight--;
     if (worker->peer) { /* not lost */
@@ -108,11 +107,12 @@ void gi_broker_call_free(gi_broker_core_t *core, gi_broker_call_t *call) {
     if (call->request)
         gi_broker_message_free(core, call->request);
     gi_broker_again_forget(core, call);
+    gi_list_remove(&call->of_owner);
     if (call->worker)
         s_release(core, call);
-    gi_list_remove(&call->of_owner);
     gi_list_remove(&call->of_client);
-    call->client->n_calls--;
+    if (--call->client->n_calls == 0 && call->client->gone)
+        gi_broker_peer_gone(core, call->client); /* nothing keeps it now */
     gi_broker_user_drop(core, call->user);
     gi_table_remove(&core->calls, &call->node);
     core->n_calls--;

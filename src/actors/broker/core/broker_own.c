@@ -266,7 +266,8 @@ static void s_client(const gi_broker_ask_t *ask, msgpack_packer *pk,
     (peer->packed ? msgpack_pack_true : msgpack_pack_false)(pk);
 }
 
-/* Packs those from the offset-th on, limit of them; pk NULL: counts them. */
+/* Packs those from the offset-th on, limit of them; pk NULL: counts them. Whose
+ * connection is closed is none that is connected, though it may come back. */
 static int64_t s_each_client(const gi_broker_ask_t *ask, msgpack_packer *pk,
                              int64_t offset, int64_t limit) {
     const gi_broker_core_t *core = ask->core;
@@ -274,9 +275,15 @@ static int64_t s_each_client(const gi_broker_ask_t *ask, msgpack_packer *pk,
     for (unsigned i = 0; i < core->n_sockets; i++) {
         const gi_table_t *t = &core->sockets[i].peers;
         for (size_t j = 0; j <= t->mask && !core->sockets[i].backend; j++)
-            for (gi_node_t *at = t->slots[j]; at; at = at->next, n++)
+            for (gi_node_t *at = t->slots[j]; at; at = at->next) {
+                const gi_broker_peer_t *peer =
+                    GI_OF(at, gi_broker_peer_t, node);
+                if (peer->closed || peer->gone)
+                    continue;
                 if (pk && n >= offset && n - offset < limit)
-                    s_client(ask, pk, GI_OF(at, gi_broker_peer_t, node));
+                    s_client(ask, pk, peer);
+                n++;
+            }
     }
     return n;
 }

@@ -180,7 +180,7 @@ static void s_observe_service(const gi_broker_core_t *self,
                               const gi_broker_service_t *service,
                               msgpack_packer *pk) {
     const gi_tally_t *tally = service->tally;
-    msgpack_pack_map(pk, 6 + S_NUMBERS + (tally ? GI_TALLY_ENTRIES : 0));
+    msgpack_pack_map(pk, 7 + S_NUMBERS + (tally ? GI_TALLY_ENTRIES : 0));
     s_key(pk, "name");
     gi_tally_pack_text(pk, service->name, service->name_size);
     s_key(pk, "plain_name");
@@ -190,6 +190,8 @@ static void s_observe_service(const gi_broker_core_t *self,
     s_number(pk, "draining", s_draining(service, false));
     s_number(pk, "plain", s_draining(service, true));
     s_number(pk, "in_flight", s_running(service));
+    s_key(pk, "left");
+    (service->left ? msgpack_pack_true : msgpack_pack_false)(pk);
     s_numbers(self, pk, service);
     if (tally)
         gi_tally_pack(tally, pk, self->clock.now_ms);

@@ -323,6 +323,7 @@ void gi_broker_worker_lose(gi_broker_core_t *core, gi_broker_worker_t *worker,
     gi_broker_worker_take_back(core, worker);
     gi_broker_disarm(core, &worker->beat);
     worker->why = why ? why : "it said goodbye";
+    worker->service->left = !why || worker->draining;
     worker->peer = NULL;
     gi_broker_worker_place(core, worker); /* nowhere */
     gi_list_remove(&worker->of_service);
