@@ -12,7 +12,7 @@
 #define SERVICES 400 /* 3,000 with GATE_LONG, as programs had trouble with */
 #define MANY 3000
 #define CALLS 20
-#define KIB_EACH_MAX 64
+#define KIB_EACH_MAX 52
 
 static gate_err_t s_add(gate_call_t *call) {
     long a, b;
