@@ -15,7 +15,8 @@ static const gi_usage_t s_usage = {
     "brokers [OPTION]...",
     "Lists the brokers that a broker is joined with: name, node, state, zone,\n"
     "round trip in ms, services, calls under way to it and from it, bytes not\n"
-    "acknowledged, batches sent again, and for how many ms it is so.\n"
+    "acknowledged, batches sent again, for how many ms it is so, and for how\n"
+    "many something waited until the other side took more.\n"
     "Tab-separated. On stderr, when the NATS server is away, why."};
 
 static int64_t s_of(const msgpack_object *map, const char *name) {
@@ -31,13 +32,15 @@ static void s_text(const msgpack_object *map, const char *name) {
 }
 
 static void s_print(const msgpack_object *broker) {
-    static const char *const numbers[] = {
-        "rtt_ms", "services", "to", "from", "kept_bytes", "resent", "age_ms"};
+    static const char *const numbers[] = {"services",   "to",     "from",
+                                          "kept_bytes", "resent", "age_ms",
+                                          "stalled_ms"};
     enum { S_NUMBERS = sizeof numbers / sizeof *numbers };
     s_text(broker, "name");
     s_text(broker, "node");
     s_text(broker, "state");
     s_text(broker, "zone");
+    printf("%.3f\t", (double)s_of(broker, "rtt_us") / 1000);
     for (size_t i = 0; i < S_NUMBERS; i++)
         printf("%" PRId64 "%s", s_of(broker, numbers[i]),
                i + 1 < S_NUMBERS ? "\t" : "\n");
@@ -72,7 +75,7 @@ static int s_brokers(gate_client_t *client) {
     const msgpack_object *list = gate_value_object(brokers);
     if (isatty(STDOUT_FILENO))
         printf("name\tnode\tstate\tzone\trtt\tservices\tto\tfrom\tkept\t"
-               "resent\tage\n");
+               "resent\tage\tstalled\n");
     for (uint32_t i = 0;
          list->type == MSGPACK_OBJECT_ARRAY && i < list->via.array.size; i++)
         s_print(&list->via.array.ptr[i]);

@@ -8,10 +8,13 @@
 
 #include <gaterpc/error.h>
 
-#define GI_CARRIER_VERSION 2
+#define GI_CARRIER_VERSION 3
 #define GI_CARRIER_LIBRARY "libgaterpc-uplink-nats.so"
 #define GI_CARRIER_SYMBOL "gi_carrier_nats"
 #define GI_CARRIER_TEXT 256
+#define GI_CARRIER_URLS_MAX 16
+#define GI_CARRIER_URLS_BYTES 2048
+#define GI_CARRIER_NKEY 56 /* a public one, in base32 */
 
 typedef struct gi_carrier gi_carrier_t;
 
@@ -25,7 +28,9 @@ typedef struct gi_carrier_wish {
     const char *urls;                           /* comma list */
     const char *name;                           /* as the server shows it */
     const char *creds, *nkey, *user, *password; /* NULL: none */
-    const char *ca, *cert, *key;                /* files; NULL: none */
+    const char *nkey_public;     /* goes with nkey, which is the seed's file */
+    const char *ca, *cert, *key; /* files; NULL: none */
+    bool secure;                 /* by TLS or not at all */
     int64_t beat_ms;
     const char *all, *mine; /* subjects that are listened to */
 } gi_carrier_wish_t;

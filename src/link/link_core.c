@@ -158,12 +158,21 @@ void gi_link_core_end(gi_link_core_t *self, const char *why, int64_t now_ms) {
 }
 
 /* ---- what the other side has --------------------------------------------- */
+int64_t gi_link_core_now_us(const gi_link_core_t *self) {
+    return self->effects->now_us ? self->effects->now_us(self->ctx)
+                                 : 1000 * self->now_ms;
+}
+
+static int64_t s_rounds_ms(const gi_link_core_t *self, int64_t n) {
+    return n * self->round_us / 1000;
+}
+
 static void s_round_trip(gi_link_core_t *self, uint64_t ack) {
     if (self->probe_seq == 0 || ack <= self->probe_seq)
         return;
-    int64_t sample = self->now_ms - self->probe_ms;
-    self->round_ms =
-        self->round_ms ? (7 * self->round_ms + sample) / 8 : sample;
+    int64_t sample = gi_link_core_now_us(self) - self->probe_us;
+    self->round_us =
+        self->round_us ? (7 * self->round_us + sample) / 8 : sample;
     self->probe_seq = 0;
 }
 
@@ -198,7 +207,7 @@ static void s_acked(gi_link_core_t *self, const gi_link_head_t *head) {
 /* From that number on it has nothing: all of that again, unless just that is
  * being done. */
 static void s_resume(gi_link_core_t *self, uint64_t seq) {
-    int64_t pause = s_max(S_PAUSE_MS, 2 * self->round_ms);
+    int64_t pause = s_max(S_PAUSE_MS, s_rounds_ms(self, 2));
     if (seq > self->resumed)
         self->progress_ms = self->now_ms;
     else if (seq < self->resumed || self->again ||
@@ -347,7 +356,7 @@ static int64_t s_lost_ms(const gi_link_core_t *self) {
 }
 
 static int64_t s_ask_ms(const gi_link_core_t *self) {
-    int64_t wait = s_max(S_PROGRESS_MS, 4 * self->round_ms);
+    int64_t wait = s_max(S_PROGRESS_MS, s_rounds_ms(self, 4));
     return s_has_work(self) ? s_max(self->progress_ms, self->asked_ms) + wait
                             : INT64_MAX;
 }

@@ -41,11 +41,14 @@ typedef struct gi_link_effects {
                  uint32_t life);
     /* Gives it back. */
     void (*done)(void *ctx, gi_link_block_t *block);
+    /* A finer clock, for round trips; NULL: the ms that come. */
+    int64_t (*now_us)(void *ctx);
 } gi_link_effects_t;
 
 typedef struct gi_link_core_counts {
     uint64_t batches_out, batches_in, bytes_out, bytes_in, resent, stale, gaps,
-        malformed, lost;
+        malformed, lost,
+        stalled_ms; /* the last: something waited for a grant */
 } gi_link_counts_t;
 
 /* seed: for gens. NULL: no memory. */
@@ -90,7 +93,7 @@ bool gi_link_core_is_up(const gi_link_core_t *self);
 size_t
 gi_link_core_kept_bytes(const gi_link_core_t *self); /* sent, and not yet */
 int64_t
-gi_link_core_round_ms(const gi_link_core_t *self); /* smoothed round trip */
+gi_link_core_round_us(const gi_link_core_t *self); /* smoothed round trip */
 const gi_link_counts_t *gi_link_core_counts(const gi_link_core_t *self);
 bool gi_link_core_valid(const gi_link_core_t *self);
 

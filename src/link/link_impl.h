@@ -39,7 +39,9 @@ struct gi_link_core {
     uint64_t resumed;   /* the number of the last RESUME that was obeyed */
     int64_t resumed_ms; /* and when */
     uint64_t probe_seq; /* a batch that tells the round trip; 0: none */
-    int64_t probe_ms, round_ms;
+    int64_t probe_us, round_us;
+    bool stalled;      /* something waited at the end of the last pass */
+    int64_t pumped_ms; /* which was then */
     int64_t asked_ms;
     uint64_t n_put;
     bool bulk_turn;
@@ -49,6 +51,9 @@ struct gi_link_core {
     bool owes;            /* used_seq or the grant has risen unsaid */
     gi_link_counts_t count;
 };
+
+/* ---- link_core.c --------------------------------------------------------- */
+int64_t gi_link_core_now_us(const gi_link_core_t *self);
 
 /* ---- link_send.c --------------------------------------------------------- */
 void gi_link_send_head(gi_link_core_t *self, gi_link_kind_t kind,

@@ -144,9 +144,17 @@ static void s_send_new(gi_link_core_t *self) {
     self->count.bytes_out += block->size;
     if (self->probe_seq == 0) {
         self->probe_seq = block->seq;
-        self->probe_ms = self->now_ms;
+        self->probe_us = gi_link_core_now_us(self);
     }
     s_transmit(self, block);
+}
+
+/* Something waits, and not for the carrier. */
+static void s_note_stall(gi_link_core_t *self) {
+    if (self->stalled)
+        self->count.stalled_ms += (uint64_t)(self->now_ms - self->pumped_ms);
+    self->stalled = self->waiting_bytes > 0 && !s_may_send(self);
+    self->pumped_ms = self->now_ms;
 }
 
 bool gi_link_core_pump(gi_link_core_t *self, int64_t now_ms) {
@@ -167,6 +175,7 @@ bool gi_link_core_pump(gi_link_core_t *self, int64_t now_ms) {
     }
     if (self->owes)
         gi_link_send_word(self, GI_LINK_HELLO, 0);
+    s_note_stall(self);
 #ifdef GI_CHECK_LAWS
     assert(gi_link_core_valid(self));
 #endif
@@ -182,8 +191,8 @@ size_t gi_link_core_kept_bytes(const gi_link_core_t *self) {
     return self->kept_bytes + self->waiting_bytes;
 }
 
-int64_t gi_link_core_round_ms(const gi_link_core_t *self) {
-    return self->round_ms;
+int64_t gi_link_core_round_us(const gi_link_core_t *self) {
+    return self->round_us;
 }
 
 const gi_link_counts_t *gi_link_core_counts(const gi_link_core_t *self) {

@@ -23,8 +23,6 @@
 #include <string.h>
 #include <time.h>
 
-#define S_URLS_MAX 16
-#define S_URLS_BYTES 2048
 #define S_BUFFERED_MAX (1 << 20) /* in libnats: it never refuses, it grows */
 #define S_CONNECT_MS 2000
 #define S_CONNECT_LEAST_MS 500
@@ -33,7 +31,6 @@
 #define S_SUBJECT_MAX 128
 #define S_PINGS_OUT 2
 #define S_IO_BYTES 65536
-#define S_NKEY_SIZE 56 /* a public one, in base32 */
 
 enum { S_UP = 1, S_OVER, S_POLL };
 
@@ -122,46 +119,24 @@ static void s_tell(char *why, natsStatus status) {
 }
 
 static natsStatus s_servers(natsOptions *o, const char *urls) {
-    char copy[S_URLS_BYTES];
-    const char *list[S_URLS_MAX];
+    char copy[GI_CARRIER_URLS_BYTES];
+    const char *list[GI_CARRIER_URLS_MAX];
     char *rest = NULL;
     int n = 0;
     if (strlen(urls) >= sizeof copy)
         return NATS_INVALID_ARG;
     strcpy(copy, urls);
-    for (char *p = strtok_r(copy, ", ", &rest); p && n < S_URLS_MAX;
+    for (char *p = strtok_r(copy, ", ", &rest); p && n < GI_CARRIER_URLS_MAX;
          p = strtok_r(NULL, ", ", &rest))
         list[n++] = p;
     return n ? natsOptions_SetServers(o, list, n) : NATS_INVALID_ARG;
 }
 
-/* libnats wants the public key beside the seed: both are lines of the file. */
-static bool s_public_key(const char *file, char key[S_NKEY_SIZE + 1]) {
-    char line[256];
-    FILE *f = fopen(file, "re");
-    bool found = false;
-    while (f && !found && fgets(line, sizeof line, f)) {
-        const char *p = line + strspn(line, "# \t");
-        size_t n = strcspn(p, " \t\r\n");
-        found = n == S_NKEY_SIZE && *p == 'U';
-        if (found) {
-            memcpy(key, p, n);
-            key[n] = 0;
-        }
-    }
-    if (f)
-        fclose(f);
-    return found;
-}
-
 static natsStatus s_credentials(natsOptions *o, const gi_carrier_wish_t *w) {
-    char key[S_NKEY_SIZE + 1];
     if (w->creds)
         return natsOptions_SetUserCredentialsFromFiles(o, w->creds, NULL);
     if (w->nkey)
-        return s_public_key(w->nkey, key)
-                   ? natsOptions_SetNKeyFromSeed(o, key, w->nkey)
-                   : NATS_INVALID_ARG;
+        return natsOptions_SetNKeyFromSeed(o, w->nkey_public, w->nkey);
     return w->user ? natsOptions_SetUserInfo(o, w->user,
                                              w->password ? w->password : "")
                    : NATS_OK;
@@ -169,9 +144,9 @@ static natsStatus s_credentials(natsOptions *o, const gi_carrier_wish_t *w) {
 
 static natsStatus s_tls(natsOptions *o, const gi_carrier_wish_t *w) {
     natsStatus s = NATS_OK;
-    if (!w->ca && !w->cert)
+    if (!w->secure)
         return s;
-    s = natsOptions_SetSecure(o, true);
+    s = natsOptions_SetSecure(o, true); /* of tls:// it takes no notice */
     if (s == NATS_OK && w->ca)
         s = natsOptions_LoadCATrustedCertificates(o, w->ca);
     if (s == NATS_OK && w->cert)

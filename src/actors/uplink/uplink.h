@@ -35,9 +35,9 @@ typedef struct gi_uplink_node {
     unsigned char id[GI_LINK_NODE_SIZE];
     bool up;
     char name[GI_UPLINK_NAME], zone[GI_UPLINK_NAME];
-    int64_t round_ms, since_ms; /* up or down since then */
+    int64_t round_us, since_ms; /* up or down since then */
     size_t kept_bytes;
-    uint64_t resent, lost;
+    uint64_t resent, lost, stalled_ms;
 } gi_uplink_node_t;
 
 /* How it stands, told now and then. */
@@ -46,7 +46,7 @@ typedef struct gi_uplink_state {
     char server[GI_UPLINK_NAME], why[GI_UPLINK_NAME];
     size_t message_max; /* bytes that the carrier takes at once */
     uint64_t reconnects, links_lost, records_bytes_out, records_bytes_in,
-        batches_out, batches_in, resent, stale, gaps, malformed;
+        batches_out, batches_in, resent, stale, gaps, malformed, stalled_ms;
     size_t n_nodes;
     gi_uplink_node_t nodes[];
 } gi_uplink_state_t;

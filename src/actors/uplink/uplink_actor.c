@@ -5,6 +5,7 @@
  * A pass: what the carrier has brought, what is due, what the links may send,
  * and then all of that in one write. */
 #include "uplink/uplink_impl.h"
+#include "uplink/uplink_urls.h"
 
 #include <errno.h>
 #include <gaterpc/log.h>
@@ -96,6 +97,7 @@ static void s_add_counts(gi_uplink_state_t *to, const gi_link_counts_t *c) {
     to->stale += c->stale;
     to->gaps += c->gaps;
     to->malformed += c->malformed;
+    to->stalled_ms += c->stalled_ms;
 }
 
 static void s_describe(const gi_uplink_peer_t *peer, gi_uplink_node_t *to) {
@@ -104,11 +106,12 @@ static void s_describe(const gi_uplink_peer_t *peer, gi_uplink_node_t *to) {
     memcpy(to->name, peer->name, sizeof to->name);
     memcpy(to->zone, peer->zone, sizeof to->zone);
     to->up = gi_link_core_is_up(peer->link);
-    to->round_ms = gi_link_core_round_ms(peer->link);
+    to->round_us = gi_link_core_round_us(peer->link);
     to->since_ms = peer->since_ms;
     to->kept_bytes = gi_link_core_kept_bytes(peer->link);
     to->resent = count->resent;
     to->lost = count->lost;
+    to->stalled_ms = count->stalled_ms;
 }
 
 static void s_state(gi_uplink_t *self, gi_uplink_state_t *state) {
@@ -276,7 +279,9 @@ static gate_err_t s_check(gi_uplink_t *self) {
         return gi_err(GATE_BADARG,
                       "uplink: a user or password in the URL shows in ps: "
                       "uplink_user with uplink_password_file, or uplink_creds");
-    gate_err_t e = s_name(self);
+    gate_err_t e = gi_uplink_urls_check(self->urls);
+    if (!e)
+        e = s_name(self);
     if (!e)
         e = s_word("uplink_cluster", s->uplink_cluster, self->cluster);
     if (!e)

@@ -4,6 +4,7 @@
  * once; tries that fail come 50 ms to a quarter of a heartbeat apart (2 s at
  * most), so that a server is found before links are lost. */
 #include "uplink/uplink_impl.h"
+#include "uplink/uplink_urls.h"
 
 #include <dlfcn.h>
 #include <gaterpc/log.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "base/err.h"
 #include "base/trusted.h"
 #include "sync/clock.h"
@@ -21,6 +23,7 @@
 #define S_MESSAGE_LEAST 65536
 #define S_LOOK_MS 5
 #define S_PASSWORD_MAX 4096
+#define S_SEED 58 /* an NKEY's, in base32 */
 
 extern const gi_carrier_events_t gi_uplink_events; /* uplink_actor.c */
 
@@ -44,6 +47,10 @@ static void *s_open_library(void) {
                             RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }
 
+static unsigned s_how(const gate_settings_t *s) {
+    return GI_TRUST_SECRET | (s->trust_others ? (unsigned)GI_TRUST_OTHERS : 0u);
+}
+
 static gate_err_t s_password(gi_uplink_t *self) {
     const gate_settings_t *s = self->settings;
     gi_trusted_t file;
@@ -51,9 +58,7 @@ static gate_err_t s_password(gi_uplink_t *self) {
         return GATE_OK;
     gate_err_t e =
         gi_trusted_read("uplink's password", s->uplink_password_file,
-                        GI_TRUST_SECRET | GI_TRUST_PIPE |
-                            (s->trust_others ? (unsigned)GI_TRUST_OTHERS : 0u),
-                        S_PASSWORD_MAX, &file);
+                        s_how(s) | GI_TRUST_PIPE, S_PASSWORD_MAX, &file);
     if (e)
         return e;
     file.text[strcspn(file.text, "\r\n")] = 0;
@@ -75,29 +80,94 @@ static gate_err_t s_secret(const gate_settings_t *s, const char *what,
     return e;
 }
 
+/* A line of the file that begins so, without what comments it out. */
+static bool s_line(const char *text, const char *begin, size_t size, char *to) {
+    for (; *text; text += strcspn(text, "\n"), text += *text == '\n') {
+        const char *p = text + strspn(text, "# \t");
+        if (strncmp(p, begin, strlen(begin)) == 0 &&
+            strcspn(p, " \t\r\n") == size) {
+            snprintf(to, size + 1, "%s", p);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* libnats wants the public key beside the seed. */
+static gate_err_t s_nkey(gi_uplink_t *self) {
+    const gate_settings_t *s = self->settings;
+    char seed[S_SEED + 1];
+    gi_trusted_t file;
+    if (s->uplink_nkey == NULL)
+        return GATE_OK;
+    gate_err_t e = gi_trusted_read("uplink's NKEY", s->uplink_nkey, s_how(s),
+                                   1 << 20, &file);
+    if (e)
+        return e;
+    if (!s_line(file.text, "SU", S_SEED, seed) ||
+        !s_line(file.text, "U", GI_CARRIER_NKEY, self->nkey))
+        e = gi_err(GATE_BADDATA,
+                   "%s: a user's NKEY has its seed (SU...) in one line and its "
+                   "public key (U...) in another, as gate keygen --nats "
+                   "writes them",
+                   s->uplink_nkey);
+    explicit_bzero(seed, sizeof seed);
+    gi_trusted_fini(&file);
+    return e;
+}
+
+/* libnats would be asked for it again and again. */
+static gate_err_t s_readable(const char *what, const char *path) {
+    if (path == NULL || access(path, R_OK) == 0)
+        return GATE_OK;
+    return gi_err_errno("%s = %s cannot be read", what, path);
+}
+
+static gate_err_t s_tls(const gate_settings_t *s) {
+    if ((s->uplink_cert == NULL) != (s->uplink_key == NULL))
+        return gi_err(GATE_BADARG, "uplink_cert and uplink_key go together");
+    gate_err_t e = s_readable("uplink_ca", s->uplink_ca);
+    if (!e)
+        e = s_readable("uplink_cert", s->uplink_cert);
+    return e ? e : s_secret(s, "uplink's key", s->uplink_key);
+}
+
+static void s_warn(const gi_uplink_t *self) {
+    gate_bytes_t away = gi_uplink_urls_away(self->urls);
+    if (!self->wish.secure && away.size)
+        gate_log(GATE_WARN, S_PART,
+                 "%.*s without TLS: whoever is in between reads and changes "
+                 "what brokers say (tls:// or uplink_ca)",
+                 (int)away.size, (const char *)away.data);
+}
+
 static gate_err_t s_wish(gi_uplink_t *self) {
     const gate_settings_t *s = self->settings;
     gate_err_t e = s_password(self);
     if (!e)
         e = s_secret(s, "uplink's credentials", s->uplink_creds);
     if (!e)
-        e = s_secret(s, "uplink's NKEY seed", s->uplink_nkey);
+        e = s_nkey(self);
     if (!e)
-        e = s_secret(s, "uplink's key", s->uplink_key);
-    if (!e && (s->uplink_cert == NULL) != (s->uplink_key == NULL))
-        e = gi_err(GATE_BADARG, "uplink_cert and uplink_key go together");
-    self->wish = (gi_carrier_wish_t){.urls = self->urls,
-                                     .name = self->name,
-                                     .creds = s->uplink_creds,
-                                     .nkey = s->uplink_nkey,
-                                     .user = s->uplink_user,
-                                     .password = self->password,
-                                     .ca = s->uplink_ca,
-                                     .cert = s->uplink_cert,
-                                     .key = s->uplink_key,
-                                     .beat_ms = s->uplink_heartbeat_ms,
-                                     .all = self->all,
-                                     .mine = self->mine};
+        e = s_tls(s);
+    self->wish =
+        (gi_carrier_wish_t){.urls = self->urls,
+                            .name = self->name,
+                            .creds = s->uplink_creds,
+                            .nkey = s->uplink_nkey,
+                            .nkey_public = self->nkey,
+                            .user = s->uplink_user,
+                            .password = self->password,
+                            .ca = s->uplink_ca,
+                            .cert = s->uplink_cert,
+                            .key = s->uplink_key,
+                            .secure = s->uplink_ca || s->uplink_cert ||
+                                      gi_uplink_urls_secure(self->urls),
+                            .beat_ms = s->uplink_heartbeat_ms,
+                            .all = self->all,
+                            .mine = self->mine};
+    if (!e)
+        s_warn(self);
     return e;
 }
 

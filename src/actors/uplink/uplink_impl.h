@@ -44,6 +44,7 @@ struct gi_uplink {
     gi_carrier_t *carrier; /* NULL: none is open */
     gi_carrier_wish_t wish;
     char *password;
+    char nkey[GI_CARRIER_NKEY + 1]; /* the public one */
     bool readable, was_up;
     int64_t open_ms, open_wait_ms; /* when the next try is due */
     char why[GI_CARRIER_TEXT], told_why[GI_CARRIER_TEXT];

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/identity.h"
+#include "sync/clock.h"
 
 #define S_PART "uplink"
 #define S_FULL_MS 30000 /* all that we offer is repeated */
@@ -103,7 +104,13 @@ static void s_done(void *ctx, gi_link_block_t *block) {
     gi_uplink_tell(((gi_uplink_peer_t *)ctx)->uplink, block);
 }
 
+static int64_t s_now_us(void *ctx) {
+    (void)ctx;
+    return gi_clock_ns() / 1000;
+}
+
 static const gi_link_effects_t s_effects = {.ready = s_ready,
+                                            .now_us = s_now_us,
                                             .send = s_send,
                                             .up = s_up,
                                             .lost = s_lost,
@@ -131,6 +138,7 @@ static void s_free(gi_uplink_t *self, gi_uplink_peer_t *peer) {
     self->past.stale += c->stale;
     self->past.gaps += c->gaps;
     self->past.malformed += c->malformed;
+    self->past.stalled_ms += c->stalled_ms;
     gi_link_core_destroy(&peer->link);
     gi_list_remove(&peer->place);
     gi_buf_fini(&peer->offers);

@@ -59,6 +59,10 @@ Test(link_core, what_is_not_used_stops_the_sender_at_its_grant) {
     size_t came = w.half[1].unused_bytes;
     cr_assert_geq(came, (size_t)256 << 10);
     cr_assert_leq(came, ((size_t)256 << 10) + 65536);
+    uint64_t stalled = gi_link_core_counts(w.half[0].link)->stalled_ms;
+    cr_assert(stalled > 300 && stalled <= 400, "%llu ms of 400",
+              (unsigned long long)stalled);
+    cr_assert_eq(gi_link_core_counts(w.half[1].link)->stalled_ms, 0u);
     cr_assert(w_settle(&w));
     cr_assert_eq(w.half[1].next_in, 200u);
     w_fini(&w);

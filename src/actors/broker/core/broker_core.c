@@ -45,9 +45,12 @@ static void s_call_due(gi_broker_core_t *self, gi_broker_call_t *call) {
         gi_broker_call_fail(self, call, "WorkerLostError", GI_CALL_SHAKEN);
         return;
     }
+    char text[GI_ID_MAX + 64];
+    bool full = gi_broker_far_full(call, text, sizeof text);
     self->count.queue_timeouts++;
     gi_broker_unqueue(self, call);
-    gi_broker_call_fail(self, call, "BusyWorkerError", "No idle worker.");
+    gi_broker_call_fail(self, call, "BusyWorkerError",
+                        full ? text : "No idle worker.");
 }
 
 static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {

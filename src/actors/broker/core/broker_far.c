@@ -263,6 +263,22 @@ bool gi_broker_far_has_workers(const gi_broker_service_t *service,
                               : service->n_workers) > 0;
 }
 
+bool gi_broker_far_full(const gi_broker_call_t *call, char *text, size_t room) {
+    const gi_list_t *workers = &call->service->workers;
+    if (call->client->far || call->service->n_far == 0)
+        return false;
+    for (const gi_list_t *l = workers->next; l != workers; l = l->next) {
+        const gi_broker_worker_t *worker =
+            GI_OF((uintptr_t)l, gi_broker_worker_t, of_service);
+        if (worker->far && worker->peer && worker->peer->n_queued > 0) {
+            snprintf(text, room, "The uplink to %s is full: uplink_node_bytes.",
+                     worker->far->node->name);
+            return true;
+        }
+    }
+    return false;
+}
+
 gi_broker_call_t *gi_broker_far_first(gi_broker_service_t *service) {
     gi_broker_call_t *call = NULL;
     while (!gi_list_empty(&service->far) &&

@@ -47,6 +47,8 @@ gi_broker_worker_t *gi_broker_far_pick(gi_broker_service_t *service,
 /* Some worker may take it, now or later. */
 bool gi_broker_far_has_workers(const gi_broker_service_t *service,
                                const gi_broker_call_t *call);
+/* The call waits since what it would go over is full: says so. */
+bool gi_broker_far_full(const gi_broker_call_t *call, char *text, size_t room);
 /* Of those that wait, the first that a far worker with credit may have. */
 gi_broker_call_t *gi_broker_far_first(gi_broker_service_t *service);
 /* It is lost, settled, and about to be freed. */

@@ -371,8 +371,9 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     bool first = call->attempt == 1;
     if (first && service->n_queued >= (size_t)core->settings->queue_max) {
         core->count.queue_full++;
-        snprintf(text, sizeof text, "The queue of service %.*s is full.",
-                 (int)service->name_size, service->name);
+        if (!gi_broker_far_full(call, text, sizeof text))
+            snprintf(text, sizeof text, "The queue of service %.*s is full.",
+                     (int)service->name_size, service->name);
         gi_broker_call_fail(core, call, "BusyWorkerError", text);
         return;
     }

@@ -178,8 +178,9 @@ static unsigned char *s_room(gi_broker_uplink_t *self, gi_broker_link_t *link,
     return open ? gi_link_block_bytes(open) + open->size : NULL;
 }
 
-static void s_wrote(gi_broker_link_t *link, gi_link_block_t *block,
-                    size_t size) {
+static void s_wrote(gi_broker_uplink_t *self, gi_broker_link_t *link,
+                    gi_link_block_t *block, size_t size) {
+    self->records_out++;
     block->size += size;
     block->credit += size;
     link->under_way += size;
@@ -210,7 +211,7 @@ static void s_give_bulk(gi_broker_uplink_t *self, gi_broker_link_t *link,
         bulk->n++;
     block->bulk = true;
     block->key = bulk ? key : 0;
-    s_wrote(link, block, size);
+    s_wrote(self, link, block, size);
     gi_broker_uplink_give(self, block);
 }
 
@@ -276,7 +277,7 @@ static bool s_write(gi_broker_uplink_t *self, gi_broker_link_t *link,
     if (to == NULL)
         return false;
     gi_link_record_write(r->type, r->flags, r->f, r->n, to);
-    s_wrote(link, link->open, size);
+    s_wrote(self, link, link->open, size);
     return true;
 }
 

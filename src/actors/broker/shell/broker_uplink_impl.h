@@ -52,7 +52,8 @@ struct gi_broker_uplink {
     bool offered_drain;
     int64_t offer_ms;       /* not before */
     gi_link_block_t *state; /* what the uplink said of itself; NULL */
-    uint64_t requests_out, replies_out, fragments, malformed;
+    uint64_t requests_out, replies_out, records_out, records_in, fragments,
+        malformed;
     gi_buf_t body;
     char name[600];
 };

@@ -84,6 +84,7 @@ static gate_err_t s_records(gi_broker_uplink_t *self, gi_broker_link_t *link,
     while (rest.size && !e) {
         gi_link_record_t record;
         e = gi_link_record_next(&rest, &record);
+        self->records_in += !e;
         if (!e && record.type == GI_LINK_FRAGMENT)
             e = s_fragment(self, link, &record, age_ms, now_ms);
         else if (!e)

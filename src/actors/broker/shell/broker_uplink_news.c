@@ -222,17 +222,19 @@ static void s_broker(gi_broker_uplink_t *self, msgpack_packer *pk,
     size_t services;
     gi_broker_core_far_load(self->core, node->id, &to, &from, &services);
     gi_link_node_text(node->id, id);
-    msgpack_pack_map(pk, 11);
+    msgpack_pack_map(pk, 13);
     s_text(pk, "name", node->name);
     s_text(pk, "node", id);
     s_text(pk, "state", node->up ? "up" : "down");
     s_text(pk, "zone", node->zone);
-    s_number(pk, "rtt_ms", (uint64_t)node->round_ms);
+    s_number(pk, "rtt_ms", (uint64_t)node->round_us / 1000);
+    s_number(pk, "rtt_us", (uint64_t)node->round_us);
     s_number(pk, "services", services);
     s_number(pk, "to", (uint64_t)to);
     s_number(pk, "from", (uint64_t)from);
     s_number(pk, "kept_bytes", node->kept_bytes);
     s_number(pk, "resent", node->resent);
+    s_number(pk, "stalled_ms", node->stalled_ms);
     int64_t age = now_ms - node->since_ms;
     s_number(pk, "age_ms", age > 0 ? (uint64_t)age : 0);
 }
@@ -261,7 +263,7 @@ void gi_broker_uplink_stats(gi_broker_uplink_t *self, gi_buf_t *out) {
     msgpack_packer pk;
     s = s ? s : &none;
     msgpack_packer_init(&pk, out, gi_buf_write);
-    msgpack_pack_map(&pk, 20);
+    msgpack_pack_map(&pk, 23);
     s_text(&pk, "name", self->name);
     s_number(&pk, "up", s->up);
     s_text(&pk, "server", s->server);
@@ -272,6 +274,8 @@ void gi_broker_uplink_stats(gi_broker_uplink_t *self, gi_buf_t *out) {
     s_number(&pk, "links_lost", s->links_lost);
     s_number(&pk, "requests_out", self->requests_out);
     s_number(&pk, "replies_out", self->replies_out);
+    s_number(&pk, "records_out", self->records_out);
+    s_number(&pk, "records_in", self->records_in);
     s_number(&pk, "batches_out", s->batches_out);
     s_number(&pk, "batches_in", s->batches_in);
     s_number(&pk, "bytes_out", s->records_bytes_out);
@@ -279,6 +283,7 @@ void gi_broker_uplink_stats(gi_broker_uplink_t *self, gi_buf_t *out) {
     s_number(&pk, "resent_batches", s->resent);
     s_number(&pk, "stale_batches", s->stale);
     s_number(&pk, "gaps", s->gaps);
+    s_number(&pk, "stalled_ms", s->stalled_ms);
     s_number(&pk, "fragments_in", self->fragments);
     s_number(&pk, "malformed", s->malformed + self->malformed);
     size_t kept = 0;

@@ -130,6 +130,26 @@ Test(far, its_share_is_kept_and_more_of_it_wakes_the_queue) {
     kit_end(&k);
 }
 
+Test(far, what_waits_for_a_full_uplink_says_so) {
+    kit_t k;
+    s_begin(&k);
+    s_offer(&k, B, "B", "S", 1, "");
+    k.full[0] = B;
+    request(&k, "c", "S", "1");
+    request(&k, "c", "S", "2");
+    got_nothing(&k, B);
+    kit_wait(&k, 5001);
+    got_error(&k, "c", "2", "BusyWorkerError",
+              "The uplink to B is full: uplink_node_bytes.");
+    k.full[0] = NULL;
+    cr_expect(gi_broker_core_retry(k.core, 9, k.now));
+    got_far(&k, B, "c", "1");
+    request(&k, "c", "S", "3"); /* its share is full, not the way there */
+    kit_wait(&k, 5001);
+    got_error(&k, "c", "3", "BusyWorkerError", "No idle worker.");
+    kit_end(&k);
+}
+
 Test(far, a_far_client_gets_local_workers_alone) {
     kit_t k;
     s_begin(&k);
