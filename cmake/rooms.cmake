@@ -85,7 +85,7 @@ set(pool pool/sync pool/memory pool/mail pool/async pool/shared pool/jobs
 set(talks gate_zeromq Threads::Threads)
 # Cores' laws are asserted after each event where that may cost something.
 set(laws $<$<CONFIG:Debug>:GI_CHECK_LAWS>)
-gate_room(actors/rings SEES proto/base pool/sync pool/shared LIBS Threads::Threads)
+gate_room(actors/rings SEES proto/base proto/settings proto/value pool/sync pool/shared LIBS Threads::Threads)
 gate_room(actors/net SEES ${proto} pool/sync pool/mail pool/shared/ringpair.h
   actors/rings LIBS ${talks})
 gate_room(actors/bulk SEES ${proto} huge ${pool} LIBS ${talks})

@@ -114,7 +114,7 @@ static void s_sieges(const char *listen, int n) {
     child_service(&service, back, "2");
     gate_runtime_t *runtime = lanes_runtime();
     gate_client_t *client = lanes_client(runtime, front);
-    int before = child_fds(broker.pid);
+    int before = lanes_fds(client, broker.pid);
     for (int i = 0; i < n; i++) {
         s_siege(front, &broker, client);
         double begin = child_now_ms();
@@ -124,7 +124,7 @@ static void s_sieges(const char *listen, int n) {
         gate_client_destroy(&late);
     }
     child_sleep_ms(200);
-    int after = child_fds(broker.pid);
+    int after = lanes_fds(client, broker.pid);
     child_check(after <= before + 4, "its descriptors are back");
     gate_client_destroy(&client);
     gate_runtime_destroy(&runtime);

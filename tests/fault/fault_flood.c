@@ -87,7 +87,7 @@ static void s_callers(world_t *w, size_t n) {
         zmtp_new(w->front, n, CALLS, child_has_python() ? RATE_PYTHON : RATE);
     bool done = zmtp_run(flood, 120000);
     double seconds = (child_now_ms() - begin) / 1000;
-    int fds = child_fds(w->broker.pid);
+    int fds = lanes_fds(w->client, w->broker.pid);
     printf("%zu connections x %d calls: %zu right, %zu wrong in %.1f s; the "
            "broker has %d descriptors\n",
            n, CALLS, zmtp_right(flood), zmtp_wrong(flood), seconds, fds);
@@ -132,7 +132,7 @@ static void s_strangers(world_t *w, size_t rate, double seconds) {
     printf("strangers: %zu in %.1f s, %zu of them refused; the broker has %d "
            "descriptors\n",
            n, (child_now_ms() - begin) / 1000, refused,
-           child_fds(w->broker.pid));
+           lanes_fds(w->client, w->broker.pid));
     double p99 = s_judge(&honest, "beside strangers");
     for (int i = 0; i < HELD; i++)
         if (held[i] >= 0)
@@ -143,11 +143,13 @@ static void s_strangers(world_t *w, size_t rate, double seconds) {
 /* ---- nothing stays ------------------------------------------------------- */
 static void s_fds_back(const world_t *w, int before) {
     double limit = child_now_ms() + 20000 * child_slow();
-    while (child_fds(w->broker.pid) > before && child_now_ms() < limit)
+    while (lanes_fds(w->client, w->broker.pid) > before &&
+           child_now_ms() < limit)
         child_sleep_ms(20);
     printf("descriptors: %d before, %d after\n", before,
-           child_fds(w->broker.pid));
-    child_check(child_fds(w->broker.pid) <= before, "descriptors are back");
+           lanes_fds(w->client, w->broker.pid));
+    child_check(lanes_fds(w->client, w->broker.pid) <= before,
+                "descriptors are back");
 }
 
 /* Names are forgotten after ten times the silence that makes a worker lost. */
@@ -177,7 +179,7 @@ int main(int argc, char **argv) {
     gate_runtime_t *runtime = lanes_runtime();
     w.client = lanes_client(runtime, w.front);
     s_peace(&w);
-    int fds = child_fds(w.broker.pid);
+    int fds = lanes_fds(w.client, w.broker.pid);
     int64_t peers = lanes_count(w.client, "peers");
     s_callers(&w, n);
     s_fds_back(&w, fds);

@@ -2,7 +2,9 @@
 /* fault_lane.c -- lanes (docs/extensions.md) and what happens to their two ends:
  * rings that are always full, with a hundred times more calls under way than they
  * hold; a broker, a service, a client that die with calls under way, the client
- * with a child that holds on to all it had; and that a lane was there in each. */
+ * with a child that holds on to all it had; and that a lane was there in each. At
+ * last a broker that takes back each lane every ten seconds, however much goes by
+ * it, and peers that ask for the next at once: nothing is lost, double or wrong. */
 #include "child.h"
 #include "lanes.h"
 #include <signal.h>
@@ -155,6 +157,43 @@ static void s_broker_dies(gate_client_t *client, child_t *broker) {
     s_all_end(sleeping, GATE_LOST, "a killed broker's calls end");
 }
 
+/* Until each lane was given back, under load and more than once. */
+static void s_given_back(gate_runtime_t *runtime) {
+    enum { CLIENTS = 4, LEAST = 2 * (CLIENTS + 1) };
+    child_t broker, service;
+    char front[128], back[128];
+    gate_client_t *client[CLIENTS];
+    setenv("GATE_LANE", "auto", 1);
+    setenv("GATE_LANE_AFTER", "1000000", 1);
+    child_ipc("f2", front, sizeof front);
+    child_ipc("b2", back, sizeof back);
+    child_broker(&broker, front, back);
+    setenv("GATE_LANE", "always", 1);
+    child_service(&service, back, "16");
+    for (int i = 0; i < CLIENTS; i++)
+        client[i] = lanes_client(runtime, front);
+    ledger_t *ledger = ledger_new("given back", 4000000);
+    lanes_t *lanes =
+        lanes_start_each(client, CLIENTS, ledger, 4 * CLIENTS, 60000, 0);
+    double end = child_now_ms() + 60000 * child_slow();
+    while (lanes_count(client[0], "lanes_left") < LEAST && child_now_ms() < end)
+        child_sleep_ms(100);
+    child_check(lanes_all_back(lanes, 20000 * child_slow()) >= 0, "served");
+    lanes_stop(&lanes);
+    child_check(ledger_close(ledger), "the ledger");
+    child_check(ledger_right(ledger) == ledger_opened(ledger), "all are right");
+    child_check(lanes_count(client[0], "lanes_left") >= LEAST, "given back");
+    child_check(lanes_count(client[0], "lanes_bad") == 0, "nobody was bad");
+    printf("lanes: %lld opened, %lld given back\n",
+           (long long)lanes_count(client[0], "lanes_opened"),
+           (long long)lanes_count(client[0], "lanes_left"));
+    ledger_destroy(&ledger);
+    for (int i = 0; i < CLIENTS; i++)
+        gate_client_destroy(&client[i]);
+    child_end(&service);
+    child_end(&broker);
+}
+
 int main(int argc, char **argv) {
     child_t broker, service;
     char front[128], back[128];
@@ -179,6 +218,7 @@ int main(int argc, char **argv) {
     child_check(lanes_count(client, "lanes_bad") == 0, "nobody was bad");
     s_broker_dies(client, &broker);
     gate_client_destroy(&client);
+    s_given_back(runtime);
     gate_runtime_destroy(&runtime);
     child_kill(&service);
     return child_result();

@@ -85,7 +85,7 @@ int main(int argc, char **argv) {
     child_service(&service, back, "2");
     gate_runtime_t *runtime = lanes_runtime();
     gate_client_t *client = lanes_client(runtime, front);
-    int fds = child_fds(broker.pid);
+    int fds = lanes_fds(client, broker.pid);
 
     ledger_t *ledger = ledger_new("honest beside strays", 4000000);
     lanes_t *lanes = lanes_start(client, ledger, 4, 10000, 0.2);
@@ -95,11 +95,11 @@ int main(int argc, char **argv) {
     lanes_stop(&lanes);
     child_check(ledger_close(ledger), "the ledger");
     double limit = child_now_ms() + 10000;
-    while (child_fds(broker.pid) > fds && child_now_ms() < limit)
+    while (lanes_fds(client, broker.pid) > fds && child_now_ms() < limit)
         child_sleep_ms(50);
     printf("stray: broker's descriptors %d before, %d after\n", fds,
-           child_fds(broker.pid));
-    child_check(child_fds(broker.pid) <= fds, "descriptors came back");
+           lanes_fds(client, broker.pid));
+    child_check(lanes_fds(client, broker.pid) <= fds, "descriptors came back");
     ledger_destroy(&ledger);
     gate_client_destroy(&client);
     gate_runtime_destroy(&runtime);

@@ -135,3 +135,9 @@ int64_t lanes_count(gate_client_t *client, const char *name) {
         child_fail("no %s in Gate.stats: %s", name, gate_error()->text);
     return n;
 }
+
+/* Each that is there has one. */
+int lanes_fds(gate_client_t *client, pid_t broker) {
+    int64_t there = lanes_count(client, "lanes");
+    return child_fds(broker) - (int)there;
+}

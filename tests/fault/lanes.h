@@ -30,6 +30,8 @@ void lanes_stop(lanes_t **self_p);
 
 /* A number of Gate.stats; fails the test and gives -1 without it. */
 int64_t lanes_count(gate_client_t *client, const char *name);
+/* Descriptors of the broker, without those of lanes that came meanwhile. */
+int lanes_fds(gate_client_t *client, pid_t broker);
 /* A connected client of a started runtime, or the program ends. */
 gate_client_t *lanes_client(gate_runtime_t *runtime, const char *frontend);
 /* A runtime with log_level error, or the program ends. */

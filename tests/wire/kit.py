@@ -5,6 +5,7 @@ import os
 import pty
 import queue
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -33,9 +34,11 @@ LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_the_test():
+def die_with_the_test(limits=()):
     """In the child: nothing outlives a test that ctest kills."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for what, most in limits:
+        resource.setrlimit(what, (most, most))
 
 
 def free_port():
@@ -49,9 +52,12 @@ def free_tcp():
 
 
 def environment(**settings):
-    """The process's own, without its GATE_*, plus these settings."""
+    """The process's own, without its GATE_*, plus these settings. With
+    GATE_TEST_LANE the setting lane is that where a test says nothing of it."""
     env = {k: v for k, v in os.environ.items()
            if not k.startswith("GATE_")}
+    if "GATE_TEST_LANE" in os.environ:
+        settings.setdefault("lane", os.environ["GATE_TEST_LANE"])
     env["XDG_CONFIG_HOME"] = "/nonexistent"  # nobody's own contexts
     for name, value in settings.items():
         name = name.upper()
@@ -64,14 +70,16 @@ def environment(**settings):
 class Command:
     """A running `gate ...`; its lines on stdout come through `line`."""
 
-    def __init__(self, *args, **settings):
+    def __init__(self, *args, limits=(), **settings):
+        """limits: pairs for resource.setrlimit."""
         self.args = args
         self.lines = queue.Queue()
         self.out, self.err = [], []
         self.process = subprocess.Popen(
             [GATE, *args], env=environment(**settings), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, preexec_fn=die_with_the_test)
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: die_with_the_test(limits))
         self.pid = self.process.pid
         self._readers = [
             threading.Thread(target=self._read, daemon=True,

@@ -12,6 +12,7 @@ import peers
 from peers import MDPC, body, new_id
 
 MAGIC = b"\xc1GXR"
+DOWN = MAGIC + b"d"
 LINES = 256  # of a ring, before its bytes
 NAME = "GXR "
 
@@ -97,6 +98,9 @@ class Lane:
         assert self.memory()
         return self.up(peer)
 
+    def room(self):
+        return self.ring - (self.written - self.word(self.out + 64))
+
     def word(self, at, size=8):
         return int.from_bytes(self.map[at:at + size], "little")
 
@@ -128,8 +132,13 @@ class Lane:
     def put(self, *frames):
         self.put_raw(whole(*frames))
 
+    def down(self):
+        """Our last record, and the broker's end behind it."""
+        self.put_raw(DOWN)
+        return self.ended()
+
     def take(self, timeout=5.0):
-        """The frames of the next message, None: none came."""
+        """The frames of the next message, DOWN, None: none came."""
         end = time.monotonic() + peers.patient(timeout)
         record, more = b"", True
         while more:
@@ -148,7 +157,7 @@ class Lane:
             self.read += (4 + length + 7) // 8 * 8
             self.write(self.into + 64, self.read)
             self.bell()
-        return frames_of(record)
+        return record if record == DOWN else frames_of(record)
 
     def ended(self, timeout=5.0):
         """The broker has closed its end."""
@@ -166,7 +175,7 @@ class Lane:
         self.socket.close()
         if self.map:
             self.map.close()
-            os.close(self.fd)
+            self.map = os.close(self.fd)
 
 
 class LaneClient(peers.RawClient):
@@ -181,6 +190,12 @@ class LaneClient(peers.RawClient):
             got = self.way.take(timeout)
             if got is None or got[2] == rid:
                 return got and peers.unpack(got[3])["result"]
+
+    def by_zeromq(self):
+        """A packed message: in kind, as what we said last was."""
+        message = self.recv(5)
+        assert message and len(message) == 1, message
+        return frames_of(message[0])
 
     def close(self, linger=0):
         if hasattr(self, "way"):

@@ -3,12 +3,15 @@
 kept, and that whoever breaks its law loses its own connection and nobody else
 anything."""
 import os
+import resource
 import socket
 import time
 
+import zmq
+
 import kit
 import peers
-from lane import MAGIC, Lane, LaneClient, offer_of, whole
+from lane import DOWN, MAGIC, Lane, LaneClient, offer_of, whole
 from peers import MDPC, MDPW, body, new_id, result, unpack
 
 
@@ -197,7 +200,7 @@ class Handshakes(Lanes):
         client = self.client(False)
         lane = Lane(self.offer).hello()
         self.addCleanup(lane.close)
-        words = [b"", b"a", b"u", b"x", b"a" + lane.nonce[:-1],
+        words = [b"", b"a", b"x", b"d", b"a" + lane.nonce[:-1],
                  b"a" + lane.nonce + b"x", b"a" + b"0" * 16, b"u" * 1000]
         for word in words:
             client.send(MAGIC + word)
@@ -216,7 +219,7 @@ class Handshakes(Lanes):
         self.addCleanup(lane.close)
         self.assertTrue(lane.memory())
         other.send(MAGIC + b"u")
-        self.assertIn("GX1", other.call("Gate", "info")["ext"])
+        self.until(lambda: self.count("malformed") == 1)
         self.assertEqual(self.count("lanes_opened"), 0)
         lane.up(client)
         self.assertEqual(self.count("lanes_opened"), 1)
@@ -250,6 +253,164 @@ class Handshakes(Lanes):
         self.assertIn("GX1", client.call("Gate", "info")["ext"])
         for s in held:
             s.close()
+        self.well()
+
+
+    def test_up_without_a_lane_ends_the_connection(self):
+        """It writes to a ring that nobody reads, and would wait for ever."""
+        self.begin()
+        stays = self.client()
+        for late in (False, True):
+            client = self.client(False)
+            monitor = client.socket.get_monitor_socket(
+                zmq.EVENT_DISCONNECTED)
+            if late:  # it had one, and stood still for too long
+                lane = Lane(self.offer).hello().ask(client)
+                self.addCleanup(lane.close)
+                self.assertTrue(lane.memory())
+                self.assertTrue(lane.ended())
+            client.send(MAGIC + b"u")
+            self.assertTrue(monitor.poll(int(peers.patient(5) * 1000)))
+            client.socket.disable_monitor()
+            monitor.close(0)
+        self.assertEqual(self.count("lanes_opened"), 1)
+        self.assertIn("GX1", stays.call_by_lane("Gate", "info")["ext"])
+
+    def test_who_dies_at_any_step_leaves_nothing(self):
+        self.begin()
+        self.client()  # one that stays
+
+        def held():
+            return len(os.listdir("/proc/%d/fd" % self.broker.pid))
+        before = held()
+        for step in range(6):
+            client = LaneClient(self.broker.front)
+            client.call("Gate", "info")
+            lane = Lane(self.offer)
+            if step > 0:
+                lane.hello()
+            if step > 1:
+                lane.ask(client)
+            if step > 2:
+                self.assertTrue(lane.memory())
+            if step > 3:
+                lane.up(client)
+            if step > 4:  # in the middle of a record
+                lane.put_raw(b"x" * 100, 100 | 1 << 31)
+            if step % 2:
+                lane.close()
+                client.close()
+            else:
+                client.close()
+                lane.close()
+        self.until(lambda: held() <= before, 10)
+        self.well()
+        self.assertEqual(self.count("lanes_bad"), 0)
+
+
+class Bounds(Lanes):
+    def refused(self, client):
+        lane = Lane(self.offer).hello().ask(client)
+        self.addCleanup(lane.close)
+        return not lane.memory()
+
+    def test_a_process_has_a_quarter(self):
+        self.begin(lanes_max=16)
+        held = [self.client() for _ in range(4)]
+        self.assertTrue(self.refused(self.client(False)))
+        service = self.keep(kit.OurService(self.broker.back, lane="always"))
+        self.until(lambda: self.count("lanes_opened") == 5, 20)
+        self.assertTrue(service.running())
+        held[0].way.close()
+        self.until(lambda: not self.refused(self.client(False)))
+
+    def test_who_connects_and_says_nothing_leaves_room_for_others(self):
+        self.begin()
+        held = []
+        for _ in range(40):
+            s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            s.connect("\0" + self.offer.split(" ")[3])
+            held.append(s)
+            self.addCleanup(s.close)
+        hellos = [s.recv(100) for s in held]
+        self.assertEqual(sum(map(bool, hellos)), 16)
+        service = self.keep(kit.OurService(self.broker.back, lane="always"))
+        self.until(lambda: self.count("lanes_opened") == 1, 20)
+        self.assertTrue(service.running())
+
+    def test_no_memory_is_no_lane_and_nothing_else(self):
+        """As where memfd_create is not allowed, or the machine is full."""
+        self.begin(limits=[(resource.RLIMIT_FSIZE, 65536)])
+        client = self.client(False)
+        self.assertTrue(self.refused(client))
+        self.assertIn("GX1", client.call("Gate", "info")["ext"])
+        self.assertEqual(self.count("lanes_refused"), 1)
+        self.assertTrue(self.broker.running())
+
+    def test_new_peers_come_before_lanes(self):
+        self.begin(limits=[(resource.RLIMIT_NOFILE, 128)])
+        lanes = [self.client() for _ in range(3)]
+        held = [self.client(False) for _ in range(40)]
+        for client in held:
+            client.call("Gate", "info")
+        late = Lane(self.offer)
+        self.addCleanup(late.close)
+        self.assertTrue(late.ended(), "half is in use")
+        for client in lanes:
+            self.assertIn("GX1", client.call_by_lane("Gate", "info")["ext"])
+        more = [self.client(False) for _ in range(60)]
+        for client in lanes:  # few are left: all are given back
+            self.assertEqual(client.way.take(10), DOWN)
+            self.assertTrue(client.way.down())
+            self.assertIn("GX1", client.call("Gate", "info")["ext"])
+        for client in held + more:
+            client.close()
+        self.until(lambda: self.count("lanes_left") == 3)
+        self.well()
+
+    def test_records_without_end_have_one_bound_for_all(self):
+        self.begin(broker_queue_max_bytes=1 << 20)
+        clients = [self.client() for _ in range(3)]
+        for n, client in enumerate(clients):
+            for _ in range(50 + n):
+                self.until(lambda: client.way.room() > 9000)
+                client.way.put_raw(b"x" * 8000, 8000 | 1 << 31)
+        self.until(lambda: self.count("lanes_bad") >= 1)
+        self.well()
+
+
+class GivenBack(Lanes):
+    def test_one_by_which_little_goes(self):
+        self.begin()
+        worker, client = self.worker(), self.client()
+        for i in range(2):  # it comes back to it when it pays again
+            rid = new_id()
+            client.way.put(MDPC, b"S", rid, *body("f", [1], {}))
+            got = worker.expect(peers.REQUEST, 5)
+            said = None
+            while said is None:  # a worker that says nothing is lost
+                worker.idle(0.1)
+                said = client.way.take(0.1)
+            self.assertEqual(said, DOWN)
+            worker.answer(got, result(i))  # by ZeroMQ now
+            self.assertEqual(client.by_zeromq(), [MDPC, b"S", rid, result(i)])
+            rid = new_id()
+            client.way.put(MDPC, b"S", rid, *body("f", [2], {}))
+            self.assertTrue(client.way.down())
+            got = worker.expect(peers.REQUEST, 5)
+            self.assertEqual(got[4], body("f", [2], {})[1])
+            worker.answer(got, result(i))
+            self.assertEqual(client.by_zeromq(), [MDPC, b"S", rid, result(i)])
+            client.way.close()
+            client.lane(self.offer)
+        self.assertEqual(self.count("lanes_left"), 2)
+        self.assertEqual(self.count("lanes_bad"), 0)
+
+    def test_who_goes_before_it_is_asked(self):
+        self.begin()
+        client = self.client()
+        self.assertTrue(client.way.down())
+        self.until(lambda: self.count("lanes_bad") == 1)
         self.well()
 
 
@@ -313,9 +474,7 @@ class Hostile(Lanes):
         self.begin(message_bytes_max=65536)
         client = self.client()
         for _ in range(2000):
-            room = client.way.ring - (client.way.written -
-                                      client.way.word(client.way.out + 64))
-            if room < 9000:
+            if client.way.room() < 9000:
                 time.sleep(0.002)
                 continue
             client.way.put_raw(b"x" * 8000, 8000 | 1 << 31)

@@ -6,7 +6,6 @@
  * here: it is covered by an allowance that grows with the connection's age. */
 #include "net/guard.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -16,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,10 +24,12 @@
 #include "net/address.h"
 #include "settings/settings.h"
 #include "sync/clock.h"
+#include "sync/fd.h"
 
 #define S_LOOK_MS 50
 #define S_LOOKS_MAX 512 /* connections per look */
 #define S_COUNT_MS 1000
+#define S_RECOUNT_MS 10000
 #define S_WATCHED_MS 1000
 #define S_SOON_MS 10       /* between looks while it grows */
 #define S_ALLOWANCE_MS 1   /* bytes a ms of age: heartbeats */
@@ -48,13 +48,6 @@
 #define S_RESERVE_MAX 8192
 
 /* ---- descriptors --------------------------------------------------------- */
-static size_t s_limit(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return 1024;
-    return limit.rlim_cur > (1u << 30) ? 1u << 30 : limit.rlim_cur;
-}
-
 /* Kept free: for what has been accepted by the kernel already, and for what
  * else the process has to open. */
 static size_t s_reserve(size_t limit) {
@@ -65,15 +58,8 @@ static size_t s_reserve(size_t limit) {
 }
 
 static void s_count(gi_guard_t *self, int64_t now_ms) {
-    size_t n = 0;
-    DIR *dir = opendir("/proc/self/fd");
     self->count_ms = now_ms;
-    if (dir == NULL)
-        return;
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    self->n_fds = n > 3 ? n - 3 : 0; /* ".", ".." and the open folder */
+    (void)gi_fd_count(&self->n_fds);
 }
 
 /* More than the reserve, or it would come and go with each peer. */
@@ -106,7 +92,7 @@ static void s_filter(gi_guard_t *self, bool on) {
 
 /* With few open there is nothing to count. */
 static void s_look_at_fds(gi_guard_t *self, int64_t now_ms) {
-    size_t limit = s_limit(), reserve = s_reserve(limit);
+    size_t limit = gi_fd_limit(), reserve = s_reserve(limit);
     bool near = self->n_fds > limit / 2 || self->n_open > limit / 2;
     if ((near || self->shut) && now_ms - self->count_ms >= S_COUNT_MS)
         s_count(self, now_ms);
@@ -114,6 +100,17 @@ static void s_look_at_fds(gi_guard_t *self, int64_t now_ms) {
         s_filter(self, true);
     else if (self->shut && s_is_ample(self, limit, reserve))
         s_filter(self, false);
+}
+
+/* Beyond that the process itself is looked at now and then, of which the host
+ * may have opened much. */
+bool gi_guard_spares(gi_guard_t *self, size_t more, int64_t now_ms) {
+    size_t half = gi_fd_limit() / 2;
+    if (self->shut || self->n_fds + more >= half)
+        return false;
+    if (now_ms - self->count_ms >= S_RECOUNT_MS)
+        s_count(self, now_ms);
+    return self->n_fds + more < half;
 }
 
 void gi_guard_next_turn(const gi_guard_t *self) {
@@ -138,7 +135,7 @@ void gi_guard_turns(gi_guard_t *self, int fd) {
 }
 
 gate_err_t gi_guard_room(gi_guard_t *self) {
-    size_t limit = s_limit(), reserve = s_reserve(limit);
+    size_t limit = gi_fd_limit(), reserve = s_reserve(limit);
     s_count(self, gi_clock_ms());
     if (self->n_listeners + self->n_paths == 0 ||
         s_is_ample(self, limit, reserve))
@@ -150,7 +147,7 @@ gate_err_t gi_guard_room(gi_guard_t *self) {
 }
 
 void gi_guard_listener(gi_guard_t *self, int fd) {
-    size_t backlog = s_reserve(s_limit()) / 2;
+    size_t backlog = s_reserve(gi_fd_limit()) / 2;
     if (fd < 0 || self->n_listeners == GI_GUARD_LISTENERS_MAX)
         return;
     listen(fd, (int)(backlog < S_BACKLOG_MAX ? backlog : S_BACKLOG_MAX));
@@ -394,7 +391,7 @@ static void s_judge(gi_guard_t *self, int fd, bool all_read, int64_t now_ms) {
 /* Connections that have said nothing make way for what the kernel has accepted
  * already, which libzmq would try to take for ever. */
 static void s_make_way(gi_guard_t *self) {
-    size_t n = s_reserve(s_limit());
+    size_t n = s_reserve(gi_fd_limit());
     for (size_t fd = self->n_by_fd; fd-- > 0 && n > 0;) {
         const gi_guarded_t *g = &self->by_fd[fd];
         if (!g->open || g->delivered > 0 || !gi_guard_shut(self, (int)fd))

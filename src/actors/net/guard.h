@@ -103,6 +103,8 @@ int64_t gi_guard_carried(int fd);
 /* Ends it for a peer that misbehaves, and says so: nothing more of it is read.
  */
 void gi_guard_cut(gi_guard_t *self, int fd, const char *why);
+/* Half of the descriptors are free at least: some for what can do without. */
+bool gi_guard_spares(gi_guard_t *self, size_t more, int64_t now_ms);
 /* accept has failed, of that errno. */
 void gi_guard_refused(gi_guard_t *self, int error);
 /* Next ones are let in, if there is room for them. */

@@ -457,8 +457,9 @@ static bool s_is_batch(const gi_sock_t *self, gi_frames_t *frames) {
 int gi_sock_recv(gi_sock_t *self, gi_frames_t *frames, unsigned max) {
     if (self->parcel && gi_batch_left(&self->reader))
         return gi_parcel_next(self, frames);
-    if (self->rings && gi_sock_rings_recv(self, frames))
-        return 1;
+    int by_lane = self->rings ? gi_sock_rings_recv(self, frames) : 0;
+    if (by_lane)
+        return by_lane > 0;
     if (!self->maybe)
         return 0;
     int rc = gi_frames_recv(self->raw, frames, max, &self->rest);

@@ -141,7 +141,8 @@ bool gi_sock_there(const gi_sock_t *self); /* a lane has something */
 bool gi_sock_flush(gi_sock_t *self);       /* at the end of a pass */
 
 /* For sock.c. */
-/* As gi_sock_recv; 0: nothing by the lane, look at ZeroMQ. */
+/* As gi_sock_recv; 0: nothing by the lane, look at ZeroMQ; -1: nothing, and
+ * what is there comes behind the lane. */
 int gi_sock_rings_recv(gi_sock_t *self, gi_frames_t *frames);
 /* A message of ZeroMQ: true, it was about the lane. */
 bool gi_sock_rings_said(gi_sock_t *self, gi_frames_t *frames);

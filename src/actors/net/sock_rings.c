@@ -3,8 +3,10 @@
  *
  *   OFFERED --enough was sent--> DIALLED --hello--> ASKED --memory--> MAPPED
  *      --our last message by ZeroMQ--> OUT --the broker's last there--> UP
+ *      --the broker's last record--> LEAVING --ours--> LEFT --its end--> OFFERED
  *
- * From OUT on we write to the ring alone, in UP we read it alone. Whatever goes
+ * From OUT on we write to the ring alone, in UP we read it alone. In LEFT nothing
+ * is sent: what goes by ZeroMQ comes behind what the broker has read of the ring. Whatever goes
  * wrong before OUT means that there is no lane, and nothing else. After it the
  * way is closed, which the broker sees and ends the connection of ZeroMQ for. */
 #include "net/sock.h"
@@ -29,7 +31,9 @@ typedef enum s_state {
     S_ASKED,
     S_MAPPED,
     S_OUT,
-    S_UP
+    S_UP,
+    S_LEAVING,
+    S_LEFT
 } s_state_t;
 
 typedef struct gi_sock_rings {
@@ -58,9 +62,17 @@ static bool s_is_wanted(const gate_settings_t *settings) {
     return strcmp(settings->lane, "off") != 0;
 }
 
+static bool s_is_inproc(const gi_sock_t *self) {
+    char at[256] = "";
+    size_t size = sizeof at;
+    return zmq_getsockopt(self->raw, ZMQ_LAST_ENDPOINT, at, &size) == 0 &&
+           strncmp(at, "inproc:", 7) == 0;
+}
+
 void gi_sock_offered(gi_sock_t *self, gate_bytes_t offer,
                      const gate_settings_t *settings) {
-    if (self->rings || !s_is_wanted(settings) || offer.size >= GI_RINGS_OFFER)
+    if (self->rings || !s_is_wanted(settings) || offer.size >= GI_RINGS_OFFER ||
+        s_is_inproc(self))
         return;
     s_rings_t *r = gi_mem_calloc(1, sizeof *r);
     if (!r)
@@ -173,28 +185,66 @@ bool gi_sock_rings_said(gi_sock_t *self, gi_frames_t *frames) {
     return true;
 }
 
+/* ---- back to ZeroMQ -------------------------------------------------------- */
+static void s_leave(s_rings_t *r) {
+    if (r->state == S_LEAVING && gi_rings_put(r->way, GI_RINGS_DOWN))
+        s_become(r, S_LEFT);
+}
+
+/* The broker has read all that we wrote, and has closed its end. */
+static void s_look_back(gi_sock_t *self) {
+    s_rings_t *r = self->rings;
+    if (!r->way->ended)
+        return;
+    s_give_up(r);
+    r->state = S_OFFERED;
+    r->since_ns = r->n_sent = 0;
+    self->maybe = true;
+}
+
 /* ---- messages ------------------------------------------------------------- */
+static int s_take(gi_sock_t *self, gi_frames_t *frames) {
+    s_rings_t *r = self->rings;
+    unsigned char nonce[GI_RINGS_NONCE];
+    gate_bytes_t record;
+    if (!gi_ringway_take(r->way, &record))
+        return -1;
+    if (gi_rings_read(record, nonce) != GI_RINGS_DOWN) {
+        gi_frames_lent(frames, record);
+        return 1;
+    }
+    s_become(r, S_LEAVING);
+    s_leave(r);
+    self->maybe = true; /* what the broker said next is there */
+    return 0;
+}
+
 int gi_sock_rings_recv(gi_sock_t *self, gi_frames_t *frames) {
     s_rings_t *r = self->rings;
-    gate_bytes_t record;
-    if (r->state < S_OUT) {
-        if (r->state > S_OFFERED)
-            s_go_on(self);
+    if (r->state > S_OFFERED && r->state < S_OUT)
+        s_go_on(self);
+    if (r->state < S_OUT)
         return 0;
-    }
     gi_ringway_hear(r->way);
-    if (r->state != S_UP || !gi_ringway_take(r->way, &record))
-        return 0;
-    gi_frames_lent(frames, record);
-    return 1;
+    if (r->state == S_UP)
+        return s_take(self, frames);
+    if (r->state == S_LEFT)
+        s_look_back(self);
+    return 0;
 }
 
 int gi_sock_rings_send(gi_sock_t *self, gi_frames_t *frames) {
     s_rings_t *r = self->rings;
+    if (r->state == S_LEFT) {
+        gi_ringway_hear(r->way);
+        s_look_back(self);
+    }
     if (r->state == S_OFFERED)
         s_count(r);
     if (r->state < S_OUT)
         return -1;
+    if (r->state >= S_LEAVING)
+        return EAGAIN;
     size_t size = gi_frames_pack_size(frames, 0);
     void *to = gi_ringway_room(r->way, size);
     if (!to)
@@ -207,6 +257,8 @@ int gi_sock_rings_send(gi_sock_t *self, gi_frames_t *frames) {
 bool gi_sock_flush(gi_sock_t *self) {
     s_rings_t *r = self->rings;
     bool any = gi_parcel_flush(self);
+    if (r)
+        s_leave(r);
     return (r && r->state >= S_OUT && gi_ringway_flush(r->way)) || any;
 }
 

@@ -22,11 +22,12 @@
 #include "base/err.h"
 #include "base/identity.h"
 #include "shared/rights.h"
+#include "shared/shm.h"
 #include "sync/fd.h"
 
 #define S_MAGIC 4
 #define S_BACKLOG 64
-#define S_VERSION "1"
+#define S_VERSION "2" /* 1: without down; offered by default by none */
 #define S_NAME "gaterpc-"
 #define S_NAME_MAX 64
 #define S_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
@@ -39,6 +40,8 @@ gi_rings_word_t gi_rings_read(gate_bytes_t frame,
         return GI_RINGS_NOTHING;
     if (frame.size == S_MAGIC + 1 && p[S_MAGIC] == 'u')
         return GI_RINGS_UP;
+    if (frame.size == S_MAGIC + 1 && p[S_MAGIC] == 'd')
+        return GI_RINGS_DOWN;
     if (frame.size != GI_RINGS_SAID || p[S_MAGIC] != 'a')
         return GI_RINGS_NONSENSE;
     memcpy(nonce, p + S_MAGIC + 1, GI_RINGS_NONCE);
@@ -57,8 +60,9 @@ static size_t s_write(char word, const void *more, size_t size,
 size_t gi_rings_write(gi_rings_word_t word,
                       const unsigned char nonce[GI_RINGS_NONCE],
                       unsigned char to[GI_RINGS_SAID]) {
-    return word == GI_RINGS_UP ? s_write('u', NULL, 0, to)
-                               : s_write('a', nonce, GI_RINGS_NONCE, to);
+    if (word == GI_RINGS_ASK)
+        return s_write('a', nonce, GI_RINGS_NONCE, to);
+    return s_write(word == GI_RINGS_UP ? 'u' : 'd', NULL, 0, to);
 }
 
 /* ---- the offer ------------------------------------------------------------ */
@@ -155,11 +159,20 @@ static bool s_read_offer(gate_bytes_t offer, s_offer_t *out) {
     return true;
 }
 
-static bool s_is_of(int fd, long pid) {
+bool gi_rings_who(int fd, pid_t *process, uid_t *user) {
     struct ucred who;
     socklen_t size = sizeof who;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 &&
-           who.pid == pid;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
+        return false;
+    *process = who.pid;
+    *user = who.uid;
+    return true;
+}
+
+static bool s_is_of(int fd, long pid) {
+    pid_t process;
+    uid_t user;
+    return gi_rings_who(fd, &process, &user) && process == pid;
 }
 
 int gi_rings_connect(gate_bytes_t text) {
@@ -176,6 +189,18 @@ int gi_rings_connect(gate_bytes_t text) {
     return fd;
 }
 
+/* ---- by the lane ---------------------------------------------------------- */
+bool gi_rings_put(gi_ringway_t *way, gi_rings_word_t word) {
+    unsigned char said[GI_RINGS_SAID];
+    size_t n = gi_rings_write(word, NULL, said);
+    void *to = gi_ringway_room(way, n);
+    if (!to)
+        return false;
+    memcpy(to, said, n);
+    gi_ringway_sent(way, n);
+    return true;
+}
+
 /* ---- over the Unix socket ------------------------------------------------- */
 bool gi_rings_hello(int fd, const unsigned char nonce[GI_RINGS_NONCE]) {
     unsigned char said[GI_RINGS_SAID];
@@ -186,13 +211,12 @@ bool gi_rings_hello(int fd, const unsigned char nonce[GI_RINGS_NONCE]) {
 /* All of it is there from the start: who has no memory is told now, and not by
  * a signal later. */
 int gi_rings_memory(size_t ring) {
-    int fd = gi_fd_high(
-        memfd_create("gaterpc-lane", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    off_t bytes = (off_t)gi_ringpair_bytes(ring);
-    if (fd >= 0 &&
-        (ftruncate(fd, bytes) < 0 || fallocate(fd, 0, 0, bytes) < 0 ||
-         fcntl(fd, F_ADD_SEALS, S_SEALS) < 0))
-        gi_fd_close(&fd);
+    size_t bytes = gi_ringpair_bytes(ring);
+    void *at;
+    int fd;
+    if (gi_shm_memfd("gaterpc-lane", bytes, &fd, &at))
+        return -1;
+    munmap(at, bytes);
     return fd;
 }
 

@@ -12,11 +12,16 @@
  *                 <--- ZeroMQ, its last message there ------------- up
  *           up, the last there - ZeroMQ ----------------------------->
  *
+ *           down, its last there - rings ---------------------------->
+ *                 <--- rings ------------------ down, its last there
+ *           the end ------------ Unix socket ------------------------>
+ *
  * Thread: any. Blocks: never. */
 #ifndef GI_RINGS_H
 #define GI_RINGS_H
 
 #include <gaterpc/error.h>
+#include <sys/types.h>
 #include "rings/ringway.h"
 
 #define GI_RINGS_NONCE 16
@@ -24,11 +29,13 @@
 #define GI_RINGS_MAGIC "\xc1GXR"
 #define GI_RINGS_SAID (4 + 1 + GI_RINGS_NONCE) /* the longest of both below */
 
-/* ---- over ZeroMQ: one frame, behind the routing id at the broker ---------- */
+/* ---- over ZeroMQ: one frame, behind the routing id at the broker; DOWN is a
+ * record of the rings --------------------------------------------------------- */
 typedef enum gi_rings_word {
     GI_RINGS_NOTHING, /* it is another message */
     GI_RINGS_ASK,     /* with the nonce */
     GI_RINGS_UP,
+    GI_RINGS_DOWN,
     GI_RINGS_NONSENSE /* it begins like one */
 } gi_rings_word_t;
 gi_rings_word_t gi_rings_read(gate_bytes_t frame,
@@ -44,10 +51,16 @@ gate_err_t gi_rings_listen(char offer[GI_RINGS_OFFER], int *fd) GATE_MUST;
 /* Connects. -1: it is not for us (another machine or network, another process
  * has the name), or not now. */
 int gi_rings_connect(gate_bytes_t offer);
+/* Who has connected there; false: not known. */
+bool gi_rings_who(int fd, pid_t *process, uid_t *user);
+
+/* ---- by the lane ---------------------------------------------------------- */
+/* A record that is a word; false: no room. */
+bool gi_rings_put(gi_ringway_t *way, gi_rings_word_t word);
 
 /* ---- over the Unix socket ------------------------------------------------- */
 bool gi_rings_hello(int fd, const unsigned char nonce[GI_RINGS_NONCE]);
-/* Memory of our own for a pair: -1 there is none. */
+/* Memory of our own for a pair: -1 there is none, with gate_error() set. */
 int gi_rings_memory(size_t ring);
 bool gi_rings_give(int fd, int memory, size_t ring);
 /* What the broker says next. */

@@ -306,9 +306,11 @@ void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
     self->count.listeners_shut = shut;
 }
 
-void gi_broker_core_lanes(gi_broker_core_t *self, uint64_t opened,
-                          uint64_t refused, uint64_t bad) {
+void gi_broker_core_lanes(gi_broker_core_t *self, size_t there, uint64_t opened,
+                          uint64_t left, uint64_t refused, uint64_t bad) {
+    self->n_lanes = there;
     self->count.lanes_opened = opened;
+    self->count.lanes_left = left;
     self->count.lanes_refused = refused;
     self->count.lanes_bad = bad;
 }

@@ -99,10 +99,10 @@ void gi_broker_core_access(gi_broker_core_t *self, const gi_access_t *access);
 /* What the shell's guard has done so far. */
 void gi_broker_core_guarded(gi_broker_core_t *self, uint64_t cut,
                             uint64_t shut);
-/* How many lanes came about, were refused, were closed as their peer broke the
- * law. */
-void gi_broker_core_lanes(gi_broker_core_t *self, uint64_t opened,
-                          uint64_t refused, uint64_t bad);
+/* How many lanes there are; how many came about, were given back, were refused,
+ * were closed as their peer broke the law. */
+void gi_broker_core_lanes(gi_broker_core_t *self, size_t there, uint64_t opened,
+                          uint64_t left, uint64_t refused, uint64_t bad);
 /* One connection too many was closed. */
 void gi_broker_core_connection_refused(gi_broker_core_t *self);
 /* One was not let in, said no hello in time, or was no ZeroMQ. */

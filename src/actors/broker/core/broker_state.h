@@ -140,7 +140,7 @@ struct gi_broker_core {
     gi_broker_socket_t sockets[GI_BROKER_SOCKETS_MAX];
     unsigned n_sockets;
     size_t queued_bytes; /* weight of all messages that wait or are kept */
-    size_t n_peers, n_calls, n_workers, n_services, n_queued;
+    size_t n_peers, n_calls, n_workers, n_services, n_queued, n_lanes;
     gi_table_t calls, services;
     gi_list_t order;  /* services */
     gi_list_t parked; /* those without workers, longest first */

@@ -106,11 +106,12 @@ static void s_counters(const gi_broker_core_t *self, msgpack_packer *pk) {
     s_number(pk, "queued", self->n_queued);
     s_number(pk, "queued_bytes", self->queued_bytes);
     s_number(pk, "blocked_peers", s_blocked(self));
+    s_number(pk, "lanes", self->n_lanes);
 #define GI_C(name, doc) s_number(pk, #name, c->name);
 #include "broker/core/broker_counters.def"
 #undef GI_C
 }
-#define S_ALL (6 + S_COUNTERS)
+#define S_ALL (7 + S_COUNTERS)
 
 /* What it is: state, and the shell's map about the process. */
 static void s_self(const gi_broker_core_t *self, msgpack_packer *pk) {

@@ -52,6 +52,17 @@ uint64_t gi_broker_lane_connection(int fd) {
                : 0;
 }
 
+/* ---- counters ------------------------------------------------------------- */
+void gi_broker_lane_count(const gi_broker_rings_t *self) {
+    gi_broker_core_lanes(self->broker->core, self->n_up, self->n_opened,
+                         self->n_left, self->n_refused, self->n_bad);
+}
+
+void gi_broker_lane_refused(gi_broker_rings_t *self) {
+    self->n_refused++;
+    gi_broker_lane_count(self);
+}
+
 /* ---- life ----------------------------------------------------------------- */
 static void s_unlink(gi_broker_lane_t **at, gi_broker_lane_t *lane,
                      bool mates) {
@@ -76,6 +87,7 @@ void gi_broker_lane_free(gi_broker_rings_t *self, gi_broker_lane_t *lane) {
     gi_fd_close(&lane->fd); /* epoll forgets it by itself */
     gi_ringway_destroy(&lane->way);
     gi_mem_free(lane);
+    gi_broker_lane_count(self);
 }
 
 bool gi_broker_lane_watch(gi_broker_rings_t *self, int fd, void *what) {
@@ -126,21 +138,10 @@ const char *gi_broker_rings_offer(const gi_broker_rings_t *self) {
     return self ? self->offer : NULL;
 }
 
-/* ---- counters ------------------------------------------------------------- */
-void gi_broker_lane_count(const gi_broker_rings_t *self) {
-    gi_broker_core_lanes(self->broker->core, self->n_opened, self->n_refused,
-                         self->n_bad);
-}
-
-void gi_broker_lane_refused(gi_broker_rings_t *self) {
-    self->n_refused++;
-    gi_broker_lane_count(self);
-}
-
 /* ---- an end --------------------------------------------------------------- */
 /* The connection of ZeroMQ ends with it, and the rest comes from there. */
-static void s_break(gi_broker_rings_t *self, gi_broker_lane_t *lane,
-                    const char *why) {
+void gi_broker_lane_break(gi_broker_rings_t *self, gi_broker_lane_t *lane,
+                          const char *why) {
     if (lane->state == GI_LANE_BROKEN)
         return;
     lane->state = GI_LANE_BROKEN;
@@ -168,9 +169,18 @@ static void s_spoken(gi_broker_rings_t *self, gi_broker_lane_t *lane, int fd) {
     }
     bool same =
         fd == lane->srcfd && gi_broker_lane_connection(fd) == lane->connection;
-    s_break(self, lane, same ? "its peer speaks over both ways" : NULL);
+    gi_broker_lane_break(self, lane,
+                         same ? "its peer speaks over both ways" : NULL);
     if (!same)
         gi_broker_lane_free(self, lane);
+}
+
+/* Who says up and has no lane (any more: it stood still for too long) has begun to
+ * write to a ring that nobody reads. */
+static void s_no_word(gi_broker_rings_t *self, gi_rings_word_t word, int fd) {
+    gi_broker_core_oversized(self->broker->core);
+    if (word == GI_RINGS_UP)
+        gi_guard_shut(&self->broker->guard, fd);
 }
 
 bool gi_broker_rings_heard(gi_broker_rings_t *self, unsigned side, int fd) {
@@ -194,7 +204,7 @@ bool gi_broker_rings_heard(gi_broker_rings_t *self, unsigned side, int fd) {
              lane->srcfd == fd)
         gi_broker_lane_up(self, lane);
     else
-        gi_broker_core_oversized(self->broker->core);
+        s_no_word(self, word, fd);
     gi_frames_close(in);
     return true;
 }
@@ -205,7 +215,7 @@ int gi_broker_rings_send(gi_broker_rings_t *self, unsigned side,
     gi_broker_lane_t *lane =
         self->n_up ? gi_broker_lane_find(self, side, gi_frames_at(frames, 0))
                    : NULL;
-    if (!lane || lane->state < GI_LANE_UP)
+    if (!lane || lane->state < GI_LANE_UP || lane->left)
         return -1;
     if (!lane->told)
         gi_broker_lane_tell(self, lane);
@@ -217,6 +227,7 @@ int gi_broker_rings_send(gi_broker_rings_t *self, unsigned side,
         return EAGAIN;
     gi_frames_pack(frames, 1, to);
     gi_ringway_sent(lane->way, size);
+    lane->n++;
     return 0;
 }
 
@@ -227,7 +238,11 @@ static bool s_deliver(gi_broker_rings_t *self, gi_broker_lane_t *lane,
     unsigned max = (unsigned)broker->settings->frames_max;
     gate_bytes_t record;
     zmq_msg_t id;
-    if (!gi_ringway_take(lane->way, &record))
+    if (lane->gone || !gi_ringway_take(lane->way, &record))
+        return false;
+    lane->n++;
+    lane->gone = gi_rings_read(record, lane->nonce) == GI_RINGS_DOWN;
+    if (lane->gone)
         return false;
     zmq_msg_init(&id);
     zmq_msg_copy(&id, &lane->id);
@@ -243,16 +258,29 @@ static bool s_deliver(gi_broker_rings_t *self, gi_broker_lane_t *lane,
     return true;
 }
 
+/* Its peer's last record was read: from now on it speaks by ZeroMQ again. */
+static void s_part(gi_broker_rings_t *self, gi_broker_lane_t *lane) {
+    if (!lane->left) {
+        gi_broker_lane_break(self, lane, "its peer leaves before it is asked");
+        return;
+    }
+    self->n_left++;
+    gi_broker_lane_free(self, lane);
+}
+
 static bool s_read(gi_broker_rings_t *self, gi_broker_lane_t *lane,
-                   int64_t now_ms) {
+                   int64_t now_ms, int64_t since_ns, unsigned k) {
     int64_t n = 0, most = self->broker->settings->batch_max;
     gi_ringway_hear(lane->way);
-    while (n < most && s_deliver(self, lane, now_ms))
+    while (n < most && !gi_broker_lane_over(since_ns, k, self->n_up, n) &&
+           s_deliver(self, lane, now_ms))
         n++;
-    if (lane->way->pair.bad)
-        s_break(self, lane, "its peer wrote what is no ring");
+    if (lane->gone)
+        s_part(self, lane);
+    else if (lane->way->pair.bad)
+        gi_broker_lane_break(self, lane, "its peer wrote what is no ring");
     else if (gi_ringway_over(lane->way))
-        s_break(self, lane, NULL);
+        gi_broker_lane_break(self, lane, NULL);
     return n > 0;
 }
 
@@ -311,6 +339,8 @@ bool gi_broker_rings_work(gi_broker_rings_t *self, int64_t now_ms) {
     s_collect(self);
     gi_broker_lane_undeafen(self, now_ms);
     bool any = gi_broker_lane_accept(self, now_ms);
+    int64_t since_ns = self->n_up ? gi_clock_ns() : 0;
+    unsigned k = 0;
     for (gi_broker_lane_t *lane = self->lanes, *next; lane; lane = next) {
         next = lane->next;
         if (lane->doubt_ms && s_settle(self, lane, now_ms))
@@ -318,8 +348,9 @@ bool gi_broker_rings_work(gi_broker_rings_t *self, int64_t now_ms) {
         if (lane->state <= GI_LANE_BOUND)
             s_wait(self, lane, now_ms);
         else if (lane->state == GI_LANE_UP)
-            any |= s_read(self, lane, now_ms);
+            any |= s_read(self, lane, now_ms, since_ns, k++);
     }
+    gi_broker_lane_look(self, now_ms);
     return any;
 }
 
@@ -330,6 +361,7 @@ bool gi_broker_rings_flush(gi_broker_rings_t *self) {
             continue;
         if (!lane->told)
             gi_broker_lane_tell(self, lane);
+        gi_broker_lane_leave(lane);
         any |= gi_ringway_flush(lane->way);
     }
     return any;
@@ -352,7 +384,8 @@ void gi_broker_rings_closed(gi_broker_rings_t *self, unsigned side, int fd,
 
 bool gi_broker_rings_has(const gi_broker_rings_t *self, int fd) {
     const gi_broker_lane_t *lane = self->n_up ? self->lanes : NULL;
-    while (lane && (lane->state < GI_LANE_UP || lane->srcfd != fd))
+    while (lane &&
+           (lane->state < GI_LANE_UP || lane->left || lane->srcfd != fd))
         lane = lane->next;
     return lane != NULL;
 }
@@ -367,6 +400,8 @@ void gi_broker_rings_fds(gi_broker_rings_t *self, gi_polled_t *polled) {
 
 int64_t gi_broker_rings_next(const gi_broker_rings_t *self, int64_t now_ms) {
     int64_t next = self->deaf_ms ? self->deaf_ms : INT64_MAX;
+    if (self->n_up && self->idle_ms < next)
+        next = self->idle_ms;
     for (const gi_broker_lane_t *lane = self->lanes; lane; lane = lane->next) {
         if (lane->state <= GI_LANE_BOUND && lane->due_ms < next)
             next = lane->due_ms;

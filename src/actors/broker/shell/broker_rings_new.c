@@ -17,12 +17,22 @@
 #define S_ACCEPT_MAX 8 /* in a pass */
 
 /* ---- newcomers ------------------------------------------------------------ */
+static bool s_is_room(gi_broker_rings_t *self, const gi_broker_lane_t *lane,
+                      int64_t now_ms) {
+    return self->n_pending < S_PENDING_MAX &&
+           gi_broker_lane_share(self, lane, S_PENDING_MAX, false) &&
+           gi_guard_spares(&self->broker->guard, self->n_pending + self->n_up,
+                           now_ms);
+}
+
 static bool s_greet(gi_broker_rings_t *self, int *fd, int64_t now_ms) {
     gi_broker_lane_t *lane = gi_mem_calloc(1, sizeof *lane);
     if (!lane)
         return false;
     gi_random(lane->nonce, sizeof lane->nonce);
-    if (!gi_broker_lane_watch(self, *fd, lane) ||
+    if (!gi_rings_who(*fd, &lane->process, &lane->user) ||
+        !s_is_room(self, lane, now_ms) ||
+        !gi_broker_lane_watch(self, *fd, lane) ||
         !gi_rings_hello(*fd, lane->nonce)) {
         gi_mem_free(lane);
         return false;
@@ -57,8 +67,7 @@ bool gi_broker_lane_accept(gi_broker_rings_t *self, int64_t now_ms) {
         self->knocks = fd >= 0;
         if (fd < 0 && errno != EAGAIN && errno != EINTR)
             s_deafen(self, now_ms);
-        if (fd >= 0 &&
-            (self->n_pending >= S_PENDING_MAX || !s_greet(self, &fd, now_ms)))
+        if (fd >= 0 && !s_greet(self, &fd, now_ms))
             gi_broker_lane_refused(self);
         gi_fd_close(&fd);
     }
@@ -81,9 +90,11 @@ static bool s_make_way(gi_broker_rings_t *self, gi_broker_lane_t *lane) {
     while (ring < (size_t)settings->lane_bytes)
         ring *= 2;
     int memory = gi_rings_memory(ring);
-    if (memory >= 0 && gi_rings_give(lane->fd, memory, ring))
+    if (memory >= 0)
         lane->way = gi_ringway_new(&lane->fd, memory, ring, true,
                                    gi_rings_most(settings->message_bytes_max));
+    if (lane->way && !gi_rings_give(lane->way->fd, memory, ring))
+        gi_ringway_destroy(&lane->way);
     gi_fd_close(&memory);
     return lane->way != NULL;
 }
@@ -94,10 +105,12 @@ void gi_broker_lane_bind(gi_broker_rings_t *self, unsigned side, int fd,
     gi_frames_t *in = &self->broker->in;
     gate_bytes_t id = gi_frames_at(in, 0);
     gi_broker_lane_t *lane = s_find_nonce(self, nonce);
+    unsigned most = (unsigned)self->broker->settings->lanes_max;
     if (!lane)
         return;
     if (fd < 0 || gi_broker_lane_find(self, side, id) ||
-        self->n_bound >= (unsigned)self->broker->settings->lanes_max ||
+        self->n_bound >= most ||
+        !gi_broker_lane_share(self, lane, most, true) ||
         !s_make_way(self, lane)) {
         gi_broker_lane_refused(self);
         gi_broker_lane_free(self, lane);
@@ -129,6 +142,7 @@ void gi_broker_lane_tell(gi_broker_rings_t *self, gi_broker_lane_t *lane) {
 
 void gi_broker_lane_up(gi_broker_rings_t *self, gi_broker_lane_t *lane) {
     lane->state = GI_LANE_UP;
+    lane->n = self->broker->settings->lane_after; /* it has just begun */
     self->n_pending--;
     self->n_up++;
     self->n_opened++;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -202,6 +203,8 @@ Test(rings, words_over_zeromq) {
     cr_assert_eq(gi_rings_read((gate_bytes_t){said, n}, read), GI_RINGS_UP);
     cr_assert_eq(gi_rings_read((gate_bytes_t){said, n + 1}, read),
                  GI_RINGS_NONSENSE);
+    n = gi_rings_write(GI_RINGS_DOWN, nonce, said);
+    cr_assert_eq(gi_rings_read((gate_bytes_t){said, n}, read), GI_RINGS_DOWN);
     cr_assert_eq(gi_rings_read((gate_bytes_t){"\xc1GXP\0", 5}, read),
                  GI_RINGS_NOTHING);
 }
@@ -289,26 +292,37 @@ Test(rings, only_the_offer_of_this_machine_and_that_process_is_taken) {
     unsigned long long where = strtoull(m.offer + 2, &pid, 16);
     const char *name = strrchr(m.offer, ' ') + 1;
     long own = getpid();
-    snprintf(other, sizeof other, "1 %016llx %ld %s", where, own, name);
+    snprintf(other, sizeof other, "2 %016llx %ld %s", where, own, name);
     int fd = gi_rings_connect((gate_bytes_t){other, strlen(other)});
     cr_assert_geq(fd, 0, "the right one, made anew");
     close(fd);
-    snprintf(other, sizeof other, "1 %016llx %ld %s", where ^ 1, own, name);
+    snprintf(other, sizeof other, "2 %016llx %ld %s", where ^ 1, own, name);
     cr_assert_eq(gi_rings_connect((gate_bytes_t){other, strlen(other)}), -1);
-    snprintf(other, sizeof other, "1 %016llx %ld %s", where, own + 1, name);
+    snprintf(other, sizeof other, "2 %016llx %ld %s", where, own + 1, name);
     cr_assert_eq(gi_rings_connect((gate_bytes_t){other, strlen(other)}), -1);
-    snprintf(other, sizeof other, "1 %016llx %ld %sx", where, own, name);
+    snprintf(other, sizeof other, "2 %016llx %ld %sx", where, own, name);
     cr_assert_eq(gi_rings_connect((gate_bytes_t){other, strlen(other)}), -1);
-    static const char *const bad[] = {"",         "1",       "2 0 1 x",
-                                      "1 ",       "1 g 1 x", "1 1 x y",
-                                      "1 1 -5 y", "1 1 1",   "1 1 1 "};
+    static const char *const bad[] = {"",         "2",       "1 0 1 x",
+                                      "2 ",       "2 g 1 x", "2 1 x y",
+                                      "2 1 -5 y", "2 1 1",   "2 1 1 "};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_assert_eq(gi_rings_connect((gate_bytes_t){bad[i], strlen(bad[i])}),
                      -1, "'%s'", bad[i]);
     char longest[GI_RINGS_OFFER + 50];
     memset(longest, 'x', sizeof longest);
-    memcpy(longest, "1 1 1 ", 6);
+    memcpy(longest, "2 1 1 ", 6);
     cr_assert_eq(gi_rings_connect((gate_bytes_t){longest, sizeof longest}), -1);
     cr_assert_eq(gi_rings_connect((gate_bytes_t){longest, 120}), -1);
     s_part(&m);
+}
+
+/* Beyond the limit on files comes a signal, which nobody here has asked for. */
+Test(rings, no_memory_beyond_the_limit_on_files) {
+    struct rlimit before, little;
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    little = before;
+    little.rlim_cur = RING;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
+    cr_expect_eq(gi_rings_memory(RING), -1);
+    setrlimit(RLIMIT_FSIZE, &before);
 }

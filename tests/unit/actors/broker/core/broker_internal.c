@@ -114,6 +114,7 @@ Test(gate, stats_names_services_and_counters) {
         {"in_flight", 2},
         {"queued", 1},
         {"blocked_peers", 0},
+        {"lanes", 0},
         {"requests", 3},
         {"finished", 0},
     };
