@@ -48,7 +48,17 @@ class Slips(kit.Case):
                             ("brocker_zap", "GATE_BROKER_ZAP"),
                             ("zap_user", "GATE_ZAP_USERS"),
                             ("allow", "GATE_ALLOW"),
-                            ("rate_limit_users", "GATE_RATE_LIMIT_USER")):
+                            ("rate_limit_users", "GATE_RATE_LIMIT_USER"),
+                            ("rate_limit", "GATE_RATE_LIMIT_USER"),
+                            ("monitor_token", "GATE_MONITOR_TOKEN_FILE"),
+                            ("monitor_host", "GATE_MONITOR_HOSTS"),
+                            ("monitor_password", "who gets in"),
+                            ("token", "who gets in"),
+                            ("uplink_password", "GATE_UPLINK_PASSWORD_FILE"),
+                            ("uplink_exports", "GATE_UPLINK_EXPORT"),
+                            ("broker_curve", "GATE_BROKER_CURVE_CERT"),
+                            ("access_port_file", "who gets in"),
+                            ("secured", "GATE_SECURE")):
             self.broker(right, **{name: "x"})
         env = dict(kit.environment(), GATE_access="deny * *")
         done = subprocess.run([kit.GATE, "broker", *self.place], env=env,
@@ -57,11 +67,18 @@ class Slips(kit.Case):
         self.assertIn("GATE_ACCESS", done.stderr)
 
     def test_other_names_are_a_warning(self):
+        """What a cluster makes of a service that is called gate-user, too."""
+        others = {"port": "tcp://10.0.0.1:5555", "service_host": "10.0.0.1",
+                  "user_service_host": "10.0.0.1", "user_service_port": "80",
+                  "user_port": "tcp://10.0.0.1:80",
+                  "user_service_port_http": "80",
+                  "user_port_80_tcp": "tcp://10.0.0.1:80",
+                  "user_port_80_tcp_addr": "10.0.0.1"}
         broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"),
-                                         port="tcp://10.0.0.1:5555",
-                                         service_host="10.0.0.1", **CALM))
-        self.until(lambda: any("GATE_SERVICE_HOST" in x for x in broker.err),
-                   10, "a warning")
+                                         **others, **CALM))
+        for name in others:
+            self.until(lambda: any("GATE_%s:" % name.upper() in x
+                                   for x in broker.err), 10, name)
 
     def test_names_in_a_file(self):
         for line, right in (("acces = \"deny * *\"", "access"),
@@ -85,7 +102,7 @@ class Slips(kit.Case):
         for option in ("--zap", "--plain-users", "--curve-cert",
                        "--curve-allow"):
             self.broker("", option, "")
-        self.broker("allowed keys", "--curve-cert", self.path("server"),
+        self.broker("--curve-allow", "--curve-cert", self.path("server"),
                     "--curve-allow", "")
 
     def test_halves(self):

@@ -260,7 +260,10 @@ void gate_settings_parse(gate_settings_t *self, const char *name,
 }
 
 /* ---- from the environment ------------------------------------------------ */
-/* GATE_X names x, or gate_x where there is such a setting. */
+static const size_t s_prefix = sizeof "GATE_" - 1;
+
+/* GATE_X names x, or gate_x where there is such a setting: which GATE_GATE_X
+ * does not. */
 static const gi_setting_t *s_find_env(const char *var, size_t size) {
     char name[64];
     if (size >= sizeof name)
@@ -272,7 +275,9 @@ static const gi_setting_t *s_find_env(const char *var, size_t size) {
     }
     name[size] = '\0';
     const gi_setting_t *row = gi_settings_find(name);
-    return row ? row : gi_settings_find(name + sizeof "GATE_" - 1);
+    const char *rest = name + s_prefix;
+    return row || !strncmp(rest, "gate_", s_prefix) ? row
+                                                    : gi_settings_find(rest);
 }
 
 /* Others may have variables of that prefix (a cluster's GATE_PORT): a warning.
@@ -281,16 +286,16 @@ static const gi_setting_t *s_find_env(const char *var, size_t size) {
 static bool s_unknown_variable(gate_settings_t *self, const char *var,
                                size_t size) {
     char name[128], low[128];
-    size_t prefix = sizeof "GATE_" - 1;
     snprintf(name, sizeof name, "%.*s", (int)(size < 100 ? size : 100), var);
     for (size_t i = 0; (low[i] = (char)tolower((unsigned char)name[i])); i++)
         ;
-    const char *near = gi_settings_nearest(low + prefix);
+    const char *near = gi_settings_nearest(low + s_prefix);
     const char *other = near ? NULL : gi_settings_other_near(name);
     char what[200], meant[128] = "GATE_";
+    size_t at = near && !strncmp(near, "gate_", s_prefix) ? 0 : s_prefix;
     for (size_t i = 0; near && near[i]; i++)
-        meant[prefix + i] = (char)toupper((unsigned char)near[i]);
-    bool opens = gi_settings_opens(low + prefix), known = near || other;
+        meant[at + i] = (char)toupper((unsigned char)near[i]);
+    bool opens = gi_settings_opens(low + s_prefix), known = near || other;
     snprintf(what, sizeof what, "no such setting (environment)%s%s%s",
              known   ? ": is "
              : opens ? ", and its name is close to those that decide who "

@@ -78,12 +78,20 @@ static bool s_ends_so(const char *name, const char *end) {
            !strcmp(name + n - m, end);
 }
 
+/* "monitor_token" means "monitor_token_file"; one word is no name. */
+static bool s_begins_so(const char *name, const char *begin) {
+    size_t n = strlen(begin);
+    return strchr(begin, '_') && !strncmp(name, begin, n) && name[n] == '_';
+}
+
 const char *gi_settings_nearest(const char *name) {
     size_t least = strlen(name) < 6 ? 2 : 3;
     const char *found = NULL;
     for (size_t i = 0; i < GI_SETTINGS_COUNT; i++) {
         const char *one = gi_settings_table[i].name;
-        size_t far = s_ends_so(one, name) ? 0 : s_distance(name, one);
+        size_t far = s_ends_so(one, name) || s_begins_so(one, name)
+                         ? 0
+                         : s_distance(name, one);
         if (far < least) {
             least = far;
             found = one;
@@ -92,16 +100,58 @@ const char *gi_settings_nearest(const char *name) {
     return found;
 }
 
-bool gi_settings_opens(const char *name) {
-    static const char *const words[] = {
-        "access", "curve", "plain", "zap",        "passw",
-        "secret", "cert",  "allow", "deny",       "auth",
-        "user",   "trust", "acl",   "rate_limit", "connections_max"};
-    const char *near = gi_settings_nearest(name);
+/* What Kubernetes and Docker make of the name of a service of others. */
+static bool s_is_clusters(const char *name) {
+    static const char *const ends[] = {"_service_host", "_service_port",
+                                       "_port"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t m = strlen(ends[i]);
+        if (n > m && !strcmp(name + n - m, ends[i]))
+            return true;
+    }
+    return strstr(name, "_service_port_") || strstr(name, "_tcp_addr") ||
+           strstr(name, "_tcp_port") || strstr(name, "_tcp_proto") ||
+           (strstr(name, "_port_") && n > 4 && !strcmp(name + n - 4, "_tcp"));
+}
+
+static bool s_has_word(const char *name) {
+    static const char *const words[] = {"access",
+                                        "curve",
+                                        "plain",
+                                        "zap",
+                                        "passw",
+                                        "secret",
+                                        "cert",
+                                        "allow",
+                                        "deny",
+                                        "auth",
+                                        "user",
+                                        "trust",
+                                        "acl",
+                                        "token",
+                                        "cred",
+                                        "login",
+                                        "permit",
+                                        "forbid",
+                                        "tls",
+                                        "secure",
+                                        "rules",
+                                        "rate_limit",
+                                        "connections_max",
+                                        "monitor_",
+                                        "uplink_"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strstr(name, words[i]) || (near && strstr(near, words[i])))
+        if (strstr(name, words[i]))
             return true;
     return false;
+}
+
+bool gi_settings_opens(const char *name) {
+    const char *near = gi_settings_nearest(name);
+    if (near && s_has_word(near))
+        return true;
+    return s_has_word(name) && !s_is_clusters(name);
 }
 
 static const char *const s_others[] = {"GATE_LIBRARY", "GATE_BROKER",

@@ -162,6 +162,18 @@ Test(settings, environment_warns_of_the_unknown_and_sticks_the_bad) {
     gate_settings_destroy(&s);
 }
 
+Test(settings, environment_has_one_prefix) {
+    setenv("GATE_GATE_VERSION", "7", 1);
+    setenv("GATE_GATE_HEARTBEAT", "77", 1);
+    gate_settings_t *s = gate_settings_new();
+    const char *warning = gi_settings_warning(s);
+    cr_assert(strstr(warning, "is GATE_VERSION meant?"), "%s", warning);
+    cr_assert(strstr(warning, "GATE_GATE_HEARTBEAT: no such setting"));
+    cr_assert_str_eq(s->gate_version, "01");
+    cr_assert_eq(s->heartbeat, 5000);
+    gate_settings_destroy(&s);
+}
+
 Test(settings, environment_says_what_may_be_meant) {
     setenv("GATE_HARTBEAT", "1", 1);
     setenv("GATE_LOG_LEVLE", "debug", 1);
