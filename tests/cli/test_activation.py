@@ -32,7 +32,7 @@ class Activation(kit.Case):
         real = subprocess.Popen
 
         def start(words, **how):
-            line = "exec 3<&%d 4<&%d %d<&- %d<&-; LISTEN_PID=%s exec \"$@\"" % (
+            line = "exec 3<&%d 4<&%d 5<&- %d<&- %d<&-; LISTEN_PID=%s exec \"$@\"" % (
                 *high, *high, pid)
             return real(["bash", "-c", line, "-", *words], pass_fds=high, **how)
         subprocess.Popen = start
@@ -51,6 +51,29 @@ class Activation(kit.Case):
             self.assertNotEqual(broker.wait(), 0)
             self.assertIn("LISTEN_FDS=%s: a number of sockets" % n,
                           "".join(broker.err))
+
+    def refused(self, right, *words, **how):
+        broker = self.broker(*words, **how)
+        self.assertNotEqual(broker.wait(), 0)
+        self.assertIn(right, "".join(broker.err))
+
+    def test_names_and_sockets_are_as_many(self):
+        for names, n in (("frontend", 2), ("frontend:backend:backend", 2),
+                         ("frontend:backend", 1), ("", 2)):
+            self.refused("LISTEN_FDNAMES=%s: as many names" % names, names, n=n)
+
+    def test_a_socket_that_is_none(self):
+        self.refused("descriptor 5 (backend) was closed",
+                     "frontend:backend:backend", n=3)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, \
+                socket.socket() as deaf, open("/dev/null") as file:
+            udp.bind(("127.0.0.1", 0))
+            deaf.bind(("127.0.0.1", 0))
+            for odd in (udp, deaf, file):
+                self.back, back = odd, self.back
+                self.refused("descriptor 4 (backend) is no socket that listens",
+                             "frontend:backend")
+                self.back = back
 
     def ask(self):
         """Connects and asks, whether somebody is there or not."""

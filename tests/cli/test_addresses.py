@@ -94,6 +94,42 @@ class Addresses(kit.Case):
                 broker.send_signal(signal.SIGTERM)
                 broker.communicate(timeout=60 * kit.SLOW)
 
+    def test_the_wrong_side(self):
+        """A client at a backend and a service at a frontend are told so, and so
+        is the broker's log, whether credentials are asked for or not."""
+        with open(os.path.join(self.dir, "users"), "w") as f:
+            os.chmod(f.name, 0o600)
+            f.write("ann:%s\n" % kit.run("zap", "--hash", "pw").out.strip())
+        self.keep(kit.Command("zap", "--bind", self.ipc("z"), "--users", f.name,
+                              **CALM)).line()
+        for place, asked in ((("f1", "b1"), ()), (("f2", "b2"), (
+                "--zap", self.ipc("z")))):
+            front, back = (self.ipc(p) for p in place)
+            broker = self.keep(kit.Command("broker", "--frontend", front,
+                                           "--backend", back, *asked, **CALM))
+            broker.line()
+            for who in ((), ("--user", "ann", "--password", "pw")):
+                for words in (("call", "Demo.add", "1", "2"), ("services",),
+                              ("health",)):
+                    done = kit.run(words[0], "--broker", back, *who, *words[1:],
+                                   **CALM)
+                    self.assertEqual(done.code, 4, (words, done.err))
+                    self.assertIn("clients connect to its frontend", done.err)
+                serve = self.keep(kit.Command("serve", "--demo", "--backend",
+                                              front, *who, **CALM))
+                self.until(lambda: any("or is a frontend" in x
+                                       for x in serve.err), 30, "a reason")
+                serve.end()
+            for right in ("a client came to a backend",
+                          "a service came to a frontend"):
+                self.until(lambda: sum(right in x for x in broker.err) == 1, 10,
+                           right)
+            if asked:
+                self.keep(kit.Command("serve", "--demo", "--backend", back,
+                                      **CALM))
+                self.until(lambda: any("it came without a user" in x
+                                       for x in broker.err), 10, "a reason")
+
     def test_slips(self):
         for end, word in (("tcp://127.0.0.1", "port"),
                           ("tcp://127.0.0.1:99999", "port 99999"),

@@ -7,6 +7,7 @@
  * dealt with at the end of the event, in settle: no loop over a list ever has
  * the list changed under it. */
 #include "broker/core/broker_state.h"
+#include <gaterpc/log.h>
 
 #include <string.h>
 #include "base/identity.h"
@@ -121,6 +122,52 @@ void gi_broker_settle(gi_broker_core_t *self) {
     }
 }
 
+/* ---- messages at the wrong side ------------------------------------------ */
+enum { S_TELL_MS = 60000 }; /* between two lines of the log of one kind */
+
+void gi_broker_tell(gi_broker_core_t *self, gi_broker_tell_t what,
+                    const char *text) {
+    int64_t *told_ms = &self->told_ms[what];
+    if (*told_ms && self->clock.now_ms - *told_ms < S_TELL_MS)
+        return;
+    *told_ms = self->clock.now_ms;
+    gate_log(GATE_WARN, "broker", "%s", text);
+}
+
+static void s_refuse_astray(gi_broker_core_t *self, gi_broker_peer_t *peer,
+                            const gate_bytes_t *f, size_t n) {
+    gi_mdp_request_t at;
+    if ((gi_mdp_parse_request(f, n, true, &at) == GATE_OK ||
+         gi_mdp_parse_request(f, n, false, &at) == GATE_OK) &&
+        f[at.request_id].size <= GI_ID_MAX && gi_broker_may_scold(self, peer))
+        gi_broker_refuse(self, peer, f[at.service], f[at.request_id],
+                         "AccessDeniedError",
+                         "This is a broker's backend: clients connect to its "
+                         "frontend.");
+}
+
+bool gi_broker_astray(gi_broker_core_t *self, gi_broker_peer_t *peer,
+                      gi_frames_t *frames) {
+    bool backend = self->sockets[peer->socket].backend;
+    if (frames->n < 4 || peer->far ||
+        !gi_bytes_is(gi_frames_at(frames, 2),
+                     backend ? GI_MDP_CLIENT : GI_MDP_WORKER))
+        return false;
+    self->count.malformed++;
+    if (backend) {
+        gi_broker_tell(self, GI_TELL_CLIENT,
+                       "a client came to a backend: clients connect to a "
+                       "frontend of this broker");
+        s_refuse_astray(self, peer, gi_frames_views(frames) + 1, frames->n - 1);
+    } else {
+        gi_broker_tell(self, GI_TELL_SERVICE,
+                       "a service came to a frontend: services connect to a "
+                       "backend of this broker");
+        gi_broker_worker_scold(self, peer);
+    }
+    return true;
+}
+
 /* ---- clients' messages --------------------------------------------------- */
 /* wire.md, client to broker: what can still be answered is answered. */
 static void s_malformed(gi_broker_core_t *self, gi_broker_peer_t *client,
@@ -226,7 +273,8 @@ static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
     if (gi_mdp_parse_request(f, frames->n - 1, self->auth.on && !client->far,
                              &at) != GATE_OK ||
         f[at.request_id].size > GI_ID_MAX) {
-        s_malformed(self, client, f, frames->n - 1);
+        if (!gi_broker_astray(self, client, frames))
+            s_malformed(self, client, f, frames->n - 1);
         return;
     }
     const gate_bytes_t *body = &f[at.body];

@@ -219,9 +219,10 @@ static void s_reject_client(gi_broker_core_t *core, gi_broker_peer_t *peer,
 
 static void s_reject(gi_broker_core_t *core, gi_broker_peer_t *peer,
                      gi_frames_t *frames, const char *cls, const char *text) {
-    if (core->sockets[peer->socket].backend)
+    bool astray = gi_broker_astray(core, peer, frames);
+    if (!astray && core->sockets[peer->socket].backend)
         s_reject_worker(core, peer, frames, "its credentials are not accepted");
-    else
+    else if (!astray)
         s_reject_client(core, peer, frames, cls, text);
     gi_frames_close(frames);
 }
@@ -331,6 +332,10 @@ static bool s_judge(gi_broker_core_t *core, s_trust_t *trust,
     gi_broker_peer_t *peer = trust->peer;
     if (!s_has_credentials(frames)) {
         core->count.zap_missing++;
+        if (core->sockets[peer->socket].backend)
+            gi_broker_tell(core, GI_TELL_BARE,
+                           "a service was refused: it came without a user and "
+                           "a password, which this broker asks for");
         s_reject(core, peer, frames, "AccessDeniedError",
                  "This broker asks for a user and a password (PLAIN).");
     } else if (s_same(&core->auth.inside, frames)) {

@@ -167,4 +167,20 @@ void gi_broker_peer_away(gi_broker_core_t *core, gi_broker_peer_t *peer);
 /* Its timer. */
 void gi_broker_peer_idle(gi_broker_core_t *core, gi_broker_peer_t *peer);
 
+/* ---- broker_core.c: what peers do wrong ---------------------------------- */
+/* What the log hears of once a minute, however many peers do it. */
+typedef enum gi_broker_tell {
+    GI_TELL_SERVICE, /* at a frontend */
+    GI_TELL_CLIENT,  /* at a backend */
+    GI_TELL_BARE,    /* a worker without credentials */
+    GI_TELLS
+} gi_broker_tell_t;
+
+void gi_broker_tell(gi_broker_core_t *core, gi_broker_tell_t what,
+                    const char *text);
+/* A client's message at a backend, a worker's at a frontend: its sender hears so,
+ * and the log. False: it is neither. */
+bool gi_broker_astray(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                      gi_frames_t *frames);
+
 #endif

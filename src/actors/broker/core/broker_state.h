@@ -158,9 +158,9 @@ struct gi_broker_core {
     gi_buf_t farewell; /* the same to a draining worker: nothing new comes */
     gi_broker_counters_t count;
     gi_broker_function_t *functions; /* user's, of the internal service */
-    void *host; /* broker_internal.c: their call; made with the first */
-    bool draining;
-    bool moving;              /* another broker has our listeners */
+    void *host;         /* broker_internal.c: their call; made with the first */
+    int64_t told_ms[3]; /* by gi_broker_tell_t */
+    bool draining, moving;    /* to another broker, which has our listeners */
     gi_broker_timer_t expect; /* armed: workers are to come */
     gi_broker_users_t users;
     gi_broker_auth_t auth;

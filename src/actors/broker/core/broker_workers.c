@@ -46,16 +46,22 @@ void gi_broker_worker_disconnect(gi_broker_core_t *core,
     gi_frames_close(&core->out);
 }
 
-/* Whoever is not registered is told so, a few times per heartbeat. */
-void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+/* A few times per heartbeat. */
+bool gi_broker_may_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     if (core->clock.now_ms - peer->scolded_ms >= core->clock.beat_ms) {
         peer->scolded_ms = core->clock.now_ms;
         peer->n_scolded = 0;
     }
     if (peer->n_scolded == S_SCOLD_MAX)
-        return;
+        return false;
     peer->n_scolded++;
-    gi_broker_worker_disconnect(core, peer);
+    return true;
+}
+
+/* Whoever is not registered is told so. */
+void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    if (gi_broker_may_scold(core, peer))
+        gi_broker_worker_disconnect(core, peer);
 }
 
 /* ---- registering --------------------------------------------------------- */
@@ -266,7 +272,7 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
     const gate_bytes_t *f = gi_frames_views(frames) + 1;
     gi_mdp_worker_t at;
     if (gi_mdp_parse_worker(f, frames->n - 1, core->auth.on, &at) != GATE_OK)
-        core->count.malformed++;
+        core->count.malformed += !gi_broker_astray(core, peer, frames);
     else if (peer->worker && peer->worker->user != core->users.current)
         s_other_user(core, peer);
     else if (at.command == GI_MDP_READY)

@@ -65,6 +65,8 @@ void gi_broker_worker_disconnect(gi_broker_core_t *core,
                                  gi_broker_peer_t *peer);
 /* The same, a few times per heartbeat: it is not registered. */
 void gi_broker_worker_scold(gi_broker_core_t *core, gi_broker_peer_t *peer);
+/* False: it was told so a few times within this heartbeat. */
+bool gi_broker_may_scold(gi_broker_core_t *core, gi_broker_peer_t *peer);
 
 /* ---- broker_liveness.c --------------------------------------------------- */
 #define GI_CALL_SHAKEN \

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* broker_inherit.c -- socket activation (sd_listen_fds(3)): listening sockets that
  * a service manager has opened and named frontend or backend. It keeps them, so
- * that nobody is refused while a broker is started again.
- * What we open ourselves is closed on exec and what is inherited is not: so no
- * socket is taken twice, by the next broker of this process either. */
+ * that nobody is refused while a broker is started again. None
+ * is taken twice, by the next broker of this process either. */
 #include "broker/shell/broker_impl.h"
 
 #include <arpa/inet.h>
@@ -38,6 +37,22 @@ static gate_err_t s_count(int *out) {
     return GATE_OK;
 }
 
+/* Names and sockets that are not as many belong to nobody knows whom. */
+static gate_err_t s_count_names(int n) {
+    const char *names = getenv("LISTEN_FDNAMES");
+    int n_names = 1;
+    if (!names || !n)
+        return GATE_OK;
+    for (const char *at = names; (at = strchr(at, ':')); at++)
+        n_names++;
+    if (n_names != n)
+        return gi_err(GATE_BADARG,
+                      "LISTEN_FDNAMES=%.100s: as many names as LISTEN_FDS has "
+                      "sockets expected: %d",
+                      names, n);
+    return GATE_OK;
+}
+
 /* The i-th of LISTEN_FDNAMES, "a:b:c"; "" for none. */
 static void s_name(int i, char out[S_NAME_MAX]) {
     const char *names = getenv("LISTEN_FDNAMES");
@@ -52,11 +67,29 @@ static void s_name(int i, char out[S_NAME_MAX]) {
     out[size] = '\0';
 }
 
-static bool s_is_new(int fd) {
-    int yes = 0, flags = fcntl(fd, F_GETFD);
+/* A bit for each that a broker of this process has taken. */
+static _Atomic unsigned s_taken;
+
+/* True: it is ours to take. One that an earlier broker had is none. What we open
+ * ourselves is closed on exec and what is inherited is not, so a number that has
+ * become one of ours is seen. */
+static gate_err_t s_look(int i, const char *name, bool *out) {
+    int fd = S_FIRST + i, yes = 0, flags = fcntl(fd, F_GETFD);
     socklen_t size = sizeof yes;
-    return flags >= 0 && !(flags & FD_CLOEXEC) &&
-           getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes;
+    *out = !(s_taken & 1U << i);
+    if (!*out)
+        return GATE_OK;
+    if (flags < 0 || flags & FD_CLOEXEC)
+        return gi_err(GATE_BADARG,
+                      "LISTEN_FDS: descriptor %d (%s) was closed: the sockets "
+                      "stand from %d on",
+                      fd, name, S_FIRST);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) < 0 || !yes)
+        return gi_err(GATE_BADARG,
+                      "LISTEN_FDS: descriptor %d (%s) is no socket that "
+                      "listens",
+                      fd, name);
+    return GATE_OK;
 }
 
 /* Its endpoint; *port is -1 but for tcp. False: of a kind that is none of ours. */
@@ -109,25 +142,34 @@ static gate_err_t s_adopt(gate_broker_t *broker, unsigned side, int fd) {
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     p->listener.fd = fd;
+    s_taken |= 1U << (fd - S_FIRST);
     return GATE_OK;
+}
+
+static gate_err_t s_inherit(gate_broker_t *broker, int i, const char *name) {
+    bool front = strcmp(name, "frontend") == 0, ours;
+    if (!front && strcmp(name, "backend") != 0) {
+        gate_log(GATE_WARN, S_PART,
+                 "LISTEN_FDS: a socket named '%s' is left alone: "
+                 "FileDescriptorName= frontend or backend",
+                 name);
+        return GATE_OK;
+    }
+    gate_err_t e = s_look(i, name, &ours);
+    return e || !ours
+               ? e
+               : s_adopt(broker, front ? GI_FRONT : GI_BACK, S_FIRST + i);
 }
 
 gate_err_t gi_inherit_listeners(gate_broker_t *broker) {
     char name[S_NAME_MAX];
     int n;
     gate_err_t e = s_count(&n);
+    if (!e)
+        e = s_count_names(n);
     for (int i = 0; i < n && !e; i++) {
         s_name(i, name);
-        bool front = strcmp(name, "frontend") == 0;
-        if (!s_is_new(S_FIRST + i))
-            continue;
-        if (front || strcmp(name, "backend") == 0)
-            e = s_adopt(broker, front ? GI_FRONT : GI_BACK, S_FIRST + i);
-        else
-            gate_log(GATE_WARN, S_PART,
-                     "LISTEN_FDS: a socket named '%s' is left alone: "
-                     "FileDescriptorName= frontend or backend",
-                     name);
+        e = s_inherit(broker, i, name);
     }
     return e;
 }
