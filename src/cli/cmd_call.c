@@ -354,7 +354,7 @@ static int s_call(s_args_t *args, const s_request_t *request) {
 
 static int s_run(s_args_t *args) {
     s_request_t request = {0};
-    if (!args->words.n)
+    if (!args->words.n || !*args->words.items[0])
         return gi_opts_fail(&s_usage, "call what?");
     if (args->json && !args->trace)
         return gi_opts_fail(&s_usage, "--json says how --trace is printed; a "

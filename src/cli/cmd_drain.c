@@ -35,7 +35,7 @@ int gi_drain_main(int argc, char **argv) {
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, &words);
     if (code < 0)
-        code = words.n == 1
+        code = words.n == 1 && *words.items[0]
                    ? gi_peer_check(&peer, &s_usage)
                    : gi_opts_fail(&s_usage, "drain one service or worker");
     if (code < 0) {

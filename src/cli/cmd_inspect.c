@@ -74,8 +74,9 @@ int gi_inspect_main(int argc, char **argv) {
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, &words);
     if (code < 0)
-        code = words.n == 1 ? gi_peer_check(&peer, &s_usage)
-                            : gi_opts_fail(&s_usage, "inspect one service");
+        code = words.n == 1 && *words.items[0]
+                   ? gi_peer_check(&peer, &s_usage)
+                   : gi_opts_fail(&s_usage, "inspect one service");
     if (code < 0) {
         code = gi_peer_open(&peer);
         if (!code)

@@ -76,7 +76,7 @@ int gi_keygen_main(int argc, char **argv) {
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, &words);
-    if (code < 0 && words.n != 1)
+    if (code < 0 && (words.n != 1 || !*words.items[0]))
         code = gi_opts_fail(&s_usage, "one FILE");
     if (code < 0 && nats && name)
         code = gi_opts_fail(&s_usage, "--name without --nats");

@@ -133,6 +133,8 @@ static int s_no_verb(const char *name) {
     for (size_t i = 0; i < s_n_verbs; i++)
         if (gi_opts_near(name, strlen(name), s_verbs[i].name, &least))
             near = s_verbs[i].name;
+    if (gi_opts_near(name, strlen(name), "help", &least))
+        near = "help";
     if (near)
         fprintf(stderr, "gate: no verb '%s': is %s meant?\n", name, near);
     else if (*name)

@@ -88,7 +88,8 @@ static size_t s_distance(const char *a, const char *b, size_t b_size) {
 bool gi_opts_near(const char *word, size_t size, const char *known,
                   size_t *least) {
     size_t far = s_distance(known, word, size);
-    if (far >= *least || far > 2 || far >= size)
+    bool like = far < 2 || size > 4 || *known == *word;
+    if (far >= *least || far > 2 || far >= size || !like)
         return false;
     *least = far;
     return true;
@@ -162,6 +163,9 @@ static int s_option(int argc, char **argv, int *i, const gi_usage_t *usage,
             return gi_opts_fail(usage, "--%s needs %s", o->name, o->arg);
         value = argv[++*i];
     }
+    if (o->kind == GI_OPT_TEXT && !*value)
+        return gi_opts_fail(usage, "--%s: empty: give it %s, or leave it away",
+                            o->name, o->arg);
     if (!s_store(o, value))
         return o->kind == GI_OPT_SECRET || o->kind == GI_OPT_ASKED
                    ? gi_opts_fail(usage, "no memory")

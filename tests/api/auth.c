@@ -148,7 +148,8 @@ Test(curve, keygen) {
     MUST(gate_curve_keygen(s_path("k"), "joe"));
     cr_assert_eq(stat(s_path("k_secret"), &st), 0);
     cr_expect_eq(st.st_mode & 0777, 0600);
-    cr_expect_eq(gate_curve_keygen(s_path("k"), NULL), GATE_BADARG);
+    cr_expect_eq(gate_curve_keygen(s_path("k"), NULL), GATE_SYSTEM);
+    cr_expect(strstr(gate_error()->text, "exists already"));
     cr_expect_eq(gate_curve_keygen(s_path("no/k"), NULL), GATE_SYSTEM);
     s_close_dir();
 }

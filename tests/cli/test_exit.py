@@ -47,6 +47,11 @@ class Exit(Session):
                 (1, ("call", *ours, "Demo.boom")),
                 (1, ("call", *ours, "Demo.nothing")),
                 (1, ("health", *ours, "--service", "Nobody")),
+                (2, ("call", *ours, "")), (2, ("inspect", *ours, "")),
+                (2, ("drain", *ours, "")), (2, ("keygen", "")),
+                (2, ("call", "--broker", "", "Demo.add")),
+                (2, ("health", *ours, "--service", "")),
+                (2, ("services", *ours, "--user", "")),
                 (2, ("call", *ours)), (2, ("call", "--nothing")), (2, ("nothing",)),
                 (2, ("help", "nothing")), (2, ("call", "--broker", "x", "a.b")),
                 (3, ("call", *ours, "--timeout", "50", "Demo.sleep", "60000")),
@@ -56,6 +61,24 @@ class Exit(Session):
             done = kit.run(*words, **settings, **CALM)
             self.assertEqual(done.code, code, (words, done.err))
             self.assertEqual(bool(done.err), code != 0, words)
+
+    def test_a_verb_that_is_none(self):
+        for word, meant in (("hlp", "help"), ("halp", "help"), ("clal", "call"),
+                            ("brokr", "broker"), ("xyz", None), ("zp", "zap"),
+                            ("ab", None)):
+            done = kit.run(word)
+            self.assertEqual(done.code, 2)
+            if meant:
+                self.assertIn("is %s meant?" % meant, done.err)
+            else:
+                self.assertNotIn("meant?", done.err, word)
+
+    def test_a_certificate_that_is_there(self):
+        file = os.path.join(self.dir, "cert")
+        for code in (0, 1):
+            done = kit.run("keygen", file)
+            self.assertEqual(done.code, code)
+        self.assertRegex(done.err, "^OSError: .*exists already")
 
     def test_who_is_not_let_in(self):
         users = os.path.join(self.dir, "users")

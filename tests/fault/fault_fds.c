@@ -39,7 +39,8 @@ static int s_knock(const char *endpoint) {
     if (strncmp(endpoint, "ipc://", 6) == 0) {
         at.ipc.sun_family = AF_UNIX;
         size = sizeof at.ipc;
-        snprintf(at.ipc.sun_path, sizeof at.ipc.sun_path, "%s", endpoint + 6);
+        snprintf(at.ipc.sun_path, sizeof at.ipc.sun_path, "%.*s",
+                 (int)sizeof at.ipc.sun_path - 1, endpoint + 6);
     } else {
         at.tcp.sin_port = htons((uint16_t)atoi(strrchr(endpoint, ':') + 1));
         at.tcp.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

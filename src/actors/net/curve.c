@@ -123,7 +123,10 @@ gate_err_t gate_curve_keygen(const char *file, const char *name) {
                       file, GI_CURVE_NAME - 1);
     snprintf(secret, sizeof secret, "%s_secret", file);
     if (access(file, F_OK) == 0 || access(secret, F_OK) == 0)
-        return gi_err(GATE_BADARG, "%s or %s exists already", file, secret);
+        return gi_err(GATE_SYSTEM,
+                      "%s or %s exists already: another name, or "
+                      "remove both",
+                      file, secret);
     if (!zsys_has_curve())
         return gi_err(GATE_NOTIMPL, "this libzmq was built without CURVE");
     zcert_t *cert = zcert_new();
