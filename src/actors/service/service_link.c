@@ -287,7 +287,7 @@ static void s_disconnect(gi_link_t *link) {
     } else if (self->own->core.draining) {
         link->state = GI_LINK_LEFT;
     } else {
-        s_lose(link, self->login.user
+        s_lose(link, self->is.login.user
                          ? "refused READY with DISCONNECT: it does not take "
                            "this user and password, or is a frontend"
                          : "refused READY with DISCONNECT: it asks for a user "
