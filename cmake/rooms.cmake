@@ -104,11 +104,20 @@ gate_room(actors/client SEES ${proto} huge ${pool} actors/net actors/bulk
   LIBS ${talks} DEFS ${laws})
 gate_room(actors/uplink SEES ${proto} link pool/sync pool/mail actors/net
   LIBS ${talks})
-gate_room(actors/broker/core SEES ${proto} link pool/sync pool/jobs/call.h
-  actors/net/frames.h
+# What stands above the core sees all of it; the core knows it as tables of
+# functions.
+gate_room(actors/broker/core SEES ${proto} pool/sync actors/net/frames.h
   LIBS ${talks})
+gate_room(actors/broker/trust SEES ${proto} pool/sync actors/net/frames.h
+  actors/broker/core LIBS ${talks})
+gate_room(actors/broker/far SEES ${proto} link pool/sync actors/net/frames.h
+  actors/broker/core LIBS ${talks})
+gate_room(actors/broker/gate SEES ${proto} link pool/sync pool/jobs/call.h
+  actors/net/frames.h actors/broker/core
+  actors/broker/trust actors/broker/far LIBS ${talks})
 gate_room(actors/broker/shell SEES ${proto} link ${pool} actors/net actors/rings
-  actors/runtime actors/security actors/uplink actors/broker/core LIBS ${talks})
+  actors/runtime actors/security actors/uplink actors/broker/core
+  actors/broker/trust actors/broker/far actors/broker/gate LIBS ${talks})
 gate_room(actors/supervisor SEES ${proto} ${pool} actors/runtime
   actors/service/service_direct.h LIBS ${talks})
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "broker/core/broker_core.h"
+#include "broker/gate/broker_gate.h"
+#include "broker/trust/broker_credentials.h"
 #include "frames.h"
 #include "mail/logring.h"
 #include "settings/settings.h"
@@ -51,7 +53,8 @@ static int s_ask(void *ctx, gi_frames_t *frames) {
     return 0;
 }
 
-static const gi_broker_effects_t s_effects = {.send = s_send, .ask = s_ask};
+static const gi_broker_effects_t s_effects = {
+    .gate = &gi_broker_internal_ops, .send = s_send, .ask = s_ask};
 
 /* ---- events -------------------------------------------------------------- */
 static void s_answer(s_world_t *w, unsigned how) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "broker/core/broker_core.h"
+#include "broker/gate/broker_gate.h"
 #include "mail/logring.h"
 #include "wire/rpc.h"
 #include "settings/settings.h"
@@ -95,8 +96,10 @@ static bool s_strict(void *ctx, zmq_msg_t *frame) {
     return *(const char *)zmq_msg_data(frame) == 'b';
 }
 
-static const gi_broker_effects_t s_effects = {
-    .send = s_send, .connection = s_connection, .strict = s_strict};
+static const gi_broker_effects_t s_effects = {.gate = &gi_broker_internal_ops,
+                                              .send = s_send,
+                                              .connection = s_connection,
+                                              .strict = s_strict};
 
 /* ---- what peers say ------------------------------------------------------ */
 #define ADD(m, text) gi_frames_add(m, text, sizeof text - 1)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "broker/core/broker_core.h"
+#include "broker/gate/broker_gate.h"
 #include "mail/logring.h"
 #include "wire/rpc.h"
 #include "settings/settings.h"
@@ -52,7 +53,8 @@ static const char *s_user(void *ctx, zmq_msg_t *frame, int64_t now_ms) {
     return zmq_msg_size(frame) == 1 ? names[*id % 3] : "";
 }
 
-static const gi_broker_effects_t s_effects = {.send = s_send, .user = s_user};
+static const gi_broker_effects_t s_effects = {
+    .gate = &gi_broker_internal_ops, .send = s_send, .user = s_user};
 
 /* ---- what peers say ------------------------------------------------------ */
 static void s_start(gi_frames_t *m, unsigned peer) {

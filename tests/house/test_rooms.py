@@ -36,7 +36,6 @@ EXCEPT = {
 }
 ROOM_FILES_MAX = 25
 ROOM_FILES = {
-    "actors/broker/core": 34,
 }
 # Lines, and what is longer today. The lists only shrink.
 HEADER_MAX = 200
@@ -44,7 +43,7 @@ HEADERS = {
 }
 SOURCE_MAX = 500
 SOURCES = {
-    "src/actors/broker/core/broker_credentials.c": 585,
+    "src/actors/broker/trust/broker_credentials.c": 585,
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)

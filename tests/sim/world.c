@@ -2,6 +2,7 @@
 /* world.c -- what happens, when, and the laws. Time jumps from one thing that is
  * due to the next. */
 #include "sim.h"
+#include "broker/gate/broker_gate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,8 @@ _Noreturn void sim_fail(sim_world_t *w, const char *fmt, ...) {
     longjmp(s_failed, 1);
 }
 
-static const gi_broker_effects_t s_effects = {.send = sim_broker_send};
+static const gi_broker_effects_t s_effects = {.gate = &gi_broker_internal_ops,
+                                              .send = sim_broker_send};
 
 /* ---- the broker ------------------------------------------------------------- */
 static void s_broker_start(sim_world_t *w) {

@@ -15,10 +15,8 @@
 #include "base/mem.h"
 #include "base/origin.h"
 #include "base/utf8.h"
-#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
-#include "broker/core/broker_stall.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 
@@ -230,7 +228,8 @@ void gi_broker_answer_error(gi_broker_core_t *core, gi_broker_peer_t *client,
         return;
     }
     s_send_error(core, client, service, id, S_SINGLE, *story, false,
-                 client->far ? gi_broker_far_flags(core, NULL, story->cls) : 0);
+                 client->far ? core->far.ops->flags(core, NULL, story->cls)
+                             : 0);
 }
 
 /* No worker has it, or has had it. */
@@ -257,7 +256,7 @@ static void s_tell_error(gi_broker_core_t *core, gi_broker_call_t *call,
         core, call->client, (gate_bytes_t){service->name, service->name_size},
         (gate_bytes_t){call->id, call->id_size}, form,
         (gate_error_t){GATE_RAISED, cls, text, s_unrun(call) ? GI_UNRUN : ""},
-        true, call->client->far ? gi_broker_far_flags(core, call, cls) : 0);
+        true, call->client->far ? core->far.ops->flags(core, call, cls) : 0);
 }
 
 void gi_broker_call_fail(gi_broker_core_t *core, gi_broker_call_t *call,
@@ -372,7 +371,7 @@ void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
     } else if (ext.cancel) {
         core->count.cancelled++;
         gi_broker_seen_end(core, call, GI_OUT_CANCELLED, NULL, NULL);
-        (client->far ? gi_broker_far_cancel : gi_broker_call_mute)(core, call);
+        (client->far ? core->far.ops->cancel : gi_broker_call_mute)(core, call);
     } else if (call->worker) {
         if (call->credited)
             gi_broker_stall_credit(core, call, &ext);

@@ -147,29 +147,6 @@ bool gi_broker_seen_tell(gi_broker_core_t *core, const gi_broker_call_t *call,
 void gi_broker_seen_pack_slow(const gi_broker_core_t *core, msgpack_packer *pk,
                               uint64_t since);
 
-/* ---- broker_own.c: the broker's own functions ----------------------------- */
-/* Who asks, with how many arguments. */
-typedef struct gi_broker_ask {
-    gi_broker_core_t *core;
-    gi_broker_peer_t *client;
-    uint32_t n;
-} gi_broker_ask_t;
-
-typedef struct gi_broker_own {
-    const char *name;
-    /* args: the first one; NULL: there is none. */
-    gate_err_t (*run)(const gi_broker_ask_t *ask, const msgpack_object *args,
-                      msgpack_packer *pk);
-    uint32_t least, most; /* how many it takes; two at most */
-    bool open;            /* to everybody; else to us and by rule */
-    const char *signature, *doc;
-} gi_broker_own_t;
-const gi_broker_own_t *gi_broker_own_find(gate_bytes_t name); /* or NULL */
-
-/* ---- broker_stats.c ------------------------------------------------------- */
-#define GI_BROKER_OBSERVED 2 /* entries: broker, services */
-void gi_broker_stats_observe(gi_broker_core_t *core, msgpack_packer *pk);
-
 /* ---- broker_upload.c: arguments in chunks --------------------------------- */
 /* What its request announces: arguments, credit. */
 void gi_broker_args_note(gi_broker_call_t *call, const gate_bytes_t *body,

@@ -13,7 +13,6 @@
 #include "base/identity.h"
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -47,7 +46,8 @@ static void s_call_due(gi_broker_core_t *self, gi_broker_call_t *call) {
         return;
     }
     char text[GI_ID_MAX + 64];
-    bool full = gi_broker_far_full(call, text, sizeof text);
+    bool full = call->service->n_far > 0 &&
+                self->far.ops->full(call, text, sizeof text);
     self->count.queue_timeouts++;
     gi_broker_unqueue(self, call);
     gi_broker_call_fail(self, call, "BusyWorkerError",
@@ -66,7 +66,7 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
         gi_broker_peer_idle(self, GI_OF(timer, gi_broker_peer_t, idle));
         break;
     case GI_DUE_ASK:
-        gi_broker_auth_due(self, timer);
+        self->auth.ops->due(self, timer);
         break;
     case GI_DUE_SERVICE:
         gi_broker_service_idle(self, GI_OF(timer, gi_broker_service_t, idle));
@@ -75,7 +75,7 @@ static void s_due(gi_broker_core_t *self, gi_broker_timer_t *timer) {
         gi_broker_expect_due(self);
         break;
     case GI_DUE_FAR:
-        gi_broker_far_due(self);
+        self->far.ops->due(self);
         break;
     }
 }
@@ -116,7 +116,7 @@ void gi_broker_settle(gi_broker_core_t *self) {
             gi_broker_peer_settle(
                 self, GI_OF(self->work.doomed.next, gi_broker_peer_t, doomed));
         else if (!gi_list_empty(&self->work.judged))
-            gi_broker_auth_go(self, gi_broker_auth_judged(self));
+            self->auth.ops->go(self);
         else
             return;
     }
@@ -173,7 +173,7 @@ bool gi_broker_astray(gi_broker_core_t *self, gi_broker_peer_t *peer,
 static void s_malformed(gi_broker_core_t *self, gi_broker_peer_t *client,
                         const gate_bytes_t *f, size_t n) {
     self->count.malformed++;
-    if (!self->auth.on && n == 4 && f[0].size == 0 &&
+    if (!self->auth.ops && n == 4 && f[0].size == 0 &&
         f[1].size == GI_MDP_TAG_SIZE &&
         memcmp(f[1].data, GI_MDP_CLIENT, GI_MDP_TAG_SIZE) == 0 && f[3].size &&
         f[3].size <= GI_ID_MAX)
@@ -216,7 +216,7 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
     gi_broker_service_t *service = gi_broker_service_find(self, name);
     if (service == NULL && gi_broker_expects(self))
         service = gi_broker_expected(self, name);
-    if (service == NULL || ((client->far ? gi_broker_far_local(service)
+    if (service == NULL || ((client->far ? gi_broker_service_local(service)
                                          : service->n_workers) == 0 &&
                             !gi_broker_expects(self))) {
         self->count.unavailable++;
@@ -260,17 +260,22 @@ static void s_request(gi_broker_core_t *self, gi_broker_peer_t *client,
 
 static void s_gate(gi_broker_core_t *self, gi_broker_peer_t *client,
                    const gate_bytes_t *f, const gi_mdp_request_t *at) {
+    const gi_broker_gate_ops_t *gate = self->effects->gate;
     gate_bytes_t name = f[at->service], id = f[at->request_id];
-    if (!self->users.internal_ruled ||
-        gi_broker_may(self, client, name, id, f[at->body]))
-        gi_broker_gate(self, client, name, id, &f[at->body], at->n_body);
+    if (self->users.internal_ruled &&
+        !gi_broker_may(self, client, name, id, f[at->body]))
+        return;
+    if (gate)
+        gate->ask(self, client, name, id, &f[at->body], at->n_body);
+    else
+        gi_broker_refuse(self, client, name, id, NULL, NULL);
 }
 
 static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
                              gi_frames_t *frames) {
     const gate_bytes_t *f = gi_frames_views(frames) + 1;
     gi_mdp_request_t at;
-    if (gi_mdp_parse_request(f, frames->n - 1, self->auth.on && !client->far,
+    if (gi_mdp_parse_request(f, frames->n - 1, self->auth.ops && !client->far,
                              &at) != GATE_OK ||
         f[at.request_id].size > GI_ID_MAX) {
         if (!gi_broker_astray(self, client, frames))
@@ -315,8 +320,8 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
         peer->asked = peer->told = false;
     if (moved && peer->worker)
         gi_broker_worker_moved(self, peer->worker);
-    if (self->auth.on) {
-        gi_broker_auth_message(self, peer, frames);
+    if (self->auth.ops) {
+        self->auth.ops->message(self, peer, frames);
         return;
     }
     self->users.current =
@@ -329,7 +334,7 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
 void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
                             int64_t now_ms) {
     self->clock.now_ms = now_ms;
-    gi_broker_auth_verdict(self, frames);
+    self->auth.ops->verdict(self, frames);
     gi_frames_close(frames);
     gi_broker_settle(self);
 }

@@ -17,6 +17,16 @@
 #include "base/tags.h"
 
 typedef struct gi_broker_core gi_broker_core_t;
+typedef struct gi_broker_peer gi_broker_peer_t;
+
+/* The internal service. */
+typedef struct gi_broker_gate_ops {
+    /* A call of it; answers before it returns. */
+    void (*ask)(gi_broker_core_t *core, gi_broker_peer_t *client,
+                gate_bytes_t service, gate_bytes_t id, const gate_bytes_t *body,
+                size_t n_body);
+    void (*fini)(gi_broker_core_t *core);
+} gi_broker_gate_ops_t;
 
 #define GI_BROKER_WHERE_MAX 64
 
@@ -71,6 +81,7 @@ typedef struct gi_broker_effects {
     /* Appends the uplink's counters, a msgpack map; NULL: nil. */
     void (*uplink)(void *ctx, gi_buf_t *out);
     const char *offer; /* what peers are told of lanes; NULL: nothing */
+    const gi_broker_gate_ops_t *gate; /* NULL: calls of it are refused */
 } gi_broker_effects_t;
 
 #define GI_BROKER_SOCKETS_MAX 16
@@ -81,15 +92,6 @@ gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,
                                      const gi_broker_effects_t *effects,
                                      void *ctx, int64_t now_ms);
 void gi_broker_core_destroy(gi_broker_core_t **self_p);
-/* Functions of the internal service, as gate_broker_methods; runtime is what
- * their calls see (may be NULL). */
-gate_err_t gi_broker_core_methods(gi_broker_core_t *self,
-                                  const gate_method_t *table, void *ctx,
-                                  gate_runtime_t *runtime) GATE_MUST;
-/* In-band credentials are expected in every envelope and asked about in domain
- * (keeps). With user and password a peer is taken for ourselves, unasked. */
-gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
-                              const char *user, const char *password) GATE_MUST;
 /* An answer of the authentication service: "" version key status text user
  * metadata. Takes the frames. */
 void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
@@ -154,17 +156,10 @@ bool gi_broker_core_idle(const gi_broker_core_t *self);
 /* Answers what is under way with an error, says DISCONNECT to all workers. */
 void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms);
 
-/* Appends {"services": {name: {...}}, counters...} as msgpack. */
-gate_err_t gi_broker_core_stats(gi_broker_core_t *self,
-                                gi_buf_t *out) GATE_MUST;
+/* ---- broker_valid.c ------------------------------------------------------- */
 /* Counter by name of broker_counters.def, for tests; asserts that it exists. */
 uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name);
 /* The law; walks everything. */
 bool gi_broker_core_valid(const gi_broker_core_t *self);
-
-/* ---- broker_stats.c ------------------------------------------------------- */
-/* Appends what Gate.observe() tells. */
-gate_err_t gi_broker_core_observe(gi_broker_core_t *self,
-                                  gi_buf_t *out) GATE_MUST;
 
 #endif

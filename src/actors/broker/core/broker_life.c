@@ -7,7 +7,6 @@
 #include "base/identity.h"
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -147,10 +146,13 @@ void gi_broker_core_destroy(gi_broker_core_t **self_p) {
     while (!gi_list_empty(&self->order))
         gi_broker_service_free(
             self, GI_OF(self->order.next, gi_broker_service_t, order));
-    gi_broker_far_fini(self);
-    gi_broker_gate_fini(self);
+    if (self->far.ops)
+        self->far.ops->fini(self);
+    if (self->effects->gate)
+        self->effects->gate->fini(self);
     gi_broker_seen_fini(self);
-    gi_broker_auth_fini(self);
+    if (self->auth.ops)
+        self->auth.ops->fini(self);
     gi_broker_users_fini(self);
     gi_table_fini(&self->auth.asks);
     gi_frames_close(&self->auth.late);

@@ -32,7 +32,6 @@
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
-#include "broker/core/broker_stall.h"
 #include "broker/core/broker_users.h"
 
 #define S_PART "broker"
@@ -396,7 +395,7 @@ static void s_is_back(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 static void s_look(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     bool over = core->clock.now_ms >= peer->away_ms;
     bool closed = gi_broker_peer_closed(core, peer);
-    if (closed && s_has_nothing(peer) && !gi_broker_auth_waits(peer)) {
+    if (closed && s_has_nothing(peer) && !gi_broker_auth_waits(core, peer)) {
         gi_broker_peer_free(core, peer);
     } else if (closed && gi_broker_peer_fleeting(peer)) {
         gi_broker_peer_gone(core, peer);
@@ -428,7 +427,8 @@ void gi_broker_peer_cut(gi_broker_core_t *core, gi_broker_peer_t *peer) {
         s_worker_cut(core, peer->worker);
     else if (peer->past)
         gi_broker_peer_closed(core, peer);
-    else if (!doomed && s_has_nothing(peer) && !gi_broker_auth_waits(peer))
+    else if (!doomed && s_has_nothing(peer) &&
+             !gi_broker_auth_waits(core, peer))
         gi_broker_peer_free(core, peer);
     else if (!doomed && !core->sockets[peer->socket].backend)
         gi_broker_peer_away(core, peer);

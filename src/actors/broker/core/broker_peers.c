@@ -172,7 +172,8 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_list_remove(&peer->doomed);
     gi_broker_disarm(core, &peer->idle);
     gi_broker_past_forget(core, peer);
-    gi_broker_auth_forget(core, peer);
+    if (peer->trust)
+        core->auth.ops->forget(core, peer);
     gi_broker_user_drop(core, peer->user);
     gi_table_remove(&s->peers, &peer->node);
     if (s->last == peer)
@@ -416,4 +417,11 @@ void gi_broker_peer_settle(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     }
     if (peer->n_calls == 0 && peer->worker == NULL)
         gi_broker_peer_free(core, peer);
+}
+
+size_t gi_broker_peers_blocked(const gi_broker_core_t *self) {
+    size_t n = 0;
+    for (gi_list_t *l = self->blocked.next; l != &self->blocked; l = l->next)
+        n++;
+    return n;
 }

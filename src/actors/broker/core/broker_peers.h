@@ -108,6 +108,8 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer);
  * connection than those before. */
 void gi_broker_peer_speaks(gi_broker_core_t *core, gi_broker_peer_t *peer,
                            const gi_frames_t *frames, bool again);
+/* How many have a queue. */
+size_t gi_broker_peers_blocked(const gi_broker_core_t *core);
 /* ---- broker_messages.c: batches ------------------------------------------ */
 /* effects->send of core->out, which may stay here until the pass ends. What is
  * here when the peer takes nothing is put before its queue. */

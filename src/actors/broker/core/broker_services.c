@@ -17,9 +17,7 @@
 #include "base/mem.h"
 #include "wire/meta.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
-#include "broker/core/broker_stall.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
 #define S_DESCRIPTION_MAX 1024
@@ -180,7 +178,8 @@ gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,
 void gi_broker_service_free(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
     gi_broker_service_unpark(core, service);
-    gi_broker_far_forget(core, service);
+    if (core->far.ops)
+        core->far.ops->forget(core, service);
     gi_list_remove(&service->pump);
     gi_list_remove(&service->order);
     gi_table_remove(&core->services, &service->node);
@@ -260,12 +259,21 @@ static gi_broker_worker_t *s_pick(gi_broker_service_t *service) {
     return NULL;
 }
 
-static gi_broker_worker_t *s_choose(gi_broker_service_t *service,
+static gi_broker_worker_t *s_choose(const gi_broker_core_t *core,
+                                    gi_broker_service_t *service,
                                     const gi_broker_call_t *call) {
     gi_broker_worker_t *worker =
         call->args_size < 0 ? s_pick(service) : gi_broker_args_pick(service);
-    return worker || service->n_behind ? worker
-                                       : gi_broker_far_pick(service, call);
+    if (worker || service->n_behind || gi_list_empty(&service->far))
+        return worker;
+    return core->far.ops->pick(service, call);
+}
+
+/* Some worker may take it, now or later. */
+static bool s_has_workers(const gi_broker_service_t *service,
+                          const gi_broker_call_t *call) {
+    return (call->client->far ? gi_broker_service_local(service)
+                              : service->n_workers) > 0;
 }
 
 /* ---- dispatch ------------------------------------------------------------ */
@@ -371,7 +379,8 @@ static void s_enqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     bool first = call->attempt == 1;
     if (first && service->n_queued >= (size_t)core->settings->queue_max) {
         core->count.queue_full++;
-        if (!gi_broker_far_full(call, text, sizeof text))
+        if (service->n_far == 0 ||
+            !core->far.ops->full(call, text, sizeof text))
             snprintf(text, sizeof text, "The queue of service %.*s is full.",
                      (int)service->name_size, service->name);
         gi_broker_call_fail(core, call, "BusyWorkerError", text);
@@ -411,11 +420,11 @@ void gi_broker_dispatch(gi_broker_core_t *core, gi_broker_call_t *call) {
     }
     if (gi_broker_is_slow(core, call))
         return;
-    while ((worker = s_choose(service, call)))
+    while ((worker = s_choose(core, service, call)))
         if (gi_broker_call_exceeds(core, call, worker) ||
             s_give(core, call, worker))
             return;
-    if (gi_broker_far_has_workers(service, call) || gi_broker_expects(core)) {
+    if (s_has_workers(service, call) || gi_broker_expects(core)) {
         if (call->args_size < 0 ||
             gi_broker_args_may_wait(service, s_pick(service) != NULL) ||
             service->n_workers == 0)
@@ -439,17 +448,20 @@ void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call) {
     core->n_queued--;
 }
 
-static gi_broker_call_t *s_first(gi_broker_service_t *service) {
+static gi_broker_call_t *s_first(const gi_broker_core_t *core,
+                                 gi_broker_service_t *service) {
     if (s_pick(service))
         return gi_broker_waiting_first(service);
-    return service->n_behind ? NULL : gi_broker_far_first(service);
+    if (service->n_behind || gi_list_empty(&service->far))
+        return NULL;
+    return core->far.ops->first(service);
 }
 
 void gi_broker_service_pump(gi_broker_core_t *core,
                             gi_broker_service_t *service) {
     gi_broker_call_t *call;
     gi_list_remove(&service->pump);
-    while ((call = s_first(service))) {
+    while ((call = s_first(core, service))) {
         gi_broker_waiting_pay(call);
         gi_broker_unqueue(core, call);
         gi_broker_message_t *request = call->request;

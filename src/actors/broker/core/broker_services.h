@@ -72,7 +72,6 @@ void gi_broker_service_empty(gi_broker_core_t *core,
 void gi_broker_service_abandon(gi_broker_core_t *core,
                                gi_broker_service_t *service);
 void gi_broker_unqueue(gi_broker_core_t *core, gi_broker_call_t *call);
-int64_t gi_broker_service_credit(const gi_broker_service_t *service);
 
 /* ---- broker_messages.c: calls that wait, and whose turn it is ------------ */
 /* It has its request, which says what it costs. False: no memory. */
@@ -86,5 +85,35 @@ void gi_broker_waiting_pay(gi_broker_call_t *call);
  * end. */
 gi_broker_call_t *gi_broker_waiting_next(const gi_broker_service_t *service,
                                          const gi_broker_call_t *call);
+
+/* How many local workers it has. */
+static inline size_t
+gi_broker_service_local(const gi_broker_service_t *service) {
+    return service->n_workers - service->n_far;
+}
+
+/* ---- broker_move.c: a broker that is replaced, one that replaces --------- */
+void gi_broker_move_tell(gi_broker_core_t *core, gi_broker_peer_t *client);
+bool gi_broker_expects(const gi_broker_core_t *core);
+/* The service that a client named, to wait for its workers; NULL: none. */
+gi_broker_service_t *gi_broker_expected(gi_broker_core_t *core,
+                                        gate_bytes_t name);
+void gi_broker_expect_due(gi_broker_core_t *core);
+
+/* ---- broker_stall.c: what nobody reads while others wait ------------------- */
+/* What its request says about credit. */
+void gi_broker_stall_begin(gi_broker_call_t *call, const gi_ext_t *ext);
+/* Its client gives more. */
+void gi_broker_stall_credit(gi_broker_core_t *core, gi_broker_call_t *call,
+                            const gi_ext_t *ext);
+/* An item or chunk of so many bytes went to it. */
+void gi_broker_stall_item(gi_broker_core_t *core, gi_broker_call_t *call,
+                          size_t size);
+/* Calls wait and no worker has a slot: ends streams of whoever holds more than
+ * its share with streams that stand still. */
+void gi_broker_relieve(gi_broker_core_t *core, gi_broker_service_t *service);
+/* True: its client has been told so lately, and still has as many; the call is
+ * answered with an error and gone. */
+bool gi_broker_is_slow(gi_broker_core_t *core, gi_broker_call_t *call);
 
 #endif

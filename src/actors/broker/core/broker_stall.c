@@ -7,7 +7,6 @@
  * still for a second as there are slots without such a one: with more (and more
  * than one) the first of them are ended, and for some heartbeats it begins no
  * new stream while it has as many calls under way. */
-#include "broker/core/broker_stall.h"
 
 #include <stdio.h>
 #include "broker/core/broker_calls.h"

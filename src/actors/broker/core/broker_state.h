@@ -37,7 +37,6 @@
 #define GI_PEERS_MAX (1u << 20)
 #define GI_SERVICES_MAX 65536
 
-typedef struct gi_broker_peer gi_broker_peer_t;
 typedef struct gi_broker_worker gi_broker_worker_t;
 typedef struct gi_broker_service gi_broker_service_t;
 typedef struct gi_broker_call gi_broker_call_t;
@@ -47,6 +46,8 @@ typedef struct gi_broker_past gi_broker_past_t;   /* broker_workers.c's */
 typedef struct gi_broker_trust gi_broker_trust_t; /* broker_credentials.c's */
 typedef struct gi_broker_node gi_broker_node_t;   /* another broker */
 typedef struct gi_broker_far_worker gi_broker_far_worker_t;
+typedef struct gi_broker_far_ops gi_broker_far_ops_t;   /* broker_workers.h */
+typedef struct gi_broker_auth_ops gi_broker_auth_ops_t; /* broker_users.h */
 
 typedef struct gi_broker_socket {
     gi_table_t peers;
@@ -81,9 +82,9 @@ typedef struct gi_broker_users {
     bool internal_ruled;       /* some rule is about the internal service */
 } gi_broker_users_t;
 
-/* broker_credentials.c: in-band credentials. */
+/* broker/trust: in-band credentials. */
 typedef struct gi_broker_auth {
-    bool on;
+    const gi_broker_auth_ops_t *ops; /* NULL: none are expected */
     const char *domain;
     gi_secret_t inside;    /* what our own client says */
     gi_table_t asks;       /* questions under way, by key */
@@ -103,8 +104,9 @@ typedef struct gi_broker_work {
     gi_list_t judged; /* whose messages may go on */
 } gi_broker_work_t;
 
-/* broker_far.c: other brokers. */
+/* broker/far: other brokers. */
 typedef struct gi_broker_far {
+    const gi_broker_far_ops_t *ops; /* NULL: no uplink */
     gi_list_t nodes;
     gi_broker_timer_t timer;
     unsigned workers, clients; /* sockets, once there are any */
@@ -182,19 +184,5 @@ void gi_broker_settle(gi_broker_core_t *core);
 /* Handles a message of core->users.current. */
 void gi_broker_admit(gi_broker_core_t *core, gi_broker_peer_t *peer,
                      gi_frames_t *frames);
-
-/* ---- broker_internal.c: the internal service ----------------------------- */
-void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
-                    gate_bytes_t service, gate_bytes_t id,
-                    const gate_bytes_t *body, size_t n_body);
-void gi_broker_gate_fini(gi_broker_core_t *core);
-
-/* ---- broker_move.c: a broker that is replaced, one that replaces --------- */
-void gi_broker_move_tell(gi_broker_core_t *core, gi_broker_peer_t *client);
-bool gi_broker_expects(const gi_broker_core_t *core);
-/* The service that a client named, to wait for its workers; NULL: none. */
-gi_broker_service_t *gi_broker_expected(gi_broker_core_t *core,
-                                        gate_bytes_t name);
-void gi_broker_expect_due(gi_broker_core_t *core);
 
 #endif

@@ -11,7 +11,6 @@
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
-#include "broker/core/broker_stall.h"
 #include "broker/core/broker_workers.h"
 
 #define S_TEXT (GI_ID_MAX + 320)

@@ -55,26 +55,28 @@ void gi_broker_guess_right(gi_broker_core_t *core, gate_bytes_t address,
 bool gi_broker_guess_may_tell(gi_broker_core_t *core, gate_bytes_t address,
                               gate_bytes_t who);
 
-/* ---- broker_credentials.c ------------------------------------------------ */
-/* In-band credentials: a message is admitted, refused, or kept until the
- * authentication service has judged. */
-/* Admits the message, refuses it, or keeps it until there is a verdict. */
-void gi_broker_auth_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
-                            gi_frames_t *frames);
-void gi_broker_auth_verdict(gi_broker_core_t *core, gi_frames_t *frames);
-void gi_broker_auth_due(gi_broker_core_t *core, gi_broker_timer_t *timer);
-void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust);
-/* The first in core->work.judged. */
-gi_broker_trust_t *gi_broker_auth_judged(gi_broker_core_t *core);
-/* A message of it waits for a verdict: it is not to be forgotten. */
-bool gi_broker_auth_waits(const gi_broker_peer_t *peer);
-void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer);
-void gi_broker_auth_fini(gi_broker_core_t *core);
-/* Borrows: who it is, by its last credentials or by the transport; NULL =
- * nobody. */
-const gi_broker_user_t *gi_broker_auth_user(const gi_broker_peer_t *peer);
-/* The peer's part of the law; adds to the sums. */
-bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
-                          size_t *n_believed, size_t *n_asking);
+/* ---- in-band credentials -------------------------------------------------- */
+/* What the core asks of broker/trust when they are expected: a message is
+ * admitted, refused, or kept until the authentication service has judged. */
+struct gi_broker_auth_ops {
+    void (*message)(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                    gi_frames_t *frames);
+    void (*verdict)(gi_broker_core_t *core, gi_frames_t *frames);
+    void (*due)(gi_broker_core_t *core, gi_broker_timer_t *timer);
+    /* The first in core->work.judged goes on. */
+    void (*go)(gi_broker_core_t *core);
+    /* A message of it waits for a verdict: it is not to be forgotten. */
+    bool (*waits)(const gi_broker_peer_t *peer);
+    void (*forget)(gi_broker_core_t *core, gi_broker_peer_t *peer);
+    void (*fini)(gi_broker_core_t *core);
+    /* The peer's part of the law; adds to the sums. */
+    bool (*valid)(const gi_broker_peer_t *peer, size_t *n_waiting,
+                  size_t *n_believed, size_t *n_asking);
+};
+
+static inline bool gi_broker_auth_waits(const gi_broker_core_t *core,
+                                        const gi_broker_peer_t *peer) {
+    return core->auth.ops && core->auth.ops->waits(peer);
+}
 
 #endif

@@ -15,7 +15,6 @@
 #include <string.h>
 #include "base/mem.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -271,7 +270,7 @@ void gi_broker_worker_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
                               gi_frames_t *frames) {
     const gate_bytes_t *f = gi_frames_views(frames) + 1;
     gi_mdp_worker_t at;
-    if (gi_mdp_parse_worker(f, frames->n - 1, core->auth.on, &at) != GATE_OK)
+    if (gi_mdp_parse_worker(f, frames->n - 1, core->auth.ops, &at) != GATE_OK)
         core->count.malformed += !gi_broker_astray(core, peer, frames);
     else if (peer->worker && peer->worker->user != core->users.current)
         s_other_user(core, peer);
@@ -349,7 +348,7 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
     gi_broker_service_t *service = worker->service;
     char text[GI_ID_MAX + 96];
     gi_list_remove(&worker->lost);
-    if (!gi_broker_far_text(worker, text, sizeof text))
+    if (!worker->far || !core->far.ops->text(worker, text, sizeof text))
         snprintf(text, sizeof text, "The worker of service %s is lost: %s.",
                  service->name, worker->why);
     while (!gi_list_empty(&worker->calls)) {
@@ -360,9 +359,10 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
     }
     if (service->n_workers == 0)
         gi_broker_service_empty(core, service);
-    else if (gi_broker_far_local(service) == 0)
-        gi_broker_far_abandon(core, service);
-    gi_broker_far_free(worker);
+    else if (gi_broker_service_local(service) == 0)
+        core->far.ops->abandon(core, service);
+    if (worker->far)
+        core->far.ops->free(worker);
     gi_mem_free(worker->idempotent);
     gi_broker_user_drop(core, worker->user);
     gi_mem_free(worker);

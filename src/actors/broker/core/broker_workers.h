@@ -122,4 +122,39 @@ bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
 /* What a broker says of itself to its workers. */
 void gi_broker_life_announce(const gi_broker_core_t *self, gi_ext_t *ext);
 
+/* ---- other brokers -------------------------------------------------------- */
+/* What the core asks of broker/far, when there is an uplink. */
+struct gi_broker_far_ops {
+    /* The one with the least to do that may have this call; NULL: none. */
+    gi_broker_worker_t *(*pick)(gi_broker_service_t *service,
+                                const gi_broker_call_t *call);
+    /* Of those that wait, the first that a far worker with credit may have. */
+    gi_broker_call_t *(*first)(gi_broker_service_t *service);
+    /* The call waits since what it would go over is full: says so. */
+    bool (*full)(const gi_broker_call_t *call, char *text, size_t room);
+    /* A far caller has given up: its broker waits for the end. */
+    void (*cancel)(gi_broker_core_t *core, gi_broker_call_t *call);
+    /* What an error in the place of an answer says about the call: it never ran,
+     * its worker is lost. Bits of GI_LINK_UNRUN and GI_LINK_LOST; call NULL:
+     * refused. */
+    unsigned char (*flags)(gi_broker_core_t *core, const gi_broker_call_t *call,
+                           const char *cls);
+    /* No local worker is left: queued calls of far clients end unrun. */
+    void (*abandon)(gi_broker_core_t *core, gi_broker_service_t *service);
+    /* The service is about to be freed. */
+    void (*forget)(gi_broker_core_t *core, const gi_broker_service_t *service);
+    /* Why a far worker's calls end; false: as any worker's would. */
+    bool (*text)(const gi_broker_worker_t *worker, char *text, size_t room);
+    /* A far worker is lost, settled, and about to be freed. */
+    void (*free)(gi_broker_worker_t *worker);
+    void (*due)(gi_broker_core_t *core); /* its timer */
+    void (*fini)(gi_broker_core_t *core);
+    bool (*valid)(const gi_broker_core_t *core);
+};
+
+/* Our offers have changed. */
+static inline void gi_broker_far_changed(gi_broker_core_t *core) {
+    core->far.rev++;
+}
+
 #endif

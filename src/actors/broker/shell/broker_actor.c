@@ -7,6 +7,8 @@
  * gives for a message come in; after a pass that sent anything there is another
  * one. */
 #include "net/affinity.h"
+#include "broker/gate/broker_gate.h"
+#include "broker/trust/broker_credentials.h"
 #include "broker/shell/broker_impl.h"
 
 #include <errno.h>

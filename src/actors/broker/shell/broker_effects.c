@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "broker/gate/broker_gate.h"
 #include "net/ipc.h"
 #include "net/guard.h"
 #include "sync/clock.h"
@@ -261,6 +262,7 @@ static void s_uplink(void *ctx, gi_buf_t *out) {
 const gi_broker_effects_t *gi_broker_effects_of(gate_broker_t *self) {
     self->effects =
         self->authority || *self->settings->local_user ? s_users : s_effects;
+    self->effects.gate = &gi_broker_internal_ops;
     self->effects.offer = gi_broker_rings_offer(self->rings);
     if (self->uplink) {
         self->effects.send = s_send_any;

@@ -7,7 +7,7 @@
 #define GI_BROKER_UPLINK_H
 
 #include "broker/core/broker_core.h"
-#include "broker/core/broker_far_calls.h"
+#include "broker/far/broker_far_calls.h"
 #include "uplink/uplink.h"
 
 typedef struct gi_broker_uplink gi_broker_uplink_t;

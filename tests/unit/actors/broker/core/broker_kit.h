@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "broker/core/broker_core.h"
+#include "broker/gate/broker_gate.h"
 #include "wire/rpc.h"
 #include "settings/settings.h"
 
@@ -126,6 +127,7 @@ static double kit_busy = 1;
 static double kit_share(void *ctx) { return (void)ctx, kit_busy; }
 
 static const gi_broker_effects_t kit_effects = {.send = kit_send,
+                                                .gate = &gi_broker_internal_ops,
                                                 .share = kit_share,
                                                 .user = kit_user,
                                                 .ask = kit_ask,

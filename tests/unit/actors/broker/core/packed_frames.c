@@ -141,7 +141,8 @@ static int s_send(void *ctx, unsigned socket, gi_frames_t *frames) {
 
 /* The answer is as the question was, and follows the peer when it changes. */
 Test(packed_frames, the_broker_answers_in_kind) {
-    static const gi_broker_effects_t effects = {.send = s_send};
+    static const gi_broker_effects_t effects = {.gate = &gi_broker_internal_ops,
+                                                .send = s_send};
     static const gate_bytes_t ready[] = {B(""), B("MDPW01"), B("\1"),
                                          B("S:d:9")};
     static const gate_bytes_t call[] = {B(""), B("MDPC01"), B("S"), B("1"),

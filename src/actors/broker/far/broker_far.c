@@ -7,7 +7,7 @@
  * or lost the worker of, it says with the answer, and A gives the call to
  * somebody else. How much A may send is B's word, its share of what B's workers
  * have free; what is too much waits in B's queue. */
-#include "broker/core/broker_far.h"
+#include "broker/far/broker_far.h"
 
 #include <gaterpc/log.h>
 #include <stdio.h>
@@ -54,30 +54,16 @@ static void s_node_free(gi_broker_node_t *node) {
     gi_mem_free(node);
 }
 
-void gi_broker_far_fini(gi_broker_core_t *core) {
+static void s_fini(gi_broker_core_t *core) {
     while (core->far.nodes.next && !gi_list_empty(&core->far.nodes))
         s_node_free(GI_OF(core->far.nodes.next, gi_broker_node_t, place));
 }
 
-void gi_broker_far_forget(gi_broker_core_t *core,
-                          const gi_broker_service_t *service) {
+static void s_forget(gi_broker_core_t *core,
+                     const gi_broker_service_t *service) {
     gi_list_t *l = core->far.nodes.next;
     for (; l != &core->far.nodes; l = l->next)
         gi_broker_far_unused(GI_OF(l, gi_broker_node_t, place), service);
-}
-
-gate_err_t gi_broker_core_far(gi_broker_core_t *self, bool believe,
-                              unsigned *workers, unsigned *clients) {
-    gate_err_t e = gi_broker_core_socket(self, true, workers);
-    if (!e)
-        e = gi_broker_core_socket(self, false, clients);
-    if (e)
-        return e;
-    self->sockets[*workers].far = self->sockets[*clients].far = true;
-    self->far.workers = *workers;
-    self->far.clients = *clients;
-    self->far.believe = believe;
-    return GATE_OK;
 }
 
 /* ---- far workers --------------------------------------------------------- */
@@ -125,17 +111,14 @@ static gi_broker_far_worker_t *s_worker(gi_broker_node_t *node,
     return NULL;
 }
 
-void gi_broker_far_free(gi_broker_worker_t *worker) {
-    if (worker->far == NULL)
-        return;
+static void s_free(gi_broker_worker_t *worker) {
     gi_list_remove(&worker->far->of_node);
     gi_mem_free(worker->far);
     worker->far = NULL;
 }
 
-bool gi_broker_far_text(const gi_broker_worker_t *worker, char *text,
-                        size_t room) {
-    if (worker->far == NULL || !worker->far->node->lost)
+static bool s_text(const gi_broker_worker_t *worker, char *text, size_t room) {
+    if (!worker->far->node->lost)
         return false;
     snprintf(text, room, "The broker %s is lost.", worker->far->node->name);
     return true;
@@ -238,8 +221,8 @@ static bool s_better(const gi_broker_worker_t *a, const gi_broker_worker_t *b) {
     return a->in_flight * b->max < b->in_flight * a->max;
 }
 
-gi_broker_worker_t *gi_broker_far_pick(gi_broker_service_t *service,
-                                       const gi_broker_call_t *call) {
+static gi_broker_worker_t *s_pick(gi_broker_service_t *service,
+                                  const gi_broker_call_t *call) {
     gi_broker_worker_t *best = NULL;
     if (call->client->far ||
         call->client->id_size > GI_ID_MAX - GI_FAR_NODE_SIZE)
@@ -253,19 +236,9 @@ gi_broker_worker_t *gi_broker_far_pick(gi_broker_service_t *service,
     return best;
 }
 
-size_t gi_broker_far_local(const gi_broker_service_t *service) {
-    return service->n_workers - service->n_far;
-}
-
-bool gi_broker_far_has_workers(const gi_broker_service_t *service,
-                               const gi_broker_call_t *call) {
-    return (call->client->far ? gi_broker_far_local(service)
-                              : service->n_workers) > 0;
-}
-
-bool gi_broker_far_full(const gi_broker_call_t *call, char *text, size_t room) {
+static bool s_full(const gi_broker_call_t *call, char *text, size_t room) {
     const gi_list_t *workers = &call->service->workers;
-    if (call->client->far || call->service->n_far == 0)
+    if (call->client->far)
         return false;
     for (const gi_list_t *l = workers->next; l != workers; l = l->next) {
         const gi_broker_worker_t *worker =
@@ -279,17 +252,16 @@ bool gi_broker_far_full(const gi_broker_call_t *call, char *text, size_t room) {
     return false;
 }
 
-gi_broker_call_t *gi_broker_far_first(gi_broker_service_t *service) {
+static gi_broker_call_t *s_first(gi_broker_service_t *service) {
     gi_broker_call_t *call = NULL;
     while (!gi_list_empty(&service->far) &&
            (call = gi_broker_waiting_next(service, call)))
-        if (gi_broker_far_pick(service, call))
+        if (s_pick(service, call))
             return call;
     return NULL;
 }
 
-void gi_broker_far_abandon(gi_broker_core_t *core,
-                           gi_broker_service_t *service) {
+static void s_abandon(gi_broker_core_t *core, gi_broker_service_t *service) {
     gi_broker_call_t *call = gi_broker_waiting_next(service, NULL), *next;
     for (; call; call = next) {
         next = gi_broker_waiting_next(service, call);
@@ -301,7 +273,7 @@ void gi_broker_far_abandon(gi_broker_core_t *core,
     }
 }
 
-void gi_broker_far_cancel(gi_broker_core_t *core, gi_broker_call_t *call) {
+static void s_cancel(gi_broker_core_t *core, gi_broker_call_t *call) {
     unsigned char id[GI_ID_MAX];
     call->hushed = true;
     if (call->worker == NULL || call->request || call->shaken) {
@@ -315,9 +287,8 @@ void gi_broker_far_cancel(gi_broker_core_t *core, gi_broker_call_t *call) {
         (gate_bytes_t){id, gi_broker_again_id(call, id)});
 }
 
-unsigned char gi_broker_far_flags(gi_broker_core_t *core,
-                                  const gi_broker_call_t *call,
-                                  const char *cls) {
+static unsigned char s_flags(gi_broker_core_t *core,
+                             const gi_broker_call_t *call, const char *cls) {
     if (call && call->worker)
         return call->worker->peer ? 0 : GI_LINK_LOST;
     bool passes = cls == NULL || strcmp(cls, "BusyWorkerError") == 0 ||
@@ -412,7 +383,7 @@ void gi_broker_core_far_load(const gi_broker_core_t *self,
 }
 
 /* ---- the law ------------------------------------------------------------- */
-bool gi_broker_far_valid(const gi_broker_core_t *core) {
+static bool s_valid(const gi_broker_core_t *core) {
     const gi_list_t *l = core->far.nodes.next;
     if (core->far.in.n)
         return false;
@@ -434,4 +405,33 @@ bool gi_broker_far_valid(const gi_broker_core_t *core) {
         }
     }
     return true;
+}
+
+/* ---- switching it on ------------------------------------------------------ */
+static const gi_broker_far_ops_t s_ops = {.pick = s_pick,
+                                          .first = s_first,
+                                          .full = s_full,
+                                          .cancel = s_cancel,
+                                          .flags = s_flags,
+                                          .abandon = s_abandon,
+                                          .forget = s_forget,
+                                          .text = s_text,
+                                          .free = s_free,
+                                          .due = gi_broker_far_due,
+                                          .fini = s_fini,
+                                          .valid = s_valid};
+
+gate_err_t gi_broker_core_far(gi_broker_core_t *self, bool believe,
+                              unsigned *workers, unsigned *clients) {
+    gate_err_t e = gi_broker_core_socket(self, true, workers);
+    if (!e)
+        e = gi_broker_core_socket(self, false, clients);
+    if (e)
+        return e;
+    self->sockets[*workers].far = self->sockets[*clients].far = true;
+    self->far.ops = &s_ops;
+    self->far.workers = *workers;
+    self->far.clients = *clients;
+    self->far.believe = believe;
+    return GATE_OK;
 }

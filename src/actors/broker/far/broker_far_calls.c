@@ -2,7 +2,7 @@
 /* broker_far_calls.c -- messages from other brokers: of far clients, and of far
  * workers. They become what a ROUTER would have delivered, so the rest of the
  * core does not know the difference. */
-#include "broker/core/broker_far.h"
+#include "broker/far/broker_far.h"
 
 #include <string.h>
 #include "base/mem.h"

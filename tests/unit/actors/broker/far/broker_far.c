@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Far workers and far clients: local first, never far to far, what came back
  * unrun goes on, who is lost with a node (docs/uplink.md). */
-#include "broker_kit.h"
-#include "broker/core/broker_far.h"
+#include "../core/broker_kit.h"
+#include "broker/far/broker_far.h"
 #include "rules/access.h"
 
 #define A "nodeAAAA"

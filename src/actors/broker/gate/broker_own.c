@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* broker_own.c -- the functions of the internal service that are the broker's
  * own, as a table; broker_internal.c runs them. */
-#include "broker/core/broker_calls.h"
+#include "broker/gate/broker_gate.h"
 
 #include <string.h>
 #include <strings.h>
 #include "base/bytes.h"
 #include "base/err.h"
-#include "broker/core/broker_far.h"
+#include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_workers.h"
+#include "broker/far/broker_far.h"
+#include "broker/trust/broker_credentials.h"
 
 #define S_CLIENTS_MAX 1000 /* of one answer */
 

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* broker_stats.c -- what the broker can tell of itself, and its law. */
-#include "broker/core/broker_state.h"
+/* broker_stats.c -- what the broker can tell of itself. */
+#include "broker/gate/broker_gate.h"
 
-#include <assert.h>
 #include <string.h>
 #include "base/utf8.h"
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_users.h"
-#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_workers.h"
@@ -24,7 +22,7 @@ static void s_number(msgpack_packer *pk, const char *key, uint64_t value) {
     msgpack_pack_uint64(pk, value);
 }
 
-int64_t gi_broker_service_credit(const gi_broker_service_t *service) {
+static int64_t s_credit(const gi_broker_service_t *service) {
     int64_t credit = 0;
     const gi_list_t *l = service->workers.next;
     for (; l != &service->workers; l = l->next) {
@@ -74,7 +72,7 @@ static void s_numbers(const gi_broker_core_t *self, msgpack_packer *pk,
     int64_t oldest = s_oldest(self, service);
     s_number(pk, "workers", service->n_workers);
     s_number(pk, "far", service->n_far);
-    s_number(pk, "credit", (uint64_t)gi_broker_service_credit(service));
+    s_number(pk, "credit", (uint64_t)s_credit(service));
     s_number(pk, "queued", service->n_queued);
     s_number(pk, "oldest_ms", oldest > 0 ? (uint64_t)oldest : 0);
     s_number(pk, "calls", service->n_calls);
@@ -82,13 +80,6 @@ static void s_numbers(const gi_broker_core_t *self, msgpack_packer *pk,
              service->tally ? gi_tally_errors(service->tally) : 0);
 }
 #define S_NUMBERS 7
-
-static size_t s_blocked(const gi_broker_core_t *self) {
-    size_t n = 0;
-    for (gi_list_t *l = self->blocked.next; l != &self->blocked; l = l->next)
-        n++;
-    return n;
-}
 
 enum {
     S_COUNTERS = 0
@@ -105,7 +96,7 @@ static void s_counters(const gi_broker_core_t *self, msgpack_packer *pk) {
     s_number(pk, "in_flight", self->n_calls - self->n_queued);
     s_number(pk, "queued", self->n_queued);
     s_number(pk, "queued_bytes", self->queued_bytes);
-    s_number(pk, "blocked_peers", s_blocked(self));
+    s_number(pk, "blocked_peers", gi_broker_peers_blocked(self));
     s_number(pk, "lanes", self->n_lanes);
 #define GI_C(name, doc) s_number(pk, #name, c->name);
 #include "broker/core/broker_counters.def"
@@ -221,159 +212,4 @@ gate_err_t gi_broker_core_observe(gi_broker_core_t *self, gi_buf_t *out) {
     gi_broker_stats_observe(self, &pk);
     return out->failed ? gi_err(GATE_NOMEM, "no memory for statistics")
                        : GATE_OK;
-}
-
-uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
-#define GI_C(n, doc)           \
-    if (strcmp(name, #n) == 0) \
-        return self->count.n;
-#include "broker/core/broker_counters.def"
-#undef GI_C
-    assert(false && "a counter's name");
-    return 0;
-}
-
-/* ---- the law ------------------------------------------------------------- */
-/* What a walk has counted. */
-typedef struct s_sum {
-    size_t calls, peers, workers, queued, weight, owned, parked, blocked,
-        waiting, believed, asking, loaded;
-} s_sum_t;
-
-static bool s_peer_valid(const gi_broker_core_t *self,
-                         const gi_broker_peer_t *peer, s_sum_t *sum) {
-    size_t n = 0, bytes = 0, calls = 0;
-    for (gi_list_t *l = peer->queue.next; l != &peer->queue; l = l->next) {
-        gi_broker_message_t *m = GI_OF(l, gi_broker_message_t, link);
-        if (m->call && (m->call->request != m || m->call->worker == NULL ||
-                        m->call->worker->peer != peer))
-            return false;
-        bytes += m->weight;
-        n++;
-    }
-    for (gi_list_t *l = peer->calls.next; l != &peer->calls; l = l->next) {
-        if (GI_OF(l, gi_broker_call_t, of_client)->client != peer)
-            return false;
-        calls++;
-    }
-    sum->peers++;
-    sum->weight += bytes;
-    sum->owned += peer->weight;
-    sum->blocked += n > 0;
-    sum->loaded += peer->batch != NULL;
-    return (peer->worker || !peer->doubted) &&
-           gi_broker_auth_valid(peer, &sum->waiting, &sum->believed,
-                                &sum->asking) &&
-           n == peer->n_queued && bytes == peer->queued_bytes &&
-           calls == peer->n_calls && gi_list_empty(&peer->doomed) &&
-           (n > 0) != gi_list_empty(&peer->ring) &&
-           (peer->batch != NULL) != gi_list_empty(&peer->loaded) &&
-           (!peer->batch || (peer->batch->n > 0 && peer->batches)) &&
-           gi_timer_armed(&peer->idle.timer) && !(peer->past && peer->worker) &&
-           !(peer->away_ms && peer->gone) &&
-           (!peer->worker || (peer->worker->peer == peer &&
-                              self->sockets[peer->socket].backend));
-}
-
-static bool s_running_valid(const gi_broker_call_t *call,
-                            const gi_broker_worker_t *worker) {
-    bool begun = call->streaming || call->huge;
-    return call->worker == worker && !(call->again && (begun || call->muted));
-}
-
-static bool s_worker_valid(const gi_broker_core_t *self,
-                           const gi_broker_worker_t *worker, s_sum_t *sum) {
-    int64_t n = 0;
-    gi_list_t *l = worker->calls.next;
-    for (; l != &worker->calls; l = l->next, n++) {
-        const gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
-        if (!s_running_valid(call, worker))
-            return false;
-        sum->weight += call->again ? call->again->weight : 0;
-    }
-    sum->workers++;
-    sum->calls += (size_t)n;
-    bool has_credit = worker->in_flight < worker->max && !worker->draining &&
-                      !worker->suspended && !worker->peer->doubted &&
-                      gi_broker_peer_has_room(self, worker->peer);
-    bool behind = has_credit && gi_broker_worker_behind(worker);
-    has_credit &= !behind;
-    return n == worker->in_flight && worker->placed == has_credit &&
-           worker->behind == behind && (n <= worker->max || worker->far) &&
-           (worker->far != NULL) != gi_timer_armed(&worker->beat.timer) &&
-           !(worker->suspended && worker->ext) &&
-           !(worker->until_ms && !worker->suspended);
-}
-
-static bool s_service_valid(const gi_broker_core_t *self,
-                            gi_broker_service_t *service, s_sum_t *sum) {
-    size_t workers = 0, queued = 0;
-    size_t n_far = 0, n_behind = 0;
-    bool credit = false, far = false;
-    gi_list_t *l;
-    for (l = service->workers.next; l != &service->workers; l = l->next) {
-        gi_broker_worker_t *worker = GI_OF(l, gi_broker_worker_t, of_service);
-        if (worker->service != service || !s_worker_valid(self, worker, sum))
-            return false;
-        credit |= worker->placed && !worker->far;
-        far |= worker->placed && worker->far;
-        n_far += worker->far != NULL;
-        n_behind += worker->behind;
-        workers++;
-    }
-    gi_broker_call_t *call = NULL;
-    while ((call = gi_broker_waiting_next(service, call))) {
-        if (!call->queued ||
-            (call->attempt == 1) != (call->turn.lane != NULL) || call->worker ||
-            !call->request || call->muted || call->again ||
-            !gi_timer_armed(&call->deadline.timer))
-            return false;
-        sum->weight += call->request->weight;
-        if (far && !service->n_behind && gi_broker_far_pick(service, call))
-            return false;
-        queued++;
-    }
-    if (workers == 0)
-        sum->parked += gi_broker_service_weight(service);
-    sum->queued += queued;
-    sum->calls += queued;
-    return workers == service->n_workers && queued == service->n_queued &&
-           n_far == service->n_far && n_behind == service->n_behind &&
-           !(queued && credit) &&
-           !(queued && workers == 0 && !gi_broker_expects(self)) &&
-           (workers == 0) == gi_timer_armed(&service->idle.timer);
-}
-
-bool gi_broker_core_valid(const gi_broker_core_t *self) {
-    s_sum_t sum = {0};
-    size_t services = 0;
-    if (self->out.n || !gi_list_empty(&self->work.redo) ||
-        !gi_list_empty(&self->work.lost) ||
-        !gi_list_empty(&self->work.doomed) ||
-        !gi_list_empty(&self->work.pumps) ||
-        !gi_list_empty(&self->work.judged) || self->users.current ||
-        self->auth.late.n || !gi_broker_far_valid(self))
-        return false;
-    for (unsigned i = 0; i < self->n_sockets; i++) {
-        const gi_table_t *t = &self->sockets[i].peers;
-        for (size_t j = 0; j <= t->mask; j++)
-            for (gi_node_t *n = t->slots[j]; n; n = n->next)
-                if (!s_peer_valid(self, GI_OF(n, gi_broker_peer_t, node), &sum))
-                    return false;
-    }
-    for (gi_list_t *l = self->order.next; l != &self->order; l = l->next) {
-        if (!s_service_valid(self, GI_OF(l, gi_broker_service_t, order), &sum))
-            return false;
-        services++;
-    }
-    return sum.peers == self->n_peers && sum.calls == self->n_calls &&
-           self->calls.n == self->n_calls && sum.workers == self->n_workers &&
-           sum.queued == self->n_queued && services == self->n_services &&
-           sum.weight + self->auth.waiting_bytes == self->queued_bytes &&
-           sum.owned == self->queued_bytes &&
-           sum.parked == self->parked_bytes && sum.blocked == s_blocked(self) &&
-           sum.loaded == self->n_loaded && self->load.n == 0 &&
-           sum.waiting == self->auth.n_waiting &&
-           sum.believed == self->auth.n_believed &&
-           sum.asking == self->auth.asks.n;
 }

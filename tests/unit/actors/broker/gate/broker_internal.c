@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The internal service: wire.md, and tests/wire/vectors/call_gate_*.json. */
-#include "broker_kit.h"
+#include "../core/broker_kit.h"
 
 #include <gaterpc/call.h>
 

@@ -2,7 +2,7 @@
 /* broker_internal.c -- the internal service: the broker's own functions and the
  * program's. Everything runs here and now, before the next message (wire.md).
  * Keyword arguments of the own functions are ignored: Python adds some. */
-#include "broker/core/broker_state.h"
+#include "broker/gate/broker_gate.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,6 @@
 #include "jobs/call.h"
 #include "wire/meta.h"
 #include "broker/core/broker_calls.h"
-#include "broker/core/broker_far.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
@@ -283,7 +282,7 @@ gate_err_t gi_broker_core_methods(gi_broker_core_t *self,
     return e;
 }
 
-void gi_broker_gate_fini(gi_broker_core_t *core) {
+static void s_fini(gi_broker_core_t *core) {
     while (core->functions) {
         gi_broker_function_t *next = core->functions->next;
         gi_mem_free(core->functions);
@@ -319,9 +318,9 @@ static void s_find_and_run(const s_gate_t *gate, gate_bytes_t name) {
         s_run_own(gate, own);
 }
 
-void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
-                    gate_bytes_t service, gate_bytes_t id,
-                    const gate_bytes_t *body, size_t n_body) {
+static void s_ask(gi_broker_core_t *core, gi_broker_peer_t *client,
+                  gate_bytes_t service, gate_bytes_t id,
+                  const gate_bytes_t *body, size_t n_body) {
     gate_bytes_t name;
     s_gate_t gate = {core, client, service, id, body, n_body, {NULL, 0}};
     core->count.gate_calls++;
@@ -338,3 +337,6 @@ void gi_broker_gate(gi_broker_core_t *core, gi_broker_peer_t *client,
         s_find_and_run(&gate, name);
     gi_broker_move_tell(core, client);
 }
+
+const gi_broker_gate_ops_t gi_broker_internal_ops = {.ask = s_ask,
+                                                     .fini = s_fini};

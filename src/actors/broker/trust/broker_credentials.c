@@ -14,6 +14,7 @@
  *
  * Law: auth.asks holds exactly the trusts that are asking; one that asks or is
  * held has its timer; with messages that wait it is either, or in work.judged. */
+#include "broker/trust/broker_credentials.h"
 
 #include <gaterpc/log.h>
 #include <string.h>
@@ -158,11 +159,11 @@ static gi_broker_message_t *s_first(gi_broker_core_t *core, s_trust_t *trust) {
     return message;
 }
 
-bool gi_broker_auth_waits(const gi_broker_peer_t *peer) {
+static bool s_waits(const gi_broker_peer_t *peer) {
     return peer->trust && peer->trust->n_waiting > 0;
 }
 
-void gi_broker_auth_forget(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+static void s_forget(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     s_trust_t *trust = peer->trust;
     if (trust == NULL)
         return;
@@ -380,8 +381,8 @@ static bool s_wait(gi_broker_core_t *core, s_trust_t *trust,
     return true;
 }
 
-void gi_broker_auth_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
-                            gi_frames_t *frames) {
+static void s_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                      gi_frames_t *frames) {
     s_trust_t *trust = s_trust(core, peer);
     if (trust == NULL)
         return;
@@ -396,7 +397,8 @@ void gi_broker_auth_message(gi_broker_core_t *core, gi_broker_peer_t *peer,
 
 /* ---- verdicts ------------------------------------------------------------ */
 /* The first message that waited for the verdict, or comes after one. */
-void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust) {
+static void s_go(gi_broker_core_t *core) {
+    s_trust_t *trust = GI_OF(core->work.judged.next, s_trust_t, judged);
     gi_frames_t *frames = &core->auth.late;
     gi_broker_peer_t *peer = trust->peer;
     s_verdict_t verdict = trust->verdict;
@@ -420,10 +422,6 @@ void gi_broker_auth_go(gi_broker_core_t *core, gi_broker_trust_t *trust) {
         if (!s_wait(core, trust, frames, true))
             s_outage(core, peer, frames);
     }
-}
-
-gi_broker_trust_t *gi_broker_auth_judged(gi_broker_core_t *core) {
-    return GI_OF(core->work.judged.next, s_trust_t, judged);
 }
 
 static void s_let_go(gi_broker_core_t *core, s_trust_t *trust,
@@ -482,7 +480,7 @@ static s_trust_t *s_find(gi_broker_core_t *core, gate_bytes_t key) {
 }
 
 /* "" version key status text user metadata */
-void gi_broker_auth_verdict(gi_broker_core_t *core, gi_frames_t *frames) {
+static void s_verdict(gi_broker_core_t *core, gi_frames_t *frames) {
     s_trust_t *trust = NULL;
     if (frames->n == 7 && gi_frames_at(frames, 0).size == 0)
         trust = s_find(core, gi_frames_at(frames, 2));
@@ -507,7 +505,7 @@ void gi_broker_auth_verdict(gi_broker_core_t *core, gi_frames_t *frames) {
     }
 }
 
-void gi_broker_auth_due(gi_broker_core_t *core, gi_broker_timer_t *timer) {
+static void s_due(gi_broker_core_t *core, gi_broker_timer_t *timer) {
     s_trust_t *trust = GI_OF(timer, s_trust_t, due);
     if (trust->held) {
         s_release(core, trust);
@@ -522,29 +520,14 @@ void gi_broker_auth_due(gi_broker_core_t *core, gi_broker_timer_t *timer) {
     s_let_go(core, trust, S_OUTAGE);
 }
 
-/* ---- switching it on ----------------------------------------------------- */
-gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
-                              const char *user, const char *password) {
-    self->auth.on = true;
-    self->auth.domain = domain;
-    self->auth.guesses = gi_guesses_new();
-    self->auth.told = gi_guess_new(1000.0 / (double)self->clock.beat_ms, 1.0);
-    if (self->auth.guesses && self->auth.told &&
-        (user == NULL ||
-         gi_secret_set(&self->auth.inside, (gate_bytes_t){user, strlen(user)},
-                       (gate_bytes_t){password, strlen(password)})))
-        return GATE_OK;
-    return gi_err(GATE_NOMEM, "no memory for a broker");
-}
-
-void gi_broker_auth_fini(gi_broker_core_t *core) {
+static void s_fini(gi_broker_core_t *core) {
     gi_secret_forget(&core->auth.inside);
     gi_guesses_destroy(&core->auth.guesses);
     gi_guess_destroy(&core->auth.told);
 }
 
-bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
-                          size_t *n_believed, size_t *n_asking) {
+static bool s_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
+                    size_t *n_believed, size_t *n_asking) {
     const s_trust_t *trust = peer->trust;
     if (trust == NULL)
         return true;
@@ -559,6 +542,30 @@ bool gi_broker_auth_valid(const gi_broker_peer_t *peer, size_t *n_waiting,
            (trust->asking || trust->held) ==
                gi_timer_armed(&trust->due.timer) &&
            (trust->n_waiting == 0 || trust->asking || trust->held);
+}
+
+/* ---- switching it on ----------------------------------------------------- */
+static const gi_broker_auth_ops_t s_ops = {.message = s_message,
+                                           .verdict = s_verdict,
+                                           .due = s_due,
+                                           .go = s_go,
+                                           .waits = s_waits,
+                                           .forget = s_forget,
+                                           .fini = s_fini,
+                                           .valid = s_valid};
+
+gate_err_t gi_broker_core_zap(gi_broker_core_t *self, const char *domain,
+                              const char *user, const char *password) {
+    self->auth.ops = &s_ops;
+    self->auth.domain = domain;
+    self->auth.guesses = gi_guesses_new();
+    self->auth.told = gi_guess_new(1000.0 / (double)self->clock.beat_ms, 1.0);
+    if (self->auth.guesses && self->auth.told &&
+        (user == NULL ||
+         gi_secret_set(&self->auth.inside, (gate_bytes_t){user, strlen(user)},
+                       (gate_bytes_t){password, strlen(password)})))
+        return GATE_OK;
+    return gi_err(GATE_NOMEM, "no memory for a broker");
 }
 
 const gi_broker_user_t *gi_broker_auth_user(const gi_broker_peer_t *peer) {

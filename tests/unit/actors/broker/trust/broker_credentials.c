@@ -2,7 +2,8 @@
 /* broker_credentials.c -- in-band credentials, verdicts, outages; users, rules and
  * rates: the core alone, with a clock that tests turn. */
 #include "rules/access.h"
-#include "broker_kit.h"
+#include "../core/broker_kit.h"
+#include "broker/trust/broker_credentials.h"
 #include "base/mem.h"
 
 #define P "PLAIN"

@@ -2,7 +2,7 @@
 /* broker_far_share.c -- how much other brokers may send: what our workers have
  * free is divided over those that use a service. Told when it is none, is some
  * again, has doubled or halved; what is too much waits in our queue. */
-#include "broker/core/broker_far.h"
+#include "broker/far/broker_far.h"
 
 #include <string.h>
 #include "base/mem.h"
