@@ -88,5 +88,6 @@ void gi_interrupt_stay(void) {
     gi_interrupt_reloads(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGXFSZ); /* a file that is full is an error of its write */
     sigprocmask(SIG_BLOCK, &set, NULL);
 }

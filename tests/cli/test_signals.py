@@ -3,6 +3,7 @@
 log file. SIGTERM twice is an end with 0."""
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -50,6 +51,21 @@ class Reload(kit.Case):
         self.assertEqual(self.add().code, 0)
         for process in (serve, broker, zap):
             self.assertEqual(process.end(), 0)
+
+    def test_a_file_that_may_not_grow(self):
+        """SIGXFSZ, of a log that has reached `ulimit -f`, ends nobody."""
+        log = os.path.join(self.dir, "log")
+        broker = self.keep(kit.Command(
+            "broker", "--frontend", self.ipc("f"), "--backend", self.ipc("b"),
+            limits=((resource.RLIMIT_FSIZE, 1024),), log_file=log, **CALM))
+        broker.line()
+
+        def full():
+            broker.signal(signal.SIGHUP)
+            return any("lines are lost" in x for x in broker.err)
+        self.until(full, 20, "a full log")
+        self.assertEqual(os.path.getsize(log), 1024)
+        self.assertEqual(broker.end(), 0)
 
     def test_supervised(self):
         broker = self.broker()

@@ -145,10 +145,14 @@ static void s_fds(void *arg, gi_polled_t *polled) {
     gi_polled_add(polled, ((s_logd_t *)arg)->ring_fd, NULL);
 }
 
+/* The file's last words are written here: on a thread of the host's SIGXFSZ would
+ * end it. */
 static void s_stop(void *arg) {
+    s_logd_t *self = arg;
     gi_logring_detach();
-    while (s_drain(arg)) {
+    while (s_drain(self)) {
     }
+    gi_logfile_close(&self->file);
 }
 
 static void s_mail(void *arg, void **items, size_t n, int64_t now_ms) {

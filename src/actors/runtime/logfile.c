@@ -34,9 +34,9 @@ static long s_local_day(time_t now) {
     return (long)((now + tm.tm_gmtoff) / S_DAY_S);
 }
 
-/* "YYYY-MM-DD" at the beginning; -1: none. */
+/* "YYYY-MM-DD" at the beginning; -1: none, or no day of the calendar. */
 static long s_date(const char *text, size_t size) {
-    struct tm tm = {.tm_mday = 0};
+    struct tm tm = {.tm_mday = 0}, same;
     if (size < 10 || text[4] != '-' || text[7] != '-')
         return -1;
     for (size_t i = 0; i < 10; i++)
@@ -45,7 +45,11 @@ static long s_date(const char *text, size_t size) {
     tm.tm_year = (int)strtol(text, NULL, 10) - 1900;
     tm.tm_mon = (int)strtol(text + 5, NULL, 10) - 1;
     tm.tm_mday = (int)strtol(text + 8, NULL, 10);
-    return (long)(timegm(&tm) / S_DAY_S);
+    same = tm;
+    time_t at = timegm(&same); /* which makes 2 March of 30 February */
+    return same.tm_mon == tm.tm_mon && same.tm_mday == tm.tm_mday
+               ? (long)(at / S_DAY_S)
+               : -1;
 }
 
 /* What the last line says that has a date; the file's own time may be anybody's

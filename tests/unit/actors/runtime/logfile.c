@@ -143,6 +143,8 @@ Test(logfile, other_peoples_files, .init = s_begin, .fini = s_end,
         "gate.log.2020-01-01.gz", "gate.log.2020-01-01.old",
         "gate.log.2020-01-01.02", "gate.log.20200101",
         "gate.log.2020-1-1",      "gate.logs.2020-01-01",
+        "gate.log.2020-02-30",    "gate.log.2020-13-01",
+        "gate.log.2020-01-00",    "gate.log.2019-02-29",
         "gate.log2020-01-01",     "gate.log."};
     char path[200];
     gi_logfile_t file;
