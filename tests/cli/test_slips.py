@@ -60,11 +60,17 @@ class Slips(kit.Case):
                             ("access_port_file", "who gets in"),
                             ("secured", "GATE_SECURE")):
             self.broker(right, **{name: "x"})
-        env = dict(kit.environment(), GATE_access="deny * *")
-        done = subprocess.run([kit.GATE, "broker", *self.place], env=env,
-                              capture_output=True, text=True, timeout=60)
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn("GATE_ACCESS", done.stderr)
+        for name in ("GATE_access", "gate_access", "Gate_Access"):
+            env = {**kit.environment(), name: "deny * *"}
+            done = subprocess.run([kit.GATE, "broker", *self.place], env=env,
+                                  capture_output=True, text=True, timeout=60)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("is GATE_ACCESS meant?", done.stderr)
+
+    def test_rules_without_a_rule(self):
+        for text in (";", " ", " ; ;", "\t"):
+            self.broker("no rule in it", access=text)
+            self.broker("no rule in it", *self.config('access = "%s"' % text))
 
     def test_other_names_are_a_warning(self):
         """What a cluster makes of a service that is called gate-user, too."""

@@ -113,6 +113,11 @@ gate_err_t gi_access_parse(const char *text, gi_access_t **out) {
                        ? s_parse_all(self, copy)
                        : gi_err(GATE_NOMEM, "no memory for access rules");
     gi_mem_free(copy);
+    if (!e && *text && !self->rules)
+        e = gi_err(GATE_BADARG,
+                   "access: '%.40s': no rule in it: allow or deny, USER, "
+                   "SERVICE.METHOD expected, or nothing",
+                   text);
     if (e || !self->rules)
         gi_access_destroy(&self);
     if (!e)

@@ -314,7 +314,7 @@ static bool s_unknown_variable(gate_settings_t *self, const char *var,
 /* False only without memory. */
 static bool s_read_variable(gate_settings_t *self, const char *var) {
     const char *equals = strchr(var, '=');
-    if (strncmp(var, "GATE_", 5) || !equals)
+    if (strncasecmp(var, "GATE_", 5) || !equals)
         return true;
     size_t size = (size_t)(equals - var);
     if (gi_settings_others(var, size))

@@ -116,31 +116,13 @@ static bool s_is_clusters(const char *name) {
 }
 
 static bool s_has_word(const char *name) {
-    static const char *const words[] = {"access",
-                                        "curve",
-                                        "plain",
-                                        "zap",
-                                        "passw",
-                                        "secret",
-                                        "cert",
-                                        "allow",
-                                        "deny",
-                                        "auth",
-                                        "user",
-                                        "trust",
-                                        "acl",
-                                        "token",
-                                        "cred",
-                                        "login",
-                                        "permit",
-                                        "forbid",
-                                        "tls",
-                                        "secure",
-                                        "rules",
-                                        "rate_limit",
-                                        "connections_max",
-                                        "monitor_",
-                                        "uplink_"};
+    static const char *const words[] = {
+        "access",    "curve",      "plain",      "zap",       "passw",
+        "secret",    "cert",       "allow",      "deny",      "auth",
+        "user",      "trust",      "acl",        "token",     "cred",
+        "login",     "permi",      "forbid",     "tls",       "secure",
+        "rules",     "rate_limit", "connection", "ratelimit", "whitelist",
+        "blacklist", "ssl",        "monitor_",   "uplink_"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strstr(name, words[i]))
             return true;

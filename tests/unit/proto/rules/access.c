@@ -65,8 +65,8 @@ Test(access, concerns) {
 }
 
 Test(access, bad_rules) {
-    const char *bad[] = {"permit a b.c", "allow a", "deny", "allow a b.c d",
-                         "allow a b; deny"};
+    const char *bad[] = {"permit a b.c",    "allow a", "deny", "allow a b.c d",
+                         "allow a b; deny", ";",       " \n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         gi_access_t *a = (gi_access_t *)1;
         cr_assert_eq(gi_access_parse(bad[i], &a), GATE_BADARG, "%s", bad[i]);
