@@ -118,8 +118,9 @@ GATE_API gate_err_t gate_pool_resize(gate_pool_t *self, int workers) GATE_MUST;
  * cancelled, restarts: {reason: n}, state}, of processes also alive and
  * starting. queued: nobody has begun it, wherever it waits. state: running,
  * closed; of processes also degraded (births are delayed), broken (no worker
- * comes up: jobs are refused), lost (none can any more). NULL only for lack of
- * memory. */
+ * comes up: jobs are refused), lost (none can any more); and each: of the first
+ * 64 workers [pid, "idle", "run", "new" or "dead", ms in its job, jobs done, name
+ * of its job]. NULL only for lack of memory. */
 GATE_API gate_value_t *gate_pool_stats(gate_pool_t *self);
 
 /* GATE_HIGH: before all jobs that wait and are not (a custom pool's order is

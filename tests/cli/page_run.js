@@ -37,5 +37,5 @@ vm.createContext(context);
   await new Promise(r => setTimeout(r, 20));
   const d = vm.runInContext("seen()", context);
   console.log(JSON.stringify({services: d.services, h: d.h, errors: d.errors, title: document.title,
-    tiles: ids.tiles.text, table: ids.svc.tBodies[0].text, clients: ids.cli.text, slow: ids.slow.text, errs: ids.errs.text}));
+    tiles: ids.tiles.text, table: ids.svc.tBodies[0].text, clients: ids.cli.text, slow: ids.slow.text, errs: ids.errs.text, pools: ids.pools.text, log: ids.log.text}));
 })().catch(e => { console.error(e); process.exit(1); });

@@ -93,6 +93,31 @@ class Rules(kit.Case):
         del snapshot["clients"]
         self.assertIn("broker: 1 peers do not read", self.doctor(snapshot).out)
 
+    def test_each_rule_of_a_report(self):
+        ill = [("its pool of processes is degraded", "pauses",
+                {"state": "degraded"}),
+               ("its pool of processes is broken", "No worker comes up",
+                {"state": "broken"}),
+               ("its pool of processes is lost", "start that process again",
+                {"state": "lost"}),
+               ("41 jobs wait in its pool of processes, the oldest for 2.5 s",
+                "A larger pool", {"queued": 41, "oldest_ms": 2500})]
+        snapshot = copy.deepcopy(HEALTHY)
+        well = {"kind": "processes", "state": "running", "queued": 0,
+                "oldest_ms": 0}
+        report = {"process": {"host": "h", "pid": 7}, "pools": [well] + [
+            {**well, **what} for _, _, what in ill]}
+        snapshot["reports"] = {"total": 2, "reports": [
+            {"service": "S", "age_ms": 900, "report": report},
+            {"service": "T", "age_ms": 9000, "report": {}},
+            {"report": {"pools": 7}}, 7]}
+        lines = self.doctor(snapshot).out.splitlines()
+        self.assertEqual(len(lines), len(ill) + 1, lines)
+        for line, (what, cure, _) in zip(lines, ill):
+            self.assertTrue(line.startswith("S at h:7: " + what), line)
+            self.assertIn(cure, line)
+        self.assertIn("it has told nothing of itself for 9.0 s", lines[-1])
+
     def test_a_name_moves_no_cursor(self):
         snapshot = copy.deepcopy(HEALTHY)
         snapshot["services"][0].update(name="a\x1b[2Jb", workers=0)

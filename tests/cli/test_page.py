@@ -74,6 +74,28 @@ class Page(Session):
         for part in ("table", "errs", "slow"):
             self.assertIn(EVIL, seen[part])
 
+    def test_a_worker_that_lies_is_text_and_numbers(self):
+        snapshot = self.observe()
+        true = {"service": "S", "worker": "ab", "age_ms": 5, "report": {
+            "process": {"host": EVIL, "pid": 7}, "log": [
+                [9, "ERROR", EVIL, EVIL], "no line", [1]],
+            "pools": [{"kind": "processes", "state": "degraded", "workers": 2,
+                       "queued": 3, "restarts": {EVIL: 4},
+                       "each": [[1, "run", 1500, 3, EVIL], 7, []]}]}}
+        lies = [None, 7, [], {}, {"report": 7}, {"report": {"pools": 7}},
+                {"report": {"process": [], "log": {}, "pools": [
+                    7, {"each": {}, "restarts": [], "queued": "x",
+                        "state": {}, "workers": -1}]}}]
+        snapshot["reports"] = {"total": 8, "left_out": 1,
+                               "reports": lies + [true]}
+        seen = self.show(snapshot)
+        self.assertIn("degraded", seen["pools"])
+        self.assertIn(EVIL + " 4", seen["pools"])
+        self.assertIn(EVIL, seen["log"])
+        for reports in (7, [], {"reports": 7}, None):
+            snapshot["reports"] = reports
+            self.assertIn("no worker", self.show(snapshot)["pools"])
+
     def test_many_services_and_a_broker_that_tells_names_alone(self):
         snapshot = self.observe()
         snapshot["services"] = [{**snapshot["services"][0], "name": "S%d" % i}

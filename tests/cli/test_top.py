@@ -61,6 +61,16 @@ class Top(Session):
     def object(self, view):
         return json.loads(self.top("--json", "--view", view))
 
+    def test_what_workers_tell(self):
+        self.call("Demo.upper", "x")
+        self.raises("WorkerLostError", "Demo.crash")
+        rows = {r["KIND"]: r for r in self.object("pools")["rows"]}
+        self.assertEqual(rows["threads"]["SERVICE"], "Demo")
+        self.assertEqual(rows["processes"]["STATE"], "running")
+        self.assertGreaterEqual(rows["processes"]["RESTARTS"], 1)
+        self.assertTrue(any("crash" in r["TEXT"] or "killed" in r["TEXT"]
+                            for r in self.object("log")["rows"]))
+
     def test_lines_and_objects_are_the_ledger(self):
         before = {r["METHOD"]: r["CALLS"]
                   for r in self.object("methods")["rows"]}.get("add", 0)

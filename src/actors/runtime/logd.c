@@ -100,6 +100,30 @@ static void s_lament(const s_logd_t *self, const gi_log_line_t *about) {
     s_stderr(self, &line);
 }
 
+/* ---- the last ones ------------------------------------------------------- */
+static gi_lock_t s_kept_lock = {PTHREAD_MUTEX_INITIALIZER};
+static gi_logd_kept_t s_kept[GI_LOGD_KEPT];
+static size_t s_n_kept;
+
+static void s_keep(const gi_log_line_t *line) {
+    gi_lock(&s_kept_lock);
+    gi_logd_kept_t *to = &s_kept[s_n_kept++ % GI_LOGD_KEPT];
+    to->wall_ms = line->wall_us / 1000;
+    to->level = line->level;
+    snprintf(to->part, sizeof to->part, "%s", line->part);
+    snprintf(to->text, sizeof to->text, "%.160s", line->text);
+    gi_unlock(&s_kept_lock);
+}
+
+size_t gi_logd_recent(gi_logd_kept_t to[GI_LOGD_KEPT]) {
+    gi_lock(&s_kept_lock);
+    size_t n = s_n_kept < GI_LOGD_KEPT ? s_n_kept : GI_LOGD_KEPT;
+    for (size_t i = 0; i < n; i++)
+        to[i] = s_kept[(s_n_kept - n + i) % GI_LOGD_KEPT];
+    gi_unlock(&s_kept_lock);
+    return n;
+}
+
 static void s_line(s_logd_t *self, const gi_log_line_t *line) {
     if (self->to_stderr)
         s_stderr(self, line);
@@ -107,6 +131,8 @@ static void s_line(s_logd_t *self, const gi_log_line_t *line) {
         s_lament(self, line);
     if (self->to_journal)
         s_journal(line);
+    if (line->level >= GATE_WARN)
+        s_keep(line);
     gi_log_call_sink(line);
 }
 

@@ -5,6 +5,8 @@
 #ifndef GI_LOGD_H
 #define GI_LOGD_H
 
+#include <gaterpc/log.h>
+#include <gaterpc/log.h>
 #include <gaterpc/settings.h>
 
 gate_err_t gi_logd_share(const gate_settings_t *settings) GATE_MUST;
@@ -17,5 +19,14 @@ gate_err_t gi_logd_again(const gate_settings_t *settings) GATE_MUST;
 /* That settings were read anew, and which of them only a restart takes. */
 void gi_logd_taken(const gate_settings_t *in_force,
                    const gate_settings_t *fresh);
+
+/* The last warnings and errors of this process, oldest first; how many. */
+#define GI_LOGD_KEPT 8
+typedef struct gi_logd_kept {
+    int64_t wall_ms;
+    gate_level_t level;
+    char part[32], text[168];
+} gi_logd_kept_t;
+size_t gi_logd_recent(gi_logd_kept_t to[GI_LOGD_KEPT]);
 
 #endif

@@ -376,7 +376,7 @@ static gate_err_t s_start(void *arg) {
     gi_affinity_actor(self->is.settings);
     self->shared.thread = pthread_self();
     own->mail_last = &own->mail;
-    own->reached_ms = own->worked_ms = gi_clock_ms();
+    own->born_ms = own->reached_ms = own->worked_ms = gi_clock_ms();
     gate_err_t e = gi_service_core_init(&own->core, self->is.name, &s_life_ops,
                                         own->reached_ms);
     own->core.limit = self->is.limit;

@@ -19,6 +19,8 @@
 #include "base/mem.h"
 #define S_BACKOFF_MIN 20
 #define S_BLOCKED_POLL_MS 10
+#define S_LOOK_MIN 1000 /* between reports, ms */
+#define S_LOOK_FOR 30000
 
 /* ---- the connection's life ----------------------------------------------- */
 static gate_err_t s_open(gi_link_t *link) {
@@ -57,6 +59,7 @@ static void s_ready(gi_link_t *link) {
                                         self->is.limit, &line);
     link->ext = link->packs = link->batches = link->traces = false;
     link->ext_told = link->released = false;
+    link->look_ms = 0;
     link->heard_ms = self->own->core.now_ms;
     link->state = GI_LINK_READY_SENT;
     gi_frames_t *out = gi_link_send_begin(link, GI_MDP_READY);
@@ -111,6 +114,7 @@ static void s_lose(gi_link_t *link, const char *why) {
     gi_link_send_drop(link);
     gi_sock_close(&link->sock);
     link->ext = link->packs = link->batches = link->traces = false;
+    link->look_ms = 0;
     link->keeps &= link->state == GI_LINK_UP;
     link->state = GI_LINK_BACKOFF;
     link->retry_ms = self->own->core.now_ms + link->backoff_ms;
@@ -180,7 +184,8 @@ void gi_link_leave(gi_link_t *link) {
     link->state = GI_LINK_LEFT;
 }
 
-void gi_link_announce(gi_link_t *link) {
+/* ---- what it says of itself ---------------------------------------------- */
+static void s_announce(gi_link_t *link, gate_bytes_t report) {
     gate_service_t *self = link->service;
     gi_frames_t *out = gi_link_send_begin(link, GI_MDP_HEARTBEAT);
     if (link->ext) {
@@ -188,6 +193,7 @@ void gi_link_announce(gi_link_t *link) {
         gi_ext_init(&ext);
         ext.drain = self->own->core.draining;
         ext.huge = true;
+        ext.report = report;
         ext.epoch = self->is.life;
         ext.frame_max = gi_ext_frame_max(self->is.settings->message_bytes_max);
         ext.idempotent =
@@ -201,6 +207,40 @@ void gi_link_announce(gi_link_t *link) {
         return;
     }
     gi_link_send(link);
+}
+
+void gi_link_announce(gi_link_t *link) {
+    s_announce(link, (gate_bytes_t){NULL, 0});
+}
+
+/* Somebody looks at what that broker knows: a report at once, and then so often
+ * until the broker has not said so for a while. One for all workers of ours. */
+static void s_looked_at(gi_link_t *link, int64_t every_ms) {
+    int64_t now = link->service->own->core.now_ms;
+    if (!link->service->is.settings->worker_reports || link->number > 0)
+        return;
+    if (link->look_ms == 0)
+        link->report_ms = now;
+    link->look_ms = every_ms > S_LOOK_MIN ? every_ms : S_LOOK_MIN;
+    link->look_until_ms = now + S_LOOK_FOR;
+}
+
+/* State: when the last one still waits for the socket, none is sent. */
+static bool s_report(gi_link_t *link) {
+    int64_t now = link->service->own->core.now_ms;
+    if (link->look_ms == 0 || now < link->report_ms)
+        return false;
+    link->report_ms = now + link->look_ms;
+    if (now >= link->look_until_ms || !link->ext)
+        link->look_ms = 0;
+    if (link->look_ms == 0 || link->out_n || link->state != GI_LINK_UP)
+        return false;
+    gi_buf_t report = {0};
+    gi_service_report(link->service, &report);
+    if (!report.failed && (int64_t)report.size < link->frame_max / 2)
+        s_announce(link, (gate_bytes_t){report.data, report.size});
+    gi_buf_fini(&report);
+    return true;
 }
 
 /* ---- messages from the broker -------------------------------------------- */
@@ -237,6 +277,8 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     if (ext.lane.size && (!self->is.login.curve_cert ||
                           strcmp(self->is.settings->lane, "always") == 0))
         gi_sock_offered(&link->sock, ext.lane, self->is.settings);
+    if (ext.look_ms >= 0)
+        s_looked_at(link, ext.look_ms);
     if (ext.moved)
         s_move(link);
     if (!ext.drain)
@@ -405,6 +447,7 @@ bool gi_link_work(gi_link_t *link) {
     busy |= s_receive(link);
     busy |= s_events(link);
     busy |= gi_link_send_flush(link);
+    busy |= s_report(link);
     const char *why = link->mute ? "no memory for an answer" : NULL;
     if (now - link->heard_ms >= s_silence_ms(link))
         why = "silent for its liveness";
@@ -419,7 +462,8 @@ int64_t gi_link_next(const gi_link_t *link) {
         return link->service->own->core.now_ms + S_BLOCKED_POLL_MS;
     if (link->state == GI_LINK_BACKOFF)
         return link->retry_ms;
-    if (s_talks(link))
-        return link->heard_ms + s_silence_ms(link);
-    return INT64_MAX;
+    int64_t due = link->look_ms ? link->report_ms : INT64_MAX;
+    if (s_talks(link) && link->heard_ms + s_silence_ms(link) < due)
+        due = link->heard_ms + s_silence_ms(link);
+    return due;
 }

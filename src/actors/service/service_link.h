@@ -48,8 +48,10 @@ struct gi_link {
     int64_t backoff_ms; /* the wait after the next failure */
     gi_outgoing_t *out_head, **out_tail; /* what the socket would not take */
     size_t out_n;
-    size_t live;       /* calls under way */
-    int64_t frame_max; /* that the broker takes; 0: not known */
+    size_t live;                      /* calls under way */
+    int64_t look_ms;                  /* between reports; 0: nobody looks */
+    int64_t look_until_ms, report_ms; /* when that ends; when one is due */
+    int64_t frame_max;                /* that the broker takes; 0: not known */
 };
 
 /* ---- service_link.c ------------------------------------------------------ */
@@ -65,6 +67,11 @@ int64_t gi_link_next(const gi_link_t *link);
 bool gi_link_is_over(const gi_link_t *link);
 void gi_link_leave(gi_link_t *link);    /* DISCONNECT */
 void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */
+
+/* ---- service_methods.c ---------------------------------------------------- */
+/* What this service tells of itself: a packed map in scratch behind what is
+ * there. */
+void gi_service_report(gate_service_t *self, gi_buf_t *out);
 
 /* ---- service_link_send.c ------------------------------------------------- */
 /* Begins "" MDPW01 command {zap} in service->out. */

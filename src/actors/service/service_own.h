@@ -43,6 +43,7 @@ typedef struct gi_service_own {
     gi_smail_t *mail, **mail_last; /* to itself */
     gi_buf_t scratch;
     int64_t reached_ms, worked_ms; /* some broker had us; we looked last */
+    int64_t born_ms;               /* when it began */
     bool idle;                     /* drained, and told so */
     gi_sstats_t stats;
     gi_frames_t in, out; /* last: who has no broker touches neither */

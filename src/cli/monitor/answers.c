@@ -117,8 +117,8 @@ static void s_version(gi_answer_t *out) {
 
 static void s_api(gi_answer_t *out, const gate_value_t *value,
                   const char *name) {
-    static const char *const parts[] = {"broker", "services", "workers",
-                                        "clients", "slow"};
+    static const char *const parts[] = {"broker",  "services", "workers",
+                                        "clients", "slow",     "reports"};
     if (strcmp(name, "snapshot") == 0) {
         s_json(out, gate_value_json(value));
         return;

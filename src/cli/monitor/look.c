@@ -53,8 +53,8 @@ static gate_err_t s_names(gi_look_t *self) {
 
 static gate_err_t s_ask(gi_look_t *self) {
     gate_arg_t none = gate_list_here_(NULL, 0);
-    gate_arg_t all =
-        gate_list(GATE_ARG("workers"), GATE_ARG("clients"), GATE_ARG("slow"));
+    gate_arg_t all = gate_list(GATE_ARG("workers"), GATE_ARG("clients"),
+                               GATE_ARG("slow"), GATE_ARG("reports"));
     gate_err_t e =
         gate_client_call(self->client, "Gate.observe", &self->value,
                          self->parts ? all : none, gate_timeout_ms(S_WAIT_MS));

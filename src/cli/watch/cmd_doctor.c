@@ -20,9 +20,8 @@ static const gi_usage_t s_usage = {
     "a line each: what it is about, the finding, the cure. Exit code 0: "
     "nothing\n"
     "was found, 1: something was. With --file a snapshot that was kept\n"
-    "(gate call Gate.observe '[\"workers\",\"clients\",\"slow\"]' > FILE)."};
-
-enum { S_WAIT_MS = 5000 };
+    "(gate call Gate.observe\n"
+    "'[\"workers\",\"clients\",\"slow\",\"reports\"]' > FILE)."};
 
 typedef struct s_doctor {
     gi_top_look_t look;
@@ -219,8 +218,55 @@ static void s_counters(s_doctor_t *self) {
     }
 }
 
+/* ---- rules about what workers report ------------------------------------- */
+static const char *s_pool_cure(const char *state) {
+    return strcmp(state, "degraded") == 0
+               ? "Its workers die and are born again with pauses: its log says "
+                 "why"
+           : strcmp(state, "broken") == 0
+               ? "No worker comes up: its log says why; jobs are refused"
+           : strcmp(state, "lost") == 0
+               ? "It can have no workers any more: start that process again"
+               : NULL;
+}
+
+static void s_pool(s_doctor_t *self, const char *about,
+                   const msgpack_object *pool) {
+    char state[GI_TOP_TEXT], kind[GI_TOP_TEXT];
+    s_name(state, gi_top_look_get(pool, "state"));
+    s_name(kind, gi_top_look_get(pool, "kind"));
+    const char *cure = s_pool_cure(state);
+    int64_t queued = s_of(pool, "queued"), oldest = s_of(pool, "oldest_ms");
+    if (cure)
+        s_say(self, about, cure, "its pool of %s is %s", kind, state);
+    else if (queued > 0 && oldest > 1000)
+        s_say(self, about, "A larger pool, or more workers of the service",
+              "%lld jobs wait in its pool of %s, the oldest for %.1f s",
+              (long long)queued, kind, (double)oldest / 1000);
+}
+
+static void s_reports(s_doctor_t *self) {
+    char name[GI_TOP_TEXT], host[GI_TOP_TEXT], about[3 * GI_TOP_TEXT];
+    const msgpack_object *entry;
+    for (uint32_t i = 0; (entry = gi_top_look_report(&self->look, i)); i++) {
+        const msgpack_object *report = gi_top_look_get(entry, "report");
+        const msgpack_object *process = gi_top_look_get(report, "process");
+        const msgpack_object *pools = gi_top_look_get(report, "pools");
+        s_name(name, gi_top_look_get(entry, "service"));
+        s_name(host, gi_top_look_get(process, "host"));
+        snprintf(about, sizeof about, "%s at %s:%lld", name, host,
+                 (long long)s_of(process, "pid"));
+        for (uint32_t k = 0; k < gi_top_look_size(pools); k++)
+            s_pool(self, about, &pools->via.array.ptr[k]);
+        if (s_of(entry, "age_ms") > 5000)
+            s_say(self, about, "Do handlers block its actor? Is it stopped?",
+                  "it has told nothing of itself for %.1f s",
+                  (double)s_of(entry, "age_ms") / 1000);
+    }
+}
+
 static void (*const s_of_broker[])(s_doctor_t *) = {s_state, s_readers,
-                                                    s_counters};
+                                                    s_counters, s_reports};
 
 /* ---- the visit ----------------------------------------------------------- */
 static int s_examine(gate_value_t **snapshot) {
@@ -252,9 +298,7 @@ static int s_from_broker(gi_peer_t *peer) {
     int code = gi_peer_open(peer);
     if (code)
         return code;
-    gate_err_t e = gate_client_call(peer->client, "Gate.observe", &snapshot,
-                                    gate_list("workers", "clients", "slow"),
-                                    gate_timeout_ms(S_WAIT_MS));
+    gate_err_t e = gi_top_look_ask(peer->client, true, &snapshot);
     return e ? gi_peer_fail(e, true) : s_examine(&snapshot);
 }
 

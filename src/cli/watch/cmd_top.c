@@ -18,8 +18,9 @@
 
 static const gi_usage_t s_usage = {
     "top [OPTION]...",
-    "Shows services, methods, workers, clients, errors and slow calls of a\n"
-    "broker, as they are now. On a terminal with keys (h tells them); with\n"
+    "Shows services, methods, workers, clients, errors, slow calls, pools and\n"
+    "warnings of a broker and its workers, as they are now. On a terminal with "
+    "keys (h tells them); with\n"
     "--batch, or where stdout is none, as tab-separated lines, with --json as\n"
     "one object a view and interval."};
 
@@ -49,9 +50,8 @@ static int64_t s_now_ms(void) {
 
 /* ---- looking ------------------------------------------------------------- */
 static gate_err_t s_ask(s_top_t *top, gate_value_t **out) {
-    gate_err_t e = gate_client_call(top->peer.client, "Gate.observe", out,
-                                    gate_list("workers", "clients", "slow"),
-                                    gate_timeout_ms(S_WAIT_MS));
+    gate_err_t e =
+        gi_top_look_ask(top->peer.client, top->now.value == NULL, out);
     if (e != GATE_NOMETHOD)
         return e;
     GATE_OWN(gate_value) names = NULL; /* an older broker, or Python's */
@@ -358,7 +358,7 @@ static int s_choose(s_top_t *top) {
         i++;
     if (i == GI_TOP_VIEWS)
         return gi_opts_fail(&s_usage, "--view is services, methods, workers, "
-                                      "clients, errors or slow");
+                                      "clients, errors, slow, pools or log");
     s_show(&top->state, i);
     const gi_top_view_t *view = &gi_top_tables_views[i];
     for (i = 0; top->sort && i < view->n; i++)

@@ -17,12 +17,18 @@ typedef struct gi_top_look {
     bool limited; /* a broker that tells names alone */
 } gi_top_look_t;
 
+/* Gate.observe with all parts that are shown. What workers report begins with
+ * the first look: first waits for it a while. */
+gate_err_t gi_top_look_ask(gate_client_t *client, bool first,
+                           gate_value_t **out) GATE_MUST;
 /* Takes *value. */
 void gi_top_look_set(gi_top_look_t *self, gate_value_t **value);
 void gi_top_look_fini(gi_top_look_t *self);
 const msgpack_object *gi_top_look_get(const msgpack_object *map,
                                       const char *key);
 int64_t gi_top_look_number(const msgpack_object *map, const char *key);
+/* The n-th report, a map; NULL: there are no more. */
+const msgpack_object *gi_top_look_report(const gi_top_look_t *look, uint32_t n);
 /* The items of a list; 0: it is none. */
 uint32_t gi_top_look_size(const msgpack_object *list);
 /* The entry of a list of maps with that "name" (or id), as item has it. */
@@ -73,16 +79,26 @@ typedef struct gi_top_view {
 } gi_top_view_t;
 
 extern const gi_top_view_t gi_top_tables_views[];
-#define GI_TOP_VIEWS 6
+#define GI_TOP_VIEWS 8
 /* Rows of a view, with filter in some text, sorted; false: no memory. */
 bool gi_top_tables_fill(gi_top_table_t *self, const char *filter, unsigned sort,
                         bool reverse);
 /* calls/s, errors/s, share of errors, p50 and p99 (us) of everything. */
 void gi_top_tables_sum(const gi_top_look_t *now, const gi_top_look_t *before,
                        double sum[5]);
+/* A row more, empty; NULL: no memory. */
+gi_top_row_t *gi_top_tables_row(gi_top_table_t *t);
+/* A peer's text; a number; a time (us, -1: none). */
+void gi_top_tables_text(gi_top_cell_t *cell, const msgpack_object *text);
+void gi_top_tables_count(gi_top_cell_t *cell, int64_t n);
+void gi_top_tables_us(gi_top_cell_t *cell, double us);
 /* "19.5k", "504us", "0.04". */
 void gi_top_tables_rate(char to[GI_TOP_TEXT], double rate);
 void gi_top_tables_time(char to[GI_TOP_TEXT], double us);
+
+/* ---- top_reports.c: what workers tell of themselves ------------------------ */
+void gi_top_reports_pools(gi_top_table_t *t);
+void gi_top_reports_log(gi_top_table_t *t);
 
 /* ---- top_screen.c ----------------------------------------------------------- */
 typedef struct gi_top_screen {

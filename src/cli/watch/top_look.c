@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "watch/top.h"
 
+#include <poll.h>
 #include <string.h>
+
+#define S_WAIT_MS 3000
+#define S_LOOKS 10 /* for reports, so many ms apart: */
+#define S_LOOK_MS 50
 
 const msgpack_object *gi_top_look_get(const msgpack_object *map,
                                       const char *key) {
@@ -26,6 +31,46 @@ int64_t gi_top_look_number(const msgpack_object *map, const char *key) {
 uint32_t gi_top_look_size(const msgpack_object *list) {
     return list && list->type == MSGPACK_OBJECT_ARRAY ? list->via.array.size
                                                       : 0;
+}
+
+/* ---- asking -------------------------------------------------------------- */
+static gate_err_t s_observe(gate_client_t *client, gate_value_t **out) {
+    return gate_client_call(client, "Gate.observe", out,
+                            gate_list("workers", "clients", "slow", "reports"),
+                            gate_timeout_ms(S_WAIT_MS));
+}
+
+/* A report of each service that has workers of ours. */
+static bool s_all_told(const gate_value_t *value) {
+    const msgpack_object *all = gate_value_object(value);
+    const msgpack_object *services = gi_top_look_get(all, "services");
+    const msgpack_object *reports = gi_top_look_get(all, "reports");
+    int64_t n = 0;
+    for (uint32_t i = 0; i < gi_top_look_size(services); i++) {
+        const msgpack_object *s = &services->via.array.ptr[i];
+        n += gi_top_look_number(s, "workers") > gi_top_look_number(s, "plain");
+    }
+    return !reports || gi_top_look_number(reports, "total") >= n;
+}
+
+gate_err_t gi_top_look_ask(gate_client_t *client, bool first,
+                           gate_value_t **out) {
+    gate_err_t e = s_observe(client, out);
+    for (int i = 0; first && !e && i < S_LOOKS && !s_all_told(*out); i++) {
+        poll(NULL, 0, S_LOOK_MS);
+        gate_value_destroy(out);
+        e = s_observe(client, out);
+    }
+    return e;
+}
+
+const msgpack_object *gi_top_look_report(const gi_top_look_t *look,
+                                         uint32_t n) {
+    const msgpack_object *list = gi_top_look_get(
+        gi_top_look_get(look->value ? gate_value_object(look->value) : NULL,
+                        "reports"),
+        "reports");
+    return n < gi_top_look_size(list) ? &list->via.array.ptr[n] : NULL;
 }
 
 void gi_top_look_set(gi_top_look_t *self, gate_value_t **value) {

@@ -221,7 +221,7 @@ static void s_help(gi_top_screen_t *self, int *row) {
     static const char *const lines[] = {
         "",
         "  q ^C       leave",
-        "  1-6 Tab    view",
+        "  1-8 Tab    view",
         "  j k arrows PgUp PgDn   move",
         "  s < >      sort column",
         "  r          reverse",

@@ -31,7 +31,7 @@ void gi_top_tables_time(char to[GI_TOP_TEXT], double us) {
         snprintf(to, GI_TOP_TEXT, "%.1fs", us / 1e6);
 }
 
-static void s_text(gi_top_cell_t *cell, const msgpack_object *text) {
+void gi_top_tables_text(gi_top_cell_t *cell, const msgpack_object *text) {
     bool is = text && text->type == MSGPACK_OBJECT_STR;
     gi_clean_copy(cell->text, sizeof cell->text, is ? text->via.str.ptr : "",
                   is ? text->via.str.size : 0);
@@ -48,7 +48,7 @@ static void s_rate(gi_top_cell_t *cell, const gi_top_table_t *t, int64_t now,
         strcpy(cell->text, "-");
 }
 
-static void s_count(gi_top_cell_t *cell, int64_t n) {
+void gi_top_tables_count(gi_top_cell_t *cell, int64_t n) {
     cell->key = (double)n;
     snprintf(cell->text, GI_TOP_TEXT, "%lld", (long long)n);
 }
@@ -61,13 +61,12 @@ static void s_share(gi_top_cell_t *cell, int64_t bad, int64_t all) {
         strcpy(cell->text, "-");
 }
 
-static void s_time(gi_top_cell_t *cell, double us) {
+void gi_top_tables_us(gi_top_cell_t *cell, double us) {
     cell->key = us;
     gi_top_tables_time(cell->text, us);
 }
 
-/* NULL: no memory. */
-static gi_top_row_t *s_row(gi_top_table_t *t) {
+gi_top_row_t *gi_top_tables_row(gi_top_table_t *t) {
     if (t->n == t->room) {
         size_t room = t->room ? 2 * t->room : 64;
         gi_top_row_t *rows = realloc(t->rows, room * sizeof *rows);
@@ -103,8 +102,8 @@ static void s_times(gi_top_row_t *row, unsigned at, const msgpack_object *now,
                     const msgpack_object *before) {
     static const double shares[] = {.5, .9, .99};
     for (unsigned i = 0; i < 3; i++)
-        s_time(&row->cell[at + i],
-               gi_top_look_quantile(now, before, shares[i]));
+        gi_top_tables_us(&row->cell[at + i],
+                         gi_top_look_quantile(now, before, shares[i]));
 }
 
 static void s_services(gi_top_table_t *t) {
@@ -112,16 +111,17 @@ static void s_services(gi_top_table_t *t) {
         const msgpack_object *s = &t->now->services->via.array.ptr[i];
         const msgpack_object *was =
             gi_top_look_same(t->before->services, s, "name");
-        gi_top_row_t *row = s_row(t);
+        gi_top_row_t *row = gi_top_tables_row(t);
         if (row == NULL)
             return;
-        s_text(&row->cell[0], gi_top_look_get(s, "name"));
-        s_count(&row->cell[1], gi_top_look_number(s, "workers"));
+        gi_top_tables_text(&row->cell[0], gi_top_look_get(s, "name"));
+        gi_top_tables_count(&row->cell[1], gi_top_look_number(s, "workers"));
         s_traffic(t, row, 2, s, was);
-        s_count(&row->cell[4], gi_top_look_number(s, "in_flight"));
-        s_count(&row->cell[5], gi_top_look_number(s, "queued"));
+        gi_top_tables_count(&row->cell[4], gi_top_look_number(s, "in_flight"));
+        gi_top_tables_count(&row->cell[5], gi_top_look_number(s, "queued"));
         int64_t oldest_ms = gi_top_look_number(s, "oldest_ms");
-        s_time(&row->cell[6], oldest_ms ? 1000 * (double)oldest_ms : -1);
+        gi_top_tables_us(&row->cell[6],
+                         oldest_ms ? 1000 * (double)oldest_ms : -1);
         s_times(row, 7, gi_top_look_get(s, "total"),
                 gi_top_look_get(was, "total"));
     }
@@ -134,17 +134,17 @@ static void s_methods_of(gi_top_table_t *t, const msgpack_object *s,
         const msgpack_object *m = &methods->via.array.ptr[i];
         const msgpack_object *before =
             gi_top_look_same(gi_top_look_get(was, "methods"), m, "name");
-        gi_top_row_t *row = s_row(t);
+        gi_top_row_t *row = gi_top_tables_row(t);
         if (row == NULL)
             return;
-        s_text(&row->cell[0], gi_top_look_get(s, "name"));
-        s_text(&row->cell[1], gi_top_look_get(m, "name"));
+        gi_top_tables_text(&row->cell[0], gi_top_look_get(s, "name"));
+        gi_top_tables_text(&row->cell[1], gi_top_look_get(m, "name"));
         s_traffic(t, row, 2, m, before);
         s_times(row, 4, gi_top_look_get(m, "run"),
                 gi_top_look_get(before, "run"));
         int64_t bad, all = gi_top_look_ended(m, &bad);
-        s_count(&row->cell[7], all);
-        s_count(&row->cell[8], bad);
+        gi_top_tables_count(&row->cell[7], all);
+        gi_top_tables_count(&row->cell[8], bad);
     }
 }
 
@@ -162,22 +162,23 @@ static bool s_flag(const msgpack_object *map, const char *key) {
 
 static void s_worker(gi_top_table_t *t, const msgpack_object *service,
                      const msgpack_object_kv *w) {
-    gi_top_row_t *row = s_row(t);
+    gi_top_row_t *row = gi_top_tables_row(t);
     if (row == NULL)
         return;
-    s_text(&row->cell[0], service);
-    s_text(&row->cell[1], &w->key);
+    gi_top_tables_text(&row->cell[0], service);
+    gi_top_tables_text(&row->cell[1], &w->key);
     row->cell[1].text[8] = 0;
     strcpy(row->cell[2].text, s_flag(&w->val, "draining") ? "drain"
                               : s_flag(&w->val, "ext")    ? "up"
                                                           : "plain");
     row->cell[2].key = NAN;
-    s_count(&row->cell[3], gi_top_look_number(&w->val, "in_flight"));
-    s_count(&row->cell[4], gi_top_look_number(&w->val, "max"));
-    s_time(&row->cell[5],
-           1000 * (double)gi_top_look_number(&w->val, "silent_ms"));
-    s_text(&row->cell[6], gi_top_look_get(&w->val, "user"));
-    s_text(&row->cell[7], gi_top_look_get(&w->val, "address"));
+    gi_top_tables_count(&row->cell[3],
+                        gi_top_look_number(&w->val, "in_flight"));
+    gi_top_tables_count(&row->cell[4], gi_top_look_number(&w->val, "max"));
+    gi_top_tables_us(&row->cell[5],
+                     1000 * (double)gi_top_look_number(&w->val, "silent_ms"));
+    gi_top_tables_text(&row->cell[6], gi_top_look_get(&w->val, "user"));
+    gi_top_tables_text(&row->cell[7], gi_top_look_get(&w->val, "address"));
 }
 
 static void s_workers(gi_top_table_t *t) {
@@ -201,20 +202,22 @@ static void s_clients(gi_top_table_t *t) {
     for (uint32_t i = 0; i < gi_top_look_size(list); i++) {
         const msgpack_object *c = &list->via.array.ptr[i];
         const msgpack_object *was = gi_top_look_same(before, c, "id");
-        gi_top_row_t *row = s_row(t);
+        gi_top_row_t *row = gi_top_tables_row(t);
         if (row == NULL)
             return;
-        s_text(&row->cell[0], gi_top_look_get(c, "user"));
-        s_text(&row->cell[1], gi_top_look_get(c, "address"));
-        s_text(&row->cell[2], gi_top_look_get(c, "id"));
+        gi_top_tables_text(&row->cell[0], gi_top_look_get(c, "user"));
+        gi_top_tables_text(&row->cell[1], gi_top_look_get(c, "address"));
+        gi_top_tables_text(&row->cell[2], gi_top_look_get(c, "id"));
         row->cell[2].text[8] = 0;
         int64_t calls = gi_top_look_number(c, "calls");
         s_rate(&row->cell[3], t, calls,
                was ? gi_top_look_number(was, "calls") : calls);
-        s_count(&row->cell[4], calls);
-        s_count(&row->cell[5], gi_top_look_number(c, "in_flight"));
-        s_count(&row->cell[6], gi_top_look_number(c, "queued_bytes"));
-        s_time(&row->cell[7], 1000 * (double)gi_top_look_number(c, "since_ms"));
+        gi_top_tables_count(&row->cell[4], calls);
+        gi_top_tables_count(&row->cell[5], gi_top_look_number(c, "in_flight"));
+        gi_top_tables_count(&row->cell[6],
+                            gi_top_look_number(c, "queued_bytes"));
+        gi_top_tables_us(&row->cell[7],
+                         1000 * (double)gi_top_look_number(c, "since_ms"));
         row->bad = row->cell[6].key > 0;
     }
 }
@@ -229,17 +232,17 @@ static void s_errors(gi_top_table_t *t) {
             const msgpack_object *c = &classes->via.array.ptr[k];
             const msgpack_object *before =
                 gi_top_look_same(gi_top_look_get(was, "classes"), c, "name");
-            gi_top_row_t *row = s_row(t);
+            gi_top_row_t *row = gi_top_tables_row(t);
             if (row == NULL)
                 return;
-            s_text(&row->cell[0], gi_top_look_get(c, "name"));
-            s_text(&row->cell[1], gi_top_look_get(s, "name"));
+            gi_top_tables_text(&row->cell[0], gi_top_look_get(c, "name"));
+            gi_top_tables_text(&row->cell[1], gi_top_look_get(s, "name"));
             s_rate(&row->cell[2], t, gi_top_look_number(c, "n"),
                    gi_top_look_number(before, "n"));
-            s_count(&row->cell[3], gi_top_look_number(c, "n"));
-            s_time(&row->cell[4],
-                   1000 * (double)gi_top_look_number(c, "ago_ms"));
-            s_text(&row->cell[5], gi_top_look_get(c, "text"));
+            gi_top_tables_count(&row->cell[3], gi_top_look_number(c, "n"));
+            gi_top_tables_us(&row->cell[4],
+                             1000 * (double)gi_top_look_number(c, "ago_ms"));
+            gi_top_tables_text(&row->cell[5], gi_top_look_get(c, "text"));
         }
     }
 }
@@ -248,17 +251,20 @@ static void s_slow(gi_top_table_t *t) {
     const msgpack_object *list = s_list(t->now, "slow");
     for (uint32_t i = 0; i < gi_top_look_size(list); i++) {
         const msgpack_object *c = &list->via.array.ptr[i];
-        gi_top_row_t *row = s_row(t);
+        gi_top_row_t *row = gi_top_tables_row(t);
         if (row == NULL)
             return;
-        s_text(&row->cell[0], gi_top_look_get(c, "service"));
-        s_text(&row->cell[1], gi_top_look_get(c, "method"));
-        s_text(&row->cell[2], gi_top_look_get(c, "user"));
-        s_time(&row->cell[3], (double)gi_top_look_number(c, "total_us"));
-        s_time(&row->cell[4], (double)gi_top_look_number(c, "queue_us"));
-        s_time(&row->cell[5], row->cell[3].key - row->cell[4].key);
-        s_text(&row->cell[6], gi_top_look_get(c, "outcome"));
-        s_time(&row->cell[7], 1000 * (double)gi_top_look_number(c, "ago_ms"));
+        gi_top_tables_text(&row->cell[0], gi_top_look_get(c, "service"));
+        gi_top_tables_text(&row->cell[1], gi_top_look_get(c, "method"));
+        gi_top_tables_text(&row->cell[2], gi_top_look_get(c, "user"));
+        gi_top_tables_us(&row->cell[3],
+                         (double)gi_top_look_number(c, "total_us"));
+        gi_top_tables_us(&row->cell[4],
+                         (double)gi_top_look_number(c, "queue_us"));
+        gi_top_tables_us(&row->cell[5], row->cell[3].key - row->cell[4].key);
+        gi_top_tables_text(&row->cell[6], gi_top_look_get(c, "outcome"));
+        gi_top_tables_us(&row->cell[7],
+                         1000 * (double)gi_top_look_number(c, "ago_ms"));
     }
 }
 
@@ -336,6 +342,30 @@ const gi_top_view_t gi_top_tables_views[GI_TOP_VIEWS] = {
       {"REST", 8},
       {"END", -9},
       {"AGO", 7}}},
+    {"pools",
+     gi_top_reports_pools,
+     11,
+     6,
+     {{"SERVICE", -14},
+      {"PROCESS", -16},
+      {"KIND", -9},
+      {"STATE", -8},
+      {"WRK", 5},
+      {"RUN", 5},
+      {"QUEUED", 7},
+      {"OLDEST", 7},
+      {"DONE", 9},
+      {"FAILED", 7},
+      {"RESTARTS", -30}}},
+    {"log",
+     gi_top_reports_log,
+     5,
+     0,
+     {{"AGO", 7},
+      {"LEVEL", -5},
+      {"PROCESS", -16},
+      {"PART", -12},
+      {"TEXT", -60}}},
 };
 
 /* ---- filling ------------------------------------------------------------- */

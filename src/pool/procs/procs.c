@@ -299,6 +299,7 @@ static int64_t s_oldest_ms(gi_procs_t *p) {
 static gate_value_t *s_stats(gate_pool_t *self) {
     gi_procs_t *p = s_of(self);
     gate_arg_t restarts[GI_R_COUNT];
+    gi_health_each_t each;
     size_t n = 0, ahead = 0;
     int alive = 0, starting = 0, running = 0;
     pthread_mutex_lock(&p->lock);
@@ -327,7 +328,8 @@ static gate_value_t *s_stats(gate_pool_t *self) {
         gate_kw_("lost", gate_uint(p->worker_lost)),
         gate_kw_("cancelled", gate_uint(p->cancelled)),
         gate_kw_("restarts", gate_map_(restarts, n)),
-        gate_kw_("state", gate_str(gi_health_state(p)))};
+        gate_kw_("state", gate_str(gi_health_state(p))),
+        gate_kw_("each", gate_list_(each.all, gi_health_each(p, &each)))};
     pthread_mutex_unlock(&p->lock);
     return gate_value_new_(
         gate_map_(entries, sizeof entries / sizeof entries[0]));

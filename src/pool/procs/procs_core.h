@@ -95,6 +95,13 @@ gate_err_t gi_poison_ask(gi_procs_t *p, uintptr_t fn,
 /* Ends all that waits: it did not run. */
 void gi_health_refuse(gi_procs_t *p, gate_err_t code, const char *why);
 const char *gi_health_state(const gi_procs_t *p);
+/* [pid, state, ms in its job, jobs done, name of the job] of the first workers;
+ * how many. Under the lock. */
+#define GI_HEALTH_EACH 64
+typedef struct gi_health_each {
+    gate_arg_t all[GI_HEALTH_EACH], of[GI_HEALTH_EACH][5];
+} gi_health_each_t;
+size_t gi_health_each(const gi_procs_t *p, gi_health_each_t *to);
 /* Its worker wrote what no worker writes. */
 void gi_health_condemn(gi_slot_t *s, const char *lie);
 /* Looks for that when all its answers are read. */

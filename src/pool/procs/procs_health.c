@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <gaterpc/log.h>
+#include "base/utf8.h"
 #include "sync/clock.h"
 #include "procs/procs_core.h"
 
@@ -28,6 +29,31 @@ const char *gi_health_state(const gi_procs_t *p) {
            : p->births.degraded ? "degraded"
            : p->closed          ? "closed"
                                 : "running";
+}
+
+size_t gi_health_each(const gi_procs_t *p, gi_health_each_t *to) {
+    int64_t now_ns = gi_clock_ns();
+    size_t n = 0;
+    for (int i = 0; i < p->n_slots && n < GI_HEALTH_EACH; i++) {
+        gi_slot_t *s = p->slots[i];
+        const gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
+        bool runs = front && gi_send_begun(s, front);
+        const char *state = s->state == GI_S_UP         ? runs ? "run" : "idle"
+                            : s->state == GI_S_STARTING ? "new"
+                            : s->state == GI_S_BORN     ? "new"
+                                                        : "dead";
+        if (s->state == GI_S_EMPTY && !s->wanted)
+            continue;
+        gate_arg_t *of = to->of[n];
+        of[0] = gate_int(s->state == GI_S_UP ? s->pid : 0);
+        of[1] = gate_str(state);
+        of[2] = gate_int(runs ? (now_ns - s->front_ns) / 1000000 : 0);
+        of[3] = gate_uint(s->n_done);
+        bool named = runs && gi_utf8_valid(front->name, strlen(front->name));
+        of[4] = gate_str(named ? front->name : "");
+        to->all[n++] = gate_list_(of, 5);
+    }
+    return n;
 }
 
 void gi_health_refuse(gi_procs_t *p, gate_err_t code, const char *why) {

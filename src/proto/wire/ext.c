@@ -49,6 +49,8 @@ static const struct {
     {"tn", S_RUN, offsetof(gi_ext_t, times.run)},
     {"tw", S_STR, offsetof(gi_ext_t, times.worker)},
     {"l", S_STR, offsetof(gi_ext_t, lane)},
+    {"o", S_COUNT, offsetof(gi_ext_t, look_ms)},
+    {"or", S_MAP, offsetof(gi_ext_t, report)},
 };
 enum { S_KEYS = sizeof s_keys / sizeof *s_keys };
 
@@ -61,6 +63,7 @@ void gi_ext_init(gi_ext_t *self) {
                        .kwargs_size = -1,
                        .epoch = -1,
                        .frame_max = -1,
+                       .look_ms = -1,
                        .times = {-1, -1, -1, -1, -1, 0, {NULL, 0}}};
 }
 

@@ -145,7 +145,9 @@ typedef struct gi_ext {
     int64_t frame_max;       /* "mb": of a frame it takes, bytes; -1 absent */
     bool traced;             /* "tr": times are wanted; a broker: are known */
     gi_times_t times;
-    gate_bytes_t lane; /* "l": the broker offers lanes */
+    gate_bytes_t lane;   /* "l": the broker offers lanes */
+    int64_t look_ms;     /* "o": a report so often is wanted; -1 absent */
+    gate_bytes_t report; /* "or": what a worker tells of itself, a map */
 } gi_ext_t;
 #define GI_LANE_NAME "GXR " /* before the same, in what Gate.info lists */
 void gi_ext_init(gi_ext_t *self);

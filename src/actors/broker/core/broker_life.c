@@ -28,11 +28,21 @@ void gi_broker_life_announce(const gi_broker_core_t *self, gi_ext_t *ext) {
     ext->frame_max = gi_ext_frame_max(self->settings->message_bytes_max);
 }
 
-static bool s_farewell(gi_broker_core_t *self) {
+/* What heartbeats say; farewell: to workers that drain. */
+static bool s_hello(gi_broker_core_t *self, gi_buf_t *to, bool farewell) {
     gi_ext_t ext;
     gi_broker_life_announce(self, &ext);
-    ext.drain = true;
-    return gi_ext_pack(&self->farewell, &ext) == GATE_OK;
+    ext.drain = farewell;
+    ext.moved = self->moving && !farewell;
+    ext.look_ms = self->seen.look_ms ? GI_BROKER_LOOK_MS : -1;
+    gi_buf_reset(to, 65536);
+    return gi_ext_pack(to, &ext) == GATE_OK;
+}
+
+void gi_broker_life_hello(gi_broker_core_t *self) {
+    if (!s_hello(self, &self->hello, false) ||
+        !s_hello(self, &self->farewell, true))
+        self->count.no_memory++;
 }
 
 static bool s_local_user(gi_broker_core_t *self) {
@@ -62,15 +72,14 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     self->far.timer.due = GI_DUE_FAR;
     self->far.rev = 1;
     self->expect.due = GI_DUE_EXPECT;
-    gi_ext_t ext;
-    gi_broker_life_announce(self, &ext);
     self->clock.wheel = gi_wheel_new(now_ms);
     return self->clock.wheel && gi_broker_seen_init(self) &&
            gi_table_init(&self->calls, S_TABLE) &&
            gi_table_init(&self->services, S_TABLE) &&
            gi_table_init(&self->users.table, S_TABLE) &&
            gi_table_init(&self->auth.asks, S_TABLE) && s_local_user(self) &&
-           gi_ext_pack(&self->hello, &ext) == GATE_OK && s_farewell(self);
+           s_hello(self, &self->hello, false) &&
+           s_hello(self, &self->farewell, true);
 }
 
 gi_broker_core_t *gi_broker_core_new(const gate_settings_t *settings,

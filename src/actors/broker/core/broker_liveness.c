@@ -58,6 +58,7 @@ static void s_send(gi_broker_core_t *core, gi_broker_peer_t *peer,
 void gi_broker_worker_greet(gi_broker_core_t *core,
                             gi_broker_worker_t *worker) {
     worker->sent_ms = core->clock.now_ms;
+    gi_broker_seen_look_over(core);
     s_send(core, worker->peer,
            worker->draining ? &core->farewell : &core->hello);
 }

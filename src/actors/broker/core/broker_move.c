@@ -57,14 +57,9 @@ static void s_forget_told(gi_broker_socket_t *socket) {
 
 /* Without memory for the frame nobody is told; they leave when we end. */
 void gi_broker_core_move(gi_broker_core_t *self, bool away, int64_t now_ms) {
-    gi_ext_t ext;
-    gi_broker_life_announce(self, &ext);
-    ext.moved = away;
     self->clock.now_ms = now_ms;
     self->moving = away;
-    gi_buf_reset(&self->hello, 65536);
-    if (gi_ext_pack(&self->hello, &ext) != GATE_OK)
-        self->count.no_memory++;
+    gi_broker_life_hello(self);
     for (gi_list_t *l = self->order.next; away && l != &self->order;
          l = l->next)
         s_tell_workers(self, GI_OF(l, gi_broker_service_t, order));

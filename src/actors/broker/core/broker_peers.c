@@ -191,6 +191,16 @@ void gi_broker_peer_speaks(gi_broker_core_t *core, gi_broker_peer_t *peer,
         frames->packed && (frames->batched || (peer->batches && !again));
 }
 
+void gi_broker_peer_hex(char to[2 * GI_ID_MAX + 1],
+                        const gi_broker_peer_t *peer) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < peer->id_size; i++) {
+        to[2 * i] = digits[peer->id[i] >> 4];
+        to[2 * i + 1] = digits[peer->id[i] & 15];
+    }
+    to[2 * peer->id_size] = 0;
+}
+
 /* ---- the queue ----------------------------------------------------------- */
 /* What libzmq keeps of a message, about. */
 #define S_HANDED_EACH (8 * sizeof(zmq_msg_t))

@@ -110,6 +110,9 @@ void gi_broker_peer_speaks(gi_broker_core_t *core, gi_broker_peer_t *peer,
                            const gi_frames_t *frames, bool again);
 /* How many have a queue. */
 size_t gi_broker_peers_blocked(const gi_broker_core_t *core);
+/* Its routing id as people write it. */
+void gi_broker_peer_hex(char to[2 * GI_ID_MAX + 1],
+                        const gi_broker_peer_t *peer);
 /* ---- broker_messages.c: batches ------------------------------------------ */
 /* effects->send of core->out, which may stay here until the pass ends. What is
  * here when the peer takes nothing is put before its queue. */

@@ -1,18 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* broker_seen.c -- how calls end, by service and method, whatever language their
  * workers are in: the broker reads the class of an exception and nothing else
- * of a body.
+ * of a body. And what workers tell of themselves while somebody looks: state
+ * that is replaced, never queued, and never read here.
  * Law: a call is counted once, when its client's answer is decided. */
 #include "broker/core/broker_calls.h"
 
 #include <gaterpc/log.h>
 #include <string.h>
 #include "base/mem.h"
+#include "base/utf8.h"
+#include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_users.h"
+#include "broker/core/broker_workers.h"
+#include "value/mp.h"
 
 #define S_ROOM (24u << 20) /* bytes of all tallies */
 #define S_LOG_MS 1000
+#define S_LOOK_MS 30000             /* an answer to "reports" is good for */
+#define S_REPORT_BYTES (32u << 10)  /* of one worker */
+#define S_REPORTS_BYTES (16u << 20) /* of all */
+#define S_TOLD_BYTES (1u << 20)     /* of one answer */
+#define S_REPORT_TEXT 1024
+#define S_GREET_AT_ONCE 8 /* workers a ms */
 #define S_MS INT64_C(1000000)
 
 bool gi_broker_seen_init(gi_broker_core_t *core) {
@@ -169,4 +180,144 @@ void gi_broker_seen_refused(gi_broker_core_t *core,
                           .method = &none,
                           .now_ms = core->clock.now_ms};
     gi_tally_count(s_tally(core, service), &end);
+}
+
+/* ---- what workers report --------------------------------------------------- */
+/* Those that would tell are asked at once, a few a millisecond; what they told
+ * when somebody looked before is old. */
+static void s_ask_all(gi_broker_core_t *core) {
+    int64_t now = core->clock.now_ms, n = 0;
+    for (gi_list_t *l = core->order.next; l != &core->order; l = l->next) {
+        gi_broker_service_t *service = GI_OF(l, gi_broker_service_t, order);
+        gi_list_t *w = service->workers.next;
+        for (; w != &service->workers; w = w->next) {
+            gi_broker_worker_t *worker =
+                GI_OF(w, gi_broker_worker_t, of_service);
+            if (!worker->ext || worker->far)
+                continue;
+            gi_broker_seen_forget(core, worker);
+            worker->sent_ms = now - core->clock.beat_ms;
+            gi_broker_arm(core, &worker->beat, now + n++ / S_GREET_AT_ONCE);
+        }
+    }
+}
+
+void gi_broker_seen_look(gi_broker_core_t *core) {
+    bool begins = core->seen.look_ms == 0;
+    core->seen.look_ms = core->clock.now_ms + S_LOOK_MS;
+    if (!begins)
+        return;
+    gi_broker_life_hello(core);
+    s_ask_all(core);
+}
+
+void gi_broker_seen_look_over(gi_broker_core_t *core) {
+    if (core->seen.look_ms == 0 || core->clock.now_ms < core->seen.look_ms)
+        return;
+    core->seen.look_ms = 0;
+    gi_broker_life_hello(core);
+}
+
+void gi_broker_seen_forget(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+    core->seen.report_bytes -= worker->report_size;
+    gi_mem_free(worker->report);
+    worker->report = NULL;
+    worker->report_size = 0;
+}
+
+/* Nothing but maps, lists, numbers and text: it is well formed, as all that
+ * comes in an extension frame. */
+static bool s_may_tell(gate_bytes_t report) {
+    const unsigned char *p = report.data;
+    size_t left = report.size;
+    gi_mp_t h;
+    while (left) {
+        size_t size = gi_mp_head(p, left, &h);
+        if (h.kind == GI_MP_STR &&
+            (h.n > S_REPORT_TEXT || !gi_utf8_valid(p + size, h.n)))
+            return false;
+        if (h.kind == GI_MP_BIN || h.kind == GI_MP_EXT || h.kind == GI_MP_F32 ||
+            h.kind == GI_MP_F64)
+            return false;
+        size += h.kind == GI_MP_STR ? h.n : 0;
+        p += size;
+        left -= size;
+    }
+    return true;
+}
+
+void gi_broker_seen_report(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           gate_bytes_t report) {
+    size_t others = core->seen.report_bytes - worker->report_size;
+    bool may = core->seen.look_ms && report.size <= S_REPORT_BYTES &&
+               others + report.size <= S_REPORTS_BYTES && s_may_tell(report);
+    void *kept = may ? gi_mem_alloc(report.size) : NULL;
+    if (kept == NULL) {
+        core->count.reports_dropped++;
+        return;
+    }
+    gi_broker_seen_forget(core, worker);
+    memcpy(kept, report.data, report.size);
+    worker->report = kept;
+    worker->report_size = report.size;
+    worker->report_ms = core->clock.now_ms;
+    core->seen.report_bytes += report.size;
+    core->count.reports++;
+}
+
+static void s_key(msgpack_packer *pk, const char *key) {
+    msgpack_pack_str_with_body(pk, key, strlen(key));
+}
+
+static void s_pack_report(const gi_broker_core_t *core,
+                          const gi_broker_worker_t *worker,
+                          msgpack_packer *pk) {
+    const gi_broker_service_t *service = worker->service;
+    char id[2 * GI_ID_MAX + 1];
+    gi_broker_peer_hex(id, worker->peer);
+    msgpack_pack_map(pk, 4);
+    s_key(pk, "service");
+    gi_tally_pack_text(pk, service->name, service->name_size);
+    s_key(pk, "worker");
+    s_key(pk, id);
+    s_key(pk, "age_ms");
+    msgpack_pack_int64(pk, core->clock.now_ms - worker->report_ms);
+    s_key(pk, "report");
+    pk->callback(pk->data, worker->report, worker->report_size);
+}
+
+/* How many there are, or packs as many as have room. */
+static size_t s_each_report(const gi_broker_core_t *core, msgpack_packer *pk,
+                            size_t *room, bool count) {
+    size_t n = 0;
+    for (gi_list_t *l = core->order.next; l != &core->order; l = l->next) {
+        gi_broker_service_t *service = GI_OF(l, gi_broker_service_t, order);
+        gi_list_t *w = service->workers.next;
+        for (; w != &service->workers; w = w->next) {
+            gi_broker_worker_t *worker =
+                GI_OF(w, gi_broker_worker_t, of_service);
+            if (!worker->report || worker->report_size > *room)
+                continue;
+            *room -= worker->report_size;
+            n++;
+            if (!count)
+                s_pack_report(core, worker, pk);
+        }
+    }
+    return n;
+}
+
+void gi_broker_seen_pack_reports(gi_broker_core_t *core, msgpack_packer *pk) {
+    size_t all = SIZE_MAX, room = S_TOLD_BYTES;
+    size_t total = s_each_report(core, pk, &all, true);
+    size_t told = s_each_report(core, pk, &room, true);
+    msgpack_pack_map(pk, 3);
+    s_key(pk, "total");
+    msgpack_pack_uint64(pk, total);
+    s_key(pk, "left_out");
+    msgpack_pack_uint64(pk, total - told);
+    s_key(pk, "reports");
+    msgpack_pack_array(pk, told);
+    room = S_TOLD_BYTES;
+    s_each_report(core, pk, &room, false);
 }

@@ -123,7 +123,8 @@ typedef struct gi_broker_seen {
     gi_tally_room_t room;
     gi_tally_t *other;    /* of services without a tally of their own */
     gi_slow_list_t *slow; /* NULL: slow_ms is 0 */
-    int64_t slow_ns, logged_ms;
+    int64_t slow_ns, logged_ms, look_ms; /* somebody looks until then */
+    size_t report_bytes;                 /* of workers' reports */
 } gi_broker_seen_t;
 
 /* Objects that were freed, for their next use. */
@@ -147,10 +148,9 @@ struct gi_broker_core {
     gi_list_t order;  /* services */
     gi_list_t parked; /* those without workers, longest first */
     size_t parked_bytes;
-    gi_list_t blocked; /* peers with a queue */
-    gi_list_t loaded;  /* peers with a batch, oldest first */
-    unsigned n_loaded; /* how many */
-    unsigned pass;     /* gi_broker_core_flush's number */
+    gi_list_t blocked;       /* peers with a queue */
+    gi_list_t loaded;        /* peers with a batch, oldest first */
+    unsigned n_loaded, pass; /* how many; gi_broker_core_flush's number */
     gi_broker_work_t work;
     gi_broker_memory_t memory;
     gi_frames_t out;   /* the message being made */

@@ -213,6 +213,8 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
     worker->ext = true;
     worker->takes_args = ext.huge;
     worker->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
+    if (ext.report.size)
+        gi_broker_seen_report(core, worker, ext.report);
     if (ext.drain)
         gi_broker_worker_drain(core, worker);
     if (worker->peer == NULL)
@@ -363,6 +365,7 @@ void gi_broker_worker_settle(gi_broker_core_t *core,
         core->far.ops->abandon(core, service);
     if (worker->far)
         core->far.ops->free(worker);
+    gi_broker_seen_forget(core, worker);
     gi_mem_free(worker->idempotent);
     gi_broker_user_drop(core, worker->user);
     gi_mem_free(worker);

@@ -37,6 +37,9 @@ struct gi_broker_worker {
     const char *why;   /* lost: the reason, a static text */
     char *idempotent;  /* its methods that may run again: "a,b=5"; NULL: none */
     unsigned bucket;   /* valid while placed */
+    void *report;      /* its last, a packed map; NULL: none */
+    size_t report_size;
+    int64_t report_ms; /* when it came */
     bool placed, ext, draining;
     bool suspended;  /* gets nothing new until it speaks; never an ext one */
     bool behind;     /* it would be placed, had it read what it got */
@@ -118,9 +121,24 @@ bool gi_broker_worker_behind(const gi_broker_worker_t *worker);
 /* Begins a message to a worker in core->out: id "" MDPW01 command. */
 bool gi_broker_to_worker(gi_broker_core_t *core, gate_bytes_t id, int command);
 
+/* ---- broker_seen.c: what workers tell of themselves ------------------------ */
+#define GI_BROKER_LOOK_MS 1000 /* between a worker's reports */
+/* Somebody looks at what workers report: they are asked to, for a while. */
+void gi_broker_seen_look(gi_broker_core_t *core);
+/* Before a heartbeat: nobody has looked for that while. */
+void gi_broker_seen_look_over(gi_broker_core_t *core);
+/* A worker's report replaces its last one; borrows. */
+void gi_broker_seen_report(gi_broker_core_t *core, gi_broker_worker_t *worker,
+                           gate_bytes_t report);
+void gi_broker_seen_forget(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* {total, left_out, reports: [{service, worker, age_ms, report}]} */
+void gi_broker_seen_pack_reports(gi_broker_core_t *core, msgpack_packer *pk);
+
 /* ---- broker_life.c --------------------------------------------------------- */
 /* What a broker says of itself to its workers. */
 void gi_broker_life_announce(const gi_broker_core_t *self, gi_ext_t *ext);
+/* Makes core->hello anew. */
+void gi_broker_life_hello(gi_broker_core_t *self);
 
 /* ---- other brokers -------------------------------------------------------- */
 /* What the core asks of broker/far, when there is an uplink. */

@@ -116,16 +116,6 @@ static gate_err_t s_stats(const gi_broker_ask_t *ask, const msgpack_object *arg,
     return gi_broker_core_stats(ask->core, pk->data);
 }
 
-/* A worker's routing id as people write it. */
-static void s_hex(char to[2 * GI_ID_MAX + 1], const gi_broker_peer_t *peer) {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < peer->id_size; i++) {
-        to[2 * i] = digits[peer->id[i] >> 4];
-        to[2 * i + 1] = digits[peer->id[i] & 15];
-    }
-    to[2 * peer->id_size] = 0;
-}
-
 static gi_broker_service_t *s_service_of(const gi_broker_ask_t *ask,
                                          const msgpack_object *arg) {
     if (arg->type != MSGPACK_OBJECT_STR)
@@ -138,7 +128,7 @@ static void s_worker(const gi_broker_ask_t *ask,
                      const gi_broker_worker_t *worker, msgpack_packer *pk) {
     char id[2 * GI_ID_MAX + 1], where[GI_BROKER_WHERE_MAX] = "";
     const gi_broker_core_t *core = ask->core;
-    s_hex(id, worker->peer);
+    gi_broker_peer_hex(id, worker->peer);
     if (core->effects->where && !worker->peer->closed)
         core->effects->where(core->ctx, worker->peer->srcfd, where);
     s_pack_str(pk, id);
@@ -211,7 +201,7 @@ static int64_t s_tell(const gi_broker_ask_t *ask, gi_broker_service_t *service,
         if (worker->far || /* its broker's to tell */
             (only.size && only.size != 2u * worker->peer->id_size))
             continue;
-        s_hex(id, worker->peer);
+        gi_broker_peer_hex(id, worker->peer);
         if (only.size && strncasecmp(id, only.data, only.size) != 0)
             continue;
         n += (n < 0) + gi_broker_worker_drain(ask->core, worker);
@@ -249,7 +239,7 @@ static void s_client(const gi_broker_ask_t *ask, msgpack_packer *pk,
     char text[2 * GI_ID_MAX + 1], where[GI_BROKER_WHERE_MAX] = "";
     const gi_broker_core_t *core = ask->core;
     const gi_broker_user_t *user = gi_broker_auth_user(peer);
-    s_hex(text, peer);
+    gi_broker_peer_hex(text, peer);
     if (core->effects->where && !peer->closed)
         core->effects->where(core->ctx, peer->srcfd, where);
     msgpack_pack_map(pk, 9);
@@ -356,6 +346,15 @@ static gate_err_t s_slow(const gi_broker_ask_t *ask, const msgpack_object *arg,
     return GATE_OK;
 }
 
+/* What workers tell of themselves; from now on, for a while, they do. */
+static gate_err_t s_reports(const gi_broker_ask_t *ask,
+                            const msgpack_object *arg, msgpack_packer *pk) {
+    (void)arg;
+    gi_broker_seen_look(ask->core);
+    gi_broker_seen_pack_reports(ask->core, pk);
+    return GATE_OK;
+}
+
 /* ---- other brokers ------------------------------------------------------- */
 /* [{name, node, state, zone, rtt_ms, services, to, from, ...}]. */
 static gate_err_t s_brokers(const gi_broker_ask_t *ask,
@@ -387,7 +386,8 @@ static const struct {
 } s_parts[] = {{"workers", s_workers_all},
                {"clients", s_clients},
                {"slow", s_slow},
-               {"config", s_config}};
+               {"config", s_config},
+               {"reports", s_reports}};
 #define S_PARTS (sizeof s_parts / sizeof *s_parts)
 
 /* (what=[]): broker and services, and the parts that are named. */
@@ -397,7 +397,7 @@ static gate_err_t s_observe(const gi_broker_ask_t *ask,
     size_t n = 0;
     if (ask->n > 0 && arg->type != MSGPACK_OBJECT_ARRAY)
         return gi_err(GATE_BADARG, "observe: what is a list of workers, "
-                                   "clients, slow, config");
+                                   "clients, slow, config, reports");
     for (size_t i = 0; i < S_PARTS; i++)
         n += ask->n > 0 && s_asks(arg, s_parts[i].name);
     msgpack_pack_map(pk, GI_BROKER_OBSERVED + n);
@@ -459,7 +459,8 @@ static const gi_broker_own_t s_functions[] = {
      "Tells the workers of a service, or one by its id, to leave."},
     {"workers", s_workers, 1, 1, false, "(name)", "A service's workers."},
     {"observe", s_observe, 0, 1, false, "(what=[])",
-     "Everything with histograms; what: workers, clients, slow, config."},
+     "Everything with histograms; what: workers, clients, slow, config, "
+     "reports."},
     {"clients", s_clients, 0, 2, false, "(offset=0, limit=100)",
      "Who is connected."},
     {"brokers", s_brokers, 0, 0, false, "()", "Brokers it is joined with."},

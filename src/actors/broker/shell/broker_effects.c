@@ -4,19 +4,17 @@
 #include "broker/shell/broker_impl.h"
 
 #include <gaterpc/log.h>
-#include <limits.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include "broker/gate/broker_gate.h"
 #include "net/ipc.h"
 #include "net/guard.h"
+#include "runtime/tells.h"
 #include "sync/clock.h"
 
 #define S_TELL_MS 60000
@@ -142,11 +140,6 @@ static void s_where(void *ctx, int srcfd, char to[GI_BROKER_WHERE_MAX]) {
         snprintf(to, GI_BROKER_WHERE_MAX, "%s:%s", host, port);
 }
 
-static void s_text(msgpack_packer *pk, const char *key, const char *text) {
-    msgpack_pack_str_with_body(pk, key, strlen(key));
-    msgpack_pack_str_with_body(pk, text, strlen(text));
-}
-
 static void s_number(msgpack_packer *pk, const char *key, int64_t n) {
     msgpack_pack_str_with_body(pk, key, strlen(key));
     msgpack_pack_int64(pk, n);
@@ -163,44 +156,10 @@ static void s_endpoints(const gi_broker_side_t *side, const char *key,
         msgpack_pack_str_with_body(pk, p->bound, strlen(p->bound));
 }
 
-static int64_t s_wall_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Resident memory, from the kernel's own line; -1: it does not say. */
-static int64_t s_rss(void) {
-    long all, resident = -1;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f == NULL)
-        return -1;
-    if (fscanf(f, "%ld %ld", &all, &resident) != 2)
-        resident = -1;
-    fclose(f);
-    return resident < 0 ? -1 : resident * sysconf(_SC_PAGESIZE);
-}
-
-static int64_t s_cpu_us(void) {
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * INT64_C(1000000) +
-           used.ru_utime.tv_usec + used.ru_stime.tv_usec;
-}
-
 static void s_process(void *ctx, msgpack_packer *pk) {
     gate_broker_t *self = ctx;
-    int64_t wall_ms = s_wall_ms();
-    char host[HOST_NAME_MAX + 1] = "";
-    gethostname(host, sizeof host - 1);
-    msgpack_pack_map(pk, 10);
-    s_text(pk, "version", gate_version());
-    s_text(pk, "host", host);
-    s_number(pk, "pid", getpid());
-    s_number(pk, "start_ms", wall_ms - (gi_clock_ms() - self->start_ms));
-    s_number(pk, "now_ms", wall_ms);
-    s_number(pk, "cpu_us", s_cpu_us());
-    s_number(pk, "rss_bytes", s_rss());
+    msgpack_pack_map(pk, GI_TELLS_PROCESS + 3);
+    gi_tells_process(pk, self->start_ms);
     s_number(pk, "connections", self->n_connections);
     s_endpoints(&self->sides[GI_FRONT], "frontend", pk);
     s_endpoints(&self->sides[GI_BACK], "backend", pk);

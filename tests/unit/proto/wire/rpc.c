@@ -344,7 +344,9 @@ Test(ext, there_and_back) {
                   .codecs = BYTES("zstd,gzip"),
                   .idempotent = BYTES("a,b"),
                   .user = BYTES("bob"),
-                  .meta = BYTES("\x81\xa1k\x92\x01\x02")};
+                  .meta = BYTES("\x81\xa1k\x92\x01\x02"),
+                  .look_ms = 1000,
+                  .report = BYTES("\x81\xa1p\x07")};
     gi_ext_t b;
     gi_buf_t buf = {0};
     cr_assert_eq(gi_ext_pack(&buf, &a), GATE_OK);
@@ -354,7 +356,8 @@ Test(ext, there_and_back) {
     cr_assert(b.credit_items == 5 && b.credit_bytes == 1L << 40 && b.cancel &&
               b.timeout_ms == 0 && b.attempt == 3 && b.drain && b.huge);
     cr_assert(b.codecs.size == 9 && b.idempotent.size == 3 &&
-              b.user.size == 3 && b.meta.size == 6);
+              b.user.size == 3 && b.meta.size == 6 && b.look_ms == 1000 &&
+              b.report.size == 4);
     cr_assert_arr_eq(b.meta.data, a.meta.data, 6);
     cr_assert_arr_eq(b.user.data, "bob", 3);
     for (size_t cut = 0; cut < buf.size; cut++)
