@@ -2,9 +2,9 @@
 /* bench/actors.c -- what a service or a client of a program costs by the public
  * API, beside a bare zactor of CZMQ: memory that is resident once all are there,
  * and the time that each takes to start and to stop. One thread starts all, one
- * after the other, and stops them in that order; each kind in a process of its
- * own, which has the runtime, the broker and one that was started and stopped
- * before it is measured.
+ * after the other, waits until all are ready, and stops them in that order; each
+ * kind in a process of its own, which has the runtime, the broker and one that
+ * was started and stopped before it is measured.
  *   bench_actors [size] [only]   size * 10 of each, default 100
  * Medians of three rounds taken in turns; JSON on stdout. */
 #include <gaterpc.h>
@@ -22,6 +22,7 @@ enum { S_ROUNDS = 3, S_WAIT_MS = 60000 };
 
 typedef struct s_cost {
     double kib, start_us, ready_us, stop_us; /* of each */
+    double cpu_us; /* of all threads, for all of its life */
 } s_cost_t;
 
 static gate_runtime_t *s_runtime;
@@ -164,11 +165,18 @@ static void s_begin(size_t kind) {
     s_kinds[kind].stop(first);
 }
 
+static double s_cpu_us(void) {
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return 1e6 * (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
+}
+
 static s_cost_t s_measure(size_t kind, size_t n) {
     void **all = calloc(n, sizeof *all);
     memset(all, 1, n * sizeof *all);
     s_begin(kind);
-    double before = s_rss_kib(), each = 1e3 * (double)n;
+    double before = s_rss_kib(), each = 1e3 * (double)n, cpu = s_cpu_us();
     int64_t began = s_now_ns();
     for (size_t i = 0; i < n; i++)
         all[i] = s_kinds[kind].start(i);
@@ -182,7 +190,8 @@ static s_cost_t s_measure(size_t kind, size_t n) {
         s_kinds[kind].stop(all[i]);
     return (s_cost_t){kib / (double)n, (double)(started - began) / each,
                       (double)(ready - began) / each,
-                      (double)(s_now_ns() - stopping) / each};
+                      (double)(s_now_ns() - stopping) / each,
+                      (s_cpu_us() - cpu) / (double)n};
 }
 
 static s_cost_t s_measure_apart(size_t kind, size_t n) {
@@ -250,7 +259,8 @@ int main(int argc, char **argv) {
         s_print("KiB", costs[k], offsetof(s_cost_t, kib), ", ");
         s_print("start us", costs[k], offsetof(s_cost_t, start_us), ", ");
         s_print("ready us", costs[k], offsetof(s_cost_t, ready_us), ", ");
-        s_print("stop us", costs[k], offsetof(s_cost_t, stop_us), "}");
+        s_print("stop us", costs[k], offsetof(s_cost_t, stop_us), ", ");
+        s_print("CPU us", costs[k], offsetof(s_cost_t, cpu_us), "}");
     }
     printf("}\n");
     return 0;

@@ -340,9 +340,11 @@ static void s_free(gate_client_t *client) {
 
 static gate_err_t s_start(void *arg) {
     gate_client_t *client = arg;
-    gi_client_actor_t *self = gi_mem_calloc(1, sizeof *self);
+    gi_client_actor_t *self = gi_mem_alloc(sizeof *self);
     if (!self)
         return gi_err(GATE_NOMEM, "no memory for a client");
+    memset(self, 0, offsetof(gi_client_actor_t, in));
+    gi_frames_init(&self->in);
     client->is.mailbox = gi_actor_mailbox(client->is.actor);
     client->own = self;
     self->client = client;

@@ -17,7 +17,7 @@ typedef struct gi_client_actor {
     bool brief;       /* callers know that there is a lane */
     char codecs[256]; /* that we read */
     gi_cargs_t *args; /* huge arguments going out */
-    gi_frames_t in;
+    gi_frames_t in;   /* last: touched when something comes */
 } gi_client_actor_t;
 
 static inline gi_pending_t *gi_pending_of(gi_ccall_t *call) {

@@ -36,14 +36,16 @@ typedef struct gi_frames {
                                      * its first message has the whole */
     struct gi_parcel *parcel; /* of views there are bytes in it; may be NULL */
     zmq_msg_t block;
-    zmq_msg_t f[GI_FRAMES_MAX]; /* gi_frames_message: as one for sure */
     unsigned char scratch[GI_FRAMES_SCRATCH];
+    /* gi_frames_message: as one for sure. Last: of most the end is never
+     * touched. */
+    zmq_msg_t f[GI_FRAMES_MAX];
 } gi_frames_t;
 
 /* Empty; one of zeros is, too. */
 static inline void gi_frames_init(gi_frames_t *self) {
     self->n = self->n_wire = self->used = 0;
-    self->packed = self->batched = self->has_block = false;
+    self->broken = self->packed = self->batched = self->has_block = false;
     self->whole = self->held = self->lent = self->asked = 0;
     self->parcel = NULL;
 }

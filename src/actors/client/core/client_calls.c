@@ -38,20 +38,32 @@ static void s_become(gi_ccall_t *call, gi_ccall_state_t state) {
 bool gi_client_calls_init(gi_client_core_t *self) {
     gi_ctable_t *t = &self->table;
     t->n_slots = (unsigned)self->is.settings->message_max + S_OWN;
-    t->slots = gi_mem_calloc(t->n_slots, sizeof *t->slots);
-    for (unsigned i = 0; t->slots && i < t->n_slots; i++)
-        t->slots[i].next_free = i + 1;
+    t->free_slot = t->n_slots;
+    t->slots = gi_mem_alloc(t->n_slots * sizeof *t->slots);
     return t->slots != NULL;
+}
+
+/* One that was used, or the next of the others. NULL: all are taken. */
+static gi_cslot_t *s_free_slot(gi_ctable_t *t) {
+    gi_cslot_t *slot = &t->slots[t->free_slot];
+    if (t->free_slot < t->n_slots) {
+        t->free_slot = slot->next_free;
+        return slot;
+    }
+    if (t->n_used == t->n_slots)
+        return NULL;
+    slot = &t->slots[t->n_used++];
+    slot->generation = 0;
+    return slot;
 }
 
 static bool s_take_slot(gi_client_core_t *self, gi_ccall_t *call) {
     gi_ctable_t *t = &self->table;
-    unsigned i = t->free_slot;
-    if (i >= t->n_slots)
+    gi_cslot_t *slot = s_free_slot(t);
+    if (!slot)
         return false;
-    gi_cslot_t *slot = &t->slots[i];
+    unsigned i = (unsigned)(slot - t->slots);
     uint32_t number = i;
-    t->free_slot = slot->next_free;
     slot->call = call;
     slot->generation++;
     call->slot = i;
@@ -80,7 +92,7 @@ gi_ccall_t *gi_client_calls_find(const gi_client_core_t *self,
     if (!gi_client_calls_is_ours(self, id))
         return NULL;
     memcpy(&i, (const char *)id.data + 8, 4);
-    gi_ccall_t *call = i < t->n_slots ? t->slots[i].call : NULL;
+    gi_ccall_t *call = i < t->n_used ? t->slots[i].call : NULL;
     return call && memcmp(call->id, id.data, GI_ID_SIZE) == 0 ? call : NULL;
 }
 
@@ -475,22 +487,4 @@ void gi_client_calls_refuse_unsent(gi_client_core_t *self,
         if (call->asks == GI_ASKS_USER)
             gi_client_calls_fail(self, call, story);
     }
-}
-
-bool gi_client_core_stop(gi_client_core_t *self, int64_t now_ms) {
-    bool told = false;
-    self->now_ms = now_ms;
-    self->stopped = true;
-    for (unsigned i = 0; i < self->table.n_slots; i++) {
-        gi_ccall_t *call = self->table.slots[i].call;
-        if (!call)
-            continue;
-        if (call->asks == GI_ASKS_USER) {
-            told |= call->state == GI_CCALL_SENT;
-            gi_client_send_cancel(self, call);
-        }
-        gi_client_calls_fail_text(self, call, GATE_CLOSED,
-                                  "the client was closed");
-    }
-    return told;
 }

@@ -29,9 +29,11 @@ static void s_fini(gi_client_core_t *self) {
 gi_client_core_t *gi_client_core_new(const gi_client_core_options_t *options,
                                      const gi_client_effects_t *effects,
                                      void *ctx, int64_t now_ms) {
-    gi_client_core_t *self = gi_mem_calloc(1, sizeof *self);
+    gi_client_core_t *self = gi_mem_alloc(sizeof *self);
     if (!self)
         return NULL;
+    memset(self, 0, offsetof(gi_client_core_t, out));
+    gi_frames_init(&self->out);
     self->is = *options;
     self->effects = effects;
     self->ctx = ctx;
@@ -288,6 +290,24 @@ int64_t gi_client_core_next(const gi_client_core_t *self, int64_t now_ms) {
     return next;
 }
 
+bool gi_client_core_stop(gi_client_core_t *self, int64_t now_ms) {
+    bool told = false;
+    self->now_ms = now_ms;
+    self->stopped = true;
+    for (unsigned i = 0; i < self->table.n_used; i++) {
+        gi_ccall_t *call = self->table.slots[i].call;
+        if (!call)
+            continue;
+        if (call->asks == GI_ASKS_USER) {
+            told |= call->state == GI_CCALL_SENT;
+            gi_client_send_cancel(self, call);
+        }
+        gi_client_calls_fail_text(self, call, GATE_CLOSED,
+                                  "the client was closed");
+    }
+    return told;
+}
+
 /* ---- numbers, the law ---------------------------------------------------- */
 static const char *const s_names[] = {
 #define GI_C(name, meaning) #name,
@@ -328,7 +348,7 @@ uint64_t gi_client_core_count(const gi_client_core_t *self, const char *name) {
 static bool s_listed(const gi_client_core_t *self, const gi_ccall_t *call,
                      const gi_ccall_t *prev, gi_ccall_state_t state) {
     return call->state == state && call->prev == prev &&
-           call->slot < self->table.n_slots &&
+           call->slot < self->table.n_used &&
            self->table.slots[call->slot].call == call &&
            gi_timer_armed(&call->timer) &&
            (state == GI_CCALL_SENT || (!call->cut && !call->former)) &&

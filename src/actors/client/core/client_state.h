@@ -59,7 +59,9 @@ typedef struct gi_cformer {
 
 typedef struct gi_ctable {
     gi_cslot_t *slots;
-    unsigned n_slots, free_slot; /* n_slots = none */
+    unsigned n_slots;
+    unsigned n_used;    /* of them; the others have never been touched */
+    unsigned free_slot; /* of the used; n_slots = none */
     gi_ccall_t *unsent, *unsent_last, *sent;
     unsigned char id_prefix[8];
 } gi_ctable_t;
@@ -82,9 +84,9 @@ struct gi_client_core {
     unsigned n_inflating; /* huge answers coming in to single results */
     double retry_budget;  /* further tries that are left */
     bool stopped;
-    gi_frames_t out;
     gi_buf_t scratch;
     gi_ccounters_t count;
+    gi_frames_t out; /* last: touched when something goes out */
 };
 
 #define GI_RETRIES_FREE 10 /* tries that the budget always has at first */

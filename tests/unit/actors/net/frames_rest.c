@@ -2,7 +2,7 @@
 /* frames_rest.c -- a message of more frames than any may have: its beginning is
  * shown, the rest thrown away a little at a time, and the next one is whole. */
 #include <criterion/criterion.h>
-
+#include <string.h>
 #include "net/frames.h"
 
 static void s_send(void *socket, unsigned n) {
@@ -42,4 +42,16 @@ Test(frames, too_many_go_a_little_at_a_time) {
     zmq_close(a);
     zmq_close(b);
     zmq_ctx_term(zmq);
+}
+
+/* Whatever its memory held before. */
+Test(frames, an_empty_one_is_not_broken) {
+    static gi_frames_t frames;
+    memset(&frames, 0xff, sizeof frames);
+    gi_frames_init(&frames);
+    cr_expect_not(frames.broken);
+    cr_assert(gi_frames_add(&frames, "x", 1));
+    cr_expect_eq(frames.n, 1);
+    cr_expect_eq(gi_frames_bytes(&frames, 0), 1);
+    gi_frames_close(&frames);
 }
