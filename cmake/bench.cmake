@@ -2,6 +2,9 @@
 # bench/*.c: own mains that print JSON and see all rooms; ctest only makes sure
 # that they run (label bench, smallest size).
 file(GLOB benches CONFIGURE_DEPENDS bench/*.c)
+if(NOT TARGET gaterpc-uplink-nats)
+  list(FILTER benches EXCLUDE REGEX "/uplink\\.c$")
+endif()
 foreach(source ${benches})
   get_filename_component(name ${source} NAME_WE)
   add_executable(bench_${name} ${source})
@@ -9,6 +12,13 @@ foreach(source ${benches})
   target_link_libraries(bench_${name} PRIVATE gi_all)
   gate_test(bench_${name} bench 120 bench_${name} 2)
 endforeach()
+if(TARGET bench_uplink)
+  target_sources(bench_uplink PRIVATE tests/kit/nats_server.c)
+  target_compile_options(bench_uplink PRIVATE
+    "-iquote${CMAKE_CURRENT_SOURCE_DIR}/tests/kit")
+  target_compile_definitions(bench_uplink PRIVATE TEST_HAS_NATS)
+  target_link_libraries(bench_uplink PRIVATE PkgConfig::NATS)
+endif()
 # bench_threads compares with these where they are there.
 if(TARGET bench_threads)
   foreach(peer glib-2.0:GLIB libuv:LIBUV)

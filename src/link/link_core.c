@@ -224,13 +224,20 @@ static void s_resume(gi_link_core_t *self, uint64_t seq) {
         self->again = l;
 }
 
+/* Something is to be acknowledged, soon. */
+static void s_owe(gi_link_core_t *self) {
+    if (!self->owes)
+        self->owes_ms = self->now_ms;
+    self->owes = true;
+}
+
 /* ---- what comes ---------------------------------------------------------- */
 static void s_data(gi_link_core_t *self, const gi_link_head_t *head,
                    gate_bytes_t records) {
     self->busy_ms = self->now_ms;
     if (head->seq < self->expected) {
         self->count.stale++;
-        self->owes = true;
+        s_owe(self);
     } else if (head->seq > self->expected) {
         self->count.gaps++;
         s_say_resume(self, false);
@@ -313,7 +320,7 @@ void gi_link_core_used(gi_link_core_t *self, uint32_t life, unsigned n,
     self->used_bytes += bytes;
     if (self->used_bytes + self->share > self->grant)
         self->grant = self->used_bytes + self->share;
-    self->owes = true;
+    s_owe(self);
     if (self->used_bytes - self->acked_bytes > S_ACK_BYTES)
         gi_link_send_word(self, GI_LINK_HELLO, 0);
 }
@@ -323,7 +330,8 @@ void gi_link_core_share(gi_link_core_t *self, size_t bytes) {
     if (self->used_bytes + bytes <= self->grant)
         return;
     self->grant = self->used_bytes + bytes;
-    self->owes = self->state == GI_LINK_UP;
+    if (self->state == GI_LINK_UP)
+        s_owe(self);
 }
 
 void gi_link_core_carrier(gi_link_core_t *self, bool up, int64_t now_ms) {
@@ -408,5 +416,7 @@ int64_t gi_link_core_next(const gi_link_core_t *self) {
         break;
     }
     int64_t next = s_min(s_lost_ms(self), s_ask_ms(self));
+    if (self->owes && self->carrier)
+        next = s_min(next, self->owes_ms + GI_LINK_OWES_MS);
     return s_min(s_min(next, s_beat_ms(self)), look);
 }

@@ -6,6 +6,10 @@
 
 #include "link/link_core.h"
 
+/* So long an acknowledgement waits for data that it may go with: the answer to
+ * what it is for, mostly. */
+#define GI_LINK_OWES_MS 2
+
 typedef enum gi_link_state {
     GI_LINK_NEW,
     GI_LINK_UP,
@@ -49,6 +53,7 @@ struct gi_link_core {
     uint64_t expected, used_seq, used_bytes, got_bytes, grant, share;
     uint64_t acked_bytes; /* used_bytes when it was last said */
     bool owes;            /* used_seq or the grant has risen unsaid */
+    int64_t owes_ms;      /* since then */
     gi_link_counts_t count;
 };
 

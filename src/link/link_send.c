@@ -173,7 +173,7 @@ bool gi_link_core_pump(gi_link_core_t *self, int64_t now_ms) {
         s_send_new(self);
         any = true;
     }
-    if (self->owes)
+    if (self->owes && now_ms - self->owes_ms >= GI_LINK_OWES_MS)
         gi_link_send_word(self, GI_LINK_HELLO, 0);
     s_note_stall(self);
 #ifdef GI_CHECK_LAWS

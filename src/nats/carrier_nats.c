@@ -31,6 +31,8 @@
 #define S_SUBJECT_MAX 128
 #define S_PINGS_OUT 2
 #define S_IO_BYTES 65536
+#define S_DONE_MAX 64 /* messages that wait to be freed */
+#define S_DONE_BYTES (256 << 10)
 
 enum { S_UP = 1, S_OVER, S_POLL };
 
@@ -48,6 +50,8 @@ struct gi_carrier {
     natsSubscription *all, *mine;
     atomic_int fd, writes, up, over, closed;
     int64_t message_max;
+    natsMsg *done[S_DONE_MAX];
+    int n_done, done_bytes;
     char subject_all[S_SUBJECT_MAX], subject_mine[S_SUBJECT_MAX];
     char why[GI_CARRIER_TEXT], server[GI_CARRIER_TEXT];
 };
@@ -198,6 +202,22 @@ static natsStatus s_listen(gi_carrier_t *self, const char *subject,
     return s == NATS_OK ? natsSubscription_SetPendingLimits(*out, -1, -1) : s;
 }
 
+/* ---- messages that were read ---------------------------------------------- */
+/* libnats frees them on a thread of its own, which is woken for it: so many at
+ * a time, or each costs two changes of thread. */
+static void s_free_done(gi_carrier_t *self) {
+    for (int i = 0; i < self->n_done; i++)
+        natsMsg_Destroy(self->done[i]);
+    self->n_done = self->done_bytes = 0;
+}
+
+static void s_done(gi_carrier_t *self, natsMsg *msg) {
+    self->done[self->n_done++] = msg;
+    self->done_bytes += natsMsg_GetDataLength(msg);
+    if (self->n_done == S_DONE_MAX || self->done_bytes >= S_DONE_BYTES)
+        s_free_done(self);
+}
+
 /* ---- life ---------------------------------------------------------------- */
 static void s_flush(gi_carrier_t *self) {
     if (atomic_load(&self->writes) && atomic_load(&self->fd) >= 0)
@@ -216,6 +236,7 @@ static bool s_is_quiet(gi_carrier_t *self) {
  * thread alone could read: so nothing is unwritten, and subscriptions go last. */
 static void s_destroy(gi_carrier_t *self) {
     bool quiet = true;
+    s_free_done(self);
     if (self->connection) {
         s_flush(self);
         natsConnection_Close(self->connection);
@@ -357,7 +378,7 @@ static bool s_take(gi_carrier_t *self, natsSubscription *from, bool to_all) {
         gate_bytes_t view = {natsMsg_GetData(msg),
                              (size_t)natsMsg_GetDataLength(msg)};
         self->events->message(self->ctx, to_all, view);
-        natsMsg_Destroy(msg);
+        s_done(self, msg);
         any = true;
     }
     return any;

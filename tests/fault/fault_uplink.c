@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* fault_uplink.c -- brokers that are joined, and what goes wrong between them: a
- * partition, one of three that is killed again and again, one that stands still,
- * a reader that does, a huge result whose broker dies. Calls end with an answer
+ * partition, the only server away for 10 s, one of three that is killed again
+ * and again, either broker or the server standing still, a huge result whose
+ * broker dies. Calls end with an answer
  * or a named error, nothing is answered twice, callers at one broker do not
  * notice what happens to another. Figures are asserted in the long form. */
 #include "chaos.h"
@@ -93,32 +94,65 @@ static double s_named(gate_future_t **f, size_t n) {
     return longest;
 }
 
-static void s_partition(world_t *w) {
-    enum { N = 5 };
-    gate_future_t *f[N];
-    int64_t sum;
-    ledger_t *ledger = s_ledger("local calls beside a partition", false);
+typedef void s_part_fn(world_t *w, bool parted);
+
+static void s_freeze(world_t *w, bool parted) {
+    chaos_rule(w->cut, (chaos_rules_t){.frozen = parted});
+}
+
+static void s_server_away(world_t *w, bool parted) {
+    if (parted)
+        nats_kill(&w->server);
+    else
+        child_check(nats_start(&w->server), "the server starts again");
+}
+
+/* The p99 of local calls when nothing is wrong. */
+static double s_calm(world_t *w) {
+    ledger_t *ledger = s_ledger("local calls", false);
     lanes_t *lanes =
         lanes_start_of("Local.add", w->a.client, ledger, 4, CALL_MS, 0.5);
-    for (int i = 0; i < N; i++)
+    child_sleep_ms(child_long() ? 3000 : 300);
+    lanes_stop(&lanes);
+    child_check(ledger_close(ledger), "local calls");
+    double p99 = ledger_p99_ms(ledger);
+    ledger_destroy(&ledger);
+    return p99;
+}
+
+static void s_start_calls(world_t *w, gate_future_t **f, size_t n) {
+    for (size_t i = 0; i < n; i++)
         f[i] = gate_client_start(w->a.client, "Demo.sleep", 600000,
                                  gate_timeout_ms(600000));
     joined_back(&w->a); /* they are there: links keep order */
-    chaos_rule(w->cut, (chaos_rules_t){.frozen = true});
+}
+
+static void s_parted(world_t *w, const char *name, s_part_fn *part, double ms) {
+    enum { N = 5 };
+    gate_future_t *f[N];
+    int64_t sum;
+    double calm = s_calm(w);
+    ledger_t *ledger = s_ledger(name, false);
+    lanes_t *lanes =
+        lanes_start_of("Local.add", w->a.client, ledger, 4, CALL_MS, 0.5);
+    s_start_calls(w, f, N);
+    part(w, true);
     double named = s_named(f, N);
     gate_err_t e = gate_client_call(w->a.client, "Demo.add", &sum, 1, 2);
     child_check(e == GATE_NOSERVICE, "a new call: no such service");
-    chaos_rule(w->cut, (chaos_rules_t){.frozen = false});
+    child_sleep_ms(child_long() && ms > named ? ms - named : 0);
+    part(w, false);
     double back = joined_back(&w->a);
     child_check(lanes_all_back(lanes, CALL_MS) >= 0, "local calls go on");
     lanes_stop(&lanes);
-    printf("partition: %d calls named after %.0f ms, back after %.0f ms, local "
-           "p99 %.2f ms\n",
-           N, named, back, ledger_p99_ms(ledger));
+    printf("%s: %d calls named after %.0f ms, back after %.0f ms, local p99 "
+           "%.2f ms (%.2f before)\n",
+           name, N, named, back, ledger_p99_ms(ledger), calm);
     child_check(ledger_close(ledger), "local calls");
     child_check(named < 5 * NAMED_MS * child_slow(), "named in time");
     if (child_long())
-        child_check(named < NAMED_MS && back < 2 * BEAT_MS,
+        child_check(named < NAMED_MS && back < 2 * BEAT_MS &&
+                        ledger_p99_ms(ledger) < 2 * calm + 1,
                     "within the figures");
     ledger_destroy(&ledger);
 }
@@ -172,6 +206,30 @@ static void s_stopped(world_t *w, const char *name, pid_t pid, double ms) {
     ledger_destroy(&ledger);
 }
 
+/* A on waking: its calls at B were cancelled when B missed it. */
+static void s_caller_stopped(world_t *w, double ms) {
+    gate_future_t *f = gate_client_start(w->a.client, "Demo.sleep", 600000,
+                                         gate_timeout_ms(600000));
+    double begin = child_now_ms();
+    joined_back(&w->a);
+    child_check(joined_in_flight(&w->b) == 1, "the call is at B");
+    kill(w->a.broker.pid, SIGSTOP);
+    while (joined_in_flight(&w->b) > 0 &&
+           child_now_ms() - begin < CALL_MS * child_slow())
+        child_sleep_ms(10);
+    child_check(joined_in_flight(&w->b) == 0, "B has cancelled it");
+    double took = child_now_ms() - begin;
+    child_sleep_ms(child_long() && ms > took ? ms - took : 0);
+    kill(w->a.broker.pid, SIGCONT);
+    gate_err_t e = gate_future_wait(f, (int64_t)(CALL_MS * child_slow()), NULL);
+    printf("A stopped for %.0f ms: %s %s\n", child_now_ms() - begin,
+           gate_err_name(e), gate_error()->text);
+    child_check(e == GATE_WORKERLOST || e == GATE_LOST, gate_err_name(e));
+    gate_future_destroy(&f);
+    joined_await(&w->a, "Demo", true);
+    joined_back(&w->a);
+}
+
 static void s_standing(world_t *w) {
     static const double ms[] = {500, 4000, 20000};
     for (size_t i = 0; i < (child_long() ? 3 : 1); i++) {
@@ -182,6 +240,8 @@ static void s_standing(world_t *w) {
     }
     if (!child_long())
         s_stopped(w, "the server stopped", w->server.pid, 500);
+    for (size_t i = 1; i < (child_long() ? 3 : 2); i++)
+        s_caller_stopped(w, ms[i]);
 }
 
 /* ---- a huge result ------------------------------------------------------- */
@@ -216,7 +276,8 @@ int main(int argc, char **argv) {
     static world_t w;
     joined_init(argc, argv, getenv("GATE_LONG") ? BEAT_MS : SHORT_BEAT_MS);
     s_begin(&w);
-    s_partition(&w);
+    s_parted(&w, "partition", s_freeze, 0);
+    s_parted(&w, "the only server away", s_server_away, 10000);
     s_huge(&w);
     s_standing(&w);
     s_killed(&w);

@@ -99,6 +99,10 @@ int64_t joined_count(joined_t *self, const char *name) {
     return lanes_count(self->client, path);
 }
 
+int64_t joined_in_flight(joined_t *self) {
+    return lanes_count(self->client, "in_flight");
+}
+
 /* ---- flows --------------------------------------------------------------- */
 struct joined_flow {
     joined_t *at;

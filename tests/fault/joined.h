@@ -31,6 +31,8 @@ void joined_await(joined_t *self, const char *service, bool there);
 double joined_back(joined_t *self);
 /* A number of Gate.stats' uplink. */
 int64_t joined_count(joined_t *self, const char *name);
+/* Calls under way there. */
+int64_t joined_in_flight(joined_t *self);
 /* One that is there for the whole test. */
 void joined_server(nats_server_t *self);
 

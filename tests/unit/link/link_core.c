@@ -68,6 +68,40 @@ Test(link_core, what_is_not_used_stops_the_sender_at_its_grant) {
     w_fini(&w);
 }
 
+/* One batch there, used after it came. */
+static void s_used_at_the_other_side(w_world_t *w) {
+    w_put(w, 0, 1, 10);
+    w_pass(w, 1);
+    w_pass(w, 1);
+    w_use(w, 1, 9);
+    w_pass(w, 1);
+}
+
+Test(link_core, an_acknowledgement_goes_with_the_answer_or_soon_after) {
+    w_world_t w;
+    w_init(&w, 4);
+    s_until_up(&w);
+    for (int i = 0; i < 20; i++)
+        w_pass(&w, 1);
+    s_used_at_the_other_side(&w);
+    cr_assert_eq(w.n_flight, 0u);
+    w_put(&w, 1, 1, 10);
+    w_pass(&w, 1);
+    cr_assert_eq(w.n_flight, 1u);
+    w_pass(&w, 1);
+    cr_assert_eq(w.half[0].given_back, 1u);
+    w_use(&w, 0, 9);
+    w_pass(&w, 5);
+    w_pass(&w, 5);
+    s_used_at_the_other_side(&w);
+    cr_assert_eq(w.n_flight, 0u);
+    w_pass(&w, 1);
+    cr_assert_eq(w.n_flight, 1u);
+    w_pass(&w, 1);
+    cr_assert_eq(w.half[0].given_back, 2u);
+    w_fini(&w);
+}
+
 Test(link_core, small_blocks_that_wait_become_one_batch) {
     w_world_t w;
     w_init(&w, 4);

@@ -18,6 +18,8 @@
 #define S_WHOLE_MAX ((size_t)192 << 10) /* larger records go in fragments */
 #define S_BLOCK_LEAST 2048
 #define S_RETRY_MS 2
+#define S_USED_MS 2 /* so long an acknowledgement waits for an answer */
+#define S_USED_BYTES ((size_t)64 << 10)
 
 /* ---- life ---------------------------------------------------------------- */
 gate_err_t gi_broker_uplink_make(const gate_settings_t *settings,
@@ -30,6 +32,7 @@ gate_err_t gi_broker_uplink_make(const gate_settings_t *settings,
         return gi_err(GATE_NOMEM, "no memory for an uplink");
     self->settings = settings;
     gi_list_init(&self->outbox);
+    gi_list_init(&self->used);
     gi_list_init(&self->links);
     gi_broker_uplink_bound(self, 0);
     gate_err_t e = gi_uplink_new(settings, urls, &self->uplink);
@@ -62,6 +65,14 @@ void gi_broker_uplink_drop_link(gi_broker_uplink_t *self,
     gi_mem_free(link);
 }
 
+static void s_free_all(gi_list_t *list) {
+    while (!gi_list_empty(list)) {
+        gi_link_block_t *block = GI_OF(list->next, gi_link_block_t, place);
+        gi_list_remove(&block->place);
+        gi_link_block_free(block);
+    }
+}
+
 void gi_broker_uplink_free(gi_broker_uplink_t **self_p) {
     gi_broker_uplink_t *self = *self_p;
     if (self == NULL)
@@ -71,12 +82,8 @@ void gi_broker_uplink_free(gi_broker_uplink_t **self_p) {
     while (!gi_list_empty(&self->links))
         gi_broker_uplink_drop_link(
             self, GI_OF(self->links.next, gi_broker_link_t, place));
-    while (!gi_list_empty(&self->outbox)) {
-        gi_link_block_t *block =
-            GI_OF(self->outbox.next, gi_link_block_t, place);
-        gi_list_remove(&block->place);
-        gi_link_block_free(block);
-    }
+    s_free_all(&self->outbox);
+    s_free_all(&self->used);
     gi_link_block_free(self->state);
     gi_buf_fini(&self->body);
     gi_mem_free(self);
@@ -98,16 +105,29 @@ void gi_broker_uplink_give(gi_broker_uplink_t *self, gi_link_block_t *block) {
     gi_list_append(&self->outbox, &block->place);
 }
 
-static bool s_push_outbox(gi_broker_uplink_t *self) {
+void gi_broker_uplink_used(gi_broker_uplink_t *self, gi_link_block_t *block,
+                           int64_t now_ms) {
+    if (gi_list_empty(&self->used))
+        self->used_ms = now_ms;
+    self->used_bytes += block->size;
+    gi_list_append(&self->used, &block->place);
+}
+
+/* Alone they would wake the uplink for an acknowledgement that can wait. */
+static bool s_used_are_due(const gi_broker_uplink_t *self, int64_t now_ms) {
+    return !gi_list_empty(&self->outbox) || self->used_bytes >= S_USED_BYTES ||
+           now_ms - self->used_ms >= S_USED_MS;
+}
+
+static bool s_push_all(gi_broker_uplink_t *self, gi_list_t *list) {
     bool any = false;
-    while (self->runs && !gi_list_empty(&self->outbox)) {
-        gi_link_block_t *block =
-            GI_OF(self->outbox.next, gi_link_block_t, place);
+    while (self->runs && !gi_list_empty(list)) {
+        gi_link_block_t *block = GI_OF(list->next, gi_link_block_t, place);
         gi_list_remove(&block->place);
         gate_err_t e =
             gi_mailbox_push(gi_uplink_mailbox(self->uplink), block, 0);
         if (e == GATE_BUSY) {
-            gi_list_prepend(&self->outbox, &block->place);
+            gi_list_prepend(list, &block->place);
             return any;
         }
         if (e)
@@ -362,13 +382,22 @@ bool gi_broker_uplink_work(gi_broker_uplink_t *self, int64_t now_ms) {
     gi_broker_uplink_offer(self, now_ms);
     for (gi_list_t *l = self->links.next; l != &self->links; l = l->next)
         s_close(self, GI_OF(l, gi_broker_link_t, place));
-    return s_push_outbox(self);
+    bool any = false;
+    if (!gi_list_empty(&self->used) && s_used_are_due(self, now_ms)) {
+        any = s_push_all(self, &self->used);
+        self->used_bytes = 0;
+    }
+    return s_push_all(self, &self->outbox) || any;
 }
 
 int64_t gi_broker_uplink_next(const gi_broker_uplink_t *self, int64_t now_ms) {
     if (self->runs && !gi_list_empty(&self->outbox))
         return now_ms + S_RETRY_MS;
-    return gi_broker_uplink_offered(self) ? INT64_MAX : self->offer_ms;
+    int64_t offer = gi_broker_uplink_offered(self) ? INT64_MAX : self->offer_ms;
+    int64_t used = gi_list_empty(&self->used) || !self->runs
+                       ? INT64_MAX
+                       : self->used_ms + S_USED_MS;
+    return used < offer ? used : offer;
 }
 
 void gi_broker_uplink_bound(gi_broker_uplink_t *self, size_t message_max) {

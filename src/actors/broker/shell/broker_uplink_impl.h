@@ -46,6 +46,9 @@ struct gi_broker_uplink {
     unsigned workers, clients; /* the core's sockets that are none */
     bool runs;                 /* its mailbox may be used */
     gi_list_t outbox, links;
+    gi_list_t used; /* blocks of others: they go with ours, or a little later */
+    size_t used_bytes;
+    int64_t used_ms;        /* since then the first of them waits */
     gi_broker_link_t *last; /* looked up */
     size_t whole_max;       /* a larger record goes in fragments */
     uint64_t offered;       /* the revision that was announced */
@@ -64,6 +67,9 @@ gi_broker_link_t *gi_broker_uplink_link(gi_broker_uplink_t *self,
 void gi_broker_uplink_drop_link(gi_broker_uplink_t *self,
                                 gi_broker_link_t *link);
 void gi_broker_uplink_give(gi_broker_uplink_t *self, gi_link_block_t *block);
+/* A block of another broker's is used up. */
+void gi_broker_uplink_used(gi_broker_uplink_t *self, gi_link_block_t *block,
+                           int64_t now_ms);
 /* A block of ours is back. */
 void gi_broker_uplink_done(gi_broker_uplink_t *self, gi_link_block_t *block);
 /* The carrier takes so much at once. */

@@ -109,7 +109,7 @@ static void s_data(gi_broker_uplink_t *self, gi_link_block_t *block,
         link->bad = true;
         block->what = GI_UPLINK_BAD;
     }
-    gi_broker_uplink_give(self, block);
+    gi_broker_uplink_used(self, block, now_ms);
 }
 
 /* ---- blocks -------------------------------------------------------------- */
