@@ -2,8 +2,8 @@
 /* bench/instructions.c -- so many whole calls in one process and nothing else,
  * for callgrind to count: tests/bench/test_instruction_count.py takes the
  * difference of two numbers of calls, so that coming up and going down drop
- * out. bench_instructions CALLS [registry | inproc | reference] reference: as
- * many raw ZeroMQ frames as a call has, sent and received on one thread; it
+ * out. bench_instructions CALLS [registry | inproc | tcp | lane | reference]
+ * lane: tcp, once over to shared memory; reference: as many raw ZeroMQ frames as a call has, sent and received on one thread; it
  * scales the others to the machine's libzmq and libc. */
 #include <gaterpc.h>
 
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { S_FRAMES = 28, S_READY_MS = 60000, S_GROUP = 50 };
+enum { S_ENDPOINT = 256, S_FRAMES = 28, S_READY_MS = 60000, S_GROUP = 50 };
 
 static gate_err_t s_echo(gate_call_t *call) {
     gate_bytes_t in;
@@ -50,31 +50,44 @@ typedef struct s_rig {
     gate_client_t *client;
 } s_rig_t;
 
-static gate_err_t s_up(s_rig_t *rig, bool local) {
+static gate_err_t s_bind(s_rig_t *rig, bool tcp, char front[S_ENDPOINT],
+                         char back[S_ENDPOINT]) {
+    gate_broker_bind(rig->broker, tcp ? "tcp://127.0.0.1:*" : "inproc://front");
+    gate_broker_bind_backend(rig->broker,
+                             tcp ? "tcp://127.0.0.1:*" : "inproc://back");
+    gate_err_t e = gate_broker_start(rig->broker);
+    const char *at = gate_broker_frontend(rig->broker, 0),
+               *at_back = gate_broker_backend(rig->broker, 0);
+    snprintf(front, S_ENDPOINT, "%s", at ? at : "");
+    snprintf(back, S_ENDPOINT, "%s", at_back ? at_back : "");
+    return e;
+}
+
+static gate_err_t s_up(s_rig_t *rig, const char *mode) {
     gate_err_t e = GATE_OK;
-    const char *back = local ? NULL : "inproc://back";
+    bool local = !strcmp(mode, "registry"), lane = !strcmp(mode, "lane");
+    char front[S_ENDPOINT] = "", back[S_ENDPOINT] = "";
     GATE_OWN(gate_settings) settings = gate_settings_new();
     gate_settings_set(settings, "log_level", "silent");
     gate_settings_set(settings, "route", local ? "local" : "broker");
     gate_settings_set(settings, "heartbeat", 600000); /* none while we count */
+    gate_settings_set(settings, "lane", lane ? "always" : "off");
+    gate_settings_set(settings, "linger", "off"); /* waiting is not counted */
     rig->runtime = gate_runtime_new(settings);
     rig->broker = gate_broker_new(rig->runtime);
     rig->service = gate_service_new(rig->runtime, "Bench");
     rig->client = gate_client_new(rig->runtime);
     if (!rig->broker || !rig->service || !rig->client)
         return GATE_NOMEM;
-    if (!local) {
-        gate_broker_bind(rig->broker, "inproc://front");
-        gate_broker_bind_backend(rig->broker, back);
-        e = gate_broker_start(rig->broker);
-    }
+    if (!local)
+        e = s_bind(rig, strcmp(mode, "inproc") != 0, front, back);
     gate_service_methods(rig->service, s_methods, NULL);
     if (!e)
-        e = gate_service_start(rig->service, back);
+        e = gate_service_start(rig->service, local ? NULL : back);
     if (!e && !local)
         e = gate_service_ready(rig->service, S_READY_MS);
     if (!e)
-        e = gate_client_connect(rig->client, local ? NULL : "inproc://front");
+        e = gate_client_connect(rig->client, local ? NULL : front);
     return e ? e : gate_client_ready(rig->client, S_READY_MS);
 }
 
@@ -105,9 +118,9 @@ static gate_err_t s_calls(s_rig_t *rig, long calls) {
     return e;
 }
 
-static int s_run(long calls, bool local) {
+static int s_run(long calls, const char *mode) {
     s_rig_t rig = {0};
-    gate_err_t e = s_up(&rig, local);
+    gate_err_t e = s_up(&rig, mode);
     if (!e)
         e = s_calls(&rig, S_GROUP + calls);
     if (e)
@@ -122,9 +135,8 @@ static int s_run(long calls, bool local) {
 int main(int argc, char **argv) {
     long calls = argc > 1 ? strtol(argv[1], NULL, 10) : 1000;
     const char *mode = argc > 2 ? argv[2] : "registry";
-    int failed = !strcmp(mode, "reference")
-                     ? s_reference(calls)
-                     : s_run(calls, !strcmp(mode, "registry"));
+    int failed =
+        !strcmp(mode, "reference") ? s_reference(calls) : s_run(calls, mode);
     printf("{\"bench\": \"instructions\", \"mode\": \"%s\", \"calls\": %ld, "
            "\"failed\": %d}\n",
            mode, calls, failed);

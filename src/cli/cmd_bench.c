@@ -19,6 +19,7 @@ int gi_bench_main(int argc, char **argv) {
     gi_bench_args_t args = {.runs = "inline",
                             .pins = "free",
                             .method = "Demo.echo",
+                            .lane = "auto",
                             .clients = 1,
                             .services = 1,
                             .workers = 1,
@@ -41,8 +42,10 @@ int gi_bench_main(int argc, char **argv) {
         {"auth", GI_OPT_TEXT, &args.auths, "LIST",
          "echo: of off,plain: who calls is asked of a ZAP service (off)"},
         {"wire", GI_OPT_TEXT, &args.wires, "LIST",
-         "echo: of packed,frames,lane: setting packed on, off, setting lane on "
-         "(packed)"},
+         "echo: of packed,frames,lane: setting packed on, off, by lanes too "
+         "(lane)"},
+        {"lane", GI_OPT_TEXT, &args.lane, "MODE",
+         "setting lane, of what uses ipc or tcp: off, auto, always (auto)"},
         {"pin", GI_OPT_TEXT, &args.pins, "LIST",
          "everything on one CPU, or free (free)"},
         {"clients", GI_OPT_NUMBER, &args.clients, "N", "clients (1)"},

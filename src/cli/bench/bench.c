@@ -61,6 +61,10 @@ static bool s_words(const char *what, const char *list, const char *known) {
     return *list || s_fail(what, list);
 }
 
+static bool s_word(const char *what, const char *word, const char *known) {
+    return strchr(word, ',') ? s_fail(what, word) : s_words(what, word, known);
+}
+
 static bool s_valid(const gi_bench_args_t *args) {
     gi_numbers_t n;
     long cpus = sysconf(_SC_NPROCESSORS_CONF);
@@ -68,7 +72,9 @@ static bool s_valid(const gi_bench_args_t *args) {
                  S_ALL) ||
         !s_words("--runs", args->runs, "inline,thread,process") ||
         (args->auths && !s_words("--auth", args->auths, "off,plain")) ||
-        (args->wires && !s_words("--wire", args->wires, "packed,frames,lane")))
+        (args->wires &&
+         !s_words("--wire", args->wires, "packed,frames,lane")) ||
+        !s_word("--lane", args->lane, "off,auto,always"))
         return false;
     if (!gi_numbers_parse(args->pins, &n))
         return s_fail("--pin", args->pins);

@@ -16,7 +16,8 @@ typedef struct gi_bench_args {
     const char *sizes;       /* of the payload, in bytes */
     const char *runs;        /* inline, thread, process */
     const char *auths;       /* off, plain; NULL = off, or plain with a user */
-    const char *wires;       /* packed, frames, lane; NULL = packed */
+    const char *wires;       /* packed, frames, lane; NULL = as lane says */
+    const char *lane;        /* the setting */
     const char *pins;        /* CPU numbers and the word free */
     const char *seconds;     /* of one measured round */
     const char *broker;      /* frontend of a running broker, or NULL */

@@ -39,7 +39,8 @@ static void s_add_ours(s_cell_t *self, bool plain, const char *wire) {
     gi_spec_t *spec = s_add(self, &gi_kind_gate);
     spec->runs = self->runs;
     spec->frames = !strcmp(wire, "frames") && !registry;
-    spec->lane = !strcmp(wire, "lane") && !registry;
+    if (strcmp(wire, "lane") != 0)
+        spec->lane = "off";
     if (plain && !registry) {
         spec->user = args->user ? args->user : "bench";
         spec->password = args->user ? args->password : "password";
@@ -54,7 +55,9 @@ static void s_specs(s_cell_t *self) {
     const char *auths = args->auths  ? args->auths
                         : args->user ? "plain"
                                      : "off";
-    const char *wires = args->wires ? args->wires : "packed";
+    const char *wires = args->wires                  ? args->wires
+                        : !strcmp(args->lane, "off") ? "packed"
+                                                     : "lane";
     for (size_t w = 0; w < sizeof s_wires / sizeof *s_wires; w++)
         for (int plain = 0; plain < 2; plain++)
             if (gi_word_in(wires, s_wires[w]) &&

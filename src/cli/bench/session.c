@@ -66,6 +66,7 @@ gi_spec_t gi_session_spec(const gi_session_t *self, const gi_kind_t *kind,
                       .workers = (int)args->workers,
                       .pin = pin,
                       .runs = GATE_INLINE,
+                      .lane = args->lane,
                       .method = "echo"};
     return spec;
 }
@@ -143,6 +144,11 @@ static bool s_ours(const gi_cell_t *cell, int i) {
                                gi_rig_spec(cell->rigs[0])->kind);
 }
 
+static bool s_may_use_lane(const gi_spec_t *spec) {
+    return strcmp(spec->lane, "off") != 0 &&
+           (!strcmp(spec->transport, "ipc") || !strcmp(spec->transport, "tcp"));
+}
+
 static gi_result_t *s_result(gi_session_t *self, const gi_cell_t *cell, int i) {
     const gi_spec_t *spec = gi_rig_spec(cell->rigs[i]);
     gi_result_t *r = gi_results_add(&self->results);
@@ -163,8 +169,10 @@ static gi_result_t *s_result(gi_session_t *self, const gi_cell_t *cell, int i) {
     r->pin = spec->pin;
     r->unit = cell->unit ? cell->unit : "calls/s";
     r->auth = spec->user && !self->args->broker ? "plain" : "off";
-    r->wire = spec->frames ? "frames" : spec->lane ? "lane" : "packed";
     r->is_reference = !s_ours(cell, i);
+    r->wire = spec->frames                               ? "frames"
+              : !r->is_reference && s_may_use_lane(spec) ? "lane"
+                                                         : "packed";
     return r;
 }
 

@@ -77,8 +77,7 @@ static gate_settings_t *s_settings(const gi_spec_t *spec) {
     gate_settings_set(settings, "route", local ? "local" : "broker");
     gate_settings_set(settings, "zmq_context", "max_sockets=65536");
     gate_settings_set(settings, "packed", !spec->frames);
-    if (spec->lane)
-        gate_settings_set(settings, "lane", "auto");
+    gate_settings_set(settings, "lane", spec->lane);
     if (spec->runs == GATE_PROCESS && spec->pool)
         gate_settings_set(settings, "processes", spec->pool);
     if (spec->runs != GATE_PROCESS && spec->pool)

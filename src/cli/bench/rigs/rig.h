@@ -27,11 +27,11 @@ typedef struct gi_spec {
     unsigned parts;        /* those of this process */
     char frontend[160], backend[160];
     int clients, services, workers;
-    int pool;    /* workers of a pool; 0 = default */
-    int tasks;   /* largest number under way */
-    int crowd;   /* sockets of each client process; kind_crowd alone */
-    int pin;     /* CPU; -1 = free */
-    bool lane;   /* setting lane on: through shared memory */
+    int pool;         /* workers of a pool; 0 = default */
+    int tasks;        /* largest number under way */
+    int crowd;        /* sockets of each client process; kind_crowd alone */
+    int pin;          /* CPU; -1 = free */
+    const char *lane; /* the setting */
     bool frames; /* setting packed off: each frame by itself, as Python does */
     gate_runs_t runs;
     const char *method; /* "echo", "huge", "Demo.echo" on a foreign broker */
