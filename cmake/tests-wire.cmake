@@ -44,6 +44,18 @@ if(TARGET gate)
     gate_test(${name} fault 900 ${CMAKE_COMMAND} -E env GATE_SLOW=${slow}
       $<TARGET_FILE:${name}> $<TARGET_FILE:gate> ${preload_${name}})
   endforeach()
+  # With lanes from the first message on; under TSan, which runs no fault tests
+  # else, as stress.
+  set(label fault)
+  if(GATE_SANITIZE STREQUAL "thread")
+    set(label stress)
+  endif()
+  foreach(name mixed worker_kill same_identity drain hot_restart streams again)
+    gate_test(fault_${name}_lane ${label} 900 ${CMAKE_COMMAND} -E env
+      GATE_LANE=always GATE_SLOW=${slow} $<TARGET_FILE:fault_${name}>
+      $<TARGET_FILE:gate>)
+    add_dependencies(tests_${label} fault_${name})
+  endforeach()
   # The same with workers of Python's kind.
   if(NOT GATE_SANITIZE)
     foreach(name same_identity worker_kill broker_restart stop_cont slow_reader

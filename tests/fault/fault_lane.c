@@ -103,6 +103,7 @@ static void s_service_dies(gate_client_t *client, const char *back) {
     gate_future_t *sleeping[SLEEPERS];
     child_t service;
     child_service(&service, back, "16");
+    s_await_count(client, "lanes", 2);
     s_start(client, sleeping);
     s_await_calls(client, SLEEPERS);
     child_kill(&service);

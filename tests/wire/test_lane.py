@@ -348,7 +348,8 @@ class Bounds(Lanes):
         self.assertTrue(self.broker.running())
 
     def test_new_peers_come_before_lanes(self):
-        self.begin(limits=[(resource.RLIMIT_NOFILE, 128)])
+        self.begin(lane="always",  # so that none is idle
+                   limits=[(resource.RLIMIT_NOFILE, 128)])
         lanes = [self.client() for _ in range(3)]
         held = [self.client(False) for _ in range(40)]
         for client in held:

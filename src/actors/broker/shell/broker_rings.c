@@ -21,11 +21,11 @@
 
 /* ---- who ------------------------------------------------------------------ */
 unsigned gi_broker_lane_bucket(unsigned side, gate_bytes_t id) {
-    const unsigned char *p = id.data;
-    unsigned hash = side;
-    for (size_t i = 0; i < id.size; i++)
-        hash = (hash ^ p[i]) * 16777619u;
-    return (hash ^ hash >> 16) % GI_BROKER_LANE_BUCKETS;
+    uint64_t word = 0; /* of its end: ids that are made differ there */
+    size_t n = id.size < sizeof word ? id.size : sizeof word;
+    memcpy(&word, (const unsigned char *)id.data + id.size - n, n);
+    word = (word ^ side) * UINT64_C(0x9e3779b97f4a7c15);
+    return (unsigned)(word >> 32) % GI_BROKER_LANE_BUCKETS;
 }
 
 gate_bytes_t gi_broker_lane_id(const gi_broker_lane_t *lane) {
@@ -323,6 +323,16 @@ static void s_collect(gi_broker_rings_t *self) {
             lane->way->rung = true;
         else
             lane->rung = true;
+    }
+}
+
+void gi_broker_lane_sweep(gi_broker_rings_t *self) {
+    self->rung = true;
+    s_collect(self);
+    for (gi_broker_lane_t *lane = self->lanes, *next; lane; lane = next) {
+        next = lane->next;
+        if (lane->state == GI_LANE_GREETED && lane->rung)
+            gi_broker_lane_free(self, lane);
     }
 }
 

@@ -74,6 +74,8 @@ gi_broker_lane_t *gi_broker_lane_find(const gi_broker_rings_t *self,
 /* Which connection a descriptor is; 0: none (any more). */
 uint64_t gi_broker_lane_connection(int fd);
 void gi_broker_lane_free(gi_broker_rings_t *self, gi_broker_lane_t *lane);
+/* Frees those who have gone before they asked. */
+void gi_broker_lane_sweep(gi_broker_rings_t *self);
 bool gi_broker_lane_watch(gi_broker_rings_t *self, int fd, void *what);
 void gi_broker_lane_count(const gi_broker_rings_t *self);
 void gi_broker_lane_refused(gi_broker_rings_t *self);

@@ -17,10 +17,17 @@
 #define S_ACCEPT_MAX 8 /* in a pass */
 
 /* ---- newcomers ------------------------------------------------------------ */
+static bool s_has_share(const gi_broker_rings_t *self,
+                        const gi_broker_lane_t *lane) {
+    return self->n_pending < S_PENDING_MAX &&
+           gi_broker_lane_share(self, lane, S_PENDING_MAX, false);
+}
+
 static bool s_is_room(gi_broker_rings_t *self, const gi_broker_lane_t *lane,
                       int64_t now_ms) {
-    return self->n_pending < S_PENDING_MAX &&
-           gi_broker_lane_share(self, lane, S_PENDING_MAX, false) &&
+    if (!s_has_share(self, lane))
+        gi_broker_lane_sweep(self);
+    return s_has_share(self, lane) &&
            gi_guard_spares(&self->broker->guard, self->n_pending + self->n_up,
                            now_ms);
 }
