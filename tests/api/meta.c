@@ -104,6 +104,25 @@ Test(meta, on_every_way) {
     }
 }
 
+/* At once, before it has heard a word of its broker: nothing is dropped. */
+Test(meta, of_the_first_call_of_a_client) {
+    for (rig_way_t way = RIG_INPROC; way <= RIG_TCP; way++) {
+        rig_t r;
+        rig_up(&r, way, NULL, s_table, NULL);
+        s_ask(&r, "Test.trace"); /* its worker is known to be one of ours */
+        for (int i = 0; i < 20; i++) {
+            const char *got = NULL;
+            GATE_OWN(gate_client) c = gate_client_new(r.rt);
+            MUST(gate_client_connect(c, gate_broker_frontend(r.broker, 0)));
+            MUST(gate_client_call(c, "Test.trace", &got,
+                                  gate_meta("traceparent", "00-33-44-01")));
+            cr_expect_str_eq(got, "00-33-44-01", "%s, client %d", rig_name(way),
+                             i);
+        }
+        rig_down(&r);
+    }
+}
+
 Test(meta, what_does_not_go_along) {
     rig_t r;
     const char *got;

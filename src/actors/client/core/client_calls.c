@@ -203,9 +203,9 @@ static void s_refuse_upload(gi_client_core_t *self, gi_ccall_t *call) {
 
 /* True when it went out or failed for good. */
 static bool s_send(gi_client_core_t *self, gi_ccall_t *call) {
+    if (gi_client_send_waits(self, call))
+        return false;
     if (call->upload && !self->link.ext_args) {
-        if (!self->link.informed)
-            return false; /* those behind it wait for a round trip too */
         s_refuse_upload(self, call);
         return true;
     }

@@ -65,6 +65,22 @@ static bool s_for_worker(const gi_client_core_t *self, const gi_ccall_t *call) {
     return call->asks == GI_ASKS_USER && !gi_bytes_is(call->service, own);
 }
 
+/* Credit, its deadline, metadata (one that is traced has some), the size of an
+ * upload: an extension frame must say it. */
+static bool s_goes_along(const gi_ccall_t *call) {
+    return call->stream || call->deadline_travels || call->request.meta_size ||
+           call->upload;
+}
+
+/* A broker that has answered the question behind that one and not that will say
+ * nothing any more. */
+bool gi_client_send_waits(const gi_client_core_t *self,
+                          const gi_ccall_t *call) {
+    const gi_clink_t *l = &self->link;
+    return call->asks == GI_ASKS_USER && !l->informed &&
+           (call->upload || (!l->ready && s_goes_along(call)));
+}
+
 /* What we read is said along with what must be said, else now and then: a frame
  * costs as much as a tenth of a call. The number is odd, so that workers that
  * take turns are all told. */
@@ -73,9 +89,8 @@ static void s_transmit_ext(gi_client_core_t *self, gi_ccall_t *call,
     bool announce = s_for_worker(self, call) &&
                     self->link.n_requests++ % S_ANNOUNCE_EVERY == 0;
     gi_ext_t ext;
-    if (!announce && !call->stream && !call->deadline_travels &&
-        !call->request.meta_size && !call->upload)
-        return; /* one that is traced has metadata */
+    if (!announce && !s_goes_along(call))
+        return;
     s_announce(self, call, &ext);
     ext.traced = call->traced && self->link.traces;
     ext.meta = (gate_bytes_t){meta, call->request.meta_size};

@@ -126,6 +126,9 @@ void gi_client_calls_refuse_unsent(gi_client_core_t *self,
 /* ---- client_send.c ------------------------------------------------------- */
 /* Its arguments are more than the broker takes in a frame; the story is told. */
 bool gi_client_send_exceeds(gi_client_core_t *self, const gi_ccall_t *call);
+/* Something goes along that only brokers of ours take: it waits, at most until
+ * its deadline, for what this one says of itself. Those behind it wait, too. */
+bool gi_client_send_waits(const gi_client_core_t *self, const gi_ccall_t *call);
 /* The request; 0 or an errno. */
 int gi_client_send_request(gi_client_core_t *self, gi_ccall_t *call);
 /* Tells its worker that nobody waits any more. */

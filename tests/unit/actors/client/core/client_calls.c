@@ -349,6 +349,115 @@ Test(huge, an_exception_whose_story_follows) {
     kit_end(&k);
 }
 
+/* ---- what goes along ------------------------------------------------------ */
+/* With metadata: as much as a frame of extensions has room for. */
+static void s_with_meta(kit_t *k, kit_call_t *c) {
+    kit_prepare(k, c, false);
+    c->call.body = (const unsigned char *)"\xa1"
+                                          "f\x90\x80\x81\xa1k\xa1v";
+    c->call.request.meta_size = 5;
+    kit_call(k, c);
+}
+
+static said_t *s_the_call(kit_t *k) {
+    gi_client_core_tick(k->core, k->now);
+    return kit_take_func(k, "\xa1"
+                            "f");
+}
+
+static bool s_has_meta(const said_t *s) {
+    gi_ext_t ext;
+    return s->n == 8 &&
+           !gi_ext_parse((gate_bytes_t){s->frames[7], s->size[7]}, &ext) &&
+           ext.meta.size == 5 &&
+           memcmp(ext.meta.data, "\x81\xa1k\xa1v", 5) == 0;
+}
+
+Test(along, waits_until_the_broker_has_said_what_it_takes) {
+    kit_t k;
+    kit_call_t c, behind;
+    kit_start(&k, true);
+    s_with_meta(&k, &c);
+    gi_client_core_connected(k.core, k.now);
+    kit_one(&k, &behind);
+    gi_client_core_tick(k.core, k.now);
+    cr_expect_eq(c.call.state, GI_CCALL_UNSENT);
+    cr_expect_eq(behind.call.state, GI_CCALL_UNSENT, "in order");
+    kit_inform(&k, 1);
+    said_t *s = s_the_call(&k);
+    cr_assert(s && s_has_meta(s), "it was dropped");
+    cr_expect(s_the_call(&k), "and the one behind it");
+    kit_end(&k);
+}
+
+Test(along, what_needs_nothing_does_not_wait) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    gi_client_core_connected(k.core, k.now);
+    kit_one(&k, &c);
+    cr_expect_eq(c.call.state, GI_CCALL_SENT);
+    kit_end(&k);
+}
+
+/* Credit of a stream, and a deadline that its worker is to keep. */
+Test(along, is_more_than_metadata) {
+    kit_t k;
+    kit_call_t stream, timed;
+    kit_start(&k, true);
+    gi_client_core_connected(k.core, k.now);
+    kit_stream(&k, &stream);
+    kit_prepare(&k, &timed, false);
+    timed.call.deadline_travels = true;
+    kit_call(&k, &timed);
+    kit_inform(&k, 1);
+    for (int i = 0; i < 2; i++) {
+        said_t *s = s_the_call(&k);
+        cr_expect(s && s->n == 8, "without its extension frame");
+    }
+    kit_end(&k);
+}
+
+Test(along, a_broker_without_extensions_has_said_so) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    gi_client_core_connected(k.core, k.now);
+    s_with_meta(&k, &c);
+    kit_inform(&k, 0);
+    said_t *s = s_the_call(&k);
+    cr_expect(s && s->n == 7);
+    kit_end(&k);
+}
+
+/* It answers the second question and not the first. */
+Test(along, a_broker_that_will_not_say_delays_nothing) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    gi_client_core_connected(k.core, k.now);
+    s_with_meta(&k, &c);
+    said_t *s = kit_take_func(&k, "\xacget_services");
+    cr_assert(s);
+    kit_hear(&k, 0, s->frames[3], 1, &OK_FIVE);
+    s = s_the_call(&k);
+    cr_expect(s && s->n == 7);
+    kit_end(&k);
+}
+
+Test(along, waits_no_longer_than_its_deadline) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    gi_client_core_connected(k.core, k.now);
+    s_with_meta(&k, &c);
+    kit_pass(&k, 600);
+    failed(&c, GATE_TIMEOUT, "is connected and answers nothing");
+    kit_inform(&k, 1);
+    cr_expect_null(s_the_call(&k), "it is over");
+    kit_end(&k);
+}
+
 /* ---- uploads ------------------------------------------------------------- */
 #define CREDIT                        \
     KIT_BYTES(GI_EXT_MAGIC "\x81\xa2" \
