@@ -87,7 +87,7 @@ set(talks gate_zeromq Threads::Threads)
 set(laws $<$<CONFIG:Debug>:GI_CHECK_LAWS>)
 gate_room(actors/rings SEES proto/base proto/settings proto/value pool/sync pool/shared LIBS Threads::Threads)
 gate_room(actors/net SEES ${proto} pool/sync pool/mail pool/shared/ringpair.h
-  actors/rings LIBS ${talks})
+  pool/memory/resident.h actors/rings LIBS ${talks})
 gate_room(actors/bulk SEES ${proto} huge ${pool} LIBS ${talks})
 gate_room(actors/runtime SEES ${proto} ${pool} actors/net
   LIBS ${talks} gate_journal DEFS ${GATE_JOURNAL_DEFS})

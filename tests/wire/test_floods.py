@@ -243,6 +243,64 @@ class Beside(Flood):
         self.assertGreaterEqual(count["peers_cut"], 3)
 
 
+class Many(Flood):
+    """Connections by the hundred: what each may have waiting at libzmq is a
+    little, and none of it stays."""
+
+    def all_at_once(self, n, message, most, **settings):
+        """n connections that send it as fast as they can, and read nothing;
+        what the kernel keeps for them is little."""
+        self.broker = self.keep(kit.OurBroker(
+            zmq_sock="sndbuf=4096,rcvbuf=16384", **settings))
+        self.watch(self.broker.pid)
+        rests, data = {}, message * max(1, 65536 // len(message))
+        over = threading.Event()
+
+        def watch():
+            while not over.wait(0.003):
+                self.look()
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        for _ in range(n):
+            s = connect(self.broker.front)
+            for option in socket.SO_RCVBUF, socket.SO_SNDBUF:
+                s.setsockopt(socket.SOL_SOCKET, option, 4096)
+            self.addCleanup(s.close)
+            s.setblocking(False)
+            rests[s] = b""
+        sent, end = 0, time.monotonic() + 60 * kit.SLOW
+        while sent < most and rests and time.monotonic() < end:
+            for s, rest in list(rests.items()):
+                try:
+                    rest = rest or data
+                    went = s.send(rest)
+                    rests[s] = rest[went:]
+                    sent += went
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    del rests[s]  # it was cut off
+        over.set()
+        watcher.join()
+        for s in rests:
+            s.close()
+
+    def test_messages_that_nobody_has_taken_yet(self):
+        """Of 64 empty frames, so one that takes 4 KiB."""
+        self.all_at_once(200, frame() * 63 + frame(more=False), 60 * MIB,
+                         broker_queue_max_bytes=256 * MIB)
+        self.bounded()
+
+    def test_answers_that_nobody_reads(self):
+        """Each connection's are few; libzmq would keep a thousand of each."""
+        request = [b"", peers.MDPC, b"nope", b"r" * 200, peers.pack("f"),
+                   b"\x90", b"\x80"]
+        self.all_at_once(200, b"".join(
+            frame(f, i < len(request) - 1) for i, f in enumerate(request)),
+            80 * MIB, broker_queue_max_bytes=16 * MIB)
+        self.bounded()
+
+
 class Unread(Flood):
     """Streams that nobody reads hold all slots of a service."""
 

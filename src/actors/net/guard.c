@@ -11,7 +11,6 @@
 #include <linux/filter.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -21,6 +20,7 @@
 #include <gaterpc/log.h>
 #include "base/err.h"
 #include "base/mem.h"
+#include "memory/resident.h"
 #include "net/address.h"
 #include "settings/settings.h"
 #include "sync/clock.h"
@@ -402,27 +402,13 @@ static void s_make_way(gi_guard_t *self) {
 }
 
 /* ---- memory --------------------------------------------------------------- */
-/* Bytes of the process that are in memory; 0 not known. */
-static int64_t s_rss(void) {
-    char text[128];
-    long long pages = 0;
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = 0;
-    return sscanf(text, "%*s %lld", &pages) == 1
-               ? (int64_t)pages * sysconf(_SC_PAGESIZE)
-               : 0;
-}
-
 /* Base follows while nothing to speak of is held, and slowly, so that what
  * grows fast over ipc, where the kernel counts nothing, is seen as well. What
  * the owner keeps explains memory at once, and for a while after it has gone:
  * what is freed stays with the process. */
 static void s_look_at_memory(gi_guard_t *self, int64_t kept, int64_t now_ms) {
     int64_t before = self->rss, creep = self->base + S_CREEP;
-    self->rss = s_rss();
+    self->rss = gi_resident();
     self->kept = kept > self->kept - S_CREEP ? kept : self->kept - S_CREEP;
     int64_t rest = self->rss - self->kept;
     if (self->held < S_LITTLE || rest < self->base)
@@ -438,9 +424,12 @@ void gi_guard_trim(gi_guard_t *self, int64_t now_ms) {
     if (self->rss < self->low + S_TRIM || self->held > S_LITTLE ||
         now_ms < self->trim_ms)
         return;
-    malloc_trim(0);
-    self->low = self->rss = s_rss();
     self->trim_ms = now_ms + S_TRIM_MS;
+    if (gi_resident_slack(self->rss) < self->slack + S_TRIM)
+        return;
+    gi_resident_trim();
+    self->rss = gi_resident();
+    self->slack = gi_resident_slack(self->rss);
 }
 
 /* ---- a look -------------------------------------------------------------- */
@@ -487,7 +476,8 @@ void gi_guard_init(gi_guard_t *self, const gate_settings_t *settings,
                          .curve = curve,
                          .look_ms = now_ms,
                          .trim_ms = now_ms};
-    self->rss = self->base = self->low = s_rss();
+    self->rss = self->base = self->low = gi_resident();
+    self->slack = gi_resident_slack(self->rss);
     s_count(self, now_ms);
 }
 

@@ -64,8 +64,9 @@ typedef struct gi_guard {
     int64_t strange;            /* of those that have delivered nothing yet */
     int64_t rss, base;          /* the process's memory; when little was held */
     int64_t kept;               /* its owner's; it goes down as base goes up */
-    int64_t low, trim_ms;       /* after it was trimmed; when it may be again */
-    bool pressed;               /* it has grown by more than is held */
+    int64_t low, slack; /* the least; what trimming does not give back */
+    int64_t trim_ms;    /* when it is looked at again */
+    bool pressed;       /* it has grown by more than is held */
     int listeners[GI_GUARD_LISTENERS_MAX];
     const char *paths[GI_GUARD_LISTENERS_MAX]; /* of ipc listeners */
     gi_turns_t turns[GI_GUARD_LISTENERS_MAX];  /* of ipc listeners */

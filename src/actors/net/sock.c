@@ -25,7 +25,8 @@
 #include "settings/settings.h"
 
 #define S_CONNECT_MS 500 /* least time that a connection may take */
-#define S_UNACKED 30     /* intervals that a peer may leave what it was sent */
+#define S_UNREAD 32
+#define S_UNACKED 30 /* intervals that a peer may leave what it was sent */
 
 /* ---- context ------------------------------------------------------------- */
 static gi_lock_t s_context_lock = {PTHREAD_MUTEX_INITIALIZER};
@@ -263,11 +264,18 @@ static void s_apply_return(gi_sock_t *self, const gate_settings_t *settings) {
               beat_ms > S_CONNECT_MS ? beat_ms : S_CONNECT_MS);
 }
 
+/* Where many connect to, libzmq reads so many messages of each ahead: one of 64
+ * empty frames takes 4 KiB there. The rest waits in the kernel. */
+static int64_t s_unread_max(int type, const gate_settings_t *settings) {
+    int64_t hwm = settings->zmq_hwm;
+    return type == ZMQ_ROUTER && hwm > S_UNREAD ? S_UNREAD : hwm;
+}
+
 static gate_err_t s_apply(gi_sock_t *self, int type, gate_bytes_t identity,
                           const gate_settings_t *settings) {
     int64_t max = settings->message_bytes_max;
     s_set_int(self->raw, ZMQ_SNDHWM, settings->zmq_hwm);
-    s_set_int(self->raw, ZMQ_RCVHWM, settings->zmq_hwm);
+    s_set_int(self->raw, ZMQ_RCVHWM, s_unread_max(type, settings));
     s_set_int(self->raw, ZMQ_LINGER, 0);
     s_set_int(self->raw, ZMQ_HANDSHAKE_IVL, settings->handshake_ivl_ms);
     s_set_int(self->raw, ZMQ_RECONNECT_IVL, settings->reconnect_ivl_ms);

@@ -61,6 +61,7 @@ static bool s_make(gi_broker_core_t *self, int64_t now_ms) {
     gi_list_init(&self->parked);
     gi_list_init(&self->blocked);
     gi_list_init(&self->loaded);
+    gi_list_init(&self->handing);
     gi_list_init(&self->work.doomed);
     gi_list_init(&self->work.lost);
     gi_list_init(&self->work.redo);

@@ -27,6 +27,19 @@ static void s_queue_drop(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     }
 }
 
+/* What libzmq may hold for it (below); a little of many is not counted. */
+static void s_hand(gi_broker_core_t *core, gi_broker_peer_t *peer,
+                   size_t handed) {
+    size_t before = gi_broker_peer_handed(peer);
+    peer->handed = handed;
+    size_t after = gi_broker_peer_handed(peer);
+    core->handed += after - before;
+    if (after && !before)
+        gi_list_append(&core->handing, &peer->handing);
+    else if (!after)
+        gi_list_remove(&peer->handing);
+}
+
 /* ---- the table ----------------------------------------------------------- */
 static gi_broker_peer_t *s_find(gi_broker_core_t *core, unsigned socket,
                                 uint64_t hash, gate_bytes_t id) {
@@ -52,6 +65,7 @@ static gi_broker_peer_t *s_new(gi_broker_core_t *core, unsigned socket,
     gi_list_init(&peer->doomed);
     gi_list_init(&peer->queue);
     gi_list_init(&peer->loaded);
+    gi_list_init(&peer->handing);
     gi_list_init(&peer->calls);
     peer->node.hash = hash;
     peer->idle.due = GI_DUE_PEER;
@@ -101,6 +115,14 @@ static void s_forget_fd(gi_broker_core_t *core, gi_broker_peer_t *peer) {
         s->by_fd[peer->srcfd] = NULL;
 }
 
+/* What libzmq had for it went with the connection. */
+static void s_disconnect(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    s_forget_fd(core, peer);
+    peer->srcfd = -1;
+    peer->closed = true;
+    s_hand(core, peer, 0);
+}
+
 static bool s_fd_room(gi_broker_socket_t *s, size_t fd) {
     if (fd < s->n_by_fd)
         return true;
@@ -131,8 +153,7 @@ static void s_take_fd(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_broker_peer_t *before = s->by_fd[peer->srcfd];
     s->by_fd[peer->srcfd] = peer;
     if (before) {
-        before->closed = true;
-        before->srcfd = -1;
+        s_disconnect(core, before);
         gi_broker_peer_cut(core, before);
     }
 }
@@ -145,7 +166,7 @@ bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
     s_forget_fd(core, peer);
     peer->srcfd = srcfd;
     peer->closed = false;
-    peer->handed = 0; /* libzmq has dropped what it had for the other one */
+    s_hand(core, peer, 0); /* libzmq dropped what it had for the other one */
     peer->connection = s_connection(core, srcfd);
     peer->strict =
         core->effects->strict && core->effects->strict(core->ctx, frame);
@@ -155,11 +176,8 @@ bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
 
 bool gi_broker_peer_closed(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     uint64_t now = s_connection(core, peer->srcfd);
-    if (peer->srcfd >= 0 && (now == 0 || now != peer->connection)) {
-        s_forget_fd(core, peer);
-        peer->srcfd = -1;
-        peer->closed = true;
-    }
+    if (peer->srcfd >= 0 && (now == 0 || now != peer->connection))
+        s_disconnect(core, peer);
     return peer->closed;
 }
 
@@ -169,6 +187,7 @@ void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     gi_broker_batch_drop(core, peer);
     s_queue_drop(core, peer);
     s_forget_fd(core, peer);
+    s_hand(core, peer, 0);
     gi_list_remove(&peer->doomed);
     gi_broker_disarm(core, &peer->idle);
     gi_broker_past_forget(core, peer);
@@ -232,21 +251,51 @@ static bool s_reserve(const gi_broker_core_t *core,
  * It takes messages by their number, however large, and says nothing about one
  * peer. Whoever does not read has a full socket in the kernel, though: what was
  * handed over counts as waiting until that could be written to at two looks
- * with some time between them, in which libzmq would have. */
+ * with some time between them, in which libzmq would have. All together have an
+ * eighth of broker_queue_max_bytes, a peer of it as much as is still free, and
+ * a little in any case. */
 #define S_HANDED_LOOK_MS 2
 
+static void s_look(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    if (core->clock.now_ms - peer->looked_ms < S_HANDED_LOOK_MS)
+        return;
+    bool dry = core->effects->writable == NULL ||
+               core->effects->writable(core->ctx, peer->srcfd);
+    peer->looked_ms = core->clock.now_ms;
+    if (dry && peer->dry)
+        s_hand(core, peer, 0);
+    peer->dry = dry && !peer->dry;
+}
+
+/* Of somebody who was sent much and then nothing nobody would look. */
+static void s_look_at_another(gi_broker_core_t *core) {
+    gi_broker_peer_t *other =
+        GI_OF(core->handing.next, gi_broker_peer_t, handing);
+    gi_list_remove(&other->handing);
+    gi_list_append(&core->handing, &other->handing);
+    s_look(core, other);
+}
+
+/* 0: nobody has chosen a bound. */
+static size_t s_handed_all(const gi_broker_core_t *core) {
+    return (size_t)core->settings->broker_queue_max_bytes / 8;
+}
+
+static size_t s_handed_share(const gi_broker_core_t *core) {
+    size_t max = s_handed_max(core), all = s_handed_all(core);
+    size_t left = core->handed < all ? all - core->handed : 0;
+    if (all == 0 || left > max)
+        return max;
+    return left > GI_HANDED_LITTLE ? left : GI_HANDED_LITTLE;
+}
+
 static bool s_takes(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    size_t max = s_handed_max(core);
+    if (core->handed > s_handed_all(core) / 2 && !gi_list_empty(&core->handing))
+        s_look_at_another(core);
+    size_t max = s_handed_share(core);
     if (peer->handed < max / 2)
         return true;
-    if (core->clock.now_ms - peer->looked_ms >= S_HANDED_LOOK_MS) {
-        bool dry = core->effects->writable == NULL || peer->srcfd < 0 ||
-                   core->effects->writable(core->ctx, peer->srcfd);
-        peer->looked_ms = core->clock.now_ms;
-        if (dry && peer->dry)
-            peer->handed = 0;
-        peer->dry = dry && !peer->dry;
-    }
+    s_look(core, peer);
     return peer->handed < max;
 }
 
@@ -256,8 +305,8 @@ static int s_send(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     int rc = peer->batches
                  ? gi_broker_batch_send(core, peer)
                  : core->effects->send(core->ctx, peer->socket, &core->out);
-    if (rc == 0 && !peer->far)
-        peer->handed += bytes + S_HANDED_EACH;
+    if (rc == 0 && peer->srcfd >= 0)
+        s_hand(core, peer, peer->handed + bytes + S_HANDED_EACH);
     return rc;
 }
 
@@ -340,9 +389,7 @@ int gi_broker_peer_try(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 
 /* ---- sending ------------------------------------------------------------- */
 static void s_unreachable(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    s_forget_fd(core, peer);
-    peer->srcfd = -1;
-    peer->closed = true;
+    s_disconnect(core, peer);
     if (gi_broker_peer_fleeting(peer) || peer->far)
         gi_broker_peer_gone(core, peer);
     else if (peer->worker)

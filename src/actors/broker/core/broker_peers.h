@@ -23,6 +23,7 @@ struct gi_broker_peer {
     gi_list_t doomed;  /* in core->work.doomed once it is gone */
     gi_list_t queue;   /* messages that wait for it */
     gi_list_t loaded;  /* in core->loaded while there is a batch */
+    gi_list_t handing; /* in core->handing while handed is not little */
     gi_batch_t *batch; /* what goes at the end of the pass; or NULL */
     gi_batch_pace_t gathering;
     gi_list_t calls;               /* a client's calls */
@@ -62,6 +63,12 @@ struct gi_broker_peer {
     bool far;     /* another broker's */
     unsigned char id[GI_ID_MAX];
 };
+
+#define GI_HANDED_LITTLE ((size_t)16 * 1024)
+/* Its part of core->handed. */
+static inline size_t gi_broker_peer_handed(const gi_broker_peer_t *peer) {
+    return peer->handed > GI_HANDED_LITTLE ? peer->handed : 0;
+}
 
 typedef enum gi_broker_sent {
     GI_SENT,

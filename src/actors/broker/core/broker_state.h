@@ -33,8 +33,7 @@
 /* What a peer's queue takes beyond its bound: final messages and errors. */
 #define GI_RESERVE_MESSAGES 256
 #define GI_RESERVE_BYTES (1024 * 1024)
-/* Peers that are remembered, clients and workers together. */
-#define GI_PEERS_MAX (1u << 20)
+#define GI_PEERS_MAX (1u << 20) /* that are remembered, of both sides */
 #define GI_SERVICES_MAX 65536
 
 typedef struct gi_broker_worker gi_broker_worker_t;
@@ -143,12 +142,14 @@ struct gi_broker_core {
     gi_broker_socket_t sockets[GI_BROKER_SOCKETS_MAX];
     unsigned n_sockets;
     size_t queued_bytes; /* weight of all messages that wait or are kept */
+    size_t handed;       /* bytes that libzmq may hold for peers, at most */
     size_t n_peers, n_calls, n_workers, n_services, n_queued, n_lanes;
     gi_table_t calls, services;
     gi_list_t order;  /* services */
     gi_list_t parked; /* those without workers, longest first */
     size_t parked_bytes;
     gi_list_t blocked;       /* peers with a queue */
+    gi_list_t handing;       /* peers for whom libzmq may hold much */
     gi_list_t loaded;        /* peers with a batch, oldest first */
     unsigned n_loaded, pass; /* how many; gi_broker_core_flush's number */
     gi_broker_work_t work;

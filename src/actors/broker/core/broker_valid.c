@@ -24,7 +24,7 @@ uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name) {
 /* What a walk has counted. */
 typedef struct s_sum {
     size_t calls, peers, workers, queued, weight, owned, parked, blocked,
-        waiting, believed, asking, loaded;
+        waiting, believed, asking, loaded, handed;
 } s_sum_t;
 
 static bool s_peer_valid(const gi_broker_core_t *self,
@@ -48,6 +48,7 @@ static bool s_peer_valid(const gi_broker_core_t *self,
     sum->owned += peer->weight;
     sum->blocked += n > 0;
     sum->loaded += peer->batch != NULL;
+    sum->handed += gi_broker_peer_handed(peer);
     return (peer->worker || !peer->doubted) &&
            (peer->trust == NULL ||
             self->auth.ops->valid(peer, &sum->waiting, &sum->believed,
@@ -56,6 +57,7 @@ static bool s_peer_valid(const gi_broker_core_t *self,
            calls == peer->n_calls && gi_list_empty(&peer->doomed) &&
            (n > 0) != gi_list_empty(&peer->ring) &&
            (peer->batch != NULL) != gi_list_empty(&peer->loaded) &&
+           (gi_broker_peer_handed(peer) > 0) != gi_list_empty(&peer->handing) &&
            (!peer->batch || (peer->batch->n > 0 && peer->batches)) &&
            gi_timer_armed(&peer->idle.timer) && !(peer->past && peer->worker) &&
            !(peer->away_ms && peer->gone) &&
@@ -161,8 +163,8 @@ bool gi_broker_core_valid(const gi_broker_core_t *self) {
            sum.owned == self->queued_bytes &&
            sum.parked == self->parked_bytes &&
            sum.blocked == gi_broker_peers_blocked(self) &&
-           sum.loaded == self->n_loaded && self->load.n == 0 &&
-           sum.waiting == self->auth.n_waiting &&
+           sum.handed == self->handed && sum.loaded == self->n_loaded &&
+           self->load.n == 0 && sum.waiting == self->auth.n_waiting &&
            sum.believed == self->auth.n_believed &&
            sum.asking == self->auth.asks.n;
 }
