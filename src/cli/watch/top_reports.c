@@ -100,7 +100,7 @@ static void s_line(gi_top_table_t *t, const gi_top_cell_t *who,
     row->cell[2] = *who;
     gi_top_tables_text(&row->cell[3], &part[2]);
     gi_top_tables_text(&row->cell[4], &part[3]);
-    row->bad = strcmp(row->cell[1].text, "ERROR") == 0;
+    row->bad = strcasecmp(row->cell[1].text, "error") == 0;
 }
 
 void gi_top_reports_log(gi_top_table_t *t) {
