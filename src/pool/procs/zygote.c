@@ -183,7 +183,7 @@ static void s_forget(void) {
     s_zygote.pid = 0;
 }
 
-/* A spare when there is none; that it comes is not waited for. */
+/* A spare when there is none; not waited for here. */
 static void s_want_spare(void) {
     int pair[2];
     gi_zyg_msg_t m = {.kind = GI_ZYG_SPARE};
@@ -197,6 +197,15 @@ static void s_want_spare(void) {
     else
         gi_fd_close(&pair[0]);
     gi_fd_close(&pair[1]);
+}
+
+/* The first one is waited for, or its end: where the last thread that a user may
+ * have is near, what comes next must not find room that the spare then takes,
+ * and libzmq abort for want of it. */
+static void s_await_spare(void) {
+    struct pollfd p = {.fd = s_zygote.spare_fd, .events = POLLIN};
+    while (p.fd >= 0 && poll(&p, 1, STAND_MS) < 0 && errno == EINTR)
+        ;
 }
 
 /* The spare becomes the zygote; false: there is none that lives. */
@@ -215,6 +224,7 @@ static bool s_promote(void) {
 
 gate_err_t gi_zygote_start(bool late_fork) {
     gate_err_t e = GATE_OK;
+    bool first = false;
     pthread_mutex_lock(&s_zygote.lock);
     if (!s_alive()) {
         s_forget();
@@ -228,10 +238,13 @@ gate_err_t gi_zygote_start(bool late_fork) {
                            n);
             else
                 e = s_fork();
+            first = !e;
         }
     }
     if (!e)
         s_want_spare();
+    if (first)
+        s_await_spare();
     pthread_mutex_unlock(&s_zygote.lock);
     return e;
 }
