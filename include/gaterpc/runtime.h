@@ -38,7 +38,8 @@ GATE_API gate_err_t gate_runtime_reload(gate_runtime_t *self) GATE_MUST;
  * Returns the exit code: 0, or that of the error; then whoever supervises the
  * program starts it again. SIGHUP, SIGUSR1 and SIGUSR2, where they would end the
  * process, reload it meanwhile. Call it from main, with no other signal
- * handling. */
+ * handling. 1 at once, and a line in the log, in a child of fork(): what a
+ * runtime serves is in the process that started it, so daemon() comes first. */
 GATE_API int gate_runtime_wait(gate_runtime_t *self);
 /* Borrows: the default executors, made on first use. NULL with gate_error()
  * set when they cannot be had. */

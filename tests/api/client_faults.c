@@ -314,6 +314,62 @@ Test(fork, the_child_is_told_and_does_not_hang) {
     rig_down(&rig);
 }
 
+/* Of whatever has threads in the parent, in the middle of work. */
+static int s_destroys_all(rig_t *rig, gate_supervisor_t **supervisor,
+                          gate_pool_t **threads, gate_future_t **f) {
+    alarm(20);
+    if (gate_runtime_wait(rig->rt) != 1)
+        return 1;
+    gate_future_destroy(f);
+    gate_supervisor_destroy(supervisor);
+    gate_service_destroy(&rig->service);
+    gate_client_destroy(&rig->client);
+    gate_broker_destroy(&rig->broker);
+    gate_pool_destroy(threads);
+    gate_runtime_destroy(&rig->rt);
+    return 0;
+}
+
+static gate_err_t s_supervised(gate_runtime_t *rt, gate_service_t *service,
+                               void *ctx) {
+    (void)rt, (void)ctx;
+    gate_service_methods(service, s_methods, NULL);
+    return GATE_OK;
+}
+
+static gate_err_t busy(gate_call_t *call) {
+    s_pause(300);
+    return gate_return(call, 7);
+}
+
+Test(fork, the_child_destroys_what_works) {
+    static const gate_method_t table[] = {
+        GATE_METHOD(busy, .runs = GATE_THREAD), GATE_END};
+    const gate_service_spec_t spec = {.name = "Sup", .init = s_supervised};
+    rig_t rig;
+    int status, r = 0;
+    rig_up(&rig, RIG_TCP, NULL, table, NULL);
+    gate_supervisor_t *supervisor = gate_supervisor_new(rig.rt, NULL);
+    gate_supervisor_add_service(supervisor, &spec);
+    MUST(gate_supervisor_start(supervisor));
+    gate_pool_t *threads = gate_threads_new(rig.rt, NULL);
+    gate_future_t *f = gate_client_start(rig.client, "Test.busy");
+    s_pause(100);
+    pid_t pid = fork();
+    cr_assert(pid >= 0);
+    if (!pid)
+        _exit(s_destroys_all(&rig, &supervisor, &threads, &f));
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%x",
+              (unsigned)status);
+    MUST(gate_future_wait(f, 20000, &r));
+    cr_expect_eq(r, 7);
+    gate_future_destroy(&f);
+    gate_pool_destroy(&threads);
+    gate_supervisor_destroy(&supervisor);
+    rig_down(&rig);
+}
+
 /* ---- leaving ------------------------------------------------------------- */
 static atomic_int s_cancelled;
 

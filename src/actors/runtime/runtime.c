@@ -8,7 +8,6 @@
 #include "net/actor.h"
 #include "net/affinity.h"
 #include "rules/bucket.h"
-#include <unistd.h>
 #include "sync/clock.h"
 #include "base/err.h"
 #include <gaterpc/log.h>
@@ -42,6 +41,7 @@ struct gate_runtime {
     gi_registry_t *registry;
     gi_lock_t lock; /* of all below */
     bool started;
+    unsigned forks; /* then */
     gate_pool_t *threads, *procs, *helpers;
     gi_drainable_t *drainables;
     s_rules_t *rules; /* those in force first, then the ones before them */
@@ -49,11 +49,8 @@ struct gate_runtime {
     gi_bucket_t rate; /* of local_user */
 };
 
-#define S_BROKEN_MS 5000
-#define S_LOOK_MS 100
-#define S_IDLE_MS 5
-#define S_QUEUES_MAX (256 * 1024 * 1024)
-#define S_QUEUES_MIN (1024 * 1024)
+enum { S_BROKEN_MS = 5000, S_LOOK_MS = 100, S_IDLE_MS = 5 };
+enum { S_QUEUES_MAX = 256 * 1024 * 1024, S_QUEUES_MIN = 1024 * 1024 };
 
 /* The queues of a broker must not be what the kernel kills it for. */
 static void s_fit_memory(gate_settings_t *settings) {
@@ -155,9 +152,10 @@ gate_err_t gate_runtime_start(gate_runtime_t *self) {
         if (!e)
             e = gi_logd_share(self->settings);
         self->started = !e;
-        const char *warning = gi_settings_warning(self->settings);
-        if (!e && warning && *warning)
-            gate_log(GATE_WARN, "settings", "%s", warning);
+        self->forks = gi_actor_thread_forks;
+        if (!e && *gi_settings_warning(self->settings))
+            gate_log(GATE_WARN, "settings", "%s",
+                     gi_settings_warning(self->settings));
     }
     gi_unlock(&self->lock);
     return e;
@@ -379,8 +377,7 @@ static gate_err_t s_pool_failed(gate_runtime_t *self, int64_t *since_ms) {
     return e;
 }
 
-/* Supervisors add and remove services: not any more, before these are listed.
- */
+/* Supervisors add and remove services: no more, before these are listed. */
 static void s_hold_supervisors(gate_runtime_t *self) {
     gi_drainable_t *list[S_DRAINABLES_MAX];
     size_t n = 0;
@@ -390,10 +387,8 @@ static void s_hold_supervisors(gate_runtime_t *self) {
         if (d->hold)
             list[n++] = d;
     gi_unlock(&self->lock);
-    while (n > 0) {
-        n--;
+    while (n-- > 0)
         list[n]->hold(list[n]->self);
-    }
 }
 
 static bool s_all_idle(gi_drainable_t **list, size_t n) {
@@ -480,6 +475,10 @@ int gate_runtime_wait(gate_runtime_t *self) {
     gi_notify_watch_t watch;
     gate_err_t failed = GATE_OK;
     int64_t since_ms = gi_clock_ms();
+    if (self->started && self->forks != gi_actor_thread_forks) {
+        gate_log(GATE_ERROR, "runtime", "made before fork(): fork first");
+        return 1;
+    }
     gi_signals_take(&signals);
     gi_notify_begin(&watch, since_ms);
     while (!gi_signals_ends() && !s_all_told(self) &&

@@ -269,6 +269,8 @@ void gate_service_destroy(gate_service_t **self_p) {
     if (!self || s_not_inside(self, "gate_service_destroy"))
         return;
     *self_p = NULL;
+    if (gi_actor_foreign(self->is.actor))
+        return; /* a child of fork(): it is the parent's */
     if (self->is.actor) {
         gi_runtime_remove(self->is.rt, &self->shared.drainable);
         gi_registry_service_gone(gi_runtime_registry(self->is.rt), self);

@@ -11,6 +11,7 @@
 #include "sync/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "sync/actor_thread.h"
 #include "supervisor/supervisor_impl.h"
 
 #define S_PART "supervisor"
@@ -364,6 +365,7 @@ gate_err_t gate_supervisor_start(gate_supervisor_t *self) {
     if (e)
         return e;
     self->started = true;
+    self->forks = gi_actor_thread_forks;
     self->drainable = (gi_drainable_t){.self = self,
                                        .begin = s_begin,
                                        .idle = s_idle,
@@ -397,6 +399,8 @@ void gate_supervisor_destroy(gate_supervisor_t **self_p) {
     if (self == NULL)
         return;
     *self_p = NULL;
+    if (self->started && self->forks != gi_actor_thread_forks)
+        return; /* a child of fork(): it is the parent's */
     s_halt(self);
     for (size_t i = 0; i < self->core.n; i++) {
         gi_supervised_t *child = &self->child[i];

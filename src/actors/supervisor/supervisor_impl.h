@@ -31,6 +31,7 @@ struct gate_supervisor {
     bool unready;    /* somebody runs and is not ready yet; the keeper's */
     gi_drainable_t drainable;
     bool started;
+    unsigned forks;      /* gi_actor_thread_forks then */
     bool ending;         /* everybody is being stopped; that thread's */
     bool below;          /* another one supervises it */
     gi_news_t news;      /* of its children */
