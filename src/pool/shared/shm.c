@@ -68,8 +68,8 @@ gate_err_t gi_shm_memfd(const char *name, size_t size, int *fd, void **base) {
     if (!gi_shm_fits(size)) {
         errno = ENOMEM;
         return gi_err(GATE_NOMEM,
-                      "%zu bytes of shared memory for %s: the machine has "
-                      "fewer left",
+                      "%zu bytes of shared memory for %s: the machine, its "
+                      "control group (memory.max) or ulimit -f leaves fewer",
                       size, name);
     }
     int f = gi_fd_high(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
