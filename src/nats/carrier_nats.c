@@ -48,7 +48,8 @@ struct gi_carrier {
     natsOptions *options;
     natsConnection *connection;
     natsSubscription *all, *mine;
-    atomic_int fd, writes, up, over, closed;
+    atomic_int fd, writes, up, over;
+    atomic_int attached, closed; /* s_is_quiet */
     int64_t message_max;
     natsMsg *done[S_DONE_MAX];
     int n_done, done_bytes;
@@ -68,6 +69,7 @@ static natsStatus s_attach(void **user, void *loop, natsConnection *connection,
     gi_carrier_t *self = loop;
     (void)connection;
     *user = self;
+    atomic_store(&self->attached, 1);
     atomic_store(&self->writes, 0);
     atomic_store(&self->fd, (int)socket);
     s_post(self, S_POLL, (int)socket);
@@ -89,6 +91,7 @@ static natsStatus s_write(void *user, bool add) {
 static natsStatus s_detach(void *user) {
     gi_carrier_t *self = user;
     atomic_store(&self->fd, -1);
+    atomic_store(&self->attached, 0); /* the last touch */
     return NATS_OK;
 }
 
@@ -98,7 +101,7 @@ static void s_closed(natsConnection *connection, void *closure) {
     atomic_store(&self->up, 0);
     atomic_store(&self->over, 1);
     s_post(self, S_OVER, 0);
-    atomic_store(&self->closed, 1); /* the last touch: see s_destroy */
+    atomic_store(&self->closed, 1); /* the last touch */
 }
 
 /* Asynchronous errors show as what they lead to; the default handler prints. */
@@ -224,12 +227,17 @@ static void s_flush(gi_carrier_t *self) {
         natsConnection_ProcessWriteEvent(self->connection);
 }
 
-/* The callback that it is closed comes from another thread, as the last one. */
-static bool s_is_quiet(gi_carrier_t *self) {
+static bool s_is_left(const gi_carrier_t *self) {
+    return atomic_load(&self->closed) && !atomic_load(&self->attached);
+}
+
+/* That it is closed is told by one thread, and that it is detached by another:
+ * the one that found a stale connection is not waited for by Close. */
+static bool s_is_quiet(const gi_carrier_t *self) {
     const struct timespec pause = {0, 1000000};
-    for (int i = 0; i < S_CLOSE_MS && !atomic_load(&self->closed); i++)
+    for (int i = 0; i < S_CLOSE_MS && !s_is_left(self); i++)
         nanosleep(&pause, NULL);
-    return atomic_load(&self->closed);
+    return s_is_left(self);
 }
 
 /* With anything unwritten, Close would wait half a second for a PONG that this

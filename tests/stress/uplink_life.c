@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* uplink_life.c -- brokers with an uplink start and stop again and again, with a
  * NATS server and without one, joined and alone, ended before they are connected
- * and after: nothing is left, and nobody races with libnats' own threads. */
+ * and after; and servers stand still until their connection is given up: nothing
+ * is left, and nobody races with libnats' own threads. */
 #include <gaterpc.h>
 #include "nats_server.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -13,6 +15,8 @@
 
 #define SHORT 12
 #define LONG 200
+#define STALE_SHORT 8
+#define STALE_LONG 40
 
 static void s_die(const char *what) {
     fprintf(stderr, "%s: %s\n", what, gate_error()->text);
@@ -45,12 +49,36 @@ static gate_broker_t *s_broker(gate_runtime_t *rt, const char *url) {
     return broker;
 }
 
-static int64_t s_links(gate_broker_t *broker) {
+static int64_t s_number(gate_broker_t *broker, const char *name) {
     int64_t n = 0;
     GATE_OWN(gate_value) stats = gate_broker_stats(broker);
-    if (!stats || gate_value_read(stats, "uplink.links_up", &n))
+    if (!stats || gate_value_read(stats, name, &n))
         s_die("statistics");
     return n;
+}
+
+static int64_t s_links(gate_broker_t *broker) {
+    return s_number(broker, "uplink.links_up");
+}
+
+static void s_until_up(gate_broker_t *broker, int64_t up) {
+    for (int n = 0; s_number(broker, "uplink.up") != up; n++) {
+        if (n == 6000)
+            s_die("a connection is not noticed within a minute");
+        s_pause(10);
+    }
+}
+
+/* libnats' timer finds it out, and closes. */
+static void s_stale(gate_runtime_t *rt, nats_server_t *server, int times) {
+    gate_broker_t *broker = s_broker(rt, server->url);
+    for (int i = 0; i < times; i++) {
+        s_until_up(broker, 1);
+        kill(server->pid, SIGSTOP);
+        s_until_up(broker, 0);
+        kill(server->pid, SIGCONT);
+    }
+    gate_broker_destroy(&broker);
 }
 
 /* Every third pair is there until it is joined; others end at once, or while
@@ -71,7 +99,8 @@ static void s_life(gate_runtime_t *rt, const char *url, int i, bool joins) {
 int main(void) {
     nats_server_t server;
     const char *why = nats_missing();
-    int n = getenv("GATE_LONG") ? LONG : SHORT, fds = 0, threads = 0;
+    bool is_long = getenv("GATE_LONG") != NULL;
+    int n = is_long ? LONG : SHORT, fds = 0, threads = 0;
     if (why) {
         printf("skipped: %s\n", why);
         return 77;
@@ -100,6 +129,7 @@ int main(void) {
             threads = s_count("/proc/self/task");
         }
     }
+    s_stale(rt, &server, is_long ? STALE_LONG : STALE_SHORT);
     nats_kill(&server);
     for (int i = 0; i < 1000 && (s_count("/proc/self/fd") > fds ||
                                  s_count("/proc/self/task") > threads);

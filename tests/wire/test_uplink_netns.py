@@ -196,7 +196,7 @@ class Apart(kit.Case):
 class Cut(Apart):
     def back_in_time(self):
         begin = time.monotonic()
-        self.until(self.right, 60 * kit.SLOW, "calls again")
+        self.until(self.right, 60, "calls again")
         took = 1000 * (time.monotonic() - begin)
         print("back after %.0f ms" % took)
         if kit.LONG:
@@ -255,7 +255,7 @@ class Bad(Apart):
         try:
             harm()
             before = done[0]
-            self.until(lambda: done[0] > before + 10 or failed, 60 * kit.SLOW,
+            self.until(lambda: done[0] > before + 10 or failed, 60,
                        "calls go on")
         finally:
             stop.set()
