@@ -162,7 +162,9 @@ void sim_connect(sim_world_t *w, unsigned node) {
     sim_tell(w, c, "connected", NULL);
     self->conn = c;
     self->heard_ms = w->now;
-    if (!sim_is_client(node))
+    if (sim_is_client(node))
+        sim_client_up(w, node);
+    else
         sim_worker_up(w, node);
     while (self->waiting.first)
         s_on_its_way(w, &c->in, s_take(&self->waiting));

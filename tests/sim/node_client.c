@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* node_client.c -- a model of a client: ours (a deadline and credit go along
- * with the call, cancel when it gives up) or Python's (neither). It keeps the
- * accounts: what came of each call. */
+/* node_client.c -- clients: ours (node_ours.c) and a model of Python's, without
+ * deadlines, credit and cancel. They keep the accounts: what came of each
+ * call. */
 #include "sim.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW 8      /* items of credit */
-#define CALL_MS 16000 /* our deadline */
-/* A call without one is answered by then: it waits, runs, its worker is lost
+/* A call without a deadline is answered by then: it waits, runs, its worker is lost
  * in silence at the worst, or cut off from what it says, and there is a reserve. */
 #define ANSWER_MS \
     (SIM_QUEUE_MAX + SIM_RUN_MAX + SIM_REPLY_MAX + 4 * SIM_SILENCE + 5000)
@@ -25,21 +23,6 @@ static void s_begin(const sim_open_t *o, const char *service, gi_frames_t *m) {
     gi_frames_add(m, id, 6);
 }
 
-static void s_add_ext(gi_frames_t *m, const gi_ext_t *ext) {
-    gi_buf_t packed = {0};
-    if (gi_ext_pack(&packed, ext) == GATE_OK)
-        gi_frames_add(m, packed.data, packed.size);
-    gi_buf_fini(&packed);
-}
-
-static void s_control(sim_world_t *w, unsigned node, const sim_open_t *o,
-                      const gi_ext_t *ext) {
-    gi_frames_t m;
-    s_begin(o, "S", &m);
-    s_add_ext(&m, ext);
-    sim_send(w, node, &m);
-}
-
 static void s_end(sim_world_t *w, sim_open_t *o) {
     w->call[o->call].ended = true;
     o->used = false;
@@ -52,68 +35,90 @@ void sim_client_start(sim_world_t *w, unsigned node) {
     self->reads = true;
     memset(self->open, 0, sizeof self->open);
     snprintf(self->id, sizeof self->id, "c%u%03u", node, self->life % 1000);
+    if (self->extended)
+        sim_ours_start(w, node);
     sim_connect(w, node);
+}
+
+void sim_client_up(sim_world_t *w, unsigned node) {
+    if (w->node[node].extended)
+        sim_ours_up(w, node);
+}
+
+void sim_client_dies(sim_world_t *w, unsigned node) {
+    if (w->node[node].ours)
+        sim_ours_end(w, node);
 }
 
 static void s_register(sim_world_t *w, unsigned node, sim_open_t *o, unsigned b,
                        unsigned c) {
     sim_node_t *self = &w->node[node];
     *o = (sim_open_t){.used = true, .call = w->n_calls++};
-    w->call[o->call] =
-        (sim_call_t){.client = node,
-                     .born_ms = w->now,
-                     .gone_ms = INT64_MAX,
-                     .due_ms = w->now + (self->extended ? CALL_MS : ANSWER_MS),
-                     .stream = b % 4 == 1,
-                     .idempotent = b % 4 == 2,
-                     .items = b % 4 == 1 ? c % 40 : c,
-                     .perturbed = !self->conn || self->conn->thaw_ms > w->now ||
-                                  self->stalled_ms > w->now};
+    w->call[o->call] = (sim_call_t){
+        .client = node,
+        .born_ms = w->now,
+        .gone_ms = INT64_MAX,
+        .due_ms = w->now + (self->extended ? SIM_CALL_MS : ANSWER_MS),
+        .stream = b % 4 == 1,
+        .idempotent = b % 4 == 2,
+        .items = b % 4 == 1 ? c % 40 : c,
+        .perturbed = !self->conn || self->conn->thaw_ms > w->now ||
+                     self->stalled_ms > w->now};
 }
 
 /* func, args: [number, what], kwargs; what is items of a stream or 10 ms. */
-void sim_client_call(sim_world_t *w, unsigned node, unsigned b, unsigned c) {
+static void s_request(sim_world_t *w, const sim_open_t *o, unsigned b,
+                      sim_request_t *r) {
     static const char *const funcs[] = {"\xa3one", "\xa3gen",
                                         "\xa5"
                                         "again",
                                         "\xa3one"};
+    const char *func = funcs[b % 4];
+    unsigned char args[6] = {0x92,
+                             0xcd,
+                             (unsigned char)(o->call >> 8),
+                             (unsigned char)o->call,
+                             0xcc,
+                             (unsigned char)w->call[o->call].items};
+    r->service = b % 16 == 15 ? "T" : "S";
+    r->func_size = strlen(func);
+    memcpy(r->body, func, r->func_size);
+    memcpy(r->body + r->func_size, args, SIM_ARGS);
+    r->body[r->func_size + SIM_ARGS] = 0x80;
+}
+
+static void s_send(sim_world_t *w, unsigned node, const sim_open_t *o,
+                   const sim_request_t *r) {
+    gi_frames_t m;
+    s_begin(o, r->service, &m);
+    gi_frames_add(&m, r->body, r->func_size);
+    gi_frames_add(&m, r->body + r->func_size, SIM_ARGS);
+    gi_frames_add(&m, "\x80", 1);
+    sim_send(w, node, &m);
+}
+
+void sim_client_call(sim_world_t *w, unsigned node, unsigned b, unsigned c) {
     sim_node_t *self = &w->node[node];
     sim_open_t *o = self->open;
-    unsigned char args[8] = {0x92, 0xcd};
-    gi_frames_t m;
+    sim_request_t request;
     while (o < self->open + SIM_OPEN && o->used)
         o++;
     if (o == self->open + SIM_OPEN || w->n_calls == SIM_CALLS)
         return;
     s_register(w, node, o, b, c);
-    s_begin(o, b % 16 == 15 ? "T" : "S", &m);
-    gi_frames_add(&m, funcs[b % 4], strlen(funcs[b % 4]));
-    args[2] = (unsigned char)(o->call >> 8);
-    args[3] = (unsigned char)o->call;
-    args[4] = 0xcc;
-    args[5] = (unsigned char)w->call[o->call].items;
-    gi_frames_add(&m, args, 6);
-    gi_frames_add(&m, "\x80", 1);
-    if (self->extended) {
-        gi_ext_t ext;
-        gi_ext_init(&ext);
-        ext.timeout_ms = CALL_MS;
-        if (w->call[o->call].stream)
-            ext.credit_items = WINDOW;
-        s_add_ext(&m, &ext);
-    }
-    sim_send(w, node, &m);
+    s_request(w, o, b, &request);
+    if (self->extended)
+        sim_ours_call(w, node, (unsigned)(o - self->open), &request);
+    else
+        s_send(w, node, o, &request);
 }
 
 static void s_give_up(sim_world_t *w, unsigned node, sim_open_t *o) {
-    if (w->node[node].extended) {
-        gi_ext_t ext;
-        gi_ext_init(&ext);
-        ext.cancel = true;
-        s_control(w, node, o, &ext);
-    }
     w->call[o->call].left = true;
-    s_end(w, o);
+    if (w->node[node].extended)
+        sim_ours_cancel(w, node, (unsigned)(o - w->node[node].open));
+    else
+        s_end(w, o);
 }
 
 void sim_client_cancel(sim_world_t *w, unsigned node, unsigned which) {
@@ -122,33 +127,21 @@ void sim_client_cancel(sim_world_t *w, unsigned node, unsigned which) {
         s_give_up(w, node, o);
 }
 
-/* What was under way to us is lost. Ours ends its streams, since it cannot tell
- * which items are; Python's never learns of it. */
+/* What was under way to us is lost; Python's never learns of it. */
 void sim_client_cut(sim_world_t *w, unsigned node) {
     for (unsigned i = 0; i < SIM_OPEN; i++) {
         sim_open_t *o = &w->node[node].open[i];
-        if (!o->used)
-            continue;
-        w->call[o->call].perturbed = o->gaps = true;
-        if (w->node[node].extended && w->call[o->call].stream)
-            s_give_up(w, node, o);
+        if (o->used)
+            w->call[o->call].perturbed = o->gaps = true;
     }
+    if (w->node[node].ours)
+        sim_ours_cut(w, node);
 }
 
 /* ---- answers ---------------------------------------------------------------- */
 void sim_client_read(sim_world_t *w, unsigned node) {
-    sim_node_t *self = &w->node[node];
-    for (unsigned i = 0; i < SIM_OPEN; i++) {
-        sim_open_t *o = &self->open[i];
-        if (!o->used || !o->unread || !self->reads)
-            continue;
-        gi_ext_t ext;
-        gi_ext_init(&ext);
-        ext.credit_items = o->unread;
-        o->unread = 0;
-        if (self->extended)
-            s_control(w, node, o, &ext);
-    }
+    if (w->node[node].ours)
+        sim_ours_read(w, node);
 }
 
 static sim_open_t *s_find(sim_world_t *w, unsigned node, gate_bytes_t id,
@@ -173,13 +166,16 @@ static void s_item(sim_world_t *w, sim_open_t *o, gate_bytes_t item) {
     if (got != o->next && !o->gaps)
         sim_fail(w, "call %u: item %u came, %u is next", o->call, got, o->next);
     o->next = got + 1;
-    o->unread++;
     w->n_items++;
 }
 
 void sim_client_message(sim_world_t *w, unsigned node, const sim_msg_t *m) {
     gi_mdp_reply_t r;
     unsigned number;
+    if (w->node[node].extended) {
+        sim_ours_message(w, node, m);
+        return;
+    }
     if (gi_mdp_parse_reply(m->f, m->n, &r) != GATE_OK)
         sim_fail(w, "a client hears what is no reply");
     if (r.n_body == 1 && gi_ext_is(m->f[r.body]))
@@ -197,7 +193,6 @@ void sim_client_message(sim_world_t *w, unsigned node, const sim_msg_t *m) {
     }
     if (kind == GI_BODY_ITEM) {
         s_item(w, o, m->f[r.body + 1]);
-        sim_client_read(w, node);
     } else if (kind == GI_BODY_END && o->next != call->items && !o->gaps) {
         sim_fail(w, "call %u: END after %u of %u items", number, o->next,
                  call->items);
@@ -211,6 +206,8 @@ void sim_client_message(sim_world_t *w, unsigned node, const sim_msg_t *m) {
 /* ---- time -------------------------------------------------------------------- */
 void sim_client_tick(sim_world_t *w, unsigned node) {
     sim_node_t *self = &w->node[node];
+    if (self->extended)
+        sim_ours_tick(w, node);
     for (unsigned i = 0; i < SIM_OPEN; i++) {
         sim_open_t *o = &self->open[i];
         if (!o->used || w->call[o->call].due_ms > w->now)
@@ -223,7 +220,7 @@ void sim_client_tick(sim_world_t *w, unsigned node) {
 }
 
 int64_t sim_client_next(const sim_world_t *w, unsigned node) {
-    int64_t next = INT64_MAX;
+    int64_t next = w->node[node].extended ? sim_ours_next(w, node) : INT64_MAX;
     for (unsigned i = 0; i < SIM_OPEN; i++) {
         const sim_open_t *o = &w->node[node].open[i];
         if (o->used && w->call[o->call].due_ms < next)

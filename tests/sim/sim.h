@@ -7,11 +7,13 @@
  *   main.c     seeds, and the shortest run that still shows a failure
  *   world.c    what happens, and the laws
  *   net.c      connections as libzmq's ROUTER and DEALER see them
- *   node_*.c   who stands at the ends of them
+ *   node_*.c   who stands at the ends of them: node_ours.c is the client's core
+ *              itself, the others are models
  *
  * Laws, after every event: the broker core's own; a call ends once; what may
  * not run twice does not; items come in order and none is missing before END; a
- * slot is not held for a client that has gone; a call ends in time. At the end,
+ * slot is not held for a client that has gone; a call ends in time; the client
+ * core's own, and what it tells its shell. At the end,
  * when everybody lives and reads again: nothing is under way anywhere. */
 #ifndef SIM_H
 #define SIM_H
@@ -40,6 +42,8 @@ enum {
     SIM_QUEUE_MAX = 5000,
     SIM_REPLY_MAX = 20000, /* a call whose worker was cut off ends by then */
     SIM_HWM = 24,          /* messages on a connection that nobody reads */
+    SIM_CALL_MS = 16000,   /* the deadline of our clients' calls */
+    SIM_ARGS = 6,          /* bytes of a call's arguments */
     SIM_LATE = 30000,      /* ms until a peer that lost its power is noticed */
     SIM_GONE_MAX =
         2 * SIM_HEARTBEAT /* a dead client's slots are free by then */
@@ -108,7 +112,7 @@ typedef struct sim_call {
 typedef struct sim_slot {
     bool used, hidden;       /* hidden: a cancel may not have come through */
     unsigned call;           /* number */
-    char client[16], id[16]; /* id: as the broker names the run */
+    char client[16], id[32]; /* id: as the broker names the run */
     unsigned client_size, id_size;
     int64_t end_ms;       /* of a single call; when the next item is due */
     int64_t deadline_ms;  /* ours ends it then, whatever it waits for */
@@ -120,8 +124,16 @@ typedef struct sim_open {
     bool used;
     bool gaps;           /* items may be missing: nobody told the client */
     unsigned call, next; /* next item that must come */
-    int64_t unread;      /* items that came and were not read */
+    int64_t unread;      /* items that came to ours and were not read */
 } sim_open_t;
+
+typedef struct sim_ours sim_ours_t; /* node_ours.c's */
+
+typedef struct sim_request {
+    const char *service;
+    unsigned char body[16]; /* func, args, kwargs */
+    size_t func_size;
+} sim_request_t;
 
 typedef struct sim_node {
     bool alive, extended, broker_speaks, reads;
@@ -135,6 +147,7 @@ typedef struct sim_node {
     sim_slot_t slots[SIM_SLOTS];
     sim_open_t open[SIM_OPEN];
     const char *service;
+    sim_ours_t *ours; /* NULL: a worker, or Python's client */
 } sim_node_t;
 
 struct sim_world {
@@ -180,6 +193,8 @@ void sim_tell(const sim_world_t *w, const sim_conn_t *c, const char *what,
 
 /* node_client.c, node_worker.c */
 void sim_client_start(sim_world_t *w, unsigned node);
+void sim_client_up(sim_world_t *w, unsigned node); /* it has a connection */
+void sim_client_dies(sim_world_t *w, unsigned node);
 void sim_client_call(sim_world_t *w, unsigned node, unsigned b, unsigned c);
 void sim_client_cancel(sim_world_t *w, unsigned node, unsigned which);
 /* Its connection was cut. */
@@ -193,6 +208,19 @@ void sim_worker_message(sim_world_t *w, unsigned node, const sim_msg_t *m);
 void sim_worker_tick(sim_world_t *w, unsigned node);
 int64_t sim_worker_next(const sim_world_t *w, unsigned node);
 void sim_worker_leave(sim_world_t *w, unsigned node);
+
+/* node_ours.c: which is the number of a call under way. */
+void sim_ours_start(sim_world_t *w, unsigned node);
+void sim_ours_end(sim_world_t *w, unsigned node); /* without a word */
+void sim_ours_up(sim_world_t *w, unsigned node);
+void sim_ours_cut(sim_world_t *w, unsigned node);
+void sim_ours_call(sim_world_t *w, unsigned node, unsigned which,
+                   const sim_request_t *request);
+void sim_ours_cancel(sim_world_t *w, unsigned node, unsigned which);
+void sim_ours_read(sim_world_t *w, unsigned node);
+void sim_ours_message(sim_world_t *w, unsigned node, const sim_msg_t *m);
+void sim_ours_tick(sim_world_t *w, unsigned node);
+int64_t sim_ours_next(const sim_world_t *w, unsigned node);
 
 static inline bool sim_is_client(unsigned node) { return node < SIM_CLIENTS; }
 

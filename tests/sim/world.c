@@ -88,6 +88,7 @@ static void s_kill(sim_world_t *w, unsigned node, bool unseen) {
     int64_t delay = unseen ? SIM_LATE : 1 + sim_dice(w, 5);
     if (!self->alive)
         return;
+    sim_client_dies(w, node);
     sim_cut(w, node, delay);
     self->alive = false;
     self->connect_ms = INT64_MAX;
@@ -295,6 +296,8 @@ const char *sim_run(const sim_event_t *events, size_t n, uint64_t dice) {
             w->n_events++;
         }
         s_quiet(w);
+        for (unsigned i = 0; i < SIM_NODES; i++)
+            sim_client_dies(w, i);
     }
     sim_n_events += w->n_events;
     sim_n_calls += w->n_calls;

@@ -150,6 +150,42 @@ class CutClients(Closed):
         self.assertEqual(unpack(message[3])["result"], 7)
 
 
+    def test_our_stream_that_is_cut_is_none_that_ended(self):
+        """What was on its way is lost, and what comes after it would hide
+        that: it ends with an error, and its worker is told."""
+        proxy = self.keep(peers.Proxy(self.broker.front))
+        worker = self.ext_worker()
+        call = subprocess.Popen(
+            [kit.GATE, "call", "--broker", proxy.endpoint, "--timeout", "60000",
+             "Svc.gen"], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, preexec_fn=kit.die_with_the_test)
+        self.addCleanup(call.communicate)
+        self.addCleanup(call.kill)
+        request = worker.expect(REQUEST)
+        for n in (1, 2, 3):
+            worker.answer(request, STREAM, pack(n))
+        self.assertEqual([call.stdout.readline() for _ in range(3)],
+                         ["1\n", "2\n", "3\n"])
+        proxy.cut()
+        for n in range(4, 44):
+            worker.answer(request, STREAM, pack(n))
+            if self.cancels(worker):
+                break
+        else:
+            self.fail("its worker was not told: %r" % call.communicate()[0])
+        out, err = call.communicate(timeout=30)
+        self.assertEqual(out, "")
+        self.assertIn("ConnectionLostError", err)
+        self.assertNotEqual(call.returncode, 0)
+
+    @staticmethod
+    def cancels(worker):
+        while (got := worker.expect(EXT, 0.25)) is not None:
+            if "x" in unpack(got[3][4:]):
+                return True
+        return False
+
+
 class Workers(Closed):
     """A Python worker behind a connection that is cut."""
     hb = LONG_HB

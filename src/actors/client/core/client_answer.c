@@ -99,6 +99,8 @@ static void s_own_answer(gi_client_core_t *self, gi_ccall_t *call,
         self->link.known = !s_passes(e);
         if (!e)
             s_learn(self, gate_value_object(value));
+        if (self->link.known)
+            gi_client_calls_mourn(self);
     }
     gate_value_destroy(&value);
     gi_client_calls_done(self, call);
@@ -356,6 +358,19 @@ static void s_times(gi_client_core_t *self, gi_ccall_t *call,
     self->effects->times(self->ctx, call, &ext.times);
 }
 
+/* A part of an answer after a cut: what came before it may be lost. The call ends
+ * when its worker can be told, or has ended by itself. True: it was one. */
+static bool s_torn(gi_client_core_t *self, gi_ccall_t *call,
+                   gi_body_kind_t kind) {
+    bool end = kind == GI_BODY_END || kind == GI_BODY_HUGE_END;
+    if (!call->cut || !(end || kind == GI_BODY_ITEM || kind == GI_BODY_CHUNK))
+        return false;
+    self->count.dropped++;
+    if (end || self->link.known)
+        gi_client_calls_lost(self, call);
+    return true;
+}
+
 /* ---- the choice ---------------------------------------------------------- */
 void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
     const gate_bytes_t *view = gi_frames_views(in);
@@ -378,7 +393,7 @@ void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
     if (call->traced)
         s_times(self, call, view, &m);
     gi_body_kind_t kind = gi_rpc_body_kind(view + m.body, m.n_body);
-    if (s_odd(self, call, kind))
+    if (s_odd(self, call, kind) || s_torn(self, call, kind))
         return;
     switch (kind) {
     case GI_BODY_SINGLE:

@@ -10,7 +10,8 @@
  *
  * Law: each call ends once. A call that was sent when the connection went away
  * ends with ConnectionLostError after two heartbeats unless its answer still
- * comes; one that was not sent waits for the next connection. */
+ * comes in one piece (of parts some may be lost), or with the broker's first word
+ * on the next connection. One that was not sent waits for that. */
 #include "client/core/client_state.h"
 
 #include <assert.h>
@@ -62,11 +63,9 @@ static bool s_take_slot(gi_client_core_t *self, gi_ccall_t *call) {
     gi_cslot_t *slot = s_free_slot(t);
     if (!slot)
         return false;
-    unsigned i = (unsigned)(slot - t->slots);
-    uint32_t number = i;
+    uint32_t number = call->slot = (unsigned)(slot - t->slots);
     slot->call = call;
     slot->generation++;
-    call->slot = i;
     memcpy(call->id, t->id_prefix, 8);
     memcpy(call->id + 8, &number, 4);
     memcpy(call->id + 12, &slot->generation, 4);
@@ -381,7 +380,7 @@ void gi_client_calls_pause(gi_client_core_t *self, gi_ccall_t *call,
     s_arm(self, call, until_ms);
 }
 
-static void s_lost(gi_client_core_t *self, gi_ccall_t *call) {
+void gi_client_calls_lost(gi_client_core_t *self, gi_ccall_t *call) {
     char text[400];
     int size = call->service.size < 200 ? (int)call->service.size : 200;
     self->count.lost++;
@@ -389,6 +388,7 @@ static void s_lost(gi_client_core_t *self, gi_ccall_t *call) {
              "the connection to %s was cut while a call to %.*s was in "
              "flight",
              self->is.endpoint, size, (const char *)call->service.data);
+    gi_client_send_cancel(self, call);
     gi_client_calls_fail_text(self, call, GATE_LOST, text);
 }
 
@@ -409,7 +409,7 @@ static void s_expired(gi_client_core_t *self, gi_ccall_t *call) {
     else if (call->asks != GI_ASKS_USER)
         gi_client_calls_done(self, call);
     else if (call->cut && !call->unheard)
-        s_lost(self, call);
+        gi_client_calls_lost(self, call);
     else
         s_late(self, call);
 }
@@ -425,7 +425,7 @@ bool gi_client_calls_expire(gi_client_core_t *self) {
     return any;
 }
 
-/* The core's own questions are asked anew on each connection. */
+/* They are asked anew on each connection. */
 static void s_drop_own_unsent(gi_client_core_t *self) {
     gi_ccall_t *next;
     for (gi_ccall_t *call = self->table.unsent; call; call = next) {
@@ -477,6 +477,15 @@ void gi_client_calls_cut_all(gi_client_core_t *self, uint8_t former) {
     }
     if (!former)
         s_drop_own_unsent(self);
+}
+
+void gi_client_calls_mourn(gi_client_core_t *self) {
+    gi_ccall_t *next;
+    for (gi_ccall_t *call = self->table.sent; call; call = next) {
+        next = call->next;
+        if (call->cut && (call->stream || call->chunks || call->upload))
+            gi_client_calls_lost(self, call);
+    }
 }
 
 void gi_client_calls_refuse_unsent(gi_client_core_t *self,

@@ -141,11 +141,13 @@ int gi_client_send_request(gi_client_core_t *self, gi_ccall_t *call) {
 }
 
 /* ---- about a call under way ---------------------------------------------- */
-/* To a broker that knows GX1. False: the socket would not take it. */
+/* To a broker that knows GX1. Of a call whose connection was cut it hears on the
+ * next one, under the same routing id, that it is over, and nothing else. False:
+ * the socket would not take it. */
 static bool s_tell(gi_client_core_t *self, gi_ccall_t *call,
                    const gi_ext_t *ext) {
     if (!(self->link.ext || call->former) || call->state != GI_CCALL_SENT ||
-        call->cut)
+        (call->cut && !ext->cancel))
         return true;
     gi_frames_add(s_begin(self, call->service), call->id, sizeof call->id);
     s_add_ext(self, ext);

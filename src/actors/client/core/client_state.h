@@ -117,6 +117,10 @@ bool gi_client_calls_flush(gi_client_core_t *self);
 bool gi_client_calls_expire(gi_client_core_t *self);
 /* That connection is gone; 0: the current one. */
 void gi_client_calls_cut_all(gi_client_core_t *self, uint8_t former);
+/* Its connection was cut: tells the next one that it is over, and ends it. */
+void gi_client_calls_lost(gi_client_core_t *self, gi_ccall_t *call);
+/* The broker speaks again: those whose parts may be lost are. */
+void gi_client_calls_mourn(gi_client_core_t *self);
 /* What is under way on the current connection stays with that former one. */
 size_t gi_client_calls_leave(gi_client_core_t *self, uint8_t former);
 /* Those that were not sent end with that. */

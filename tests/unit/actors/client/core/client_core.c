@@ -120,6 +120,54 @@ Test(connection, an_answer_after_a_cut_still_counts) {
     kit_end(&k);
 }
 
+/* An item that was on its way is lost, and nothing says so: what comes then is no
+ * whole stream. Its worker is told when the broker says that it can be. */
+Test(connection, a_stream_ends_with_its_connection) {
+    kit_t k;
+    kit_call_t c;
+    gi_ext_t ext;
+    kit_start(&k, true);
+    kit_up(&k);
+    kit_stream(&k, &c);
+    hear(&k, &c, STREAM, KIT_BYTES("\x01"));
+    gi_client_core_closed(k.core, 0, k.now);
+    gi_client_core_connected(k.core, k.now);
+    hear(&k, &c, STREAM, KIT_BYTES("\x03"));
+    cr_expect(c.items == 1 && c.fails == 0);
+    kit_inform(&k, 2);
+    failed(&c, GATE_LOST, "was cut while a call to Math was in flight");
+    cr_assert(kit_take_ext(&k, &ext));
+    cr_expect(ext.cancel);
+    kit_end(&k);
+}
+
+Test(connection, nor_is_one_whole_that_comes_to_its_end) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    kit_up(&k);
+    kit_stream(&k, &c);
+    gi_client_core_closed(k.core, 0, k.now);
+    gi_client_core_connected(k.core, k.now);
+    hear(&k, &c, STREAM, KIT_BYTES(GI_STREAM_END));
+    failed(&c, GATE_LOST, "was cut");
+    kit_end(&k);
+}
+
+Test(connection, chunks_of_a_huge_answer_are_parts_as_well) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    kit_up(&k);
+    kit_one(&k, &c);
+    hear(&k, &c, HUGE, KIT_BYTES("chunk"));
+    gi_client_core_closed(k.core, 0, k.now);
+    kit_up(&k);
+    failed(&c, GATE_LOST, "was cut");
+    cr_expect_eq(c.chunks, 1);
+    kit_end(&k);
+}
+
 /* As Python's broker does to whom it does not let in. */
 Test(trouble, a_broker_that_never_spoke_has_cut_nothing) {
     kit_t k;
