@@ -70,13 +70,14 @@ def environment(**settings):
 class Command:
     """A running `gate ...`; its lines on stdout come through `line`."""
 
-    def __init__(self, *args, limits=(), **settings):
-        """limits: pairs for resource.setrlimit."""
+    def __init__(self, *args, limits=(), under=(), **settings):
+        """limits: pairs for resource.setrlimit; under: a command that runs
+        it."""
         self.args = args
         self.lines = queue.Queue()
         self.out, self.err = [], []
         self.process = subprocess.Popen(
-            [GATE, *args], env=environment(**settings), text=True,
+            [*under, GATE, *args], env=environment(**settings), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             preexec_fn=lambda: die_with_the_test(limits))

@@ -5,6 +5,7 @@ anything."""
 import os
 import resource
 import socket
+import subprocess
 import time
 
 import zmq
@@ -378,6 +379,28 @@ class Bounds(Lanes):
                 client.way.put_raw(b"x" * 8000, 8000 | 1 << 31)
         self.until(lambda: self.count("lanes_bad") >= 1)
         self.well()
+
+
+class Elsewhere(Lanes):
+    def test_another_namespace_goes_on_over_its_socket(self):
+        self.begin()
+        for flags in (["-n"], ["-p", "-f", "--kill-child"]):
+            under = ["unshare", *flags]
+            if subprocess.run([*under, "true"], stderr=subprocess.DEVNULL,
+                              check=False).returncode:
+                self.skipTest("no namespace can be made here")
+            with self.subTest(flags):
+                service = kit.OurService(self.broker.back, lane="always",
+                                         under=under)
+                client = peers.RawClient(self.broker.front)
+                self.assertEqual(client.call("Demo", "add", 2, 3), 5)
+                stats = client.call("Gate", "stats")
+                self.assertEqual(stats["lanes_opened"], 0)
+                self.assertEqual(stats["lanes_refused"], 0)
+                client.close()
+                service.kill()
+        self.keep(kit.OurService(self.broker.back, lane="always"))
+        self.until(lambda: self.count("lanes_opened") == 1, 20)
 
 
 class GivenBack(Lanes):

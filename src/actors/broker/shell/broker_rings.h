@@ -13,7 +13,7 @@
 
 typedef struct gi_broker_rings gi_broker_rings_t;
 
-/* NULL: there are none, which settings say, or a warning. */
+/* NULL: there are none, which settings say, or the log. */
 gi_broker_rings_t *gi_broker_rings_new(gate_broker_t *broker);
 void gi_broker_rings_destroy(gi_broker_rings_t **self_p);
 /* What peers are told. */
