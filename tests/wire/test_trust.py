@@ -87,6 +87,36 @@ class Theft(kit.Case):
                    what="the service is back")
         self.assertEqual(self.requests(thief), 0)
 
+    def test_who_speaks_under_its_id_ends_its_connection_too(self):
+        """Nothing that is believed; so the worker is back at once, over ipc as
+        well, where the kernel does not tell whether anything goes."""
+        beat = {"mdp_heartbeat_interval": 600000}
+        says = {"a heartbeat": [b"", peers.MDPW, peers.HEARTBEAT],
+                "a READY of another": [b"", peers.MDPW, peers.READY, b"Else:x:1"]}
+        for i, (what, message) in enumerate(says.items()):
+            for back in "tcp://127.0.0.1:*", self.ipc("b%d" % i):
+                with self.subTest(back=back, what=what):
+                    self.speaks(back, message, beat)
+
+    def speaks(self, back, message, beat):
+        zap = self.keep(kit.Command(
+            "zap", "--bind", "tcp://127.0.0.1:*", "--user", "ann",
+            "--password", "pw"))
+        broker = self.keep(kit.OurBroker(
+            backend=back, options=("--zap", zap.line().split("=")[1]),
+            access="allow ann Gate.*", **beat))
+        who = ("--broker", broker.front, "--user", "ann", "--password", "pw")
+        self.keep(kit.OurService(broker.back, *who[2:], **beat))
+        found = kit.run("services", "--workers", *who)
+        thief = self.listen(broker.back, bytes.fromhex(found.out.split()[1]))
+        for _ in range(3):
+            thief.send_multipart(message)
+        self.until(lambda: thief.poll(0), what="it is answered")
+        self.until(lambda: kit.run("call", *who, "Demo.add", "2",
+                                   "3").out == "5\n",
+                   what="the service is back")
+        self.assertEqual(self.requests(thief), 0)
+
     def test_many_newcomers_cost_no_call(self):
         """Honest workers answer the question at once."""
         broker = self.keep(kit.OurBroker())

@@ -158,11 +158,28 @@ static void s_take_fd(gi_broker_core_t *core, gi_broker_peer_t *peer) {
     }
 }
 
+bool gi_broker_peer_closed(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    uint64_t now = s_connection(core, peer->srcfd);
+    if (peer->srcfd >= 0 && (now == 0 || now != peer->connection))
+        s_disconnect(core, peer);
+    return peer->closed;
+}
+
+/* Another one has its routing id: libzmq hears nothing over it any more, and who
+ * is there would learn that by silence alone. It may come back at once. */
+static void s_abandon(gi_broker_core_t *core, gi_broker_peer_t *peer) {
+    if (peer->srcfd < 0 || gi_broker_peer_closed(core, peer) ||
+        !core->effects->shut || !core->effects->shut(core->ctx, peer->srcfd))
+        return;
+    core->count.workers_robbed += peer->worker != NULL;
+}
+
 bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
                           int srcfd, zmq_msg_t *frame) {
     if (srcfd == peer->srcfd && !peer->closed)
         return false;
     bool moved = peer->srcfd >= 0 || peer->closed;
+    s_abandon(core, peer);
     s_forget_fd(core, peer);
     peer->srcfd = srcfd;
     peer->closed = false;
@@ -172,13 +189,6 @@ bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
         core->effects->strict && core->effects->strict(core->ctx, frame);
     s_take_fd(core, peer);
     return moved;
-}
-
-bool gi_broker_peer_closed(gi_broker_core_t *core, gi_broker_peer_t *peer) {
-    uint64_t now = s_connection(core, peer->srcfd);
-    if (peer->srcfd >= 0 && (now == 0 || now != peer->connection))
-        s_disconnect(core, peer);
-    return peer->closed;
 }
 
 void gi_broker_peer_free(gi_broker_core_t *core, gi_broker_peer_t *peer) {

@@ -255,6 +255,29 @@ Test(trust, a_robbed_worker_is_cut_off_at_once) {
     kit_end(&k);
 }
 
+/* libzmq hears only the one that came last, whatever that says. */
+Test(trust, a_robbed_connection_is_ended_when_the_thief_speaks) {
+    kit_t k;
+    s_doubted(&k, true);
+    say_fd(&k, BACK, "w", 5, "", "MDPW01", "\4");
+    k.open[9] = 1;
+    say_fd(&k, BACK, "w", 9, "", "MDPW01", "\4");
+    cr_expect_eq(s_shut_fd, 5);
+    counted(&k, "workers_robbed", 1);
+    kit_end(&k);
+}
+
+Test(trust, a_connection_that_is_closed_was_not_robbed) {
+    kit_t k;
+    s_doubted(&k, false);
+    k.open[5] = 0;
+    k.open[9] = 1;
+    say_fd(&k, BACK, "w", 9, "", "MDPW01", "\4");
+    cr_expect_eq(s_shut_fd, -1);
+    counted(&k, "workers_robbed", 0);
+    kit_end(&k);
+}
+
 /* Python's takes its id back: what it had is not lost. */
 Test(trust, a_robbed_plain_worker_comes_back) {
     kit_t k;
