@@ -146,6 +146,8 @@ static int s_no_verb(const char *name) {
 /* gate help VERB is gate VERB --help. */
 static int s_help(const char *name) {
     static char help[] = "--help";
+    if (name && !strcmp(name, "help"))
+        name = NULL;
     const gi_verb_t *verb = name ? s_find(name) : NULL;
     if (name && !verb)
         return s_no_verb(name);

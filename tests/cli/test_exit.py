@@ -41,7 +41,7 @@ class Exit(Session):
         ours = ("--broker", self.broker.front)
         for code, words in (
                 (0, ("call", *ours, "Demo.add", "2", "3")),
-                (0, ("--version",)), (0, ("-V",)), (0, ("help",)), (0, ("-h",)),
+                (0, ("--version",)), (0, ("-V",)), (0, ("help",)), (0, ("help", "help")), (0, ("-h",)),
                 (0, ("help", "call")), (0, ("call", "-h")), (0, ("call", "--help")),
                 (0, ("health", *ours)),
                 (1, ("call", *ours, "Demo.boom")),
