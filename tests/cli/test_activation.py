@@ -75,6 +75,11 @@ class Activation(kit.Case):
                              "frontend:backend")
                 self.back = back
 
+    def test_a_socket_twice(self):
+        self.back, back = self.front, self.back
+        self.refused("is frontend and backend", "frontend:backend")
+        self.back = back
+
     def ask(self):
         """Connects and asks, whether somebody is there or not."""
         s = zmq.Context.instance().socket(zmq.DEALER)

@@ -124,6 +124,20 @@ static bool s_is_place(const char *asked, const char *bound, int port) {
             strtol(colon + 1, NULL, 10) == port);
 }
 
+/* The other side listens there: who connects would come to either. */
+static bool s_is_others(const gate_broker_t *broker, unsigned side,
+                        const char *bound) {
+    char theirs[GI_BROKER_ENDPOINT_MAX];
+    unsigned other = side == GI_FRONT ? GI_BACK : GI_FRONT;
+    int port;
+    const gi_broker_endpoint_t *p = broker->sides[other].endpoints;
+    while (p &&
+           !(p->listener.fd >= 0 && s_endpoint(p->listener.fd, theirs, &port) &&
+             strcmp(theirs, bound) == 0))
+        p = p->next;
+    return p != NULL;
+}
+
 static gate_err_t s_adopt(gate_broker_t *broker, unsigned side, int fd) {
     char bound[GI_BROKER_ENDPOINT_MAX];
     int port;
@@ -132,6 +146,10 @@ static gate_err_t s_adopt(gate_broker_t *broker, unsigned side, int fd) {
                       "LISTEN_FDS: socket %d is neither TCP nor a "
                       "unix socket with a path",
                       fd);
+    if (s_is_others(broker, side, bound))
+        return gi_err(GATE_BADARG,
+                      "LISTEN_FDS: descriptor %d: %s is frontend and backend",
+                      fd, bound);
     gi_broker_endpoint_t *p = broker->sides[side].endpoints;
     while (p && (p->listener.fd >= 0 || !s_is_place(p->asked, bound, port)))
         p = p->next;
