@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bench/threads.c -- ns per empty task as a program of one's own has it: ours by
- * gate_submit and gate_future_wait, beside a list under a mutex, GLib, libuv,
- * OpenMP and oneTBB (where they were found). Two workers each; one thread
+ * gate_submit and gate_future_wait, and by gate_submit_then, beside a list under
+ * a mutex, GLib, libuv, OpenMP and oneTBB (where they were found). Two workers each; one thread
  * submits and waits, so many tasks under way. Pinned: all on one CPU.
  *   bench_threads [size] [only]   rounds of size * 2,000 tasks, default 20
  * Medians of five rounds taken in turns; JSON on stdout. */
@@ -41,6 +41,8 @@ static gate_err_t s_nothing(gate_call_t *call) {
 }
 
 static void s_ours_up(void) {
+    if (s_pool)
+        return;
     gate_settings_t *settings = gate_settings_new();
     gate_settings_set(settings, "log_level", "silent");
     s_pool = gate_threads_new(gate_runtime_new(settings),
@@ -58,6 +60,26 @@ static void s_ours(size_t n, size_t window) {
         gate_future_destroy(slot);
         if (i < n)
             *slot = gate_submit(s_pool, s_nothing);
+    }
+}
+
+/* The same without futures: a function counts. */
+static atomic_size_t s_told;
+
+static void s_tell(void *ctx, gate_err_t e, const gate_value_t *value) {
+    (void)ctx, (void)value;
+    if (e)
+        abort();
+    atomic_fetch_add(&s_told, 1);
+}
+
+static void s_then(size_t n, size_t window) {
+    atomic_store(&s_told, 0);
+    for (size_t i = 0; i < n + window; i++) {
+        while (i >= window && atomic_load(&s_told) <= i - window)
+            sched_yield();
+        if (i < n && gate_submit_then(s_pool, s_nothing, s_tell, NULL))
+            abort();
     }
 }
 
@@ -226,7 +248,8 @@ static const struct {
     void (*up)(void); /* NULL: nothing to do */
     void (*run)(size_t n, size_t window);
 } s_peers[] = {
-    {"gaterpc", s_ours_up, s_ours},   {"list", s_list_up, s_list},
+    {"gaterpc", s_ours_up, s_ours},   {"then", s_ours_up, s_then},
+    {"list", s_list_up, s_list},
 #ifdef GI_BENCH_GLIB
     {"glib", s_glib_up, s_glib},
 #endif

@@ -139,6 +139,16 @@ GATE_API gate_future_t *gate_submit_(gate_pool_t *self, gate_fn *fn,
 GATE_API gate_future_t *gate_submit_with_(gate_pool_t *self, gate_fn *fn,
                                           const gate_job_options_t *options,
                                           const gate_arg_t *args, size_t n);
+/* A job without a future. GATE_OK: done is told once how it ended, as by
+ * gate_future_then without a queue: on the thread that ends it, so it must not
+ * block; it may submit. done NULL: nobody is told (gate_pool_stats counts what
+ * failed). Any other error: it is not run, and done is not called. options may
+ * be NULL. */
+GATE_API gate_err_t gate_submit_then_(gate_pool_t *self, gate_fn *fn,
+                                      const gate_job_options_t *options,
+                                      gate_done_fn *done, void *ctx,
+                                      const gate_arg_t *args,
+                                      size_t n) GATE_MUST;
 /* Opens a job that yields: gives its stream. */
 GATE_API gate_err_t gate_submit_stream_(gate_pool_t *self, gate_fn *fn,
                                         gate_stream_t **stream,
@@ -207,6 +217,14 @@ GATE_END_DECLS
 /* gate_submit_with(pool, fn, &options, args...) */
 #define gate_submit_with(pool, fn, ...) \
     gate_submit_with_(pool, fn, GATE_1(__VA_ARGS__, 0), GATE_TAIL(__VA_ARGS__))
+/* gate_submit_then(pool, fn, done, ctx, args...) */
+#define gate_submit_then(pool, fn, done, ...)                       \
+    gate_submit_then_(pool, fn, NULL, done, GATE_1(__VA_ARGS__, 0), \
+                      GATE_TAIL(__VA_ARGS__))
+/* gate_submit_then_with(pool, fn, &options, done, ctx, args...) */
+#define gate_submit_then_with(pool, fn, options, done, ...)            \
+    gate_submit_then_(pool, fn, options, done, GATE_1(__VA_ARGS__, 0), \
+                      GATE_TAIL(__VA_ARGS__))
 /* gate_pool_map_with(pool, fn, inputs, n, &results, .errors = true) */
 #define gate_pool_map_with(pool, fn, inputs, n, results, ...)             \
     gate_pool_map_more(                                                   \

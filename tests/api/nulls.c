@@ -94,6 +94,7 @@ Test(nulls, every_function, .timeout = 60) {
     S_NONE(gate_pool_stats(NULL));
     s_future(gate_submit_(NULL, NULL, NULL, 0));
     s_future(gate_submit_with_(NULL, NULL, NULL, NULL, 0));
+    S_SAYS(gate_submit_then_(NULL, NULL, NULL, NULL, NULL, NULL, 0));
     S_SAYS(gate_submit_stream_(NULL, NULL, NULL, NULL, 0));
     S_SAYS(gate_pool_map(NULL, NULL, NULL, 0, false, NULL));
     gate_fn_register(NULL, NULL);

@@ -3,6 +3,7 @@
  * shared memory and queues, executors of one's own. In a worker process the job
  * itself lets its allocations fail. */
 #include "nomem.h"
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -111,6 +112,32 @@ static gate_err_t s_procs_stream_with(world_t *w) {
     gate_stream_t *stream = NULL;
     gate_err_t e = gate_submit_stream_with(w->procs, three, &options, &stream);
     return s_add_up(&stream, e);
+}
+
+/* Who is told waits on a semaphore; nobody is told of what was not taken. */
+typedef struct told {
+    sem_t sem;
+    gate_err_t e;
+    int64_t got;
+} told_t;
+
+static void s_told(void *ctx, gate_err_t e, const gate_value_t *value) {
+    told_t *told = ctx;
+    told->e = e;
+    if (!e)
+        told->e = gate_value_read(value, "", &told->got);
+    sem_post(&told->sem);
+}
+
+static gate_err_t s_procs_then(world_t *w) {
+    told_t told = {.got = -1};
+    sem_init(&told.sem, 0, 0);
+    gate_err_t e = gate_submit_then(w->procs, half, s_told, &told, (int64_t)18);
+    while (!e && sem_wait(&told.sem) < 0) {
+    }
+    sem_destroy(&told.sem);
+    e = e ? e : told.e;
+    return s_want(e, told.got, 9);
 }
 
 static gate_err_t s_shared(world_t *w) {
@@ -268,6 +295,7 @@ static const step_t s_all[] = {
     {"procs map", s_procs_map, 0},
     {"procs map with", s_procs_map_more, 0},
     {"procs stream with", s_procs_stream_with, 0},
+    {"procs then", s_procs_then, 0},
     {"shared", s_shared, 0},
     {"queues", s_queues, 0},
     {"shared, in a worker", s_there_shared, 0},

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* map.c -- one function over many inputs, on any kind of pool: a map's life,
- * its inputs, which are packed as they are taken, and its reader's side. */
+ * its inputs, which are packed as they are taken, its reader's side, and how it
+ * waits for room. */
 #include "jobs/map.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "sync/clock.h"
+#include "sync/later.h"
+
+#define S_ROOM_MS 100 /* until it is asked again whether the map is over */
 
 /* ---- life ---------------------------------------------------------------- */
 static void s_free_early(gi_map_t *self) {
@@ -312,4 +317,55 @@ gate_err_t gate_pool_map(gate_pool_t *self, gate_fn *fn,
     const gate_map_more_t more = {.size = sizeof more, .ordered = ordered};
 
     return gate_pool_map_more(self, fn, inputs, n, &more, results);
+}
+
+/* ---- a pool that others have filled, with nothing of the map's own under way
+ * whose end could wake it: a thread waits for room ------------------------ */
+/* False: not yet, look again. */
+static bool s_has_room(gi_map_t *self) {
+    static const struct timespec pause = {.tv_nsec = 5000000};
+    gate_pool_t *pool = gi_pool_enter(self->pool);
+    gate_err_t e = GATE_OK;
+
+    if (!pool)
+        return true; /* the next submission says so */
+    if (pool->ops->room)
+        e = pool->ops->room(pool, S_ROOM_MS);
+    gi_pool_leave(self->pool);
+    if (!pool->ops->room)
+        nanosleep(&pause, NULL);
+    return e != GATE_TIMEOUT;
+}
+
+static bool s_is_over(gi_map_t *self) {
+    bool over;
+
+    pthread_mutex_lock(&self->mutex);
+    over = self->over;
+    pthread_mutex_unlock(&self->mutex);
+    return over;
+}
+
+static void s_room_thread(void *map) {
+    gi_map_t *self = map;
+
+    while (!s_is_over(self) && !s_has_room(self))
+        ;
+    pthread_mutex_lock(&self->mutex);
+    self->waiting = false;
+    pthread_mutex_unlock(&self->mutex);
+    gi_map_run(self, false);
+    gi_map_drop(self);
+}
+
+void gi_map_room_wait(gi_map_t *self) {
+    gi_ref_take(&self->ref);
+    if (gi_later(s_room_thread, self))
+        return;
+    pthread_mutex_lock(&self->mutex);
+    self->waiting = false;
+    gi_map_run_fail(self, self->redo ? self->redo->index : self->pushed,
+                    gate_error());
+    pthread_mutex_unlock(&self->mutex);
+    gi_map_drop(self);
 }

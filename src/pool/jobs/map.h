@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* map.h -- what the files of maps share; room-internal.
- *   map.c       its life, its inputs and its reader
+ *   map.c       its life, its inputs, its reader; a pool that others have filled
  *   map_run.c   jobs and results: what is submitted when, and what comes back
- *   map_room.c  a pool that others have filled
  *
  * At most GI_MAP_WINDOW inputs are between "submitted" and "read": under way in
  * the pool, waiting for their turn (ordered), or in the stream. The same in
@@ -100,7 +99,7 @@ void gi_map_run_free(gi_map_try_t *try);
 /* The map ends at that input with err; with the mutex held. */
 void gi_map_run_fail(gi_map_t *self, size_t index, const gate_error_t *err);
 
-/* ---- map_room.c ---------------------------------------------------------- */
+/* ---- map.c --------------------------------------------------------------- */
 /* Runs it again when the pool has room; self->waiting until then. */
 void gi_map_room_wait(gi_map_t *self);
 

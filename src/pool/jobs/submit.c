@@ -148,6 +148,17 @@ void gi_submit_fini(gi_submit_t *self) {
         gi_run_release(self->runs[--self->request.n_runs]);
 }
 
+size_t gi_submit_room(const gate_pool_t *pool, const gi_request_t *request) {
+    size_t room = pool->ops->room_bytes;
+    size_t copied = request->args.size + request->kwargs.size;
+
+    return room && copied <= S_LENT_MAX ? room + copied : 0;
+}
+
+const gate_error_t gi_submit_a_stream = {
+    GATE_BADARG, "TypeError", "the job yields a stream; use gate_submit_stream",
+    ""};
+
 /* ---- one result ---------------------------------------------------------- */
 /* In its future's own block: the sink has the completer's reference, the
  * submitting thread the user's until it gives the future away. */
@@ -178,13 +189,11 @@ static void s_one_result(s_one_t *self, const void *data, size_t size) {
 
 static void s_one_done(void *ctx, const void *data, size_t size,
                        const gate_error_t *err) {
-    static const gate_error_t a_stream = {
-        GATE_BADARG, "TypeError",
-        "the job yields a stream; use gate_submit_stream", ""};
     s_one_t *self = ctx;
 
     if (err)
-        gi_future_fail(self->future, err->code == GATE_EOS ? &a_stream : err);
+        gi_future_fail(self->future,
+                       err->code == GATE_EOS ? &gi_submit_a_stream : err);
     else
         s_one_result(self, data, size);
 }
@@ -229,7 +238,7 @@ static void s_one_help(gate_future_t *future, bool always) {
         self->pool->ops->help(self->pool, s_one_room(self), always);
 }
 
-/* Lends a job its memory, unless it is much: that goes when the job ends. */
+/* Lends a job its memory. */
 static void s_one_lend(s_one_t *self, gi_request_t *request, size_t room) {
     gate_pool_t *pool = self->pool;
 
@@ -242,12 +251,10 @@ static void s_one_lend(s_one_t *self, gi_request_t *request, size_t room) {
 }
 
 static s_one_t *s_one_new(gate_pool_t *pool, gi_request_t *request) {
-    size_t room = pool->ops->room_bytes;
-    size_t copied = request->args.size + request->kwargs.size;
+    size_t room = gi_submit_room(pool, request);
     gate_future_t *future;
     s_one_t *self;
 
-    room = room && copied <= S_LENT_MAX ? room + copied : 0;
     future = gi_future_new_with(pool->settings, NULL, NULL,
                                 sizeof(s_one_t) + 15 + room);
     if (!future)

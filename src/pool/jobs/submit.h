@@ -23,4 +23,10 @@ gate_err_t gi_submit_init(gi_submit_t *self, gate_pool_t *pool, gate_fn *fn,
                           const gate_arg_t *args, size_t n) GATE_MUST;
 void gi_submit_fini(gi_submit_t *self);
 
+/* Bytes of the submitter's that the job could lie in; 0: it takes its own, as
+ * the pool wants none or it copies much: that goes when the job ends. */
+size_t gi_submit_room(const gate_pool_t *pool, const gi_request_t *request);
+/* Of who wants one result. */
+extern const gate_error_t gi_submit_a_stream;
+
 #endif
