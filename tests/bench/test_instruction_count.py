@@ -21,7 +21,7 @@ BUILD = os.environ.get("GATE_BUILD", "build/release")
 PROGRAM = os.path.join(BUILD, "bench_instructions")
 # Two numbers of calls each: what one costs is the difference of the counts.
 CALLS = {"reference": (200, 1200), "registry": (1000, 17000),
-         "inproc": (500, 3500)}
+         "inproc": (500, 3500), "lane": (500, 3500)}
 TOLERANCE = 0.03
 
 
@@ -59,7 +59,7 @@ def measure(rounds):
 def check(now, base):
     """The modes that became dearer."""
     worse = []
-    for mode in ("registry", "inproc"):
+    for mode in ("registry", "inproc", "lane"):
         change = (now[mode] / now["reference"]) / (
             base[mode] / base["reference"]) - 1
         print("%s: %.0f instructions a call, %+.1f %% of the baseline's %.0f "
