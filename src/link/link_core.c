@@ -9,6 +9,7 @@
 #include "link/link_impl.h"
 
 #include <string.h>
+#include "base/bytes.h"
 
 #define S_SHARE_FIRST ((size_t)256 << 10)
 #define S_SLACK ((size_t)1 << 20) /* a peer may be so much above its grant */
@@ -264,7 +265,10 @@ static void s_known(gi_link_core_t *self, const gi_link_head_t *head,
         s_resume(self, head->seq);
         break;
     case GI_LINK_BYE:
-        s_lose(self, "it said goodbye", false);
+        s_lose(self,
+               gi_bytes_is(rest, GI_LINK_ENDS) ? GI_LINK_ENDS
+                                               : "it said goodbye",
+               false);
         break;
     case GI_LINK_HELLO:
     case GI_LINK_ANNOUNCE:

@@ -23,6 +23,8 @@
 #include "link/link_block.h"
 
 #define GI_LINK_KEPT_MAX 4096
+#define GI_LINK_ENDS \
+    "the broker ends"       /* the reason of a life that was to end */
 #define GI_LINK_BATCH 65536 /* a batch is not made larger by joining */
 
 typedef struct gi_link_core gi_link_core_t;

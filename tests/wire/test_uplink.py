@@ -155,6 +155,14 @@ class Faults(kit.Case):
         done = kit.run("call", "--broker", broker.front, "Gate.stats")
         return json.loads(done.out)["in_flight"]
 
+    def test_a_broker_that_ends_has_left_and_is_not_lost(self):
+        nats = self.keep(Nats())
+        a, b = self.pair(nats.url)
+        b.end()
+        self.until(lambda: "B has left" in "".join(a.err), 30, "its leaving")
+        for broker in (a, b):
+            self.assertNotIn("is lost", "".join(broker.err))
+
     def test_a_broker_that_is_killed(self):
         nats = self.keep(Nats())
         a, b = self.pair(nats.url)

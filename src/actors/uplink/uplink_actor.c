@@ -219,7 +219,8 @@ static gate_err_t s_start(void *ctx) {
 
 static void s_stop(void *ctx) {
     gi_uplink_t *self = ctx;
-    gi_uplink_peers_end(self, "the broker ends", gi_clock_ms());
+    self->ends = true;
+    gi_uplink_peers_end(self, GI_LINK_ENDS, gi_clock_ms());
     if (self->carrier)
         self->ops->flush(self->carrier);
     gi_uplink_carrier_close(self);

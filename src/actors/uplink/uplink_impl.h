@@ -64,6 +64,7 @@ struct gi_uplink {
     gi_buf_t body;
     bool changed; /* the state should be told now */
     bool version_told, full_told;
+    bool ends; /* we do: nobody else is lost */
 };
 
 /* ---- uplink_carrier.c ---------------------------------------------------- */

@@ -70,7 +70,10 @@ static void s_up(void *ctx, uint32_t life) {
 static void s_lost(void *ctx, const char *why) {
     gi_uplink_peer_t *peer = ctx;
     gi_link_block_t *block = gi_link_block_new(0);
-    gate_log(GATE_WARN, S_PART, "broker %s is lost: %s", peer->name, why);
+    if (strcmp(why, GI_LINK_ENDS) != 0)
+        gate_log(GATE_WARN, S_PART, "broker %s is lost: %s", peer->name, why);
+    else if (!peer->uplink->ends)
+        gate_log(GATE_INFO, S_PART, "broker %s has left", peer->name);
     peer->told = false;
     peer->since_ms = peer->heard_ms;
     peer->uplink->changed = true;
