@@ -27,6 +27,8 @@ int gi_bench_main(int argc, char **argv) {
                             .tolerance = 10};
     const gi_opt_t table[] = {
         {"json", GI_OPT_FLAG, &args.json, NULL, "JSON instead of a table"},
+        {"trace", GI_OPT_FLAG, &args.trace, NULL,
+         "echo: where the time of one call goes, in medians of 2,000"},
         {"html", GI_OPT_TEXT, &args.html, "FILE", "write a report with plots"},
         {"compare", GI_OPT_TEXT, &args.compare, "FILE",
          "hold against an older JSON; exit 1 when worse"},

@@ -3,6 +3,7 @@
 #include "bench/bench.h"
 #include "bench/rigs/proc.h"
 #include "bench/report.h"
+#include "bench/traced.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,6 +180,12 @@ int gi_bench_run(const gi_bench_args_t *args) {
                          .progress = isatty(STDERR_FILENO)};
     if (!s_valid(args))
         return 2;
+    if (args->trace && strcmp(args->verb, "echo") != 0) {
+        fprintf(stderr, "gate: bench: --trace is of echo\n");
+        return 2;
+    }
+    if (args->trace)
+        return gi_traced_run(args);
     if (self.rounds < 0)
         self.rounds = strcmp(args->verb, "all") != 0 ? 3 : 1;
     (void)gi_session_interrupted(); /* from here on signals end it in order */

@@ -26,6 +26,7 @@ typedef struct gi_bench_args {
     const char *plain_user, *plain_password;
     int64_t clients, services, workers, rate, tolerance;
     int64_t rounds;      /* -1: the verb's */
+    bool trace;          /* echo: parts of single calls instead */
     bool json;           /* JSON instead of the table */
     const char *html;    /* write a report here too */
     const char *compare; /* an older JSON to hold against */
