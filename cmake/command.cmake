@@ -13,11 +13,11 @@ if(cli_sources)
       gate_zeromq gate_jansson Threads::Threads)
   endif()
   # libmicrohttpd is the command's alone. Without it there is no monitor, but
-  # gate health all the same.
+  # gate health all the same, and gate call --export.
   file(GLOB monitor_sources CONFIGURE_DEPENDS src/cli/monitor/*.c)
   file(GLOB watch_sources CONFIGURE_DEPENDS src/cli/watch/*.c)
   if(NOT MICROHTTPD_FOUND)
-    list(FILTER monitor_sources INCLUDE REGEX "/fetch\\.c$")
+    list(FILTER monitor_sources INCLUDE REGEX "/(fetch|otlp)\\.c$")
     list(FILTER watch_sources EXCLUDE REGEX "/cmd_monitor\\.c$")
   endif()
   add_executable(gate ${cli_sources} ${watch_sources})
@@ -34,7 +34,8 @@ if(cli_sources)
   target_link_libraries(gate PRIVATE PkgConfig::CRYPTO)
   add_library(gi_monitor OBJECT ${monitor_sources})
   gate_see(gi_monitor cli/monitor)
-  target_link_libraries(gi_monitor PUBLIC gate_options gaterpc gate_msgpack)
+  target_link_libraries(gi_monitor PUBLIC gate_options gaterpc gate_msgpack
+    gate_jansson)
   target_link_libraries(gate PRIVATE gi_monitor)
   if(MICROHTTPD_FOUND)
     set(page "${CMAKE_CURRENT_SOURCE_DIR}/src/cli/monitor/page.html")

@@ -7,6 +7,7 @@
 #include "text/json_read.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
+#include "monitor/otlp.h"
 #include "cli/progress.h"
 #include "text/times.h"
 
@@ -27,6 +28,7 @@ typedef struct s_args {
     gi_peer_t peer;
     gi_words_t words, kw, meta, files;
     int64_t timeout_ms; /* -1: reply_timeout */
+    const char *export; /* where spans go; NULL: nowhere */
     bool raw, trace, json;
 } s_args_t;
 
@@ -37,6 +39,7 @@ typedef struct s_request {
     char **names;            /* copies: of keyword arguments, of metadata */
     gate_huge_t **files;     /* what is in them is sent while it is read */
     gate_trace_t *trace;     /* NULL: not wanted */
+    const char *above;       /* whose trace it goes on; NULL: nobody's */
     size_t n, n_names, n_files;
     size_t n_args; /* n, metadata, and two for the timeout and the trace */
 } s_request_t;
@@ -123,12 +126,11 @@ static int s_request_add_meta(s_request_t *self, const char *pair) {
 
 /* A trace that --meta has goes on. */
 static int s_request_add_trace(s_request_t *self) {
-    const char *above = NULL;
     for (size_t i = 0; i < self->n_args; i++)
         if (self->args[i].type == GATE_A_META && self->args[i].kw &&
             !strcmp(self->args[i].kw, "traceparent"))
-            above = self->args[i].as.p;
-    self->trace = gate_trace_new(above);
+            self->above = self->args[i].as.p;
+    self->trace = gate_trace_new(self->above);
     if (!self->trace)
         return gi_opts_fail(&s_usage, "--meta %s", gate_error()->text);
     self->args[self->n_args++] = gate_trace_arg(self->trace);
@@ -258,7 +260,8 @@ static int s_request_fill(s_request_t *self, const s_args_t *args) {
         code = s_request_add_meta(self, args->meta.items[i]);
     if (args->timeout_ms >= 0)
         self->args[self->n_args++] = gate_timeout_ms(args->timeout_ms);
-    return !code && args->trace ? s_request_add_trace(self) : code;
+    return !code && (args->trace || args->export) ? s_request_add_trace(self)
+                                                  : code;
 }
 
 /* ---- printing ------------------------------------------------------------ */
@@ -347,8 +350,13 @@ static int s_call(s_args_t *args, const s_request_t *request) {
     int interrupted = gi_interrupt_end();
     if (!interrupted && e)
         code = gi_peer_fail(e, true);
-    if (!interrupted && request->trace)
+    if (!interrupted && args->trace)
         gi_times_print(request->trace, args->words.items[0], !e, args->json);
+    if (!interrupted && args->export)
+        gi_otlp_send(&(gi_otlp_t){request->trace, request->above,
+                                  args->words.items[0],
+                                  e ? gate_error()->cls : NULL},
+                     args->export);
     return interrupted ? interrupted : code;
 }
 
@@ -359,6 +367,9 @@ static int s_run(s_args_t *args) {
     if (args->json && !args->trace)
         return gi_opts_fail(&s_usage, "--json says how --trace is printed; a "
                                       "result is JSON by itself");
+    const char *why;
+    if (args->export && !gi_otlp_check(args->export, &why))
+        return gi_opts_fail(&s_usage, "--export %s: %s", args->export, why);
     int code = gi_peer_check(&args->peer, &s_usage);
     if (code >= 0)
         return code;
@@ -387,6 +398,9 @@ int gi_call_main(int argc, char **argv) {
          "write a string or binary result as bytes, others as without it"},
         {"trace", GI_OPT_FLAG, &args.trace, NULL,
          "say behind the result, on standard error, where the time went"},
+        {"export", GI_OPT_TEXT, &args.export, "WHERE",
+         "spans of the call (OTLP, JSON) to a file, or http://HOST:PORT of a "
+         "collector"},
         {"json", GI_OPT_FLAG, &args.json, NULL,
          "with --trace: as a line of JSON"},
         GI_OPT_END,
