@@ -320,6 +320,8 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
         peer->asked = peer->told = false;
     if (moved && peer->worker)
         gi_broker_worker_moved(self, peer->worker);
+    else if (moved)
+        gi_broker_stall_torn(self, peer);
     if (self->auth.ops) {
         self->auth.ops->message(self, peer, frames);
         return;

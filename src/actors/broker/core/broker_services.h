@@ -109,6 +109,9 @@ void gi_broker_stall_credit(gi_broker_core_t *core, gi_broker_call_t *call,
 /* An item or chunk of so many bytes went to it. */
 void gi_broker_stall_item(gi_broker_core_t *core, gi_broker_call_t *call,
                           size_t size);
+/* A client speaks over another connection than before: streams that it was sent
+ * end. */
+void gi_broker_stall_torn(gi_broker_core_t *core, gi_broker_peer_t *client);
 /* Calls wait and no worker has a slot: ends streams of whoever holds more than
  * its share with streams that stand still. */
 void gi_broker_relieve(gi_broker_core_t *core, gi_broker_service_t *service);

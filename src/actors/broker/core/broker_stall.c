@@ -58,6 +58,21 @@ static int64_t s_bound_ms(const gi_broker_core_t *core) {
     return core->clock.beat_ms < 1000 ? core->clock.beat_ms : 1000;
 }
 
+/* ---- torn ------------------------------------------------------------------ */
+#define S_TORN                                                                \
+    "The connection of this client was cut while it was sent a stream: some " \
+    "of it may be lost."
+
+/* What was under way to it is lost, or what it said about them: a cancel, more
+ * credit. A client that gives none reads on, as at a Python broker. */
+void gi_broker_stall_torn(gi_broker_core_t *core, gi_broker_peer_t *client) {
+    for (gi_list_t *l = client->calls.next; l != &client->calls; l = l->next) {
+        gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_client);
+        if (call->credited && !call->muted && call->worker && !call->request)
+            gi_broker_call_give_up(core, call, "ConnectionLostError", S_TORN);
+    }
+}
+
 /* ---- who holds how many -------------------------------------------------- */
 typedef struct s_held {
     gi_broker_core_t *core;

@@ -21,6 +21,10 @@ static bool s_got_probe(kit_t *k, const char *to) {
     say_fd(k, BACK, w, fd, "", "MDPW01", "\1", line)
 #define beat_fd(k, w, fd) say_fd(k, BACK, w, fd, "", "MDPW01", "\4")
 
+#define EIGHT_ITEMS   \
+    "\xc1GX1\x81\xa2" \
+    "ci\x08"
+
 /* ---- clients ------------------------------------------------------------- */
 /* Nothing is sent to it, so nothing but its closed connection tells. */
 Test(away, a_dead_clients_calls_are_cancelled_within_a_heartbeat) {
@@ -45,6 +49,28 @@ Test(away, a_dead_clients_calls_are_cancelled_within_a_heartbeat) {
     got_nothing(&k, "c");
     reply(&k, "w", "d", "3", "x");
     got_reply(&k, "d", "S", "3", "x");
+    kit_end(&k);
+}
+
+/* Items on their way were lost, or a cancel, and nobody can tell. */
+Test(away, a_stream_ends_with_the_connection_that_it_was_sent_over) {
+    kit_t k;
+    kit_begin(&k);
+    kit_ext_worker(&k, "w", "S:d:9");
+    say_fd(&k, FRONT, "c", 21, "", "MDPC01", "S", "1", "\xa1g", "\x90", "\x80",
+           EIGHT_ITEMS);
+    got(&k, "w", "", "MDPW01", "\2", "c", "", "1", "\xa1g", "\x90", "\x80",
+        EIGHT_ITEMS);
+    request_fd(&k, "c", 21, "2"); /* it may be answered yet */
+    got_g(&k, "w", "c", "2");
+    kit_closed(&k, FRONT, 21);
+    request_fd(&k, "c", 22, "3");
+    got_error(&k, "c", "1", "ConnectionLostError", "some of it may be lost");
+    got(&k, "w", "", "MDPW01", "\6", "c", "", "1", CANCEL);
+    got_g(&k, "w", "c", "3");
+    reply(&k, "w", "c", "1", "late");
+    reply(&k, "w", "c", "2", "x");
+    got_reply(&k, "c", "S", "2", "x");
     kit_end(&k);
 }
 
