@@ -105,6 +105,7 @@ class Page(kit.Case):
         self.assertEqual(errors, {"TypeError": 5, "WorkerLostError": 1})
         for name, n in errors.items():
             self.assertRegex(self.text("#errs"), r"%s\s+%d\s" % (name, n))
+        self.same_elsewhere(24, errors)
         self.assertIn("Demo.sleep", self.text("#slow"))
         self.assertIn("1 / 1", self.text("#tiles"))
         self.drawn("D.pools.some(p=>p.kind=='processes'&&p.restarts)",
@@ -114,6 +115,31 @@ class Page(kit.Case):
         self.assertEqual(self.page.complaints(), [])
         if PICTURES:
             self.three_services()
+
+    def same_elsewhere(self, ok, errors):
+        """The same in /metrics, in top and in Gate.observe."""
+        with urllib.request.urlopen("http://%s/metrics" % self.monitor,
+                                    timeout=30) as got:
+            lines = got.read().decode().splitlines()
+        demo = self.client.call("Gate", "observe")["services"][0]
+        top = json.loads(kit.run("top", "--broker", self.broker.front, "--json",
+                                 "--once", "--view", "errors", **CALM).out)
+        bad = sum(errors.values())
+        for outcome, n in (("ok", ok), ("exception", bad)):
+            self.assertIn('gaterpc_broker_calls_total{service="Demo",outcome='
+                          '"%s"} %d' % (outcome, n), lines)
+            self.assertEqual(demo["outcomes"][outcome], n)
+        self.assertEqual({r["CLASS"]: r["TOTAL"] for r in top["rows"]}, errors)
+        self.assertIn('gaterpc_broker_call_seconds_count{service="Demo"} %d'
+                      % (ok + bad), lines)
+        self.assertEqual(demo["total"]["n"], ok + bad)
+        now = self.page.js("[...snaps.at(-1).by.get('Demo').total.entries()]")
+        slots = demo["total"]["slots"]
+        self.assertEqual(sorted(map(list, now)),
+                         sorted(map(list, zip(slots[::2], slots[1::2]))))
+        median = self.page.js("quant(snaps.at(-1).by.get('Demo').total,.5)")
+        self.assertLessEqual(abs(median * 1e6 - demo["total"]["p50_us"]),
+                             demo["total"]["p50_us"] / 8 + 1)
 
     def three_services(self):
         """Something to look at."""
