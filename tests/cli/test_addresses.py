@@ -130,6 +130,27 @@ class Addresses(kit.Case):
                 self.until(lambda: any("it came without a user" in x
                                        for x in broker.err), 10, "a reason")
 
+    def test_what_a_service_lacks(self):
+        """Of the transport's security, by name."""
+        users, cert = (os.path.join(self.dir, n) for n in ("users", "cert"))
+        with open(users, "w") as f:
+            os.chmod(users, 0o600)
+            f.write("ann:%s\n" % kit.run("zap", "--hash", "pw").out.strip())
+        self.assertEqual(kit.run("keygen", cert).code, 0)
+        plain = ("--plain-user", "ann", "--plain-password")
+        for i, (asked, who, right) in enumerate((
+                (("--plain-users", users), (), "and we have neither"),
+                (("--curve-cert", cert), (), "and we have neither"),
+                (("--plain-users", users), (*plain, "no"),
+                 "does not accept our certificate, or our user"),
+                (("--curve-cert", cert), (*plain, "pw"), "as we do"))):
+            back = self.ipc("b%d" % i)
+            self.keep(kit.Command("broker", "--frontend", self.ipc("f%d" % i),
+                                  "--backend", back, *asked, **CALM)).line()
+            serve = self.keep(kit.Command("serve", "--demo", "--backend", back,
+                                          *who, **CALM))
+            self.until(lambda: any(right in x for x in serve.err), 30, right)
+
     def test_slips(self):
         for end, word in (("tcp://127.0.0.1", "port"),
                           ("tcp://127.0.0.1:99999", "port 99999"),

@@ -52,15 +52,17 @@ static const char *s_mismatch(const gi_login_t *login) {
                                  "and we have neither";
 }
 
+const char *gi_conn_refusal(const gi_login_t *login, int event, int value) {
+    return event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
+               ? "it does not accept our certificate, or our user and password"
+           : value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+               ? s_mismatch(login)
+               : "it is no ZeroMQ, or has another key than we were given";
+}
+
 static gi_conn_event_t s_refused(const gi_login_t *login, int event, int value,
                                  char *why) {
-    snprintf(why, GI_CONN_WHY, "%s",
-             event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
-                 ? "it does not accept our certificate, or our user and "
-                   "password"
-             : value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
-                 ? s_mismatch(login)
-                 : "it is no ZeroMQ, or has another key than we were given");
+    snprintf(why, GI_CONN_WHY, "%s", gi_conn_refusal(login, event, value));
     return GI_CONN_REFUSED;
 }
 

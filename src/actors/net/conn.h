@@ -40,5 +40,7 @@ void gi_conn_close(gi_conn_t *self); /* idempotent */
 gi_conn_event_t gi_conn_next(gi_conn_t *self, const gi_login_t *login,
                              const char *endpoint, char *why);
 #define GI_CONN_WHY 200
+/* What a handshake that failed says of us, by the monitor's event and value. */
+const char *gi_conn_refusal(const gi_login_t *login, int event, int value);
 
 #endif

@@ -10,6 +10,7 @@
  * or to a Python broker, which deals calls to ghosts and says DISCONNECT once. */
 #include "service/service_own.h"
 #include "service/service_run.h"
+#include "net/conn.h"
 
 #include <string.h>
 #include "base/err.h"
@@ -399,10 +400,10 @@ static bool s_events(gi_link_t *link) {
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED &&
             link->state == GI_LINK_CONNECTING)
             s_ready(link);
-        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-            s_lose(link, "does not accept our certificate or password");
-        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
-            s_lose(link, "speaks another security mechanism, or no ZeroMQ");
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH ||
+                 event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+            s_lose(link,
+                   gi_conn_refusal(&link->service->is.login, event, value));
         else if (event == ZMQ_EVENT_DISCONNECTED && s_talks(link))
             s_lose(link, "the connection closed");
     }
