@@ -100,6 +100,24 @@ class Places(kit.Case):
         with open(victim) as f:
             self.assertEqual(f.read(), "precious")
 
+    @unittest.skipUnless(ROOT, "only root can give links away")
+    def test_logs_through_a_strangers_link_on_the_way(self):
+        """To a directory; nothing is made there either."""
+        theirs = os.path.join(self.dir, "theirs")
+        link = os.path.join(self.dir, "link")
+        os.mkdir(theirs)
+        os.symlink(theirs, link)
+        os.lchown(link, STRANGER, STRANGER)
+        for where in ({"log_path": link, "log_file": "gate.log"},
+                      {"log_path": link + "/deeper", "log_file": "gate.log"},
+                      {"base_path": link, "log_file": "gate.log"},
+                      {"log_file": link + "/gate.log"},
+                      {"log_file": link + "/deeper/gate.log"}):
+            self.refused("link belongs to uid %d" % STRANGER, "broker",
+                         "--frontend", self.ipc("f"), "--backend",
+                         self.ipc("b"), **where)
+        self.assertEqual(os.listdir(theirs), [])
+
 
 class Service(kit.Case):
     """Who answers for a ZAP service."""

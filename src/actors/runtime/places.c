@@ -72,12 +72,18 @@ gate_err_t gi_places_run(const gate_settings_t *s, char *out, size_t room) {
 }
 
 /* ---- of logs ------------------------------------------------------------- */
-static gate_err_t s_make_parent(char *path) {
+/* Where it was asked for, among files of others if need be; but whoever makes a
+ * link on the way there does not choose where our lines go. */
+static unsigned s_how_asked(const gate_settings_t *s) {
+    return s->trust_others ? GI_TRUST_OTHERS : GI_TRUST_FOREIGN;
+}
+
+static gate_err_t s_make_parent(char *path, unsigned how) {
     char *slash = strrchr(path, '/');
     gate_err_t e = GATE_OK;
     if (slash && slash != path) {
         *slash = 0;
-        e = s_make("log_file", path, 0755, GI_TRUST_OTHERS);
+        e = s_make("log_file", path, 0755, how);
         *slash = '/';
     }
     return e;
@@ -91,7 +97,7 @@ gate_err_t gi_places_log(const gate_settings_t *s, char *out, size_t room) {
         return GATE_OK;
     if (strchr(s->log_file, '/')) {
         gate_err_t e = s_join("log_file", out, room, s->log_file, "");
-        return e ? e : s_make_parent(out);
+        return e ? e : s_make_parent(out, s_how_asked(s));
     }
     gate_err_t e =
         named ? s_join("log_path", dir, sizeof dir, s->log_path, "")
@@ -101,5 +107,5 @@ gate_err_t gi_places_log(const gate_settings_t *s, char *out, size_t room) {
     if (e)
         return e;
     bool asked = named || gi_settings_is_set(s, "base_path");
-    return s_make("log_path", dir, 0755, asked ? GI_TRUST_OTHERS : s_how(s));
+    return s_make("log_path", dir, 0755, asked ? s_how_asked(s) : s_how(s));
 }

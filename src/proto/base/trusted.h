@@ -15,7 +15,8 @@ enum {
     GI_TRUST_SECRET = 1, /* others may not read it either */
     GI_TRUST_PIPE = 2,   /* an anonymous pipe will do: <(command), /dev/stdin */
     GI_TRUST_OTHERS = 4, /* whoever owns it, whatever its mode (trust_others) */
-    GI_TRUST_STICKY = 8  /* a directory that all may write, as /tmp, will do */
+    GI_TRUST_STICKY = 8, /* a directory that all may write, as /tmp, will do */
+    GI_TRUST_FOREIGN = 16 /* and one of anybody; a link on the way will not */
 };
 
 typedef struct gi_trusted {
