@@ -58,12 +58,29 @@ static void s_learn_name(gi_client_core_t *self, const msgpack_object *name) {
         self->link.frame_max = s_bound(name);
 }
 
-/* What Gate.info says: does it speak our extensions? */
+/* Calls whose connection was cut wait for their answers. Another life of the
+ * broker has none of them: they end with the next tick. */
+static void s_meet(gi_client_core_t *self, const msgpack_object *id) {
+    gi_clink_t *l = &self->link;
+    if (id->type != MSGPACK_OBJECT_BIN || id->via.bin.size != GI_ID_SIZE)
+        return;
+    bool another =
+        l->met && memcmp(l->broker, id->via.bin.ptr, GI_ID_SIZE) != 0;
+    memcpy(l->broker, id->via.bin.ptr, GI_ID_SIZE);
+    l->met = true;
+    for (gi_ccall_t *c = self->table.sent; another && c; c = c->next)
+        if (c->cut && !c->unheard)
+            gi_wheel_arm(self->wheel, &c->timer, self->now_ms);
+}
+
+/* What Gate.info says: who is it, does it speak our extensions? */
 static void s_learn(gi_client_core_t *self, const msgpack_object *info) {
     if (info->type != MSGPACK_OBJECT_MAP)
         return;
     for (uint32_t i = 0; i < info->via.map.size; i++) {
         const msgpack_object_kv *kv = &info->via.map.ptr[i];
+        if (s_is_name(&kv->key, "my_id"))
+            s_meet(self, &kv->val);
         if (!s_is_name(&kv->key, "ext") || kv->val.type != MSGPACK_OBJECT_ARRAY)
             continue;
         for (uint32_t j = 0; j < kv->val.via.array.size; j++)

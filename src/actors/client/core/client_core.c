@@ -200,6 +200,7 @@ void gi_client_move(gi_client_core_t *self) {
     gate_log(GATE_INFO, S_PART, "another broker takes over at %s",
              self->is.endpoint);
     self->count.moves++;
+    l->met = false; /* the old one lives on, and may still answer */
     self->formers[former - 1].used = true;
     self->formers[former - 1].n = gi_client_calls_leave(self, former);
     l->up = l->ready = l->informed = l->known = false;

@@ -48,6 +48,9 @@ typedef struct gi_clink {
     bool batches;        /* and that it reads many of them in one frame */
     bool fresh_id;       /* the next one under a fresh identity */
     unsigned n_requests; /* since ext was learnt: who is told when */
+    bool met;            /* broker is whom the last one that spoke called
+                            itself: another name is another life */
+    unsigned char broker[GI_ID_SIZE];
     int64_t heard_ms, sent_ms, asked_ms;
 } gi_clink_t;
 

@@ -349,6 +349,58 @@ Test(huge, an_exception_whose_story_follows) {
     kit_end(&k);
 }
 
+/* ---- another broker -------------------------------------------------------- */
+/* Answers Gate.info: that is its name. */
+static void s_meets(kit_t *k, char name) {
+    char body[] =
+        "\x82\xa9"
+        "exception\xc0\xa6result\x81\xa5my_id\xc4\x10----------------";
+    memset(body + sizeof body - 17, name, 16);
+    said_t *s = kit_take_func(k, "\xa4info");
+    cr_assert(s);
+    kit_hear(k, 0, s->frames[3], 1, &(gate_bytes_t){body, sizeof body - 1});
+    gi_client_core_tick(k->core, k->now);
+    kit_check(k);
+}
+
+static void s_cut_between(kit_t *k, kit_call_t *c, bool stream, char before,
+                          char after) {
+    kit_start(k, true);
+    gi_client_core_connected(k->core, k->now);
+    s_meets(k, before);
+    kit_prepare(k, c, stream);
+    c->call.deadline_ms = k->now + 60000;
+    kit_call(k, c);
+    gi_client_core_closed(k->core, 0, k->now);
+    k->n_sent = 0;
+    gi_client_core_connected(k->core, k->now);
+    s_meets(k, after);
+}
+
+Test(cut, ends_when_another_broker_answers) {
+    for (int stream = 0; stream < 2; stream++) {
+        kit_t k;
+        kit_call_t c;
+        s_cut_between(&k, &c, stream, 'a', 'b');
+        if (stream)
+            cr_expect_eq(c.fails, 1);
+        else
+            failed(&c, GATE_LOST, "was cut while a call");
+        kit_end(&k);
+    }
+}
+
+Test(cut, the_same_broker_may_still_answer) {
+    kit_t k;
+    kit_call_t c;
+    s_cut_between(&k, &c, false, 'a', 'a');
+    kit_pass(&k, 2 * KIT_HB - 100);
+    cr_expect_eq(c.fails, 0);
+    hear(&k, &c, OK_FIVE);
+    cr_expect_eq(c.answers, 1);
+    kit_end(&k);
+}
+
 /* ---- what goes along ------------------------------------------------------ */
 /* With metadata: as much as a frame of extensions has room for. */
 static void s_with_meta(kit_t *k, kit_call_t *c) {
