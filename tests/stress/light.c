@@ -117,7 +117,8 @@ static void s_clients_at(gate_runtime_t *rt, gate_broker_t *broker,
     s_bounded("clients at a broker", before_kib, n, KIB_AT_BROKER_MAX);
 }
 
-/* As many of both; each client has a service of its own. */
+/* As many of both; each client has a service of its own. Clients come first:
+ * who connects is told the names of all services. */
 static void s_at_broker(gate_runtime_t *rt, gate_service_t **services, int n) {
     gate_client_t **clients = calloc((size_t)n, sizeof *clients);
     gate_broker_t *broker = gate_broker_new(rt);
@@ -125,8 +126,8 @@ static void s_at_broker(gate_runtime_t *rt, gate_service_t **services, int n) {
     gate_broker_bind_backend(broker, "inproc://light-back");
     CHECK(gate_broker_start(broker) == GATE_OK, "%s", gate_error()->text);
     gate_client_t *first = s_connect(rt, gate_broker_frontend(broker, 0));
-    s_services_at(rt, broker, services, n);
     s_clients_at(rt, broker, clients, n);
+    s_services_at(rt, broker, services, n);
     for (int i = 0; i < n; i++)
         s_call(clients[i], i);
     for (int i = 0; i < n; i++)
