@@ -160,6 +160,13 @@ class Login(kit.Case):
         self.refused("key_secret", uplink_nkey=path + "_secret")
         self.refused("none", uplink_nkey=os.path.join(self.dir, "none"))
 
+    def test_one_login_alone(self):
+        path, _ = self.keygen("key")
+        both = {"uplink_nkey": path + "_secret", "uplink_user": "joe"}
+        self.refused("one of them", **both)
+        self.refused("goes with uplink_user",
+                     uplink_password_file=self.write("pw", "x\n"))
+
     def test_credentials(self):
         if OPENSSL is None:
             self.skipTest("no openssl to sign with")

@@ -141,9 +141,23 @@ static void s_warn(const gi_uplink_t *self) {
                  (int)away.size, (const char *)away.data);
 }
 
+static gate_err_t s_one_login(const gate_settings_t *s) {
+    int n = (s->uplink_creds != NULL) + (s->uplink_nkey != NULL) +
+            (s->uplink_user != NULL);
+    if (n > 1)
+        return gi_err(GATE_BADARG,
+                      "uplink_creds, uplink_nkey, uplink_user: one of them");
+    if (s->uplink_password_file && s->uplink_user == NULL)
+        return gi_err(GATE_BADARG,
+                      "uplink_password_file goes with uplink_user");
+    return GATE_OK;
+}
+
 static gate_err_t s_wish(gi_uplink_t *self) {
     const gate_settings_t *s = self->settings;
-    gate_err_t e = s_password(self);
+    gate_err_t e = s_one_login(s);
+    if (!e)
+        e = s_password(self);
     if (!e)
         e = s_secret(s, "uplink's credentials", s->uplink_creds);
     if (!e)
