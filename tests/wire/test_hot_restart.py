@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A hot restart under peers that know nothing of it: raw ones that behave as
-Python's do."""
+Python's do; and one by death."""
 import os
 import time
 import unittest
@@ -102,6 +102,24 @@ class HotRestart(kit.Case):
         self.assertEqual(sorted(os.listdir(self.dir)), ["b", "f", "next"])
         self.assertEqual(new.end(), 0)
         self.assertEqual(os.listdir(self.dir), [])
+
+
+class ColdRestart(kit.Case):
+    def test_a_call_that_its_brokers_death_cut_ends_with_the_next(self):
+        """Two heartbeats would be an hour."""
+        hour = {"mdp_heartbeat_interval": 1800000}
+        old = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"), **hour))
+        self.keep(kit.OurService(old.back, **hour))
+        call = self.keep(kit.Command(
+            "call", "--broker", old.front, "--timeout", "3600000",
+            "Demo.sleep", "3600000", **hour))
+        watch = self.keep(peers.RawClient(old.front))
+        self.until(lambda: watch.call("Gate", "stats")["in_flight"] == 1,
+                   what="it is under way")
+        old.kill()
+        self.keep(kit.OurBroker(old.front, old.back, **hour))
+        self.assertEqual(call.wait(60), 3)
+        self.assertIn("ConnectionLostError", "".join(call.err))
 
 
 if __name__ == "__main__":
