@@ -331,7 +331,7 @@ static gate_bytes_t s_client_of(const gi_broker_call_t *call) {
 
 /* A plain worker learns of nothing, and may never answer: its slot comes back
  * when a caller of Python's would have given up, too. */
-static void s_cancel_at_worker(gi_broker_core_t *core, gi_broker_call_t *call) {
+void gi_broker_call_cancel(gi_broker_core_t *core, gi_broker_call_t *call) {
     unsigned char id[GI_ID_MAX];
     if (!call->worker->ext && core->clock.reply_ms >= 0) {
         gi_broker_arm(core, &call->deadline,
@@ -346,7 +346,7 @@ void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call) {
     call->muted = true;
     gi_broker_again_forget(core, call);
     if (call->worker && call->request == NULL && !call->shaken)
-        s_cancel_at_worker(core, call);
+        gi_broker_call_cancel(core, call);
     else /* it never left, or its end may have been lost */
         gi_broker_call_free(core, call);
 }
@@ -355,7 +355,7 @@ void gi_broker_call_give_up(gi_broker_core_t *core, gi_broker_call_t *call,
                             const char *cls, const char *text) {
     s_tell_error(core, call, cls, text);
     call->muted = true;
-    s_cancel_at_worker(core, call);
+    gi_broker_call_cancel(core, call);
 }
 
 void gi_broker_control(gi_broker_core_t *core, gi_broker_peer_t *client,
@@ -400,7 +400,7 @@ static void s_overflow(gi_broker_core_t *core, gi_broker_call_t *call,
                  text);
     call->muted = true;
     if (!final)
-        s_cancel_at_worker(core, call);
+        gi_broker_call_cancel(core, call);
 }
 
 #define S_UNPACED 900 /* items that fit into a Python client's queue */

@@ -73,6 +73,8 @@ void gi_broker_call_mute(gi_broker_core_t *core, gi_broker_call_t *call);
 /* Tells its client why, drops what still comes, cancels it at its worker. */
 void gi_broker_call_give_up(gi_broker_core_t *core, gi_broker_call_t *call,
                             const char *cls, const char *text);
+/* A muted one, at its worker: told, or given a bound where it cannot be. */
+void gi_broker_call_cancel(gi_broker_core_t *core, gi_broker_call_t *call);
 /* EXT with "x", if the worker understands. */
 void gi_broker_tell_cancel(gi_broker_core_t *core, gi_broker_worker_t *worker,
                            gate_bytes_t client, gate_bytes_t id);

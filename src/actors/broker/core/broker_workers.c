@@ -199,6 +199,18 @@ static bool s_same_life(gi_broker_core_t *core, gi_broker_worker_t *worker,
 }
 
 /* ---- messages from workers ----------------------------------------------- */
+/* It could not be told before that nobody waits for them any more. */
+static void s_tell_cancelled(gi_broker_core_t *core,
+                             gi_broker_worker_t *worker) {
+    gi_list_t *l = worker->calls.next, *next;
+    for (; worker->peer && l != &worker->calls; l = next) {
+        gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_owner);
+        next = l->next;
+        if (call->muted && !call->request)
+            gi_broker_call_cancel(core, call);
+    }
+}
+
 static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
                     gate_bytes_t frame) {
     gi_ext_t ext;
@@ -210,7 +222,10 @@ static void s_hello(gi_broker_core_t *core, gi_broker_worker_t *worker,
     }
     if (!s_same_life(core, worker, ext.epoch))
         return;
+    bool first = !worker->ext;
     worker->ext = true;
+    if (first)
+        s_tell_cancelled(core, worker);
     worker->takes_args = ext.huge;
     worker->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
     if (ext.report.size)

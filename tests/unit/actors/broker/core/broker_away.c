@@ -74,6 +74,29 @@ Test(away, a_stream_ends_with_the_connection_that_it_was_sent_over) {
     kit_end(&k);
 }
 
+/* It has a call before it has said that it can be told. */
+Test(away, a_worker_that_introduces_itself_late_is_told_then) {
+    kit_t k;
+    kit_begin(&k);
+    say_fd(&k, BACK, "w", 5, "", "MDPW01", "\1", "S:d:9");
+    got_beat(&k, "w");
+    k.open[21] = 7;
+    request_fd(&k, "c", 21, "1");
+    got_g(&k, "w", "c", "1");
+    k.gone[0] = "c";
+    kit_closed(&k, FRONT, 21);
+    kit_wait(&k, HB);
+    counted(&k, "orphaned", 1);
+    kit_forget(&k);
+    say_fd(&k, BACK, "w", 5, "", "MDPW01", "\4", HELLO);
+    got(&k, "w", "", "MDPW01", "\6", "c", "", "1", CANCEL);
+    say_fd(&k, BACK, "w", 5, "", "MDPW01", "\4", HELLO);
+    got_nothing(&k, "w"); /* once */
+    reply(&k, "w", "c", "1", "x");
+    cr_expect(gi_broker_core_idle(k.core));
+    kit_end(&k);
+}
+
 Test(away, a_dead_clients_calls_at_a_plain_worker_keep_their_slots) {
     kit_t k;
     kit_begin(&k);
