@@ -20,8 +20,10 @@ double gi_lat_quantile_ns(const gi_lat_t *self, double share) {
     if (want <= before)
         return 1000 * want / before;
     for (unsigned i = 0; i < GI_LAT_SLOTS; i++) {
+        if (self->slot[i] == 0)
+            continue; /* as most are */
         double n = (double)self->slot[i], low = (double)gi_lat_edge(i);
-        if (n > 0 && want <= before + n)
+        if (want <= before + n)
             return low +
                    ((double)gi_lat_edge(i + 1) - low) * (want - before) / n;
         before += n;

@@ -36,9 +36,11 @@ static void s_outcomes(msgpack_packer *pk, const uint64_t *outcome) {
 }
 
 void gi_tally_pack_lat(const gi_lat_t *lat, msgpack_packer *pk) {
+    uint8_t at[GI_LAT_SLOTS + 2]; /* those that are not 0: a few */
     size_t n = 0;
     for (unsigned i = 0; i < GI_LAT_SLOTS + 2; i++)
-        n += lat->slot[i] > 0;
+        if (lat->slot[i])
+            at[n++] = (uint8_t)i;
     msgpack_pack_map(pk, 5);
     s_key(pk, "n");
     msgpack_pack_uint64(pk, lat->n);
@@ -50,11 +52,10 @@ void gi_tally_pack_lat(const gi_lat_t *lat, msgpack_packer *pk) {
     msgpack_pack_uint64(pk, lat->sum_ns / 1000);
     s_key(pk, "slots");
     msgpack_pack_array(pk, 2 * n);
-    for (unsigned i = 0; i < GI_LAT_SLOTS + 2; i++)
-        if (lat->slot[i]) {
-            msgpack_pack_uint64(pk, i);
-            msgpack_pack_uint64(pk, lat->slot[i]);
-        }
+    for (size_t i = 0; i < n; i++) {
+        msgpack_pack_uint64(pk, at[i]);
+        msgpack_pack_uint64(pk, lat->slot[at[i]]);
+    }
 }
 
 static void s_class(const gi_tally_class_t *c, msgpack_packer *pk,
