@@ -31,8 +31,9 @@ struct sim_ours {
     struct {
         unsigned char id[GI_ID_SIZE];
         unsigned call;
-    } ended[ENDED]; /* in a ring: a second end would be found */
+    } ended[ENDED]; /* by a final message, in a ring: a second one is found */
     unsigned n_ended;
+    bool hearing; /* a message */
     bool dead;    /* nothing leaves it */
     bool closing; /* it closes its connection itself */
 };
@@ -179,9 +180,11 @@ static void s_left(void *ctx, gi_ccall_t *call) {
         sim_fail(self->w, "call %u leaves with %u outcomes", p->open->call,
                  p->outcomes);
     p->live = false;
-    unsigned at = self->n_ended++ % ENDED;
-    memcpy(self->ended[at].id, call->id, GI_ID_SIZE);
-    self->ended[at].call = p->open->call;
+    if (self->hearing) {
+        unsigned at = self->n_ended++ % ENDED;
+        memcpy(self->ended[at].id, call->id, GI_ID_SIZE);
+        self->ended[at].call = p->open->call;
+    }
     if (self->dead)
         return;
     self->w->call[p->open->call].ended = true;
@@ -317,7 +320,9 @@ void sim_ours_message(sim_world_t *w, unsigned node, const sim_msg_t *m) {
     frames.n = 0;
     for (unsigned i = 0; i < m->n; i++)
         gi_frames_add(&frames, m->f[i].data, m->f[i].size);
+    self->hearing = true;
     gi_client_core_message(self->core, 0, &frames, w->now);
+    self->hearing = false;
     gi_frames_close(&frames);
     s_check(self);
     sim_ours_read(w, node);
