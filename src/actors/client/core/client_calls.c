@@ -229,7 +229,8 @@ bool gi_client_calls_flush(gi_client_core_t *self) {
 
 /* Behind those that wait. */
 static void s_queue(gi_client_core_t *self, gi_ccall_t *call) {
-    bool wait = self->table.unsent || !self->link.up;
+    bool late = !call->stream && call->deadline_ms <= self->now_ms;
+    bool wait = late || self->table.unsent || !self->link.up;
     s_arm(self, call, call->deadline_ms);
     s_link_unsent(self, call);
     if (!wait)

@@ -273,8 +273,8 @@ static bool s_liveness(gi_client_core_t *self) {
 bool gi_client_core_tick(gi_client_core_t *self, int64_t now_ms) {
     s_awake(self, now_ms);
     self->now_ms = now_ms;
-    bool busy = gi_client_calls_flush(self);
-    busy |= gi_client_calls_expire(self);
+    bool busy = gi_client_calls_expire(self); /* unsent, if need be */
+    busy |= gi_client_calls_flush(self);
     busy |= s_liveness(self);
     return busy;
 }

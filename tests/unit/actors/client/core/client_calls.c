@@ -61,6 +61,20 @@ Test(calls, a_deadline_ends_it_and_tells_its_worker) {
     kit_end(&k);
 }
 
+Test(calls, one_without_any_time_is_not_sent) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    kit_up(&k);
+    kit_prepare(&k, &c, false);
+    c.call.deadline_ms = k.now;
+    gi_client_core_start(k.core, &c.call, k.now);
+    gi_client_core_tick(k.core, k.now);
+    cr_expect(c.fails == 1 && c.code == GATE_TIMEOUT);
+    cr_expect_eq(k.n_sent, 0);
+    kit_end(&k);
+}
+
 Test(calls, cancelled_once_and_never_again) {
     kit_t k;
     kit_call_t c;
