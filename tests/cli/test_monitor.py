@@ -90,8 +90,8 @@ class Shows(Session):
 
         def all_there():
             seen.update(self.values(self.get("/metrics")))
-            return seen['gaterpc_broker_calls_total{service="Demo",'
-                        'outcome="exception"}'] == 2
+            return seen.get('gaterpc_broker_calls_total{service="Demo",'
+                            'outcome="exception"}') == 2
         self.until(all_there)
         ledger = {
             'gaterpc_broker_calls_total{service="Demo",outcome="ok"}': 5,

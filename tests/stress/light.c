@@ -15,8 +15,8 @@
 #define SERVICES 400 /* 3,000 with GATE_LONG, as programs had trouble with */
 #define MANY 3000
 #define CALLS 20
-#define KIB_ALONE_MAX 52
-#define KIB_AT_BROKER_MAX 84
+#define KIB_ALONE_MAX 64
+#define KIB_AT_BROKER_MAX 104
 #define WAIT_MS 60000
 
 static gate_err_t s_add(gate_call_t *call) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* actor.h -- the shell around every talker: a thread, commands, which
- * are answered in order while who gave them waits, and a mailbox for data.
+/* actor.h -- the shell around every talker: a thread, a pipe that carries
+ * commands, answered in order, and a mailbox that carries data.
  *
  *   loop:  mail (a batch) -> work (sockets, timers) -> nothing done? sleep in
- *          poll() on {mailbox's eventfd, the talker's fds}
+ *          poll() on {mailbox's eventfd, pipe's ZMQ_FD, the talker's fds}
  *
  * Law: ZMQ_FD is edge-triggered, so work returns true when it did anything at
  * all; the actor sleeps only after a pass in which nothing was done. */
@@ -15,7 +15,7 @@
 #include "mail/mailbox.h"
 #include "net/sock.h"
 
-/* One command. arg is "" when none was given; what run appends to
+/* One command of the pipe. arg is "" when none was given; what run appends to
  * out is the answer's data; an error's story travels back too. */
 typedef struct gi_command {
     const char *name;
@@ -45,7 +45,8 @@ typedef struct gi_actor_ops {
 typedef struct gi_actor gi_actor_t;
 
 /* Starts the thread and waits for ops->start. mailbox_max as for mailboxes.
- * Errors: GATE_SYSTEM (no thread, no descriptor), those of start. Any thread. */
+ * Errors: GATE_SYSTEM (no thread, no socket left under CZMQ's cap), those of
+ * start. Any thread. */
 gate_err_t gi_actor_new(const gi_actor_ops_t *ops, void *self,
                         size_t mailbox_max, gi_actor_t **out) GATE_MUST;
 /* Ends the loop and waits for the thread; the mailbox is closed first, and mail

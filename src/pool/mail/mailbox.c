@@ -229,13 +229,6 @@ static s_ring_t *s_last(gi_mailbox_t *self) {
     return ring;
 }
 
-/* For who cleared the flag and puts nothing. */
-static void s_ring_only(gi_mailbox_t *self) {
-    atomic_fetch_add_explicit(&self->ringers, 1, memory_order_relaxed);
-    gi_wait_ring(self->fd);
-    atomic_fetch_sub_explicit(&self->ringers, 1, memory_order_release);
-}
-
 /* As a push that claims nothing: a sleeper must look, and go to the next. */
 static void s_leave(gi_mailbox_t *self, s_ring_t *ring) {
     uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
@@ -245,8 +238,11 @@ static void s_leave(gi_mailbox_t *self, s_ring_t *ring) {
         memory_order_relaxed)) {
     }
     atomic_store_explicit(&self->in, ring->next, memory_order_release);
-    if (tail & S_SLEEPING)
-        s_ring_only(self);
+    if (!(tail & S_SLEEPING))
+        return;
+    atomic_fetch_add_explicit(&self->ringers, 1, memory_order_relaxed);
+    gi_wait_ring(self->fd);
+    atomic_fetch_sub_explicit(&self->ringers, 1, memory_order_release);
 }
 
 /* The full one is left for a larger one; false: it is the last, or no memory
@@ -314,19 +310,6 @@ gate_err_t gi_mailbox_push(gi_mailbox_t *self, void *item, int64_t timeout_ms) {
     if (e == GATE_BUSY && timeout_ms != 0)
         e = s_wait_and_push(self, item, timeout_ms);
     return e;
-}
-
-/* The owner reads what was written before either by its own RMW of the same word,
- * or awake; of a ring that was left it may have read the word already. */
-void gi_mailbox_rouse(gi_mailbox_t *self) {
-    uint64_t tail;
-
-    do
-        tail = atomic_fetch_and_explicit(&s_last(self)->tail, ~S_SLEEPING,
-                                         memory_order_acq_rel);
-    while (tail & S_LEFT);
-    if (tail & S_SLEEPING)
-        s_ring_only(self);
 }
 
 static void s_tell_waiters(gi_mailbox_t *self) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* mailbox.h -- an actor's way in: a bounded ring of pointers with many
- * producers and one consumer, and a doorbell. Thread: push, rouse and
- * close any; the rest the owner. Blocks: push up to its timeout. Owns: not the
- * items; after close the owner pops what is left. */
+ * producers and one consumer, and a doorbell. Thread: push and close any; the
+ * rest the owner. Blocks: push up to its timeout. Owns: not the items; after
+ * close the owner pops what is left. */
 #ifndef GI_MAILBOX_H
 #define GI_MAILBOX_H
 
@@ -18,9 +18,6 @@ void gi_mailbox_destroy(gi_mailbox_t **self_p);
 gate_err_t gi_mailbox_push(gi_mailbox_t *self, void *item, int64_t timeout_ms);
 /* Takes up to max items in order; returns how many. */
 size_t gi_mailbox_pop(gi_mailbox_t *self, void **items, size_t max);
-/* Wakes the owner without an item: what was written before is seen by whoever
- * declares sleep after it, or has woken from it. Any thread. */
-void gi_mailbox_rouse(gi_mailbox_t *self);
 void gi_mailbox_close(gi_mailbox_t *self);
 bool gi_mailbox_there(const gi_mailbox_t *self); /* an item, for its owner */
 int gi_mailbox_fd(const gi_mailbox_t *self);

@@ -18,7 +18,7 @@
 #include "security/zap_impl.h"
 
 #define S_PART "broker"
-#define S_MAILBOX 64 /* nobody posts here; it has commands */
+#define S_MAILBOX 64 /* nobody posts here; commands come by the pipe */
 #define S_MAILBOX_UPLINK 16384
 
 /* ---- building one -------------------------------------------------------- */

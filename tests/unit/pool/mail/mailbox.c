@@ -124,64 +124,6 @@ Test(mailbox, a_sleeper_hears_of_the_ring_that_follows) {
     gi_mailbox_destroy(&box);
 }
 
-/* Whoever is told something beside the mail writes it down, then rouses. */
-Test(mailbox, rousing_wakes_a_sleeper_and_no_one_else) {
-    gi_mailbox_t *box = gi_mailbox_new(16);
-
-    gi_mailbox_rouse(box);
-    cr_assert_not(s_readable(gi_mailbox_fd(box), 0));
-    cr_assert(gi_mailbox_sleep(box));
-    gi_mailbox_rouse(box);
-    gi_mailbox_rouse(box);
-    cr_assert(s_readable(gi_mailbox_fd(box), 0));
-    gi_mailbox_wake(box);
-    cr_assert_not(s_readable(gi_mailbox_fd(box), 0), "rung once");
-    cr_assert(gi_mailbox_sleep(box));
-    cr_assert_not(s_readable(gi_mailbox_fd(box), 0));
-    gi_mailbox_wake(box);
-    gi_mailbox_destroy(&box);
-}
-
-typedef struct s_roused {
-    gi_mailbox_t *box;
-    atomic_int told; /* beside the mail */
-} s_roused_t;
-
-static void *s_rouse(void *arg) {
-    s_roused_t *self = arg;
-
-    for (int i = 0; i < ITEMS; i++) {
-        atomic_fetch_add(&self->told, 1);
-        gi_mailbox_rouse(self->box);
-    }
-    return NULL;
-}
-
-/* While it grows, too: what is told is never slept over. */
-Test(mailbox, what_is_told_beside_the_mail_is_not_slept_over, .timeout = 60) {
-    s_roused_t self = {.box = gi_mailbox_new(65536)};
-    pthread_t rouser, producer;
-    uintptr_t got = 0;
-    void *items[64];
-
-    pthread_create(&rouser, NULL, s_rouse, &self);
-    pthread_create(&producer, NULL, s_produce, &self.box);
-    while (got < ITEMS || atomic_load(&self.told) < ITEMS) {
-        size_t n = gi_mailbox_pop(self.box, items, 64);
-        int seen = atomic_load(&self.told);
-
-        got += n;
-        if (n || !gi_mailbox_sleep(self.box))
-            continue;
-        if (atomic_load(&self.told) == seen && (got < ITEMS || seen < ITEMS))
-            cr_assert(s_readable(gi_mailbox_fd(self.box), 10000), "slept over");
-        gi_mailbox_wake(self.box);
-    }
-    pthread_join(rouser, NULL);
-    pthread_join(producer, NULL);
-    gi_mailbox_destroy(&self.box);
-}
-
 /* Without memory for a larger one it stays as large as it is. */
 Test(mailbox, no_memory_to_grow) {
     gi_mailbox_t *box = gi_mailbox_new(65536);
