@@ -370,6 +370,47 @@ Test(fork, the_child_destroys_what_works) {
     rig_down(&rig);
 }
 
+/* What is under way ends in the parent; a child that waits for it is told so. */
+static int s_waits(gate_future_t *f, gate_future_t *job,
+                   gate_stream_t *stream) {
+    int r;
+    alarm(20);
+    if (gate_future_wait(f, -1, &r) != GATE_CLOSED ||
+        !strstr(gate_error()->text, "fork()"))
+        return 1;
+    if (gate_future_wait(job, -1, NULL) != GATE_CLOSED)
+        return 2;
+    return gate_stream_next(stream, &r) == GATE_CLOSED ? 0 : 3;
+}
+
+Test(fork, the_child_does_not_wait_for_what_its_parent_has_under_way) {
+    static const gate_method_t table[] = {
+        GATE_METHOD(busy, .runs = GATE_THREAD), GATE_END};
+    rig_t rig;
+    int status, r = 0;
+    gate_stream_t *stream = NULL;
+    rig_up(&rig, RIG_TCP, NULL, table, NULL);
+    gate_pool_t *threads = gate_threads_new(rig.rt, NULL);
+    gate_future_t *f = gate_client_start(rig.client, "Test.busy");
+    gate_future_t *job = gate_submit(threads, busy);
+    MUST(gate_client_open(rig.client, "Test.busy", &stream));
+    pid_t pid = fork();
+    cr_assert(pid >= 0);
+    if (!pid)
+        _exit(s_waits(f, job, stream));
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%x",
+              (unsigned)status);
+    MUST(gate_future_wait(f, 20000, &r));
+    MUST(gate_future_wait(job, 20000, NULL));
+    MUST(gate_stream_next(stream, &r));
+    gate_stream_destroy(&stream);
+    gate_future_destroy(&f);
+    gate_future_destroy(&job);
+    gate_pool_destroy(&threads);
+    rig_down(&rig);
+}
+
 /* ---- leaving ------------------------------------------------------------- */
 static atomic_int s_cancelled;
 

@@ -82,6 +82,7 @@ gate_future_t *gi_future_new_with(const gate_settings_t *settings,
     atomic_init(&self->strings, NULL);
     gi_error_init(&self->error);
     self->size_bytes = (unsigned)size;
+    self->born = gi_born_now();
     self->small = (unsigned char *)self + head;
     self->small_room = (unsigned)(size - head);
     self->settings = settings ? settings : gi_settings_defaults();
@@ -318,6 +319,9 @@ gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
     if (!self)
         return gi_err(GATE_BADARG, "the future is NULL");
     if (!s_done(self)) {
+        if (self->born != gi_born_now())
+            return gi_err(GATE_CLOSED, "this future was made before fork(): "
+                                       "it is completed in the parent alone");
         if (gi_actor_thread())
             return gi_err(GATE_WOULDBLOCK,
                           "waiting for a future on the thread of actor %s",

@@ -45,6 +45,7 @@ struct gate_future {
     bool brief;          /* its answer comes soon */
     bool inlined;        /* value lies in room */
     gi_future_raw_t raw; /* how data is to be read; GI_FT_NOT_RAW: it was */
+    uint32_t born;       /* gi_born_now() of who made it */
     const gate_settings_t *settings;
     gi_release_fn *release_owner;
     void *owner;

@@ -43,6 +43,7 @@ gate_stream_t *gi_stream_new(const gate_settings_t *settings,
         self->options.report_bytes = self->options.max_bytes / 4;
     self->settings = settings ? settings : gi_settings_defaults();
     self->fd = -1;
+    self->born = gi_born_now();
     gi_ref_init(&self->ref);
     gi_ref_take(&self->ref);
     gi_error_init(&self->error);
@@ -424,13 +425,13 @@ static gate_err_t s_value(gate_stream_t *self, int64_t timeout_ms) {
 static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
                          gate_slot_t out) {
     gate_err_t e = GATE_OK;
-    bool looked;
 
-    if (!self)
-        return gi_err(GATE_BADARG, "the stream is NULL");
+    if (self->born != gi_born_now())
+        return gi_err(GATE_CLOSED, "this stream was made before fork(): it is "
+                                   "read in the parent alone");
     if (self->reader.plain.size && self->reader.done)
         return gi_err(GATE_BADARG, "the answer is being read as bytes");
-    looked = self->reader.plain.size > 0; /* its value is here already */
+    bool looked = self->reader.plain.size > 0; /* its value is here already */
     self->reader.plain = (gate_bytes_t){NULL, 0};
     if (!looked)
         gate_value_destroy(&self->value);
@@ -447,9 +448,8 @@ static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
 gate_err_t gate_stream_next_(gate_stream_t *self, gate_slot_t out) {
     if (gi_err_null(self, "gate_stream_next_"))
         return GATE_BADARG;
-    int64_t timeout_ms = self ? self->options.timeout_ms : 0;
-
-    return s_next(self, timeout_ms == 0 ? 1 : timeout_ms, out);
+    int64_t ms = self->options.timeout_ms;
+    return s_next(self, ms == 0 ? 1 : ms, out);
 }
 
 gate_err_t gate_stream_try_(gate_stream_t *self, gate_slot_t out) {

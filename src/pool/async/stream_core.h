@@ -43,6 +43,7 @@ struct gate_stream {
     gi_ref_t ref;
     gi_stream_options_t options;
     const gate_settings_t *settings;
+    uint32_t born; /* gi_born_now() of who made it */
     gi_stream_item_t *ring;
     size_t room, head, count, bytes; /* room is a power of two or 0 */
     bool ended;                      /* nothing follows what is in the ring */
