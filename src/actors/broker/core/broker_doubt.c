@@ -20,6 +20,7 @@
  * may wait for a peer. */
 #include "broker/core/broker_workers.h"
 
+#include <errno.h>
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 
@@ -34,27 +35,28 @@ static int64_t s_carried(gi_broker_core_t *core, const gi_broker_peer_t *peer) {
                : -1;
 }
 
-/* False: full; nothing goes to it anyhow. */
-static bool s_ask(gi_broker_core_t *core, gi_broker_worker_t *worker) {
+/* 0, or an errno; EAGAIN, ENOMEM: nothing goes to it anyhow. */
+static int s_ask(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
     const gi_buf_t *ext = worker->draining ? &core->farewell : &core->hello;
     int64_t carried = s_carried(core, peer);
-    if (!gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
-                             GI_MDP_HEARTBEAT) ||
-        !gi_frames_add(&core->out, ext->data, ext->size) ||
-        core->effects->send(core->ctx, peer->socket, &core->out) != 0) {
-        gi_frames_close(&core->out);
-        return false;
-    }
+    int rc = ENOMEM;
+    if (gi_broker_to_worker(core, (gate_bytes_t){peer->id, peer->id_size},
+                            GI_MDP_HEARTBEAT) &&
+        gi_frames_add(&core->out, ext->data, ext->size))
+        rc = core->effects->send(core->ctx, peer->socket, &core->out);
+    gi_frames_close(&core->out);
+    if (rc)
+        return rc;
     worker->sent_ms = core->clock.now_ms;
     worker->carried = carried;
     worker->insist_ms = core->clock.now_ms + S_INSIST_MS;
-    return true;
+    return 0;
 }
 
 static void s_doubt(gi_broker_core_t *core, gi_broker_worker_t *worker) {
     gi_broker_peer_t *peer = worker->peer;
-    if (peer->doubted || peer->srcfd < 0 || !s_ask(core, worker))
+    if (peer->doubted || peer->srcfd < 0 || s_ask(core, worker))
         return;
     peer->doubted = true;
     worker->stood = false;
@@ -81,7 +83,9 @@ int64_t gi_broker_worker_insist(gi_broker_core_t *core,
     worker->stood = stood;
     worker->insist_ms = core->clock.now_ms + S_INSIST_MS;
     if (!robbed || !core->effects->shut(core->ctx, peer->srcfd)) {
-        s_ask(core, worker);
+        int rc = s_ask(core, worker);
+        if (rc && rc != EAGAIN && rc != ENOMEM) /* nobody is there any more */
+            gi_broker_worker_unreachable(core, worker);
         return worker->insist_ms;
     }
     core->count.workers_robbed++;

@@ -205,6 +205,24 @@ Test(trust, a_doubt_ends_with_its_worker) {
     }
 }
 
+/* Nothing goes to it that would tell that it has gone, but the question. */
+Test(trust, a_doubted_worker_that_dies_is_lost) {
+    kit_t k;
+    kit_begin(&k);
+    say_fd(&k, BACK, "w", 5, "", "MDPW01", "\1", "S:d:9");
+    say_fd(&k, BACK, "w", 5, "", "MDPW01", "\4", HELLO);
+    got_beat(&k, "w");
+    request(&k, "c", "S", "1");
+    got_request(&k, "w", "c", "1");
+    s_newcomer(&k);
+    got_beat(&k, "w");
+    k.gone[0] = "w";
+    kit_closed(&k, BACK, 5);
+    kit_wait(&k, 500);
+    got_error(&k, "c", "1", "WorkerLostError", "S");
+    kit_end(&k);
+}
+
 /* ---- who is robbed -------------------------------------------------------- */
 static int64_t s_sent; /* by each connection */
 static int s_shut_fd;
