@@ -100,6 +100,7 @@ const char *gi_health_state(const gi_procs_t *p);
 #define GI_HEALTH_EACH 64
 typedef struct gi_health_each {
     gate_arg_t all[GI_HEALTH_EACH], of[GI_HEALTH_EACH][5];
+    char names[GI_HEALTH_EACH][sizeof((gi_pjob_t *)0)->name]; /* jobs end */
 } gi_health_each_t;
 size_t gi_health_each(const gi_procs_t *p, gi_health_each_t *to);
 /* Its worker wrote what no worker writes. */

@@ -50,7 +50,8 @@ size_t gi_health_each(const gi_procs_t *p, gi_health_each_t *to) {
         of[2] = gate_int(runs ? (now_ns - s->front_ns) / 1000000 : 0);
         of[3] = gate_uint(s->n_done);
         bool named = runs && gi_utf8_valid(front->name, strlen(front->name));
-        of[4] = gate_str(named ? front->name : "");
+        strcpy(to->names[n], named ? front->name : "");
+        of[4] = gate_str(to->names[n]);
         to->all[n++] = gate_list_(of, 5);
     }
     return n;

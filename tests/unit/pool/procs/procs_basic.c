@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Jobs go to other processes and come back. */
 #include "procs_kit.h"
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 #include "sync/clock.h"
@@ -170,4 +172,32 @@ Test(procs, small_rings_and_uneven_jobs) {
     gate_value_destroy(&v);
     gate_pool_destroy(&pool);
     gate_settings_destroy(&settings);
+}
+
+/* Statistics name jobs that run, which end meanwhile. */
+static atomic_bool s_enough;
+
+static void *s_looks(void *pool) {
+    long each = 0;
+    while (!atomic_load(&s_enough)) {
+        GATE_OWN(gate_value) v = gate_pool_stats(pool);
+        each += v != NULL;
+    }
+    return (void *)each;
+}
+
+Test(procs, stats_beside_jobs) {
+    GATE_OWN(gate_pool) pool = s_pool(2);
+    pthread_t looks;
+    void *n;
+    atomic_store(&s_enough, false);
+    cr_assert_eq(pthread_create(&looks, NULL, s_looks, pool), 0);
+    for (int i = 0; i < 2000; i++) {
+        GATE_OWN(gate_future) f = gate_submit(pool, i % 2 ? pid : add, 2, 3);
+        gate_err_t e = gate_future_wait(f, 10000, NULL);
+        cr_assert(e == GATE_OK || i % 2, "%s", gate_error()->text);
+    }
+    atomic_store(&s_enough, true);
+    pthread_join(looks, &n);
+    cr_assert_gt((long)n, 0);
 }
