@@ -4,117 +4,67 @@
  * or at a broker that runs. */
 #include "bench/traced.h"
 
-#include <gaterpc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include "bench/rigs/gate_rig.h"
 
 #define S_CALLS 2000
-#define S_READY_MS 10000
 #define S_SIZE_MAX (1u << 20)
 #define S_WARM 1000 /* calls until its worker's times are known, at most */
 
 static const char *const s_transports[] = {"registry", "inproc", "ipc", "tcp"};
 
 typedef struct s_way {
-    gate_runtime_t *rt;
-    gate_broker_t *broker;
-    gate_service_t *service;
+    gi_spec_t spec;
+    char folder[GI_RIG_FOLDER];
+    gi_gate_rig_t *rig;
     gate_client_t *client;
     const char *method;
-    char folder[32], front[96], back[96];
 } s_way_t;
 
-static gate_err_t s_echo(gate_call_t *call) {
-    gate_bytes_t data;
-    gate_err_t e = gate_args(call, &data);
-    return e ? e : gate_return(call, gate_bin(data.data, data.size));
-}
-
-static const gate_method_t s_inline[] = {
-    {.name = "echo", .fn = s_echo, .runs = GATE_INLINE}, GATE_END};
-static const gate_method_t s_thread[] = {
-    {.name = "echo", .fn = s_echo, .runs = GATE_THREAD}, GATE_END};
-
 /* ---- a way of a call ------------------------------------------------------- */
-static bool s_endpoints(s_way_t *self, const char *transport) {
-    const char *form = "";
-    if (strcmp(transport, "ipc") == 0) {
-        strcpy(self->folder, "/tmp/gate-trace-XXXXXX");
-        if (!mkdtemp(self->folder))
-            return false;
-        snprintf(self->front, sizeof self->front, "ipc://%s/f", self->folder);
-        snprintf(self->back, sizeof self->back, "ipc://%s/b", self->folder);
-        return true;
-    }
-    if (strcmp(transport, "tcp") == 0)
-        form = "tcp://127.0.0.1:*";
-    snprintf(self->front, sizeof self->front, "%s",
-             strcmp(transport, "inproc") == 0 ? "inproc://gate-trace-f" : form);
-    snprintf(self->back, sizeof self->back, "%s",
-             strcmp(transport, "inproc") == 0 ? "inproc://gate-trace-b" : form);
-    return true;
+static bool s_up(s_way_t *self) {
+    return gi_rig_endpoints(&self->spec, self->folder) &&
+           (self->rig = gi_gate_rig_up(&self->spec)) &&
+           gi_gate_rig_client(self->rig, &self->client);
 }
 
-static gate_err_t s_broker(s_way_t *self) {
-    self->broker = gate_broker_new(self->rt);
-    gate_broker_bind(self->broker, self->front);
-    gate_broker_bind_backend(self->broker, self->back);
-    gate_err_t e = gate_broker_start(self->broker);
-    if (!e) { /* where it is in fact */
-        snprintf(self->front, sizeof self->front, "%s",
-                 gate_broker_frontend(self->broker, 0));
-        snprintf(self->back, sizeof self->back, "%s",
-                 gate_broker_backend(self->broker, 0));
-    }
-    return e;
+static bool s_up_here(s_way_t *self, const gi_bench_args_t *args,
+                      const char *transport, bool thread) {
+    self->method = "Bench0.echo";
+    self->spec = (gi_spec_t){.kind = &gi_kind_gate,
+                             .transport = transport,
+                             .parts = GI_BROKER | GI_SERVICE | GI_CLIENT,
+                             .services = 1,
+                             .workers = 1,
+                             .lane = args->lane,
+                             .runs = thread ? GATE_THREAD : GATE_INLINE};
+    return s_up(self);
 }
 
-static gate_err_t s_up(s_way_t *self, const char *transport, bool thread) {
-    bool local = strcmp(transport, "registry") == 0;
-    GATE_OWN(gate_settings) settings = gate_settings_new();
-    gate_settings_set(settings, "route", local ? "local" : "broker");
-    gate_settings_set(settings, "log_level", "error");
-    if (!s_endpoints(self, transport) ||
-        !(self->rt = gate_runtime_new(settings)))
-        return GATE_SYSTEM;
-    gate_err_t e = local ? GATE_OK : s_broker(self);
-    self->service = gate_service_new(self->rt, "Trace");
-    gate_service_methods(self->service, thread ? s_thread : s_inline, NULL);
-    if (!e)
-        e = gate_service_start(self->service, local ? NULL : self->back);
-    if (!e && !local)
-        e = gate_service_ready(self->service, S_READY_MS);
-    self->client = gate_client_new(self->rt);
-    if (!e)
-        e = gate_client_connect(self->client, local ? NULL : self->front);
-    self->method = "Trace.echo";
-    return e || local ? e : gate_client_ready(self->client, S_READY_MS);
-}
-
-static gate_err_t s_up_there(s_way_t *self, const gi_bench_args_t *args) {
-    self->rt = gate_runtime_new(NULL);
-    self->client = gate_client_new(self->rt);
+static bool s_up_there(s_way_t *self, const gi_bench_args_t *args) {
     self->method = args->method;
-    if (args->user)
-        gate_client_plain(self->client, args->user, args->password);
-    if (args->curve_cert)
-        gate_client_curve(self->client, args->curve_cert, args->curve_server);
-    if (args->plain_user)
-        gate_client_plain_transport(self->client, args->plain_user,
-                                    args->plain_password);
-    gate_err_t e = gate_client_connect(self->client, args->broker);
-    return e ? e : gate_client_ready(self->client, S_READY_MS);
+    self->spec = (gi_spec_t){.kind = &gi_kind_gate,
+                             .transport = "tcp",
+                             .parts = GI_CLIENT,
+                             .lane = args->lane,
+                             .user = args->user,
+                             .password = args->password,
+                             .curve_cert = args->curve_cert,
+                             .curve_server = args->curve_server,
+                             .plain_user = args->plain_user,
+                             .plain_password = args->plain_password};
+    snprintf(self->spec.frontend, sizeof self->spec.frontend, "%s",
+             args->broker);
+    return s_up(self);
 }
 
 static void s_down(s_way_t *self) {
     gate_client_destroy(&self->client);
-    gate_service_destroy(&self->service);
-    gate_broker_destroy(&self->broker);
-    gate_runtime_destroy(&self->rt);
-    if (*self->folder)
-        rmdir(self->folder);
+    if (self->rig)
+        gi_gate_rig_down(self->rig);
+    gi_rig_unlink(self->folder);
 }
 
 /* ---- calls ----------------------------------------------------------------- */
@@ -192,6 +142,7 @@ static int s_fail(const char *transport, const char *why) {
     return 1;
 }
 
+/* Why it does not come up is said by who brings it up. */
 static int s_way(const gi_bench_args_t *args, const char *transport,
                  bool thread, gate_bytes_t payload,
                  int64_t us[GATE_TRACE_PARTS][S_CALLS]) {
@@ -199,13 +150,14 @@ static int s_way(const gi_bench_args_t *args, const char *transport,
     const char *runs = args->broker ? args->method
                        : thread     ? "thread"
                                     : "inline";
-    gate_err_t e =
-        args->broker ? s_up_there(&way, args) : s_up(&way, transport, thread);
-    if (!e)
-        e = s_measure(&way, payload, us);
-    if (!e)
+    int code = 1;
+    if (args->broker ? s_up_there(&way, args)
+                     : s_up_here(&way, args, transport, thread))
+        code = s_measure(&way, payload, us)
+                   ? s_fail(transport, gate_error()->text)
+                   : 0;
+    if (code == 0)
         s_print(transport, runs, payload.size, us, args->json);
-    int code = e ? s_fail(transport, gate_error()->text) : 0;
     s_down(&way);
     return code;
 }

@@ -25,7 +25,7 @@ typedef struct s_proc {
 
 struct gi_rig {
     gi_spec_t spec;
-    char folder[64]; /* of ipc sockets; "" = none */
+    char folder[GI_RIG_FOLDER]; /* of ipc sockets; "" = none */
     s_proc_t *procs;
     int n;
 };
@@ -181,19 +181,18 @@ static bool s_fork(gi_rig_t *self, unsigned parts) {
     return true;
 }
 
-static bool s_endpoints(gi_rig_t *self) {
-    gi_spec_t *spec = &self->spec;
+bool gi_rig_endpoints(gi_spec_t *spec, char folder[GI_RIG_FOLDER]) {
     if (spec->frontend[0]) /* a foreign broker's */
         return true;
     if (!strcmp(spec->transport, "tcp")) {
         strcpy(spec->frontend, "tcp://127.0.0.1:*");
         strcpy(spec->backend, "tcp://127.0.0.1:*");
     } else if (!strcmp(spec->transport, "ipc")) {
-        strcpy(self->folder, "/tmp/gate-bench-XXXXXX");
-        if (!mkdtemp(self->folder))
+        strcpy(folder, "/tmp/gate-bench-XXXXXX");
+        if (!mkdtemp(folder))
             return false;
-        sprintf(spec->frontend, "ipc://%s/f", self->folder);
-        sprintf(spec->backend, "ipc://%s/b", self->folder);
+        sprintf(spec->frontend, "ipc://%s/f", folder);
+        sprintf(spec->backend, "ipc://%s/b", folder);
     } else if (!strcmp(spec->transport, "inproc")) {
         strcpy(spec->frontend, "inproc://bench-f");
         strcpy(spec->backend, "inproc://bench-b");
@@ -208,7 +207,7 @@ static bool s_start(gi_rig_t *self) {
                  !strcmp(self->spec.transport, "tcp");
     if (self->spec.frontend[0])
         parts = GI_CLIENT;
-    if (!s_endpoints(self))
+    if (!gi_rig_endpoints(&self->spec, self->folder))
         return false;
     if (!apart)
         return s_fork(self, parts);
@@ -253,15 +252,15 @@ static void s_reap(s_proc_t *proc) {
                 (int)proc->pid, status);
 }
 
-static void s_unlink(const gi_rig_t *self) {
-    char path[80];
-    if (!self->folder[0])
+void gi_rig_unlink(const char *folder) {
+    char path[GI_RIG_FOLDER + 2];
+    if (!folder[0])
         return;
     for (const char *name = "fb"; *name; name++) {
-        snprintf(path, sizeof path, "%s/%c", self->folder, *name);
+        snprintf(path, sizeof path, "%s/%c", folder, *name);
         unlink(path);
     }
-    rmdir(self->folder);
+    rmdir(folder);
 }
 
 void gi_rig_destroy(gi_rig_t **self_p) {
@@ -271,7 +270,7 @@ void gi_rig_destroy(gi_rig_t **self_p) {
     *self_p = NULL;
     while (self->n)
         s_reap(&self->procs[--self->n]); /* clients first */
-    s_unlink(self);
+    gi_rig_unlink(self->folder);
     free(self->procs);
     free(self);
 }

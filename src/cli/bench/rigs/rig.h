@@ -72,6 +72,12 @@ extern const gi_kind_t gi_kind_pipes;     /* children behind pipes */
 extern const gi_kind_t gi_kind_crowd;     /* the library; many raw clients */
 extern const gi_kind_t gi_kind_crowd_proxy; /* zmq_proxy; the same clients */
 
+/* Where spec's broker is to be, unless spec says; of ipc in a fresh folder, which
+ * gi_rig_unlink takes away ("": none). False: there can be none. */
+#define GI_RIG_FOLDER 64
+bool gi_rig_endpoints(gi_spec_t *spec, char folder[GI_RIG_FOLDER]);
+void gi_rig_unlink(const char *folder);
+
 typedef struct gi_rig gi_rig_t;
 
 /* What one run gave, all clients together. */
