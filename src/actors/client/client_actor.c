@@ -56,12 +56,11 @@ static int s_send(void *ctx, uint8_t conn, gi_frames_t *frames) {
                         frames);
 }
 
-/* Who wants CURVE wants no memory that is not encrypted, unless it is said. */
 static void s_offered(void *ctx, gate_bytes_t offer) {
     gi_client_actor_t *self = ctx;
     const gi_client_config_t *is = &self->client->is;
-    if (!is->login.curve_cert || strcmp(is->settings->lane, "always") == 0)
-        gi_sock_offered(&self->conn.sock, offer, is->settings);
+    gi_sock_offered(&self->conn.sock, offer, is->settings,
+                    is->login.curve_cert != NULL);
 }
 
 static void s_trouble(void *ctx, const char *text) {

@@ -130,7 +130,7 @@ void gi_listener_close(gi_listener_t *self);
 /* The broker offers one on this connection; settings say whether it is taken.
  * Borrows settings until the socket is closed. */
 void gi_sock_offered(gi_sock_t *self, gate_bytes_t offer,
-                     const gate_settings_t *settings);
+                     const gate_settings_t *settings, bool encrypted);
 /* How much its owner has under way: with little it yields before it sleeps. */
 void gi_sock_load(gi_sock_t *self, size_t load);
 /* It may be worth to yield for a moment instead of sleeping; asks anew. */

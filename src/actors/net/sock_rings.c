@@ -6,9 +6,10 @@
  *      --the broker's last record--> LEAVING --ours--> LEFT --its end--> OFFERED
  *
  * From OUT on we write to the ring alone, in UP we read it alone. In LEFT nothing
- * is sent: what goes by ZeroMQ comes behind what the broker has read of the ring. Whatever goes
- * wrong before OUT means that there is no lane, and nothing else. After it the
- * way is closed, which the broker sees and ends the connection of ZeroMQ for. */
+ * is sent: what goes by ZeroMQ comes behind what the broker has read of the ring.
+ * Whatever goes wrong before OUT means that there is no lane, and nothing else.
+ * After it the way is closed, which the broker sees and ends the connection of
+ * ZeroMQ for. */
 #include "net/sock.h"
 
 #include <errno.h>
@@ -58,10 +59,6 @@ static void s_give_up(s_rings_t *r) {
     gi_ringway_destroy(&r->way);
 }
 
-static bool s_is_wanted(const gate_settings_t *settings) {
-    return strcmp(settings->lane, "off") != 0;
-}
-
 static bool s_is_inproc(const gi_sock_t *self) {
     char at[256] = "";
     size_t size = sizeof at;
@@ -70,9 +67,9 @@ static bool s_is_inproc(const gi_sock_t *self) {
 }
 
 void gi_sock_offered(gi_sock_t *self, gate_bytes_t offer,
-                     const gate_settings_t *settings) {
-    if (self->rings || !s_is_wanted(settings) || offer.size >= GI_RINGS_OFFER ||
-        s_is_inproc(self))
+                     const gate_settings_t *settings, bool encrypted) {
+    if (self->rings || !gi_rings_wanted(settings, encrypted) ||
+        offer.size >= GI_RINGS_OFFER || s_is_inproc(self))
         return;
     s_rings_t *r = gi_mem_calloc(1, sizeof *r);
     if (!r)
@@ -124,8 +121,7 @@ static void s_count(s_rings_t *r) {
         r->since_ns = now_ns;
         r->n_sent = 0;
     }
-    if (++r->n_sent >= r->settings->lane_after ||
-        strcmp(r->settings->lane, "always") == 0)
+    if (++r->n_sent >= r->settings->lane_after || gi_rings_always(r->settings))
         s_dial(r);
 }
 

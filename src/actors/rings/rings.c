@@ -65,6 +65,16 @@ size_t gi_rings_write(gi_rings_word_t word,
     return s_write(word == GI_RINGS_UP ? 'u' : 'd', NULL, 0, to);
 }
 
+/* ---- the setting lane ----------------------------------------------------- */
+bool gi_rings_always(const gate_settings_t *settings) {
+    return strcmp(settings->lane, "always") == 0;
+}
+
+bool gi_rings_wanted(const gate_settings_t *settings, bool encrypted) {
+    return gi_rings_always(settings) ||
+           (!encrypted && strcmp(settings->lane, "off") != 0);
+}
+
 /* ---- the offer ------------------------------------------------------------ */
 static uint64_t s_hash(uint64_t hash, const char *text, size_t n) {
     for (size_t i = 0; i < n; i++)

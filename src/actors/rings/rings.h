@@ -20,7 +20,7 @@
 #ifndef GI_RINGS_H
 #define GI_RINGS_H
 
-#include <gaterpc/error.h>
+#include <gaterpc/settings.h>
 #include <sys/types.h>
 #include "rings/ringway.h"
 
@@ -43,6 +43,11 @@ gi_rings_word_t gi_rings_read(gate_bytes_t frame,
 size_t gi_rings_write(gi_rings_word_t word,
                       const unsigned char nonce[GI_RINGS_NONCE],
                       unsigned char to[GI_RINGS_SAID]);
+
+/* ---- the setting lane ----------------------------------------------------- */
+bool gi_rings_always(const gate_settings_t *settings);
+/* Who encrypts what it says wants no memory that is not, unless always. */
+bool gi_rings_wanted(const gate_settings_t *settings, bool encrypted);
 
 /* ---- the offer ------------------------------------------------------------ */
 /* Listens under a fresh name that no file has. name gets the offer; GATE_SYSTEM:

@@ -275,9 +275,9 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     link->batches = ext.batches && link->packs;
     link->traces = ext.traced;
     link->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
-    if (ext.lane.size && (!self->is.login.curve_cert ||
-                          strcmp(self->is.settings->lane, "always") == 0))
-        gi_sock_offered(&link->sock, ext.lane, self->is.settings);
+    if (ext.lane.size)
+        gi_sock_offered(&link->sock, ext.lane, self->is.settings,
+                        self->is.login.curve_cert != NULL);
     if (ext.look_ms >= 0)
         s_looked_at(link, ext.look_ms);
     if (ext.moved)

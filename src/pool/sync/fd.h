@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fd.h -- how many descriptors there are, and new ones stay off 0..2. A program may have closed those (a
- * daemon, cron, inetd): a socket that lands there is written to by the next
- * printf, and closed by whoever opens /dev/null as standard input.
- * Thread: any. */
+/* fd.h -- how many descriptors there are, and new ones stay off 0..2. A program
+ * may have closed those (a daemon, cron, inetd): a socket that lands there is
+ * written to by the next printf, and closed by whoever opens /dev/null as standard
+ * input. Thread: any. */
 #ifndef GI_FD_H
 #define GI_FD_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* broker_inherit.c -- socket activation (sd_listen_fds(3)): listening sockets that
  * a service manager has opened and named frontend or backend. It keeps them, so
- * that nobody is refused while a broker is started again. None
- * is taken twice, by the next broker of this process either. */
+ * that nobody is refused while a broker is started again. None is taken twice, by
+ * the next broker of this process either. */
 #include "broker/shell/broker_impl.h"
 
 #include <arpa/inet.h>

@@ -95,17 +95,8 @@ bool gi_broker_lane_watch(gi_broker_rings_t *self, int fd, void *what) {
     return epoll_ctl(self->epoll, EPOLL_CTL_ADD, fd, &on) == 0;
 }
 
-static bool s_is_asked_for(const gate_broker_t *broker) {
-    return strcmp(broker->settings->lane, "always") == 0;
-}
-
-static bool s_is_wanted(const gate_broker_t *broker) {
-    return s_is_asked_for(broker) ||
-           (strcmp(broker->settings->lane, "off") != 0 && !broker->curve_cert);
-}
-
 gi_broker_rings_t *gi_broker_rings_new(gate_broker_t *broker) {
-    if (!s_is_wanted(broker))
+    if (!gi_rings_wanted(broker->settings, broker->curve_cert != NULL))
         return NULL;
     gi_broker_rings_t *self = gi_mem_calloc(1, sizeof *self);
     if (!self)
@@ -118,7 +109,8 @@ gi_broker_rings_t *gi_broker_rings_new(gate_broker_t *broker) {
                        : gi_rings_listen(self->offer, &self->listener);
     if (!e && gi_broker_lane_watch(self, self->listener, NULL))
         return self;
-    gate_log(s_is_asked_for(broker) ? GATE_WARN : GATE_INFO, S_PART, "%s",
+    gate_log(gi_rings_always(broker->settings) ? GATE_WARN : GATE_INFO, S_PART,
+             "%s",
              e ? gate_error()->text : "no lanes: no memory to watch them");
     gi_broker_rings_destroy(&self);
     return NULL;

@@ -57,8 +57,7 @@ void gi_broker_lane_leave(gi_broker_lane_t *lane) {
 static bool s_pays(const gi_broker_rings_t *self,
                    const gi_broker_lane_t *lane) {
     const gate_settings_t *settings = self->broker->settings;
-    return lane->n >= settings->lane_after ||
-           strcmp(settings->lane, "always") == 0;
+    return lane->n >= settings->lane_after || gi_rings_always(settings);
 }
 
 static void s_look_for_idle(gi_broker_rings_t *self, int64_t now_ms) {
