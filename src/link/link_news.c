@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/pack.h"
 #include "base/utf8.h"
 #include "value/value.h"
 
@@ -15,15 +16,6 @@
 static void s_text(msgpack_packer *pk, gate_bytes_t text) {
     msgpack_pack_str(pk, text.size);
     msgpack_pack_str_body(pk, text.data ? text.data : "", text.size);
-}
-
-static void s_key(msgpack_packer *pk, const char *key) {
-    s_text(pk, (gate_bytes_t){key, strlen(key)});
-}
-
-static void s_number(msgpack_packer *pk, const char *key, uint64_t value) {
-    s_key(pk, key);
-    msgpack_pack_uint64(pk, value);
 }
 
 static void s_offer(msgpack_packer *pk, const gi_link_offer_t *offer) {
@@ -42,20 +34,20 @@ gate_err_t gi_link_news_pack(gi_buf_t *out, const gi_link_news_t *news) {
     bool offers = news->parts > 0;
     msgpack_packer_init(&pk, out, gi_buf_write);
     msgpack_pack_map(&pk, 6 + (offers ? 3 : 0));
-    s_key(&pk, "n");
+    gi_pack_text(&pk, "n");
     s_text(&pk, news->name);
-    s_key(&pk, "z");
+    gi_pack_text(&pk, "z");
     s_text(&pk, news->zone);
-    s_number(&pk, "rev", news->rev);
-    s_number(&pk, "hb", (uint64_t)news->beat_ms);
-    s_key(&pk, "d");
+    gi_pack_uint(&pk, "rev", news->rev);
+    gi_pack_uint(&pk, "hb", (uint64_t)news->beat_ms);
+    gi_pack_text(&pk, "d");
     (news->draining ? msgpack_pack_true : msgpack_pack_false)(&pk);
-    s_key(&pk, "ask");
+    gi_pack_text(&pk, "ask");
     (news->asks ? msgpack_pack_true : msgpack_pack_false)(&pk);
     if (offers) {
-        s_number(&pk, "part", news->part);
-        s_number(&pk, "parts", news->parts);
-        s_key(&pk, "s");
+        gi_pack_uint(&pk, "part", news->part);
+        gi_pack_uint(&pk, "parts", news->parts);
+        gi_pack_text(&pk, "s");
         msgpack_pack_array(&pk, news->n_offers);
         for (size_t i = 0; i < news->n_offers; i++)
             s_offer(&pk, &news->offers[i]);

@@ -11,6 +11,7 @@
 #include "sync/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/pack.h"
 
 /* Each takes two of the descriptors that an actor sleeps on. */
 #define S_LINKS_MAX ((GI_ACTOR_FDS_MAX - 2) / 2)
@@ -126,20 +127,15 @@ static gate_err_t s_away(void *arg, const char *unused, gi_buf_t *out) {
     return GATE_OK;
 }
 
-static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
-    msgpack_pack_str_with_body(pk, name, strlen(name));
-    msgpack_pack_uint64(pk, n);
-}
-
 static void s_pack_methods(gate_service_t *self, msgpack_packer *pk) {
-    msgpack_pack_str_with_body(pk, "methods", 7);
+    gi_pack_text(pk, "methods");
     msgpack_pack_map(pk, self->is.methods.n);
     for (size_t i = 0; i < self->is.methods.n; i++) {
         const char *name = self->is.methods.all[i].m->name;
-        msgpack_pack_str_with_body(pk, name, strlen(name));
+        gi_pack_text(pk, name);
         msgpack_pack_map(pk, 2);
-        s_pack_count(pk, "calls", self->is.methods.all[i].counts.calls);
-        s_pack_count(pk, "errors", self->is.methods.all[i].counts.errors);
+        gi_pack_uint(pk, "calls", self->is.methods.all[i].counts.calls);
+        gi_pack_uint(pk, "errors", self->is.methods.all[i].counts.errors);
     }
 }
 
@@ -150,19 +146,19 @@ static gate_err_t s_stats(void *arg, const char *unused, gi_buf_t *out) {
     (void)unused;
     msgpack_packer_init(&pk, out, gi_buf_write);
     msgpack_pack_map(&pk, 12);
-    s_pack_count(&pk, "calls", own->core.stats.calls);
-    s_pack_count(&pk, "errors", own->core.stats.errors);
-    s_pack_count(&pk, "refused",
+    gi_pack_uint(&pk, "calls", own->core.stats.calls);
+    gi_pack_uint(&pk, "errors", own->core.stats.errors);
+    gi_pack_uint(&pk, "refused",
                  own->core.stats.refused +
                      (uint64_t)gi_gauge_read(&self->shared.local_refused));
-    s_pack_count(&pk, "cancelled", own->core.stats.cancelled);
-    s_pack_count(&pk, "items", own->core.stats.items);
-    s_pack_count(&pk, "huge", own->stats.huge);
-    s_pack_count(&pk, "chunks", own->stats.chunks);
-    s_pack_count(&pk, "dropped", own->stats.dropped);
-    s_pack_count(&pk, "in_flight", own->core.n_live);
-    s_pack_count(&pk, "waiting", own->core.n_waiting);
-    s_pack_count(&pk, "local", (uint64_t)gi_gauge_read(&self->shared.local));
+    gi_pack_uint(&pk, "cancelled", own->core.stats.cancelled);
+    gi_pack_uint(&pk, "items", own->core.stats.items);
+    gi_pack_uint(&pk, "huge", own->stats.huge);
+    gi_pack_uint(&pk, "chunks", own->stats.chunks);
+    gi_pack_uint(&pk, "dropped", own->stats.dropped);
+    gi_pack_uint(&pk, "in_flight", own->core.n_live);
+    gi_pack_uint(&pk, "waiting", own->core.n_waiting);
+    gi_pack_uint(&pk, "local", (uint64_t)gi_gauge_read(&self->shared.local));
     s_pack_methods(self, &pk);
     return GATE_OK;
 }

@@ -111,6 +111,8 @@ struct gate_service {
 extern const gate_method_t gi_service_builtin[];
 gate_err_t gi_service_build_table(gate_service_t *self) GATE_MUST;
 gi_smethod_t *gi_service_method(gate_service_t *self, gate_bytes_t name);
+/* Where it runs, in a word. */
+const char *gi_service_runs_name(const gi_smethod_t *method);
 /* How often a call of it may run in all. */
 int gi_service_runs(const gate_service_t *self, const gate_method_t *m);
 

@@ -68,11 +68,6 @@ bool gi_link_is_over(const gi_link_t *link);
 void gi_link_leave(gi_link_t *link);    /* DISCONNECT */
 void gi_link_announce(gi_link_t *link); /* heartbeat with what we are */
 
-/* ---- service_methods.c ---------------------------------------------------- */
-/* What this service tells of itself: a packed map in scratch behind what is
- * there. */
-void gi_service_report(gate_service_t *self, gi_buf_t *out);
-
 /* ---- service_link_send.c ------------------------------------------------- */
 /* Begins "" MDPW01 command {zap} in service->out. */
 gi_frames_t *gi_link_send_begin(gi_link_t *link, int command);

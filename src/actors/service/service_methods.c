@@ -7,11 +7,7 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/mem.h"
-#include "procs/zygote.h"
-#include "runtime/tells.h"
-#include "service/service_link.h"
-#include "service/service_own.h"
-#include "tally/tally.h"
+#include "base/pack.h"
 
 /* ---- method table -------------------------------------------------------- */
 static uint32_t s_hash(const void *data, size_t size) {
@@ -47,6 +43,12 @@ int gi_service_runs(const gate_service_t *self, const gate_method_t *m) {
     int64_t max = self->is.settings->attempts_max;
     int runs = m->max_attempts > 0 ? m->max_attempts : GI_RUNS_DEFAULT;
     return runs < max ? runs : (int)max;
+}
+
+const char *gi_service_runs_name(const gi_smethod_t *method) {
+    static const char *const names[] = {"", "inline", "thread", "process",
+                                        "custom"};
+    return names[method->runs];
 }
 
 /* Names the idempotent methods for the broker: "a,b=5". */
@@ -99,75 +101,6 @@ gate_err_t gi_service_build_table(gate_service_t *self) {
     return s_list_idempotent(self);
 }
 
-/* ---- what it reports ------------------------------------------------------- */
-#define S_REPORT_METHODS 64
-#define S_REPORT_POOLS 8
-
-static const char *const s_runs[] = {"", "inline", "thread", "process",
-                                     "custom"};
-
-static void s_key(msgpack_packer *pk, const char *key) {
-    msgpack_pack_str_with_body(pk, key, strlen(key));
-}
-
-static void s_count(msgpack_packer *pk, const char *key, uint64_t n) {
-    s_key(pk, key);
-    msgpack_pack_uint64(pk, n);
-}
-
-/* {name: where it runs} */
-static void s_report_methods(gate_service_t *self, msgpack_packer *pk) {
-    size_t n = self->is.methods.n;
-    n = n < S_REPORT_METHODS ? n : S_REPORT_METHODS;
-    s_key(pk, "methods");
-    msgpack_pack_map(pk, n);
-    for (size_t i = 0; i < n; i++) {
-        const gi_smethod_t *method = &self->is.methods.all[i];
-        gi_tally_pack_text(pk, method->m->name, method->name_size);
-        s_key(pk, s_runs[method->runs]);
-    }
-}
-
-/* Each once, in the order of the table: as far as it was needed yet. */
-static size_t s_pools(gate_service_t *self, gate_pool_t *to[S_REPORT_POOLS]) {
-    size_t n = 0;
-    for (size_t i = 0; i < self->is.methods.n && n < S_REPORT_POOLS; i++) {
-        const gi_smethod_t *method = &self->is.methods.all[i];
-        gate_pool_t *pool = method->pool;
-        if (!pool && method->runs == GATE_PROCESS && gi_zygote_pid())
-            pool = gate_runtime_procs(self->is.rt);
-        size_t at = 0;
-        while (at < n && to[at] != pool)
-            at++;
-        if (pool && at == n)
-            to[n++] = pool;
-    }
-    return n;
-}
-
-void gi_service_report(gate_service_t *self, gi_buf_t *out) {
-    const gi_service_core_t *core = &self->own->core;
-    gate_pool_t *pools[S_REPORT_POOLS];
-    size_t n = s_pools(self, pools);
-    msgpack_packer pk;
-    msgpack_packer_init(&pk, out, gi_buf_write);
-    msgpack_pack_map(&pk, 8);
-    s_key(&pk, "process");
-    msgpack_pack_map(&pk, GI_TELLS_PROCESS);
-    gi_tells_process(&pk, self->own->born_ms);
-    s_count(&pk, "in_flight", core->n_live);
-    s_count(&pk, "waiting", core->n_waiting);
-    s_count(&pk, "calls", core->stats.calls);
-    s_count(&pk, "errors", core->stats.errors);
-    s_report_methods(self, &pk);
-    s_key(&pk, "pools");
-    msgpack_pack_array(&pk, n);
-    for (size_t i = 0; i < n; i++)
-        gi_tells_pool(&pk, pools[i]);
-    s_key(&pk, "log");
-    gi_tells_log(&pk);
-}
-
 /* ---- the service's own ---------------------------------------------------- */
 /* get_interfaces() -> {name: {"doc", "signature", "runs"}}, as the peers have
  * it; the order is the table's. */
@@ -183,19 +116,19 @@ static gate_err_t s_get_interfaces(gate_call_t *call) {
         const char *name = method->m->name;
         const char *signature =
             method->m->signature ? method->m->signature : "(*args, **kwargs)";
-        msgpack_pack_str_with_body(pk, name, strlen(name));
+        gi_pack_text(pk, name);
         msgpack_pack_map(pk, 3);
-        msgpack_pack_str_with_body(pk, "doc", 3);
+        gi_pack_text(pk, "doc");
         if (method->m->doc)
             msgpack_pack_str_with_body(pk, method->m->doc,
                                        strlen(method->m->doc));
         else
             msgpack_pack_nil(pk);
-        msgpack_pack_str_with_body(pk, "signature", 9);
-        msgpack_pack_str_with_body(pk, signature, strlen(signature));
-        msgpack_pack_str_with_body(pk, "runs", 4);
-        msgpack_pack_str_with_body(pk, s_runs[method->runs],
-                                   strlen(s_runs[method->runs]));
+        gi_pack_text(pk, "signature");
+        gi_pack_text(pk, signature);
+        gi_pack_text(pk, "runs");
+        msgpack_pack_str_with_body(pk, gi_service_runs_name(method),
+                                   strlen(gi_service_runs_name(method)));
     }
     return GATE_OK;
 }

@@ -56,4 +56,8 @@ void gi_service_drain(gate_service_t *self); /* takes nothing new */
 /* A connection more to the broker behind the link's listener. */
 gate_err_t gi_service_follow(gi_link_t *link) GATE_MUST;
 
+/* ---- service_trace.c ----------------------------------------------------- */
+/* Appends one map: how this service stands. Waits for its pools' locks. */
+void gi_service_report(gate_service_t *self, gi_buf_t *out);
+
 #endif

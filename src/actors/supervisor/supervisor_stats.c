@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/pack.h"
 #include "supervisor/supervisor_impl.h"
 
 static const char *const s_states[] = {"waiting", "starting", "running",
@@ -13,25 +14,16 @@ const char *gate_child_state_text(gate_child_state_t state) {
     return (unsigned)state <= GATE_CHILD_ENDED ? s_states[state] : "?";
 }
 
-static void s_pack_str(msgpack_packer *pk, const char *text) {
-    msgpack_pack_str_with_body(pk, text, strlen(text));
-}
-
-static void s_pack_count(msgpack_packer *pk, const char *name, uint64_t n) {
-    s_pack_str(pk, name);
-    msgpack_pack_uint64(pk, n);
-}
-
 static void s_pack_child(const gate_supervisor_t *self, size_t i,
                          msgpack_packer *pk) {
-    s_pack_str(pk, self->child[i].is.name);
+    gi_pack_text(pk, self->child[i].is.name);
     msgpack_pack_map(pk, 3);
-    s_pack_str(pk, "state");
-    s_pack_str(pk, gate_child_state_text(self->core.child[i].state));
-    s_pack_count(pk, "restarts", self->core.child[i].restarts);
-    s_pack_str(pk, "error");
+    gi_pack_text(pk, "state");
+    gi_pack_text(pk, gate_child_state_text(self->core.child[i].state));
+    gi_pack_uint(pk, "restarts", self->core.child[i].restarts);
+    gi_pack_text(pk, "error");
     if (self->core.child[i].last)
-        s_pack_str(pk, self->child[i].error.story.text);
+        gi_pack_text(pk, self->child[i].error.story.text);
     else
         msgpack_pack_nil(pk);
 }
@@ -43,17 +35,17 @@ static void s_pack(const gate_supervisor_t *self, msgpack_packer *pk) {
     for (size_t i = 0; i < self->core.n; i++)
         restarts += self->core.child[i].restarts;
     msgpack_pack_map(pk, 6);
-    s_pack_str(pk, "state");
-    s_pack_str(pk, self->core.gave_up    ? "gave_up"
-                   : self->core.stopping ? "stopped"
-                   : self->started       ? "running"
-                                         : "new");
-    s_pack_str(pk, "strategy");
-    s_pack_str(pk, strategies[self->core.strategy]);
-    s_pack_count(pk, "intensity", (uint64_t)self->core.intensity);
-    s_pack_count(pk, "period_ms", (uint64_t)self->core.period_ms);
-    s_pack_count(pk, "restarts", restarts);
-    s_pack_str(pk, "children");
+    gi_pack_text(pk, "state");
+    gi_pack_text(pk, self->core.gave_up    ? "gave_up"
+                     : self->core.stopping ? "stopped"
+                     : self->started       ? "running"
+                                           : "new");
+    gi_pack_text(pk, "strategy");
+    gi_pack_text(pk, strategies[self->core.strategy]);
+    gi_pack_uint(pk, "intensity", (uint64_t)self->core.intensity);
+    gi_pack_uint(pk, "period_ms", (uint64_t)self->core.period_ms);
+    gi_pack_uint(pk, "restarts", restarts);
+    gi_pack_text(pk, "children");
     msgpack_pack_map(pk, self->core.n);
     for (size_t i = 0; i < self->core.n; i++)
         s_pack_child(self, i, pk);

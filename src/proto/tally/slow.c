@@ -2,6 +2,7 @@
 #include "tally/slow.h"
 
 #include <string.h>
+#include "base/pack.h"
 
 #define S_MINUTE_MS 60000
 #define S_ENTRIES 10
@@ -42,26 +43,21 @@ gi_slow_t *gi_slow_add(gi_slow_list_t *self, int64_t now_ms, int64_t total_ns) {
 }
 
 static void s_text(msgpack_packer *pk, const char *key, const char *text) {
-    msgpack_pack_str_with_body(pk, key, strlen(key));
+    gi_pack_text(pk, key);
     gi_tally_pack_text(pk, text, strlen(text));
-}
-
-static void s_number(msgpack_packer *pk, const char *key, int64_t n) {
-    msgpack_pack_str_with_body(pk, key, strlen(key));
-    msgpack_pack_int64(pk, n);
 }
 
 static void s_one(const gi_slow_t *call, msgpack_packer *pk, int64_t now_ms) {
     msgpack_pack_map(pk, S_ENTRIES);
-    s_number(pk, "seq", (int64_t)call->seq);
-    s_number(pk, "ago_ms", now_ms - call->at_ms);
+    gi_pack_int(pk, "seq", (int64_t)call->seq);
+    gi_pack_int(pk, "ago_ms", now_ms - call->at_ms);
     s_text(pk, "service", call->service);
     s_text(pk, "method", call->method.text);
     s_text(pk, "user", call->user);
     s_text(pk, "outcome", gi_tally_outcomes[call->outcome]);
-    s_number(pk, "total_us", call->total_ns / 1000);
-    s_number(pk, "queue_us", call->wait_ns / 1000);
-    s_number(pk, "attempt", call->attempt);
+    gi_pack_int(pk, "total_us", call->total_ns / 1000);
+    gi_pack_int(pk, "queue_us", call->wait_ns / 1000);
+    gi_pack_int(pk, "attempt", call->attempt);
     s_text(pk, "trace", call->trace);
 }
 

@@ -3,14 +3,10 @@
 #include "tally/tally.h"
 
 #include <string.h>
+#include "base/pack.h"
 #include "base/utf8.h"
 
 #define S_TEXT_MAX 256
-
-static void s_key(msgpack_packer *pk, const char *key) {
-    size_t n = strlen(key);
-    msgpack_pack_str_with_body(pk, key, n);
-}
 
 void gi_tally_pack_text(msgpack_packer *pk, const char *text, size_t size) {
     char safe[S_TEXT_MAX];
@@ -30,7 +26,7 @@ void gi_tally_pack_text(msgpack_packer *pk, const char *text, size_t size) {
 static void s_outcomes(msgpack_packer *pk, const uint64_t *outcome) {
     msgpack_pack_map(pk, GI_OUTCOMES);
     for (unsigned i = 0; i < GI_OUTCOMES; i++) {
-        s_key(pk, gi_tally_outcomes[i]);
+        gi_pack_text(pk, gi_tally_outcomes[i]);
         msgpack_pack_uint64(pk, outcome[i]);
     }
 }
@@ -42,15 +38,15 @@ void gi_tally_pack_lat(const gi_lat_t *lat, msgpack_packer *pk) {
         if (lat->slot[i])
             at[n++] = (uint8_t)i;
     msgpack_pack_map(pk, 5);
-    s_key(pk, "n");
+    gi_pack_text(pk, "n");
     msgpack_pack_uint64(pk, lat->n);
-    s_key(pk, "p50_us");
+    gi_pack_text(pk, "p50_us");
     msgpack_pack_uint64(pk, (uint64_t)gi_lat_quantile_ns(lat, .5) / 1000);
-    s_key(pk, "p99_us");
+    gi_pack_text(pk, "p99_us");
     msgpack_pack_uint64(pk, (uint64_t)gi_lat_quantile_ns(lat, .99) / 1000);
-    s_key(pk, "sum_us");
+    gi_pack_text(pk, "sum_us");
     msgpack_pack_uint64(pk, lat->sum_ns / 1000);
-    s_key(pk, "slots");
+    gi_pack_text(pk, "slots");
     msgpack_pack_array(pk, 2 * n);
     for (size_t i = 0; i < n; i++) {
         msgpack_pack_uint64(pk, at[i]);
@@ -61,23 +57,23 @@ void gi_tally_pack_lat(const gi_lat_t *lat, msgpack_packer *pk) {
 static void s_class(const gi_tally_class_t *c, msgpack_packer *pk,
                     int64_t now_ms) {
     msgpack_pack_map(pk, 4);
-    s_key(pk, "name");
+    gi_pack_text(pk, "name");
     gi_tally_pack_text(pk, c->name, strlen(c->name));
-    s_key(pk, "n");
+    gi_pack_text(pk, "n");
     msgpack_pack_uint64(pk, c->n);
-    s_key(pk, "ago_ms");
+    gi_pack_text(pk, "ago_ms");
     msgpack_pack_int64(pk, now_ms - c->last_ms);
-    s_key(pk, "text");
+    gi_pack_text(pk, "text");
     gi_tally_pack_text(pk, c->text, strlen(c->text));
 }
 
 static void s_method(const gi_tally_method_t *m, msgpack_packer *pk) {
     msgpack_pack_map(pk, 3);
-    s_key(pk, "name");
+    gi_pack_text(pk, "name");
     gi_tally_pack_text(pk, m->name.text, strlen(m->name.text));
-    s_key(pk, "outcomes");
+    gi_pack_text(pk, "outcomes");
     s_outcomes(pk, m->outcome);
-    s_key(pk, "run");
+    gi_pack_text(pk, "run");
     gi_tally_pack_lat(&m->run, pk);
 }
 
@@ -96,23 +92,23 @@ static void s_methods(const gi_tally_t *self, msgpack_packer *pk) {
     if (!other)
         return;
     msgpack_pack_map(pk, 2);
-    s_key(pk, "name");
-    s_key(pk, "_other");
-    s_key(pk, "outcomes");
+    gi_pack_text(pk, "name");
+    gi_pack_text(pk, "_other");
+    gi_pack_text(pk, "outcomes");
     s_outcomes(pk, self->other);
 }
 
 void gi_tally_pack(const gi_tally_t *self, msgpack_packer *pk, int64_t now_ms) {
-    s_key(pk, "outcomes");
+    gi_pack_text(pk, "outcomes");
     s_outcomes(pk, self->outcome);
-    s_key(pk, "total");
+    gi_pack_text(pk, "total");
     gi_tally_pack_lat(&self->total, pk);
-    s_key(pk, "wait");
+    gi_pack_text(pk, "wait");
     gi_tally_pack_lat(&self->wait, pk);
-    s_key(pk, "classes");
+    gi_pack_text(pk, "classes");
     msgpack_pack_array(pk, self->n_classes);
     for (const gi_tally_class_t *c = self->classes; c; c = c->next)
         s_class(c, pk, now_ms);
-    s_key(pk, "methods");
+    gi_pack_text(pk, "methods");
     s_methods(self, pk);
 }

@@ -9,6 +9,7 @@
 #include <gaterpc/log.h>
 #include <string.h>
 #include "base/mem.h"
+#include "base/pack.h"
 #include "base/utf8.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
@@ -265,10 +266,6 @@ void gi_broker_seen_report(gi_broker_core_t *core, gi_broker_worker_t *worker,
     core->count.reports++;
 }
 
-static void s_key(msgpack_packer *pk, const char *key) {
-    msgpack_pack_str_with_body(pk, key, strlen(key));
-}
-
 static void s_pack_report(const gi_broker_core_t *core,
                           const gi_broker_worker_t *worker,
                           msgpack_packer *pk) {
@@ -276,31 +273,32 @@ static void s_pack_report(const gi_broker_core_t *core,
     char id[2 * GI_ID_MAX + 1];
     gi_broker_peer_hex(id, worker->peer);
     msgpack_pack_map(pk, 4);
-    s_key(pk, "service");
+    gi_pack_text(pk, "service");
     gi_tally_pack_text(pk, service->name, service->name_size);
-    s_key(pk, "worker");
-    s_key(pk, id);
-    s_key(pk, "age_ms");
-    msgpack_pack_int64(pk, core->clock.now_ms - worker->report_ms);
-    s_key(pk, "report");
+    gi_pack_str(pk, "worker", id);
+    gi_pack_int(pk, "age_ms", core->clock.now_ms - worker->report_ms);
+    gi_pack_text(pk, "report");
     pk->callback(pk->data, worker->report, worker->report_size);
 }
 
-/* How many there are, or packs as many as have room. */
+/* Those that have room in one answer, packed unless pk is NULL; how many. *all:
+ * how many there are. */
 static size_t s_each_report(const gi_broker_core_t *core, msgpack_packer *pk,
-                            size_t *room, bool count) {
-    size_t n = 0;
+                            size_t *all) {
+    size_t n = 0, room = S_TOLD_BYTES;
+    *all = 0;
     for (gi_list_t *l = core->order.next; l != &core->order; l = l->next) {
         gi_broker_service_t *service = GI_OF(l, gi_broker_service_t, order);
         gi_list_t *w = service->workers.next;
         for (; w != &service->workers; w = w->next) {
             gi_broker_worker_t *worker =
                 GI_OF(w, gi_broker_worker_t, of_service);
-            if (!worker->report || worker->report_size > *room)
+            *all += worker->report != NULL;
+            if (!worker->report || worker->report_size > room)
                 continue;
-            *room -= worker->report_size;
+            room -= worker->report_size;
             n++;
-            if (!count)
+            if (pk)
                 s_pack_report(core, worker, pk);
         }
     }
@@ -308,16 +306,11 @@ static size_t s_each_report(const gi_broker_core_t *core, msgpack_packer *pk,
 }
 
 void gi_broker_seen_pack_reports(gi_broker_core_t *core, msgpack_packer *pk) {
-    size_t all = SIZE_MAX, room = S_TOLD_BYTES;
-    size_t total = s_each_report(core, pk, &all, true);
-    size_t told = s_each_report(core, pk, &room, true);
+    size_t all, told = s_each_report(core, NULL, &all);
     msgpack_pack_map(pk, 3);
-    s_key(pk, "total");
-    msgpack_pack_uint64(pk, total);
-    s_key(pk, "left_out");
-    msgpack_pack_uint64(pk, total - told);
-    s_key(pk, "reports");
+    gi_pack_uint(pk, "total", all);
+    gi_pack_uint(pk, "left_out", all - told);
+    gi_pack_text(pk, "reports");
     msgpack_pack_array(pk, told);
-    room = S_TOLD_BYTES;
-    s_each_report(core, pk, &room, false);
+    s_each_report(core, pk, &all);
 }

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/pack.h"
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
@@ -17,16 +18,6 @@
 
 #define S_CLIENTS_MAX 1000 /* of one answer */
 
-static void s_pack_str(msgpack_packer *pk, const char *text) {
-    size_t n = strlen(text);
-    msgpack_pack_str_with_body(pk, text, n);
-}
-
-static void s_pack_number(msgpack_packer *pk, const char *name, int64_t n) {
-    s_pack_str(pk, name);
-    msgpack_pack_int64(pk, n);
-}
-
 static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
                          bool internal) {
     size_t n = 0;
@@ -36,9 +27,9 @@ static void s_pack_names(gi_broker_core_t *core, msgpack_packer *pk,
     msgpack_pack_array(pk, n + internal);
     for (l = core->order.next; l != &core->order; l = l->next)
         if (!GI_OF(l, gi_broker_service_t, order)->guessed)
-            s_pack_str(pk, GI_OF(l, gi_broker_service_t, order)->name);
+            gi_pack_text(pk, GI_OF(l, gi_broker_service_t, order)->name);
     if (internal)
-        s_pack_str(pk, core->internal.data);
+        gi_pack_text(pk, core->internal.data);
 }
 
 static gate_err_t s_get_services(const gi_broker_ask_t *ask,
@@ -58,7 +49,7 @@ static gate_err_t s_query_service(const gi_broker_ask_t *ask,
         service = gi_broker_service_find(
             ask->core, (gate_bytes_t){arg->via.str.ptr, arg->via.str.size});
     if (service)
-        s_pack_str(pk, service->description);
+        gi_pack_text(pk, service->description);
     else
         msgpack_pack_nil(pk);
     return GATE_OK;
@@ -69,32 +60,32 @@ static gate_err_t s_info(const gi_broker_ask_t *ask, const msgpack_object *arg,
     (void)arg;
     ask->client->asked = true;
     msgpack_pack_map(pk, 3);
-    s_pack_str(pk, "my_id");
+    gi_pack_text(pk, "my_id");
     msgpack_pack_bin_with_body(pk, ask->core->id, GI_ID_SIZE);
-    s_pack_str(pk, "services");
+    gi_pack_text(pk, "services");
     s_pack_names(ask->core, pk, false);
-    s_pack_str(pk, "ext");
+    gi_pack_text(pk, "ext");
     bool packed = ask->core->settings->packed;
     int64_t max = ask->core->settings->message_bytes_max;
     bool bounded = max != GI_FRAME_DEFAULT;
     const char *offer = ask->core->effects->offer;
     msgpack_pack_array(pk, 3u + 2u * packed + bounded + (offer != NULL));
-    s_pack_str(pk, "GX1");
-    s_pack_str(pk, "HA1");
-    s_pack_str(pk, "TR1");
+    gi_pack_text(pk, "GX1");
+    gi_pack_text(pk, "HA1");
+    gi_pack_text(pk, "TR1");
     if (packed) {
-        s_pack_str(pk, "GXP");
-        s_pack_str(pk, "GXB");
+        gi_pack_text(pk, "GXP");
+        gi_pack_text(pk, "GXB");
     }
     if (bounded) {
         char limit[32];
         snprintf(limit, sizeof limit, "MB%lld", (long long)max);
-        s_pack_str(pk, limit);
+        gi_pack_text(pk, limit);
     }
     if (offer) {
         char lane[200];
         snprintf(lane, sizeof lane, GI_LANE_NAME "%s", offer);
-        s_pack_str(pk, lane);
+        gi_pack_text(pk, lane);
     }
     return GATE_OK;
 }
@@ -131,23 +122,23 @@ static void s_worker(const gi_broker_ask_t *ask,
     gi_broker_peer_hex(id, worker->peer);
     if (core->effects->where && !worker->peer->closed)
         core->effects->where(core->ctx, worker->peer->srcfd, where);
-    s_pack_str(pk, id);
+    gi_pack_text(pk, id);
     msgpack_pack_map(pk, worker->far ? 8 : 7);
     if (worker->far) {
-        s_pack_str(pk, "far");
-        s_pack_str(pk, worker->far->node->name);
+        gi_pack_text(pk, "far");
+        gi_pack_text(pk, worker->far->node->name);
     }
-    s_pack_number(pk, "in_flight", worker->in_flight);
-    s_pack_number(pk, "max", worker->max);
-    s_pack_str(pk, "ext");
+    gi_pack_int(pk, "in_flight", worker->in_flight);
+    gi_pack_int(pk, "max", worker->max);
+    gi_pack_text(pk, "ext");
     (worker->ext ? msgpack_pack_true : msgpack_pack_false)(pk);
-    s_pack_str(pk, "draining");
+    gi_pack_text(pk, "draining");
     (worker->draining ? msgpack_pack_true : msgpack_pack_false)(pk);
-    s_pack_number(pk, "silent_ms", core->clock.now_ms - worker->peer->seen_ms);
-    s_pack_str(pk, "user");
+    gi_pack_int(pk, "silent_ms", core->clock.now_ms - worker->peer->seen_ms);
+    gi_pack_text(pk, "user");
     gi_tally_pack_text(pk, worker->user ? worker->user->name : "",
                        worker->user ? worker->user->size : 0);
-    s_pack_str(pk, "address");
+    gi_pack_text(pk, "address");
     gi_tally_pack_text(pk, where, strlen(where));
 }
 
@@ -243,18 +234,18 @@ static void s_client(const gi_broker_ask_t *ask, msgpack_packer *pk,
     if (core->effects->where && !peer->closed)
         core->effects->where(core->ctx, peer->srcfd, where);
     msgpack_pack_map(pk, 9);
-    s_pack_str(pk, "id");
-    s_pack_str(pk, text);
-    s_pack_str(pk, "user");
+    gi_pack_text(pk, "id");
+    gi_pack_text(pk, text);
+    gi_pack_text(pk, "user");
     gi_tally_pack_text(pk, user ? user->name : "", user ? user->size : 0);
-    s_pack_str(pk, "address");
+    gi_pack_text(pk, "address");
     gi_tally_pack_text(pk, where, strlen(where));
-    s_pack_number(pk, "since_ms", core->clock.now_ms - peer->since_ms);
-    s_pack_number(pk, "silent_ms", core->clock.now_ms - peer->seen_ms);
-    s_pack_number(pk, "calls", (int64_t)peer->n_requests);
-    s_pack_number(pk, "in_flight", (int64_t)peer->n_calls);
-    s_pack_number(pk, "queued_bytes", (int64_t)peer->queued_bytes);
-    s_pack_str(pk, "packed");
+    gi_pack_int(pk, "since_ms", core->clock.now_ms - peer->since_ms);
+    gi_pack_int(pk, "silent_ms", core->clock.now_ms - peer->seen_ms);
+    gi_pack_int(pk, "calls", (int64_t)peer->n_requests);
+    gi_pack_int(pk, "in_flight", (int64_t)peer->n_calls);
+    gi_pack_int(pk, "queued_bytes", (int64_t)peer->queued_bytes);
+    gi_pack_text(pk, "packed");
     (peer->packed ? msgpack_pack_true : msgpack_pack_false)(pk);
 }
 
@@ -292,9 +283,9 @@ static gate_err_t s_clients(const gi_broker_ask_t *ask,
     int64_t total = s_each_client(ask, NULL, 0, 0);
     int64_t n = total > offset ? total - offset : 0;
     msgpack_pack_map(pk, 3);
-    s_pack_number(pk, "total", total);
-    s_pack_number(pk, "offset", offset);
-    s_pack_str(pk, "clients");
+    gi_pack_int(pk, "total", total);
+    gi_pack_int(pk, "offset", offset);
+    gi_pack_text(pk, "clients");
     msgpack_pack_array(pk, (size_t)(n < limit ? n : limit));
     s_each_client(ask, pk, offset, limit);
     return GATE_OK;
@@ -317,9 +308,9 @@ static void s_setting(void *ctx, const char *name, const char *type,
         return;
     bool secret = strstr(name, "password") || strstr(name, "_token") ||
                   strstr(name, "_key");
-    s_pack_str(config->pk, name);
+    gi_pack_text(config->pk, name);
     if (secret)
-        s_pack_str(config->pk, "***");
+        gi_pack_text(config->pk, "***");
     else
         gi_tally_pack_text(config->pk, value, strlen(value));
 }
@@ -404,7 +395,7 @@ static gate_err_t s_observe(const gi_broker_ask_t *ask,
     gi_broker_stats_observe(ask->core, pk);
     for (size_t i = 0; i < S_PARTS; i++)
         if (ask->n > 0 && s_asks(arg, s_parts[i].name)) {
-            s_pack_str(pk, s_parts[i].name);
+            gi_pack_text(pk, s_parts[i].name);
             gate_err_t e = s_parts[i].run(&plain, NULL, pk);
             if (e)
                 return e;
@@ -414,18 +405,18 @@ static gate_err_t s_observe(const gi_broker_ask_t *ask,
 
 static void s_pack_setting(void *ctx, const gate_setting_t *one) {
     msgpack_packer *pk = ctx;
-    s_pack_str(pk, one->name);
+    gi_pack_text(pk, one->name);
     msgpack_pack_map(pk, 5);
-    s_pack_str(pk, "value");
-    s_pack_str(pk, one->value);
-    s_pack_str(pk, "default");
-    s_pack_str(pk, one->usual);
-    s_pack_str(pk, "source");
-    s_pack_str(pk, one->source);
-    s_pack_str(pk, "type");
-    s_pack_str(pk, one->type);
-    s_pack_str(pk, "doc");
-    s_pack_str(pk, one->doc);
+    gi_pack_text(pk, "value");
+    gi_pack_text(pk, one->value);
+    gi_pack_text(pk, "default");
+    gi_pack_text(pk, one->usual);
+    gi_pack_text(pk, "source");
+    gi_pack_text(pk, one->source);
+    gi_pack_text(pk, "type");
+    gi_pack_text(pk, one->type);
+    gi_pack_text(pk, "doc");
+    gi_pack_text(pk, one->doc);
 }
 
 static void s_count_setting(void *ctx, const gate_setting_t *one) {
@@ -483,14 +474,14 @@ static gate_err_t s_interfaces(const gi_broker_ask_t *ask,
     (void)ask, (void)arg;
     msgpack_pack_map(pk, S_FUNCTIONS);
     for (size_t i = 0; i < S_FUNCTIONS; i++) {
-        s_pack_str(pk, s_functions[i].name);
+        gi_pack_text(pk, s_functions[i].name);
         msgpack_pack_map(pk, 3);
-        s_pack_str(pk, "doc");
-        s_pack_str(pk, s_functions[i].doc);
-        s_pack_str(pk, "signature");
-        s_pack_str(pk, s_functions[i].signature);
-        s_pack_str(pk, "runs");
-        s_pack_str(pk, "broker");
+        gi_pack_text(pk, "doc");
+        gi_pack_text(pk, s_functions[i].doc);
+        gi_pack_text(pk, "signature");
+        gi_pack_text(pk, s_functions[i].signature);
+        gi_pack_text(pk, "runs");
+        gi_pack_text(pk, "broker");
     }
     return GATE_OK;
 }

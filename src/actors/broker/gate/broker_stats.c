@@ -3,6 +3,7 @@
 #include "broker/gate/broker_gate.h"
 
 #include <string.h>
+#include "base/pack.h"
 #include "base/utf8.h"
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_users.h"
@@ -11,17 +12,6 @@
 #include "broker/core/broker_workers.h"
 
 /* ---- numbers ------------------------------------------------------------- */
-static void s_key(msgpack_packer *pk, const char *key) {
-    size_t n = strlen(key);
-    msgpack_pack_str(pk, n);
-    msgpack_pack_str_body(pk, key, n);
-}
-
-static void s_number(msgpack_packer *pk, const char *key, uint64_t value) {
-    s_key(pk, key);
-    msgpack_pack_uint64(pk, value);
-}
-
 static int64_t s_credit(const gi_broker_service_t *service) {
     int64_t credit = 0;
     const gi_list_t *l = service->workers.next;
@@ -70,14 +60,14 @@ static int64_t s_oldest(const gi_broker_core_t *self,
 static void s_numbers(const gi_broker_core_t *self, msgpack_packer *pk,
                       const gi_broker_service_t *service) {
     int64_t oldest = s_oldest(self, service);
-    s_number(pk, "workers", service->n_workers);
-    s_number(pk, "far", service->n_far);
-    s_number(pk, "credit", (uint64_t)s_credit(service));
-    s_number(pk, "queued", service->n_queued);
-    s_number(pk, "oldest_ms", oldest > 0 ? (uint64_t)oldest : 0);
-    s_number(pk, "calls", service->n_calls);
-    s_number(pk, "errors",
-             service->tally ? gi_tally_errors(service->tally) : 0);
+    gi_pack_uint(pk, "workers", service->n_workers);
+    gi_pack_uint(pk, "far", service->n_far);
+    gi_pack_uint(pk, "credit", (uint64_t)s_credit(service));
+    gi_pack_uint(pk, "queued", service->n_queued);
+    gi_pack_uint(pk, "oldest_ms", oldest > 0 ? (uint64_t)oldest : 0);
+    gi_pack_uint(pk, "calls", service->n_calls);
+    gi_pack_uint(pk, "errors",
+                 service->tally ? gi_tally_errors(service->tally) : 0);
 }
 #define S_NUMBERS 7
 
@@ -91,14 +81,14 @@ enum {
 /* All counters, with the gauges before them. */
 static void s_counters(const gi_broker_core_t *self, msgpack_packer *pk) {
     const gi_broker_counters_t *c = &self->count;
-    s_number(pk, "peers", self->n_peers);
-    s_number(pk, "workers", self->n_workers);
-    s_number(pk, "in_flight", self->n_calls - self->n_queued);
-    s_number(pk, "queued", self->n_queued);
-    s_number(pk, "queued_bytes", self->queued_bytes);
-    s_number(pk, "blocked_peers", gi_broker_peers_blocked(self));
-    s_number(pk, "lanes", self->n_lanes);
-#define GI_C(name, doc) s_number(pk, #name, c->name);
+    gi_pack_uint(pk, "peers", self->n_peers);
+    gi_pack_uint(pk, "workers", self->n_workers);
+    gi_pack_uint(pk, "in_flight", self->n_calls - self->n_queued);
+    gi_pack_uint(pk, "queued", self->n_queued);
+    gi_pack_uint(pk, "queued_bytes", self->queued_bytes);
+    gi_pack_uint(pk, "blocked_peers", gi_broker_peers_blocked(self));
+    gi_pack_uint(pk, "lanes", self->n_lanes);
+#define GI_C(name, doc) gi_pack_uint(pk, #name, c->name);
 #include "broker/core/broker_counters.def"
 #undef GI_C
 }
@@ -106,9 +96,11 @@ static void s_counters(const gi_broker_core_t *self, msgpack_packer *pk) {
 
 /* What it is: state, and the shell's map about the process. */
 static void s_self(const gi_broker_core_t *self, msgpack_packer *pk) {
-    s_key(pk, "state");
-    s_key(pk, self->moving ? "moved" : self->draining ? "draining" : "ready");
-    s_key(pk, "process");
+    gi_pack_text(pk, "state");
+    gi_pack_text(pk, self->moving     ? "moved"
+                     : self->draining ? "draining"
+                                      : "ready");
+    gi_pack_text(pk, "process");
     if (self->effects->process)
         self->effects->process(self->ctx, pk);
     else
@@ -121,17 +113,17 @@ gate_err_t gi_broker_core_stats(gi_broker_core_t *self, gi_buf_t *out) {
     msgpack_packer_init(&pk, out, gi_buf_write);
     bool uplink = self->effects->uplink != NULL;
     msgpack_pack_map(&pk, 1 + S_ALL + S_SELF + uplink);
-    s_key(&pk, "services");
+    gi_pack_text(&pk, "services");
     msgpack_pack_map(&pk, self->n_services);
     for (gi_list_t *l = self->order.next; l != &self->order; l = l->next) {
-        s_key(&pk, GI_OF(l, gi_broker_service_t, order)->name);
+        gi_pack_text(&pk, GI_OF(l, gi_broker_service_t, order)->name);
         msgpack_pack_map(&pk, S_NUMBERS);
         s_numbers(self, &pk, GI_OF(l, gi_broker_service_t, order));
     }
     s_counters(self, &pk);
     s_self(self, &pk);
     if (uplink) {
-        s_key(&pk, "uplink");
+        gi_pack_text(&pk, "uplink");
         self->effects->uplink(self->ctx, out);
     }
     return out->failed ? gi_err(GATE_NOMEM, "no memory for statistics")
@@ -173,16 +165,16 @@ static void s_observe_service(const gi_broker_core_t *self,
                               msgpack_packer *pk) {
     const gi_tally_t *tally = service->tally;
     msgpack_pack_map(pk, 7 + S_NUMBERS + (tally ? GI_TALLY_ENTRIES : 0));
-    s_key(pk, "name");
+    gi_pack_text(pk, "name");
     gi_tally_pack_text(pk, service->name, service->name_size);
-    s_key(pk, "plain_name");
+    gi_pack_text(pk, "plain_name");
     (s_plain(service) ? msgpack_pack_true : msgpack_pack_false)(pk);
-    s_key(pk, "description");
+    gi_pack_text(pk, "description");
     gi_tally_pack_text(pk, service->description, service->description_size);
-    s_number(pk, "draining", s_draining(service, false));
-    s_number(pk, "plain", s_draining(service, true));
-    s_number(pk, "in_flight", s_running(service));
-    s_key(pk, "left");
+    gi_pack_uint(pk, "draining", s_draining(service, false));
+    gi_pack_uint(pk, "plain", s_draining(service, true));
+    gi_pack_uint(pk, "in_flight", s_running(service));
+    gi_pack_text(pk, "left");
     (service->left ? msgpack_pack_true : msgpack_pack_false)(pk);
     s_numbers(self, pk, service);
     if (tally)
@@ -190,16 +182,16 @@ static void s_observe_service(const gi_broker_core_t *self,
 }
 
 void gi_broker_stats_observe(gi_broker_core_t *self, msgpack_packer *pk) {
-    s_key(pk, "broker");
+    gi_pack_text(pk, "broker");
     msgpack_pack_map(pk, S_ALL + S_SELF + 3);
     s_counters(self, pk);
     s_self(self, pk);
-    s_number(pk, "folded", self->seen.room.folded);
-    s_number(pk, "monotonic_ms", (uint64_t)self->clock.now_ms);
-    s_key(pk, "other");
+    gi_pack_uint(pk, "folded", self->seen.room.folded);
+    gi_pack_uint(pk, "monotonic_ms", (uint64_t)self->clock.now_ms);
+    gi_pack_text(pk, "other");
     msgpack_pack_map(pk, GI_TALLY_ENTRIES);
     gi_tally_pack(self->seen.other, pk, self->clock.now_ms);
-    s_key(pk, "services");
+    gi_pack_text(pk, "services");
     msgpack_pack_array(pk, self->n_services);
     for (gi_list_t *l = self->order.next; l != &self->order; l = l->next)
         s_observe_service(self, GI_OF(l, gi_broker_service_t, order), pk);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/pack.h"
 #include "broker/gate/broker_gate.h"
 #include "net/ipc.h"
 #include "net/guard.h"
@@ -140,27 +141,22 @@ static void s_where(void *ctx, int srcfd, char to[GI_BROKER_WHERE_MAX]) {
         snprintf(to, GI_BROKER_WHERE_MAX, "%s:%s", host, port);
 }
 
-static void s_number(msgpack_packer *pk, const char *key, int64_t n) {
-    msgpack_pack_str_with_body(pk, key, strlen(key));
-    msgpack_pack_int64(pk, n);
-}
-
 static void s_endpoints(const gi_broker_side_t *side, const char *key,
                         msgpack_packer *pk) {
     size_t n = 0;
     for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
         n++;
-    msgpack_pack_str_with_body(pk, key, strlen(key));
+    gi_pack_text(pk, key);
     msgpack_pack_array(pk, n);
     for (gi_broker_endpoint_t *p = side->endpoints; p; p = p->next)
-        msgpack_pack_str_with_body(pk, p->bound, strlen(p->bound));
+        gi_pack_text(pk, p->bound);
 }
 
 static void s_process(void *ctx, msgpack_packer *pk) {
     gate_broker_t *self = ctx;
     msgpack_pack_map(pk, GI_TELLS_PROCESS + 3);
     gi_tells_process(pk, self->start_ms);
-    s_number(pk, "connections", self->n_connections);
+    gi_pack_int(pk, "connections", self->n_connections);
     s_endpoints(&self->sides[GI_FRONT], "frontend", pk);
     s_endpoints(&self->sides[GI_BACK], "backend", pk);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/pack.h"
 
 #define S_OFFER_MS 20         /* between two announcements */
 #define S_OFFER_LARGE_MS 1000 /* of long lists */
@@ -200,21 +201,6 @@ static const gi_uplink_state_t *s_state(const gi_broker_uplink_t *self) {
     return self->state ? (const void *)self->state->own : NULL;
 }
 
-static void s_str(msgpack_packer *pk, const char *text) {
-    size_t n = strlen(text);
-    msgpack_pack_str_with_body(pk, text, n);
-}
-
-static void s_number(msgpack_packer *pk, const char *key, uint64_t value) {
-    s_str(pk, key);
-    msgpack_pack_uint64(pk, value);
-}
-
-static void s_text(msgpack_packer *pk, const char *key, const char *value) {
-    s_str(pk, key);
-    s_str(pk, value);
-}
-
 static void s_broker(gi_broker_uplink_t *self, msgpack_packer *pk,
                      const gi_uplink_node_t *node, int64_t now_ms) {
     char id[GI_LINK_NODE_TEXT + 1];
@@ -223,20 +209,20 @@ static void s_broker(gi_broker_uplink_t *self, msgpack_packer *pk,
     gi_broker_core_far_load(self->core, node->id, &to, &from, &services);
     gi_link_node_text(node->id, id);
     msgpack_pack_map(pk, 13);
-    s_text(pk, "name", node->name);
-    s_text(pk, "node", id);
-    s_text(pk, "state", node->up ? "up" : "down");
-    s_text(pk, "zone", node->zone);
-    s_number(pk, "rtt_ms", (uint64_t)node->round_us / 1000);
-    s_number(pk, "rtt_us", (uint64_t)node->round_us);
-    s_number(pk, "services", services);
-    s_number(pk, "to", (uint64_t)to);
-    s_number(pk, "from", (uint64_t)from);
-    s_number(pk, "kept_bytes", node->kept_bytes);
-    s_number(pk, "resent", node->resent);
-    s_number(pk, "stalled_ms", node->stalled_ms);
+    gi_pack_str(pk, "name", node->name);
+    gi_pack_str(pk, "node", id);
+    gi_pack_str(pk, "state", node->up ? "up" : "down");
+    gi_pack_str(pk, "zone", node->zone);
+    gi_pack_uint(pk, "rtt_ms", (uint64_t)node->round_us / 1000);
+    gi_pack_uint(pk, "rtt_us", (uint64_t)node->round_us);
+    gi_pack_uint(pk, "services", services);
+    gi_pack_uint(pk, "to", (uint64_t)to);
+    gi_pack_uint(pk, "from", (uint64_t)from);
+    gi_pack_uint(pk, "kept_bytes", node->kept_bytes);
+    gi_pack_uint(pk, "resent", node->resent);
+    gi_pack_uint(pk, "stalled_ms", node->stalled_ms);
     int64_t age = now_ms - node->since_ms;
-    s_number(pk, "age_ms", age > 0 ? (uint64_t)age : 0);
+    gi_pack_uint(pk, "age_ms", age > 0 ? (uint64_t)age : 0);
 }
 
 void gi_broker_uplink_brokers(gi_broker_uplink_t *self, gi_buf_t *out,
@@ -264,30 +250,30 @@ void gi_broker_uplink_stats(gi_broker_uplink_t *self, gi_buf_t *out) {
     s = s ? s : &none;
     msgpack_packer_init(&pk, out, gi_buf_write);
     msgpack_pack_map(&pk, 23);
-    s_text(&pk, "name", self->name);
-    s_number(&pk, "up", s->up);
-    s_text(&pk, "server", s->server);
-    s_text(&pk, "why", s->why);
-    s_number(&pk, "reconnects", s->reconnects);
-    s_number(&pk, "nodes", s->n_nodes);
-    s_number(&pk, "links_up", s_links_up(s));
-    s_number(&pk, "links_lost", s->links_lost);
-    s_number(&pk, "requests_out", self->requests_out);
-    s_number(&pk, "replies_out", self->replies_out);
-    s_number(&pk, "records_out", self->records_out);
-    s_number(&pk, "records_in", self->records_in);
-    s_number(&pk, "batches_out", s->batches_out);
-    s_number(&pk, "batches_in", s->batches_in);
-    s_number(&pk, "bytes_out", s->records_bytes_out);
-    s_number(&pk, "bytes_in", s->records_bytes_in);
-    s_number(&pk, "resent_batches", s->resent);
-    s_number(&pk, "stale_batches", s->stale);
-    s_number(&pk, "gaps", s->gaps);
-    s_number(&pk, "stalled_ms", s->stalled_ms);
-    s_number(&pk, "fragments_in", self->fragments);
-    s_number(&pk, "malformed", s->malformed + self->malformed);
+    gi_pack_str(&pk, "name", self->name);
+    gi_pack_uint(&pk, "up", s->up);
+    gi_pack_str(&pk, "server", s->server);
+    gi_pack_str(&pk, "why", s->why);
+    gi_pack_uint(&pk, "reconnects", s->reconnects);
+    gi_pack_uint(&pk, "nodes", s->n_nodes);
+    gi_pack_uint(&pk, "links_up", s_links_up(s));
+    gi_pack_uint(&pk, "links_lost", s->links_lost);
+    gi_pack_uint(&pk, "requests_out", self->requests_out);
+    gi_pack_uint(&pk, "replies_out", self->replies_out);
+    gi_pack_uint(&pk, "records_out", self->records_out);
+    gi_pack_uint(&pk, "records_in", self->records_in);
+    gi_pack_uint(&pk, "batches_out", s->batches_out);
+    gi_pack_uint(&pk, "batches_in", s->batches_in);
+    gi_pack_uint(&pk, "bytes_out", s->records_bytes_out);
+    gi_pack_uint(&pk, "bytes_in", s->records_bytes_in);
+    gi_pack_uint(&pk, "resent_batches", s->resent);
+    gi_pack_uint(&pk, "stale_batches", s->stale);
+    gi_pack_uint(&pk, "gaps", s->gaps);
+    gi_pack_uint(&pk, "stalled_ms", s->stalled_ms);
+    gi_pack_uint(&pk, "fragments_in", self->fragments);
+    gi_pack_uint(&pk, "malformed", s->malformed + self->malformed);
     size_t kept = 0;
     for (size_t i = 0; i < s->n_nodes; i++)
         kept += s->nodes[i].kept_bytes;
-    s_number(&pk, "kept_bytes", kept);
+    gi_pack_uint(&pk, "kept_bytes", kept);
 }

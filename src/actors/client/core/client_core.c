@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "base/pack.h"
 
 #define S_PART "client"
 #define S_BLOCKED_POLL_MS 10
@@ -323,19 +324,14 @@ static uint64_t s_counter(const gi_client_core_t *self, size_t i) {
     return n;
 }
 
-static void s_pack(msgpack_packer *pk, const char *name, uint64_t n) {
-    msgpack_pack_str_with_body(pk, name, strlen(name));
-    msgpack_pack_uint64(pk, n);
-}
-
 void gi_client_core_stats(const gi_client_core_t *self, uint64_t in_flight,
                           gi_buf_t *out) {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, gi_buf_write);
     msgpack_pack_map(&pk, S_COUNTERS + 1);
     for (size_t i = 0; i < S_COUNTERS; i++)
-        s_pack(&pk, s_names[i], s_counter(self, i));
-    s_pack(&pk, "in_flight", in_flight);
+        gi_pack_uint(&pk, s_names[i], s_counter(self, i));
+    gi_pack_uint(&pk, "in_flight", in_flight);
 }
 
 uint64_t gi_client_core_count(const gi_client_core_t *self, const char *name) {

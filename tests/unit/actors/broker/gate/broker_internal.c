@@ -320,3 +320,19 @@ Test(gate, user_functions_stream) {
     got_tagged_error(&k, "c", "id", "StreamOverflowError", "slow");
     kit_end(&k);
 }
+
+/* A core that nobody gave one: it is a service that is not there. */
+Test(gate, a_core_without_one_refuses_its_calls) {
+    gi_broker_effects_t effects = kit_effects;
+    kit_t k;
+    effects.gate = NULL;
+    kit_begin(&k);
+    k.core->effects = &effects;
+    kit_worker(&k, "w", "S:d:1");
+    CALL(&k, "\xac"
+             "get_services");
+    got_error(&k, "c", "id", "ServiceUnAvailableError", "");
+    request(&k, "c", "S", "1");
+    got_request(&k, "w", "c", "1");
+    kit_end(&k);
+}
