@@ -227,11 +227,13 @@ bool gi_client_calls_flush(gi_client_core_t *self) {
     return any;
 }
 
-/* Behind those that wait. */
+/* Behind those that wait. Without any time it ends in this pass, unsent: the
+ * clock that its deadline was made by may be ahead of the pass's. */
 static void s_queue(gi_client_core_t *self, gi_ccall_t *call) {
-    bool late = !call->stream && call->deadline_ms <= self->now_ms;
+    bool late = call->timeout_ms == 0 ||
+                (!call->stream && call->deadline_ms <= self->now_ms);
     bool wait = late || self->table.unsent || !self->link.up;
-    s_arm(self, call, call->deadline_ms);
+    s_arm(self, call, late ? self->now_ms : call->deadline_ms);
     s_link_unsent(self, call);
     if (!wait)
         s_send(self, call);

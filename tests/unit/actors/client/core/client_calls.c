@@ -75,6 +75,38 @@ Test(calls, one_without_any_time_is_not_sent) {
     kit_end(&k);
 }
 
+/* Its caller's clock passed a millisecond that the pass has not seen. */
+Test(calls, nor_when_its_caller_is_ahead_of_the_pass) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    kit_up(&k);
+    kit_prepare(&k, &c, false);
+    c.call.timeout_ms = 0;
+    c.call.deadline_ms = k.now + 1;
+    gi_client_core_start(k.core, &c.call, k.now);
+    gi_client_core_tick(k.core, k.now);
+    cr_expect(c.fails == 1 && c.code == GATE_TIMEOUT);
+    cr_expect_eq(k.n_sent, 0);
+    kit_end(&k);
+}
+
+/* Nor one whose items have no time each. */
+Test(calls, nor_is_a_stream) {
+    kit_t k;
+    kit_call_t c;
+    kit_start(&k, true);
+    kit_up(&k);
+    kit_prepare(&k, &c, true);
+    c.call.timeout_ms = 0;
+    c.call.deadline_ms = k.now + 1;
+    gi_client_core_start(k.core, &c.call, k.now);
+    gi_client_core_tick(k.core, k.now);
+    cr_expect(c.fails == 1 && c.code == GATE_TIMEOUT);
+    cr_expect_eq(k.n_sent, 0);
+    kit_end(&k);
+}
+
 Test(calls, cancelled_once_and_never_again) {
     kit_t k;
     kit_call_t c;
