@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""bench_tables.py PARTS RECORD PAGE: joins the JSON of `gate bench` in the folder
-PARTS into RECORD and puts its tables into PAGE, each between
-<!-- bench:NAME --> and <!-- end -->. A part that is missing keeps its table."""
+"""bench_tables.py PARTS RECORD PAGE...: joins the JSON of `gate bench` in the
+folder PARTS into RECORD and puts its tables into the PAGEs, each between
+<!-- bench:NAME --> and <!-- end -->; bench_targets.py makes two others. A part
+that is missing keeps its table."""
 import glob
 import json
 import os
@@ -176,99 +177,41 @@ def networks(part):
                   "100 Gbit/s carry", "with cores of broker"], rows)
 
 
-# ---- what issue 6 asks for -----------------------------------------------------
-def pick(part, **what):
-    return [one for one in (part or {"results": []})["results"]
-            if all(one.get(k) == v for k, v in what.items())]
-
-
-def targets(parts):
-    """Rows: what, bound, figures; a figure that misses is bold."""
-    rows = []
-    echo_, scale_ = parts.get("echo"), parts.get("scale")
-
-    def row(what, bound, least, figures):
-        good = (lambda v: v >= bound) if least else (lambda v: v <= bound)
-        if figures:
-            rows.append([what, "%s %s" % ("at least" if least else "at most",
-                                          number(bound)),
-                         ", ".join(("%s %s" if good(v) else "%s **%s**")
-                                   % (name, number(v)) for name, v in figures)])
-
-    def calls(key, transports, **what):
-        return [("%s%s%s" % (t, " frames" if w == "frames" else "",
-                             " authenticated" if a == "plain" else ""),
-                 one["to_reference"][key]) for w in ("packed", "frames")
-                for a in ("off", "plain") for t in transports
-                for one in pick(echo_, transport=t, auth=a, wire=w, **what)]
-
-    def to_inline(runs):
-        return [(pin(one), one["to_reference"]["rate"]
-                 / same["to_reference"]["rate"])
-                for one in pick(parts.get("pools"), runs=runs, transport="ipc",
-                                outstanding=1000)
-                for same in pick(echo_, transport="ipc", outstanding=1000,
-                                 auth="off", wire="packed", pin=one["pin"])]
-
-    def against(key, label):
-        return [(o["transport"], o["to_reference"][key])
-                for o in pick(scale_, label=label)]
-
-    two = ("tcp", "ipc")
-    row("1,000 outstanding, pinned, to zmq_proxy", 0.9, True,
-        calls("rate", two, outstanding=1000, pin=0))
-    row("the same inproc", 0.7, True,
-        calls("rate", ("inproc",), outstanding=1000, pin=0))
-    row("100 outstanding, free, to zmq_proxy", 0.9, True,
-        calls("rate", two, outstanding=100, pin="free"))
-    row("one outstanding, pinned, p50 to zmq_proxy's", 1.15, False,
-        calls("p50", two, outstanding=1, pin=0))
-    row("thread pool, 1,000 outstanding, ipc, to inline", 0.85, True,
-        to_inline("thread"))
-    row("process pool, the same", 0.75, True, to_inline("process"))
-    local = [o for w in (1000, 100, 1) for o in pick(
-        echo_, transport="registry", pin=0, outstanding=w)]
-    row("registry, pinned, to the ring", 0.2, True,
-        [("W = %d" % o["outstanding"], o["to_reference"]["rate"])
-         for o in local if o["outstanding"] > 1])
-    row("registry, pinned, p50 us of one outstanding", 3, False,
-        [("W = 1", o["latency_us"]["p50"]) for o in local
-         if o["outstanding"] == 1])
-    streams = pick(parts.get("stream"), transport="tcp")
-    row("stream, tcp, items/s", 4e5, True,
-        [(pin(o), o["median"]) for o in streams])
-    row("stream, tcp, to raw frames", 0.85, True,
-        [(pin(o), o["to_reference"]["rate"]) for o in streams])
-    row("CPU a call, tcp, pinned, to zmq_proxy's", 1.15, False,
-        calls("cpu", ("tcp",), outstanding=1000, pin=0))
-    crowd = [(o, kin(o, scale_["references"], "zmq_proxy"))
-             for o in pick(scale_, label="clients")
-             if o.get("broker_kib_per_client")]
-    row("broker's KiB for an idle client, beyond libzmq's", 1, False,
-        [(o["transport"], o["broker_kib_per_client"]
-          - p.get("broker_kib_per_client", 0)) for o, p in crowd if p])
-    row("1,000 services: CPU a call to one's", 1.25, False,
-        against("cpu", "services"))
-    row("1,000 workers: CPU a call to one's", 1.25, False,
-        against("cpu", "workers"))
-    few_many = [sorted(pick(scale_, label="clients", transport=t),
-                       key=lambda o: o["crowd"]) for t in ("ipc", "tcp")]
-    row("10,000 clients: broker's CPU a call to 400 clients'", 1.25, False,
-        [(m[0]["transport"], m[-1]["broker_cpu_s_per_100k"]
-          / m[0]["broker_cpu_s_per_100k"]) for m in few_many if len(m) > 1 and m[-1]["n"]])
-    return table(["what", "asked for", "here (**bold** misses it)"], rows)
+# ---- of each actor ------------------------------------------------------------
+def actors(part):
+    kinds = [(name, one) for name, one in part.items() if isinstance(one, dict)]
+    return table(["of each, %s" % format(part["actors"], ","), "KiB resident",
+                  "us to start", "until ready", "us to stop", "CPU us, both"],
+                 [[name] + ["%.1f (%.1f..%.1f)" % tuple(one[k]) for k in (
+                     "KiB", "start us", "ready us", "stop us", "CPU us")]
+                  for name, one in kinds])
 
 
 def machine(parts):
-    m = next(iter(parts.values()))["machine"]
+    m = next(p["machine"] for p in parts.values() if "machine" in p)
     return ["%s, %d cores, Linux %s %s, libzmq %s, gaterpc %s; %s, load average "
             "%.1f at the end." % (m["cpu"], m["cores"], m["kernel"], m["arch"],
                                   m["libzmq"], m["gaterpc"], m["when"],
                                   m["load_average_at_end"])]
 
 
-def main():
-    folder, record, page = sys.argv[1:]
+OTHERS = {"targets", "gains"}
+
+
+def fill(page, tables):
+    """The names of the tables that it has."""
+    with open(page) as f:
+        text = f.read()
+    for name, lines in tables.items():
+        text = re.sub(r"(<!-- bench:%s -->\n).*?(<!-- end -->)" % name,
+                      lambda m, lines=lines: m.group(1) + "\n".join(lines)
+                      + "\n" + m.group(2), text, flags=re.S)
+    with open(page, "w") as f:
+        f.write(text)
+    return set(re.findall(r"<!-- bench:(\w+) -->", text))
+
+
+def load(folder):
     parts = {}
     for name in sorted(glob.glob(os.path.join(folder, "*.json"))):
         try:
@@ -276,28 +219,26 @@ def main():
                 parts[os.path.basename(name)[:-5]] = json.load(f)
         except ValueError:
             print("bench: %s holds no report" % name, file=sys.stderr)
+    return parts
+
+
+def main():
+    folder, record, *pages = sys.argv[1:]
+    parts = load(folder)
     if not parts:
         sys.exit("bench: nothing was measured")
     inline = parts.get("echo", {}).get("results", [])
     make = {"echo": echo, "scale": scale, "huge": huge, "sizes": networks,
-            "pools": lambda part: pools(part, inline)}
+            "actors": actors, "pools": lambda part: pools(part, inline)}
     tables = {name: make.get(name, plain)(part) for name, part in parts.items()}
     if "echo" in parts:
         tables["limits"] = limits(parts["echo"])
     tables["machine"] = machine(parts)
-    tables["targets"] = targets(parts)
     with open(record, "w") as f:
         json.dump(parts, f, indent=1)
         f.write("\n")
-    with open(page) as f:
-        text = f.read()
-    for name, lines in tables.items():
-        text = re.sub(r"(<!-- bench:%s -->\n).*?(<!-- end -->)" % name,
-                      lambda m: m.group(1) + "\n".join(lines) + "\n"
-                      + m.group(2), text, flags=re.S)
-    with open(page, "w") as f:
-        f.write(text)
-    missing = len(set(re.findall(r"<!-- bench:(\w+) -->", text)) - set(tables))
+    there = set().union(*(fill(page, tables) for page in pages))
+    missing = len(there - set(tables) - OTHERS)
     sys.exit("bench: %d tables were not recorded" % missing if missing else 0)
 
 

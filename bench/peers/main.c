@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* main.c -- bench_peers: 64-byte echoes over tcp, one client, one service:
- * ours (authentication off and on), zmq_proxy with our frames, and the peers
- * that were built in; each measured once a round, in turns. JSON on stdout, in
+ * ours (by default, authenticated, without lanes), zmq_proxy with our frames, and
+ * the peers that were built in; each measured once a round, in turns. JSON on stdout, in
  * `gate bench`'s form; script/bench-peers makes a page of it. */
 #include "peers.h"
 #include "bench/rigs/proc.h"
@@ -18,27 +18,30 @@
 static const struct {
     const char *name;
     const gi_kind_t *kind;
+    const char *lane; /* the setting; NULL: the default */
+    const char *user;
 } s_systems[] = {
-    {"gate", &gi_kind_gate},
-    {"zmq_proxy", &gi_kind_proxy},
-    {"gate+auth", &gi_kind_gate},
+    {"gate", &gi_kind_gate, NULL, NULL},
+    {"zmq_proxy", &gi_kind_proxy, NULL, NULL},
+    {"gate+auth", &gi_kind_gate, NULL, "bench"},
+    {"gate-sockets", &gi_kind_gate, "off", NULL},
 #ifdef GI_PEER_NATS
-    {"nats", &gi_kind_nats},
-    {"nats-asap", &gi_kind_nats_asap},
-    {"nats-flush", &gi_kind_nats_flush},
+    {"nats", &gi_kind_nats, NULL, NULL},
+    {"nats-asap", &gi_kind_nats_asap, NULL, NULL},
+    {"nats-flush", &gi_kind_nats_flush, NULL, NULL},
 #endif
 #ifdef GI_PEER_GEARMAN
-    {"gearman", &gi_kind_gearman},
+    {"gearman", &gi_kind_gearman, NULL, NULL},
 #endif
 #ifdef GI_PEER_GRPC
-    {"grpc", &gi_kind_grpc},
+    {"grpc", &gi_kind_grpc, NULL, NULL},
 #endif
 #ifdef GI_PEER_NNG
-    {"nng-device", &gi_kind_nng_device},
-    {"nng", &gi_kind_nng},
+    {"nng-device", &gi_kind_nng_device, NULL, NULL},
+    {"nng", &gi_kind_nng, NULL, NULL},
 #endif
 };
-enum { S_SYSTEMS = sizeof s_systems / sizeof *s_systems };
+enum { S_SYSTEMS = sizeof s_systems / sizeof *s_systems, S_FIRST = 4 };
 
 static int s_usage(void) {
     fprintf(stderr, "usage: bench_peers [--rounds N] [--seconds S] "
@@ -54,11 +57,13 @@ static int s_specs(const gi_session_t *self, const char *peers, int pin,
                    gi_spec_t *specs) {
     int n = 0;
     for (int i = 0; i < S_SYSTEMS; i++) {
-        if (i > 2 && peers && !gi_word_in(peers, s_systems[i].name))
+        if (i >= S_FIRST && peers && !gi_word_in(peers, s_systems[i].name))
             continue;
         specs[n] = gi_session_spec(self, s_systems[i].kind, "tcp", pin);
-        if (!strcmp(s_systems[i].name, "gate+auth")) {
-            specs[n].user = "bench";
+        if (s_systems[i].lane)
+            specs[n].lane = s_systems[i].lane;
+        if (s_systems[i].user) {
+            specs[n].user = s_systems[i].user;
             specs[n].password = "password";
         }
         n++;
@@ -99,6 +104,7 @@ int main(int argc, char **argv) {
                             .runs = "inline",
                             .pins = "free",
                             .auths = "off,plain",
+                            .lane = "auto",
                             .clients = 1,
                             .services = 1,
                             .workers = 1,

@@ -42,13 +42,39 @@ class Page(unittest.TestCase):
         self.assertNotIn("old\n", section)
         self.assertTrue(section.startswith("before\n"))
         self.assertTrue(section.endswith("after\n"))
-        for name in ("NATS", "Gearman", "gRPC", "nng"):
+        for name in ("NATS", "Gearman", "gRPC", "nng", "gaterpc, by sockets"):
             self.assertIn(name, section)
             self.assertIn(name, page)
         self.assertIn("<svg", page)
         self.assertTrue(page.rstrip().endswith("</html>"))
         self.assertNotIn("http://", page.replace("http://www.w3.org/2000/svg",
                                                  ""))
+
+
+    def test_what_is_asked(self):
+        """Each figure that was recorded has its row, and what misses is bold."""
+        with tempfile.TemporaryDirectory() as folder:
+            page = os.path.join(folder, "page.md")
+            with open(page, "w") as f:
+                f.write("".join("<!-- bench:%s -->\nold\n<!-- end -->\n" % name
+                                for name in ("targets", "gains")))
+            subprocess.run([sys.executable, "-B", os.path.join(
+                ROOT, "script", "bench_targets.py"),
+                os.path.join(os.path.dirname(RECORD), "record.json"), RECORD,
+                page], check=True, timeout=60)
+            with open(page) as f:
+                asked, gains = f.read().split("<!-- end -->")[:2]
+        self.assertNotIn("old", asked + gains)
+        for what in ("one outstanding", "1,000 outstanding", "stream items/s",
+                     "process pool", "thread pool", "1,000 services"):
+            self.assertIn("| " + what, asked)
+        for line in asked.splitlines():
+            if "at least 0.5" in line:
+                value = line.split("ipc ")[1].strip(" |")
+                self.assertEqual(value.startswith("**"),
+                                 float(value.strip("*")) < 0.5)
+        for name in ("NATS", "ProcessPoolExecutor", "a bare zactor"):
+            self.assertIn(name, gains)
 
 
 class Drivers(unittest.TestCase):
