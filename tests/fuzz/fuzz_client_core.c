@@ -146,6 +146,12 @@ static gate_err_t s_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
     return s_maybe(ctx, GATE_BUSY);
 }
 
+static gate_err_t s_row_item(void *ctx, gi_ccall_t *call, gate_bytes_t item) {
+    fuzz_must(s_model(call)->live && !s_model(call)->outcomes && call->stream);
+    fuzz_must(item.size > 0 && item.size < 10000);
+    return s_maybe(ctx, GATE_BUSY);
+}
+
 static void s_end(void *ctx, gi_ccall_t *call) {
     (void)ctx;
     fuzz_must(call->stream);
@@ -208,6 +214,7 @@ static const gi_client_effects_t s_effects = {.send = s_send,
                                               .trouble = s_trouble,
                                               .answer = s_answer,
                                               .item = s_item,
+                                              .row_item = s_row_item,
                                               .end = s_end,
                                               .fail = s_fail,
                                               .times = s_times,

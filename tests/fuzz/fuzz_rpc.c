@@ -7,6 +7,7 @@
 #include "frames.h"
 #include "base/mem.h"
 #include "wire/rpc.h"
+#include "wire/row.h"
 #include "base/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -51,6 +52,24 @@ static void s_func(gate_bytes_t frame) {
         assert(func.size < frame.size);
 }
 
+/* What was counted is there, and written again it is the same. */
+static void s_row(gate_bytes_t row) {
+    static gi_row_t again;
+    gate_bytes_t rest = row, item;
+    unsigned n = gi_row_count(row);
+    bool fits = row.size <= GI_ROW_BYTES;
+    again.n = 0;
+    again.size = 0;
+    assert(n > 0 && n <= GI_ROW_ITEMS);
+    for (unsigned i = 0; i < n; i++) {
+        assert(gi_row_next(&rest, &item) && item.size);
+        fits = fits && gi_row_put(&again, item.data, item.size);
+    }
+    assert(!rest.size && !gi_row_next(&rest, &item));
+    assert(!fits ||
+           (again.size == row.size && !memcmp(again.data, row.data, row.size)));
+}
+
 static void s_kind(const uint8_t *data, size_t size) {
     gate_bytes_t f[FUZZ_FRAMES_MAX];
     size_t n = fuzz_frames(data, size, f);
@@ -61,6 +80,8 @@ static void s_kind(const uint8_t *data, size_t size) {
         s_triple(f[2]);
     if (kind == GI_BODY_ITEM)
         assert(n == 2);
+    if (kind == GI_BODY_ROW)
+        s_row(f[1]);
     if (kind == GI_BODY_CHUNK) /* the first one says what is in it */
         assert(n == 2 || (n == 3 && gi_ext_is(f[2])));
     fuzz_frames_free(f, n);

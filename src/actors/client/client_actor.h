@@ -30,6 +30,7 @@ gate_err_t gi_pending_answer(void *ctx, gi_ccall_t *call, gi_frames_t *in,
                              unsigned at);
 gate_err_t gi_pending_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
                            unsigned at);
+gate_err_t gi_pending_row_item(void *ctx, gi_ccall_t *call, gate_bytes_t item);
 void gi_pending_end(void *ctx, gi_ccall_t *call);
 void gi_pending_fail(void *ctx, gi_ccall_t *call, const gate_error_t *story);
 void gi_pending_times(void *ctx, gi_ccall_t *call, const gi_times_t *times);

@@ -75,6 +75,15 @@ gate_err_t gi_pending_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
     return e ? s_not_taken(e) : GATE_OK;
 }
 
+gate_err_t gi_pending_row_item(void *ctx, gi_ccall_t *call, gate_bytes_t item) {
+    (void)ctx;
+    void *data = gi_mem_dup(item.data, item.size);
+    gate_err_t e = data ? gi_stream_push(gi_pending_of(call)->stream, data,
+                                         item.size, gi_mem_free, data, 0)
+                        : GATE_NOMEM;
+    return e ? s_not_taken(e) : GATE_OK;
+}
+
 void gi_pending_end(void *ctx, gi_ccall_t *call) {
     (void)ctx;
     gi_trace_end(gi_pending_of(call)->trace);

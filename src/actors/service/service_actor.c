@@ -416,6 +416,7 @@ static bool s_work(void *arg, int64_t now_ms) {
     s_leave_room(self);
     if (own->core.draining)
         s_tell_idle(self);
+    gi_link_send_row(self);
     for (gi_link_t *link = own->links; link; link = link->next) {
         gi_sock_load(&link->sock, own->core.n_live);
         busy |= gi_sock_flush(&link->sock);
@@ -469,6 +470,7 @@ static void s_stop(void *arg) {
     gi_run_to_threads(self);
     gi_service_core_stop(&own->core);
     gi_run_to_threads(self);
+    gi_link_send_row(self);
     while (own->links) {
         gi_link_t *link = own->links;
         own->links = link->next;
@@ -478,6 +480,7 @@ static void s_stop(void *arg) {
     gi_scall_free_all(self);
     gi_readers_free(self);
     gi_service_core_fini(&own->core);
+    gi_mem_free(own->waiting);
     gi_news_tell(&self->shared.news);
 }
 

@@ -95,6 +95,7 @@ static gate_err_t s_take_ext(gi_scall_t *c, gate_bytes_t frame) {
             ext.credit_items >= 0 ? ext.credit_items : GI_CREDIT_FREE;
         c->life.credit.bytes =
             ext.credit_bytes >= 0 ? ext.credit_bytes : GI_CREDIT_FREE;
+        c->rows = ext.rows && c->link->rows;
     }
     c->life.gathers = ext.args_size >= 0;
     return c->life.gathers ? gi_sargs_expect(c, &ext) : GATE_OK;

@@ -83,6 +83,7 @@ struct gi_scall {
     /* where it came from: a link, or this process */
     gi_link_t *link;
     unsigned epoch;
+    bool rows; /* its reader takes several items in a message */
     gate_bytes_t client_id, request_id; /* in kept, or of large */
     unsigned n_kept, n_large;
     unsigned char kept[GI_SCALL_KEPT];

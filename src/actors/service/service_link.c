@@ -58,7 +58,7 @@ static void s_ready(gi_link_t *link) {
     char *line = NULL;
     gate_err_t e = gi_mdp_compose_ready(self->is.name, self->is.description,
                                         self->is.limit, &line);
-    link->ext = link->packs = link->batches = link->traces = false;
+    link->ext = link->packs = link->batches = link->rows = link->traces = false;
     link->ext_told = link->released = false;
     link->look_ms = 0;
     link->heard_ms = self->own->core.now_ms;
@@ -114,7 +114,7 @@ static void s_lose(gi_link_t *link, const char *why) {
     s_forget(link);
     gi_link_send_drop(link);
     gi_sock_close(&link->sock);
-    link->ext = link->packs = link->batches = link->traces = false;
+    link->ext = link->packs = link->batches = link->rows = link->traces = false;
     link->look_ms = 0;
     link->keeps &= link->state == GI_LINK_UP;
     link->state = GI_LINK_BACKOFF;
@@ -155,6 +155,7 @@ gate_err_t gi_link_new(gate_service_t *self, const char *endpoint,
 }
 
 void gi_link_destroy(gi_link_t *link) {
+    gi_link_send_row(link->service);
     if (link->sock.raw) {
         int linger = 1000; /* for the DISCONNECT and the last answers */
         zmq_setsockopt(link->sock.raw, ZMQ_LINGER, &linger, sizeof linger);
@@ -275,6 +276,7 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     link->batches = ext.batches && link->packs;
     link->traces = ext.traced;
     link->frame_max = ext.frame_max > 0 ? ext.frame_max : GI_FRAME_DEFAULT;
+    link->rows = ext.rows && link->packs && link->frame_max >= GI_ROW_BYTES;
     if (ext.lane.size)
         gi_sock_offered(&link->sock, ext.lane, self->is.settings,
                         self->is.login.curve_cert != NULL);

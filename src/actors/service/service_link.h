@@ -38,6 +38,7 @@ struct gi_link {
     bool ext;     /* the broker announced GX1 on this connection */
     bool packs, ext_told; /* and that it reads packed messages; we answered */
     bool batches;         /* and that it reads many of them in one frame */
+    bool rows;            /* and that it hands on rows of items */
     bool traces;          /* and takes times behind the last answer */
     bool keeps, ghost;    /* it did not: our identity stays; it may be known */
     bool released;        /* it will send no more requests */
@@ -78,5 +79,9 @@ bool gi_link_send_flush(gi_link_t *link);
 /* Sends what is gathered, to all brokers; true when something was. */
 bool gi_link_send_all(gate_service_t *self);
 void gi_link_send_drop(gi_link_t *link); /* what waits */
+/* Takes an item that waits for others of this pass; false: it goes by itself. */
+bool gi_link_send_gather(gi_scall_t *c, const void *data, size_t size);
+/* The items that wait go out, in a row. */
+void gi_link_send_row(gate_service_t *self);
 
 #endif

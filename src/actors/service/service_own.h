@@ -9,6 +9,7 @@
 #include "service/core/arrivals.h"
 #include "service/core/service_core.h"
 #include "service/service_link.h"
+#include "wire/row.h"
 
 typedef struct gi_readers gi_readers_t;
 
@@ -28,6 +29,12 @@ typedef struct gi_sstats {
     uint64_t dropped, huge, chunks;
 } gi_sstats_t;
 
+/* Small items of one stream that wait for others of this pass. */
+typedef struct gi_swaiting {
+    gi_scall_t *call; /* a reference; NULL: none waits */
+    gi_row_t row;
+} gi_swaiting_t;
+
 typedef struct gi_service_own {
     gi_service_core_t core;
     gi_link_t *links;
@@ -46,7 +53,8 @@ typedef struct gi_service_own {
     int64_t born_ms;               /* when it began */
     bool idle;                     /* drained, and told so */
     gi_sstats_t stats;
-    gi_frames_t in, out; /* last: who has no broker touches neither */
+    gi_swaiting_t *waiting; /* NULL: no stream took one yet */
+    gi_frames_t in, out;    /* last: who has no broker touches neither */
 } gi_service_own_t;
 
 #define GI_SCALL_KEEP_BYTES 16384 /* larger buffers are not kept for reuse */

@@ -20,6 +20,8 @@ static gate_err_t s_send_wire(gi_scall_t *c, const void *data, size_t size,
                       "an item of %zu bytes: its broker takes %lld (its "
                       "message_bytes_max)",
                       size, (long long)max);
+    if (gi_link_send_gather(c, data, size))
+        return GATE_OK;
     gi_frames_t *out = gi_scall_answer(c);
     if (!out)
         return GATE_OK; /* its broker is gone, and the call is cancelled */

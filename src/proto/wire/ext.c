@@ -36,6 +36,7 @@ static const struct {
     {"im", S_STR, offsetof(gi_ext_t, idempotent)},
     {"p", S_FLAG, offsetof(gi_ext_t, packed)},
     {"pb", S_FLAG, offsetof(gi_ext_t, batches)},
+    {"ir", S_FLAG, offsetof(gi_ext_t, rows)},
     {"u", S_STR, offsetof(gi_ext_t, user)},
     {"m", S_MAP, offsetof(gi_ext_t, meta)},
     {"e", S_COUNT, offsetof(gi_ext_t, epoch)},

@@ -6,6 +6,7 @@
 #include "value/decode.h"
 #include "wire/exception.h"
 #include "wire/meta.h"
+#include "wire/row.h"
 #include "value/mp.h"
 
 #include <string.h>
@@ -340,6 +341,12 @@ static gi_body_kind_t s_huge_kind(const gate_bytes_t *body, size_t n) {
                                                     : GI_BODY_BAD;
 }
 
+static bool s_is_row(const gate_bytes_t *body, size_t n) {
+    return n == 2 && body[0].size == GI_ROW_TAG_SIZE &&
+           !memcmp(body[0].data, GI_ROW_TAG, GI_ROW_TAG_SIZE) &&
+           gi_row_count(body[1]);
+}
+
 gi_body_kind_t gi_rpc_body_kind(const gate_bytes_t *body, size_t n) {
     if (n < 2)
         return n ? GI_BODY_SINGLE : GI_BODY_BAD;
@@ -351,7 +358,7 @@ gi_body_kind_t gi_rpc_body_kind(const gate_bytes_t *body, size_t n) {
     if (n > 2 && gi_bytes_is(body[0], GI_STREAM_EXCEPTION) &&
         gi_bytes_is(body[1], GI_STREAM_EXCEPTION))
         return GI_BODY_EXCEPTION;
-    return GI_BODY_BAD;
+    return s_is_row(body, n) ? GI_BODY_ROW : GI_BODY_BAD;
 }
 
 bool gi_body_is_final(gi_body_kind_t kind) {

@@ -87,6 +87,7 @@ gate_err_t gi_rpc_publish_triple(gate_bytes_t packed,
 typedef enum gi_body_kind {
     GI_BODY_SINGLE,
     GI_BODY_ITEM, /* frame 1: one packed item */
+    GI_BODY_ROW,  /* frame 1: several (wire/row.h), from ours to ours */
     GI_BODY_END,
     GI_BODY_EXCEPTION, /* frame 2: packed triple */
     GI_BODY_CHUNK,     /* frame 1: bytes of a huge value, may be empty; frame
@@ -139,11 +140,12 @@ typedef struct gi_ext {
                               * "=runs" unless that is the default */
     bool packed;             /* "p": the broker reads packed messages */
     bool batches;            /* "pb": and batches of them */
-    gate_bytes_t user;       /* "u": the authenticated user */
-    gate_bytes_t meta;       /* "m": a packed map: trace context and the like */
-    int64_t epoch;           /* "e": which life of a worker; -1 absent */
-    int64_t frame_max;       /* "mb": of a frame it takes, bytes; -1 absent */
-    bool traced;             /* "tr": times are wanted; a broker: are known */
+    bool rows;         /* "ir": rows of items are read; a broker: handed on */
+    gate_bytes_t user; /* "u": the authenticated user */
+    gate_bytes_t meta; /* "m": a packed map: trace context and the like */
+    int64_t epoch;     /* "e": which life of a worker; -1 absent */
+    int64_t frame_max; /* "mb": of a frame it takes, bytes; -1 absent */
+    bool traced;       /* "tr": times are wanted; a broker: are known */
     gi_times_t times;
     gate_bytes_t lane;   /* "l": the broker offers lanes */
     int64_t look_ms;     /* "o": a report so often is wanted; -1 absent */

@@ -446,7 +446,7 @@ static void s_forward(gi_broker_core_t *core, gi_broker_call_t *call,
 }
 
 static void s_note_kind(gi_broker_call_t *call, gi_body_kind_t kind) {
-    if (kind == GI_BODY_ITEM || kind == GI_BODY_END ||
+    if (kind == GI_BODY_ITEM || kind == GI_BODY_ROW || kind == GI_BODY_END ||
         kind == GI_BODY_EXCEPTION)
         call->streaming = true;
     else if (kind == GI_BODY_CHUNK || kind == GI_BODY_HUGE_END ||
@@ -488,7 +488,7 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
     else if (final)
         gi_broker_seen_reply(core, call, kind, &f[at->body], at->n_body);
     if (call->credited && !final && at->n_body > 1)
-        gi_broker_stall_item(core, call, f[at->body + 1].size);
+        gi_broker_stall_spend(core, call, kind, f[at->body + 1]);
     if (!unread)
         s_forward(core, call, frames, at, final,
                   final && call->traced ? &times : NULL);

@@ -20,7 +20,7 @@
 
 void gi_broker_life_announce(const gi_broker_core_t *self, gi_ext_t *ext) {
     gi_ext_init(ext);
-    ext->packed = ext->batches = self->settings->packed;
+    ext->packed = ext->batches = ext->rows = self->settings->packed;
     ext->traced = true;
     if (self->effects->offer)
         ext->lane =

@@ -106,9 +106,9 @@ void gi_broker_stall_begin(gi_broker_call_t *call, const gi_ext_t *ext);
 /* Its client gives more. */
 void gi_broker_stall_credit(gi_broker_core_t *core, gi_broker_call_t *call,
                             const gi_ext_t *ext);
-/* An item or chunk of so many bytes went to it. */
-void gi_broker_stall_item(gi_broker_core_t *core, gi_broker_call_t *call,
-                          size_t size);
+/* An item, a row of them or a chunk went to it. */
+void gi_broker_stall_spend(gi_broker_core_t *core, gi_broker_call_t *call,
+                           gi_body_kind_t kind, gate_bytes_t payload);
 /* A client speaks over another connection than before: streams that it was sent
  * end. */
 void gi_broker_stall_torn(gi_broker_core_t *core, gi_broker_peer_t *client);

@@ -13,6 +13,7 @@
 #include "broker/core/broker_peers.h"
 #include "broker/core/broker_services.h"
 #include "broker/core/broker_workers.h"
+#include "wire/row.h"
 
 #define S_BEATS 4 /* heartbeats without new streams */
 #define S_LOOKS 4 /* at a service, in that second */
@@ -44,12 +45,14 @@ void gi_broker_stall_credit(gi_broker_core_t *core, gi_broker_call_t *call,
     call->moved_ms = core->clock.now_ms;
 }
 
-void gi_broker_stall_item(gi_broker_core_t *core, gi_broker_call_t *call,
-                          size_t size) {
+void gi_broker_stall_spend(gi_broker_core_t *core, gi_broker_call_t *call,
+                           gi_body_kind_t kind, gate_bytes_t payload) {
+    unsigned n = kind == GI_BODY_ROW ? gi_row_count(payload) : 1;
+    size_t lengths = kind == GI_BODY_ROW ? n * GI_ROW_LENGTH : 0;
     if (call->items != INT64_MAX)
-        call->items--;
+        call->items -= n;
     if (call->bytes != INT64_MAX)
-        call->bytes -= (int64_t)size;
+        call->bytes -= (int64_t)(payload.size - lengths);
     call->moved_ms = core->clock.now_ms;
 }
 

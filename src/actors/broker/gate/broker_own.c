@@ -69,13 +69,14 @@ static gate_err_t s_info(const gi_broker_ask_t *ask, const msgpack_object *arg,
     int64_t max = ask->core->settings->message_bytes_max;
     bool bounded = max != GI_FRAME_DEFAULT;
     const char *offer = ask->core->effects->offer;
-    msgpack_pack_array(pk, 3u + 2u * packed + bounded + (offer != NULL));
+    msgpack_pack_array(pk, 3u + 3u * packed + bounded + (offer != NULL));
     gi_pack_text(pk, "GX1");
     gi_pack_text(pk, "HA1");
     gi_pack_text(pk, "TR1");
     if (packed) {
         gi_pack_text(pk, "GXP");
         gi_pack_text(pk, "GXB");
+        gi_pack_text(pk, "GXI");
     }
     if (bounded) {
         char limit[32];

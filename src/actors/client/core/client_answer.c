@@ -10,6 +10,7 @@
 #include <string.h>
 #include "base/origin.h"
 #include "wire/mdp.h"
+#include "wire/row.h"
 
 #define S_PAUSE_MAX 2000 /* ms between two tries */
 
@@ -54,6 +55,9 @@ static void s_learn_name(gi_client_core_t *self, const msgpack_object *name) {
                                           (uint32_t)strlen(GI_LANE_NAME)});
     else if (s_is_name(name, "GXB"))
         self->link.batches = self->is.settings->packed;
+    else if (s_is_name(name, "GXI"))
+        self->link.rows = self->is.settings->packed &&
+                          self->is.settings->message_bytes_max >= GI_ROW_BYTES;
     else if (s_bound(name))
         self->link.frame_max = s_bound(name);
 }
@@ -210,6 +214,21 @@ static void s_item(gi_client_core_t *self, gi_ccall_t *call, gi_frames_t *in,
     }
     self->count.items++;
     s_push(self, call, in, at);
+}
+
+static void s_row(gi_client_core_t *self, gi_ccall_t *call, gate_bytes_t row) {
+    gate_bytes_t item;
+    gate_err_t e = GATE_OK;
+    if (!call->stream) {
+        s_not_a_stream(self, call);
+        return;
+    }
+    while (!e && gi_row_next(&row, &item)) {
+        self->count.items++;
+        e = self->effects->row_item(self->ctx, call, item);
+    }
+    if (e)
+        gi_client_calls_abort(self, call);
 }
 
 static void s_end(gi_client_core_t *self, gi_ccall_t *call) {
@@ -380,7 +399,9 @@ static void s_times(gi_client_core_t *self, gi_ccall_t *call,
 static bool s_torn(gi_client_core_t *self, gi_ccall_t *call,
                    gi_body_kind_t kind) {
     bool end = kind == GI_BODY_END || kind == GI_BODY_HUGE_END;
-    if (!call->cut || !(end || kind == GI_BODY_ITEM || kind == GI_BODY_CHUNK))
+    bool part = end || kind == GI_BODY_ITEM || kind == GI_BODY_ROW ||
+                kind == GI_BODY_CHUNK;
+    if (!call->cut || !part)
         return false;
     self->count.dropped++;
     if (end || self->link.known)
@@ -421,6 +442,9 @@ void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
         break;
     case GI_BODY_ITEM:
         s_item(self, call, in, m.body + 1);
+        break;
+    case GI_BODY_ROW:
+        s_row(self, call, view[m.body + 1]);
         break;
     case GI_BODY_END:
         s_end(self, call);

@@ -113,7 +113,6 @@ static void s_unlink(gi_client_core_t *self, gi_ccall_t *call) {
     call->prev = call->next = NULL;
 }
 
-/* In order: at the end. */
 static void s_link_unsent(gi_client_core_t *self, gi_ccall_t *call) {
     gi_ctable_t *t = &self->table;
     s_become(call, GI_CCALL_UNSENT);
@@ -227,15 +226,14 @@ bool gi_client_calls_flush(gi_client_core_t *self) {
     return any;
 }
 
-/* Behind those that wait. Without any time it ends in this pass, unsent: the
- * clock that its deadline was made by may be ahead of the pass's. */
+/* Behind those that wait. Without any time it ends unsent. */
 static void s_queue(gi_client_core_t *self, gi_ccall_t *call) {
     bool late = call->timeout_ms == 0 ||
                 (!call->stream && call->deadline_ms <= self->now_ms);
-    bool wait = late || self->table.unsent || !self->link.up;
+    bool at_once = !late && !self->table.unsent && self->link.up;
     s_arm(self, call, late ? self->now_ms : call->deadline_ms);
     s_link_unsent(self, call);
-    if (!wait)
+    if (at_once)
         s_send(self, call);
 }
 

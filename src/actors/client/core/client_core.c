@@ -104,7 +104,7 @@ static void s_departed(gi_client_core_t *self) {
         gi_client_trouble(self, GI_TROUBLE_LOST);
     gi_client_calls_cut_all(self, 0);
     l->up = l->ready = l->known = false;
-    l->ext = l->ext_args = l->packs = l->batches = l->traces = false;
+    l->ext = l->ext_args = l->packs = l->batches = l->rows = l->traces = false;
     l->frame_max = 0;
     l->n_requests = 0;
     l->informed = false; /* the question is cut as well */
@@ -205,7 +205,7 @@ void gi_client_move(gi_client_core_t *self) {
     self->formers[former - 1].used = true;
     self->formers[former - 1].n = gi_client_calls_leave(self, former);
     l->up = l->ready = l->informed = l->known = false;
-    l->ext = l->ext_args = l->packs = l->batches = l->traces = false;
+    l->ext = l->ext_args = l->packs = l->batches = l->rows = l->traces = false;
     l->frame_max = 0;
     l->n_requests = 0;
     s_opened(self, self->effects->move(self->ctx, former));

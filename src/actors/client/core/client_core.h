@@ -94,10 +94,10 @@ typedef struct gi_client_effects {
     gi_cframe_fn *answer; /* one result; not GATE_OK: no memory, it fails */
     /* An item, or a chunk of a huge one; an error is published and ends it. */
     gi_cframe_fn *item;
+    gate_err_t (*row_item)(void *ctx, gi_ccall_t *, gate_bytes_t borrowed);
     void (*end)(void *ctx, gi_ccall_t *call); /* of a stream, regularly */
     void (*fail)(void *ctx, gi_ccall_t *call, const gate_error_t *story);
-    void (*times)(void *, gi_ccall_t *,
-                  const gi_times_t *); /* before it ends */
+    void (*times)(void *, gi_ccall_t *, const gi_times_t *); /* at its end */
     /* A huge answer begins; its chunks come as item, or, of a single result, as
      * chunk, and what came of them is told by gi_client_core_inflated. */
     gate_err_t (*huge)(void *ctx, gi_ccall_t *call, const gi_ext_t *ext);

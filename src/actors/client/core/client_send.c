@@ -97,6 +97,7 @@ static void s_transmit_ext(gi_client_core_t *self, gi_ccall_t *call,
     if (call->stream) {
         ext.credit_items = gi_client_window(self->is.settings);
         ext.credit_bytes = self->is.settings->stream_max_bytes;
+        ext.rows = self->link.rows;
     } else if (call->deadline_travels) {
         ext.timeout_ms = call->deadline_ms - self->now_ms;
         if (ext.timeout_ms < 0)

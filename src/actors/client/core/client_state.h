@@ -46,6 +46,7 @@ typedef struct gi_clink {
     int64_t frame_max;   /* bytes of a frame that it takes; 0 not known */
     bool packs;          /* and that it reads packed messages */
     bool batches;        /* and that it reads many of them in one frame */
+    bool rows;           /* and that it hands on rows of items */
     bool fresh_id;       /* the next one under a fresh identity */
     unsigned n_requests; /* since ext was learnt: who is told when */
     bool met;            /* broker is whom the last one that spoke called

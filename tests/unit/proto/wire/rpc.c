@@ -3,6 +3,7 @@
 #include "wire/exception.h"
 #include "faults.h"
 #include "wire/rpc.h"
+#include "wire/row.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -326,8 +327,11 @@ Test(rpc, body_kinds) {
                                {"data", 4},
                                {GI_EXT_MAGIC "\x80", GI_EXT_MAGIC_SIZE + 1}};
     cr_assert_eq(gi_rpc_body_kind(with_ext, 3), GI_BODY_CHUNK);
-    static const bool final[] = {true,  false, true, true,
-                                 false, true,  true, false};
+    cr_assert_eq(s_kind(2, GI_ROW_TAG, "\0\1x"), GI_BODY_BAD);
+    gate_bytes_t row[] = {{GI_ROW_TAG, GI_ROW_TAG_SIZE}, {"\0\1x", 3}};
+    cr_assert_eq(gi_rpc_body_kind(row, 2), GI_BODY_ROW);
+    static const bool final[] = {true,  false, false, true, true,
+                                 false, true,  true,  false};
     for (int k = GI_BODY_SINGLE; k <= GI_BODY_BAD; k++)
         cr_assert_eq(gi_body_is_final((gi_body_kind_t)k), final[k], "%d", k);
 }

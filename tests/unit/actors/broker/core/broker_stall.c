@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Streams that nobody reads while others wait for their worker. */
 #include "broker_kit.h"
+#include "wire/row.h"
 
 #define ONE        \
     EXT "\x81\xa2" \
@@ -97,6 +98,43 @@ Test(stall, who_was_told_begins_no_new_streams) {
     request_ext(&k, "c", "S", "r", ONE);
     got_error(&k, "c", "r", "BusyWorkerError", "does not read");
     kit_end(&k);
+}
+
+/* A row takes as much credit as its items: with all of it gone a stream stalls,
+ * with some left its worker is slow. */
+static uint64_t s_stalled(const char *credit) {
+    enum { S_ITEM = 257 }; /* a length of two bytes, neither of them zero */
+    char row[2 * (GI_ROW_LENGTH + S_ITEM) + 1] = {0};
+    kit_t k;
+    memset(row, 'x', sizeof row - 1);
+    for (int i = 0; i < 2; i++)
+        memset(row + i * (GI_ROW_LENGTH + S_ITEM), 1, GI_ROW_LENGTH);
+    s_begin(&k);
+    for (char id = 'a'; id < 'a' + S_SLOTS; id++) {
+        char of[2] = {id, 0};
+        request_ext(&k, "c", "S", of, credit);
+        reply(&k, "w", "c", of, GI_ROW_TAG, row);
+    }
+    request(&k, "d", "S", "1");
+    s_wait(&k, 2 * HB);
+    uint64_t stalled = k.core->count.streams_stalled;
+    kit_end(&k);
+    return stalled;
+}
+
+Test(stall, a_row_takes_what_its_items_do) {
+    cr_expect_eq(s_stalled(EXT "\x81\xa2"
+                               "ci\x02"),
+                 S_SLOTS / 2);
+    cr_expect_eq(s_stalled(EXT "\x81\xa2"
+                               "ci\x03"),
+                 0);
+    cr_expect_eq(s_stalled(EXT "\x81\xa2"
+                               "cb\xcd\x02\x02"), /* 514 */
+                 S_SLOTS / 2);
+    cr_expect_eq(s_stalled(EXT "\x81\xa2"
+                               "cb\xcd\x02\x03"),
+                 0);
 }
 
 /* Nobody waits, or they are read, or work, or are one for each client. */

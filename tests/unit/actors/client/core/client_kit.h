@@ -101,6 +101,11 @@ static gate_err_t kit_item(void *ctx, gi_ccall_t *call, gi_frames_t *in,
     kit_of(call)->items++;
     return kit_refuse(ctx);
 }
+static gate_err_t kit_row_item(void *ctx, gi_ccall_t *call, gate_bytes_t item) {
+    (void)item;
+    kit_of(call)->items++;
+    return kit_refuse(ctx);
+}
 static void kit_end_(void *ctx, gi_ccall_t *call) {
     (void)ctx;
     kit_of(call)->ends++;
@@ -151,6 +156,7 @@ static const gi_client_effects_t kit_effects = {.send = kit_send,
                                                 .trouble = kit_trouble,
                                                 .answer = kit_answer,
                                                 .item = kit_item,
+                                                .row_item = kit_row_item,
                                                 .end = kit_end_,
                                                 .fail = kit_fail,
                                                 .huge = kit_huge,
