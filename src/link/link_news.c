@@ -179,7 +179,7 @@ gate_err_t gi_link_news_parse(gate_bytes_t packed, msgpack_zone *zone,
             gi_bytes_text(s_view(&kv->key), key, sizeof key))
             e = s_take(key, &kv->val, zone, out);
     }
-    if (!e && out->n_offers > 0 && out->part >= out->parts)
+    if (!e && (out->n_offers > 0 || out->parts > 0) && out->part >= out->parts)
         e = s_bad("a part of none");
     return e;
 }

@@ -103,8 +103,8 @@ static void s_add_counts(gi_uplink_state_t *to, const gi_link_counts_t *c) {
 static void s_describe(const gi_uplink_peer_t *peer, gi_uplink_node_t *to) {
     const gi_link_counts_t *count = gi_link_core_counts(peer->link);
     memcpy(to->id, peer->id, sizeof to->id);
-    memcpy(to->name, peer->name, sizeof to->name);
-    memcpy(to->zone, peer->zone, sizeof to->zone);
+    memcpy(to->name, peer->dir.name, sizeof to->name);
+    memcpy(to->zone, peer->dir.zone, sizeof to->zone);
     to->up = gi_link_core_is_up(peer->link);
     to->round_us = gi_link_core_round_us(peer->link);
     to->since_ms = peer->since_ms;

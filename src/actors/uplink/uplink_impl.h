@@ -6,7 +6,7 @@
 
 #include "link/carrier.h"
 #include "link/link_core.h"
-#include "link/link_news.h"
+#include "link/link_dir.h"
 #include "net/actor.h"
 #include "base/table.h"
 #include "settings/settings.h"
@@ -21,15 +21,8 @@ typedef struct gi_uplink_peer {
     gi_link_core_t *link;
     unsigned char id[GI_LINK_NODE_SIZE];
     char subject[GI_UPLINK_SUBJECT];
-    char name[GI_UPLINK_NAME], zone[GI_UPLINK_NAME];
-    uint64_t rev;      /* of what it offers now; what is in offers */
-    uint64_t have_rev; /* 0: nothing yet */
-    gi_buf_t offers;   /* announcements behind their lengths */
-    gi_buf_t parts;    /* the same of a revision that is not whole */
-    uint64_t parts_rev;
-    unsigned n_parts;
-    int64_t heard_ms, beat_ms, asked_ms, since_ms;
-    bool draining, told; /* the broker knows it */
+    gi_link_dir_t dir; /* what it says of itself */
+    int64_t heard_ms, since_ms;
 } gi_uplink_peer_t;
 
 struct gi_uplink {

@@ -15,12 +15,9 @@
 
 #define S_PART "uplink"
 #define S_FULL_MS 30000 /* all that we offer is repeated */
-#define S_ASK_MS 200    /* between two questions for all of it */
 #define S_SILENCES 3
 #define S_SHARE_LEAST ((size_t)256 << 10)
 #define S_SHARE_MOST ((size_t)16 << 20)
-#define S_OFFERS_MAX ((size_t)64 << 20) /* bytes of one node's */
-#define S_PARTS_MAX 4096
 
 /* ---- links --------------------------------------------------------------- */
 static bool s_ready(void *ctx) {
@@ -38,24 +35,24 @@ static void s_send(void *ctx, const unsigned char *message, size_t size) {
 /* The broker learns what it offers, or that it is there. */
 static void s_tell_news(gi_uplink_peer_t *peer) {
     gi_uplink_t *self = peer->uplink;
-    if (!gi_link_core_is_up(peer->link) || peer->have_rev == 0)
+    if (!gi_link_core_is_up(peer->link) || peer->dir.have_rev == 0)
         return;
-    gi_link_block_t *block = gi_link_block_new(peer->offers.size);
+    gi_link_block_t *block = gi_link_block_new(peer->dir.offers.size);
     if (block == NULL)
         return; /* it is repeated */
     block->what = GI_UPLINK_NEWS;
-    block->bulk = peer->draining;
-    block->size = peer->offers.size;
+    block->bulk = peer->dir.draining;
+    block->size = peer->dir.offers.size;
     memcpy(block->node, peer->id, sizeof block->node);
-    memcpy(gi_link_block_bytes(block), peer->offers.data, peer->offers.size);
-    peer->told = true;
+    memcpy(gi_link_block_bytes(block), peer->dir.offers.data,
+           peer->dir.offers.size);
     gi_uplink_tell(self, block);
 }
 
 static void s_up(void *ctx, uint32_t life) {
     gi_uplink_peer_t *peer = ctx;
     gi_link_block_t *block = gi_link_block_new(0);
-    gate_log(GATE_INFO, S_PART, "broker %s is there", peer->name);
+    gate_log(GATE_INFO, S_PART, "broker %s is there", peer->dir.name);
     peer->since_ms = peer->heard_ms;
     peer->uplink->changed = true;
     if (block) { /* its life; without it nothing is sent there */
@@ -71,10 +68,10 @@ static void s_lost(void *ctx, const char *why) {
     gi_uplink_peer_t *peer = ctx;
     gi_link_block_t *block = gi_link_block_new(0);
     if (strcmp(why, GI_LINK_ENDS) != 0)
-        gate_log(GATE_WARN, S_PART, "broker %s is lost: %s", peer->name, why);
+        gate_log(GATE_WARN, S_PART, "broker %s is lost: %s", peer->dir.name,
+                 why);
     else if (!peer->uplink->ends)
-        gate_log(GATE_INFO, S_PART, "broker %s has left", peer->name);
-    peer->told = false;
+        gate_log(GATE_INFO, S_PART, "broker %s has left", peer->dir.name);
     peer->since_ms = peer->heard_ms;
     peer->uplink->changed = true;
     peer->uplink->links_lost++;
@@ -144,8 +141,7 @@ static void s_free(gi_uplink_t *self, gi_uplink_peer_t *peer) {
     self->past.stalled_ms += c->stalled_ms;
     gi_link_core_destroy(&peer->link);
     gi_list_remove(&peer->place);
-    gi_buf_fini(&peer->offers);
-    gi_buf_fini(&peer->parts);
+    gi_link_dir_fini(&peer->dir);
     gi_mem_free(peer);
     self->n_peers--;
     self->changed = true;
@@ -179,7 +175,6 @@ static gi_uplink_peer_t *s_new(gi_uplink_t *self, const unsigned char *id,
              self->cluster, text);
     peer->uplink = self;
     peer->since_ms = peer->heard_ms = now_ms;
-    peer->asked_ms = now_ms - S_ASK_MS;
     gi_list_init(&peer->place);
     peer->link =
         gi_link_core_new(self->me, id, self->settings->uplink_heartbeat_ms,
@@ -226,19 +221,6 @@ static void s_announce_short(gi_uplink_t *self, const char *subject,
                   (gate_bytes_t){self->body.data, self->body.size});
 }
 
-/* The next of several texts, each behind its length. */
-static bool s_part(gate_bytes_t *rest, gate_bytes_t *part) {
-    if (rest->size < 4)
-        return false;
-    const unsigned char *p = rest->data;
-    size_t size = gi_link_get32(p);
-    if (size > rest->size - 4)
-        return false;
-    *part = (gate_bytes_t){p + 4, size};
-    *rest = (gate_bytes_t){p + 4 + size, rest->size - 4 - size};
-    return true;
-}
-
 void gi_uplink_announce(gi_uplink_t *self, const char *subject, bool all) {
     if (!all || self->offers == NULL) {
         s_announce_short(self, subject, false);
@@ -246,49 +228,13 @@ void gi_uplink_announce(gi_uplink_t *self, const char *subject, bool all) {
     }
     gate_bytes_t rest = {gi_link_block_bytes(self->offers), self->offers->size},
                  part;
-    while (s_part(&rest, &part))
+    while (gi_link_dir_next(&rest, &part))
         s_publish(self, subject, part);
 }
 
 /* ---- what others announce ------------------------------------------------ */
-static void s_text(char to[GI_UPLINK_NAME], gate_bytes_t text) {
-    size_t n = text.size < GI_UPLINK_NAME ? text.size : GI_UPLINK_NAME - 1;
-    memcpy(to, text.data, n);
-    to[n] = 0;
-}
-
-static bool s_keep(gi_buf_t *to, gate_bytes_t packed) {
-    unsigned char size[4];
-    gi_link_put32(size, (uint32_t)packed.size);
-    return to->size + packed.size < S_OFFERS_MAX &&
-           gi_buf_append(to, size, sizeof size) &&
-           gi_buf_append(to, packed.data, packed.size);
-}
-
-/* True: the revision is whole. */
-static bool s_take_part(gi_uplink_peer_t *peer, const gi_link_news_t *news,
-                        gate_bytes_t packed) {
-    if (news->rev != peer->parts_rev || news->part == 0) {
-        gi_buf_reset(&peer->parts, 65536);
-        peer->parts_rev = news->rev;
-        peer->n_parts = 0;
-    }
-    if (news->part != peer->n_parts || news->parts > S_PARTS_MAX ||
-        !s_keep(&peer->parts, packed))
-        return false; /* one is missing: it is asked for */
-    if (++peer->n_parts < news->parts)
-        return false;
-    gi_buf_t whole = peer->parts;
-    peer->parts = peer->offers;
-    peer->offers = whole;
-    peer->have_rev = news->rev;
-    peer->n_parts = 0;
-    peer->parts_rev = 0;
-    return true;
-}
-
 static void s_same_name(gi_uplink_t *self, const gi_uplink_peer_t *peer) {
-    if (strcmp(peer->name, self->name) == 0)
+    if (strcmp(peer->dir.name, self->name) == 0)
         gate_log(GATE_WARN, S_PART,
                  "another broker is called %s as we are: uplink_name tells "
                  "them apart",
@@ -298,27 +244,18 @@ static void s_same_name(gi_uplink_t *self, const gi_uplink_peer_t *peer) {
 static void s_announced(gi_uplink_t *self, gi_uplink_peer_t *peer,
                         const gi_link_news_t *news, gate_bytes_t packed,
                         int64_t now_ms) {
-    bool is_new = peer->name[0] == 0, draining = peer->draining;
-    s_text(peer->name, news->name);
-    s_text(peer->zone, news->zone);
-    if (is_new)
+    unsigned changed = gi_link_dir_take(&peer->dir, news, packed, now_ms);
+    if (changed & GI_LINK_DIR_FIRST)
         s_same_name(self, peer);
-    peer->beat_ms = news->beat_ms;
-    peer->rev = news->rev;
-    peer->draining = news->draining;
     gi_link_core_heard(peer->link, news->beat_ms, now_ms);
-    bool whole = news->parts > 0 && s_take_part(peer, news, packed);
-    if (whole || draining != peer->draining)
+    if (changed & GI_LINK_DIR_NEWS)
         s_tell_news(peer);
     if (news->asks)
         gi_uplink_announce(self, peer->subject, true);
-    else if (is_new)
+    else if (changed & GI_LINK_DIR_FIRST)
         gi_uplink_announce(self, peer->subject, false);
-    if (peer->rev != peer->have_rev && peer->rev > 0 &&
-        news->part + 1 >= news->parts && now_ms - peer->asked_ms >= S_ASK_MS) {
-        peer->asked_ms = now_ms;
+    if (changed & GI_LINK_DIR_ASK)
         s_announce_short(self, peer->subject, true);
-    }
 }
 
 /* Of somebody new as well, when it can be read. */
@@ -377,7 +314,7 @@ void gi_uplink_message(gi_uplink_t *self, gate_bytes_t message,
 static int64_t s_silence(const gi_uplink_t *self,
                          const gi_uplink_peer_t *peer) {
     int64_t beat = self->settings->uplink_heartbeat_ms;
-    return S_SILENCES * (peer->beat_ms > beat ? peer->beat_ms : beat);
+    return S_SILENCES * (peer->dir.beat_ms > beat ? peer->dir.beat_ms : beat);
 }
 
 /* A link that is down, and nobody heard of its node for long. */

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/pack.h"
+#include "link/link_dir.h"
 
 #define S_OFFER_MS 20         /* between two announcements */
 #define S_OFFER_LARGE_MS 1000 /* of long lists */
@@ -146,16 +147,6 @@ void gi_broker_uplink_offer(gi_broker_uplink_t *self, int64_t now_ms) {
 }
 
 /* ---- theirs -------------------------------------------------------------- */
-static bool s_next(gate_bytes_t *rest, gate_bytes_t *packed) {
-    if (rest->size < 4)
-        return false;
-    const unsigned char *p = rest->data;
-    size_t size = gi_link_get32(p);
-    *packed = (gate_bytes_t){p + 4, size};
-    *rest = (gate_bytes_t){p + 4 + size, rest->size - 4 - size};
-    return true;
-}
-
 /* Only what we want to have. */
 static bool s_gather(s_list_t *list, const gi_link_news_t *news) {
     const char *patterns = list->self->settings->uplink_import;
@@ -179,7 +170,7 @@ void gi_broker_uplink_news(gi_broker_uplink_t *self, gi_link_block_t *block,
     if (!msgpack_zone_init(&zone, 8192))
         return;
     bool ok = true;
-    while (ok && s_next(&rest, &packed))
+    while (ok && gi_link_dir_next(&rest, &packed))
         ok = gi_link_news_parse(packed, &zone, self->settings, &news) ==
                  GATE_OK &&
              s_gather(&list, &news);
