@@ -70,6 +70,7 @@ gi_link_core_t *gi_link_core_new(const unsigned char me[GI_LINK_NODE_SIZE],
     self->answer_ms = self->resume_ms = now_ms - S_PAUSE_MS;
     self->busy_ms = now_ms - S_ACTIVE_MS;
     self->share = S_SHARE_FIRST;
+    self->records_max = SIZE_MAX;
     gi_list_init(&self->kept);
     gi_list_init(&self->waiting);
     gi_list_init(&self->bulk);
@@ -209,6 +210,10 @@ static void s_acked(gi_link_core_t *self, const gi_link_head_t *head) {
  * being done. */
 static void s_resume(gi_link_core_t *self, uint64_t seq) {
     int64_t pause = s_max(S_PAUSE_MS, s_rounds_ms(self, 2));
+    if (seq > self->next_seq) {
+        self->count.malformed++;
+        return;
+    }
     if (seq > self->resumed)
         self->progress_ms = self->now_ms;
     else if (seq < self->resumed || self->again ||
@@ -327,6 +332,11 @@ void gi_link_core_used(gi_link_core_t *self, uint32_t life, unsigned n,
     s_owe(self);
     if (self->used_bytes - self->acked_bytes > S_ACK_BYTES)
         gi_link_send_word(self, GI_LINK_HELLO, 0);
+}
+
+void gi_link_core_bound(gi_link_core_t *self, size_t message_max) {
+    self->records_max =
+        message_max > GI_LINK_HEAD ? message_max - GI_LINK_HEAD : SIZE_MAX;
 }
 
 void gi_link_core_share(gi_link_core_t *self, size_t bytes) {

@@ -75,6 +75,9 @@ void gi_link_core_put(gi_link_core_t *self, gi_link_block_t *block);
 /* Whoever got data has used it: n batches of so many bytes, of that life. */
 void gi_link_core_used(gi_link_core_t *self, uint32_t life, unsigned n,
                        size_t bytes);
+/* The carrier takes messages of so many bytes, head and all; 0: any. What is kept
+ * and larger, from another server's time, ends this life. */
+void gi_link_core_bound(gi_link_core_t *self, size_t message_max);
 /* So many bytes may wait here unused. */
 void gi_link_core_share(gi_link_core_t *self, size_t bytes);
 /* The carrier is there (again), or away. */

@@ -24,6 +24,7 @@ struct gi_link_core {
     uint64_t seed;
     uint32_t gen, peer_gen, life;
     bool carrier;
+    size_t records_max; /* bytes of a batch that the carrier takes */
     int64_t now_ms, tick_ms;
     int64_t beat_ms, silence_ms; /* of the slower of both */
     int64_t awake_ms;            /* nobody's silence counts from before it */

@@ -51,7 +51,7 @@ static bool s_join(gi_link_core_t *self, gi_link_block_t *block) {
         return false;
     gi_link_block_t *last = GI_OF(self->waiting.prev, gi_link_block_t, place);
     size_t size = last->size + block->size;
-    if (size > GI_LINK_BATCH)
+    if (size > GI_LINK_BATCH || size > self->records_max)
         return false;
     if (size > last->room) {
         size_t room = 2 * size < GI_LINK_BATCH ? 2 * size : GI_LINK_BATCH;
@@ -98,8 +98,21 @@ static void s_transmit(gi_link_core_t *self, gi_link_block_t *block) {
     gi_link_send_out(self, block->data, GI_LINK_HEAD + block->size);
 }
 
+/* Larger than any message of this server: what is numbered cannot be cut
+ * again, since the other side may have it. */
+static bool s_too_large(gi_link_core_t *self, const gi_link_block_t *block) {
+    if (block->size <= self->records_max)
+        return false;
+    gi_link_core_end(self, "the server takes smaller messages now",
+                     self->now_ms);
+    return true;
+}
+
+/* Bytes; 0: the life has ended. */
 static size_t s_send_again(gi_link_core_t *self) {
     gi_link_block_t *block = GI_OF(self->again, gi_link_block_t, place);
+    if (s_too_large(self, block))
+        return 0;
     self->again = block->place.next == &self->kept ? NULL : block->place.next;
     self->count.resent++;
     s_transmit(self, block);
@@ -130,6 +143,8 @@ static gi_link_block_t *s_next(const gi_link_core_t *self, bool *bulk) {
 static void s_send_new(gi_link_core_t *self) {
     bool bulk;
     gi_link_block_t *block = s_next(self, &bulk);
+    if (s_too_large(self, block))
+        return;
     self->bulk_turn = !bulk;
     gi_list_remove(&block->place);
     if (gi_list_empty(&self->kept))

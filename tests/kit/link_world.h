@@ -43,6 +43,7 @@ struct w_world {
     uint64_t seed, order;
     unsigned loss, twice, slow; /* percent */
     int64_t delay_ms;
+    size_t most; /* bytes of a message; 0: any */
     bool cut[2]; /* nothing comes out that way */
     bool full;
 };
@@ -72,6 +73,7 @@ static inline void w_throw(w_world_t *w, int to, const unsigned char *data,
 
 static inline void w_send(void *ctx, const unsigned char *data, size_t size) {
     w_half_t *half = ctx;
+    assert(half->world->most == 0 || size <= half->world->most);
     w_throw(half->world, !half->me, data, size);
     if (w_random(half->world, 100) < half->world->twice)
         w_throw(half->world, !half->me, data, size);
@@ -245,6 +247,15 @@ static inline bool w_settle(w_world_t *w) {
     return false;
 }
 
+/* Another server, which takes messages of so many bytes. */
+static inline void w_server(w_world_t *w, size_t most) {
+    w->most = most;
+    for (int i = 0; i < 2; i++) {
+        gi_link_core_bound(w->half[i].link, most);
+        gi_link_core_carrier(w->half[i].link, true, w->now_ms);
+    }
+}
+
 /* One step by two bytes: what happens, and how much. */
 static inline void w_step(w_world_t *w, unsigned op, unsigned n) {
     switch (op % 10) {
@@ -268,6 +279,8 @@ static inline void w_step(w_world_t *w, unsigned op, unsigned n) {
         break;
     case 8:
         gi_link_core_carrier(w->half[n & 1].link, n & 2, w->now_ms);
+        if (n & 64)
+            w_server(w, n & 32 ? 0 : 61000 + n % 32 * 200);
         break;
     default:
         w->cut[n & 1] = n & 2 && n & 4;

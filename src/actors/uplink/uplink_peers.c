@@ -117,6 +117,14 @@ static const gi_link_effects_t s_effects = {.ready = s_ready,
                                             .data = s_data,
                                             .done = s_done};
 
+/* Another server may take smaller messages. */
+static void s_carrier(gi_uplink_peer_t *peer, bool up, int64_t now_ms) {
+    const gi_uplink_t *self = peer->uplink;
+    if (up)
+        gi_link_core_bound(peer->link, self->ops->message_max(self->carrier));
+    gi_link_core_carrier(peer->link, up, now_ms);
+}
+
 /* ---- peers --------------------------------------------------------------- */
 gi_uplink_peer_t *gi_uplink_peer_of(gi_uplink_t *self,
                                     const unsigned char *id) {
@@ -183,7 +191,7 @@ static gi_uplink_peer_t *s_new(gi_uplink_t *self, const unsigned char *id,
         gi_mem_free(peer);
         return NULL;
     }
-    gi_link_core_carrier(peer->link, gi_uplink_carrier_up(self), now_ms);
+    s_carrier(peer, gi_uplink_carrier_up(self), now_ms);
     gi_list_append(&self->peers, &peer->place);
     self->n_peers++;
     return peer;
@@ -378,8 +386,7 @@ int64_t gi_uplink_peers_next(const gi_uplink_t *self) {
 
 void gi_uplink_peers_carrier(gi_uplink_t *self, bool up, int64_t now_ms) {
     for (gi_list_t *l = self->peers.next; l != &self->peers; l = l->next)
-        gi_link_core_carrier(GI_OF(l, gi_uplink_peer_t, place)->link, up,
-                             now_ms);
+        s_carrier(GI_OF(l, gi_uplink_peer_t, place), up, now_ms);
     if (!up)
         return;
     self->beat_at_ms = now_ms + self->settings->uplink_heartbeat_ms;

@@ -4,6 +4,7 @@
  * arrives. */
 #include <criterion/criterion.h>
 #include "../../kit/link_world.h"
+#include "link/link_impl.h"
 
 static void s_until_up(w_world_t *w) {
     for (int i = 0; i < 100 && !(w->half[0].up && w->half[1].up); i++)
@@ -217,4 +218,77 @@ Test(link_core, the_law_holds_for_many_random_lives) {
         w_heal(&w);
         w_fini(&w);
     }
+}
+
+/* ---- servers that take small messages, peers that say what cannot be ------ */
+Test(link_core, what_is_joined_fits_the_servers_messages) {
+    w_world_t w;
+    w_init(&w, 11);
+    s_until_up(&w);
+    w_server(&w, 65536); /* a batch and its head would be more */
+    gi_link_core_carrier(w.half[0].link, false, w.now_ms);
+    for (int i = 0; i < 4000; i++)
+        w_put(&w, 0, 1, 40);
+    gi_link_core_carrier(w.half[0].link, true, w.now_ms);
+    cr_assert(w_settle(&w)); /* and no message was larger */
+    cr_assert_eq(w.half[1].next_in, 4000u);
+    cr_assert_eq(w.half[0].losses, 0u);
+    w_fini(&w);
+}
+
+/* Not after three heartbeats of saying it in vain. */
+Test(link_core, a_batch_that_the_next_server_does_not_take_ends_the_life) {
+    w_world_t w;
+    w_init(&w, 12);
+    s_until_up(&w);
+    w.cut[1] = true;
+    w_put(&w, 0, 1, 60000);
+    w_pass(&w, 1);
+    gi_link_core_carrier(w.half[0].link, false, w.now_ms);
+    w.cut[1] = false;
+    w_server(&w, 50000);
+    int64_t at = w.now_ms;
+    for (int i = 0; i < 10 && w.half[0].up; i++)
+        w_pass(&w, 1);
+    cr_assert_not(w.half[0].up);
+    cr_assert_leq(w.now_ms - at, 10);
+    s_until_up(&w);
+    w_put(&w, 0, 1, 40000);
+    cr_assert(w_settle(&w));
+    w_fini(&w);
+}
+
+/* A word of the other half's life, with these numbers. */
+static void s_forge(w_world_t *w, gi_link_kind_t kind, uint64_t seq,
+                    uint64_t ack, uint64_t grant) {
+    const gi_link_core_t *to = w->half[0].link, *from = w->half[1].link;
+    gi_link_head_t head = {.kind = kind,
+                           .gen = from->gen,
+                           .peer_gen = to->gen,
+                           .seq = seq,
+                           .ack = ack,
+                           .grant = grant};
+    gi_link_core_message(w->half[0].link, &head, (gate_bytes_t){"", 0},
+                         w->now_ms);
+}
+
+Test(link_core, numbers_that_were_never_sent_are_counted_and_nothing_else) {
+    w_world_t w;
+    w_init(&w, 13);
+    s_until_up(&w);
+    w.cut[1] = true;
+    w_put(&w, 0, 1, 10);
+    w_pass(&w, 1);
+    w.cut[1] = false;
+    s_forge(&w, GI_LINK_RESUME, UINT64_MAX, 1, 0);
+    s_forge(&w, GI_LINK_RESUME, 3, 1, 0);
+    s_forge(&w, GI_LINK_HELLO, 0, 3, 0);
+    s_forge(&w, GI_LINK_HELLO, 0, UINT64_MAX, 0);
+    s_forge(&w, GI_LINK_RESUME, 0, 0, 0);
+    cr_assert_eq(gi_link_core_counts(w.half[0].link)->malformed, 4u);
+    cr_assert_eq(w.half[0].given_back, 0u);
+    cr_assert(w_settle(&w)); /* what is missing is still resumed */
+    cr_assert_eq(w.half[1].next_in, 1u);
+    cr_assert_eq(w.half[0].lives, 1u);
+    w_fini(&w);
 }

@@ -79,8 +79,11 @@ static size_t s_weight(const gi_link_offer_t *offer) {
 /* How many of them go into one announcement, one at least. */
 static size_t s_part(const s_list_t *list, size_t from) {
     size_t n = 0, bytes = 0;
-    while (from + n < list->n && (n == 0 || bytes < S_PART_BYTES))
-        bytes += s_weight(&list->offers[from + n++]);
+    for (; from + n < list->n; n++) {
+        bytes += s_weight(&list->offers[from + n]);
+        if (n > 0 && bytes > S_PART_BYTES)
+            break;
+    }
     return n;
 }
 
