@@ -287,9 +287,7 @@ static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
         gi_broker_control(self, client, f[at.request_id], body[0]);
     else if (gi_broker_args_is(body, at.n_body))
         gi_broker_args_chunk(self, client, frames, f, &at);
-    else if (!client->far && f[at.service].size == self->internal.size &&
-             memcmp(f[at.service].data, self->internal.data,
-                    self->internal.size) == 0)
+    else if (!client->far && gi_broker_service_reserved(self, f[at.service]))
         s_gate(self, client, f, &at);
     else
         s_request(self, client, frames, f, &at);

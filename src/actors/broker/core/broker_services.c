@@ -45,6 +45,12 @@ gi_broker_service_t *gi_broker_service_find(gi_broker_core_t *core,
     return s_find(core, gi_table_hash(core->seed, name.data, name.size), name);
 }
 
+bool gi_broker_service_reserved(const gi_broker_core_t *core,
+                                gate_bytes_t name) {
+    return name.size == core->internal.size &&
+           memcmp(name.data, core->internal.data, name.size) == 0;
+}
+
 /* Cut between two characters. */
 static size_t s_short(gate_bytes_t text) {
     const unsigned char *p = text.data;

@@ -36,6 +36,9 @@ struct gi_broker_service {
 
 gi_broker_service_t *gi_broker_service_find(gi_broker_core_t *core,
                                             gate_bytes_t name);
+/* It is that of the broker's own service: no worker's, near or far. */
+bool gi_broker_service_reserved(const gi_broker_core_t *core,
+                                gate_bytes_t name);
 /* Finds or makes it; of a long description the first KiB is kept. maker: who
  * wants it, 0: nobody in particular. NULL: too many, no memory. */
 gi_broker_service_t *gi_broker_service_make(gi_broker_core_t *core,

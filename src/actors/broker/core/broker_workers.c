@@ -111,11 +111,6 @@ static gi_broker_worker_t *s_register(gi_broker_core_t *core,
                                 ready->max);
 }
 
-static bool s_reserved(const gi_broker_core_t *core, gate_bytes_t name) {
-    return name.size == core->internal.size &&
-           memcmp(name.data, core->internal.data, name.size) == 0;
-}
-
 static void s_reject(gi_broker_core_t *core, gi_broker_peer_t *peer,
                      const char *why) {
     gate_log(GATE_WARN, S_PART, "READY refused: %s", why);
@@ -168,7 +163,7 @@ static void s_ready(gi_broker_core_t *core, gi_broker_peer_t *peer,
         s_reject(core, peer, "its line is malformed");
         return;
     }
-    if (s_reserved(core, ready.name)) {
+    if (gi_broker_service_reserved(core, ready.name)) {
         s_reject(core, peer, "the name is the broker's own service");
         return;
     }

@@ -165,6 +165,8 @@ void gi_broker_core_far_news(gi_broker_core_t *self, const unsigned char *id,
         GI_OF(l, gi_broker_far_worker_t, of_node)->listed = false;
     for (size_t i = 0; i < news->n_offers; i++) {
         const gi_link_offer_t *offer = &news->offers[i];
+        if (gi_broker_service_reserved(self, offer->name))
+            continue; /* there it is a service as others are */
         gi_broker_far_worker_t *far = s_worker(node, offer->index);
         gi_broker_worker_t *worker =
             far ? far->worker : s_worker_new(self, node, offer);

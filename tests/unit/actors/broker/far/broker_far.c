@@ -2,6 +2,7 @@
 /* Far workers and far clients: local first, never far to far, what came back
  * unrun goes on, who is lost with a node (docs/uplink.md). */
 #include "../core/broker_kit.h"
+#include "broker/core/broker_services.h"
 #include "broker/far/broker_far.h"
 #include "rules/access.h"
 
@@ -96,6 +97,19 @@ Test(far, a_call_goes_there_when_nobody_is_here_and_the_answer_comes_back) {
     answer(&k, B, 0, "c", "1", "again"); /* of no call */
     got_nothing(&k, "c");
     counted(&k, "replies_unknown", 1);
+    kit_end(&k);
+}
+
+Test(far, nobody_there_is_our_own_service) {
+    kit_t k;
+    s_begin(&k);
+    s_offer(&k, B, "B", "Gate", 9, "");
+    int64_t to, from;
+    size_t services;
+    gi_broker_core_far_load(k.core, id_of(B), &to, &from, &services);
+    cr_expect_eq(services, 0u);
+    cr_expect_null(gi_broker_service_find(k.core, (gate_bytes_t){"Gate", 4}));
+    counted(&k, "no_memory", 0);
     kit_end(&k);
 }
 
