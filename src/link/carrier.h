@@ -8,7 +8,7 @@
 
 #include <gaterpc/error.h>
 
-#define GI_CARRIER_VERSION 3
+#define GI_CARRIER_VERSION 4
 #define GI_CARRIER_LIBRARY "libgaterpc-uplink-nats.so"
 #define GI_CARRIER_SYMBOL "gi_carrier_nats"
 #define GI_CARRIER_TEXT 256
@@ -61,9 +61,9 @@ typedef struct gi_carrier_ops {
     size_t (*message_max)(const gi_carrier_t *self);
     /* A descriptor to poll for reading, -1 none; *writes: for writing too. */
     int (*fd)(const gi_carrier_t *self, bool *writes);
-    /* Takes what has been read, and reads when poll has said so: with TLS it
-     * would wait else. True: something came. */
-    bool (*read)(gi_carrier_t *self, bool readable);
+    /* Reads and tells what came. Only when poll has said so: with TLS it would
+     * wait else. */
+    void (*read)(gi_carrier_t *self);
     /* More may be published now. */
     bool (*ready)(const gi_carrier_t *self);
     bool (*publish)(gi_carrier_t *self, const char *subject, const void *data,

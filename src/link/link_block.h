@@ -24,6 +24,29 @@ typedef struct gi_link_block {
     unsigned char data[]; /* GI_LINK_HEAD bytes for the head, then records */
 } gi_link_block_t;
 
+/* Blocks go from actor to actor as one item, however many: one doorbell. The
+ * first of a list of some, which is empty then. */
+static inline gi_link_block_t *gi_link_blocks_chain(gi_list_t *list) {
+    gi_list_t *first = list->next;
+    gi_list_remove(list);
+    return GI_OF(first, gi_link_block_t, place);
+}
+
+/* The other way round: an empty list gets the blocks of a chain. */
+static inline void gi_link_blocks_unchain(gi_list_t *list,
+                                          gi_link_block_t *first) {
+    gi_list_append(&first->place, list); /* behind the last one */
+}
+
+static inline void gi_link_blocks_free(gi_list_t *list) {
+    while (!gi_list_empty(list)) {
+        gi_link_block_t *block = GI_OF(list->next, gi_link_block_t, place);
+        gi_list_remove(&block->place);
+        gi_mem_free(block->own);
+        gi_mem_free(block);
+    }
+}
+
 /* room bytes for records; NULL: no memory. */
 static inline gi_link_block_t *gi_link_block_new(size_t room) {
     gi_link_block_t *self = gi_mem_alloc(sizeof *self + GI_LINK_HEAD + room);

@@ -2,8 +2,9 @@
 /* uplink_actor.c -- the actor: the broker's blocks come by mail, the carrier's
  * messages by its descriptor.
  *
- * A pass: what the carrier has brought, what is due, what the links may send,
- * and then all of that in one write. */
+ * A pass: what the carrier has brought, what is due, what the links may send;
+ * then all of that for the broker in one item, and for the carrier in one
+ * write. */
 #include "uplink/uplink_impl.h"
 #include "uplink/uplink_urls.h"
 
@@ -22,27 +23,20 @@
 #define S_WORD_MAX 32 /* of cluster and prefix */
 
 /* ---- to the broker ------------------------------------------------------- */
-static bool s_push_outbox(gi_uplink_t *self) {
-    bool any = false;
-    while (!gi_list_empty(&self->outbox)) {
-        gi_link_block_t *block =
-            GI_OF(self->outbox.next, gi_link_block_t, place);
-        gi_list_remove(&block->place);
-        gate_err_t e = gi_mailbox_push(self->broker, block, 0);
-        if (e == GATE_BUSY) {
-            gi_list_prepend(&self->outbox, &block->place);
-            return any;
-        }
-        if (e)
-            gi_link_block_free(block);
-        any = true;
-    }
-    return any;
+/* All of a pass at once. What there is no room for stays. */
+static void s_push_outbox(gi_uplink_t *self) {
+    if (gi_list_empty(&self->outbox))
+        return;
+    gi_link_block_t *first = gi_link_blocks_chain(&self->outbox);
+    gate_err_t e = gi_mailbox_push(self->broker, first, 0);
+    if (e)
+        gi_link_blocks_unchain(&self->outbox, first);
+    if (e && e != GATE_BUSY) /* it ends */
+        gi_link_blocks_free(&self->outbox);
 }
 
 void gi_uplink_tell(gi_uplink_t *self, gi_link_block_t *block) {
     gi_list_append(&self->outbox, &block->place);
-    s_push_outbox(self);
 }
 
 /* ---- mail ---------------------------------------------------------------- */
@@ -72,18 +66,28 @@ static void s_offers(gi_uplink_t *self, gi_link_block_t *block) {
     gi_uplink_announce(self, self->all, true);
 }
 
+static void s_take(gi_uplink_t *self, gi_link_block_t *block, int64_t now_ms) {
+    if (block->what == GI_UPLINK_DATA)
+        s_put(self, block);
+    else if (block->what == GI_UPLINK_OFFERS)
+        s_offers(self, block);
+    else
+        s_used(self, block, now_ms);
+}
+
 static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {
     gi_uplink_t *self = ctx;
     for (size_t i = 0; i < n; i++) {
-        gi_link_block_t *block = items[i];
+        gi_list_t blocks;
         if (gi_uplink_carrier_told(self, items[i]))
             continue;
-        if (block->what == GI_UPLINK_DATA)
-            s_put(self, block);
-        else if (block->what == GI_UPLINK_OFFERS)
-            s_offers(self, block);
-        else
-            s_used(self, block, now_ms);
+        gi_list_init(&blocks);
+        gi_link_blocks_unchain(&blocks, items[i]);
+        while (!gi_list_empty(&blocks)) {
+            gi_link_block_t *block = GI_OF(blocks.next, gi_link_block_t, place);
+            gi_list_remove(&block->place);
+            s_take(self, block, now_ms);
+        }
     }
 }
 
@@ -169,10 +173,10 @@ const gi_carrier_events_t gi_uplink_events = {.message = s_message,
 
 static bool s_work(void *ctx, int64_t now_ms) {
     gi_uplink_t *self = ctx;
-    bool any = s_push_outbox(self);
-    any |= gi_uplink_carrier_work(self, now_ms);
+    bool any = gi_uplink_carrier_work(self, now_ms);
     any |= gi_uplink_peers_work(self, now_ms);
     s_tell_state(self, now_ms);
+    s_push_outbox(self);
     if (self->carrier)
         self->ops->flush(self->carrier);
     return any;
@@ -221,6 +225,7 @@ static void s_stop(void *ctx) {
     gi_uplink_t *self = ctx;
     self->ends = true;
     gi_uplink_peers_end(self, GI_LINK_ENDS, gi_clock_ms());
+    s_push_outbox(self);
     if (self->carrier)
         self->ops->flush(self->carrier);
     gi_uplink_carrier_close(self);
@@ -334,12 +339,7 @@ void gi_uplink_destroy(gi_uplink_t **self_p) {
         return;
     *self_p = NULL;
     gi_actor_destroy(&self->actor);
-    while (!gi_list_empty(&self->outbox)) {
-        gi_link_block_t *block =
-            GI_OF(self->outbox.next, gi_link_block_t, place);
-        gi_list_remove(&block->place);
-        gi_link_block_free(block);
-    }
+    gi_link_blocks_free(&self->outbox);
     gi_link_block_free(self->offers);
     gi_uplink_carrier_fini(self);
     gi_buf_fini(&self->body);

@@ -312,12 +312,11 @@ bool gi_uplink_carrier_work(gi_uplink_t *self, int64_t now_ms) {
     any |= s_note(self, now_ms);
     if (self->carrier == NULL && now_ms >= self->open_ms)
         s_try(self, now_ms);
-    if (self->carrier) {
-        bool readable = self->readable;
-        self->readable = false;
-        any |= self->ops->read(self->carrier, readable) || readable;
-    }
-    return any;
+    if (self->carrier == NULL || !self->readable)
+        return any;
+    self->readable = false;
+    self->ops->read(self->carrier);
+    return true;
 }
 
 /* Nobody else speaks to it yet. */

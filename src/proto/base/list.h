@@ -29,6 +29,16 @@ static inline void gi_list_append(gi_list_t *list, gi_list_t *link) {
 static inline void gi_list_prepend(gi_list_t *list, gi_list_t *link) {
     gi_list_append(list->next, link);
 }
+/* Moves what is in from, in order, before what is in list. */
+static inline void gi_list_prepend_all(gi_list_t *list, gi_list_t *from) {
+    if (gi_list_empty(from))
+        return;
+    from->next->prev = list;
+    from->prev->next = list->next;
+    list->next->prev = from->prev;
+    list->next = from->next;
+    gi_list_init(from);
+}
 static inline void gi_list_remove(gi_list_t *self) {
     self->prev->next = self->next;
     self->next->prev = self->prev;

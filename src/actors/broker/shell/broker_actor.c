@@ -194,7 +194,7 @@ static bool s_work(void *ctx, int64_t now_ms) {
         gi_guard_trim(&self->guard, now_ms);
     gi_broker_core_guarded(self->core, self->guard.n_cut, self->guard.n_shut);
     if (self->uplink)
-        any |= gi_broker_uplink_work(self->uplink, now_ms);
+        gi_broker_uplink_work(self->uplink, now_ms);
     any |= gi_broker_core_flush(self->core, now_ms);
     if (self->drained)
         s_tell_idle(self);

@@ -65,14 +65,6 @@ void gi_broker_uplink_drop_link(gi_broker_uplink_t *self,
     gi_mem_free(link);
 }
 
-static void s_free_all(gi_list_t *list) {
-    while (!gi_list_empty(list)) {
-        gi_link_block_t *block = GI_OF(list->next, gi_link_block_t, place);
-        gi_list_remove(&block->place);
-        gi_link_block_free(block);
-    }
-}
-
 void gi_broker_uplink_free(gi_broker_uplink_t **self_p) {
     gi_broker_uplink_t *self = *self_p;
     if (self == NULL)
@@ -82,8 +74,8 @@ void gi_broker_uplink_free(gi_broker_uplink_t **self_p) {
     while (!gi_list_empty(&self->links))
         gi_broker_uplink_drop_link(
             self, GI_OF(self->links.next, gi_broker_link_t, place));
-    s_free_all(&self->outbox);
-    s_free_all(&self->used);
+    gi_link_blocks_free(&self->outbox);
+    gi_link_blocks_free(&self->used);
     gi_link_block_free(self->state);
     gi_buf_fini(&self->body);
     gi_mem_free(self);
@@ -119,22 +111,16 @@ static bool s_used_are_due(const gi_broker_uplink_t *self, int64_t now_ms) {
            now_ms - self->used_ms >= S_USED_MS;
 }
 
-static bool s_push_all(gi_broker_uplink_t *self, gi_list_t *list) {
-    bool any = false;
-    while (self->runs && !gi_list_empty(list)) {
-        gi_link_block_t *block = GI_OF(list->next, gi_link_block_t, place);
-        gi_list_remove(&block->place);
-        gate_err_t e =
-            gi_mailbox_push(gi_uplink_mailbox(self->uplink), block, 0);
-        if (e == GATE_BUSY) {
-            gi_list_prepend(list, &block->place);
-            return any;
-        }
-        if (e)
-            gi_link_block_free(block); /* it ends */
-        any = true;
-    }
-    return any;
+/* All of a pass at once; acknowledgements first, since they go with data. */
+static void s_push_outbox(gi_broker_uplink_t *self) {
+    if (gi_list_empty(&self->outbox) || !self->runs)
+        return;
+    gi_link_block_t *first = gi_link_blocks_chain(&self->outbox);
+    gate_err_t e = gi_mailbox_push(gi_uplink_mailbox(self->uplink), first, 0);
+    if (e)
+        gi_link_blocks_unchain(&self->outbox, first);
+    if (e && e != GATE_BUSY) /* it ends */
+        gi_link_blocks_free(&self->outbox);
 }
 
 /* ---- links --------------------------------------------------------------- */
@@ -378,16 +364,15 @@ void gi_broker_uplink_share(gi_broker_uplink_t *self, const unsigned char *node,
 }
 
 /* ---- passes -------------------------------------------------------------- */
-bool gi_broker_uplink_work(gi_broker_uplink_t *self, int64_t now_ms) {
+void gi_broker_uplink_work(gi_broker_uplink_t *self, int64_t now_ms) {
     gi_broker_uplink_offer(self, now_ms);
     for (gi_list_t *l = self->links.next; l != &self->links; l = l->next)
         s_close(self, GI_OF(l, gi_broker_link_t, place));
-    bool any = false;
     if (!gi_list_empty(&self->used) && s_used_are_due(self, now_ms)) {
-        any = s_push_all(self, &self->used);
+        gi_list_prepend_all(&self->outbox, &self->used);
         self->used_bytes = 0;
     }
-    return s_push_all(self, &self->outbox) || any;
+    s_push_outbox(self);
 }
 
 int64_t gi_broker_uplink_next(const gi_broker_uplink_t *self, int64_t now_ms) {

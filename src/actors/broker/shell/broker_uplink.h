@@ -32,7 +32,7 @@ int gi_broker_uplink_send(gi_broker_uplink_t *self, unsigned socket,
 void gi_broker_uplink_share(gi_broker_uplink_t *self, const unsigned char *node,
                             uint32_t index, uint32_t share, int64_t now_ms);
 /* The end of a pass: gives what was made to the uplink. */
-bool gi_broker_uplink_work(gi_broker_uplink_t *self, int64_t now_ms);
+void gi_broker_uplink_work(gi_broker_uplink_t *self, int64_t now_ms);
 int64_t gi_broker_uplink_next(const gi_broker_uplink_t *self, int64_t now_ms);
 
 /* ---- broker_uplink_in.c -------------------------------------------------- */

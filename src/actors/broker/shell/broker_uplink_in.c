@@ -176,6 +176,14 @@ static void s_take(gi_broker_uplink_t *self, gi_link_block_t *block,
 
 void gi_broker_uplink_mail(gi_broker_uplink_t *self, void **items, size_t n,
                            int64_t now_ms) {
-    for (size_t i = 0; i < n; i++)
-        s_take(self, items[i], now_ms);
+    for (size_t i = 0; i < n; i++) {
+        gi_list_t blocks;
+        gi_list_init(&blocks);
+        gi_link_blocks_unchain(&blocks, items[i]);
+        while (!gi_list_empty(&blocks)) {
+            gi_link_block_t *block = GI_OF(blocks.next, gi_link_block_t, place);
+            gi_list_remove(&block->place);
+            s_take(self, block, now_ms);
+        }
+    }
 }
