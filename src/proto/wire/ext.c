@@ -100,6 +100,14 @@ static bool s_store(gi_ext_t *out, size_t i, const gi_mp_t *h,
     return false;
 }
 
+/* Keys have one byte or two; all are looked at for each that comes, so without
+ * a call of strlen and memcmp. */
+static inline bool s_is(const char key[3], const unsigned char *name,
+                        size_t n) {
+    return n == 1u + (key[1] != 0) && key[0] == (char)name[0] &&
+           (n == 1 || key[1] == (char)name[1]);
+}
+
 /* One pair at *p; unknown keys are skipped. */
 static gate_err_t s_parse_pair(const unsigned char **p, size_t *left,
                                gi_ext_t *out) {
@@ -115,8 +123,7 @@ static gate_err_t s_parse_pair(const unsigned char **p, size_t *left,
         return e;
     gi_mp_head(*p, *left, &value);
     for (size_t i = 0; i < S_KEYS; i++)
-        if (strlen(s_keys[i].key) == key.n &&
-            !memcmp(s_keys[i].key, name, key.n) &&
+        if (s_is(s_keys[i].key, name, key.n) &&
             !s_store(out, i, &value, (gate_bytes_t){*p, size}))
             return gi_err(GATE_BADDATA, "extension: bad value of '%s'",
                           s_keys[i].key);
