@@ -114,6 +114,13 @@ class PythonWorker(kit.Case):
         self.assertEqual(done.code, 0, done.err)
         done = call(a, "Demo.gen", "2000")
         self.assertEqual(done.out.split(), [str(i) for i in range(2000)])
+        client = self.keep(peers.Client(a.front))  # Python at both ends
+        client.connect()
+        self.assertIn("Demo", client.services)
+        self.assertEqual(client.call("Demo", "echo", 7)["args"], [7])
+        self.assertEqual(client.call("Demo", "gen", 500), list(range(500)))
+        with self.assertRaises(peers.RemoteError):
+            client.call("Demo", "boom")
 
 
 class Idle(kit.Case):
