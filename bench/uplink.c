@@ -188,13 +188,9 @@ static void s_pass(s_end_t *self) {
     }
     for (size_t i = 0; i < n; i++) {
         gi_list_t blocks;
-        gi_list_init(&blocks);
         gi_link_blocks_unchain(&blocks, items[i]);
-        while (!gi_list_empty(&blocks)) {
-            gi_link_block_t *block = GI_OF(blocks.next, gi_link_block_t, place);
-            gi_list_remove(&block->place);
+        for (gi_link_block_t *block; (block = gi_link_blocks_pop(&blocks));)
             s_take(self, block);
-        }
     }
     for (size_t at = 0, each; at < self->flow.n_out; at += each) {
         each =

@@ -32,16 +32,24 @@ static inline gi_link_block_t *gi_link_blocks_chain(gi_list_t *list) {
     return GI_OF(first, gi_link_block_t, place);
 }
 
-/* The other way round: an empty list gets the blocks of a chain. */
+/* The other way round: list gets the blocks of a chain, and nothing else. */
 static inline void gi_link_blocks_unchain(gi_list_t *list,
                                           gi_link_block_t *first) {
+    gi_list_init(list);
     gi_list_append(&first->place, list); /* behind the last one */
 }
 
+/* Takes the first of a list; NULL: it is empty. */
+static inline gi_link_block_t *gi_link_blocks_pop(gi_list_t *list) {
+    if (gi_list_empty(list))
+        return NULL;
+    gi_link_block_t *block = GI_OF(list->next, gi_link_block_t, place);
+    gi_list_remove(&block->place);
+    return block;
+}
+
 static inline void gi_link_blocks_free(gi_list_t *list) {
-    while (!gi_list_empty(list)) {
-        gi_link_block_t *block = GI_OF(list->next, gi_link_block_t, place);
-        gi_list_remove(&block->place);
+    for (gi_link_block_t *block; (block = gi_link_blocks_pop(list));) {
         gi_mem_free(block->own);
         gi_mem_free(block);
     }

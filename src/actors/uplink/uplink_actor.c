@@ -81,13 +81,9 @@ static void s_mail(void *ctx, void **items, size_t n, int64_t now_ms) {
         gi_list_t blocks;
         if (gi_uplink_carrier_told(self, items[i]))
             continue;
-        gi_list_init(&blocks);
         gi_link_blocks_unchain(&blocks, items[i]);
-        while (!gi_list_empty(&blocks)) {
-            gi_link_block_t *block = GI_OF(blocks.next, gi_link_block_t, place);
-            gi_list_remove(&block->place);
+        for (gi_link_block_t *block; (block = gi_link_blocks_pop(&blocks));)
             s_take(self, block, now_ms);
-        }
     }
 }
 
