@@ -2,38 +2,32 @@
 /* cmd_inspect.c -- gate inspect: asks a service for its get_interfaces. A Python
  * service tells signature and doc; ours also tells where a method runs. */
 #include "cli/cli.h"
-#include "text/clean.h"
 #include "text/json_arg.h"
+#include "text/rows.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 static const gi_usage_t s_usage = {
     "inspect [OPTION]... SERVICE",
-    "Prints one tab-separated line a method: name, signature, where it runs,\n"
-    "doc. What the service does not tell is '-'."};
+    "Prints a line for each method: name, signature, where it runs, doc. What\n"
+    "the service does not tell is '-'.\n" GI_ROWS_SAYS};
 
 enum { S_INSPECT_MS = 5000 };
 
-/* A field of the line: text without tabs and line ends, "-" for none. */
-static void s_print_field(const msgpack_object *o, char end) {
-    if (!o || o->type != MSGPACK_OBJECT_STR || !o->via.str.size)
-        putchar('-');
-    else
-        gi_clean_put(stdout, o->via.str.ptr, o->via.str.size, false);
-    putchar(end);
-}
+static const gi_column_t s_columns[] = {
+    {"METHOD", false}, {"SIGNATURE", false}, {"RUNS", false}, {"DOC", false}};
 
 static void s_print_lines(const msgpack_object *methods) {
+    gi_rows_t table;
+    gi_rows_begin(&table, s_columns, sizeof s_columns / sizeof *s_columns);
     for (uint32_t i = 0; i < methods->via.map.size; i++) {
         const msgpack_object_kv *kv = &methods->via.map.ptr[i];
-        s_print_field(&kv->key, '\t');
-        s_print_field(gi_json_get(&kv->val, "signature"), '\t');
-        s_print_field(gi_json_get(&kv->val, "runs"), '\t');
-        s_print_field(gi_json_get(&kv->val, "doc"), '\n');
+        gi_rows_object(&table, &kv->key);
+        gi_rows_object(&table, gi_json_get(&kv->val, "signature"));
+        gi_rows_object(&table, gi_json_get(&kv->val, "runs"));
+        gi_rows_object(&table, gi_json_get(&kv->val, "doc"));
     }
+    gi_rows_end(&table);
 }
 
 static int s_print(const gate_value_t *interfaces, bool as_json) {
@@ -46,10 +40,7 @@ static int s_print(const gate_value_t *interfaces, bool as_json) {
         s_print_lines(methods);
         return GI_EXIT_OK;
     }
-    char *json = gate_object_json(methods);
-    bool ok = json && puts(json) >= 0;
-    free(json);
-    return ok ? GI_EXIT_OK : GI_EXIT_REMOTE;
+    return gi_json_print(methods) ? GI_EXIT_OK : GI_EXIT_REMOTE;
 }
 
 static int s_inspect(gate_client_t *client, const char *service, bool as_json) {

@@ -1,33 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_services.c -- gate services. */
 #include "cli/cli.h"
-#include "text/clean.h"
 #include "text/json_arg.h"
+#include "text/rows.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 
-#include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include <stdio.h>
 
 static const gi_usage_t s_usage = {
     "services [OPTION]...",
     "Prints the names of a broker's services, one a line. With --stats also\n"
     "workers, credit, queued, oldest (ms), calls, errors, and how many of the\n"
-    "workers are here and how many at other brokers, tab-separated;\n"
+    "workers are here and how many at other brokers;\n"
     "with --workers a line for each worker: service, id (for 'gate drain'),\n"
-    "calls in flight, the most it takes, ms since it spoke, state. With "
-    "--json\n"
-    "all of it as one line of JSON."};
+    "calls in flight, the most it takes, ms since it spoke, "
+    "state.\n" GI_ROWS_SAYS};
 
 enum { S_STATS_MS = 5000 };
 
-/* One a line, and fields by tabs: neither is in a name that is printed. */
-static void s_name(const msgpack_object_str *name, char end) {
-    gi_clean_put(stdout, name->ptr, name->size, false);
-    putchar(end);
-}
+static const gi_column_t s_names_columns[] = {{"SERVICE", false}};
 
 static int s_names(gate_client_t *client) {
     GATE_OWN(gate_value) names = NULL;
@@ -39,38 +31,46 @@ static int s_names(gate_client_t *client) {
         fprintf(stderr, "ValueError: the broker's list of names is none\n");
         return GI_EXIT_REMOTE;
     }
+    gi_rows_t table;
+    gi_rows_begin(&table, s_names_columns, 1);
     for (uint32_t i = 0; i < list->via.array.size; i++) {
         const msgpack_object *name = &list->via.array.ptr[i];
         if (name->type == MSGPACK_OBJECT_STR)
-            s_name(&name->via.str, '\n');
+            gi_rows_object(&table, name);
     }
+    gi_rows_end(&table);
     return GI_EXIT_OK;
+}
+
+static bool s_number(const msgpack_object *v) {
+    return v && (v->type == MSGPACK_OBJECT_POSITIVE_INTEGER ||
+                 v->type == MSGPACK_OBJECT_NEGATIVE_INTEGER);
 }
 
 static int64_t s_of(const msgpack_object *map, const char *name) {
     const msgpack_object *v = gi_json_get(map, name);
-    return v && (v->type == MSGPACK_OBJECT_POSITIVE_INTEGER ||
-                 v->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
-               ? v->via.i64
-               : 0;
+    return s_number(v) ? v->via.i64 : 0;
 }
 
-static void s_print_stats(const msgpack_object *name,
+static const gi_column_t s_stats_columns[] = {
+    {"SERVICE", false}, {"WORKERS", true},   {"CREDIT", true},
+    {"QUEUED", true},   {"OLDEST ms", true}, {"CALLS", true},
+    {"ERRORS", true},   {"LOCAL", true},     {"FAR", true}};
+
+static void s_print_stats(gi_rows_t *table, const msgpack_object *name,
                           const msgpack_object *numbers) {
     static const char *const columns[] = {"workers",   "credit", "queued",
                                           "oldest_ms", "calls",  "errors"};
-    gi_clean_put(stdout, name->via.str.ptr, name->via.str.size, false);
+    gi_rows_object(table, name);
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
-        const msgpack_object *v = gi_json_get(numbers, columns[i]);
-        if (v && v->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
-            printf("\t%" PRIu64, v->via.u64);
-        else if (v && v->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
-            printf("\t%" PRId64, v->via.i64);
+        if (s_number(gi_json_get(numbers, columns[i])))
+            gi_rows_number(table, s_of(numbers, columns[i]));
         else
-            printf("\t-");
+            gi_rows_text(table, "-");
     }
     int64_t far = s_of(numbers, "far");
-    printf("\t%" PRId64 "\t%" PRId64 "\n", s_of(numbers, "workers") - far, far);
+    gi_rows_number(table, s_of(numbers, "workers") - far);
+    gi_rows_number(table, far);
 }
 
 static int s_stats(gate_client_t *client) {
@@ -85,13 +85,14 @@ static int s_stats(gate_client_t *client) {
         fprintf(stderr, "ValueError: the broker's statistics are none\n");
         return GI_EXIT_REMOTE;
     }
-    if (isatty(STDOUT_FILENO))
-        printf("name\tworkers\tcredit\tqueued\toldest\tcalls\terrors"
-               "\tlocal\tfar\n");
+    gi_rows_t table;
+    gi_rows_begin(&table, s_stats_columns,
+                  sizeof s_stats_columns / sizeof *s_stats_columns);
     for (uint32_t i = 0; i < services->via.map.size; i++)
         if (services->via.map.ptr[i].key.type == MSGPACK_OBJECT_STR)
-            s_print_stats(&services->via.map.ptr[i].key,
+            s_print_stats(&table, &services->via.map.ptr[i].key,
                           &services->via.map.ptr[i].val);
+    gi_rows_end(&table);
     return GI_EXIT_OK;
 }
 
@@ -100,19 +101,24 @@ static bool s_flag(const msgpack_object *map, const char *name) {
     return v && v->type == MSGPACK_OBJECT_BOOLEAN && v->via.boolean;
 }
 
-static void s_print_worker(const char *service, const msgpack_object_kv *w) {
-    gi_clean_put(stdout, service, strlen(service), false);
-    putchar('\t');
-    s_name(&w->key.via.str, '\t');
-    printf("%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%s\n",
-           s_of(&w->val, "in_flight"), s_of(&w->val, "max"),
-           s_of(&w->val, "silent_ms"),
-           s_flag(&w->val, "draining") ? "draining"
-           : s_flag(&w->val, "ext")    ? "up"
-                                       : "up (plain)");
+static const gi_column_t s_workers_columns[] = {
+    {"SERVICE", false}, {"WORKER", false},   {"IN FLIGHT", true},
+    {"MAX", true},      {"SILENT ms", true}, {"STATE", false}};
+
+static void s_print_worker(gi_rows_t *table, const char *service,
+                           const msgpack_object_kv *w) {
+    gi_rows_text(table, service);
+    gi_rows_object(table, &w->key);
+    gi_rows_number(table, s_of(&w->val, "in_flight"));
+    gi_rows_number(table, s_of(&w->val, "max"));
+    gi_rows_number(table, s_of(&w->val, "silent_ms"));
+    gi_rows_text(table, s_flag(&w->val, "draining") ? "draining"
+                        : s_flag(&w->val, "ext")    ? "up"
+                                                    : "up (plain)");
 }
 
-static int s_workers_of(gate_client_t *client, const char *service) {
+static int s_workers_of(gate_client_t *client, const char *service,
+                        gi_rows_t *table) {
     GATE_OWN(gate_value) workers = NULL;
     gate_err_t e = gate_client_call(client, "Gate.workers", &workers, service,
                                     gate_timeout_ms(S_STATS_MS));
@@ -124,7 +130,7 @@ static int s_workers_of(gate_client_t *client, const char *service) {
     for (uint32_t i = 0;
          map->type == MSGPACK_OBJECT_MAP && i < map->via.map.size; i++)
         if (map->via.map.ptr[i].key.type == MSGPACK_OBJECT_STR)
-            s_print_worker(service, &map->via.map.ptr[i]);
+            s_print_worker(table, service, &map->via.map.ptr[i]);
     return GI_EXIT_OK;
 }
 
@@ -136,8 +142,9 @@ static int s_workers(gate_client_t *client) {
     if (e)
         return gi_peer_fail(e, true);
     const msgpack_object *list = gate_value_object(names);
-    if (isatty(STDOUT_FILENO))
-        printf("name\tworker\tin flight\tmax\tsilent\tstate\n");
+    gi_rows_t table;
+    gi_rows_begin(&table, s_workers_columns,
+                  sizeof s_workers_columns / sizeof *s_workers_columns);
     for (uint32_t i = 0; list->type == MSGPACK_OBJECT_ARRAY &&
                          i < list->via.array.size && !code;
          i++) {
@@ -147,8 +154,9 @@ static int s_workers(gate_client_t *client) {
             continue;
         snprintf(service, sizeof service, "%.*s", (int)name->via.str.size,
                  name->via.str.ptr);
-        code = s_workers_of(client, service);
+        code = s_workers_of(client, service, &table);
     }
+    gi_rows_end(&table);
     return code;
 }
 
@@ -165,11 +173,7 @@ static int s_json(gate_client_t *client, bool stats, bool workers) {
     const msgpack_object *part = gate_value_object(all);
     if (stats || workers)
         part = gi_json_get(part, stats ? "services" : "workers");
-    char *json = part ? gate_object_json(part) : NULL;
-    if (json)
-        puts(json);
-    free(json);
-    return json ? GI_EXIT_OK : GI_EXIT_REMOTE;
+    return part && gi_json_print(part) ? GI_EXIT_OK : GI_EXIT_REMOTE;
 }
 
 int gi_services_main(int argc, char **argv) {

@@ -2,35 +2,35 @@
 /* cmd_settings.c -- gate settings: what a program with that file and this
  * environment would have, or what a running broker has. */
 #include "cli/cli.h"
-#include "text/clean.h"
 #include "text/json_arg.h"
+#include "text/rows.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const gi_usage_t s_usage = {
     "settings [OPTION]...",
-    "Prints a line for each setting, tab-separated: name, value, default, "
-    "where\n"
-    "the value comes from (default, file, environment, code), meaning. Of "
-    "this\n"
+    "Prints a line for each setting: name, value, default, where the value\n"
+    "comes from (default, file, environment, code), meaning. Of this\n"
     "environment and --config FILE; with --broker EP of the broker there, "
     "which\n"
-    "a rule must allow (docs/security.md). Passwords are shown as ***."};
+    "a rule must allow (docs/security.md). Passwords are shown as "
+    "***.\n" GI_ROWS_SAYS};
 
 enum { S_MS = 5000 };
 
 typedef struct s_show {
     bool changed, json;
-    size_t n;
+    size_t n; /* printed as JSON */
+    gi_rows_t table;
 } s_show_t;
 
-static void s_field(const char *text, char end) {
-    gi_clean_put(stdout, text, strlen(text), false);
-    putchar(end);
-}
+static const gi_column_t s_columns[] = {{"SETTING", false},
+                                        {"VALUE", false},
+                                        {"DEFAULT", false},
+                                        {"SOURCE", false},
+                                        {"MEANING", false}};
 
 static void s_json_field(const char *name, const char *text, char end) {
     printf("\"%s\":", name);
@@ -53,11 +53,26 @@ static void s_print(void *ctx, const gate_setting_t *one) {
         s_json_field("doc", one->doc, '}');
         return;
     }
-    s_field(one->name, '\t');
-    s_field(one->value, '\t');
-    s_field(one->usual, '\t');
-    s_field(one->source, '\t');
-    s_field(one->doc, '\n');
+    gi_rows_text(&show->table, one->name);
+    gi_rows_text(&show->table, one->value);
+    gi_rows_text(&show->table, one->usual);
+    gi_rows_text(&show->table, one->source);
+    gi_rows_text(&show->table, one->doc);
+}
+
+static void s_begin(s_show_t *show) {
+    if (show->json)
+        putchar('{');
+    else
+        gi_rows_begin(&show->table, s_columns,
+                      sizeof s_columns / sizeof *s_columns);
+}
+
+static void s_end(s_show_t *show) {
+    if (show->json)
+        printf("}\n");
+    else
+        gi_rows_end(&show->table);
 }
 
 static int s_here(const gi_peer_t *peer, s_show_t *show) {
@@ -68,11 +83,9 @@ static int s_here(const gi_peer_t *peer, s_show_t *show) {
         gate_perror("gate");
         return GI_EXIT_USAGE;
     }
-    if (show->json)
-        putchar('{');
+    s_begin(show);
     gate_settings_list(settings, s_print, show);
-    if (show->json)
-        printf("}\n");
+    s_end(show);
     return GI_EXIT_OK;
 }
 
@@ -116,12 +129,10 @@ static int s_there(gi_peer_t *peer, s_show_t *show) {
         fprintf(stderr, "ValueError: the broker's settings are none\n");
         return GI_EXIT_REMOTE;
     }
-    if (show->json)
-        putchar('{');
+    s_begin(show);
     for (uint32_t i = 0; i < map->via.map.size; i++)
         s_print_map(&map->via.map.ptr[i], show);
-    if (show->json)
-        printf("}\n");
+    s_end(show);
     return GI_EXIT_OK;
 }
 

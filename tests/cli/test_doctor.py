@@ -22,15 +22,28 @@ HEALTHY = {"broker": {"state": "ready", "blocked_peers": 0}, "services": [SERVIC
 
 
 class Rules(kit.Case):
-    def doctor(self, snapshot):
+    def doctor(self, snapshot, *words):
         name = os.path.join(self.dir, "snapshot.json")
         with open(name, "w") as f:
             json.dump(snapshot, f)
-        return kit.run("doctor", "--file", name)
+        return kit.run("doctor", "--file", name, *words)
 
     def test_a_healthy_one(self):
         done = self.doctor(HEALTHY)
         self.assertEqual((done.code, done.out), (0, "nothing found\n"))
+        done = self.doctor(HEALTHY, "--json")
+        self.assertEqual((done.code, done.out), (0, "[]\n"))
+
+    def test_json_says_the_same(self):
+        snapshot = copy.deepcopy(HEALTHY)
+        snapshot["services"][0]["workers"] = 0
+        snapshot["broker"]["state"] = "moved"
+        lines, done = self.doctor(snapshot), self.doctor(snapshot, "--json")
+        self.assertEqual((lines.code, done.code), (1, 1), done.err)
+        found = json.loads(done.out)
+        self.assertGreater(len(found), 1)
+        self.assertEqual(lines.out.splitlines(), [
+            "%(about)s: %(finding)s. %(cure)s." % one for one in found])
 
     def test_each_rule_of_a_service(self):
         ill = [

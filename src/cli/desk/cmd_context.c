@@ -7,6 +7,7 @@
 #include "cli/peer.h"
 #include "kept/contexts.h"
 #include "text/json_arg.h"
+#include "text/rows.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -117,9 +118,13 @@ static int s_add(gi_contexts_t *all, s_args_t *args, const char *name) {
 }
 
 /* ---- list ------------------------------------------------------------------- */
+static const gi_column_t s_columns[] = {
+    {" ", false}, {"NAME", false}, {"BROKER", false}, {"USER", false}};
+
 typedef struct s_list {
     const gi_contexts_t *all;
     bool json;
+    gi_rows_t table;
     size_t n;
 } s_list_t;
 
@@ -147,12 +152,14 @@ static void s_print(void *ctx, const char *name) {
     const char *user = gi_contexts_get(self->all, name, "user");
     if (!user)
         user = gi_contexts_get(self->all, name, "plain-user");
-    if (self->json)
+    if (self->json) {
         s_print_json(self, name);
-    else
-        printf("%c %-16s %-32s %s\n", s_is_used(self->all, name) ? '*' : ' ',
-               name, gi_contexts_get(self->all, name, "broker"),
-               user ? user : "-");
+    } else {
+        gi_rows_text(&self->table, s_is_used(self->all, name) ? "*" : " ");
+        gi_rows_text(&self->table, name);
+        gi_rows_text(&self->table, gi_contexts_get(self->all, name, "broker"));
+        gi_rows_text(&self->table, user ? user : "-");
+    }
     self->n++;
 }
 
@@ -160,11 +167,14 @@ static int s_list(const gi_contexts_t *all, bool json) {
     s_list_t list = {.all = all, .json = json};
     if (json)
         putchar('{');
-    else if (isatty(STDOUT_FILENO))
-        printf("  %-16s %-32s %s\n", "NAME", "BROKER", "USER");
+    else
+        gi_rows_begin(&list.table, s_columns,
+                      sizeof s_columns / sizeof *s_columns);
     gi_contexts_each(all, s_print, &list);
     if (json)
         printf("}\n");
+    else
+        gi_rows_end(&list.table);
     return GI_EXIT_OK;
 }
 

@@ -144,6 +144,13 @@ bool gi_json_pack(const char *word, msgpack_sbuffer *out, char *why,
     return !msgpack_pack_str_with_body(&to, word, strlen(word));
 }
 
+bool gi_json_print(const msgpack_object *value) {
+    char *json = gate_object_json(value);
+    bool ok = json && puts(json) >= 0;
+    free(json);
+    return ok;
+}
+
 const msgpack_object *gi_json_get(const msgpack_object *map, const char *key) {
     size_t size = strlen(key);
     if (map->type != MSGPACK_OBJECT_MAP)

@@ -15,6 +15,8 @@ bool gi_json_pack(const char *word, msgpack_sbuffer *out, char *why,
                   size_t why_size);
 /* A text to stdout as JSON, which no terminal obeys. */
 void gi_json_put(const char *text);
+/* A value as one line of JSON; false: it cannot be said so, or no memory. */
+bool gi_json_print(const msgpack_object *value);
 /* Borrows: the entry of a map with that key; NULL when it is no map or has
  * none. */
 const msgpack_object *gi_json_get(const msgpack_object *map, const char *key);

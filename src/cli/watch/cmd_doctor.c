@@ -27,6 +27,7 @@ typedef struct s_doctor {
     gi_top_look_t look;
     const msgpack_object *all;
     unsigned found;
+    bool json;
 } s_doctor_t;
 
 /* ---- saying -------------------------------------------------------------- */
@@ -37,17 +38,34 @@ static void s_name(char to[GI_TOP_TEXT], const msgpack_object *text) {
                   is ? text->via.str.size : 0);
 }
 
+enum { S_FINDING_MAX = 2000 };
+
+static void s_say_json(const s_doctor_t *self, const char *about,
+                       const char *finding, const char *cure) {
+    fputs(self->found ? "," : "", stdout);
+    fputs("{\"about\":", stdout);
+    gi_json_put(about);
+    fputs(",\"finding\":", stdout);
+    gi_json_put(finding);
+    fputs(",\"cure\":", stdout);
+    gi_json_put(cure);
+    fputs("}", stdout);
+}
+
 __attribute__((format(printf, 4, 5))) static void s_say(s_doctor_t *self,
                                                         const char *about,
                                                         const char *cure,
                                                         const char *fmt, ...) {
+    char finding[S_FINDING_MAX];
     va_list list;
-    self->found++;
-    printf("%s: ", about);
     va_start(list, fmt);
-    vprintf(fmt, list);
+    vsnprintf(finding, sizeof finding, fmt, list);
     va_end(list);
-    printf(". %s.\n", cure);
+    if (self->json)
+        s_say_json(self, about, finding, cure);
+    else
+        printf("%s: %s. %s.\n", about, finding, cure);
+    self->found++;
 }
 
 static int64_t s_of(const msgpack_object *map, const char *key) {
@@ -269,8 +287,16 @@ static void (*const s_of_broker[])(s_doctor_t *) = {s_state, s_readers,
                                                     s_counters, s_reports};
 
 /* ---- the visit ----------------------------------------------------------- */
-static int s_examine(gate_value_t **snapshot) {
-    s_doctor_t self = {0};
+static int s_conclude(const s_doctor_t *self) {
+    if (self->json)
+        puts("]");
+    else if (self->found == 0)
+        puts("nothing found");
+    return self->found ? GI_EXIT_REMOTE : GI_EXIT_OK;
+}
+
+static int s_examine(gate_value_t **snapshot, bool json) {
+    s_doctor_t self = {.json = json};
     char name[GI_TOP_TEXT];
     gi_top_look_set(&self.look, snapshot);
     self.all = gate_value_object(self.look.value);
@@ -279,6 +305,7 @@ static int s_examine(gate_value_t **snapshot) {
         gi_top_look_fini(&self.look);
         return GI_EXIT_USAGE;
     }
+    fputs(json ? "[" : "", stdout);
     for (size_t i = 0; i < sizeof s_of_broker / sizeof *s_of_broker; i++)
         s_of_broker[i](&self);
     for (uint32_t i = 0; i < gi_top_look_size(self.look.services); i++) {
@@ -287,19 +314,18 @@ static int s_examine(gate_value_t **snapshot) {
         for (size_t k = 0; k < sizeof s_of_service / sizeof *s_of_service; k++)
             s_of_service[k](&self, name, s);
     }
-    if (self.found == 0)
-        puts("nothing found");
+    int code = s_conclude(&self);
     gi_top_look_fini(&self.look);
-    return self.found ? GI_EXIT_REMOTE : GI_EXIT_OK;
+    return code;
 }
 
-static int s_from_broker(gi_peer_t *peer) {
+static int s_from_broker(gi_peer_t *peer, bool json) {
     GATE_OWN(gate_value) snapshot = NULL;
     int code = gi_peer_open(peer);
     if (code)
         return code;
     gate_err_t e = gi_top_look_ask(peer->client, true, &snapshot);
-    return e ? gi_peer_fail(e, true) : s_examine(&snapshot);
+    return e ? gi_peer_fail(e, true) : s_examine(&snapshot, json);
 }
 
 static char *s_read(const char *file) {
@@ -330,7 +356,7 @@ static char *s_read(const char *file) {
     return text;
 }
 
-static int s_from_file(const char *file) {
+static int s_from_file(const char *file, bool json) {
     GATE_OWN(gate_value) snapshot = NULL;
     msgpack_sbuffer packed;
     char why[256] = "", *text = s_read(file);
@@ -345,22 +371,25 @@ static int s_from_file(const char *file) {
     free(text);
     if (!ok)
         return gi_opts_fail(&s_usage, "%s: %s", file, why);
-    return e ? gi_peer_fail(e, false) : s_examine(&snapshot);
+    return e ? gi_peer_fail(e, false) : s_examine(&snapshot, json);
 }
 
 int gi_doctor_main(int argc, char **argv) {
     gi_peer_t peer = {0};
     const char *file = NULL;
+    bool json = false;
     const gi_opt_t table[] = {
         GI_PEER_OPTS(peer),
         {"file", GI_OPT_TEXT, &file, "FILE", "a kept snapshot; -: stdin"},
+        {"json", GI_OPT_FLAG, &json, NULL,
+         "a list of {about, finding, cure}, in one line"},
         GI_OPT_END,
     };
     int code = gi_opts_parse(argc, argv, &s_usage, table, NULL);
     if (code < 0 && !file)
         code = gi_peer_check(&peer, &s_usage);
     if (code < 0) {
-        code = file ? s_from_file(file) : s_from_broker(&peer);
+        code = file ? s_from_file(file, json) : s_from_broker(&peer, json);
         gi_peer_close(&peer);
     }
     gi_peer_forget(&peer.auth);
