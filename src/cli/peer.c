@@ -163,7 +163,8 @@ static void s_no_broker(const gi_peer_t *self, int64_t waited_ms) {
 }
 
 int gi_peer_connect(gi_peer_t *self) {
-    self->runtime = gi_peer_runtime(self->config);
+    if (!self->runtime)
+        self->runtime = gi_peer_runtime(self->config);
     if (!self->runtime)
         return GI_EXIT_USAGE;
     self->client = gate_client_new(self->runtime);

@@ -81,7 +81,8 @@ const char *gi_peer_backend(const gate_runtime_t *runtime);
 /* Connects and waits up to 3 s for the broker, or --wait; not for one where
  * nothing listens, without that. 0, else the exit code after saying why. */
 int gi_peer_open(gi_peer_t *self);
-/* The same without waiting: what is wrong with endpoint or files is known. */
+/* The same without waiting: what is wrong with endpoint or files is known. A
+ * runtime that is there already is used. */
 int gi_peer_connect(gi_peer_t *self);
 void gi_peer_close(gi_peer_t *self);
 /* Prints gate_error() as "Class: message" and a remote traceback; returns the

@@ -47,13 +47,17 @@ static int s_absolute(const char **path, char **kept) {
     return 0;
 }
 
-/* Nothing is sent: a broker need not be there. */
+/* A broker need not be there; one that is may refuse us, who come without the
+ * password, and that is not said. */
 static int s_try(gi_peer_t *peer) {
+    GATE_OWN(gate_settings) settings = gi_peer_settings(peer->config);
+    if (settings)
+        gate_settings_set(settings, "log_level", "silent");
     gi_peer_t trial = {.broker = peer->broker,
-                       .config = peer->config,
+                       .runtime = gi_peer_runtime_of(settings),
                        .auth = {.curve_cert = peer->auth.curve_cert,
                                 .curve_server = peer->auth.curve_server}};
-    int code = gi_peer_connect(&trial);
+    int code = trial.runtime ? gi_peer_connect(&trial) : GI_EXIT_USAGE;
     gi_peer_close(&trial);
     return code;
 }
