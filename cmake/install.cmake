@@ -33,10 +33,21 @@ if(GATE_MAN_PYTHON)
     COMMAND ${CMAKE_COMMAND} -E rm -rf ${man}
     COMMAND ${GATE_MAN_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/script/man.py ${man}
     COMMAND ${CMAKE_COMMAND} -E touch ${man}/made
-    DEPENDS ${man_sources} script/man.py VERBATIM)
+    DEPENDS ${man_sources} script/man.py script/headers.py VERBATIM)
   add_custom_target(gate_man ALL DEPENDS ${man}/made)
   install(DIRECTORY ${man}/ DESTINATION ${CMAKE_INSTALL_MANDIR}
     PATTERN made EXCLUDE)
+
+  # The API as HTML (script/reference.py), from the headers alone.
+  set(reference "${CMAKE_CURRENT_BINARY_DIR}/reference")
+  file(GLOB api_headers CONFIGURE_DEPENDS include/gaterpc/*.h
+    include/gaterpc/*.hpp include/gaterpc/*.def include/gaterpc/cpp/*.hpp)
+  add_custom_command(OUTPUT ${reference}/index.html
+    COMMAND ${GATE_MAN_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/script/reference.py
+      ${reference}
+    DEPENDS ${api_headers} script/reference.py script/headers.py VERBATIM)
+  add_custom_target(gate_reference ALL DEPENDS ${reference}/index.html)
+  install(DIRECTORY ${reference} DESTINATION ${CMAKE_INSTALL_DOCDIR})
 elseif(TARGET gate)
   install(FILES docs/gate.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()

@@ -12,6 +12,9 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "script"))
+import headers  # noqa: E402
+
 FROM = "gaterpc"
 
 
@@ -175,52 +178,6 @@ def verb_page(man, verb, brief):
 
 
 # ---- section 3 -------------------------------------------------------------------
-COMMENT = re.compile(r"/\*.*?\*/", re.S)
-STATEMENT = re.compile(
-    r"(?P<comment>/\*.*?\*/)|(?P<api>^GATE_API .*?;)|(?P<macro>^#define gate_\w+\(.*?"
-    r"[^\\]$)|(?P<gap>\n[ \t]*\n)", re.M | re.S)
-
-
-def words(comment):
-    lines = [re.sub(r"^\s*\*? ?", "", x).rstrip()
-             for x in comment.strip()[2:-2].split("\n")]
-    return "\n".join(lines).strip()
-
-
-class Function:
-    def __init__(self, name, header, text, prototype):
-        self.name, self.header = name, header
-        self.text, self.prototype = text, prototype
-
-
-def functions(header):
-    """Those of a header in order, each with the comment that it stands under."""
-    text = read("include/gaterpc/" + header)
-    about = words(COMMENT.findall(text)[1])  # behind the licence
-    found, comment, fresh = [], "", False
-    for m in STATEMENT.finditer(text[text.index("#define GATERPC_"):]):
-        if m.group("comment"):
-            line = words(m.group("comment"))
-            if not re.match(r"-{2,}", line):
-                comment, fresh = line, True
-        elif m.group("gap"):
-            comment = comment if fresh else ""
-        elif m.group("api") or m.group("macro"):
-            fresh = False
-            code = m.group("api") or m.group("macro")
-            name = re.search(r"\b(gate_\w+)\s*\(", re.sub(
-                r"\(\*\w+\)\s*\([^()]*\)", "", code) if m.group("api") else code)
-            found.append(Function(name.group(1), header, comment, code))
-    return about, found
-
-
-def prototype(code):
-    if code.startswith("#define"):
-        return re.match(r"#define (gate_\w+\([^)]*\))", code).group(1)
-    code = re.sub(r"GATE_API |\s*GATE_MUST|\s*GATE_PRINTF\([^)]*\)", "", code)
-    return re.sub(r"\s+", " ", code)
-
-
 def brief_of(text, name):
     first = re.split(r"(?<=[.;])\s", re.sub(r"\s+", " ", text), 1)[0]
     first = re.sub(r"^\w+\.h -- ", "", first).rstrip(".:;")
@@ -229,7 +186,7 @@ def brief_of(text, name):
 
 def function_page(f, text, about, twin):
     shown = [".nf", ".B #include <gaterpc.h>", ".PP"]
-    shown += [".B %s" % escape(prototype(x.prototype)) for x in (f, *twin)]
+    shown += [".B %s" % escape(headers.prototype(x)) for x in (f, *twin)]
     out = head(f.name, "3", brief_of(text or about, f.name))
     out += ".SH SYNOPSIS\n" + "\n".join(shown) + "\n.fi\n.SH DESCRIPTION\n"
     if text:
@@ -239,23 +196,19 @@ def function_page(f, text, about, twin):
         "<gaterpc/%s>\n" % f.header
 
 
-def headers():
-    folder = os.path.join(ROOT, "include", "gaterpc")
-    return sorted(x for x in os.listdir(folder) if x.endswith(".h"))
-
-
 def section_3():
     """file -> text; a macro and its function with a _ behind tell of each other."""
     pages = {}
-    for header in headers():
-        about, found = functions(header)
+    for header in headers.all_headers():
+        found = [i for i in header.items("function", "macro")
+                 if i.name.startswith("gate_")]
         of = {f.name: f for f in found}
         for f in found:
             other = f.name[:-1] if f.name.endswith("_") else f.name + "_"
             twin = [of[other]] if other in of else []
             text = "\n\n".join(dict.fromkeys(
-                x.text for x in (*twin, f) if x.text))
-            pages.setdefault(f.name + ".3", function_page(f, text, about, twin))
+                x.says() for x in (*twin, f) if x.says()))
+            pages.setdefault(f.name + ".3", function_page(f, text, header.about, twin))
     return pages
 
 

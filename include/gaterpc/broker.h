@@ -9,11 +9,13 @@
 
 GATE_BEGIN_DECLS
 
+/* Gives a broker without endpoints: bind, then start. NULL: no memory. */
 GATE_API gate_broker_t *gate_broker_new(gate_runtime_t *rt);
 /* Says DISCONNECT to its workers, answers what is in flight with an error. */
 GATE_API void gate_broker_destroy(gate_broker_t **self_p);
-/* Sets are applied at start, in order; any number of each. "tcp://host:*" picks
- * a port. */
+/* Before start: an endpoint for clients (bind), for workers (bind_backend). They
+ * are bound at start, in order; any number of each. "tcp://host:*" picks a
+ * port. */
 GATE_API void gate_broker_bind(gate_broker_t *self, const char *frontend);
 GATE_API void gate_broker_bind_backend(gate_broker_t *self,
                                        const char *backend);
@@ -45,7 +47,8 @@ GATE_API void gate_broker_uplink(gate_broker_t *self, const char *urls);
 GATE_API const char *gate_broker_uplink_name(const gate_broker_t *self);
 /* Binds everything and begins; GATE_SYSTEM names the endpoint that failed. */
 GATE_API gate_err_t gate_broker_start(gate_broker_t *self) GATE_MUST;
-/* Borrows: the i-th endpoint with its real port, NULL past the end. */
+/* Borrows: the i-th endpoint of frontend or backend with its real port, NULL
+ * past the end. */
 GATE_API const char *gate_broker_frontend(const gate_broker_t *self, size_t i);
 GATE_API const char *gate_broker_backend(const gate_broker_t *self, size_t i);
 /* Borrows: a client whose calls come from the broker itself. */

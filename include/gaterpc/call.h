@@ -25,12 +25,13 @@ GATE_BEGIN_DECLS
  * many, too few, an unknown name or a type that does not fit. */
 GATE_API gate_err_t gate_args_(gate_call_t *self, const gate_slot_t *slots,
                                size_t n) GATE_MUST;
-/* Borrows: an array, a map. */
+/* Borrows: the positional arguments, an array; raw_kwargs: those by name, a map.
+ */
 GATE_API const msgpack_object *gate_call_raw_args(const gate_call_t *self);
 GATE_API const msgpack_object *gate_call_raw_kwargs(const gate_call_t *self);
 
 /* ---- the answer ---------------------------------------------------------- */
-/* GATE_BADARG for a second one. */
+/* The call's result. GATE_BADARG for a second one. */
 GATE_API gate_err_t gate_return_(gate_call_t *self, gate_arg_t v);
 /* Always returns GATE_RAISED. */
 GATE_API gate_err_t gate_raise(gate_call_t *self, const char *cls,
@@ -64,17 +65,20 @@ GATE_API gate_err_t gate_generate(gate_call_t *self,
  * must be ended all the same. NULL where that cannot be (jobs) and for a call
  * that is kept already (GATE_BADARG). */
 GATE_API gate_call_t *gate_call_keep(gate_call_t *self);
-GATE_API void gate_finish_(gate_call_t **self_p, gate_arg_t v); /* takes */
+/* Takes: ends a kept call with that result. */
+GATE_API void gate_finish_(gate_call_t **self_p, gate_arg_t v);
+/* Takes: ends a kept call, or its stream, with an exception. */
 GATE_API void gate_fail(gate_call_t **self_p, const char *cls,
-                        const char *text); /* takes */
-/* Ends a kept call's stream, also one without items. */
-GATE_API void gate_end(gate_call_t **self_p); /* takes */
+                        const char *text);
+/* Takes: ends a kept call's stream, also one without items. */
+GATE_API void gate_end(gate_call_t **self_p);
+/* Goes on with a call when its job has ended: e, or the job's value. */
+typedef gate_err_t gate_then_fn(gate_call_t *call, gate_err_t e,
+                                const gate_value_t *value);
 /* Runs job on a pool and goes on with then on the service's actor (then NULL:
  * its result or error is the call's). job gets args; a list is spread over its
  * parameters. Return its value from the handler: the job is submitted when that
  * has returned, and a pool that refuses it is the call's error. */
-typedef gate_err_t gate_then_fn(gate_call_t *call, gate_err_t e,
-                                const gate_value_t *value);
 GATE_API gate_err_t gate_call_run(gate_call_t *self, gate_pool_t *pool,
                                   gate_fn *job, gate_arg_t args,
                                   gate_then_fn *then);
@@ -82,8 +86,10 @@ GATE_API gate_err_t gate_call_run(gate_call_t *self, gate_pool_t *pool,
 /* ---- who, where, how long ------------------------------------------------ */
 /* The ctx of the method table; in a process what the pool's init returned. */
 GATE_API void *gate_call_ctx(gate_call_t *self);
-/* NULL in a worker process. */
+/* Borrows: the service's runtime; NULL in a worker process. */
 GATE_API gate_runtime_t *gate_call_runtime(gate_call_t *self);
+/* Borrows: the method's name, without the service's; of a job that of
+ * gate_fn_register, or "job". */
 GATE_API const char *gate_call_method(const gate_call_t *self);
 /* The authenticated user; "" when there is none. */
 GATE_API const char *gate_call_user(const gate_call_t *self);
@@ -112,14 +118,19 @@ GATE_API gate_arg_t gate_meta_of(const gate_call_t *self);
 GATE_END_DECLS
 
 #ifndef __cplusplus
+/* gate_args(call, &a, &b, gate_opt(&c)) */
 #define gate_args(call, ...)                                  \
     gate_args_(call, GATE_ARR(GATE_SLOT, 1, __VA_ARGS__) + 1, \
                GATE_N(__VA_ARGS__))
 /* For a handler that takes none: anything else is a TypeError. */
 #define gate_no_args(call) gate_args_(call, NULL, 0)
+/* gate_return(call, a + b): any C type that is an argument (GATE_ARG) */
 #define gate_return(call, x) gate_return_(call, GATE_ARG(x))
+/* gate_yield(call, item) */
 #define gate_yield(call, x) gate_yield_(call, GATE_ARG(x))
+/* gate_yield_now(call, item) */
 #define gate_yield_now(call, x) gate_yield_now_(call, GATE_ARG(x))
+/* gate_finish(&kept, result) */
 #define gate_finish(call_p, x) gate_finish_(call_p, GATE_ARG(x))
 #endif
 

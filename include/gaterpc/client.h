@@ -11,19 +11,22 @@
 
 GATE_BEGIN_DECLS
 
+/* Gives a client that is not connected. NULL: no memory. */
 GATE_API gate_client_t *gate_client_new(gate_runtime_t *rt);
 /* Calls in flight end with GATE_CLOSED and are cancelled. In a callback on the
  * client's own thread it ends when the callback has returned. In the child of a
  * fork() it does nothing: the client is the parent's. */
 GATE_API void gate_client_destroy(gate_client_t **self_p);
-/* Before connect: in-band PLAIN credentials; CURVE; the identity's name. */
+/* Before connect: in-band PLAIN credentials. */
 GATE_API void gate_client_plain(gate_client_t *self, const char *user,
                                 const char *password);
+/* Before connect: CURVE, our certificate file and the server's public one. */
 GATE_API void gate_client_curve(gate_client_t *self, const char *cert_file,
                                 const char *server_cert_file);
 /* PLAIN by the transport, where the broker has it (gate_broker_plain). */
 GATE_API void gate_client_plain_transport(gate_client_t *self, const char *user,
                                           const char *password);
+/* Before connect: the name that its identity is made from. */
 GATE_API void gate_client_identity(gate_client_t *self, const char *name);
 /* Begins to connect to a broker's frontend and returns; NULL = services of this
  * runtime only. Calls may be made at once: they wait for the connection within

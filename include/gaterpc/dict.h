@@ -26,7 +26,9 @@ GATE_API gate_err_t gate_dict_get(gate_dict_t *self, gate_bytes_t key,
                                   void **value, int64_t timeout_ms) GATE_MUST;
 /* True when the key is there, now. */
 GATE_API bool gate_dict_has(gate_dict_t *self, gate_bytes_t key);
+/* How many values it holds, now. */
 GATE_API size_t gate_dict_size(gate_dict_t *self);
+/* How many it can hold. */
 GATE_API size_t gate_dict_capacity(const gate_dict_t *self);
 
 GATE_END_DECLS

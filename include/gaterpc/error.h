@@ -8,6 +8,7 @@
 
 GATE_BEGIN_DECLS
 
+/* How a call of the library ended: GATE_OK, or what went wrong (errors.def). */
 typedef enum gate_err {
 #define GATE_X(code, cls, exit_code, text) GATE_##code,
 #include <gaterpc/errors.def>

@@ -15,7 +15,9 @@
 
 GATE_BEGIN_DECLS
 
+/* Calls that are under way at a client, and their answers by the batch. */
 typedef struct gate_caller gate_caller_t;
+/* Methods of a service whose calls are taken and answered by the batch. */
 typedef struct gate_answerer gate_answerer_t;
 /* A call under way. Of a caller: valid until the first take after the one that
  * had its answer. Of an answerer: until it is answered. Its address, as a

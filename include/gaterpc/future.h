@@ -16,6 +16,7 @@ GATE_API void gate_future_destroy(gate_future_t **self_p);
  * stored by it live as long as the future. */
 GATE_API gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
                                       gate_slot_t out) GATE_MUST;
+/* True when a wait would not wait. */
 GATE_API bool gate_future_ready(const gate_future_t *self);
 /* Asks for the work to stop; the future ends with GATE_CANCELLED unless its
  * answer was already there. */
@@ -47,6 +48,7 @@ GATE_API size_t gate_cq_wait(gate_cq_t *self, size_t max, int64_t timeout_ms);
 GATE_END_DECLS
 
 #ifndef __cplusplus
+/* gate_future_wait(f, 500, &result), NULL for a result that is not wanted */
 #define gate_future_wait(f, ms, p) gate_future_wait_(f, ms, GATE_SLOT(p))
 #endif
 

@@ -10,6 +10,7 @@
 
 GATE_BEGIN_DECLS
 
+/* How much a line matters; GATE_SILENT, as a level to log at, is none at all. */
 typedef enum gate_level {
     GATE_DEBUG,
     GATE_INFO,
@@ -22,10 +23,10 @@ typedef enum gate_level {
  * setting log_levels, else log_level. Lines are cut at 1,000 bytes. */
 GATE_API void gate_log(gate_level_t level, const char *part, const char *fmt,
                        ...) GATE_PRINTF(3, 4);
-/* One more receiver of every line that passes its level; NULL removes it. It
- * is called on the log actor's thread, one line at a time. */
+/* Gets a line; called on the log actor's thread, one line at a time. */
 typedef void gate_log_fn(void *ctx, gate_level_t level, const char *part,
                          const char *text);
+/* One more receiver of every line that passes its level; NULL removes it. */
 GATE_API void gate_log_sink(gate_log_fn *fn, void *ctx);
 /* Lines dropped for want of room since the process began: in the ring, or on
  * the log file's disk. */
@@ -33,6 +34,7 @@ GATE_API uint64_t gate_log_dropped(void);
 /* Waits until every line logged before this call is out. Blocks: at most
  * timeout_ms. Not on the log actor. */
 GATE_API bool gate_log_flush(int64_t timeout_ms);
+/* "debug", "info", "warn", "error", "silent"; "unknown" for none of them. */
 GATE_API const char *gate_level_name(gate_level_t level);
 
 GATE_END_DECLS

@@ -70,8 +70,9 @@ typedef struct gate_pool_more {
     int idle_workers;
 } gate_pool_more_t;
 
-/* NULL options = all defaults. NULL with gate_error() set when the threads,
- * the zygote or the memory cannot be had. */
+/* A pool of threads; gate_procs_new: of worker processes, gate_procs_new_with:
+ * with what more says. NULL options = all defaults. NULL with gate_error() set
+ * when the threads, the zygote or the memory cannot be had. */
 GATE_API gate_pool_t *gate_threads_new(gate_runtime_t *rt,
                                        const gate_pool_options_t *options);
 GATE_API gate_pool_t *gate_procs_new(gate_runtime_t *rt,
@@ -79,9 +80,10 @@ GATE_API gate_pool_t *gate_procs_new(gate_runtime_t *rt,
 GATE_API gate_pool_t *gate_procs_new_with(gate_runtime_t *rt,
                                           const gate_pool_options_t *options,
                                           const gate_pool_more_t *more);
-/* An executor of your own: submit must run run(arg) exactly once, on any
- * thread, now or later, or return an error and never run it. */
+/* Must run run(arg) exactly once, on any thread, now or later, or return an
+ * error and never run it. */
 typedef gate_err_t gate_submit_fn(void *ctx, void (*run)(void *arg), void *arg);
+/* An executor of your own. NULL: no memory, or no submit. */
 GATE_API gate_pool_t *gate_pool_custom(gate_runtime_t *rt,
                                        gate_submit_fn *submit, void *ctx);
 /* Refuses new jobs, waits for those under way, frees. A job that would wait for
@@ -126,6 +128,7 @@ GATE_API gate_value_t *gate_pool_stats(gate_pool_t *self);
 /* GATE_HIGH: before all jobs that wait and are not (a custom pool's order is
  * its own). */
 typedef enum gate_priority { GATE_NORMAL, GATE_HIGH } gate_priority_t;
+/* Of one job; 0 = usual. Copied. */
 typedef struct gate_job_options {
     gate_priority_t priority;
     bool idempotent;          /* may run again when its worker dies */
@@ -136,6 +139,7 @@ typedef struct gate_job_options {
 /* Gives, never NULL; a full queue is GATE_BUSY in the future. */
 GATE_API gate_future_t *gate_submit_(gate_pool_t *self, gate_fn *fn,
                                      const gate_arg_t *args, size_t n);
+/* The same, of a job with options. */
 GATE_API gate_future_t *gate_submit_with_(gate_pool_t *self, gate_fn *fn,
                                           const gate_job_options_t *options,
                                           const gate_arg_t *args, size_t n);
@@ -196,6 +200,7 @@ typedef struct gate_map_more {
      * limits or retries, the pool's or the job's, each is a job of its own. */
     int chunk;
 } gate_map_more_t;
+/* A map as more says, else as gate_pool_map. */
 GATE_API gate_err_t gate_pool_map_more(gate_pool_t *self, gate_fn *fn,
                                        const gate_arg_t *inputs, size_t n,
                                        const gate_map_more_t *more,

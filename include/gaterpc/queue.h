@@ -14,6 +14,7 @@ GATE_BEGIN_DECLS
  * gate_error() set when the memory cannot be had. */
 GATE_API gate_queue_t *gate_queue_new(gate_runtime_t *rt, size_t n_items,
                                       size_t size_bytes);
+/* Lets go of it; the last one that had it in a process closes its end. */
 GATE_API void gate_queue_destroy(gate_queue_t **self_p);
 /* Waits up to timeout_ms (0: not, -1: for ever) for room. GATE_BUSY none,
  * GATE_CLOSED closed, GATE_WORKERLOST the other end died, GATE_TOOBIG an item
@@ -33,7 +34,9 @@ GATE_API void gate_queue_close(gate_queue_t *self);
 GATE_END_DECLS
 
 #ifndef __cplusplus
+/* gate_queue_put(q, item, 1000) */
 #define gate_queue_put(q, x, ms) gate_queue_put_(q, GATE_ARG(x), ms)
+/* gate_queue_get(q, &item, 1000) */
 #define gate_queue_get(q, p, ms) gate_queue_get_(q, GATE_SLOT(p), ms)
 #endif
 

@@ -41,8 +41,8 @@ GATE_API gate_err_t gate_runtime_reload(gate_runtime_t *self) GATE_MUST;
  * handling. 1 at once, and a line in the log, in a child of fork(): what a
  * runtime serves is in the process that started it, so daemon() comes first. */
 GATE_API int gate_runtime_wait(gate_runtime_t *self);
-/* Borrows: the default executors, made on first use. NULL with gate_error()
- * set when they cannot be had. */
+/* Borrows: the default executors, made on first use: threads, worker processes
+ * (gate_runtime_procs). NULL with gate_error() set when they cannot be had. */
 GATE_API gate_pool_t *gate_runtime_threads(gate_runtime_t *self);
 GATE_API gate_pool_t *gate_runtime_procs(gate_runtime_t *self);
 /* Waits up to timeout_ms until the default process pool, if it is in use (a

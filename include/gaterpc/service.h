@@ -9,6 +9,7 @@
 
 GATE_BEGIN_DECLS
 
+/* Where a method runs. */
 typedef enum gate_runs {
     GATE_DEFAULT, /* gate_service_default_runs; inline unless changed */
     GATE_INLINE,  /* on the service's actor: must be short */
@@ -17,6 +18,7 @@ typedef enum gate_runs {
     GATE_CUSTOM /* on .pool */
 } gate_runs_t;
 
+/* A line of a method table: GATE_METHOD makes one, GATE_END is behind the last. */
 typedef struct gate_method {
     const char *name;
     gate_fn *fn;
@@ -43,10 +45,14 @@ GATE_API gate_service_t *gate_service_new(gate_runtime_t *rt, const char *name);
  * to log that (GATE_WOULDBLOCK).
  * For a clean end drain first. */
 GATE_API void gate_service_destroy(gate_service_t **self_p);
+/* Before start: what it is, as brokers tell it on (Gate.observe). Copies; no
+ * ':' in it. */
 GATE_API void gate_service_describe(gate_service_t *self, const char *text);
 /* Keeps both. Ends at GATE_END; may be called again for more. */
 GATE_API void gate_service_methods(gate_service_t *self,
                                    const gate_method_t *table, void *ctx);
+/* Before start: where methods run whose table does not say. pool: in which one,
+ * NULL = the runtime's; GATE_CUSTOM needs it. */
 GATE_API void gate_service_default_runs(gate_service_t *self, gate_runs_t runs,
                                         gate_pool_t *pool);
 /* How many calls it takes at once (announced to the broker); 0 = message_max.
@@ -81,12 +87,14 @@ GATE_API gate_err_t gate_service_ready(gate_service_t *self,
  * a handler or job of its own. */
 GATE_API gate_err_t gate_service_drain(gate_service_t *self,
                                        int64_t timeout_ms) GATE_MUST;
+/* Borrows: the name that it serves. */
 GATE_API const char *gate_service_name(const gate_service_t *self);
 /* Gives: counters by name. NULL when it does not run. */
 GATE_API gate_value_t *gate_service_stats(gate_service_t *self);
 
 /* ---- modules: what `gate serve FILE.so` loads ---------------------------- */
 #define GATE_MODULE_ABI 1
+/* What a module's function gate_module gives (GATE_MODULE_SYMBOL). */
 typedef struct gate_module {
     int abi;          /* GATE_MODULE_ABI */
     const char *name; /* the service's name; NULL = the default */

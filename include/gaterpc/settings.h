@@ -13,7 +13,9 @@ GATE_BEGIN_DECLS
  * lack of memory; bad values in the environment stick and come out of
  * gate_settings_check or gate_runtime_start. */
 GATE_API gate_settings_t *gate_settings_new(void);
+/* Gives a copy. NULL: no memory. */
 GATE_API gate_settings_t *gate_settings_dup(const gate_settings_t *self);
+/* Frees; a runtime has a copy of its own. */
 GATE_API void gate_settings_destroy(gate_settings_t **self_p);
 /* Reads a flat ZPL file (name = value). GATE_SYSTEM when it cannot be read,
  * GATE_BADDATA naming the line otherwise; nothing is changed then. What the
@@ -30,6 +32,7 @@ GATE_API void gate_settings_parse(gate_settings_t *self, const char *name,
 GATE_API gate_err_t gate_settings_get_(const gate_settings_t *self,
                                        const char *name,
                                        gate_slot_t to) GATE_MUST;
+/* What is asked when values are packed and decoded (value.h). Keeps its ctx. */
 GATE_API void gate_settings_hooks(gate_settings_t *self, gate_hooks_t hooks);
 /* The first error that stuck, or GATE_OK. */
 GATE_API gate_err_t gate_settings_check(const gate_settings_t *self) GATE_MUST;
@@ -59,7 +62,9 @@ GATE_API void gate_settings_list(const gate_settings_t *self,
 GATE_END_DECLS
 
 #ifndef __cplusplus
+/* gate_settings_set(s, "timeout", 3000) */
 #define gate_settings_set(s, name, v) gate_settings_set_(s, name, GATE_ARG(v))
+/* gate_settings_get(s, "timeout", &ms) */
 #define gate_settings_get(s, name, p) gate_settings_get_(s, name, GATE_SLOT(p))
 #endif
 

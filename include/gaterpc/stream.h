@@ -9,6 +9,7 @@
 
 GATE_BEGIN_DECLS
 
+/* Frees; a producer that is not done is told to stop. */
 GATE_API void gate_stream_destroy(gate_stream_t **self_p);
 /* Waits for the next item, at most the stream's timeout (reply_timeout, or
  * gate_timeout_ms of the call), each item anew. GATE_OK an item, GATE_EOS the
@@ -38,20 +39,23 @@ GATE_API bool gate_stream_single(const gate_stream_t *self);
  * trusted). A room of 0 waits until it is known what comes. */
 GATE_API gate_err_t gate_stream_read(gate_stream_t *self, void *buf,
                                      size_t *size) GATE_MUST;
+/* Gets the next bytes, borrowed; its error ends the reading. */
+typedef gate_err_t gate_piece_fn(void *ctx, const void *data, size_t size);
 /* All of them to fn, whose error ends it and is returned. GATE_OK at the end.
  */
-typedef gate_err_t gate_piece_fn(void *ctx, const void *data, size_t size);
 GATE_API gate_err_t gate_stream_to_fn(gate_stream_t *self, gate_piece_fn *fn,
                                       void *ctx) GATE_MUST;
 /* All of them to a descriptor; GATE_SYSTEM when it does not take them. */
 GATE_API gate_err_t gate_stream_to_fd(gate_stream_t *self, int fd) GATE_MUST;
 
+/* What an answer turned out to be. */
 typedef enum gate_stream_kind {
     GATE_STREAM_UNKNOWN, /* nothing came yet */
     GATE_STREAM_ITEMS,
     GATE_STREAM_PLAIN, /* one plain result */
     GATE_STREAM_HUGE   /* one huge result, in chunks */
 } gate_stream_kind_t;
+/* How far the reading of an answer has come. */
 typedef struct gate_progress {
     gate_stream_kind_t kind;
     bool content;   /* of a str or bin; known after the first read */
@@ -69,7 +73,9 @@ GATE_API const gate_error_t *gate_stream_error(const gate_stream_t *self);
 GATE_END_DECLS
 
 #ifndef __cplusplus
+/* gate_stream_next(s, &item) */
 #define gate_stream_next(s, p) gate_stream_next_(s, GATE_SLOT(p))
+/* gate_stream_try(s, &item) */
 #define gate_stream_try(s, p) gate_stream_try_(s, GATE_SLOT(p))
 #endif
 

@@ -18,18 +18,21 @@
 
 GATE_BEGIN_DECLS
 
+/* Who is restarted when a child has died. */
 typedef enum gate_strategy {
     GATE_ONE_FOR_ONE,  /* the child that died is restarted */
     GATE_REST_FOR_ONE, /* and those that were added after it */
     GATE_ONE_FOR_ALL   /* and all others */
 } gate_strategy_t;
 
+/* When a child is started again. */
 typedef enum gate_restart {
     GATE_PERMANENT, /* whenever it ends */
     GATE_TRANSIENT, /* when it ends with an error */
     GATE_TEMPORARY  /* never; its death is no restart */
 } gate_restart_t;
 
+/* Where in its life a child is. */
 typedef enum gate_child_state {
     GATE_CHILD_WAITING, /* for its turn, or for its back-off to end */
     GATE_CHILD_STARTING,
@@ -38,6 +41,7 @@ typedef enum gate_child_state {
     GATE_CHILD_ENDED /* for good */
 } gate_child_state_t;
 
+/* A child that is a pair of functions. Its ctx is given to each of them. */
 typedef struct gate_child {
     const char *name; /* copied; unlike the other children's */
     gate_err_t (*start)(void *ctx);
@@ -91,7 +95,8 @@ gate_supervisor_new(gate_runtime_t *rt,
                     const gate_supervisor_options_t *options);
 /* Stops the children, the last one first, and frees. */
 GATE_API void gate_supervisor_destroy(gate_supervisor_t **self_p);
-/* Before start. The first error sticks and comes out of start. */
+/* Before start: one more child, or (add_service) a service that is made anew
+ * for each life. The first error sticks and comes out of start. */
 GATE_API void gate_supervisor_add(gate_supervisor_t *self,
                                   const gate_child_t *child);
 GATE_API void gate_supervisor_add_service(gate_supervisor_t *self,
@@ -116,6 +121,7 @@ GATE_API bool gate_supervisor_over(gate_supervisor_t *self);
 /* Gives: {state, strategy, intensity, period_ms, restarts, children: {name:
  * {state, restarts, error}}}. NULL only for lack of memory. */
 GATE_API gate_value_t *gate_supervisor_stats(gate_supervisor_t *self);
+/* "waiting", "starting", "running", "stopping" or "ended". */
 GATE_API const char *gate_child_state_text(gate_child_state_t state);
 
 GATE_END_DECLS

@@ -18,8 +18,10 @@
 
 GATE_BEGIN_DECLS
 
+/* Where one call's time went. */
 typedef struct gate_trace gate_trace_t;
 
+/* The parts of a call, as gate_trace_us tells them. */
 typedef enum gate_trace_part {
     GATE_TRACE_TOTAL,         /* for its caller: from the call to its end */
     GATE_TRACE_BROKER,        /* at the broker: from the request's coming in to

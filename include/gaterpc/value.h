@@ -15,6 +15,7 @@
 GATE_BEGIN_DECLS
 
 /* ---- arguments ----------------------------------------------------------- */
+/* What an argument is, and how the rest of gate_arg_t says it. */
 typedef enum gate_arg_type {
     GATE_A_NIL,
     GATE_A_BOOL,
@@ -37,6 +38,7 @@ typedef enum gate_arg_type {
     GATE_A_TRACE   /* as.p, a gate_trace_t; a call's own arguments only */
 } gate_arg_type_t;
 
+/* One argument; it lives as long as what it borrows. */
 typedef struct gate_arg {
     gate_arg_type_t type;
     const char *kw; /* keyword or map key; NULL = positional */
@@ -50,6 +52,11 @@ typedef struct gate_arg {
     } as;
 } gate_arg_t;
 
+/* One argument of a C type: GATE_ARG(x) takes the one that fits. gate_null: nil,
+ * gate_bool, gate_int, gate_uint, gate_f64: themselves; gate_str, gate_strn: text,
+ * which must be UTF-8; gate_bin, gate_bytes: bytes; gate_obj, gate_val: a value as
+ * it is; gate_raw: msgpack, exactly one value. All borrow until the call was
+ * started. */
 GATE_API gate_arg_t gate_null(const void *ignored);
 GATE_API gate_arg_t gate_bool(bool v);
 GATE_API gate_arg_t gate_int(int64_t v);
@@ -66,14 +73,21 @@ GATE_API gate_arg_t gate_raw(const void *msgpack, size_t size);
  * stand by position, the pairs of a map by keyword. For other languages, which
  * pack all of them at once. GATE_BADARG for any other value. */
 GATE_API gate_arg_t gate_spread(const void *msgpack, size_t size);
+/* A user's object, for the hook prepare_pack. Borrows. */
 GATE_API gate_arg_t gate_ext(int8_t type, const void *user_object);
+/* One end of a queue, for a job of a process pool. Borrows. */
 GATE_API gate_arg_t gate_queue_arg(gate_queue_t *q);
-GATE_API gate_arg_t gate_huge_arg(const gate_huge_t *huge); /* huge.h */
+/* A huge value (huge.h). Borrows. */
+GATE_API gate_arg_t gate_huge_arg(const gate_huge_t *huge);
+/* What is an argument already: v. */
 GATE_API gate_arg_t gate_same(gate_arg_t v);
+/* v under a name: a keyword argument, or an entry of gate_map_. Borrows it. */
 GATE_API gate_arg_t gate_kw_(const char *name, gate_arg_t v);
+/* A list of n items; gate_map_: a map of n entries, each with its name. Borrows
+ * the array. */
 GATE_API gate_arg_t gate_list_(const gate_arg_t *items, size_t n);
 GATE_API gate_arg_t gate_map_(const gate_arg_t *entries, size_t n);
-/* What gate_list() and gate_map() make. Their items die at the end of the block
+/* What gate_list() and gate_map() (gate_map_here_) make. Their items die at the end of the block
  * that they stand in; whoever packs one later, in[i] = gate_list(i, j) in a
  * loop, gets GATE_BADARG when the memory has been used again. gate_items_t is
  * for that. */
@@ -111,6 +125,7 @@ GATE_API gate_arg_t gate_meta(const char *key, const char *value);
  * Thread: one at a time. */
 typedef struct gate_items gate_items_t;
 GATE_API gate_items_t *gate_items_new(void); /* NULL: no memory */
+/* Frees, with all that is in it. */
 GATE_API void gate_items_destroy(gate_items_t **self_p);
 /* Copies v with all that it borrows: texts, bytes, lists, maps, objects; of a
  * queue, a huge value or a user's object (gate_ext) the pointer alone, which
@@ -118,11 +133,13 @@ GATE_API void gate_items_destroy(gate_items_t **self_p);
 GATE_API gate_err_t gate_items_add_(gate_items_t *self, gate_arg_t v) GATE_MUST;
 /* Borrows: valid until the next add. */
 GATE_API const gate_arg_t *gate_items_data(const gate_items_t *self);
+/* How many there are. */
 GATE_API size_t gate_items_size(const gate_items_t *self);
 /* All of them as one list; borrows as data does. */
 GATE_API gate_arg_t gate_items_list(const gate_items_t *self);
 
 /* ---- slots --------------------------------------------------------------- */
+/* What a slot takes, and who owns what is stored. */
 typedef enum gate_slot_type {
     GATE_S_NONE,
     GATE_S_I64,
@@ -144,6 +161,7 @@ typedef enum gate_slot_type {
     GATE_S_U8
 } gate_slot_type_t;
 
+/* A place for one decoded value. */
 typedef struct gate_slot {
     gate_slot_type_t type;
     const char *kw; /* may come by this name */
@@ -151,6 +169,13 @@ typedef struct gate_slot {
     void *to;
 } gate_slot_t;
 
+/* A place for a value of a C type: GATE_SLOT(&x) takes the one that fits; what
+ * comes and does not fit is GATE_BADARG. gate_onone: it is not wanted; gate_oi64,
+ * gate_oll, gate_oint, gate_ou64, gate_ouint, gate_oi16, gate_ou16, gate_oi8,
+ * gate_ou8: integers in range; gate_of64, gate_of32: numbers; gate_obool; gate_ostr:
+ * a text, borrowed; gate_odup: a text to free(); gate_obytes: str or bin, borrowed;
+ * gate_oobj: any value, borrowed; gate_oval: any value, to be destroyed;
+ * gate_oqueue: a queue, to be destroyed; gate_osame: what is a slot already. */
 GATE_API gate_slot_t gate_onone(void *ignored);
 GATE_API gate_slot_t gate_oi64(int64_t *to);
 GATE_API gate_slot_t gate_oll(long long *to);
@@ -171,7 +196,9 @@ GATE_API gate_slot_t gate_oobj(const msgpack_object **to);
 GATE_API gate_slot_t gate_oval(gate_value_t **to);
 GATE_API gate_slot_t gate_oqueue(gate_queue_t **to);
 GATE_API gate_slot_t gate_osame(gate_slot_t v);
+/* v, which may be absent: the variable keeps what it has. */
 GATE_API gate_slot_t gate_opt_(gate_slot_t v);
+/* v, which may come by that name, too. */
 GATE_API gate_slot_t gate_kwslot_(const char *name, gate_slot_t v);
 
 /* ---- values -------------------------------------------------------------- */
@@ -183,6 +210,7 @@ GATE_API gate_value_t *gate_value_new_(gate_arg_t v);
 GATE_API gate_err_t gate_value_decode(const void *msgpack, size_t size,
                                       const gate_settings_t *settings,
                                       gate_value_t **out) GATE_MUST;
+/* One reference less; the last one frees. */
 GATE_API void gate_value_destroy(gate_value_t **self_p);
 /* Shares: one more reference, to be destroyed on its own. */
 GATE_API gate_value_t *gate_value_share(gate_value_t *self);
@@ -224,6 +252,7 @@ typedef struct gate_hooks {
 GATE_END_DECLS
 
 #ifndef __cplusplus
+/* An argument of x, by its type. */
 #define GATE_ARG(x) \
     _Generic((x),                                                              \
         _Bool: gate_bool,                                                      \
@@ -250,6 +279,7 @@ GATE_END_DECLS
         gate_huge_t *: gate_huge_arg,                                          \
         void *: gate_null,                                                     \
         gate_arg_t: gate_same)(x)
+/* A slot for *x, by its type. */
 #define GATE_SLOT(x) \
     _Generic((x),                                                              \
         long *: gate_oi64,                                                     \
@@ -272,8 +302,9 @@ GATE_END_DECLS
         gate_queue_t **: gate_oqueue,                                          \
         void *: gate_onone,                                                    \
         gate_slot_t: gate_osame)(x)
-/* A keyword argument, or an entry of gate_map(). */
+/* gate_kw("name", x): a keyword argument, or an entry of gate_map(). */
 #define gate_kw(name, x) gate_kw_(name, GATE_ARG(x))
+/* gate_list(1, "a"), gate_map(gate_kw("k", 1)): 1 to 10 items */
 #define gate_list(...) \
     gate_list_here_(GATE_ARR(GATE_ARG, 0, __VA_ARGS__) + 1, GATE_N(__VA_ARGS__))
 #define gate_map(...) \
@@ -284,8 +315,11 @@ GATE_END_DECLS
 #define gate_named(name, p) gate_kwslot_(name, GATE_SLOT(p))
 /* May come by name or by position, or be absent. */
 #define gate_kwopt(name, p) gate_opt_(gate_kwslot_(name, GATE_SLOT(p)))
+/* gate_items_add(items, x) */
 #define gate_items_add(self, x) gate_items_add_(self, GATE_ARG(x))
+/* gate_value_new(x) */
 #define gate_value_new(x) gate_value_new_(GATE_ARG(x))
+/* gate_value_read(value, "args.0", &x) */
 #define gate_value_read(v, path, p) gate_value_read_(v, path, GATE_SLOT(p))
 #endif
 

@@ -21,6 +21,7 @@ typedef gate_err_t gate_zap_check_fn(void *ctx,
 
 /* NULL endpoint = setting zap_addr. Setting zap_users names a users file. */
 GATE_API gate_zap_t *gate_zap_new(gate_runtime_t *rt, const char *endpoint);
+/* Ends and frees. */
 GATE_API void gate_zap_destroy(gate_zap_t **self_p);
 /* domain "*" = every domain; repeat to add users. */
 GATE_API void gate_zap_plain(gate_zap_t *self, const char *domain,

@@ -12,6 +12,7 @@ import tempfile
 from house import BUILD, GATE, ROOT, files, read, verdict
 
 sys.path.insert(0, os.path.join(ROOT, "script"))
+import headers  # noqa: E402
 import man  # noqa: E402
 
 sys.dont_write_bytecode = True
@@ -48,7 +49,7 @@ lines = subprocess.run(
     ["nm", "-D", "--defined-only", os.path.join(BUILD, "libgaterpc.so")],
     text=True, stdout=subprocess.PIPE, check=True).stdout.splitlines()
 names = {line.split()[-1] for line in lines} - {"_init", "_fini"}
-for header in man.headers():
+for header in headers.names():
     names |= set(re.findall(r"^#define (gate_[a-z_]+)\(",
                             read("include/gaterpc/" + header), re.M))
 for name in sorted(names):

@@ -45,6 +45,7 @@ def main(folder):
     gate = os.path.join(prefix, "bin", "gate")
     assert run(gate, "--version").startswith("gate 0.2")
     assert os.path.isfile(os.path.join(prefix, "share/man/man1/gate.1"))
+    assert os.path.isfile(os.path.join(prefix, "share/doc/gaterpc/reference/client.html"))
 
 
 def find(top, name):
