@@ -33,14 +33,6 @@ if(GATE_MONITOR)
   pkg_check_modules(MICROHTTPD QUIET IMPORTED_TARGET libmicrohttpd>=0.9.75)
 endif()
 
-set(GATE_JOURNAL_DEFS)
-add_library(gate_journal INTERFACE)
-pkg_check_modules(SYSTEMD QUIET IMPORTED_TARGET libsystemd)
-if(SYSTEMD_FOUND)
-  target_link_libraries(gate_journal INTERFACE PkgConfig::SYSTEMD)
-  set(GATE_JOURNAL_DEFS GI_HAVE_JOURNAL=1)
-endif()
-
 # Brokers joined over NATS: a library of its own, opened when it is used.
 pkg_check_modules(NATS QUIET IMPORTED_TARGET libnats)
 option(GATE_NATS "build the uplink's carrier where libnats is" ON)

@@ -90,7 +90,7 @@ gate_room(actors/net SEES ${proto} pool/sync pool/mail pool/shared/ringpair.h
   pool/memory/resident.h actors/rings LIBS ${talks})
 gate_room(actors/bulk SEES ${proto} huge ${pool} LIBS ${talks})
 gate_room(actors/runtime SEES ${proto} ${pool} actors/net
-  LIBS ${talks} gate_journal DEFS ${GATE_JOURNAL_DEFS})
+  LIBS ${talks})
 gate_room(actors/security SEES ${proto} ${pool} actors/net actors/runtime
   LIBS ${talks})
 gate_room(actors/service/core SEES ${proto} pool/sync pool/mail

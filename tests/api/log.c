@@ -193,7 +193,7 @@ Test(log, stderr_on_a_terminal_has_colour, .timeout = 30) {
 Test(log, journal, .timeout = 30) {
     static const char path[] = "/run/systemd/journal/socket";
     struct sockaddr_un at = {.sun_family = AF_UNIX};
-    char text[2000] = "";
+    char text[2000] = "", of[2000] = "", tid[40];
     strcpy(at.sun_path, path);
     bool made_outer = mkdir("/run/systemd", 0755) == 0;
     bool made_inner = mkdir("/run/systemd/journal", 0755) == 0;
@@ -211,6 +211,9 @@ Test(log, journal, .timeout = 30) {
     gate_log(GATE_WARN, "test", "for the journal");
     gate_log_flush(2000);
     ssize_t n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+    gate_log(GATE_ERROR, "service.Demo", "of a service\nand\1 more");
+    gate_log_flush(2000);
+    ssize_t n_of = recv(fd, of, sizeof of - 1, MSG_DONTWAIT);
     gate_runtime_destroy(&rt);
     close(fd);
     unlink(path);
@@ -220,6 +223,15 @@ Test(log, journal, .timeout = 30) {
         rmdir("/run/systemd");
     cr_assert_eq(e, GATE_OK);
     cr_assert_gt(n, 0, "no datagram came");
-    cr_assert(strstr(text, "MESSAGE=test: for the journal"), "%s", text);
-    cr_assert(strstr(text, "PRIORITY=4"), "%s", text);
+    snprintf(tid, sizeof tid, "\nTID=%d\n", gettid());
+    cr_assert(strstr(text, "MESSAGE=test: for the journal\n"), "%s", text);
+    cr_assert(strstr(text, "\nPRIORITY=4\n"), "%s", text);
+    cr_assert(strstr(text, "\nGATE_PART=test\n"), "%s", text);
+    cr_assert(strstr(text, "\nSYSLOG_IDENTIFIER="), "%s", text);
+    cr_assert(strstr(text, tid), "%s", text);
+    cr_assert_null(strstr(text, "GATE_SERVICE"), "%s", text);
+    cr_assert_gt(n_of, 0, "the second one did not come");
+    cr_assert(strstr(of, "=service.Demo: of a service and  more\n"), "%s", of);
+    cr_assert(strstr(of, "\nPRIORITY=3\n"), "%s", of);
+    cr_assert(strstr(of, "\nGATE_SERVICE=Demo\n"), "%s", of);
 }

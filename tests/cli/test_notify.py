@@ -84,6 +84,67 @@ class Notify(kit.Case):
             self.assertRegex(os.read(read, 4096).decode(), pattern)
         os.close(write)
 
+    def remove(self, folder):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            pass  # another test plays journald now
+
+    def journald(self):
+        """Where no journald runs, the test takes its place."""
+        path = "/run/systemd/journal/socket"
+        made = [x for x in ("/run/systemd", "/run/systemd/journal")
+                if not os.path.isdir(x)]
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(sock.close)
+        try:
+            for folder in made:
+                os.mkdir(folder)
+                self.addCleanup(self.remove, folder)
+            sock.bind(path)
+        except OSError as e:
+            self.skipTest("a journald runs here, or none can be played: %s" % e)
+        self.addCleanup(os.unlink, path)
+        sock.settimeout(60 * kit.SLOW)
+        return sock
+
+    def test_the_journal_gets_fields(self):
+        journal = self.journald()
+        broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM))
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        stat = os.fstat(write)
+        serve = subprocess.Popen(
+            [kit.GATE, "serve", "--demo", "--backend", broker.back],
+            stdout=subprocess.PIPE, stderr=write, text=True,
+            env=dict(kit.environment(**CALM), JOURNAL_STREAM="%d:%d" % (
+                stat.st_dev, stat.st_ino)))
+        os.close(write)
+        self.assertIn("ready", serve.stdout.readline())
+        serve.terminate()
+        self.assertEqual(serve.wait(60 * kit.SLOW), 0)
+        serve.stdout.close()
+        self.assertEqual(os.read(read, 4096), b"")  # once, and not by stderr, too
+        lines = []
+        while not any("draining" in x["MESSAGE"] for x in lines):
+            text = journal.recv(4096).decode()
+            lines.append(dict(x.split("=", 1) for x in text.splitlines()))
+        one = [x for x in lines if "registered at" in x["MESSAGE"]]
+        self.assertEqual(len(one), 1, lines)
+        self.assertEqual({k: v for k, v in one[0].items() if k != "TID"}, {
+            "MESSAGE": "service.Demo: registered at " + broker.back, "PRIORITY": "6",
+            "SYSLOG_IDENTIFIER": "gate", "GATE_PART": "service.Demo",
+            "GATE_SERVICE": "Demo"})
+
+    def test_levels_of_one_service(self):
+        broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM))
+        for rules, told in (("service.Demo=error", False), ("service=error", False),
+                            ("service.Other=error", True),
+                            ("service=error,service.Demo=info", True)):
+            serve = self.keep(kit.OurService(broker.back, log_levels=rules, **CALM))
+            self.assertEqual(serve.end(), 0)
+            self.assertEqual("registered at" in "".join(serve.err), told, rules)
+
     def test_the_watchdog_hears_of_the_living(self):
         self.listen(WATCHDOG_USEC="300000")
         broker = self.keep(kit.OurBroker(**CALM))

@@ -8,16 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syslog.h>
 #include <unistd.h>
-#ifdef GI_HAVE_JOURNAL
-#include <systemd/sd-journal.h>
-#endif
 #include <gaterpc/log.h>
 #include "net/actor.h"
 #include "sync/clock.h"
 #include "base/err.h"
 #include "sync/lock.h"
+#include "mail/journal.h"
 #include "mail/logring.h"
 #include "runtime/logfile.h"
 #include "base/mem.h"
@@ -34,6 +31,7 @@ typedef struct s_logd {
     bool to_stream; /* stderr is the journal's own: it has the time already */
     gi_logfile_t file;
     int ring_fd;
+    int journal_fd; /* -1: nobody there */
     int users;
 } s_logd_t;
 
@@ -53,9 +51,6 @@ static void s_write_all(int fd, const char *text, size_t size) {
     }
 }
 
-static const int s_priority[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR,
-                                 LOG_ERR};
-
 /* systemd.exec(5), JOURNAL_STREAM: the device and number of what it connected
  * stderr to; not so any more when somebody has redirected it. */
 static bool s_is_stream(void) {
@@ -72,8 +67,9 @@ static void s_stderr(const s_logd_t *self, const gi_log_line_t *line) {
     char text[S_LINE_MAX];
     size_t n;
     if (self->to_stream) {
-        int size = snprintf(text, sizeof text, "<%d>%s: %s\n",
-                            s_priority[line->level], line->part, line->text);
+        int size =
+            snprintf(text, sizeof text, "<%d>%s: %s\n",
+                     gi_journal_priority(line->level), line->part, line->text);
         n = size > 0 ? (size_t)size : 0;
     } else {
         n = gi_log_format(line, self->colour, text, sizeof text);
@@ -81,14 +77,15 @@ static void s_stderr(const s_logd_t *self, const gi_log_line_t *line) {
     s_write_all(STDERR_FILENO, text, n);
 }
 
-static void s_journal(const gi_log_line_t *line) {
-#ifdef GI_HAVE_JOURNAL
-    sd_journal_send("MESSAGE=%s: %s", line->part, line->text, "PRIORITY=%d",
-                    s_priority[line->level], "SYSLOG_IDENTIFIER=gaterpc",
-                    "GATE_PART=%s", line->part, NULL);
-#else
-    (void)line;
-#endif
+/* The journal has fields, and a line once: where stderr is its own, that gets what
+ * did not go out. */
+static void s_journal(const s_logd_t *self, const gi_log_line_t *line) {
+    bool sent =
+        self->journal_fd >= 0 && gi_journal_send(self->journal_fd, line);
+    if (!sent && self->to_stderr && self->to_stream)
+        s_stderr(self, line);
+    else if (!sent && !self->to_stderr)
+        gi_logring_lose();
 }
 
 /* Once for each time that lines are lost. */
@@ -110,7 +107,7 @@ static void s_keep(const gi_log_line_t *line) {
     gi_logd_kept_t *to = &s_kept[s_n_kept++ % GI_LOGD_KEPT];
     to->wall_ms = line->wall_us / 1000;
     to->level = line->level;
-    snprintf(to->part, sizeof to->part, "%s", line->part);
+    snprintf(to->part, sizeof to->part, "%.31s", line->part);
     snprintf(to->text, sizeof to->text, "%.160s", line->text);
     gi_unlock(&s_kept_lock);
 }
@@ -125,12 +122,13 @@ size_t gi_logd_recent(gi_logd_kept_t to[GI_LOGD_KEPT]) {
 }
 
 static void s_line(s_logd_t *self, const gi_log_line_t *line) {
-    if (self->to_stderr)
+    bool fields = self->to_journal || (self->to_stderr && self->to_stream);
+    if (fields)
+        s_journal(self, line);
+    if (self->to_stderr && !self->to_stream)
         s_stderr(self, line);
     if (!gi_logfile_write(&self->file, line) && self->to_stderr)
         s_lament(self, line);
-    if (self->to_journal)
-        s_journal(line);
     if (line->level >= GATE_WARN)
         s_keep(line);
     gi_log_call_sink(line);
@@ -222,6 +220,8 @@ static void s_levels(const gate_settings_t *settings) {
 
 static void s_free(s_logd_t *self) {
     gi_logfile_close(&self->file);
+    if (self->journal_fd >= 0)
+        close(self->journal_fd);
     gate_settings_destroy(&self->settings);
     gi_mem_free(self);
 }
@@ -237,6 +237,8 @@ static gate_err_t s_begin(const gate_settings_t *settings) {
     self->colour = isatty(STDERR_FILENO);
     self->to_journal = settings->log_journal;
     self->to_stream = s_is_stream();
+    self->journal_fd =
+        self->to_journal || self->to_stream ? gi_journal_open() : -1;
     gate_err_t e = gi_logfile_open(&self->file, self->settings);
     if (!e)
         e = gi_actor_new(&s_ops, self, 64, &self->actor);

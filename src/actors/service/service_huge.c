@@ -15,7 +15,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <gaterpc/log.h>
+#include "mail/logring.h"
 #include "sync/clock.h"
 #include "huge/codec.h"
 #include "base/err.h"
@@ -411,9 +411,10 @@ static gate_err_t s_pull_one(gi_shuge_t *h) {
 static void s_cut(gi_shuge_t *h) {
     gate_error_t story = *gate_error();
     if (h->pack && story.code != GATE_CANCELLED)
-        gate_log(GATE_ERROR, "service", "%s: a huge result of %s: %s",
-                 h->call->service->is.name, gate_call_method(&h->call->call),
-                 story.text);
+        gi_log_about(GATE_ERROR, "service", h->call->service->is.name,
+                     gate_call_method(&h->call->call),
+                     "a huge result of %s: %s",
+                     gate_call_method(&h->call->call), story.text);
     gi_shuge_fail(h, &story);
 }
 

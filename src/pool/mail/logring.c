@@ -54,7 +54,7 @@ static struct {
     gate_level_t general;
     size_t n;
     struct {
-        char part[32];
+        char part[64];
         gate_level_t level;
     } rules[S_RULES];
 } s_levels = {.mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -114,9 +114,18 @@ void gi_log_levels(gate_level_t general, const char *rules) {
     pthread_mutex_unlock(&s_levels.mutex);
 }
 
+/* How much of a part a rule is; 0: another one's. */
+static size_t s_match(const char *rule, const char *part) {
+    size_t size = strlen(rule);
+
+    return !strncmp(rule, part, size) && (!part[size] || part[size] == '.')
+               ? size
+               : 0;
+}
+
 bool gi_log_enabled(gate_level_t level, const char *part) {
     gate_level_t needed;
-    size_t i;
+    size_t i, best = 0;
 
     if ((int)level <
             atomic_load_explicit(&s_levels.lowest, memory_order_relaxed) ||
@@ -124,9 +133,13 @@ bool gi_log_enabled(gate_level_t level, const char *part) {
         return false;
     pthread_mutex_lock(&s_levels.mutex);
     needed = s_levels.general;
-    for (i = 0; i < s_levels.n; i++)
-        if (!strcmp(s_levels.rules[i].part, part))
+    for (i = 0; i < s_levels.n; i++) {
+        size_t size = s_match(s_levels.rules[i].part, part);
+        if (size && size >= best) {
             needed = s_levels.rules[i].level;
+            best = size;
+        }
+    }
     pthread_mutex_unlock(&s_levels.mutex);
     return level >= needed;
 }
@@ -139,18 +152,25 @@ static void s_cut(char *to, size_t room, const char *from) {
     to[size] = '\0';
 }
 
-static void s_fill(gi_log_line_t *line, gate_level_t level, const char *part,
-                   const char *fmt, va_list args) GATE_PRINTF(4, 0);
-static void s_fill(gi_log_line_t *line, gate_level_t level, const char *part,
-                   const char *fmt, va_list args) {
+/* Who speaks, and of what. */
+typedef struct s_about {
+    gate_level_t level;
+    const char *part, *method;
+} s_about_t;
+
+static void s_fill(gi_log_line_t *line, const s_about_t *about, const char *fmt,
+                   va_list args) GATE_PRINTF(3, 0);
+static void s_fill(gi_log_line_t *line, const s_about_t *about, const char *fmt,
+                   va_list args) {
     struct timespec now;
     char *at;
 
     clock_gettime(CLOCK_REALTIME, &now);
     line->wall_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-    line->level = level;
+    line->level = about->level;
     line->thread = (uint64_t)syscall(SYS_gettid);
-    s_cut(line->part, sizeof line->part, part);
+    s_cut(line->part, sizeof line->part, about->part);
+    s_cut(line->method, sizeof line->method, about->method);
     if (vsnprintf(line->text, sizeof line->text, fmt, args) < 0)
         line->text[0] = '\0';
     for (at = line->text; *at; at++) /* one line, whatever a peer sent */
@@ -343,29 +363,47 @@ static s_cell_t *s_claim(uint64_t *pos) {
     }
 }
 
-void gate_log(gate_level_t level, const char *part, const char *fmt, ...) {
+static void s_log(const s_about_t *about, const char *fmt, va_list args)
+    GATE_PRINTF(2, 0);
+static void s_log(const s_about_t *about, const char *fmt, va_list args) {
     gi_log_line_t line;
     s_cell_t *cell;
     uint64_t pos;
-    va_list args;
 
-    if (!part)
-        part = "";
-    if (!gi_log_enabled(level, part))
+    if (!gi_log_enabled(about->level, about->part))
         return;
-    va_start(args, fmt);
     if (!atomic_load_explicit(&s_ring.attached, memory_order_acquire)) {
-        s_fill(&line, level, part, fmt, args);
+        s_fill(&line, about, fmt, args);
         s_name_speaker(&line);
         s_write_stderr(&line);
     } else if (!(cell = s_claim(&pos))) {
         atomic_fetch_add_explicit(&s_ring.dropped, 1, memory_order_relaxed);
     } else {
-        s_fill(&cell->line, level, part, fmt, args);
+        s_fill(&cell->line, about, fmt, args);
         atomic_store_explicit(&cell->seq, pos + 1 - pos % S_CELLS,
                               memory_order_release);
         gi_doorbell_ring(&s_ring.bell);
     }
+}
+
+void gate_log(gate_level_t level, const char *part, const char *fmt, ...) {
+    s_about_t about = {level, part ? part : "", ""};
+    va_list args;
+
+    va_start(args, fmt);
+    s_log(&about, fmt, args);
+    va_end(args);
+}
+
+void gi_log_about(gate_level_t level, const char *part, const char *whose,
+                  const char *method, const char *fmt, ...) {
+    char whole[sizeof((gi_log_line_t *)NULL)->part];
+    s_about_t about = {level, whole, method ? method : ""};
+    va_list args;
+
+    snprintf(whole, sizeof whole, "%s.%s", part, whose);
+    va_start(args, fmt);
+    s_log(&about, fmt, args);
     va_end(args);
 }
 

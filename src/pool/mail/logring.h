@@ -12,11 +12,17 @@ typedef struct gi_log_line {
     int64_t wall_us; /* real time, for people */
     gate_level_t level;
     uint64_t thread; /* the kernel's thread id */
-    char part[32];
+    char part[64];
+    char method[64]; /* what the line is about; "": no method */
     char text[1000];
 } gi_log_line_t;
 
-/* Level rules: "part=level,part=level" over a general level. Thread: any. */
+/* A line about one of many, as gate_log: its part is "part.whose", for which the
+ * rules of part hold, too. method: of whose, or NULL. */
+void gi_log_about(gate_level_t level, const char *part, const char *whose,
+                  const char *method, const char *fmt, ...) GATE_PRINTF(5, 6);
+/* Level rules: "part=level,part=level" over a general level; the longest that is
+ * the part, or stands before a dot of it, decides. Thread: any. */
 void gi_log_levels(gate_level_t general, const char *rules);
 bool gi_log_enabled(gate_level_t level, const char *part);
 /* The consumer: attach (one at a time) makes lines go to the ring instead of

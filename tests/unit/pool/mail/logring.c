@@ -21,6 +21,13 @@ Test(log, levels) {
     cr_assert(gi_log_enabled(GATE_WARN, "other"));
     cr_assert_not(gi_log_enabled(GATE_INFO, "other"));
     cr_assert_not(gi_log_enabled(GATE_INFO, "y"));
+    /* A rule is for all below it, and the longest one decides. */
+    gi_log_levels(GATE_WARN, "service.Demo=debug,service=silent,serv=debug");
+    cr_assert(gi_log_enabled(GATE_DEBUG, "service.Demo"));
+    cr_assert_not(gi_log_enabled(GATE_ERROR, "service.Other"));
+    cr_assert_not(gi_log_enabled(GATE_ERROR, "service"));
+    cr_assert(gi_log_enabled(GATE_WARN, "services"));
+    cr_assert_not(gi_log_enabled(GATE_INFO, "services"));
     gi_log_levels(GATE_SILENT, NULL);
     cr_assert_not(gi_log_enabled(GATE_ERROR, "broker"));
     cr_assert_not(gi_log_enabled(GATE_SILENT, "broker"));
@@ -47,6 +54,10 @@ Test(log, ring_keeps_order_and_text) {
     size_t size = gi_log_format(&line, false, text, sizeof text);
     cr_assert_eq(size, strlen(text));
     cr_assert_str_eq(text + 19, ".001 ERROR service.Demo: bad\n");
+    gi_log_about(GATE_WARN, "service", "Demo", "add", "slow");
+    cr_assert(gi_logring_pop(&line));
+    cr_assert_str_eq(line.part, "service.Demo");
+    cr_assert_str_eq(line.method, "add");
     gi_log_format(&line, true, text, sizeof text);
     cr_assert_eq(text[0], '\033');
     cr_assert(gi_logring_sleep());
