@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_services.c -- gate services. */
 #include "cli/cli.h"
+#include "text/clean.h"
 #include "text/json_arg.h"
 #include "text/rows.h"
 #include "cli/opts.h"
@@ -19,8 +20,6 @@ static const gi_usage_t s_usage = {
 
 enum { S_STATS_MS = 5000 };
 
-static const gi_column_t s_names_columns[] = {{"SERVICE", false}};
-
 static int s_names(gate_client_t *client) {
     GATE_OWN(gate_value) names = NULL;
     gate_err_t e = gate_client_services(client, &names);
@@ -31,14 +30,13 @@ static int s_names(gate_client_t *client) {
         fprintf(stderr, "ValueError: the broker's list of names is none\n");
         return GI_EXIT_REMOTE;
     }
-    gi_rows_t table;
-    gi_rows_begin(&table, s_names_columns, 1);
     for (uint32_t i = 0; i < list->via.array.size; i++) {
         const msgpack_object *name = &list->via.array.ptr[i];
-        if (name->type == MSGPACK_OBJECT_STR)
-            gi_rows_object(&table, name);
+        if (name->type != MSGPACK_OBJECT_STR)
+            continue;
+        gi_clean_put(stdout, name->via.str.ptr, name->via.str.size, false);
+        putchar('\n');
     }
-    gi_rows_end(&table);
     return GI_EXIT_OK;
 }
 

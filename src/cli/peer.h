@@ -56,7 +56,9 @@ typedef struct gi_peer {
         {"context", GI_OPT_TEXT, &(p).context, "NAME",                         \
          "the broker and who to be there, as gate context keeps them"},        \
         {"wait", GI_OPT_NUMBER, &(p).wait_ms, "MS",                            \
-         "so long for a broker that is just being started"},                   \
+         "so long for a broker that is just being started; call: also for "    \
+         "its "                                                                \
+         "service"},                                                           \
         {"config", GI_OPT_TEXT, &(p).config, "FILE", "settings (ZPL)"},        \
         GI_AUTH_OPTS((p).auth)
 

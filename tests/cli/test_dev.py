@@ -1,10 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """gate dev: broker, demo service and page in one process, which ^C ends."""
+import json
 import re
 import signal
+import subprocess
 import urllib.request
 
 from cli import CALM, kit
+
+
+class Wait(kit.Case):
+    def test_a_call_waits_for_the_service_too(self):
+        """As behind gate dev &: the broker is up a moment before its service is."""
+        broker = self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"), **CALM))
+        call = subprocess.Popen(
+            [kit.GATE, "call", "--broker", broker.front, "--wait", "60000",
+             "Demo.add", "2", "3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env=kit.environment(**CALM))
+        self.until(lambda: json.loads(kit.run(
+            "call", "--broker", broker.front, "Gate.stats").out)["peers"] >= 2, 60,
+            "the call's connection")
+        self.keep(kit.OurService(broker.back, **CALM))
+        out, err = call.communicate(timeout=90 * kit.SLOW)
+        self.assertEqual((call.returncode, out, err), (0, "5\n", ""))
 
 
 class Dev(kit.Case):

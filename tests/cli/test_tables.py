@@ -14,7 +14,6 @@ from cli import CALM, Session, kit
 
 # Words, heads at a terminal, and what is in a row of theirs.
 VERBS = (
-    ("services", ["SERVICE"], "Demo"),
     ("services --stats", ["SERVICE", "WORKERS", "CREDIT", "QUEUED", "OLDEST ms",
                           "CALLS", "ERRORS", "LOCAL", "FAR"], "Demo"),
     ("services --workers", ["SERVICE", "WORKER", "IN FLIGHT", "MAX", "SILENT ms",

@@ -411,10 +411,10 @@ static gate_err_t s_pull_one(gi_shuge_t *h) {
 static void s_cut(gi_shuge_t *h) {
     gate_error_t story = *gate_error();
     if (h->pack && story.code != GATE_CANCELLED)
-        gi_log_about(GATE_ERROR, "service", h->call->service->is.name,
-                     gate_call_method(&h->call->call),
-                     "a huge result of %s: %s",
-                     gate_call_method(&h->call->call), story.text);
+        gi_logring_about(GATE_ERROR, "service", h->call->service->is.name,
+                         gate_call_method(&h->call->call),
+                         "a huge result of %s: %s",
+                         gate_call_method(&h->call->call), story.text);
     gi_shuge_fail(h, &story);
 }
 

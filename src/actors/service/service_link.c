@@ -74,8 +74,8 @@ static void s_connect(gi_link_t *link) {
     link->epoch++;
     link->heard_ms = self->own->core.now_ms;
     if (s_open(link)) {
-        gi_log_about(GATE_WARN, "service", self->is.name, NULL, "%s: %s",
-                     link->endpoint, gate_error()->text);
+        gi_logring_about(GATE_WARN, "service", self->is.name, NULL, "%s: %s",
+                         link->endpoint, gate_error()->text);
         link->state = GI_LINK_BACKOFF;
         link->retry_ms = self->own->core.now_ms + 1000;
         return;
@@ -109,8 +109,8 @@ static void s_lose(gi_link_t *link, const char *why) {
         s_left_behind(link);
         return;
     }
-    gi_log_about(GATE_WARN, "service", self->is.name, NULL, "broker %s: %s",
-                 link->endpoint, why);
+    gi_logring_about(GATE_WARN, "service", self->is.name, NULL, "broker %s: %s",
+                     link->endpoint, why);
     s_forget(link);
     gi_link_send_drop(link);
     gi_sock_close(&link->sock);
@@ -254,12 +254,12 @@ static void s_move(gi_link_t *link) {
         return;
     gate_err_t e = gi_service_follow(link);
     if (e)
-        gi_log_about(GATE_WARN, "service", self->is.name, NULL,
-                     "cannot follow to the new broker at %s: %s",
-                     link->endpoint, gate_error()->text);
+        gi_logring_about(GATE_WARN, "service", self->is.name, NULL,
+                         "cannot follow to the new broker at %s: %s",
+                         link->endpoint, gate_error()->text);
     else
-        gi_log_about(GATE_INFO, "service", self->is.name, NULL,
-                     "another broker takes over at %s", link->endpoint);
+        gi_logring_about(GATE_INFO, "service", self->is.name, NULL,
+                         "another broker takes over at %s", link->endpoint);
     link->moved = !e;
 }
 
@@ -288,8 +288,8 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
     link->released = true;
     if (self->own->core.draining)
         return;
-    gi_log_about(GATE_INFO, "service", self->is.name, NULL,
-                 "told to drain by %s", link->endpoint);
+    gi_logring_about(GATE_INFO, "service", self->is.name, NULL,
+                     "told to drain by %s", link->endpoint);
     (void)gi_gauge_enter(&self->shared.told, INT64_MAX);
     gi_service_drain(self);
 }
@@ -301,8 +301,8 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
         link->state = GI_LINK_UP;
         gi_news_tell(&self->shared.news);
         link->backoff_ms = S_BACKOFF_MIN;
-        gi_log_about(GATE_INFO, "service", self->is.name, NULL,
-                     "registered at %s", link->endpoint);
+        gi_logring_about(GATE_INFO, "service", self->is.name, NULL,
+                         "registered at %s", link->endpoint);
     }
     if (m->n_body == 1 && gi_ext_is(view[m->body]))
         s_hello(link, view[m->body]);
@@ -325,8 +325,8 @@ static void s_disconnect(gi_link_t *link) {
     if (link->moved) {
         s_left_behind(link);
     } else if (registered && !self->own->core.draining) {
-        gi_log_about(GATE_INFO, "service", self->is.name, NULL,
-                     "%s said DISCONNECT: READY again", link->endpoint);
+        gi_logring_about(GATE_INFO, "service", self->is.name, NULL,
+                         "%s said DISCONNECT: READY again", link->endpoint);
         s_ready(link);
     } else if (self->own->core.draining) {
         link->state = GI_LINK_LEFT;

@@ -395,8 +395,8 @@ void gate_log(gate_level_t level, const char *part, const char *fmt, ...) {
     va_end(args);
 }
 
-void gi_log_about(gate_level_t level, const char *part, const char *whose,
-                  const char *method, const char *fmt, ...) {
+void gi_logring_about(gate_level_t level, const char *part, const char *whose,
+                      const char *method, const char *fmt, ...) {
     char whole[sizeof((gi_log_line_t *)NULL)->part];
     s_about_t about = {level, whole, method ? method : ""};
     va_list args;

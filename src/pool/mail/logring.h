@@ -19,8 +19,9 @@ typedef struct gi_log_line {
 
 /* A line about one of many, as gate_log: its part is "part.whose", for which the
  * rules of part hold, too. method: of whose, or NULL. */
-void gi_log_about(gate_level_t level, const char *part, const char *whose,
-                  const char *method, const char *fmt, ...) GATE_PRINTF(5, 6);
+void gi_logring_about(gate_level_t level, const char *part, const char *whose,
+                      const char *method, const char *fmt, ...)
+    GATE_PRINTF(5, 6);
 /* Level rules: "part=level,part=level" over a general level; the longest that is
  * the part, or stands before a dot of it, decides. Thread: any. */
 void gi_log_levels(gate_level_t general, const char *rules);

@@ -149,13 +149,13 @@ static void s_log_late(gi_life_t *life, const char *text) {
     self->n_late++;
     if (self->late_ms && self->now_ms - self->late_ms < S_LOG_MS)
         return;
-    gi_log_about(GATE_WARN, "service", self->name, life->method,
-                 "%s%s (%llu calls since the last line)", text,
-                 away ? "; it still runs"
-                 : life->state == GI_LIFE_KEPT
-                     ? "; whoever keeps it has not ended it"
-                     : "",
-                 (unsigned long long)self->n_late);
+    gi_logring_about(GATE_WARN, "service", self->name, life->method,
+                     "%s%s (%llu calls since the last line)", text,
+                     away ? "; it still runs"
+                     : life->state == GI_LIFE_KEPT
+                         ? "; whoever keeps it has not ended it"
+                         : "",
+                     (unsigned long long)self->n_late);
     self->late_ms = self->now_ms;
     self->n_late = 0;
 }
@@ -253,7 +253,7 @@ static void s_tell_kept(const gi_service_core_t *self) {
             n++;
         }
     if (n)
-        gi_log_about(
+        gi_logring_about(
             GATE_WARN, "service", self->name, method,
             "%s is stopped while %zu of its calls are kept (%s is one): "
             "they are told; their memory, and the service's, stays until "

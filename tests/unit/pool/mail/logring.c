@@ -54,7 +54,7 @@ Test(log, ring_keeps_order_and_text) {
     size_t size = gi_log_format(&line, false, text, sizeof text);
     cr_assert_eq(size, strlen(text));
     cr_assert_str_eq(text + 19, ".001 ERROR service.Demo: bad\n");
-    gi_log_about(GATE_WARN, "service", "Demo", "add", "slow");
+    gi_logring_about(GATE_WARN, "service", "Demo", "add", "slow");
     cr_assert(gi_logring_pop(&line));
     cr_assert_str_eq(line.part, "service.Demo");
     cr_assert_str_eq(line.method, "add");
