@@ -100,3 +100,6 @@ class Tables(Session):
                 told = json.loads(text)
                 self.assertIsInstance(told, (dict, list))
                 self.assertTrue(name is None or name in str(told), text)
+
+
+kit.main()
