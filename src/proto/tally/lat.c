@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tally/lat.h"
 
+void gi_lat_fold(gi_lat_t *self, const gi_lat_t *from) {
+    self->n += from->n;
+    self->sum_ns += from->sum_ns;
+    for (unsigned i = 0; i < GI_LAT_SLOTS + 2; i++)
+        self->slot[i] += from->slot[i];
+}
+
 uint64_t gi_lat_edge(unsigned slot) {
     return (uint64_t)(8 + slot % 8) * 125 << slot / 8;
 }

@@ -32,13 +32,19 @@ static inline unsigned gi_lat_slot(uint64_t ns) {
     return slot < GI_LAT_SLOTS ? slot : GI_LAT_OVER;
 }
 
-static inline void gi_lat_add(gi_lat_t *self, int64_t ns) {
-    uint64_t t = ns > 0 ? (uint64_t)ns : 0;
+/* One whose slot is known. */
+static inline void gi_lat_put(gi_lat_t *self, unsigned slot, uint64_t ns) {
     self->n++;
-    self->sum_ns += t;
-    self->slot[gi_lat_slot(t)]++;
+    self->sum_ns += ns;
+    self->slot[slot]++;
 }
 
+static inline void gi_lat_add(gi_lat_t *self, int64_t ns) {
+    uint64_t t = ns > 0 ? (uint64_t)ns : 0;
+    gi_lat_put(self, gi_lat_slot(t), t);
+}
+
+void gi_lat_fold(gi_lat_t *self, const gi_lat_t *from);
 /* Where a slot begins, ns; that of GI_LAT_SLOTS is where the last one ends. */
 uint64_t gi_lat_edge(unsigned slot);
 /* How many took less than 1 us << octave, octave 0..GI_LAT_OCTAVES. */

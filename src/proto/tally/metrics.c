@@ -116,10 +116,17 @@ static void s_read_service(const msgpack_object *from, s_row_t *to) {
             (uint64_t)s_number(&s_get(from, "classes")->via.array.ptr[i], "n");
 }
 
+/* The broker says who keeps labels of its own, so that what is in "_other" never
+ * goes back; an older one says whose name can be one. */
+static bool s_labelled(const msgpack_object *service) {
+    const msgpack_object *is = s_get(service, "labelled");
+    if (is == NULL)
+        is = s_get(service, "plain_name");
+    return is && is->type == MSGPACK_OBJECT_BOOLEAN && is->via.boolean;
+}
+
 static s_row_t *s_row_of(s_out_t *out, const msgpack_object *service) {
-    const msgpack_object *plain = s_get(service, "plain_name");
-    bool own = out->n_rows <= S_SERVICES && plain &&
-               plain->type == MSGPACK_OBJECT_BOOLEAN && plain->via.boolean &&
+    bool own = out->n_rows <= S_SERVICES && s_labelled(service) &&
                s_get(service, "outcomes");
     if (!own) {
         out->folded++;

@@ -8,6 +8,8 @@
 #include "base/utf8.h"
 
 #define S_OTHER "_other"
+/* Not inlined, or each call would save registers for it. */
+#define S_RARE __attribute__((noinline))
 
 const char *const gi_tally_outcomes[GI_OUTCOMES] = {
     "ok", "exception", "refused", "lost", "expired", "cancelled", "orphaned"};
@@ -89,8 +91,7 @@ bool gi_tally_triple(gate_bytes_t frame, gate_bytes_t *cls,
 
 bool gi_tally_reply(gate_bytes_t frame, gate_bytes_t *cls, gate_bytes_t *text) {
     const size_t n = sizeof S_FAILED - 1;
-    if (frame.size <= n || ((const char *)frame.data)[8] != S_FAILED[8] ||
-        memcmp(frame.data, S_FAILED, n) != 0)
+    if (frame.size <= n || memcmp(frame.data, S_FAILED, n) != 0)
         return false;
     const unsigned char *p = frame.data;
     if (p[n] == 0xc0) /* a result that is None */
@@ -99,18 +100,38 @@ bool gi_tally_reply(gate_bytes_t frame, gate_bytes_t *cls, gate_bytes_t *text) {
     return true;
 }
 
+S_RARE static void s_long_name(gi_tally_name_t *name, gate_bytes_t func) {
+    gate_bytes_t text;
+    if (s_str(&func, &text))
+        memcpy(name->text, text.data,
+               text.size < GI_TALLY_METHOD ? text.size : GI_TALLY_METHOD - 1);
+}
+
+/* Below 32 bytes: two copies that overlap, where a call of memcpy would be as
+ * dear as the rest of gi_tally_name. */
+static inline void s_copy_short(char *to, const unsigned char *from, size_t n) {
+    if (n >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = (char)from[i];
+    }
+}
+
 void gi_tally_name(gi_tally_name_t *name, gate_bytes_t func) {
     const unsigned char *p = func.data;
-    gate_bytes_t text;
-    memset(name, 0, sizeof *name);
-    if (func.size && *p == 0xa0 + func.size - 1 && *p < 0xa0 + 32) {
-        memcpy(name->text, p + 1, func.size - 1); /* a short one: the most */
-        return;
-    }
-    if (!s_str(&func, &text))
-        return;
-    memcpy(name->text, text.data,
-           text.size < GI_TALLY_METHOD ? text.size : GI_TALLY_METHOD - 1);
+    size_t n = func.size - 1;
+    if (n < GI_TALLY_METHOD && *p == (0xa0 | n)) /* the most */
+        s_copy_short(name->text, p + 1, n);
+    else
+        s_long_name(name, func);
 }
 
 /* ---- classes ------------------------------------------------------------- */
@@ -142,7 +163,7 @@ static gi_tally_class_t *s_add_class(gi_tally_t *self, gi_tally_class_t **end,
 static gi_tally_class_t *s_class(gi_tally_t *self, gate_bytes_t name) {
     gi_tally_class_t **at = &self->classes;
     char cut[GI_TALLY_CLASS];
-    s_copy(cut, sizeof cut, name);
+    s_copy(cut, sizeof cut, name.size ? name : (gate_bytes_t){"Exception", 9});
     for (; *at; at = &(*at)->next)
         if (strcmp((*at)->name, cut) == 0)
             return *at;
@@ -154,14 +175,14 @@ static gi_tally_class_t *s_class(gi_tally_t *self, gate_bytes_t name) {
     return self->more;
 }
 
-static void s_count_class(gi_tally_t *self, const gi_tally_end_t *end) {
-    gi_tally_class_t *cls = s_class(
-        self, end->cls.size ? end->cls : (gate_bytes_t){"Exception", 9});
+static void s_count_class(gi_tally_t *self, const gi_tally_error_t *error,
+                          uint64_t n) {
+    gi_tally_class_t *cls = s_class(self, error->cls);
     if (cls == NULL)
         return;
-    cls->n++;
-    cls->last_ms = end->now_ms;
-    s_copy(cls->text, sizeof cls->text, end->text);
+    cls->n += n;
+    cls->last_ms = error->now_ms;
+    s_copy(cls->text, sizeof cls->text, error->text);
 }
 
 /* ---- methods ------------------------------------------------------------- */
@@ -186,54 +207,109 @@ static unsigned s_place(const gi_tally_t *self, const gi_tally_name_t *name) {
     return i;
 }
 
-static bool s_deserves_row(const gi_tally_end_t *end) {
-    static const char unknown[] = "AttributeError";
-    if (!s_is_plain(end->method->text))
-        return false;
-    if (end->outcome == GI_OUT_EXCEPTION)
-        return end->cls.size != sizeof unknown - 1 ||
-               memcmp(end->cls.data, unknown, end->cls.size) != 0;
-    return end->outcome == GI_OUT_OK;
+/* Two names are never one text: of the bytes behind a NUL nothing is shown. */
+static bool s_is_name(const gi_tally_name_t *name) {
+    gi_tally_name_t shown = {.word = {0}};
+    strcpy(shown.text, name->text);
+    return s_same(&shown, name) && s_is_plain(name->text);
 }
 
-static gi_tally_method_t *s_method(gi_tally_t *self,
-                                   const gi_tally_end_t *end) {
-    if (self->last && s_same(&self->last->name, end->method))
-        return self->last;
-    unsigned at = s_place(self, end->method);
-    if (self->index[at])
-        return self->last = self->methods[self->index[at] - 1];
-    if (!s_deserves_row(end))
-        return NULL;
-    if (self->n_methods == GI_TALLY_METHODS) {
+static bool s_deserves_row(const gi_tally_name_t *name, gi_outcome_t outcome,
+                           const gi_tally_error_t *error) {
+    static const char unknown[] = "AttributeError";
+    if (!s_is_name(name))
+        return false;
+    if (error && outcome == GI_OUT_EXCEPTION)
+        return error->cls.size != sizeof unknown - 1 ||
+               memcmp(error->cls.data, unknown, error->cls.size) != 0;
+    return outcome == GI_OUT_OK;
+}
+
+static gi_tally_method_t *s_add_method(gi_tally_t *self, unsigned at,
+                                       const gi_tally_name_t *name) {
+    gi_tally_method_t *row = NULL;
+    if (self->n_methods == GI_TALLY_METHODS)
         self->room->folded++;
-        return NULL;
-    }
-    gi_tally_method_t *row = s_take(self->room, sizeof *row);
+    else
+        row = s_take(self->room, sizeof *row);
     if (row == NULL)
         return NULL;
-    row->name = *end->method;
+    row->name = *name;
     self->methods[self->n_methods++] = row;
     self->index[at] = (uint8_t)self->n_methods;
     return self->last = row;
 }
 
+static gi_tally_method_t *s_method(gi_tally_t *self,
+                                   const gi_tally_name_t *name,
+                                   gi_outcome_t outcome,
+                                   const gi_tally_error_t *error) {
+    unsigned at = s_place(self, name);
+    if (self->index[at])
+        return self->last = self->methods[self->index[at] - 1];
+    return s_deserves_row(name, outcome, error) ? s_add_method(self, at, name)
+                                                : NULL;
+}
+
 /* ---- one end ------------------------------------------------------------- */
-void gi_tally_count(gi_tally_t *self, const gi_tally_end_t *end) {
-    gi_tally_method_t *row = s_method(self, end);
-    self->outcome[end->outcome]++;
-    (row ? row->outcome : self->other)[end->outcome]++;
-    if (end->cls.size || end->outcome == GI_OUT_EXCEPTION)
-        s_count_class(self, end);
-    if (end->wait_ns) {
-        gi_lat_add(&self->wait, end->wait_ns);
-    } else { /* the most */
-        self->wait.n++;
-        self->wait.slot[GI_LAT_UNDER]++;
+/* Where a call did not wait, as the most, its run is its total. */
+static void s_count_times(gi_tally_t *self, gi_tally_method_t *row,
+                          int64_t total_ns, int64_t wait_ns) {
+    uint64_t total = total_ns > 0 ? (uint64_t)total_ns : 0;
+    unsigned slot = gi_lat_slot(total);
+    gi_lat_put(&self->total, slot, total);
+    if (wait_ns == 0) {
+        gi_lat_put(&self->wait, GI_LAT_UNDER, 0);
+        if (row)
+            gi_lat_put(&row->run, slot, total);
+        return;
     }
-    gi_lat_add(&self->total, end->total_ns);
+    gi_lat_add(&self->wait, wait_ns);
     if (row)
-        gi_lat_add(&row->run, end->total_ns - end->wait_ns);
+        gi_lat_add(&row->run, total_ns - wait_ns);
+}
+
+static inline void s_count(gi_tally_t *self, gi_tally_method_t *row,
+                           gi_outcome_t outcome, int64_t total_ns,
+                           int64_t wait_ns) {
+    self->outcome[outcome]++;
+    (row ? row->outcome : self->other)[outcome]++;
+    s_count_times(self, row, total_ns, wait_ns);
+}
+
+S_RARE static void s_count_other(gi_tally_t *self,
+                                 const gi_tally_name_t *method,
+                                 gi_outcome_t outcome,
+                                 const gi_tally_error_t *error,
+                                 int64_t total_ns, int64_t wait_ns) {
+    gi_tally_method_t *row = s_method(self, method, outcome, error);
+    if (error)
+        s_count_class(self, error, 1);
+    s_count(self, row, outcome, total_ns, wait_ns);
+}
+
+void gi_tally_count(gi_tally_t *self, const gi_tally_name_t *method,
+                    gi_outcome_t outcome, const gi_tally_error_t *error,
+                    int64_t total_ns, int64_t wait_ns) {
+    gi_tally_method_t *row = self->last;
+    if (row && !error && s_same(&row->name, method)) /* the most */
+        s_count(self, row, outcome, total_ns, wait_ns);
+    else
+        s_count_other(self, method, outcome, error, total_ns, wait_ns);
+}
+
+void gi_tally_fold(gi_tally_t *self, const gi_tally_t *from) {
+    for (unsigned i = 0; i < GI_OUTCOMES; i++) {
+        self->outcome[i] += from->outcome[i];
+        self->other[i] += from->outcome[i];
+    }
+    gi_lat_fold(&self->total, &from->total);
+    gi_lat_fold(&self->wait, &from->wait);
+    for (const gi_tally_class_t *c = from->classes; c; c = c->next) {
+        gi_tally_error_t error = {
+            {c->name, strlen(c->name)}, {c->text, strlen(c->text)}, c->last_ms};
+        s_count_class(self, &error, c->n);
+    }
 }
 
 uint64_t gi_tally_errors(const gi_tally_t *self) {

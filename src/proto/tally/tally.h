@@ -71,27 +71,34 @@ typedef struct gi_tally {
     uint8_t index[2 * GI_TALLY_METHODS]; /* by hash: number of the row + 1 */
 } gi_tally_t;
 
-/* One call's end. */
-typedef struct gi_tally_end {
-    gi_outcome_t outcome;
-    gate_bytes_t cls, text; /* of an error; empty: none */
-    const gi_tally_name_t *method;
-    int64_t total_ns, wait_ns;
+typedef struct gi_tally_error {
+    gate_bytes_t cls, text; /* no class: "Exception" */
     int64_t now_ms;
-} gi_tally_end_t;
+} gi_tally_error_t;
 
 /* Keeps room. NULL: no memory, or no room. */
 gi_tally_t *gi_tally_new(gi_tally_room_t *room);
 void gi_tally_destroy(gi_tally_t **self_p);
-/* From the func frame of a request, whatever bytes that has. */
+/* From the func frame of a request, whatever bytes that has. name is all zeros
+ * before. */
 void gi_tally_name(gi_tally_name_t *name, gate_bytes_t func);
-void gi_tally_count(gi_tally_t *self, const gi_tally_end_t *end);
+/* One call's end. error NULL: none is told. */
+void gi_tally_count(gi_tally_t *self, const gi_tally_name_t *method,
+                    gi_outcome_t outcome, const gi_tally_error_t *error,
+                    int64_t total_ns, int64_t wait_ns);
+/* What from counted was counted here: self's counts never go back when from is
+ * no more. */
+void gi_tally_fold(gi_tally_t *self, const gi_tally_t *from);
 /* All that ended otherwise than well. */
 uint64_t gi_tally_errors(const gi_tally_t *self);
 
 /* An exception's class and text from a single reply's frame, or from a packed
  * triple: of frames that end calls. False: it is none. */
 bool gi_tally_reply(gate_bytes_t frame, gate_bytes_t *cls, gate_bytes_t *text);
+/* False: a single reply is none for sure; where its result is not None. */
+static inline bool gi_tally_may_fail(gate_bytes_t frame) {
+    return frame.size > 8 && ((const unsigned char *)frame.data)[8] == 0xc0;
+}
 bool gi_tally_triple(gate_bytes_t frame, gate_bytes_t *cls, gate_bytes_t *text);
 
 /* ---- tally_pack.c -------------------------------------------------------- */

@@ -124,7 +124,15 @@ bool gi_broker_expired(gi_broker_core_t *core, const gi_broker_call_t *call);
 /* False: no memory. */
 bool gi_broker_seen_init(gi_broker_core_t *core);
 void gi_broker_seen_fini(gi_broker_core_t *core);
-/* It is taken: its request's func frame. */
+/* The time by which calls are measured. Of a pass with many messages every
+ * fourth reading looks at the clock: it is late by the handling of two calls at
+ * most (some us), and never goes back. */
+int64_t gi_broker_seen_now(gi_broker_core_t *core);
+/* Its name is told as it is: no two that look alike differ. */
+bool gi_broker_seen_plain(const gi_broker_service_t *service);
+/* It is forgotten. */
+void gi_broker_seen_gone(gi_broker_core_t *core, gi_broker_service_t *service);
+/* A call is taken: its request's func frame. */
 void gi_broker_seen_begin(gi_broker_core_t *core, gi_broker_call_t *call,
                           gate_bytes_t func);
 /* It ends so; what comes later of it does not count. cls and text: of an error;

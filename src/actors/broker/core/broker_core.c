@@ -269,6 +269,7 @@ static void s_gate(gi_broker_core_t *self, gi_broker_peer_t *client,
         gate->ask(self, client, name, id, &f[at->body], at->n_body);
     else
         gi_broker_refuse(self, client, name, id, NULL, NULL);
+    gi_broker_core_pass(self); /* that may have taken long */
 }
 
 static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,

@@ -125,6 +125,8 @@ void gi_broker_core_newcomer(gi_broker_core_t *self, int64_t now_ms);
 /* A connection closed. Call it when nothing more could be read. */
 void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
                            int64_t now_ms);
+/* A pass begins, after whatever time: clocks are to be looked at. */
+void gi_broker_core_pass(gi_broker_core_t *self);
 /* Deadlines, heartbeats, expiry. True: something was due. */
 bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms);
 /* Tries up to max blocked peers again. True: something went out. */

@@ -26,16 +26,21 @@
 #define S_REPORT_TEXT 1024
 #define S_GREET_AT_ONCE 8 /* workers a ms */
 #define S_MS INT64_C(1000000)
+/* Not inlined, or each call would save registers for it. */
+#define S_RARE __attribute__((noinline))
+#define S_LABELLED 100 /* services; metrics.c has room for as many */
+#define S_GOOD_READS 4 /* of one look at the clock */
 
 bool gi_broker_seen_init(gi_broker_core_t *core) {
     gi_broker_seen_t *seen = &core->seen;
     seen->room.left = S_ROOM;
-    seen->slow_ns = core->settings->slow_ms * S_MS;
+    seen->slow_ns =
+        core->settings->slow_ms ? core->settings->slow_ms * S_MS : INT64_MAX;
     seen->logged_ms = core->clock.now_ms - S_LOG_MS;
-    if (seen->slow_ns)
+    if (core->settings->slow_ms)
         seen->slow = gi_mem_calloc(1, sizeof *seen->slow);
     seen->other = gi_tally_new(&seen->room);
-    return seen->other && (seen->slow || !seen->slow_ns);
+    return seen->other && (seen->slow || seen->slow_ns == INT64_MAX);
 }
 
 void gi_broker_seen_fini(gi_broker_core_t *core) {
@@ -43,17 +48,64 @@ void gi_broker_seen_fini(gi_broker_core_t *core) {
     gi_mem_free(core->seen.slow);
 }
 
+void gi_broker_core_pass(gi_broker_core_t *core) { core->seen.good_reads = 0; }
+
+S_RARE static void s_look(gi_broker_core_t *core) {
+    core->seen.now_ns = gi_broker_now_ns(core);
+    core->seen.good_reads = core->effects->now_ns ? S_GOOD_READS : 1;
+}
+
+int64_t gi_broker_seen_now(gi_broker_core_t *core) {
+    if (core->seen.good_reads == 0)
+        s_look(core);
+    core->seen.good_reads--;
+    return core->seen.now_ns;
+}
+
 void gi_broker_seen_begin(gi_broker_core_t *core, gi_broker_call_t *call,
                           gate_bytes_t func) {
-    call->begun_ns = call->given_ns = gi_broker_now_ns(core);
     gi_tally_name(&call->method, func);
+    call->begun_ns = call->given_ns = gi_broker_seen_now(core);
+}
+
+bool gi_broker_seen_plain(const gi_broker_service_t *service) {
+    for (size_t i = 0; i < service->name_size; i++)
+        if ((unsigned char)service->name[i] < ' ' || service->name[i] == 0x7f)
+            return false;
+    return gi_utf8_valid(service->name, service->name_size);
+}
+
+/* One that is shown by its own name: what cannot be in a label shares "_other",
+ * and so does who is too much. For good: counts that move go back elsewhere. */
+static bool s_may_label(const gi_broker_core_t *core,
+                        const gi_broker_service_t *service) {
+    return core->seen.n_labelled < S_LABELLED &&
+           gi_broker_seen_plain(service) &&
+           strcmp(service->name, "_other") != 0;
+}
+
+S_RARE static gi_tally_t *s_first(gi_broker_core_t *core,
+                                  gi_broker_service_t *service) {
+    if (!service->guessed)
+        service->tally = gi_tally_new(&core->seen.room);
+    if (service->tally == NULL)
+        return core->seen.other;
+    service->labelled = s_may_label(core, service);
+    core->seen.n_labelled += service->labelled;
+    return service->tally;
+}
+
+void gi_broker_seen_gone(gi_broker_core_t *core, gi_broker_service_t *service) {
+    if (service->labelled)
+        core->seen.n_labelled--;
+    else if (service->tally)
+        gi_tally_fold(core->seen.other, service->tally);
+    gi_tally_destroy(&service->tally);
 }
 
 static gi_tally_t *s_tally(gi_broker_core_t *core,
                            gi_broker_service_t *service) {
-    if (service->tally == NULL && !service->guessed)
-        service->tally = gi_tally_new(&core->seen.room);
-    return service->tally ? service->tally : core->seen.other;
+    return service->tally ? service->tally : s_first(core, service);
 }
 
 /* ---- slow ones ----------------------------------------------------------- */
@@ -79,14 +131,16 @@ static void s_log_slow(gi_broker_core_t *core, const gi_slow_t *slow) {
              slow->user);
 }
 
-static void s_note_slow(gi_broker_core_t *core, const gi_broker_call_t *call,
-                        const gi_tally_end_t *end) {
+S_RARE static void s_note_slow(gi_broker_core_t *core,
+                               const gi_broker_call_t *call,
+                               gi_outcome_t outcome, int64_t total_ns,
+                               int64_t wait_ns) {
     gi_slow_t *slow =
-        gi_slow_add(core->seen.slow, core->clock.now_ms, end->total_ns);
+        gi_slow_add(core->seen.slow, core->clock.now_ms, total_ns);
     if (slow == NULL)
         return;
-    slow->outcome = end->outcome;
-    slow->wait_ns = end->wait_ns;
+    slow->outcome = outcome;
+    slow->wait_ns = wait_ns;
     slow->attempt = call->attempt;
     slow->method = call->method;
     s_name(slow->service, call->service->name);
@@ -105,16 +159,16 @@ void gi_broker_seen_pack_slow(const gi_broker_core_t *core, msgpack_packer *pk,
 
 /* ---- ends ---------------------------------------------------------------- */
 static void s_count(gi_broker_core_t *core, gi_broker_call_t *call,
-                    gi_tally_end_t *end) {
-    int64_t now_ns = gi_broker_now_ns(core);
+                    gi_outcome_t outcome, const gi_tally_error_t *error) {
+    int64_t now_ns = gi_broker_seen_now(core);
+    int64_t left_ns = call->worker ? call->given_ns : now_ns; /* the queue */
+    int64_t total_ns = now_ns - call->begun_ns;
+    int64_t wait_ns = left_ns - call->begun_ns;
     call->counted = true;
-    end->method = &call->method;
-    end->total_ns = now_ns - call->begun_ns;
-    end->wait_ns = (call->worker ? call->given_ns : now_ns) - call->begun_ns;
-    end->now_ms = core->clock.now_ms;
-    gi_tally_count(s_tally(core, call->service), end);
-    if (core->seen.slow && end->total_ns >= core->seen.slow_ns)
-        s_note_slow(core, call, end);
+    if (total_ns >= core->seen.slow_ns)
+        s_note_slow(core, call, outcome, total_ns, wait_ns);
+    gi_tally_count(s_tally(core, call->service), &call->method, outcome, error,
+                   total_ns, wait_ns);
 }
 
 static gate_bytes_t s_bytes(const char *text) {
@@ -124,26 +178,43 @@ static gate_bytes_t s_bytes(const char *text) {
 void gi_broker_seen_end(gi_broker_core_t *core, gi_broker_call_t *call,
                         gi_outcome_t outcome, const char *cls,
                         const char *text) {
-    gi_tally_end_t end = {
-        .outcome = outcome, .cls = s_bytes(cls), .text = s_bytes(text)};
     if (outcome == GI_OUT_REFUSED && cls == NULL)
-        end.cls = s_bytes("ServiceUnAvailableError");
+        cls = "ServiceUnAvailableError";
+    gi_tally_error_t error = {s_bytes(cls), s_bytes(text), core->clock.now_ms};
     if (!call->counted)
-        s_count(core, call, &end);
+        s_count(core, call, outcome, cls ? &error : NULL);
+}
+
+/* Of a single reply it reads no more than it must: the most are well. */
+static bool s_may_fail(gi_body_kind_t kind, gate_bytes_t reply) {
+    if (kind == GI_BODY_SINGLE)
+        return gi_tally_may_fail(reply);
+    return kind == GI_BODY_EXCEPTION || kind == GI_BODY_HUGE_EXCEPTION;
+}
+
+/* One that may have failed. */
+S_RARE static void s_count_reply(gi_broker_core_t *core, gi_broker_call_t *call,
+                                 gi_body_kind_t kind, const gate_bytes_t *body,
+                                 size_t n_body) {
+    gi_tally_error_t error = {.now_ms = core->clock.now_ms};
+    bool failed = kind != GI_BODY_SINGLE;
+    if (!failed)
+        failed = gi_tally_reply(body[0], &error.cls, &error.text);
+    else if (n_body > 2)
+        gi_tally_triple(body[2], &error.cls, &error.text);
+    s_count(core, call, failed ? GI_OUT_EXCEPTION : GI_OUT_OK,
+            failed ? &error : NULL);
 }
 
 void gi_broker_seen_reply(gi_broker_core_t *core, gi_broker_call_t *call,
                           gi_body_kind_t kind, const gate_bytes_t *body,
                           size_t n_body) {
-    gi_tally_end_t end = {.outcome = GI_OUT_OK};
-    bool failed = kind == GI_BODY_EXCEPTION || kind == GI_BODY_HUGE_EXCEPTION;
-    if (failed && n_body > 2)
-        gi_tally_triple(body[2], &end.cls, &end.text);
-    if (failed || (kind == GI_BODY_SINGLE &&
-                   gi_tally_reply(body[0], &end.cls, &end.text)))
-        end.outcome = GI_OUT_EXCEPTION;
-    if (!call->counted)
-        s_count(core, call, &end);
+    if (call->counted)
+        return;
+    if (s_may_fail(kind, body[0]))
+        s_count_reply(core, call, kind, body, n_body);
+    else
+        s_count(core, call, GI_OUT_OK, NULL);
 }
 
 /* ---- where its time went -------------------------------------------------- */
@@ -176,11 +247,9 @@ bool gi_broker_seen_tell(gi_broker_core_t *core, const gi_broker_call_t *call,
 void gi_broker_seen_refused(gi_broker_core_t *core,
                             gi_broker_service_t *service, const char *cls) {
     static const gi_tally_name_t none;
-    gi_tally_end_t end = {.outcome = GI_OUT_REFUSED,
-                          .cls = s_bytes(cls),
-                          .method = &none,
-                          .now_ms = core->clock.now_ms};
-    gi_tally_count(s_tally(core, service), &end);
+    gi_tally_error_t error = {.cls = s_bytes(cls),
+                              .now_ms = core->clock.now_ms};
+    gi_tally_count(s_tally(core, service), &none, GI_OUT_REFUSED, &error, 0, 0);
 }
 
 /* ---- what workers report --------------------------------------------------- */

@@ -190,7 +190,7 @@ void gi_broker_service_free(gi_broker_core_t *core,
     gi_list_remove(&service->order);
     gi_table_remove(&core->services, &service->node);
     core->n_services--;
-    gi_tally_destroy(&service->tally);
+    gi_broker_seen_gone(core, service);
     gi_fair_fini(&service->urgent);
     gi_fair_fini(&service->waiting);
     gi_mem_free(service->name);
@@ -356,7 +356,7 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     worker->in_flight++;
     worker->sent_ms = call->moved_ms = core->clock.now_ms;
     call->service->n_calls++;
-    call->given_ns = call->deadline_ms ? gi_broker_now_ns(core)
+    call->given_ns = call->deadline_ms ? gi_broker_seen_now(core)
                                        : call->begun_ns; /* it never waited */
     gi_broker_worker_sent(core, worker, call->client, bytes);
     gi_broker_worker_place(core, worker);

@@ -26,9 +26,10 @@ struct gi_broker_service {
     gi_tally_t *tally;        /* made with its first end; NULL: the core's */
     char *name, *description; /* one block; NUL-terminated */
     size_t name_size, description_size;
-    bool ruled;   /* some access rule is about it */
-    bool guessed; /* a name that a client used: no worker of it yet */
-    bool left;    /* the last worker that went said goodbye, or was draining */
+    bool ruled;    /* some access rule is about it */
+    bool guessed;  /* a name that a client used: no worker of it yet */
+    bool labelled; /* it has labels of its own in metrics */
+    bool left;     /* the last worker that went said goodbye, or was draining */
     uint64_t busy[GI_BUCKETS / 64]; /* which buckets are not empty */
     gi_list_t far;                  /* far workers with credit */
     gi_list_t buckets[GI_BUCKETS];  /* our own with credit, by load */

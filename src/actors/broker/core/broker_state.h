@@ -124,6 +124,9 @@ typedef struct gi_broker_seen {
     gi_slow_list_t *slow; /* NULL: slow_ms is 0 */
     int64_t slow_ns, logged_ms, look_ms; /* somebody looks until then */
     size_t report_bytes;                 /* of workers' reports */
+    unsigned n_labelled;                 /* services */
+    int64_t now_ns;      /* gi_broker_seen_now's last look at the clock */
+    unsigned good_reads; /* for so many more */
 } gi_broker_seen_t;
 
 /* Objects that were freed, for their next use. */

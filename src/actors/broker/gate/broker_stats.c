@@ -4,7 +4,6 @@
 
 #include <string.h>
 #include "base/pack.h"
-#include "base/utf8.h"
 #include "broker/core/broker_calls.h"
 #include "broker/core/broker_users.h"
 #include "broker/core/broker_peers.h"
@@ -151,31 +150,28 @@ static size_t s_running(const gi_broker_service_t *service) {
     return n;
 }
 
-/* A name that is told as it is; others share one label where labels must
- * differ. */
-static bool s_plain(const gi_broker_service_t *service) {
-    for (size_t i = 0; i < service->name_size; i++)
-        if ((unsigned char)service->name[i] < ' ' || service->name[i] == 0x7f)
-            return false;
-    return gi_utf8_valid(service->name, service->name_size);
+static void s_bool(msgpack_packer *pk, bool is) {
+    (is ? msgpack_pack_true : msgpack_pack_false)(pk);
 }
 
 static void s_observe_service(const gi_broker_core_t *self,
                               const gi_broker_service_t *service,
                               msgpack_packer *pk) {
     const gi_tally_t *tally = service->tally;
-    msgpack_pack_map(pk, 7 + S_NUMBERS + (tally ? GI_TALLY_ENTRIES : 0));
+    msgpack_pack_map(pk, 8 + S_NUMBERS + (tally ? GI_TALLY_ENTRIES : 0));
     gi_pack_text(pk, "name");
     gi_tally_pack_text(pk, service->name, service->name_size);
     gi_pack_text(pk, "plain_name");
-    (s_plain(service) ? msgpack_pack_true : msgpack_pack_false)(pk);
+    s_bool(pk, gi_broker_seen_plain(service));
+    gi_pack_text(pk, "labelled");
+    s_bool(pk, service->labelled);
     gi_pack_text(pk, "description");
     gi_tally_pack_text(pk, service->description, service->description_size);
     gi_pack_uint(pk, "draining", s_draining(service, false));
     gi_pack_uint(pk, "plain", s_draining(service, true));
     gi_pack_uint(pk, "in_flight", s_running(service));
     gi_pack_text(pk, "left");
-    (service->left ? msgpack_pack_true : msgpack_pack_false)(pk);
+    s_bool(pk, service->left);
     s_numbers(self, pk, service);
     if (tally)
         gi_tally_pack(tally, pk, self->clock.now_ms);

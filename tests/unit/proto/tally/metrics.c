@@ -54,12 +54,10 @@ static char *s_text(const gate_value_t *snapshot, bool open) {
 static gi_tally_t *s_tally(gi_tally_room_t *room) {
     gi_tally_t *t = gi_tally_new(room);
     gi_tally_name_t name = {.text = "a\"dd"};
-    gi_tally_end_t end = {.method = &name, .total_ns = 20000};
+    gi_tally_error_t error = {.cls = {"Value\\Error", 11}};
     for (int i = 0; i < 3; i++)
-        gi_tally_count(t, &end);
-    end.outcome = GI_OUT_EXCEPTION;
-    end.cls = (gate_bytes_t){"Value\\Error", 11};
-    gi_tally_count(t, &end);
+        gi_tally_count(t, &name, GI_OUT_OK, NULL, 20000, 0);
+    gi_tally_count(t, &name, GI_OUT_EXCEPTION, &error, 20000, 0);
     return t;
 }
 

@@ -3,6 +3,8 @@
  * error and method; of workers in any language. */
 #include "broker_kit.h"
 
+#include <gaterpc/monitor.h>
+
 #define OK_REPLY             \
     "\x82\xa6result\x05\xa9" \
     "exception\xc0"
@@ -35,6 +37,11 @@ static long s_at(kit_t *k, const char *path) {
         cr_expect_eq(is_, n, "%s is %ld", path, is_); \
     } while (0)
 #define outcome(k, name, n) at(k, "services.0.outcomes." name, n)
+
+static gate_err_t s_append(void *ctx, const char *text, size_t size) {
+    gi_buf_append(ctx, text, size);
+    return GATE_OK;
+}
 
 static bool s_says(kit_t *k, const char *text) {
     gate_value_t *all = s_observe(k);
@@ -151,6 +158,61 @@ Test(seen, names_of_strangers_stay_text_and_bounded) {
     reply(&k, "w", "c", "1", OK_REPLY);
     cr_expect(s_says(&k, "\"name\":\"<img src=x onerror=alert(1)>\""));
     cr_expect(s_says(&k, "\"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm\""));
+    kit_end(&k);
+}
+
+/* What /metrics says of that service, and of how many "ok" there are. */
+static long s_metric(kit_t *k, const char *service) {
+    gate_value_t *all = s_observe(k);
+    gi_buf_t text = {0};
+    char line[128];
+    cr_assert_eq(gate_monitor_metrics(all, false, s_append, &text), GATE_OK);
+    gi_buf_append(&text, "", 1);
+    snprintf(line, sizeof line,
+             "\ngaterpc_broker_calls_total{service=\"%s\",outcome=\"ok\"} ",
+             service);
+    char *at = strstr((char *)text.data, line);
+    long n = at ? atol(at + strlen(line)) : -1;
+    cr_expect(!at || !strstr(at + 1, line), "%s stands there twice", service);
+    gi_buf_fini(&text);
+    gate_value_destroy(&all);
+    return n;
+}
+
+static void s_one_call(kit_t *k, const char *service) {
+    char name[32];
+    snprintf(name, sizeof name, "%s:d:9", service);
+    kit_worker(k, service, name);
+    request(k, "c", service, "1");
+    reply(k, service, "c", "1", OK_REPLY);
+    kit_forget(k);
+}
+
+/* A hundred services have labels of their own, the others share one: what that
+ * counts must not go back when one of either is forgotten, or when a place is
+ * free again; nor may a service that calls itself so be a second one. */
+Test(seen, what_others_share_never_goes_back) {
+    kit_t k;
+    char name[16];
+    kit_begin(&k);
+    s_one_call(&k, "_other");
+    for (int i = 0; i < 103; i++) {
+        snprintf(name, sizeof name, "S%d", i);
+        s_one_call(&k, name);
+    }
+    cr_expect_eq(s_metric(&k, "S0"), 1);
+    cr_expect_eq(s_metric(&k, "S99"), 1);
+    cr_expect_eq(s_metric(&k, "S100"), -1);
+    cr_expect_eq(s_metric(&k, "_other"), 4);
+    bye(&k, "S0");
+    bye(&k, "S101");
+    kit_wait(&k, 600000); /* all are forgotten */
+    at(&k, "services.0.queued", -1);
+    cr_expect_eq(s_metric(&k, "S0"), -1);
+    cr_expect_eq(s_metric(&k, "_other"), 4);
+    s_one_call(&k, "S102");
+    cr_expect_eq(s_metric(&k, "S102"), 1);
+    cr_expect_eq(s_metric(&k, "_other"), 4);
     kit_end(&k);
 }
 
