@@ -18,6 +18,7 @@ import msgpack
 import zmq
 
 from cli import CALM, Session, kit
+import peers
 
 TOKEN = "a-token-of-some-length"
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -220,6 +221,8 @@ class Shows(Session):
         for path in ("/", "/metrics", "/nosuch", "/api/v1/snapshot"):
             headers = ask(self.broker.port, path,
                           Origin="http://evil.example")[1]
+            self.assertEqual(headers["Cache-Control"], "no-cache"
+                             if path == "/" else "no-store")
             self.assertEqual(headers["X-Content-Type-Options"], "nosniff")
             self.assertEqual(headers["Referrer-Policy"], "no-referrer")
             self.assertEqual(headers["Cross-Origin-Resource-Policy"],
@@ -228,6 +231,73 @@ class Shows(Session):
                           headers["Content-Security-Policy"])
             self.assertFalse([h for h in headers
                               if h.lower().startswith("access-control")])
+
+    def test_a_refusal_is_hardened_too(self):
+        for status, what in ((405, {"method": "POST"}),
+                             (421, {"host": "evil.example"}),
+                             (413, {"body": b"x"})):
+            got, headers, _ = ask(self.broker.port, "/metrics", **what)
+            self.assertEqual(got, status)
+            self.assertEqual(headers["Cache-Control"], "no-store")
+            self.assertEqual(headers["Connection"].lower(), "close")
+            self.assertNotIn("Access-Control-Allow-Origin", headers)
+        self.assertEqual(ask(self.broker.port, "/", "HEAD")[2], "")
+
+    def test_headers_are_bounded(self):
+        for head in (b"X-Long: " + b"x" * 40000, b"X-%d: y\r\n" * 4000
+                     % tuple(range(4000))):
+            with self.connect("127.0.0.1") as s:
+                try:
+                    s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+                              + head + b"\r\n\r\n")
+                    status = s.recv(100)
+                except ConnectionError:
+                    status = b""
+                self.assertFalse(status.startswith(b"HTTP/1.1 200"), status)
+        self.assertEqual(self.get("/healthz"), "ok\n")
+
+    def connect(self, source):
+        s = socket.socket()
+        s.settimeout(30 * kit.SLOW)
+        s.bind((source, 0))
+        s.connect(("127.0.0.1", self.broker.port))
+        return s
+
+    def test_so_many_in_all(self):
+        """64, of five addresses that may have 16 each; who comes then waits."""
+        held = []
+        try:
+            for i in range(80):
+                held.append(self.connect("127.0.0.%d" % (2 + i // 16)))
+                held[-1].sendall(b"GET /healthz HTTP/1.1\r\n")
+            for s in held[64:]:
+                s.sendall(b"Host: localhost\r\n\r\n")
+            self.assertEqual(select.select(held, [], [], .7)[0], [],
+                             "the last ones wait for a place")
+            for s in held[:16]:
+                s.close()
+            for s in held[64:]:
+                self.assertTrue(s.recv(1000).startswith(b"HTTP/1.1 200"))
+        finally:
+            for s in held:
+                s.close()
+        self.until(self.is_there, 20, "there is a place again")
+
+    def is_there(self):
+        try:
+            return ask(self.broker.port, "/healthz")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def test_who_says_nothing_is_cut(self):
+        with self.connect("127.0.0.1") as silent, \
+                self.connect("127.0.0.1") as half:
+            half.sendall(b"GET /healthz HTTP/1.1\r\nHost: local")
+            for s in (silent, half):
+                data = s.recv(1000)
+                self.assertFalse(data.startswith(b"HTTP/1.1 200"), data)
+                while data:  # at most a refusal, and the end
+                    data = s.recv(1000)
 
     def test_connections_are_bounded(self):
         """Of one address. Each has begun to ask and is held so: an answer ends
@@ -258,12 +328,7 @@ class Shows(Session):
             for s in held:
                 s.close()
 
-        def again():
-            try:
-                return ask(self.broker.port, "/healthz")[0] == 200
-            except (OSError, http.client.HTTPException):
-                return False
-        self.until(again)
+        self.until(self.is_there)
 
     def test_health(self):
         at = "127.0.0.1:%d" % self.broker.port
@@ -353,6 +418,57 @@ class Guarded(kit.Case):
         self.assertEqual(broker.end(), 0)
         self.assertFalse(os.path.exists(path))
 
+    def test_what_nobody_reads_is_bounded(self):
+        """Half a MiB an answer, over sockets whose buffers take 208 KiB."""
+        path = os.path.join(self.dir, "monitor.sock")
+        broker = self.keep(Broker(monitor="unix:" + path))
+        for i in range(40):
+            self.much_to_tell(broker, "Service-%d" % i)
+        held = []
+
+        def asked(what):
+            s = socket.socket(socket.AF_UNIX)
+            held.append(s)
+            s.settimeout(30 * kit.SLOW)
+            s.connect(path)
+            s.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % what)
+            return s.recv(12)[-3:]
+        try:
+            self.until(lambda: len(self.whole(path)) > 500000, 20)
+            said = [asked(b"/api/v1/services") for _ in range(50)]
+            self.assertEqual(said[0], b"200")
+            self.assertEqual(said[-1], b"503")
+            self.assertLess(said.count(b"200"), 45)
+            self.assertEqual(asked(b"/healthz"), b"200")
+        finally:
+            for s in held:
+                s.close()
+        self.until(lambda: len(self.whole(path)) > 500000, 20,
+                   "there is room again")
+
+    def much_to_tell(self, broker, name):
+        """A service with as many methods as have rows."""
+        worker = self.keep(peers.RawWorker(broker.back))
+        client = self.keep(peers.RawClient(broker.front))
+        worker.register(name)
+        rids = [client.request(name, "method-of-a-long-name-%03d" % i)
+                for i in range(64)]
+        for _ in rids:
+            worker.answer(worker.expect(peers.REQUEST, 20), peers.result(1))
+        for _ in rids:
+            self.assertIsNotNone(client.recv(20))
+
+    def whole(self, path):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(30 * kit.SLOW)
+            s.connect(path)
+            s.sendall(b"GET /api/v1/services HTTP/1.0\r\nHost: localhost\r\n"
+                      b"\r\n")
+            data = b""
+            while more := s.recv(1 << 20):
+                data += more
+            return data
+
     def test_a_drain_is_not_ready(self):
         broker = self.keep(Broker(drain_timeout_ms=20000))
         self.keep(kit.OurService(broker.back, **CALM))
@@ -380,8 +496,10 @@ class Beside(kit.Case):
         url = re.fullmatch(r"ready monitor=(\S+)", beside.line()).group(1)
         port = int(url.rsplit(":", 1)[1])
         self.assertEqual(ask(port, "/readyz")[0], 200)
-        self.assertIn('service="Demo"', ask(port, "/metrics")[2]
-                      + 'service="Demo"')
+        client = self.keep(peers.RawClient(broker.front))
+        self.assertEqual(client.call("Demo", "add", 1, 2), 3)
+        self.until(lambda: 'calls_total{service="Demo",outcome="ok"} 1\n'
+                   in ask(port, "/metrics")[2], 20, "the call")
         broker.signal(signal.SIGSTOP)
         try:
             self.until(lambda: ask(port, "/healthz")[0] == 503)

@@ -71,9 +71,13 @@ static gate_err_t s_append(void *ctx, const char *data, size_t size) {
     return GATE_OK;
 }
 
+static bool s_wants_open(const char *accept) {
+    return accept && strstr(accept, "application/openmetrics-text");
+}
+
 static void s_metrics(gi_answer_t *out, const gate_value_t *value,
                       const char *accept) {
-    bool open = accept && strstr(accept, "application/openmetrics-text");
+    bool open = s_wants_open(accept);
     s_text_t text = {NULL, 0, 0};
     if (gate_monitor_metrics(value, open, s_append, &text)) {
         free(text.data);
@@ -135,6 +139,14 @@ static void s_page(gi_answer_t *out) {
     *out = (gi_answer_t){
         .status = 200, .type = "text/html; charset=utf-8", .page = true};
     out->fixed = gi_page_html(&out->size);
+}
+
+gi_shared_t gi_answers_shared(const char *path, const char *accept) {
+    if (strcmp(path, S_API "snapshot") == 0)
+        return GI_SHARED_SNAPSHOT;
+    if (strcmp(path, "/metrics") != 0)
+        return GI_SHARED_NONE;
+    return s_wants_open(accept) ? GI_SHARED_OPEN_METRICS : GI_SHARED_METRICS;
 }
 
 void gi_answers_get(gi_answer_t *out, gi_look_t *look, const char *path,

@@ -15,6 +15,7 @@
 #define S_IDLE_S 10u
 #define S_URL_MAX 1024
 #define S_TOKEN_MIN 16
+#define S_HELD_MAX (16u << 20) /* of answers that are not read yet */
 
 struct gi_monitor {
     gi_listen_t listen;
@@ -24,7 +25,17 @@ struct gi_monitor {
     bool open_health;                  /* without a token */
     char hosts[512];                   /* further names, " a b " */
     char csp[GI_PAGE_CSP_MAX], etag[GI_PAGE_ETAG_MAX]; /* of the page */
+    size_t held;                            /* bytes of bodies that are there */
+    struct MHD_Response *shared[GI_SHARED]; /* NULL: not made yet */
+    int64_t shared_ms;                      /* of the look that they are of */
 };
+
+/* A body, for as long as somebody reads it. */
+typedef struct s_body {
+    gi_monitor_t *monitor;
+    char *text;
+    size_t size;
+} s_body_t;
 
 /* ---- answers ------------------------------------------------------------- */
 static void s_header(struct MHD_Response *r, const char *name,
@@ -43,16 +54,56 @@ static void s_harden(const gi_monitor_t *self, struct MHD_Response *r,
     s_header(r, "Cross-Origin-Resource-Policy", "same-origin");
 }
 
-static enum MHD_Result s_send(gi_monitor_t *self, struct MHD_Connection *c,
-                              const gi_answer_t *answer) {
-    struct MHD_Response *r = MHD_create_response_from_buffer(
-        answer->size,
-        answer->body ? answer->body : (void *)(uintptr_t)answer->fixed,
-        answer->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
-    if (r == NULL) {
+static void s_body_free(void *ctx) {
+    s_body_t *body = ctx;
+    body->monitor->held -= body->size;
+    free(body->text);
+    free(body);
+}
+
+/* Takes the answer's body. */
+static struct MHD_Response *s_response(gi_monitor_t *self,
+                                       const gi_answer_t *answer) {
+    if (answer->body == NULL)
+        return MHD_create_response_from_buffer(answer->size,
+                                               (void *)(uintptr_t)answer->fixed,
+                                               MHD_RESPMEM_PERSISTENT);
+    s_body_t *body = malloc(sizeof *body);
+    if (body == NULL) {
         free(answer->body);
-        return MHD_NO;
+        return NULL;
     }
+    *body = (s_body_t){self, answer->body, answer->size};
+    self->held += body->size;
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer_with_free_callback_cls(
+            body->size, body->text, s_body_free, body);
+    if (r == NULL)
+        s_body_free(body);
+    return r;
+}
+
+static void s_forget_shared(gi_monitor_t *self) {
+    for (unsigned i = 0; i < GI_SHARED; i++)
+        if (self->shared[i])
+            MHD_destroy_response(self->shared[i]);
+    memset(self->shared, 0, sizeof self->shared);
+}
+
+/* r counts one more: it is the answer until the broker is looked at again. */
+static void s_share(gi_monitor_t *self, gi_shared_t which,
+                    struct MHD_Response *r) {
+    if (which == GI_SHARED_NONE)
+        MHD_destroy_response(r);
+    else
+        self->shared[which] = r;
+}
+
+static enum MHD_Result s_send(gi_monitor_t *self, struct MHD_Connection *c,
+                              const gi_answer_t *answer, gi_shared_t which) {
+    struct MHD_Response *r = s_response(self, answer);
+    if (r == NULL)
+        return MHD_NO;
     s_header(r, "Content-Type", answer->type);
     s_harden(self, r, answer->page);
     if (answer->page)
@@ -64,7 +115,7 @@ static enum MHD_Result s_send(gi_monitor_t *self, struct MHD_Connection *c,
     if (answer->status >= 400 && answer->status < 500)
         s_header(r, "Connection", "close");
     enum MHD_Result rc = MHD_queue_response(c, (unsigned)answer->status, r);
-    MHD_destroy_response(r);
+    s_share(self, answer->status == 200 ? which : GI_SHARED_NONE, r);
     return rc;
 }
 
@@ -74,7 +125,7 @@ static enum MHD_Result s_say(gi_monitor_t *self, struct MHD_Connection *c,
                           .type = "text/plain; charset=utf-8",
                           .fixed = text,
                           .size = strlen(text)};
-    return s_send(self, c, &answer);
+    return s_send(self, c, &answer, GI_SHARED_NONE);
 }
 
 /* ---- who may ask --------------------------------------------------------- */
@@ -147,16 +198,33 @@ static bool s_has_body(struct MHD_Connection *c, size_t upload) {
            (length && strcmp(length, "0") != 0);
 }
 
+/* One that was made of this look; NULL: none was. */
+static struct MHD_Response *s_made(gi_monitor_t *self, gi_shared_t which) {
+    if (which == GI_SHARED_NONE)
+        return NULL;
+    gi_look_get(&self->look);
+    if (self->shared_ms != self->look.at_ms)
+        s_forget_shared(self);
+    self->shared_ms = self->look.at_ms;
+    return self->shared[which];
+}
+
 static enum MHD_Result s_get(gi_monitor_t *self, struct MHD_Connection *c,
                              const char *path) {
-    const char *has = s_ask(c, "If-None-Match");
+    const char *has = s_ask(c, "If-None-Match"), *accept = s_ask(c, "Accept");
+    gi_shared_t which = gi_answers_shared(path, accept);
     gi_answer_t answer;
     if (strcmp(path, "/") == 0 && has && strcmp(has, self->etag) == 0)
         return s_say(self, c, 304, "");
+    struct MHD_Response *made = s_made(self, which);
+    if (made)
+        return MHD_queue_response(c, 200, made);
+    if (self->held > S_HELD_MAX && !s_is_health(path))
+        return s_say(self, c, 503, "too many answers are not read yet\n");
     bool verbose = MHD_lookup_connection_value_n(c, MHD_GET_ARGUMENT_KIND,
                                                  "verbose", 7, NULL, NULL);
-    gi_answers_get(&answer, &self->look, path, s_ask(c, "Accept"), verbose);
-    return s_send(self, c, &answer);
+    gi_answers_get(&answer, &self->look, path, accept, verbose);
+    return s_send(self, c, &answer, which);
 }
 
 static enum MHD_Result s_request(void *ctx, struct MHD_Connection *c,
@@ -266,6 +334,7 @@ void gi_monitor_stop(gi_monitor_t **self_p) {
         MHD_stop_daemon(self->daemon); /* closes the socket */
         self->listen.fd = -1;
     }
+    s_forget_shared(self); /* its thread was the only other one */
     gi_listen_close(&self->listen);
     gi_look_fini(&self->look);
     explicit_bzero(self->token, sizeof self->token);

@@ -57,6 +57,15 @@ typedef struct gi_answer {
     size_t size;
     bool page;
 } gi_answer_t;
+/* Those that are large and the same for all who ask while a look is fresh. */
+typedef enum gi_shared {
+    GI_SHARED_NONE,
+    GI_SHARED_SNAPSHOT,
+    GI_SHARED_METRICS,
+    GI_SHARED_OPEN_METRICS,
+    GI_SHARED
+} gi_shared_t;
+gi_shared_t gi_answers_shared(const char *path, const char *accept);
 /* What is at path; accept may be NULL. */
 void gi_answers_get(gi_answer_t *out, gi_look_t *look, const char *path,
                     const char *accept, bool verbose);
