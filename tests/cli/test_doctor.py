@@ -9,7 +9,8 @@ import subprocess
 import msgpack
 import zmq
 
-from cli import Session, kit
+from cli import CALM, Session, kit
+import peers
 
 SERVICE = {
     "name": "S", "workers": 2, "queued": 0, "oldest_ms": 0,
@@ -194,6 +195,92 @@ class Killed(Session):
         self.until(lambda: json.loads(self.call("Gate.stats")[0])["peers"] == 2,
                    30, "it is forgotten: the worker and who asks")
         self.assertEqual(self.gate("doctor").out, "nothing found\n")
+
+
+class Healthy(kit.Case):
+    """Systems of several shapes that are well: it says nothing of them."""
+
+    def setUp(self):
+        super().setUp()
+        self.broker = self.keep(kit.OurBroker(**CALM))
+        self.client = self.keep(peers.RawClient(self.broker.front))
+
+    def well(self):
+        done = kit.run("doctor", "--broker", self.broker.front, **CALM)
+        self.assertEqual((done.code, done.out, done.err),
+                         (0, "nothing found\n", ""))
+
+    def served(self, name):
+        self.until(lambda: name in self.client.call("Gate", "get_services"), 20)
+
+    def test_nobody_is_there(self):
+        self.well()
+
+    def test_one_service_that_nobody_calls(self):
+        self.keep(kit.OurService(self.broker.back, **CALM))
+        self.well()
+
+    def test_workers_in_python_and_a_restart(self):
+        methods = {"add": lambda a, b: a + b, "count": lambda n: iter(range(n))}
+        one, two = (self.keep(peers.Background(peers.Worker(
+            self.broker.back, "Py", methods, hb=60))) for _ in range(2))
+        self.served("Py")
+        for i in range(100):
+            self.assertEqual(self.client.call("Py", "add", i, 1), i + 1)
+        self.well()
+        one.peer.disconnect()
+        one.stop()
+        self.well()
+        two.peer.disconnect()
+        two.stop()
+        self.until(lambda: self.client.call("Gate", "observe")["services"][0]
+                   ["workers"] == 0, 20, "the last one leaves")
+        self.well()
+
+    def test_every_kind_of_method(self):
+        """A few wrong arguments among many calls, slow methods, a stream."""
+        self.keep(kit.OurService(self.broker.back, **CALM))
+        for i in range(300):
+            self.client.call("Demo", "add", i, 1)
+        for _ in range(5):
+            self.client.call("Demo", "fib", 20)
+            self.client.call("Demo", "upper", "x")
+        self.client.call("Demo", "sleep", 1200)
+        with self.assertRaises(peers.RemoteError):
+            self.client.call("Demo", "add", 1, "x")
+        done = kit.run("call", "--broker", self.broker.front, "Demo.gen",
+                       "1000", **CALM)
+        self.assertEqual(done.code, 0, done.err)
+        self.well()
+
+    def test_many_at_once(self):
+        """More than run at a time: they wait in the service, and not long."""
+        self.keep(kit.OurService(self.broker.back, **CALM))
+        rids = [self.client.request("Demo", "sleep", [20]) for _ in range(100)]
+        self.well()
+        for _ in rids:
+            self.assertIsNotNone(self.client.recv(30))
+        self.well()
+
+    def test_a_client_that_is_killed(self):
+        self.keep(kit.OurService(self.broker.back, **CALM))
+        for _ in range(30):
+            self.client.call("Demo", "add", 1, 2)
+        for _ in range(3):
+            leaver = peers.RawClient(self.broker.front)
+            leaver.call("Demo", "add", 1, 2)
+            leaver.close()
+        self.well()
+
+    def test_a_service_that_is_replaced(self):
+        old = self.keep(kit.OurService(self.broker.back, **CALM))
+        for _ in range(30):
+            self.client.call("Demo", "add", 1, 2)
+        self.keep(kit.OurService(self.broker.back, **CALM))
+        self.assertEqual(old.end(), 0)
+        for _ in range(30):
+            self.client.call("Demo", "add", 1, 2)
+        self.well()
 
 
 kit.main()
