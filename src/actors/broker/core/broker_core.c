@@ -269,7 +269,7 @@ static void s_gate(gi_broker_core_t *self, gi_broker_peer_t *client,
         gate->ask(self, client, name, id, &f[at->body], at->n_body);
     else
         gi_broker_refuse(self, client, name, id, NULL, NULL);
-    gi_broker_core_pass(self); /* that may have taken long */
+    gi_broker_seen_pass(self); /* that may have taken long */
 }
 
 static void s_client_message(gi_broker_core_t *self, gi_broker_peer_t *client,
@@ -421,6 +421,7 @@ bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max,
                           int64_t now_ms) {
     bool any = false;
     self->clock.now_ms = now_ms;
+    gi_broker_seen_pass(self);
     gi_list_t *last = self->blocked.prev; /* once around, no further */
     while (max-- && !gi_list_empty(&self->blocked)) {
         gi_broker_peer_t *peer =

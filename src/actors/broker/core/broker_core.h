@@ -125,11 +125,9 @@ void gi_broker_core_newcomer(gi_broker_core_t *self, int64_t now_ms);
 /* A connection closed. Call it when nothing more could be read. */
 void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
                            int64_t now_ms);
-/* A pass begins, after whatever time: clocks are to be looked at. */
-void gi_broker_core_pass(gi_broker_core_t *self);
 /* Deadlines, heartbeats, expiry. True: something was due. */
 bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms);
-/* Tries up to max blocked peers again. True: something went out. */
+/* Begins a pass: tries up to max blocked peers again. True: something went out. */
 bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max, int64_t now_ms);
 /* Sends what was gathered: needed at the end of each pass. True: something
  * went. */
@@ -163,5 +161,9 @@ void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms);
 uint64_t gi_broker_core_count(const gi_broker_core_t *self, const char *name);
 /* The law; walks everything. */
 bool gi_broker_core_valid(const gi_broker_core_t *self);
+
+/* ---- broker_seen.c ------------------------------------------------------- */
+/* Time may have gone by: the next call is measured by a look at the clock. */
+void gi_broker_seen_pass(gi_broker_core_t *self);
 
 #endif

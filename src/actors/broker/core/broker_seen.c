@@ -48,7 +48,7 @@ void gi_broker_seen_fini(gi_broker_core_t *core) {
     gi_mem_free(core->seen.slow);
 }
 
-void gi_broker_core_pass(gi_broker_core_t *core) { core->seen.good_reads = 0; }
+void gi_broker_seen_pass(gi_broker_core_t *core) { core->seen.good_reads = 0; }
 
 S_RARE static void s_look(gi_broker_core_t *core) {
     core->seen.now_ns = gi_broker_now_ns(core);

@@ -178,7 +178,6 @@ static void s_tell_idle(gate_broker_t *self) {
 
 static bool s_work(void *ctx, int64_t now_ms) {
     gate_broker_t *self = ctx;
-    gi_broker_core_pass(self->core);
     bool any = gi_broker_core_retry(self->core, S_RETRY_MAX, now_ms);
     any |= gi_broker_core_tick(self->core, now_ms);
     any |= s_verdicts(self, now_ms);

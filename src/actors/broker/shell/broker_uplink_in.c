@@ -176,7 +176,7 @@ static void s_take(gi_broker_uplink_t *self, gi_link_block_t *block,
 
 void gi_broker_uplink_mail(gi_broker_uplink_t *self, void **items, size_t n,
                            int64_t now_ms) {
-    gi_broker_core_pass(self->core);
+    gi_broker_seen_pass(self->core);
     for (size_t i = 0; i < n; i++) {
         gi_list_t blocks;
         gi_link_blocks_unchain(&blocks, items[i]);
