@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "shared/lane.h"
+#include "shared/rsp_sum.h"
 #include "procs/procs_rsp.h"
 
 #define CELLS 16
@@ -66,6 +67,8 @@ static const uint8_t *s_cell(const uint8_t *p, const uint8_t *end,
         cell->at = (uint32_t)(at % LANE / GI_LANE_ALIGN);
         *lane_tail = at + gi_lane_round(cell->size);
     }
+    if ((p[0] & 0x18) != 0x18) /* else written over */
+        cell->sum = gi_rsp_sum(cell);
     return p + 12;
 }
 

@@ -8,6 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Workers that a job has killed, then it is quarantined. Of deaths in which
+ * others may have had a hand it takes more: that an innocent job is there each
+ * time is unlikely, and a guilty one ends. */
+#define GI_KILLS_MAX 3
+#define GI_DOUBTS_MAX 10
+
 /* Workers that die before they have begun a job (procs_health.c). */
 typedef struct gi_births {
     bool degraded;  /* restarts are delayed */

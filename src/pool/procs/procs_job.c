@@ -250,7 +250,7 @@ static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r) {
     if (job->deadline_ms < p->deadline_ms)
         p->deadline_ms = job->deadline_ms;
     job->attempt = r->attempt > 0 ? r->attempt : 1;
-    job->kills = 0;
+    job->kills = job->doubts = 0;
     job->n_inputs = r->n_inputs;
     job->n_parts = 0;
     job->streamed = job->soft_passed = job->cancel_asked = false;
@@ -425,7 +425,8 @@ void gi_pjob_fail(gi_procs_t *p, gi_pjob_t *job, gate_err_t code,
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    bool unrun = code == GATE_BUSY && job->attempt == 1 && job->kills == 0;
+    bool unrun = code == GATE_BUSY && job->attempt == 1 && job->kills == 0 &&
+                 job->doubts == 0;
     gi_error_story(&job->error, code, NULL, text, unrun ? GI_UNRUN : NULL);
     job->state = GI_J_ENDED;
     s_append(&p->ended, job);

@@ -5,6 +5,7 @@
 #include "procs/procs_rsp.h"
 #include <string.h>
 #include "shared/lane.h"
+#include "shared/rsp_sum.h"
 
 void gi_rsp_reset(gi_rsp_reader_t *self, gi_shm_t *shm, gi_exchange_t *outbox,
                   size_t result_max) {
@@ -28,6 +29,8 @@ void gi_rsp_fini(gi_rsp_reader_t *self) {
 
 static const char *s_check(const gi_rsp_reader_t *self,
                            const gi_rsp_cell_t *c) {
+    if (c->sum != gi_rsp_sum(c))
+        return "a response that was written over";
     if (c->kind < GI_RSP_DONE || c->kind > GI_RSP_FAULT)
         return "a response of no known kind";
     if (c->flags == GI_RSP_LENT && c->kind == GI_RSP_DONE &&

@@ -127,7 +127,7 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
     atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
     c->takes_huge = job->sink->huge;
     c->n_inputs = (uint8_t)job->n_inputs;
-    c->attempt = (uint32_t)(job->attempt + job->kills);
+    c->attempt = (uint32_t)(job->attempt + job->kills + job->doubts);
     c->deadline_ms = job->deadline_ms;
     c->args_len = job->args_len;
     c->kwargs_len = job->kwargs_len;

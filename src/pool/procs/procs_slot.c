@@ -238,6 +238,12 @@ void gi_slot_quit(gi_slot_t *s, gi_reason_t reason) {
     gi_shm_wake(&s->shm, GI_SLEEP_WORK);
 }
 
+/* It says itself that a job wrote over its memory, or closed its doorbell. */
+static bool s_spoilt(const gi_slot_t *s) {
+    return s->reason == GI_R_NONE && s->status >= 0 && WIFEXITED(s->status) &&
+           WEXITSTATUS(s->status) == GI_EXIT_SPOILT;
+}
+
 static void s_describe(const gi_slot_t *s, char *out, size_t room) {
     if (s->reason == GI_R_CORRUPT)
         snprintf(out, room, "wrote nonsense into its memory (%s)",
@@ -246,6 +252,9 @@ static void s_describe(const gi_slot_t *s, char *out, size_t room) {
         snprintf(out, room, "died with its zygote");
     else if (s->status < 0)
         snprintf(out, room, "died");
+    else if (s_spoilt(s))
+        snprintf(out, room, "left: a job had spoilt it (status %d)",
+                 GI_EXIT_SPOILT);
     else if (WIFSIGNALED(s->status))
         snprintf(out, room, "was killed by signal %d (%s)", WTERMSIG(s->status),
                  strsignal(WTERMSIG(s->status)));
@@ -253,23 +262,36 @@ static void s_describe(const gi_slot_t *s, char *out, size_t room) {
         snprintf(out, room, "exited with status %d", WEXITSTATUS(s->status));
 }
 
-/* The front job, which was begun: lost, or once more. */
-static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how) {
+/* What a job wrote over shows later, when another runs or its answer is read.
+ * The only job that a worker ever had is to blame for its end; else those that
+ * it had are suspects, and an innocent one is not one again and again. */
+static void s_blame(gi_slot_t *s, gi_pjob_t *job, bool alone) {
+    bool spoilt = s->reason == GI_R_CORRUPT || s_spoilt(s);
+    s->began_any = true;
+    if (spoilt && !alone) {
+        job->doubts++;
+        return;
+    }
+    job->kills++;
+    if (s->reason == GI_R_NONE || spoilt)
+        gi_poison_note(s->pool, job, gi_clock_ms());
+}
+
+/* A job that was begun: lost, or once more. */
+static void s_lose(gi_slot_t *s, gi_pjob_t *job, const char *how, bool alone) {
     gi_procs_t *p = s->pool;
     bool queues = job->n_queues > 0; /* nobody could make fresh ones */
     gi_send_leave(s, job, true, gi_clock_ns());
-    job->kills++;
-    s->began_any = true;
-    if (s->reason == GI_R_NONE || s->reason == GI_R_CORRUPT)
-        gi_poison_note(p, job, gi_clock_ms());
+    s_blame(s, job, alone);
     int ran = job->attempt - 1 + job->kills;
     if (job->cancel_asked)
         gi_pjob_fail(p, job, GATE_CANCELLED, "cancelled; its worker %s", how);
-    else if (job->options.idempotent && job->kills >= GI_KILLS_MAX)
+    else if (job->options.idempotent &&
+             (job->kills >= GI_KILLS_MAX || job->doubts >= GI_DOUBTS_MAX))
         gi_pjob_fail(p, job, GATE_WORKERLOST,
                      "%s is quarantined: it has killed %d workers; the last, "
                      "%d, %s",
-                     job->name, job->kills, (int)s->pid, how);
+                     job->name, job->kills + job->doubts, (int)s->pid, how);
     else if (job->options.idempotent && !job->streamed && !queues && !p->lost &&
              !p->stopping && ran < job->options.max_attempts)
         gi_pjob_queue(p, job, true);
@@ -295,13 +317,14 @@ static bool s_ran(gi_slot_t *s, const gi_pjob_t *job, const gi_pjob_t *front) {
 /* The last first, so that the queue gets them back in order. */
 static void s_settle(gi_slot_t *s, const char *how) {
     gi_pjob_t *front = s->doomed ? NULL : gi_send_front(s);
+    bool alone = s->n_done == 0 && s->in_flight == 1;
     uint32_t mask = s->shm.cells - 1;
     for (uint32_t seq = s->tail; s->in_flight > 0;) {
         gi_pjob_t *job = s->jobs[--seq & mask];
         if (!job)
             continue;
         if (s_ran(s, job, front)) {
-            s_lose(s, job, how);
+            s_lose(s, job, how, alone);
             continue;
         }
         s->jobs[seq & mask] = NULL;

@@ -22,7 +22,6 @@
 #include "procs/worker.h"
 #include "procs/zygote.h"
 
-#define GI_KILLS_MAX 3 /* workers, then a job is quarantined */
 #define GI_JOB_INLINE 160
 #define GI_WORKERS_MAX 1024
 
@@ -52,7 +51,7 @@ typedef struct gi_pjob {
     char name[48]; /* for texts */
     gate_job_options_t options;
     int64_t deadline_ms, queued_ms;
-    int attempt, kills;
+    int attempt, kills, doubts; /* deaths that others may have caused */
     unsigned n_inputs, n_parts; /* of several inputs; answered */
     bool parked;                /* cannot be sent; tried again by the clock */
     int64_t parked_ms;          /* since when; 0 = never was */

@@ -20,7 +20,7 @@
 void gi_worker_no_bell(void) {
     fprintf(stderr, "the worker's doorbell was closed: a job closed "
                     "descriptors that it had not opened\n");
-    _exit(126);
+    _exit(GI_EXIT_SPOILT);
 }
 
 static void s_limit(int what, int64_t value) {

@@ -7,7 +7,8 @@
 #include "jobs/call.h"
 #include "shared/shm.h"
 
-#define GI_WORKER_FDS 15 /* of one job: queues and a large payload */
+#define GI_EXIT_SPOILT 126 /* a job, maybe an earlier one, spoilt it */
+#define GI_WORKER_FDS 15   /* of one job: queues and a large payload */
 
 typedef struct gi_worker {
     gate_call_t call; /* of the job that runs; first, ops come back by it */

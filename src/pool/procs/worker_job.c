@@ -206,7 +206,7 @@ static gate_err_t s_invoke(gi_worker_t *self, const gi_req_cell_t *cell,
 static void s_corrupt(void) __attribute__((noreturn));
 static void s_corrupt(void) {
     fprintf(stderr, "a job wrote over its worker's memory\n");
-    _exit(126);
+    _exit(GI_EXIT_SPOILT);
 }
 
 static void s_too_big(const gi_worker_t *self) {

@@ -10,6 +10,7 @@
 #include "sync/clock.h"
 #include "sync/futex.h"
 #include "shared/lane.h"
+#include "shared/rsp_sum.h"
 #include "procs/worker.h"
 
 #define UNREPORTED_MAX 64
@@ -136,7 +137,8 @@ static bool s_lane_free(const gi_worker_t *self) {
                         (size_t)self->shm.lane_bytes / 4, &at);
 }
 
-static void s_publish(gi_worker_t *self) {
+static void s_publish(gi_worker_t *self, gi_rsp_cell_t *cell) {
+    cell->sum = gi_rsp_sum(cell);
     self->rsp_tail++;
     atomic_store_explicit(&self->shm.own->rsp_tail, self->rsp_tail,
                           memory_order_release);
@@ -178,7 +180,8 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
             gi_worker_wait(self, s_lane_free, GI_SLEEP_ROOM);
             if (!gi_lane_take(lane, &self->lane_tail,
                               atomic_load(&self->shm.ctl->rsp_free), size, &at))
-                _exit(126); /* cannot be: chunks are a quarter of the lane */
+                _exit(
+                    GI_EXIT_SPOILT); /* cannot be: chunks are a quarter of the lane */
         }
         memcpy(self->shm.rsp_lane + at % lane, data, size);
         cell->at = (uint32_t)(at % lane / GI_LANE_ALIGN);
@@ -189,7 +192,7 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
     cell->flags = (uint8_t)flags;
     cell->size = (uint32_t)size;
     cell->run_ns = s_run_ns(self);
-    s_publish(self);
+    s_publish(self, cell);
 }
 
 static void s_told(gi_worker_t *self) {
@@ -212,7 +215,7 @@ void gi_worker_respond_lent(gi_worker_t *self, size_t size) {
     cell->size = (uint32_t)size;
     cell->at = self->lent_at;
     cell->run_ns = s_run_ns(self);
-    s_publish(self);
+    s_publish(self, cell);
     s_told(self);
 }
 

@@ -85,7 +85,7 @@ typedef enum gi_rsp_kind {
 typedef struct gi_rsp_cell {
     uint64_t id;
     uint8_t kind, flags;
-    uint16_t reserved;
+    uint16_t sum; /* rsp_sum.h */
     uint32_t size;
     uint32_t run_ns; /* how long the job ran; advice only */
     uint32_t at;     /* offset in the lane, in GI_LANE_ALIGN, or a unit */

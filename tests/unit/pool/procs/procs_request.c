@@ -32,7 +32,7 @@ typedef struct s_model {
     bool high, idempotent, cancelled;
     size_t size;
     s_step_t step;
-    int kills;
+    int kills, doubts;
 } s_model_t;
 
 typedef struct s_list {
@@ -227,7 +227,7 @@ static void s_begin(const gi_req_cell_t *cell, _Atomic uint64_t *word) {
     cr_assert_not_null(m, "a job that is not there was begun");
     cr_assert_eq(cell->id, m->job->id, "not job %u", m->n);
     cr_assert_eq(cell->args_len, m->size);
-    cr_assert_eq(cell->attempt, (uint32_t)m->kills + 1);
+    cr_assert_eq(cell->attempt, (uint32_t)(m->kills + m->doubts) + 1);
     s_args(m, args);
     cr_assert_eq(memcmp(s_payload(cell), args, m->size), 0, "job %u", m->n);
     m->step = RUNNING;
@@ -279,6 +279,7 @@ static void s_read(void) {
         cr_assert_eq(memcmp(rec->data + 1, &m->n, sizeof m->n), 0);
         gi_send_leave(s_slot, front, false, gi_clock_ns());
         front->state = GI_J_ENDED;
+        s_slot->n_done++;
         s_release(&s_sent, 0);
         s_seen.ok++;
     }
@@ -343,21 +344,29 @@ static void s_due(void) {
     s_seen.unbegun++;
 }
 
+/* It has died so often that it is not run once more. */
+static bool s_spent(const s_model_t *m) {
+    return m->kills >= GI_KILLS_MAX || m->doubts >= GI_DOUBTS_MAX;
+}
+
 /* What a dead worker leaves: answers count, the one begun is lost or runs again
- * (not a third time), the others are as if never sent. */
+ * (not a third time), the others are as if never sent. One that says that a job
+ * has spoilt it is no fault of the one begun, unless it never had another. */
 static void s_die(void) {
     s_model_t *m = s_current(), *lost = NULL;
     s_seen.deaths[m ? (int)m->step : ANSWERED]++;
     s_read();
     s_slot->state = GI_S_DYING;
-    s_slot->status = 9;
+    s_slot->status = s_random(2) ? 9 : GI_EXIT_SPOILT << 8;
+    bool guilty =
+        s_slot->status == 9 || (s_slot->n_done == 0 && s_slot->in_flight == 1);
     gi_slot_bury(s_slot);
     for (int i = s_sent.n - 1; i >= 0; i--) {
         m = s_sent.of[i];
         bool begun = m->step != SENT;
         cr_assert(!begun || i == 0);
-        m->kills += begun;
-        if (begun && (!m->idempotent || m->kills >= GI_KILLS_MAX)) {
+        *(guilty ? &m->kills : &m->doubts) += begun;
+        if (begun && (!m->idempotent || s_spent(m))) {
             lost = m;
             continue;
         }

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "shared/lane.h"
+#include "shared/rsp_sum.h"
 #include "base/mem.h"
 #include "procs/procs_rsp.h"
 #include "procs/worker.h"
@@ -155,6 +156,36 @@ Test(ring, what_came_in_chunks_can_be_taken, .timeout = 60) {
         cr_assert_eq(whole[i], 7);
     gi_mem_free(whole);
     pthread_join(thread, NULL);
+    close(s_writer.bell_fd);
+    gi_rsp_fini(&reader);
+    gi_shm_fini(&shm);
+}
+
+/* What a job writes over an answer that was not read yet is seen. */
+Test(ring, no_changed_byte_is_believed) {
+    static gi_rsp_reader_t reader;
+    static const unsigned char data[40] = {1, 2, 3};
+    gi_shm_t shm;
+    cr_assert_eq(gi_shm_new(&shm, 32, 512 << 10), GATE_OK);
+    memset(&s_writer, 0, sizeof s_writer);
+    s_writer.shm = shm;
+    s_writer.bell_fd = eventfd(0, 0);
+    s_writer.id = 77;
+    gi_worker_respond(&s_writer, GI_RSP_DONE, data, sizeof data);
+    shm.rsp[0].run_ns = 1; /* one that is the same each time */
+    shm.rsp[0].sum = gi_rsp_sum(&shm.rsp[0]);
+    unsigned char *cell = (unsigned char *)&shm.rsp[0];
+    size_t n = offsetof(gi_rsp_cell_t, data) + sizeof data;
+    for (size_t i = 0; i <= n; i++) { /* the last time as it was */
+        if (i < n)
+            cell[i] ^= 0xff;
+        gi_rsp_reset(&reader, &shm, NULL, 1 << 20);
+        gi_rsp_read(&reader);
+        cr_assert_eq(reader.lie == NULL, i == n, "byte %zu", i);
+        if (i < n)
+            cell[i] ^= 0xff;
+    }
+    cr_assert_eq(reader.n, 1);
     close(s_writer.bell_fd);
     gi_rsp_fini(&reader);
     gi_shm_fini(&shm);
