@@ -393,21 +393,37 @@ static void s_parent_killed(void) {
     printf("parent     killed: no worker left\n");
 }
 
-/* Our children of that name; killed. */
-static int s_kill_named(const char *name) {
+/* How many children of ours have that name, but for the zygote, which may have
+ * its old one yet; sig: what they get, 0 = nothing. */
+static int s_named(const char *name, int sig) {
     char path[64], line[64];
-    int killed = 0, pids[64];
+    int found = 0, pids[64];
     int n = s_children(getpid(), pids, 64, false);
     for (int i = 0; i < n; i++) {
         snprintf(path, sizeof path, "/proc/%d/comm", pids[i]);
         FILE *f = fopen(path, "re");
-        if (f && fgets(line, sizeof line, f) &&
+        if (f && pids[i] != gi_zygote_pid() && fgets(line, sizeof line, f) &&
             strncmp(line, name, strlen(name)) == 0)
-            killed += kill(pids[i], SIGKILL) == 0;
+            found += kill(pids[i], sig) == 0;
         if (f)
             fclose(f);
     }
-    return killed;
+    return found;
+}
+
+/* A zygote that has just taken over makes itself a spare first: one that is
+ * killed before that has none to follow it. */
+static void s_await_spare(void) {
+    int64_t until = gi_clock_ms() + 30000;
+    for (; s_named("gate-spare", 0) == 0; usleep(1000))
+        CHECK(gi_clock_ms() < until, "no spare");
+}
+
+/* Another than that one. */
+static void s_await_zygote(pid_t than) {
+    int64_t until = gi_clock_ms() + 30000;
+    for (pid_t pid; (pid = gi_zygote_pid()) == 0 || pid == than; usleep(1000))
+        CHECK(gi_clock_ms() < until, "zygote %d after %d", (int)pid, (int)than);
 }
 
 /* Under load, `rounds` times: what ran is lost, what waited is not, and the
@@ -417,19 +433,20 @@ static void s_zygote_killed(int rounds) {
     gate_pool_t *pool = s_pool(0);
     for (int round = 0; round < rounds; round++) {
         pid_t before = gi_zygote_pid();
+        s_await_spare();
         s_reset();
         memset(jobs, 0, FLIGHT * sizeof *jobs);
         for (int i = 0; i < FLIGHT; i++) {
             jobs[i].n = i;
             s_submit(pool, &jobs[i], work, 2000);
         }
-        usleep(10000);
+        usleep(10000); /* some run; it may be that all have */
         kill(before, SIGKILL);
         s_wait_below(1);
         CHECK(s_ok + s_lost == FLIGHT, "%ld ok, %ld lost", (long)s_ok,
               (long)s_lost);
         CHECK(s_lost <= WORKERS, "%ld lost", (long)s_lost);
-        CHECK(gi_zygote_pid() != before, "zygote %d", before);
+        s_await_zygote(before);
     }
     printf("zygote     killed %d times: the last %ld ok, %ld lost\n", rounds,
            (long)s_ok, (long)s_lost);
@@ -441,12 +458,13 @@ static void s_zygote_and_spare_killed(void) {
     s_job_t *jobs = calloc(FLIGHT, sizeof *jobs);
     gate_pool_t *pool = s_pool(0);
     s_reset();
+    s_await_spare();
     for (int i = 0; i < FLIGHT; i++) {
         jobs[i].n = i;
         s_submit(pool, &jobs[i], work, 20000);
     }
     usleep(30000);
-    CHECK(s_kill_named("gate-spare") > 0, "no spare");
+    CHECK(s_named("gate-spare", SIGKILL) > 0, "no spare");
     kill(gi_zygote_pid(), SIGKILL);
     s_wait_below(1);
     CHECK(s_ok + s_lost == FLIGHT, "%ld ok, %ld lost", (long)s_ok,
