@@ -307,6 +307,7 @@ int main(int argc, char **argv) {
     int seconds = argc > 1 ? atoi(argv[1]) : getenv("GATE_LONG") ? 600 : 6;
     unsigned seed = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
     int files = 0, pids[64], left = 1;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     CHECK(gate_process_init() == GATE_OK, "%s", gate_error()->text);
     gate_settings_t *settings = gate_settings_new();
     gate_settings_set(settings, "log_level", "silent");

@@ -13,7 +13,6 @@
 #include "base/origin.h"
 #include <gaterpc/log.h>
 #include "procs/zygote.h"
-#include "value/scan.h"
 
 static gi_scall_t *s_of_job(gi_job_t *job) {
     return (gi_scall_t *)(void *)((char *)job - offsetof(gi_scall_t, run));
@@ -186,13 +185,6 @@ size_t gi_run_window(int64_t credit) {
     return credit == GI_CREDIT_FREE ? 0 : credit > 0 ? (size_t)credit : 1;
 }
 
-static gate_err_t s_scan(const gi_scall_t *c, gate_bytes_t packed) {
-    const gate_settings_t *s = c->service->is.settings;
-    gi_limits_t limits =
-        c->call.args_huge ? gi_scan_limits_huge(s) : gi_scan_limits(s);
-    return packed.size ? gi_scan(packed.data, packed.size, &limits) : GATE_OK;
-}
-
 static gate_err_t s_submit(gi_scall_t *c, gate_pool_t *pool) {
     gate_service_t *self = c->service;
     const gate_method_t *m = c->method->m;
@@ -201,6 +193,7 @@ static gate_err_t s_submit(gi_scall_t *c, gate_pool_t *pool) {
         .name = m->name,
         .args = c->call.args_packed,
         .kwargs = c->call.kwargs_packed,
+        .plain = !c->call.args_huge, /* looked at there, as those of threads */
         .options = {.priority = gate_call_priority(&c->call),
                     .idempotent = m->idempotent,
                     .max_attempts = gi_service_runs(self, m),
@@ -230,14 +223,7 @@ static gate_err_t s_submit(gi_scall_t *c, gate_pool_t *pool) {
 
 static void s_run_process(gi_scall_t *c) {
     gate_pool_t *pool = NULL;
-    gate_err_t e = s_scan(c, c->call.args_packed);
-    if (!e)
-        e = s_scan(c, c->call.kwargs_packed);
-    if (e) {
-        gi_scall_refuse(c, e, NULL, gate_error()->text);
-        return;
-    }
-    e = s_pool(c->service, c->method, &pool);
+    gate_err_t e = s_pool(c->service, c->method, &pool);
     if (!e)
         e = s_submit(c, pool);
     /* it did not run: others may have workers, and so may we later */

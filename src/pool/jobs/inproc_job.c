@@ -126,7 +126,7 @@ static void s_lend(s_holder_t *holder, gi_local_job_t *job) {
     call->runtime = job->runtime;
     call->args_packed = job->args;
     call->kwargs_packed = job->kwargs;
-    call->args_huge = true; /* this program's, or measured */
+    call->args_huge = true; /* this program's: none is plain */
     call->method = job->name ? job->name : "job";
     call->user = job->user;
     call->meta = job->meta;

@@ -42,7 +42,8 @@ typedef struct gi_sink {
 typedef struct gi_request {
     gate_fn *fn;
     const char *name;          /* for errors and statistics; may be NULL */
-    gate_bytes_t args, kwargs; /* packed, scanned already; copied by submit */
+    gate_bytes_t args, kwargs; /* packed; copied by submit */
+    bool plain; /* args are held to a peer's limits where they are read */
     /* 0 = a job as any other. Else args are so many args arrays, one behind the
      * other, kwargs where each of them ends (uint32_t), and fn is called for
      * each. Without limits, retries, queues and runs. */

@@ -239,8 +239,10 @@ static int64_t s_limit(int64_t own, int64_t of_pool) {
 
 static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r) {
     const char *name = r->name && *r->name ? r->name : "job";
-    memcpy(job->name, name, strnlen(name, sizeof job->name - 1) + 1);
-    job->name[sizeof job->name - 1] = 0;
+    size_t n = job->name_len ? job->name_len : sizeof "job";
+    n = n < sizeof job->name ? n : sizeof job->name;
+    memcpy(job->name, name, n);
+    job->name[n - 1] = 0;
     job->options = r->options;
     job->options.soft_ms = s_limit(r->options.soft_ms, p->options.soft_ms);
     job->options.hard_ms = s_limit(r->options.hard_ms, p->options.hard_ms);
@@ -253,6 +255,7 @@ static void s_fields(gi_procs_t *p, gi_pjob_t *job, const gi_request_t *r) {
     job->kills = job->doubts = 0;
     job->n_inputs = r->n_inputs;
     job->n_parts = 0;
+    job->plain = r->plain;
     job->streamed = job->soft_passed = job->cancel_asked = false;
     job->parked = false;
     job->parked_ms = 0;

@@ -125,7 +125,8 @@ static void s_fill_cell(gi_req_cell_t *c, const gi_pjob_t *job) {
                           job->credit_bytes ? job->credit_bytes : UINT64_MAX,
                           memory_order_relaxed);
     atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
-    c->takes_huge = job->sink->huge;
+    c->takes = (uint8_t)((job->sink->huge ? GI_TAKES_HUGE : 0) |
+                         (job->plain ? GI_TAKES_PLAIN : 0));
     c->n_inputs = (uint8_t)job->n_inputs;
     c->attempt = (uint32_t)(job->attempt + job->kills + job->doubts);
     c->deadline_ms = job->deadline_ms;

@@ -53,6 +53,7 @@ typedef struct gi_pjob {
     int64_t deadline_ms, queued_ms;
     int attempt, kills, doubts; /* deaths that others may have caused */
     unsigned n_inputs, n_parts; /* of several inputs; answered */
+    bool plain;                 /* args are a peer's, and not huge */
     bool parked;                /* cannot be sent; tried again by the clock */
     int64_t parked_ms;          /* since when; 0 = never was */
     int park_error;             /* errno of the last time */

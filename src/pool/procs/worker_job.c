@@ -177,7 +177,7 @@ static gate_err_t s_begin(gi_worker_t *self, const gi_req_cell_t *cell,
     p += cell->args_len;
     call->kwargs_packed = (gate_bytes_t){p, cell->kwargs_len};
     memcpy(self->runs, p + cell->kwargs_len, cell->n_runs * sizeof *self->runs);
-    call->args_huge = true; /* the parent has measured them */
+    call->args_huge = !(cell->takes & GI_TAKES_PLAIN);
     call->ctx = self->ctx;
     call->deadline_ms = cell->deadline_ms;
     call->attempt = (int)cell->attempt;
@@ -354,9 +354,9 @@ void gi_worker_job(gi_worker_t *self) {
         self->ended_ns = gi_clock_ns();
     self->began_ns = self->ended_ns;
     gi_call_reset(&self->call);
-    self->call.ops = cell->n_inputs     ? &s_part_ops
-                     : cell->takes_huge ? &s_huge_ops
-                                        : &s_ops;
+    self->call.ops = cell->n_inputs                  ? &s_part_ops
+                     : (cell->takes & GI_TAKES_HUGE) ? &s_huge_ops
+                                                     : &s_ops;
     const unsigned char *payload = s_payload(self, cell, &mapped);
     if (payload)
         e = (cell->n_inputs ? s_parts : s_invoke)(self, cell, payload);

@@ -50,14 +50,14 @@ typedef struct gi_req_cell {
     uint32_t args_len, kwargs_len;
     /* the payload is these, in this order, name, user and object with NUL */
     uint16_t name_len, user_len, meta_len, object_len;
-    uint16_t n_queues;  /* descriptors on the control socket */
-    uint16_t where;     /* gi_where_t of the payload */
-    uint16_t n_runs;    /* payload ends with so many gi_run_ref_t */
-    uint8_t takes_huge; /* items may be parts of a huge result */
-    uint8_t n_inputs;   /* args are so many, kwargs where each ends */
-    uint64_t id;        /* what its claim word must say */
-    uint64_t fn;        /* address, or offset in object */
-    uint64_t at;        /* offset in the lane, or size of the descriptor */
+    uint16_t n_queues; /* descriptors on the control socket */
+    uint16_t where;    /* gi_where_t of the payload */
+    uint16_t n_runs;   /* payload ends with so many gi_run_ref_t */
+    uint8_t takes;     /* huge items; plain args, as a peer may send */
+    uint8_t n_inputs;  /* args are so many, kwargs where each ends */
+    uint64_t id;       /* what its claim word must say */
+    uint64_t fn;       /* address, or offset in object */
+    uint64_t at;       /* offset in the lane, or size of the descriptor */
     unsigned char data[GI_REQ_INLINE];
 } gi_req_cell_t;
 _Static_assert(sizeof(gi_req_cell_t) == 192, "64 of control, 128 of payload");
@@ -67,8 +67,8 @@ typedef struct gi_run_ref {
     uint64_t at, size;
 } gi_run_ref_t;
 #define GI_JOB_RUNS 8
-
 typedef enum gi_where { GI_INLINE, GI_LANE, GI_FD } gi_where_t;
+enum { GI_TAKES_HUGE = 1, GI_TAKES_PLAIN = 2 };
 
 #define GI_RSP_INLINE 104
 typedef enum gi_rsp_kind {

@@ -5,11 +5,12 @@
 #define GI_LATCH_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 typedef struct gi_latch {
     pthread_mutex_t mutex;
     pthread_cond_t zero;
-    long count;
+    atomic_long count;
 } gi_latch_t;
 
 void gi_latch_init(gi_latch_t *self);
