@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A random walk: three threads submit, cancel, forget, wait, map, read streams,
- * resize and ask; a fourth takes away descriptors (memfd, socketpair, pidfd),
- * has the zygote short of them, kills workers and the zygote, changes who this
- * process is; the pool is stopped or destroyed in the midst of it. Each future ends once, with a result
+ * resize and ask; a fourth takes away descriptors, has memfd_create, socketpair,
+ * clone and pidfd_open refused here and in the zygote, kills workers and the
+ * zygote, changes who this process is (setuid); the pool is stopped or destroyed in the midst of it. Each future ends once, with a result
  * that is right or an error that can be; afterwards no descriptor and no worker
  * is left. procs_walk [SECONDS [SEED]] */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <gaterpc.h>
 #include "mail/logring.h"
@@ -31,6 +36,55 @@ static atomic_long s_ends[GATE_ERR_COUNT];
 static unsigned s_random(unsigned *state) {
     *state = *state * 1103515245u + 12345u;
     return *state >> 8;
+}
+
+/* ---- what is refused ------------------------------------------------------ */
+
+/* By whom it is asked for: one page that all forks share. */
+typedef enum s_call { MEMFD, SOCKETPAIR, CLONE, PIDFD, CALLS } s_call_t;
+typedef struct s_refused {
+    atomic_int left[CALLS]; /* so many of the next are */
+    atomic_long n[CALLS];   /* were, in all */
+} s_refused_t;
+static s_refused_t *s_refused;
+
+static bool s_refuse(s_call_t what, int error) {
+    if (!s_refused || atomic_load(&s_refused->left[what]) <= 0 ||
+        atomic_fetch_sub(&s_refused->left[what], 1) <= 0)
+        return false;
+    atomic_fetch_add(&s_refused->n[what], 1);
+    errno = error;
+    return true;
+}
+
+int memfd_create(const char *name, unsigned flags) {
+    return s_refuse(MEMFD, ENFILE)
+               ? -1
+               : (int)syscall(SYS_memfd_create, name, (unsigned long)flags);
+}
+
+int socketpair(int domain, int type, int protocol, int pair[2]) {
+    return s_refuse(SOCKETPAIR, ENFILE)
+               ? -1
+               : (int)syscall(SYS_socketpair, (long)domain, (long)type,
+                              (long)protocol, pair);
+}
+
+/* Where the zygote's forks and pidfd_open come through. */
+long syscall(long n, ...) {
+    static long (*real)(long, ...);
+    long a[6];
+    va_list ap;
+    if ((n == SYS_clone && s_refuse(CLONE, EAGAIN)) ||
+        (n == SYS_pidfd_open && s_refuse(PIDFD, EMFILE)))
+        return -1;
+    va_start(ap, n);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(ap, long);
+    va_end(ap);
+    if (!real)
+        real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    return real(n, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 /* ---- jobs ---------------------------------------------------------------- */
@@ -256,7 +310,10 @@ static void *s_faults(void *arg) {
             pid_t zygote = gi_zygote_pid();
             if (zygote > 0)
                 kill(zygote, SIGKILL);
-        } else if (what < 88)
+        } else if (what < 94)
+            atomic_store(&s_refused->left[what % CALLS],
+                         1 + (int)(s_random(&r) % 4));
+        else
             s_somebody_else(1 + (int)(s_random(&r) % 60));
     }
     return NULL;
@@ -308,6 +365,9 @@ int main(int argc, char **argv) {
     unsigned seed = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
     int files = 0, pids[64], left = 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
+    s_refused = mmap(NULL, sizeof *s_refused, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(s_refused != MAP_FAILED, "mmap");
     CHECK(gate_process_init() == GATE_OK, "%s", gate_error()->text);
     gate_settings_t *settings = gate_settings_new();
     gate_settings_set(settings, "log_level", "silent");
@@ -330,6 +390,14 @@ int main(int argc, char **argv) {
         if (s_ends[i])
             printf("%s %ld\n", gate_err_name((gate_err_t)i), (long)s_ends[i]);
     CHECK(s_ends[GATE_OK] > 0, "nothing ran well");
+    for (int i = 0; i < CALLS; i++)
+        CHECK(s_refused->n[i] > 0 || seconds < 5, "%s was never refused",
+              (const char *[]){"memfd_create", "socketpair", "clone",
+                               "pidfd_open"}[i]);
+    printf("refused: memfd_create %ld, socketpair %ld, clone %ld, pidfd_open "
+           "%ld\n",
+           (long)s_refused->n[MEMFD], (long)s_refused->n[SOCKETPAIR],
+           (long)s_refused->n[CLONE], (long)s_refused->n[PIDFD]);
     gate_runtime_destroy(&rt);
     gate_settings_destroy(&settings);
     puts("ok");
