@@ -76,11 +76,12 @@ int main(int argc, char **argv) {
                  {"64x16", 64, 16},
                  {"64x256", 64, 256},
                  {"4096x256", 4096, 256},
-                 {"1Mx16", 1 << 20, 16}};
+                 {"1Mx16", 1 << 20, 16},
+                 {"64Mx2", 64 << 20, 2}};
     int size = argc > 1 ? std::atoi(argv[1]) : 50;
     const char *comma = "{";
     for (const auto &l : loads) {
-        std::printf("%s\"%s\": %.0f", comma, l.name,
+        std::printf("%s\"%s\": %.1f", comma, l.name,
                     echoes(l.size, l.window, (size > 0 ? size : 50) * 0.02));
         comma = ", ";
     }

@@ -19,7 +19,8 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 OURS = ("sink", "future", "queue", "zero_copy")
 PEERS = ("pipes", "pipes_batched", "boost", "executor", "mp_pool")
 LOADS = (("64x1", 64, 1), ("64x16", 64, 16), ("64x256", 64, 256),
-         ("4096x256", 4096, 256), ("1Mx16", 1 << 20, 16))
+         ("4096x256", 4096, 256), ("1Mx16", 1 << 20, 16),
+         ("64Mx2", 64 << 20, 2))
 WORKERS = 2
 
 

@@ -290,7 +290,7 @@ def thread_table(runs):
             for mode, pools in runs[0].items() if isinstance(pools, dict)}
 
 
-POOLS = {"sink": "gaterpc, no futures", "future": "gaterpc, futures",
+POOLS = {"sink": "gaterpc, gate_submit_then", "future": "gaterpc, futures",
          "queue": "gaterpc, completion queue", "zero_copy": "gaterpc, zero copy",
          "pipes": "children behind pipes", "pipes_batched": "pipes, batched",
          "boost": "Boost message_queue", "executor": "ProcessPoolExecutor",
@@ -304,11 +304,53 @@ def proc_table(runs):
             for load, row in runs[0]["loads"].items()}
 
 
+WAYS = {"submit": "gaterpc, gate_submit", "map": "gaterpc, gate_pool_map",
+        "method": "gaterpc, a method over ipc", "pipes": "children behind pipes",
+        "executor": "ProcessPoolExecutor", "mp_pool": "multiprocessing.Pool"}
+
+
+def job_table(runs):
+    """{length: {way: (median, min, max)}}: jobs/s of those that do nothing,
+    else how much of two processes they use"""
+    def figure(row, way):
+        return (row["efficiency"] or row).get(way)
+    return {length: {way: spread([figure(r["jobs"][length], way) for r in runs])
+                     for way in WAYS}
+            for length in runs[0]["jobs"]}
+
+
+def job_head(length):
+    return length + (", jobs/s" if length == "0us" else ", efficiency")
+
+
 def span(three):
     return "%s (%s..%s)" % tuple(number(v) for v in three)
 
 
-def pools_html(threads, procs):
+def jobs_html(jobs):
+    out = ["<h2>Jobs that use CPU</h2>\n<p>On two worker processes, 64 under "
+           "way; of those that do nothing jobs per second, of the others the "
+           "share of two processes that they get, by what one process alone "
+           "does; more is better. Python's pools run Python, held against "
+           "Python.</p>\n"]
+    for length, ways in jobs.items():
+        rows = sorted(((WAYS[w], v[0], WAYS[w].startswith("gaterpc"))
+                       for w, v in ways.items()), key=lambda row: -row[1])
+        out.append(figure(bars(rows, "/s" if length == "0us" else ""),
+                          job_head(length)))
+    out.append(html_table(["way"] + [job_head(n) for n in jobs], [
+        [WAYS[w]] + [span(jobs[n][w]) for n in jobs] for w in WAYS]))
+    return "".join(out)
+
+
+def jobs_markdown(jobs):
+    return "\n".join([
+        "Jobs that use CPU, on two worker processes, 64 under way:", "",
+        markdown_table(["way"] + [job_head(n) for n in jobs], [
+            [WAYS[w]] + [span(jobs[n][w]) for n in jobs] for w in WAYS]), ""])
+
+
+def pools_html(threads, procs, jobs):
     out = []
     if threads:
         out.append("<h2>Thread pools</h2>\n<p>Empty tasks, two workers, one "
@@ -333,10 +375,12 @@ def pools_html(threads, procs):
             [POOLS.get(p, p)] + [span(procs[load][p]) if p in procs[load]
                                  else "-" for load in procs]
             for p in next(iter(procs.values()))]))
+    if jobs:
+        out.append(jobs_html(jobs))
     return "".join(out)
 
 
-def pools_markdown(threads, procs):
+def pools_markdown(threads, procs, jobs):
     out = []
     if threads:
         out += ["Thread pools, ns per empty task, two workers:", "",
@@ -350,6 +394,8 @@ def pools_markdown(threads, procs):
                                          if p in procs[load] else "-"
                                          for load in procs]
                     for p in next(iter(procs.values()))]), ""]
+    if jobs:
+        out.append(jobs_markdown(jobs))
     return "\n".join(out)
 
 
@@ -424,7 +470,7 @@ INTRO = ("64-byte echoes over tcp, one client, one service; W is the number of "
          "the way.")
 
 
-def write_html(path, record, calls, ws, threads, procs):
+def write_html(path, record, calls, ws, threads, procs, jobs):
     good, ahead = verdict(calls, ws)
     with open(path, "w") as f:
         f.write(HEAD)
@@ -454,12 +500,12 @@ def write_html(path, record, calls, ws, threads, procs):
                     "<tr><td>%s</td><td>%s</td></tr>\n"
                     % (html.escape(SYSTEMS[n][0]), html.escape(SYSTEMS[n][2]))
                     for n in calls))
-        f.write(pools_html(threads, procs))
+        f.write(pools_html(threads, procs, jobs))
         f.write("<p>Made by script/bench-peers; drivers in bench/peers; raw "
                 "figures in bench/peers.json.</p>\n</body></html>\n")
 
 
-def write_section(path, record, calls, ws, threads, procs):
+def write_section(path, record, calls, ws, threads, procs, jobs):
     good, ahead = verdict(calls, ws)
     s = record["calls"]["settings"]
     text = "\n".join(
@@ -471,7 +517,7 @@ def write_section(path, record, calls, ws, threads, procs):
          "Ours, against the fastest form of each:", ""]
         + ["- " + t for t in good]
         + ["", "Ahead of ours, or its limit:", ""]
-        + ["- " + t for t in ahead] + ["", pools_markdown(threads, procs)])
+        + ["- " + t for t in ahead] + ["", pools_markdown(threads, procs, jobs)])
     with open(path) as f:
         page = f.read()
     if "<!-- peers -->" not in page:
@@ -488,16 +534,18 @@ def main():
     with open(os.path.join(folder, "calls.json")) as f:
         record = {"calls": json.load(f), "versions": versions(),
                   "threads": load_all(folder, "threads"),
-                  "processes": load_all(folder, "procs")}
+                  "processes": load_all(folder, "procs"),
+                  "jobs": load_all(folder, "jobs")}
     calls = calls_of(record["calls"])
     ws = sorted(calls["gate"])
     threads = record["threads"] and thread_table(record["threads"])
     procs = record["processes"] and proc_table(record["processes"])
+    jobs = record["jobs"] and job_table(record["jobs"])
     with open(record_path, "w") as f:
         json.dump(record, f, indent=1)
         f.write("\n")
-    write_html(html_path, record, calls, ws, threads, procs)
-    write_section(page, record, calls, ws, threads, procs)
+    write_html(html_path, record, calls, ws, threads, procs, jobs)
+    write_section(page, record, calls, ws, threads, procs, jobs)
     for line in verdict(calls, ws)[0]:
         print(line)
 
