@@ -3,6 +3,7 @@
  * container, whose own root that path may not name, the root alone is found. */
 #include "shared/cgroup.h"
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,6 +49,17 @@ static void s_walk(const char *root, char *path,
     look(&(s_group_t){root, ""}, out);
 }
 
+/* One of a list with commas: cpu is not cpuset. */
+static bool s_listed(const char *list, const char *name) {
+    size_t n = strlen(name);
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, n) == 0 && (!at[n] || at[n] == ','))
+            return true;
+    }
+    return false;
+}
+
 /* Lines are "number:controllers:path"; v2 has the number 0 and none. */
 static void s_groups(const char *controller, const char *root_v1,
                      void (*v2)(const s_group_t *g, void *out),
@@ -64,7 +76,7 @@ static void s_groups(const char *controller, const char *root_v1,
         *path++ = 0;
         if (strcmp(line, "0") == 0)
             s_walk("/sys/fs/cgroup", path, v2, out);
-        else if (strstr(controllers, controller))
+        else if (s_listed(controllers, controller))
             s_walk(root_v1, path, v1, out);
     }
     if (f)

@@ -86,7 +86,11 @@ Test(cgroup, a_container_whose_path_is_not_there, .init = s_make,
 }
 
 Test(cgroup, version_1, .init = s_make, .fini = s_remove) {
-    s_write("/proc/self/cgroup", "4:memory:/x\n3:cpu,cpuacct:/x\n");
+    s_write("/proc/self/cgroup", "5:cpuset:/y\n4:memory:/x\n"
+                                 "3:cpuacct,cpu:/x\n2:name=cpu:/y\n");
+    s_write("/sys/fs/cgroup/cpu/y/cpu.cfs_quota_us",
+            "100000\n"); /* another's */
+    s_write("/sys/fs/cgroup/cpu/y/cpu.cfs_period_us", "100000\n");
     s_write("/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "-1\n");
     s_write("/sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "100000\n");
     s_write("/sys/fs/cgroup/memory/x/memory.limit_in_bytes",
