@@ -14,9 +14,10 @@ import json
 import multiprocessing
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
+
+from procs_peers import executor, mp_pool
 
 WORKERS = 2
 WAYS = ("submit", "map", "method", "pipes", "executor", "mp_pool")
@@ -46,27 +47,6 @@ def serial(n, span):
     return jobs / (time.monotonic() - began)
 
 
-def executor(pool, n, window, span):
-    jobs, flying, began = 0, set(), time.monotonic()
-    while time.monotonic() - began < span or flying:
-        while len(flying) < window and time.monotonic() - began < span:
-            flying.add(pool.submit(job, n))
-            jobs += 1
-        flying = wait(flying, return_when=FIRST_COMPLETED)[1]
-    return jobs / (time.monotonic() - began)
-
-
-def mp_pool(pool, n, window, span):
-    jobs, room, began = 0, threading.Semaphore(window), time.monotonic()
-    while time.monotonic() - began < span:
-        room.acquire()
-        pool.apply_async(job, (n,), callback=lambda _: room.release())
-        jobs += 1
-    for _ in range(window):
-        room.acquire()
-    return jobs / (time.monotonic() - began)
-
-
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
@@ -75,15 +55,15 @@ def main():
                                       stdout=subprocess.PIPE).stdout)["jobs"]
     with ProcessPoolExecutor(WORKERS) as ppe, \
             multiprocessing.Pool(WORKERS) as mp:
-        executor(ppe, 0, 2, 0.2)
-        mp_pool(mp, 0, 2, 0.2)
+        executor(ppe, job, 0, 2, 0.2)
+        mp_pool(mp, job, 0, 2, 0.2)
         for length, row in table.items():
             us = int(length[:-2])
             n, span = calibrate(us), max(size * 0.02, 0.2, us * 8e-6)
             window = 64 if us < 10000 else 2 * WORKERS
             alone = us and serial(n, span / 4)
-            row["executor"] = executor(ppe, n, window, span)
-            row["mp_pool"] = mp_pool(mp, n, window, span)
+            row["executor"] = executor(ppe, job, n, window, span)
+            row["mp_pool"] = mp_pool(mp, job, n, window, span)
             row["efficiency"] = {
                 way: round(row[way] / WORKERS / (
                     alone if way in ("executor", "mp_pool")
