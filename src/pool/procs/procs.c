@@ -428,9 +428,8 @@ static gate_err_t s_thread(gi_procs_t *p) {
 }
 
 static gate_err_t s_open(gi_procs_t *p) {
-    gate_err_t e = gi_zygote_start(p->settings->process_late_fork);
-    if (!e)
-        e = gi_zygote_attach(&p->channel);
+    gate_err_t e =
+        gi_zygote_attach(p->settings->process_late_fork, &p->channel);
     if (!e)
         e = gi_doorbell_init(&p->bell);
     if (e)

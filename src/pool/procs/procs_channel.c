@@ -28,8 +28,7 @@ static void s_zygote_lost(gi_procs_t *p) {
     if (p->stopping)
         return;
     int channel = -1;
-    if (gi_zygote_start(p->settings->process_late_fork) == GATE_OK &&
-        gi_zygote_attach(&channel) == GATE_OK &&
+    if (gi_zygote_attach(p->settings->process_late_fork, &channel) == GATE_OK &&
         gi_dispatch_watch(p, channel, GI_EP_CHANNEL, 0)) {
         p->channel = channel;
         gate_log(GATE_WARN, "pool",

@@ -30,6 +30,7 @@
 #define OWN_THREADS 1
 #endif
 #define STAND_MS 10000
+#define ATTACHES 3 /* tries to get a channel */
 
 static struct {
     pthread_mutex_t lock; /* over the rest */
@@ -263,7 +264,7 @@ pid_t gi_zygote_pid(void) {
     return pid;
 }
 
-gate_err_t gi_zygote_attach(int *channel) {
+static gate_err_t s_attach(int *channel) {
     int pair[2];
     gi_zyg_msg_t m = {.kind = GI_ZYG_ATTACH};
     if (!s_pair(pair, SOCK_NONBLOCK))
@@ -280,4 +281,18 @@ gate_err_t gi_zygote_attach(int *channel) {
     }
     *channel = pair[0];
     return GATE_OK;
+}
+
+/* One that dies closes its sockets one after another: who has seen the end of a
+ * channel may find the main one open yet, and its end a moment later. Then the
+ * spare's turn has come. */
+gate_err_t gi_zygote_attach(bool late_fork, int *channel) {
+    gate_err_t e = GATE_CLOSED;
+    for (int i = 0; i < ATTACHES && e == GATE_CLOSED; i++) {
+        gate_err_t stands = gi_zygote_start(late_fork);
+        if (stands)
+            return stands;
+        e = s_attach(channel);
+    }
+    return e;
 }

@@ -27,9 +27,9 @@
 /* Forks it unless it is there; late_fork: even though threads exist. GATE_OK
  * when it stands; else the true errno of what was refused. */
 gate_err_t gi_zygote_start(bool late_fork) GATE_MUST;
-/* A channel of one's own: a non-blocking SOCK_SEQPACKET; gives the fd.
- * GATE_CLOSED when there is no zygote (any more). */
-gate_err_t gi_zygote_attach(int *channel) GATE_MUST;
+/* The same, and a channel of one's own to it: a non-blocking SOCK_SEQPACKET;
+ * gives the fd. GATE_CLOSED when there is no zygote (any more). */
+gate_err_t gi_zygote_attach(bool late_fork, int *channel) GATE_MUST;
 /* For tests that kill it; 0 = none. */
 pid_t gi_zygote_pid(void);
 
