@@ -80,6 +80,13 @@ def pool_figures(peers, kind, load):
             if all(isinstance(middle(r.get(pool)), (int, float)) for r in runs)}
 
 
+def efficiency(peers, length, way):
+    """Median of the runs; None: not measured."""
+    there = [r["jobs"][length]["efficiency"][way]
+             for r in peers.get("jobs") or [] if length in r["jobs"]]
+    return statistics.median(there) if there else None
+
+
 # ---- what is asked ----------------------------------------------------------
 class Targets:
     def __init__(self):
@@ -168,6 +175,11 @@ def pools(t, record, peers):
     t.least("to ProcessPoolExecutor", 300, to("64x256", "future", "executor"))
     t.least("1 MiB x 16 copied, to pipes", 1.2, to("1Mx16", "future", "pipes"))
     t.least("64 MiB, two under way, to pipes", 1, to("64Mx2", "future", "pipes"))
+    for length, way, bound in (("1000us", "submit", 0.95),
+                               ("100us", "submit", 0.9), ("10us", "map", 0.8)):
+        t.least("jobs of %s by %s, two workers: efficiency" % (
+            length.replace("us", " us"), way), bound,
+                [("", efficiency(peers, length, way))])
     row = pool_figures(peers, "threads", "free x 1")
     t.most("thread pool, gate_submit and wait, empty task, free, one under way: "
            "ns to theirs", 1,
