@@ -43,7 +43,6 @@ HEADERS = {
 }
 SOURCE_MAX = 500
 SOURCES = {
-    "src/actors/broker/trust/broker_credentials.c": 585,
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
