@@ -238,6 +238,31 @@ class Lives(Ext):
         self.assertIn("fib", said["im"].split(","))
         self.assertGreaterEqual(said["e"], 0)
 
+    def test_our_service_answers_nothing_that_came_before_it_was_known(self):
+        """It was asked of who had its name; the broker has lost it, and may ask
+        again under the same id."""
+        back = self.keep(peers.Raw(zmq.ROUTER, "tcp://127.0.0.1:*",
+                                   bind=True))
+        self.keep(kit.OurService(back.endpoint, ready=False))
+        me = back.recv(10 * kit.SLOW)[0]
+        rid, last = peers.new_id(), peers.new_id()
+
+        def ask(rid, *call):
+            back.send(me, b"", peers.MDPW, peers.REQUEST, b"c", b"", rid,
+                      *peers.body(*call, {}))
+
+        ask(rid, "sleep", [300])
+        back.send(me, b"", peers.MDPW, peers.HEARTBEAT, ext())
+        ask(rid, "add", [1, 2])
+        ask(last, "sleep", [900])
+        answers = []
+        while not answers or answers[-1][0] != last:
+            got = back.recv(10 * kit.SLOW)
+            self.assertIsNotNone(got, answers)
+            if got[3] == peers.REPLY:
+                answers.append((got[6], unpack(got[7])["result"]))
+        self.assertEqual(answers, [(rid, 3), (last, 900)])
+
 
 class Strangers(Ext):
     def test_a_workers_identity_belongs_to_its_user(self):

@@ -297,7 +297,8 @@ static void s_hello(gi_link_t *link, gate_bytes_t frame) {
 static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
                         const gi_mdp_worker_t *m) {
     gate_service_t *self = link->service;
-    if (link->state == GI_LINK_READY_SENT) {
+    bool fresh = link->state == GI_LINK_READY_SENT;
+    if (fresh) {
         link->state = GI_LINK_UP;
         gi_news_tell(&self->shared.news);
         link->backoff_ms = S_BACKOFF_MIN;
@@ -306,6 +307,10 @@ static void s_heartbeat(gi_link_t *link, const gate_bytes_t *view,
     }
     if (m->n_body == 1 && gi_ext_is(view[m->body]))
         s_hello(link, view[m->body]);
+    /* A broker of ours says that first: what came before it was asked of who had
+     * our name, and is lost there, or will be asked again. */
+    if (fresh && link->ext && link->live)
+        s_forget(link);
     link->keeps = !link->ext;
     if (link->ext && !link->ext_told) {
         gi_link_announce(link);
