@@ -80,6 +80,11 @@ static sim_msg_t *s_take(sim_queue_t *q) {
     return m;
 }
 
+void sim_queue_put(sim_queue_t *q, gi_frames_t *frames) {
+    s_put(q, s_copy(frames, 0));
+    gi_frames_close(frames);
+}
+
 void sim_queue_clear(sim_queue_t *q) {
     while (q->first)
         free(s_take(q));
@@ -107,6 +112,10 @@ void sim_send(sim_world_t *w, unsigned node, gi_frames_t *frames) {
         s_on_its_way(w, &self->conn->in, m);
     else
         s_put(&self->waiting, m);
+}
+
+void sim_queue_send(sim_world_t *w, unsigned node, sim_queue_t *q) {
+    s_on_its_way(w, &w->node[node].conn->in, s_take(q));
 }
 
 static sim_conn_t *s_router(sim_world_t *w, unsigned socket, gate_bytes_t id) {
@@ -181,9 +190,10 @@ void sim_cut(sim_world_t *w, unsigned node, int64_t delay_ms) {
     c->up = false;
     c->closed_ms = w->now + delay_ms;
     self->conn = NULL;
-    self->broker_speaks = false;
     if (sim_is_client(node))
         sim_client_cut(w, node);
+    else
+        sim_worker_cut(w, node);
 }
 
 static void s_hear(sim_world_t *w, sim_conn_t *c, sim_msg_t *m) {
@@ -227,7 +237,7 @@ static bool s_thawed(sim_world_t *w, sim_conn_t *c) {
 
 static bool s_reads(const sim_world_t *w, const sim_conn_t *c) {
     const sim_node_t *node = &w->node[c->node];
-    return node->alive && node->stalled_ms <= w->now;
+    return node->alive && node->stalled_ms <= w->now && node->busy_ms <= w->now;
 }
 
 bool sim_net_work(sim_world_t *w) {
@@ -279,7 +289,9 @@ int64_t sim_net_next(const sim_world_t *w) {
             s_sooner(&next, c->in.first->at > c->thaw_ms ? c->in.first->at
                                                          : c->thaw_ms);
         if (c->out.first && w->node[c->node].alive) {
-            int64_t at = c->out.first->at, awake = w->node[c->node].stalled_ms;
+            const sim_node_t *node = &w->node[c->node];
+            int64_t at = c->out.first->at, awake = node->stalled_ms;
+            awake = awake > node->busy_ms ? awake : node->busy_ms;
             at = at > c->thaw_ms ? at : c->thaw_ms;
             s_sooner(&next, at > awake ? at : awake);
         }

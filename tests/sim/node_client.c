@@ -11,7 +11,7 @@
 /* A call without a deadline is answered by then: it waits, runs, its worker is lost
  * in silence at the worst, or cut off from what it says, and there is a reserve. */
 #define ANSWER_MS \
-    (SIM_QUEUE_MAX + SIM_RUN_MAX + SIM_REPLY_MAX + 4 * SIM_SILENCE + 5000)
+    (SIM_QUEUE_MAX + 2 * SIM_SERVE_MAX + SIM_REPLY_MAX + 4 * SIM_SILENCE + 5000)
 
 static void s_begin(const sim_open_t *o, const char *service, gi_frames_t *m) {
     char id[16];
@@ -66,20 +66,23 @@ static void s_register(sim_world_t *w, unsigned node, sim_open_t *o, unsigned b,
                      self->stalled_ms > w->now};
 }
 
-/* func, args: [number, what], kwargs; what is items of a stream or 10 ms. */
+/* func, args: [number, what, how], kwargs; what is items of a stream or 40 ms,
+ * how is for a service of ours. */
 static void s_request(sim_world_t *w, const sim_open_t *o, unsigned b,
-                      sim_request_t *r) {
+                      uint8_t how, sim_request_t *r) {
     static const char *const funcs[] = {"\xa3one", "\xa3gen",
                                         "\xa5"
                                         "again",
                                         "\xa3one"};
     const char *func = funcs[b % 4];
-    unsigned char args[6] = {0x92,
-                             0xcd,
-                             (unsigned char)(o->call >> 8),
-                             (unsigned char)o->call,
-                             0xcc,
-                             (unsigned char)w->call[o->call].items};
+    unsigned char args[SIM_ARGS] = {0x93,
+                                    0xcd,
+                                    (unsigned char)(o->call >> 8),
+                                    (unsigned char)o->call,
+                                    0xcc,
+                                    (unsigned char)w->call[o->call].items,
+                                    0xcc,
+                                    how};
     r->service = b % 16 == 15 ? "T" : "S";
     r->func_size = strlen(func);
     memcpy(r->body, func, r->func_size);
@@ -106,7 +109,7 @@ void sim_client_call(sim_world_t *w, unsigned node, unsigned b, unsigned c) {
     if (o == self->open + SIM_OPEN || w->n_calls == SIM_CALLS)
         return;
     s_register(w, node, o, b, c);
-    s_request(w, o, b, &request);
+    s_request(w, o, b, SIM_HOW(b, c), &request);
     if (self->extended)
         sim_ours_call(w, node, (unsigned)(o - self->open), &request);
     else

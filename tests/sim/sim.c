@@ -25,7 +25,7 @@ static uint64_t s_next(uint64_t *state) {
 /* Runs differ in what happens often: some are calls, others mostly faults. */
 static void s_make(sim_event_t *events, size_t n, uint64_t seed) {
     static const unsigned char weights[SIM_OPS] = {60, 40, 4, 6, 3, 8,
-                                                   4,  4,  4, 1, 0};
+                                                   4,  4,  4, 1, 0, 6};
     uint64_t state = (seed + 1) * 0x9e3779b97f4a7c15u;
     unsigned weight[SIM_OPS], sum = 0;
     for (unsigned i = 0; i < SIM_OPS; i++) {

@@ -8,12 +8,14 @@
  *   world.c    what happens, and the laws
  *   net.c      connections as libzmq's ROUTER and DEALER see them
  *   node_*.c   who stands at the ends of them: node_ours.c is the client's core
- *              itself, the others are models
+ *              itself, node_service.c the service's, the others are models
+ *   service_*  what that service is made of beside its core
  *
  * Laws, after every event: the broker core's own; a call ends once; what may
  * not run twice does not; items come in order and none is missing before END; a
  * slot is not held for a client that has gone; a call ends in time; the client
- * core's own, and what it tells its shell. At the end,
+ * core's and the service core's own, and what they tell their shells (service.h).
+ * At the end,
  * when everybody lives and reads again: nothing is under way anywhere. */
 #ifndef SIM_H
 #define SIM_H
@@ -43,7 +45,8 @@ enum {
     SIM_REPLY_MAX = 20000, /* a call whose worker was cut off ends by then */
     SIM_HWM = 24,          /* messages on a connection that nobody reads */
     SIM_CALL_MS = 16000,   /* the deadline of our clients' calls */
-    SIM_ARGS = 6,          /* bytes of a call's arguments */
+    SIM_ARGS = 8,          /* bytes of a call's arguments */
+    SIM_SERVE_MAX = 12000, /* ms that a service works without a word */
     SIM_LATE = 30000,      /* ms until a peer that lost its power is noticed */
     SIM_GONE_MAX =
         2 * SIM_HEARTBEAT /* a dead client's slots are free by then */
@@ -60,14 +63,19 @@ typedef enum sim_op {
     SIM_CUT,    /* node a's connection ends; back after 50 * b ms */
     SIM_FREEZE, /* nothing passes on it for 50 * b ms; c odd: then it ends */
     SIM_STALL,  /* node a does nothing for 50 * b ms */
-    SIM_LEAVE,  /* worker a says DISCONNECT and ends */
+    SIM_LEAVE,  /* worker a ends: Python's says DISCONNECT; ours drains, or (c
+                   odd) is stopped */
     SIM_BROKER, /* the broker dies and is started again */
+    SIM_LOCAL,  /* somebody calls in worker a's process: b, c as with call */
     SIM_OPS
 } sim_op_t;
 
 typedef struct sim_event {
     uint8_t op, a, b, c;
 } sim_event_t;
+
+/* How a method runs, of the two numbers of a call. */
+#define SIM_HOW(b, c) ((uint8_t)((b) / 4 * 37 + (c)*11))
 
 extern const char *const sim_op_names[SIM_OPS];
 
@@ -110,14 +118,12 @@ typedef struct sim_call {
 } sim_call_t;
 
 typedef struct sim_slot {
-    bool used, hidden;       /* hidden: a cancel may not have come through */
+    bool used;
     unsigned call;           /* number */
     char client[16], id[32]; /* id: as the broker names the run */
     unsigned client_size, id_size;
     int64_t end_ms;       /* of a single call; when the next item is due */
-    int64_t deadline_ms;  /* ours ends it then, whatever it waits for */
     unsigned next, items; /* of a stream */
-    int64_t credit;       /* items; INT64_MAX: not asked for */
 } sim_slot_t;
 
 typedef struct sim_open {
@@ -127,7 +133,8 @@ typedef struct sim_open {
     int64_t unread;      /* items that came to ours and were not read */
 } sim_open_t;
 
-typedef struct sim_ours sim_ours_t; /* node_ours.c's */
+typedef struct sim_ours sim_ours_t;       /* node_ours.c's */
+typedef struct sim_service sim_service_t; /* service.h */
 
 typedef struct sim_request {
     const char *service;
@@ -136,18 +143,21 @@ typedef struct sim_request {
 } sim_request_t;
 
 typedef struct sim_node {
-    bool alive, extended, broker_speaks, reads;
+    bool alive, extended, reads;
     unsigned life;
     char id[8];
     sim_conn_t *conn;   /* NULL: none */
     int64_t connect_ms; /* when to try again; INT64_MAX: never */
     int64_t stalled_ms; /* does nothing until then */
-    int64_t heard_ms, beat_ms;
+    int64_t heard_ms;
     sim_queue_t waiting; /* what a DEALER keeps while there is no connection */
     sim_slot_t slots[SIM_SLOTS];
     sim_open_t open[SIM_OPEN];
     const char *service;
-    sim_ours_t *ours; /* NULL: a worker, or Python's client */
+    sim_ours_t *ours;      /* NULL: a worker, or Python's client */
+    sim_service_t *serves; /* NULL: a client, or Python's worker */
+    int64_t busy_ms;       /* what it serves runs in its actor until then */
+    unsigned names;        /* that its connections had */
 } sim_node_t;
 
 struct sim_world {
@@ -185,6 +195,9 @@ bool sim_net_work(sim_world_t *w);
 int64_t sim_net_next(const sim_world_t *w);
 void sim_net_end(sim_world_t *w);
 void sim_queue_clear(sim_queue_t *q);
+void sim_queue_put(sim_queue_t *q, gi_frames_t *frames); /* closes them */
+/* Its first goes out by the node's connection. */
+void sim_queue_send(sim_world_t *w, unsigned node, sim_queue_t *q);
 unsigned sim_dice(sim_world_t *w, unsigned below);
 
 /* One line, where the simulator tells. */
@@ -204,10 +217,11 @@ void sim_client_message(sim_world_t *w, unsigned node, const sim_msg_t *m);
 void sim_client_tick(sim_world_t *w, unsigned node);
 int64_t sim_client_next(const sim_world_t *w, unsigned node);
 void sim_worker_up(sim_world_t *w, unsigned node);
+void sim_worker_cut(sim_world_t *w, unsigned node);
 void sim_worker_message(sim_world_t *w, unsigned node, const sim_msg_t *m);
 void sim_worker_tick(sim_world_t *w, unsigned node);
 int64_t sim_worker_next(const sim_world_t *w, unsigned node);
-void sim_worker_leave(sim_world_t *w, unsigned node);
+void sim_worker_leave(sim_world_t *w, unsigned node, bool at_once);
 
 /* node_ours.c: which is the number of a call under way. */
 void sim_ours_start(sim_world_t *w, unsigned node);
@@ -221,6 +235,23 @@ void sim_ours_read(sim_world_t *w, unsigned node);
 void sim_ours_message(sim_world_t *w, unsigned node, const sim_msg_t *m);
 void sim_ours_tick(sim_world_t *w, unsigned node);
 int64_t sim_ours_next(const sim_world_t *w, unsigned node);
+
+/* node_service.c */
+void sim_service_start(sim_world_t *w, unsigned node, bool named);
+void sim_service_end(sim_world_t *w, unsigned node); /* without a word */
+void sim_service_up(sim_world_t *w, unsigned node);
+void sim_service_cut(sim_world_t *w, unsigned node);
+void sim_service_message(sim_world_t *w, unsigned node, const sim_msg_t *m);
+void sim_service_tick(sim_world_t *w, unsigned node);
+int64_t sim_service_next(const sim_world_t *w, unsigned node);
+/* Drains, or stops at once; then its process ends: it is over. */
+void sim_service_leave(sim_world_t *w, unsigned node, bool at_once);
+bool sim_service_over(const sim_world_t *w, unsigned node);
+/* What it has may now take longer than the law says. */
+void sim_service_perturb(sim_world_t *w, unsigned node);
+void sim_service_at_end(sim_world_t *w, unsigned node);
+/* service_local.c */
+void sim_local_call(sim_world_t *w, unsigned node, unsigned b, unsigned c);
 
 static inline bool sim_is_client(unsigned node) { return node < SIM_CLIENTS; }
 

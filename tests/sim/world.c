@@ -5,6 +5,7 @@
 #include "broker/gate/broker_gate.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,18 +13,25 @@
 
 const char *const sim_op_names[SIM_OPS] = {"call",  "wait",  "cancel", "read",
                                            "kill",  "start", "cut",    "freeze",
-                                           "stall", "leave", "broker"};
+                                           "stall", "leave", "broker", "local"};
 uint64_t sim_n_events, sim_n_calls, sim_n_finals, sim_n_items;
 
 static sim_world_t s_world; /* 4,096 calls are too much for a stack */
-static jmp_buf s_failed;
+static sigjmp_buf s_failed;
 
 _Noreturn void sim_fail(sim_world_t *w, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     vsnprintf(w->why, sizeof w->why, fmt, args);
     va_end(args);
-    longjmp(s_failed, 1);
+    siglongjmp(s_failed, 1);
+}
+
+/* A core's own assert is a law as any other: one thread, and no lock is held. */
+static void s_aborted(int signal) {
+    (void)signal;
+    strcpy(s_world.why, "an assert of a core, see above");
+    siglongjmp(s_failed, 1);
 }
 
 static const gi_broker_effects_t s_effects = {.gate = &gi_broker_internal_ops,
@@ -75,11 +83,12 @@ static void s_start(sim_world_t *w, unsigned node) {
     unsigned worker = node - SIM_CLIENTS;
     self->extended = worker % 2 == 0;
     self->service = worker == 3 ? "T" : "S";
-    self->broker_speaks = false;
     memset(self->slots, 0, sizeof self->slots);
-    /* Python's keeps its name, ours makes a new one for each life */
-    snprintf(self->id, sizeof self->id, "w%u%03u", node,
-             self->extended ? self->life % 1000 : 0);
+    /* Python's keeps its name; ours has one a connection, or what it was given */
+    if (self->extended)
+        sim_service_start(w, node, worker == 2);
+    else
+        snprintf(self->id, sizeof self->id, "w%u000", node);
     sim_connect(w, node);
 }
 
@@ -88,6 +97,8 @@ static void s_kill(sim_world_t *w, unsigned node, bool unseen) {
     int64_t delay = unseen ? SIM_LATE : 1 + sim_dice(w, 5);
     if (!self->alive)
         return;
+    if (self->serves)
+        sim_service_end(w, node);
     sim_client_dies(w, node);
     sim_cut(w, node, delay);
     self->alive = false;
@@ -106,10 +117,10 @@ static void s_kill(sim_world_t *w, unsigned node, bool unseen) {
 static void s_perturb(sim_world_t *w, unsigned node) {
     sim_node_t *self = &w->node[node];
     for (unsigned i = 0; i < SIM_SLOTS; i++)
-        if (self->slots[i].used) {
+        if (self->slots[i].used)
             w->call[self->slots[i].call].perturbed = true;
-            self->slots[i].hidden = true;
-        }
+    if (self->serves)
+        sim_service_perturb(w, node);
     for (unsigned i = 0; i < SIM_OPEN; i++)
         if (self->open[i].used)
             w->call[self->open[i].call].perturbed = true;
@@ -158,12 +169,18 @@ static void s_do(sim_world_t *w, const sim_event_t *e) {
     case SIM_LEAVE:
         node = SIM_CLIENTS + e->a % SIM_WORKERS;
         if (w->node[node].alive) {
-            sim_worker_leave(w, node);
-            s_kill(w, node, false);
+            sim_worker_leave(w, node, e->c & 1);
+            if (!w->node[node].serves)
+                s_kill(w, node, false);
         }
         break;
     case SIM_BROKER:
         s_broker_dies(w);
+        break;
+    case SIM_LOCAL:
+        node = SIM_CLIENTS + e->a % SIM_WORKERS;
+        if (w->node[node].stalled_ms <= w->now)
+            sim_local_call(w, node, e->b, e->c);
         break;
     default:
         break;
@@ -202,6 +219,8 @@ static void s_work(sim_world_t *w) {
                 sim_client_tick(w, i);
             else
                 sim_worker_tick(w, i);
+            if (sim_service_over(w, i))
+                s_kill(w, i, false);
         }
     if (gi_broker_core_blocked(w->core))
         gi_broker_core_retry(w->core, 64, w->now);
@@ -249,6 +268,8 @@ static void s_quiet(sim_world_t *w) {
         sim_fail(w, "at the end the broker has calls under way or messages "
                     "that wait");
     for (unsigned i = SIM_CLIENTS; i < SIM_NODES; i++)
+        sim_service_at_end(w, i);
+    for (unsigned i = SIM_CLIENTS; i < SIM_NODES; i++)
         for (unsigned k = 0; k < SIM_SLOTS; k++)
             if (w->node[i].slots[k].used)
                 sim_fail(w, "at the end worker %u has a slot for call %u", i,
@@ -284,7 +305,8 @@ static void s_settings(sim_world_t *w) {
 const char *sim_run(const sim_event_t *events, size_t n, uint64_t dice) {
     sim_world_t *w = &s_world;
     s_settings(w);
-    bool fine = setjmp(s_failed) == 0;
+    signal(SIGABRT, s_aborted);
+    bool fine = sigsetjmp(s_failed, 1) == 0;
     if (fine) {
         s_begin(w, dice);
         for (size_t i = 0; i < n; i++) {
@@ -299,6 +321,9 @@ const char *sim_run(const sim_event_t *events, size_t n, uint64_t dice) {
         for (unsigned i = 0; i < SIM_NODES; i++)
             sim_client_dies(w, i);
     }
+    for (unsigned i = SIM_CLIENTS; i < SIM_NODES; i++)
+        if (w->node[i].serves)
+            sim_service_end(w, i);
     sim_n_events += w->n_events;
     sim_n_calls += w->n_calls;
     sim_n_finals += w->n_finals;
