@@ -39,7 +39,7 @@ typedef struct sim_handler {
     bool raises;         /* half way, or at the end */
     bool deaf;           /* does not look whether it was cancelled */
     bool never;          /* does not end by itself */
-    bool chained;        /* a second job, or a generator behind the first */
+    bool chained;        /* then a second job, or a generator */
     bool bulky;          /* one of its items cannot be sent */
     unsigned items, bad; /* of a stream; which one is too large or raises */
     int64_t run_ms;

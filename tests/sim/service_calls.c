@@ -51,6 +51,23 @@ static void s_check_credit(const sim_service_t *self, const sim_scall_t *c) {
                  c->call, (long long)life->credit.items, (long long)c->credit);
 }
 
+/* Whose connection is gone was cancelled; who is under way is with somebody, or
+ * waits for what is not there. */
+static void s_check_hands(const sim_service_t *self, const sim_scall_t *c) {
+    const gi_life_t *life = &c->life;
+    gi_life_state_t state = life->state;
+    bool credit = life->credit.items > 0 && life->credit.bytes > 0;
+    if (state == GI_LIFE_NEW || state == GI_LIFE_DONE)
+        return;
+    if (life->remote && c->epoch != self->epoch && !life->cancelled)
+        sim_fail(self->w, "call %u goes on, and its connection is gone",
+                 c->call);
+    if (c->refs == 1 && (state == GI_LIFE_RUNNING || state == GI_LIFE_KEPT ||
+                         (state == GI_LIFE_JOB && credit) ||
+                         (state == GI_LIFE_PULLED && credit && !life->awake)))
+        sim_fail(self->w, "call %u is under way, and nobody has it", c->call);
+}
+
 void sim_service_check(sim_service_t *self) {
     if (!gi_service_core_valid(&self->core))
         sim_fail(self->w, "service %u: its core's law is broken", self->node);
@@ -58,7 +75,7 @@ void sim_service_check(sim_service_t *self) {
         sim_fail(self->w, "service %u: %u messages wait", self->node,
                  self->out.n);
     for (const sim_scall_t *c = self->used; c; c = c->next)
-        s_check_credit(self, c);
+        s_check_credit(self, c), s_check_hands(self, c);
 }
 
 static int64_t s_later(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -113,9 +113,14 @@ static void s_done(sim_scall_t *c, gate_err_t said) {
 }
 
 /* ---- items of threads, keepers, processes ------------------------------------- */
+/* A job is the first of two; a thread leaves the rest to a generator. */
+static bool s_is_first(const sim_scall_t *c) {
+    return c->does.chained && !c->after_job &&
+           (s_is_job(c) || c->does.way == SIM_THREAD);
+}
+
 static unsigned s_last_item(const sim_scall_t *c) {
-    bool first = s_is_job(c) && c->does.chained && !c->after_job;
-    return first ? c->does.bad : c->does.items;
+    return s_is_first(c) ? c->does.bad : c->does.items;
 }
 
 static bool s_may_yield(sim_scall_t *c) {
@@ -150,7 +155,10 @@ static void s_step(sim_scall_t *c) {
         s_done(c, sim_hands_outcome(&c->does));
     else if (c->next_item < s_last_item(c))
         s_yield(c);
-    else if (c->does.never && !c->stays) {
+    else if (c->does.way == SIM_THREAD && s_is_first(c)) {
+        c->after_job = c->generator = true;
+        s_done(c, GATE_KEPT);
+    } else if (c->does.never && !c->stays) {
         c->stays = true;
         c->act_ms = c->service->w->now + SIM_DEAF_MS;
     } else
@@ -286,6 +294,8 @@ void sim_hands_submit(sim_service_t *self) {
 static void s_job_back(sim_scall_t *c, gate_err_t said) {
     if (!gi_life_job_back(&c->life))
         return;
+    if (c->answers)
+        sim_fail(c->service->w, "call %u goes on after its end", c->call);
     bool fine = said == GATE_OK || said == GATE_EOS;
     if (!fine || !c->does.chained || c->after_job) {
         gi_life_returned(&c->life, said, GI_LIFE_KEPT);
@@ -312,7 +322,8 @@ static void s_read(const sim_mail_t *mail) {
     sim_scall_t *c = mail->call;
     switch (mail->kind) {
     case S_RETURNED:
-        gi_life_returned(&c->life, mail->said, GI_LIFE_KEPT);
+        gi_life_returned(&c->life, mail->said,
+                         c->generator ? GI_LIFE_PULLED : GI_LIFE_KEPT);
         break;
     case S_FINISHED:
         c->last = mail->said;
