@@ -368,7 +368,7 @@ static void s_no_call(gi_client_core_t *self, const gate_bytes_t *view,
         return;
     self->count.late++;
     if (m->n_body == 1 && gi_ext_is(view[m->body]) &&
-        gi_client_calls_is_ours(self, view[m->request_id]))
+        gi_client_slots_is_ours(self, view[m->request_id]))
         gi_client_send_disown(self, view[m->service], view[m->request_id]);
 }
 
@@ -419,7 +419,7 @@ void gi_client_answer(gi_client_core_t *self, gi_frames_t *in) {
     }
     if (!self->hearing)
         self->link.heard_ms = self->now_ms;
-    gi_ccall_t *call = gi_client_calls_find(self, view[m.request_id]);
+    gi_ccall_t *call = gi_client_slots_find(self, view[m.request_id]);
     if (!call) {
         s_no_call(self, view, &m);
         return;

@@ -5,9 +5,6 @@
  *            ^         `-> PAUSE: turned away unrun, with tries left
  *            `---------------'
  *
- * Request ids are 8 random bytes, a slot and a generation: the answer finds its
- * call by index, and an answer to an earlier user of the slot does not.
- *
  * Law: each call ends once. A call that was sent when the connection went away
  * ends with ConnectionLostError after two heartbeats unless its answer still
  * comes in one piece (of parts some may be lost), or with the broker's first word
@@ -21,7 +18,6 @@
 #include "base/mem.h"
 
 #define S_OWED_MS 10 /* between two tries to give credit */
-#define S_OWN 16     /* questions of the core itself */
 
 /* ---- states -------------------------------------------------------------- */
 static void s_become(gi_ccall_t *call, gi_ccall_state_t state) {
@@ -35,66 +31,7 @@ static void s_become(gi_ccall_t *call, gi_ccall_state_t state) {
     call->state = state;
 }
 
-/* ---- tables -------------------------------------------------------------- */
-bool gi_client_calls_init(gi_client_core_t *self) {
-    gi_ctable_t *t = &self->table;
-    t->n_slots = (unsigned)self->is.settings->message_max + S_OWN;
-    t->free_slot = t->n_slots;
-    t->slots = gi_mem_alloc(t->n_slots * sizeof *t->slots);
-    return t->slots != NULL;
-}
-
-/* One that was used, or the next of the others. NULL: all are taken. */
-static gi_cslot_t *s_free_slot(gi_ctable_t *t) {
-    gi_cslot_t *slot = &t->slots[t->free_slot];
-    if (t->free_slot < t->n_slots) {
-        t->free_slot = slot->next_free;
-        return slot;
-    }
-    if (t->n_used == t->n_slots)
-        return NULL;
-    slot = &t->slots[t->n_used++];
-    slot->generation = 0;
-    return slot;
-}
-
-static bool s_take_slot(gi_client_core_t *self, gi_ccall_t *call) {
-    gi_ctable_t *t = &self->table;
-    gi_cslot_t *slot = s_free_slot(t);
-    if (!slot)
-        return false;
-    uint32_t number = call->slot = (unsigned)(slot - t->slots);
-    slot->call = call;
-    slot->generation++;
-    memcpy(call->id, t->id_prefix, 8);
-    memcpy(call->id + 8, &number, 4);
-    memcpy(call->id + 12, &slot->generation, 4);
-    return true;
-}
-
-static void s_give_slot(gi_client_core_t *self, unsigned i) {
-    gi_ctable_t *t = &self->table;
-    t->slots[i].call = NULL;
-    t->slots[i].next_free = t->free_slot;
-    t->free_slot = i;
-}
-
-bool gi_client_calls_is_ours(const gi_client_core_t *self, gate_bytes_t id) {
-    return id.size == GI_ID_SIZE &&
-           memcmp(id.data, self->table.id_prefix, 8) == 0;
-}
-
-gi_ccall_t *gi_client_calls_find(const gi_client_core_t *self,
-                                 gate_bytes_t id) {
-    const gi_ctable_t *t = &self->table;
-    uint32_t i;
-    if (!gi_client_calls_is_ours(self, id))
-        return NULL;
-    memcpy(&i, (const char *)id.data + 8, 4);
-    gi_ccall_t *call = i < t->n_used ? t->slots[i].call : NULL;
-    return call && memcmp(call->id, id.data, GI_ID_SIZE) == 0 ? call : NULL;
-}
-
+/* ---- lists --------------------------------------------------------------- */
 static void s_unlink(gi_client_core_t *self, gi_ccall_t *call) {
     gi_ctable_t *t = &self->table;
     bool unsent = call->state == GI_CCALL_UNSENT;
@@ -148,7 +85,7 @@ void gi_client_calls_done(gi_client_core_t *self, gi_ccall_t *call) {
     call->former = 0;
     s_become(call, GI_CCALL_DONE);
     gi_wheel_cancel(self->wheel, &call->timer);
-    s_give_slot(self, call->slot);
+    gi_client_slots_give(self, call->slot);
     if (call->inflates)
         self->n_inflating--;
     call->inflates = false;
@@ -251,7 +188,7 @@ void gi_client_core_start(gi_client_core_t *self, gi_ccall_t *call,
     self->count.calls++;
     if (self->retry_budget < GI_RETRIES_FREE)
         self->retry_budget += (double)self->is.settings->retry_budget / 100;
-    if (self->stopped || !s_take_slot(self, call)) {
+    if (self->stopped || !gi_client_slots_take(self, call)) {
         s_too_late(self, call);
         return;
     }
@@ -291,7 +228,7 @@ void gi_client_calls_ask(gi_client_core_t *self, gi_asks_t asks) {
     call->asks = asks;
     call->deadline_ms =
         self->now_ms + 2 * gi_settings_heartbeat_ms(self->is.settings);
-    if (!s_take_slot(self, call)) {
+    if (!gi_client_slots_take(self, call)) {
         gi_mem_free(call);
         return;
     }

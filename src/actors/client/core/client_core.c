@@ -47,7 +47,7 @@ gi_client_core_t *gi_client_core_new(const gi_client_core_options_t *options,
     self->link.heard_ms = self->link.sent_ms = now_ms;
     gi_error_init(&self->refused);
     self->wheel = gi_wheel_new(now_ms);
-    if (self->wheel && gi_client_calls_init(self))
+    if (self->wheel && gi_client_slots_init(self))
         return self;
     s_fini(self);
     return NULL;

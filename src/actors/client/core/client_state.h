@@ -2,7 +2,8 @@
 /* client_state.h -- what the files of the client's core share.
  *
  *   client_core.c     connection, liveness, time, the law
- *   client_calls.c    calls under way: table, states, deadlines, cuts
+ *   client_slots.c    request ids, and which call has which
+ *   client_calls.c    calls under way: states, deadlines, cuts
  *   client_send.c     what goes out about them: requests, cancels, credit, chunks
  *   client_answer.c   what an answer does: from the frames to the outcome
  *   client_trouble.c  why there is none */
@@ -95,11 +96,17 @@ struct gi_client_core {
 
 #define GI_RETRIES_FREE 10 /* tries that the budget always has at first */
 
-/* ---- client_calls.c ------------------------------------------------------ */
-bool gi_client_calls_init(gi_client_core_t *self);
+/* ---- client_slots.c ------------------------------------------------------ */
+bool gi_client_slots_init(gi_client_core_t *self); /* false: no memory */
+/* Gives the call its slot and its id. False: all are taken. */
+bool gi_client_slots_take(gi_client_core_t *self, gi_ccall_t *call);
+void gi_client_slots_give(gi_client_core_t *self, unsigned i);
 /* One that we made, whether it has ended or not. */
-bool gi_client_calls_is_ours(const gi_client_core_t *self, gate_bytes_t id);
-gi_ccall_t *gi_client_calls_find(const gi_client_core_t *self, gate_bytes_t id);
+bool gi_client_slots_is_ours(const gi_client_core_t *self, gate_bytes_t id);
+/* NULL: it has ended, or was never made. */
+gi_ccall_t *gi_client_slots_find(const gi_client_core_t *self, gate_bytes_t id);
+
+/* ---- client_calls.c ------------------------------------------------------ */
 /* The broker's own functions, asked by the core itself. */
 void gi_client_calls_ask(gi_client_core_t *self, gi_asks_t asks);
 /* Ends it: answered already; with that error; with this thread's story, and its
