@@ -15,120 +15,6 @@
 
 enum { BACKOFF_MIN = 20, BACKOFF_MAX = SIM_HEARTBEAT / 2, LINGER = 50 };
 
-/* ---- sending --------------------------------------------------------------------- */
-static void s_begin(gi_frames_t *m, int command) {
-    m->n = 0;
-    gi_frames_add_const(m, GI_FRAME_EMPTY);
-    gi_frames_add_const(m, GI_FRAME_WORKER_TAG);
-    gi_frames_add_const(m, GI_FRAME_COMMAND + (unsigned)command);
-}
-
-/* False: it waits in our queue. To who is gone it goes nowhere. */
-static bool s_send(sim_service_t *self, gi_frames_t *m) {
-    sim_node_t *node = &self->w->node[self->node];
-    if (!node->conn) {
-        gi_frames_close(m);
-        return true;
-    }
-    if (self->out.n || node->conn->in.n >= SIM_HWM) {
-        sim_queue_put(&self->out, m);
-        return false;
-    }
-    sim_send(self->w, self->node, m);
-    return true;
-}
-
-static bool s_flush(sim_service_t *self) {
-    sim_node_t *node = &self->w->node[self->node];
-    bool any = false;
-    while (self->out.first && node->conn && node->conn->in.n < SIM_HWM) {
-        sim_queue_send(self->w, self->node, &self->out);
-        any = true;
-    }
-    if (!any || self->out.first)
-        return any;
-    for (sim_scall_t *c = self->used; c; c = c->next)
-        if (c->life.owner == &self->link)
-            c->credit += c->life.unsent_items;
-    gi_life_unblock_all(&self->core, &self->link);
-    return true;
-}
-
-bool sim_link_is_full(const sim_service_t *self) { return self->out.n > 0; }
-
-/* Nobody is asked any more who asked by a former connection. */
-static bool s_answer_to(sim_scall_t *c, gi_frames_t *m) {
-    if (!sim_scall_on_link(c->service, c))
-        return false;
-    s_begin(m, GI_MDP_REPLY);
-    gi_frames_add(m, c->client, c->client_size);
-    gi_frames_add_const(m, GI_FRAME_EMPTY);
-    gi_frames_add(m, c->id, c->id_size);
-    return true;
-}
-
-void sim_link_item(sim_scall_t *c, unsigned item, bool *queued) {
-    unsigned char data[2] = {0xcc, (unsigned char)item};
-    gi_frames_t m;
-    if (!s_answer_to(c, &m))
-        return;
-    gi_frames_add(&m, GI_STREAM_TAG, strlen(GI_STREAM_TAG));
-    gi_frames_add(&m, data, sizeof data);
-    *queued = !s_send(c->service, &m);
-}
-
-static void s_add_packed(gi_frames_t *m, gate_err_t e, gi_buf_t *packed) {
-    if (e)
-        abort(); /* no memory */
-    gi_frames_add(m, packed->data, packed->size);
-    gi_buf_fini(packed);
-}
-
-static void s_add_end(gi_frames_t *m, const gate_error_t *story) {
-    gi_buf_t packed = {0};
-    gi_frames_add(m, GI_STREAM_TAG, strlen(GI_STREAM_TAG));
-    if (!story) {
-        gi_frames_add(m, GI_STREAM_END, strlen(GI_STREAM_END));
-        return;
-    }
-    gi_frames_add(m, GI_STREAM_EXCEPTION, strlen(GI_STREAM_EXCEPTION));
-    s_add_packed(
-        m,
-        gi_rpc_pack_triple(&packed, story->cls, story->text, story->traceback),
-        &packed);
-}
-
-static void s_add_single(gi_frames_t *m, const gate_error_t *story) {
-    gi_buf_t packed = {0};
-    if (story) {
-        s_add_packed(m,
-                     gi_rpc_pack_exception(&packed, story->cls, story->text,
-                                           story->traceback),
-                     &packed);
-        return;
-    }
-    unsigned char *room = gi_frames_room(m, GI_RPC_OK_OVERHEAD + 1);
-    memcpy(room, gi_rpc_ok_prefix, sizeof gi_rpc_ok_prefix);
-    room[sizeof gi_rpc_ok_prefix] = 7;
-    memcpy(room + sizeof gi_rpc_ok_prefix + 1, gi_rpc_ok_suffix,
-           sizeof gi_rpc_ok_suffix);
-}
-
-void sim_link_answer(sim_scall_t *c, const gate_error_t *story, bool streams) {
-    gi_frames_t m;
-    if (!story && c->does.stream && !c->life.cancelled &&
-        c->life.sent != c->does.items)
-        sim_fail(c->service->w, "call %u ends well after %u of %u items",
-                 c->call, (unsigned)c->life.sent, c->does.items);
-    if (!s_answer_to(c, &m))
-        return;
-    if (streams)
-        s_add_end(&m, story);
-    else
-        s_add_single(&m, story);
-    s_send(c->service, &m);
-}
-
 /* ---- the connection ------------------------------------------------------------------ */
 static void s_name(sim_service_t *self) {
     sim_node_t *node = &self->w->node[self->node];
@@ -147,27 +33,27 @@ static void s_ready(sim_service_t *self) {
         abort();
     self->ext = self->ext_told = self->released = false;
     self->state = SIM_LINK_READY_SENT;
-    s_begin(&m, GI_MDP_READY);
+    sim_link_begin(&m, GI_MDP_READY);
     gi_frames_add(&m, line, strlen(line));
-    s_send(self, &m);
+    sim_link_send(self, &m);
     gi_mem_free(line);
 }
 
 static void s_announce(sim_service_t *self) {
     gi_buf_t packed = {0};
     gi_frames_t m;
-    s_begin(&m, GI_MDP_HEARTBEAT);
+    sim_link_begin(&m, GI_MDP_HEARTBEAT);
     if (self->ext) {
         gi_ext_t ext;
         gi_ext_init(&ext);
         ext.drain = self->core.draining;
         ext.epoch = self->w->node[self->node].life;
         ext.idempotent = (gate_bytes_t){"again", 5};
-        s_add_packed(&m, gi_ext_pack(&packed, &ext), &packed);
+        sim_link_add_packed(&m, gi_ext_pack(&packed, &ext), &packed);
         self->ext_told = true;
         self->told_ms = self->w->now;
     }
-    s_send(self, &m);
+    sim_link_send(self, &m);
 }
 
 /* Its callers are gone: whatever is said to them is said to nobody. */
@@ -279,12 +165,12 @@ static void s_no_memory(sim_service_t *self, gate_bytes_t client,
     static const gate_error_t story = {GATE_NOMEM, "MemoryError",
                                        "no memory for the call", ""};
     gi_frames_t m;
-    s_begin(&m, GI_MDP_REPLY);
+    sim_link_begin(&m, GI_MDP_REPLY);
     gi_frames_add(&m, client.data, client.size);
     gi_frames_add_const(&m, GI_FRAME_EMPTY);
     gi_frames_add(&m, id.data, id.size);
-    s_add_single(&m, &story);
-    s_send(self, &m);
+    sim_link_add_single(&m, &story);
+    sim_link_send(self, &m);
 }
 
 static void s_request(sim_service_t *self, const sim_msg_t *m,
@@ -360,8 +246,8 @@ static void s_heartbeat(sim_service_t *self, const sim_msg_t *m,
         return;
     }
     gi_frames_t out;
-    s_begin(&out, GI_MDP_HEARTBEAT);
-    s_send(self, &out);
+    sim_link_begin(&out, GI_MDP_HEARTBEAT);
+    sim_link_send(self, &out);
 }
 
 static void s_disconnect(sim_service_t *self) {
@@ -443,10 +329,10 @@ void sim_service_end(sim_world_t *w, unsigned node) {
 
 static void s_bye(sim_service_t *self) {
     gi_frames_t m;
-    s_begin(&m, GI_MDP_DISCONNECT);
+    sim_link_begin(&m, GI_MDP_DISCONNECT);
     gi_frames_add(&m, "bye", 3);
     if (s_talks(self))
-        s_send(self, &m);
+        sim_link_send(self, &m);
     self->state = SIM_LINK_LEFT;
     self->gone_ms = self->w->now + LINGER;
 }
@@ -509,7 +395,7 @@ static void s_pass(sim_service_t *self) {
     self->core.now_ms = self->w->now;
     sim_hands_mail(self);
     s_check_silence(self);
-    s_flush(self);
+    sim_link_flush(self);
     gi_life_pull_all(&self->core);
     gi_service_core_tick(&self->core, self->w->now);
     if (self->core.n_waiting && (int64_t)self->core.n_live < self->core.limit)

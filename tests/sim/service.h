@@ -133,6 +133,15 @@ void sim_scall_drop(sim_scall_t *c); /* a reference */
 
 /* node_service.c */
 bool sim_is_in_place(const sim_scall_t *c);
+
+/* service_link.c */
+void sim_link_begin(gi_frames_t *m, int command);
+/* False: it waits in our queue. To who is gone it goes nowhere. */
+bool sim_link_send(sim_service_t *self, gi_frames_t *m);
+bool sim_link_flush(sim_service_t *self); /* true: something went out */
+void sim_link_add_packed(gi_frames_t *m, gate_err_t e, gi_buf_t *packed);
+/* The body of a single answer; story: NULL: its result. */
+void sim_link_add_single(gi_frames_t *m, const gate_error_t *story);
 /* An item, or what is to be said, to its caller elsewhere. */
 void sim_link_item(sim_scall_t *c, unsigned item, bool *queued);
 void sim_link_answer(sim_scall_t *c, const gate_error_t *story, bool streams);
