@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* node_service.c -- our worker: the service's core, with a shell over the
  * simulated network that reads and writes by the real parsers and packers. Its
- * connection lives as service_link.c says: READY when it is up, a new one (under
+ * connection lives as that of src/actors/service does: READY when it is up, a new one (under
  * a new identity, or the one that its user chose) when it was cut, was silent or
  * was refused, READY anew on the same one at a DISCONNECT.
  * Law: none comes twice, beyond the slots, or to who was let go. */
@@ -15,7 +15,7 @@
 
 enum { BACKOFF_MIN = 20, BACKOFF_MAX = SIM_HEARTBEAT / 2, LINGER = 50 };
 
-/* ---- the connection ------------------------------------------------------------------ */
+/* ---- the connection ------------------------------------------------------ */
 static void s_name(sim_service_t *self) {
     sim_node_t *node = &self->w->node[self->node];
     if (self->named)
@@ -103,7 +103,7 @@ void sim_service_cut(sim_world_t *w, unsigned node) {
         s_lose(self);
 }
 
-/* ---- requests -------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------ */
 bool sim_is_in_place(const sim_scall_t *c) {
     return c->does.way == SIM_AT_ONCE || c->does.way == SIM_KEEPER ||
            c->does.way == SIM_JOB;
@@ -221,7 +221,7 @@ static void s_told(sim_service_t *self, const sim_msg_t *m,
     gi_life_credit(&c->life, ext.credit_items, ext.credit_bytes);
 }
 
-/* ---- what a broker says of itself ------------------------------------------------------ */
+/* ---- what a broker says of itself ---------------------------------------- */
 static void s_heartbeat(sim_service_t *self, const sim_msg_t *m,
                         const gi_mdp_worker_t *r) {
     bool fresh = self->state == SIM_LINK_READY_SENT;
@@ -289,7 +289,7 @@ void sim_service_message(sim_world_t *w, unsigned node, const sim_msg_t *m) {
     sim_service_check(self);
 }
 
-/* ---- life --------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 void sim_service_start(sim_world_t *w, unsigned node, bool named) {
     sim_service_t *self = calloc(1, sizeof *self);
     self->w = w;
@@ -378,7 +378,7 @@ void sim_service_perturb(sim_world_t *w, unsigned node) {
         }
 }
 
-/* ---- time ------------------------------------------------------------------------------------ */
+/* ---- time ---------------------------------------------------------------- */
 static void s_check_silence(sim_service_t *self) {
     sim_node_t *node = &self->w->node[self->node];
     int64_t now = self->w->now;

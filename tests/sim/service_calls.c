@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* ---- calls as objects ------------------------------------------------------------ */
+/* ---- calls as objects ---------------------------------------------------- */
 sim_scall_t *sim_scall_new(sim_service_t *self) {
     sim_scall_t *c = self->free;
     if (!c)
@@ -36,7 +36,7 @@ void sim_scall_drop(sim_scall_t *c) {
     self->free = c;
 }
 
-/* ---- laws ------------------------------------------------------------------------ */
+/* ---- laws ---------------------------------------------------------------- */
 bool sim_scall_on_link(const sim_service_t *self, const sim_scall_t *c) {
     return c->life.remote && c->epoch == self->epoch;
 }

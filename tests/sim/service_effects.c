@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/origin.h"
 
-/* ---- its handler ------------------------------------------------------------- */
+/* ---- its handler --------------------------------------------------------- */
 static void s_ran(sim_scall_t *c) {
     sim_call_t *call = &c->service->w->call[c->call];
     if (c->ran || c->answers)

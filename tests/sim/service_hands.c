@@ -31,7 +31,7 @@ struct sim_mail {
     unsigned n; /* which item, or how many */
 };
 
-/* ---- mail ------------------------------------------------------------------ */
+/* ---- mail ---------------------------------------------------------------- */
 /* It has a reference to the call: a new one, or its sender's. */
 static void s_post(sim_scall_t *c, s_kind_t kind, gate_err_t said, unsigned n) {
     sim_service_t *self = c->service;
@@ -62,7 +62,7 @@ static void s_item(sim_scall_t *c, unsigned n) {
     gi_life_item(&c->life, data, sizeof data);
 }
 
-/* ---- what a method does ------------------------------------------------------ */
+/* ---- what a method does -------------------------------------------------- */
 sim_handler_t sim_handler(const char *func, unsigned what, unsigned how) {
     unsigned more = how / SIM_WAYS;
     bool stream = strcmp(func, "gen") == 0;
@@ -92,7 +92,7 @@ gate_err_t sim_hands_outcome(const sim_handler_t *does) {
     return does->stream ? GATE_EOS : GATE_OK;
 }
 
-/* ---- who has it comes back ---------------------------------------------------- */
+/* ---- who has it comes back ----------------------------------------------- */
 static bool s_is_job(const sim_scall_t *c) { return c->does.way == SIM_JOB; }
 
 /* Its word, and its reference, go by mail. */
@@ -112,7 +112,7 @@ static void s_done(sim_scall_t *c, gate_err_t said) {
     s_post(c, s_is_job(c) ? S_JOBDONE : S_RETURNED, said, 0);
 }
 
-/* ---- items of threads, keepers, processes ------------------------------------- */
+/* ---- items of threads, keepers, processes -------------------------------- */
 /* A job is the first of two; a thread leaves the rest to a generator. */
 static bool s_is_first(const sim_scall_t *c) {
     return c->does.chained && !c->after_job &&
@@ -174,7 +174,7 @@ static void s_act(sim_scall_t *c) {
         s_done(c, sim_hands_outcome(&c->does));
 }
 
-/* ---- pools --------------------------------------------------------------------- */
+/* ---- pools --------------------------------------------------------------- */
 static unsigned s_count(const sim_service_t *self, bool process,
                         sim_hand_t hand) {
     unsigned n = 0;
@@ -237,7 +237,7 @@ void sim_hands_work(sim_service_t *self) {
     s_pool_work(self, true);
 }
 
-/* ---- to whom a call is given -------------------------------------------------- */
+/* ---- to whom a call is given --------------------------------------------- */
 bool sim_hands_to_process(sim_scall_t *c) {
     if (s_is_full(c->service, true))
         return false;
@@ -290,7 +290,7 @@ void sim_hands_submit(sim_service_t *self) {
     }
 }
 
-/* ---- what comes back ------------------------------------------------------------ */
+/* ---- what comes back ----------------------------------------------------- */
 static void s_job_back(sim_scall_t *c, gate_err_t said) {
     if (!gi_life_job_back(&c->life))
         return;

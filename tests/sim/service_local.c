@@ -6,7 +6,7 @@
 
 enum { READER_MS = 5000, LEAVES_AFTER = 3 };
 
-/* ---- calling ------------------------------------------------------------------ */
+/* ---- calling ------------------------------------------------------------- */
 static void s_register(sim_world_t *w, unsigned number,
                        const sim_handler_t *d) {
     w->call[number] = (sim_call_t){.client = SIM_NODES,
@@ -55,7 +55,7 @@ void sim_local_open(sim_scall_t *c) {
         gi_life_arrive(life);
 }
 
-/* ---- answers ------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------- */
 void sim_local_item(sim_scall_t *c, unsigned item) {
     sim_world_t *w = c->service->w;
     if (item != c->got)
@@ -81,7 +81,7 @@ void sim_local_answer(sim_scall_t *c, const gate_error_t *story, bool streams) {
     w->n_finals++;
 }
 
-/* ---- readers ------------------------------------------------------------------- */
+/* ---- readers ------------------------------------------------------------- */
 static bool s_is_reader(const sim_scall_t *c) {
     return !c->life.remote && c->does.stream && !c->answers &&
            c->life.state != GI_LIFE_NEW;

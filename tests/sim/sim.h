@@ -4,7 +4,7 @@
  * forgets, by a clock that only the simulator turns. A run is a list of events;
  * the list comes from one seed, or from a file, and decides everything.
  *
- *   main.c     seeds, and the shortest run that still shows a failure
+ *   sim.c      seeds, and the shortest run that still shows a failure
  *   world.c    what happens, and the laws
  *   net.c      connections as libzmq's ROUTER and DEALER see them
  *   node_*.c   who stands at the ends of them: node_ours.c is the client's core
@@ -14,8 +14,7 @@
  * Laws, after every event: the broker core's own; a call ends once; what may
  * not run twice does not; items come in order and none is missing before END; a
  * slot is not held for a client that has gone; a call ends in time; the client
- * core's and the service core's own, and what they tell their shells (service.h).
- * At the end,
+ * core's and the service core's own, and what they tell their shells. At the end,
  * when everybody lives and reads again: nothing is under way anywhere. */
 #ifndef SIM_H
 #define SIM_H
@@ -40,7 +39,6 @@ enum {
     SIM_CONNS = 4 * SIM_NODES,
     SIM_HEARTBEAT = 1000, /* ms */
     SIM_SILENCE = 3 * SIM_HEARTBEAT,
-    SIM_RUN_MAX = 40 * 255, /* ms that a method runs */
     SIM_QUEUE_MAX = 5000,
     SIM_REPLY_MAX = 20000, /* a call whose worker was cut off ends by then */
     SIM_HWM = 24,          /* messages on a connection that nobody reads */
