@@ -171,6 +171,8 @@ void sim_connect(sim_world_t *w, unsigned node) {
     sim_tell(w, c, "connected", NULL);
     self->conn = c;
     self->heard_ms = w->now;
+    if (!sim_is_client(node))
+        gi_broker_core_newcomer(w->core, w->now);
     if (sim_is_client(node))
         sim_client_up(w, node);
     else
