@@ -42,7 +42,10 @@ GATE_API void gate_cq_destroy(gate_cq_t **self_p);
 GATE_API int gate_cq_fd(const gate_cq_t *self);
 /* Runs up to max callbacks here; never blocks; returns how many ran. */
 GATE_API size_t gate_cq_dispatch(gate_cq_t *self, size_t max);
-/* Waits up to timeout_ms (-1: for ever) for a completion, then dispatches. */
+/* Waits up to timeout_ms (-1: for ever) for a completion, then dispatches. 0 at
+ * once, with gate_error() set: GATE_WOULDBLOCK on an actor's thread; GATE_CLOSED
+ * in a child of fork(), as of the other verbs, when the parent made it: what it
+ * has under way ends there alone. */
 GATE_API size_t gate_cq_wait(gate_cq_t *self, size_t max, int64_t timeout_ms);
 
 GATE_END_DECLS

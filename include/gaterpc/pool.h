@@ -87,8 +87,10 @@ typedef gate_err_t gate_submit_fn(void *ctx, void (*run)(void *arg), void *arg);
 GATE_API gate_pool_t *gate_pool_custom(gate_runtime_t *rt,
                                        gate_submit_fn *submit, void *ctx);
 /* Refuses new jobs, waits for those under way, frees. A job that would wait for
- * its stream's reader is cancelled. Futures and streams may live on. Not from
- * one of its own jobs. In a child of fork() it lets go of a pool that the
+ * its stream's reader is cancelled. Futures and streams may live on. In a job or
+ * callback of its own it does not wait: it ends when that has returned, and
+ * gate_pool_drain, _stop (but with a timeout of 0), of processes also _ready and
+ * _room, are GATE_WOULDBLOCK there. In a child of fork() it lets go of a pool that the
  * parent made, whose every other verb is GATE_CLOSED there. */
 GATE_API void gate_pool_destroy(gate_pool_t **self_p);
 /* Refuses new jobs and waits up to timeout_ms until none is left. */

@@ -8,7 +8,9 @@
 #include "monitor/monitor.h"
 #endif
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const gi_usage_t s_usage = {
     "broker [OPTION]...",
@@ -17,6 +19,8 @@ static const gi_usage_t s_usage = {
     "SIGTERM or SIGINT drains, a second one stops at once. With --hand-over\n"
     "a second broker, started alike, takes over without a call failing, and\n"
     "the first one ends by itself."};
+
+enum { S_LISTEN_FD = 3 }; /* sd_listen_fds(3): the first one */
 
 /* Options that are settings, above whatever file or environment say. */
 #define S_UPLINKS 10
@@ -131,6 +135,26 @@ static int s_complete(const gate_runtime_t *runtime, s_args_t *args) {
     return -1;
 }
 
+/* Of socket activation: whoever came to a socket that was left alone would wait
+ * for ever, for its owner listens and nobody answers. What the broker has taken
+ * is close-on-exec. */
+static bool s_took_all(void) {
+    const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+    if (!pid || !n || strtol(pid, NULL, 10) != (long)getpid())
+        return true;
+    int end = S_LISTEN_FD + (int)strtol(n, NULL, 10);
+    for (int fd = S_LISTEN_FD; fd < end; fd++)
+        if (!(fcntl(fd, F_GETFD) & FD_CLOEXEC)) {
+            fprintf(stderr,
+                    "gate: LISTEN_FDS: nobody would answer at descriptor %d: "
+                    "FileDescriptorName= frontend or backend, or ListenStream= "
+                    "where it is to listen\n",
+                    fd);
+            return false;
+        }
+    return true;
+}
+
 static int s_run(s_args_t *args) {
     gi_interrupt_stay();
     GATE_OWN(gate_settings) settings = gi_peer_settings(args->config);
@@ -150,6 +174,8 @@ static int s_run(s_args_t *args) {
     gate_err_t e = gate_broker_start(broker);
     if (e)
         return gi_peer_fail(e, false);
+    if (!s_took_all())
+        return GI_EXIT_USAGE;
     return s_serve(runtime, broker, args->monitor);
 }
 

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static const gi_usage_t s_usage = {
@@ -268,11 +269,16 @@ static bool s_room(const s_args_t *args) {
     while (n < needed && (fds[n] = fcntl(0, F_DUPFD_CLOEXEC, 3)) >= 0)
         n++;
     bool room = n == needed;
+    struct rlimit limit = {.rlim_cur = 0};
+    int error = errno;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    errno = error;
     if (!room)
         fprintf(stderr,
-                "gate: %d descriptors are free, a service needs %d (ulimit "
-                "-n): %s\n",
-                n, needed, strerror(errno));
+                "gate: %d descriptors are free, a service needs %d: %s (ulimit "
+                "-n is %llu, %llu would do)\n",
+                n, needed, strerror(errno), (unsigned long long)limit.rlim_cur,
+                (unsigned long long)limit.rlim_cur + (unsigned)(needed - n));
     while (n)
         close(fds[--n]);
     return room;

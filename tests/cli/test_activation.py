@@ -37,8 +37,8 @@ class Activation(kit.Case):
             return real(["bash", "-c", line, "-", *words], pass_fds=high, **how)
         subprocess.Popen = start
         try:
-            broker.__init__("broker", *options, LISTEN_FDS=n, LISTEN_FDNAMES=names,
-                            **CALM)
+            named = {"LISTEN_FDNAMES": names} if names is not None else {}
+            broker.__init__("broker", *options, LISTEN_FDS=n, **named, **CALM)
         finally:
             subprocess.Popen = real
             for fd in high:
@@ -113,13 +113,30 @@ class Activation(kit.Case):
                              "--backend", "ipc://" + self.path)
         self.assertIn("frontend=%s " % self.place, broker.line())
 
-    def test_others_are_left_alone(self):
-        broker = self.broker("gate.socket:backend", "--frontend", self.ipc("f"),
-                             "--backend", "ipc://" + self.path)
-        self.assertEqual(broker.line(), "ready frontend=%s backend=ipc://%s" % (
-            self.ipc("f"), self.path))
-        self.until(lambda: any("'gate.socket' is left alone" in x
-                               for x in broker.err), 10, "a warning")
+    def test_without_names_the_place_says_whose_it_is(self):
+        """systemd's own name is the unit's; other managers give none."""
+        for names in ("gate.socket:other.socket", None):
+            early = self.ask()
+            broker = self.broker(names, "--frontend", self.place, "--backend",
+                                 "ipc://" + self.path)
+            self.assertEqual(broker.line(), "ready frontend=%s backend=ipc://%s"
+                             % (self.place, self.path))
+            self.assertIn("Gate", self.answered(early))
+            self.assertEqual(broker.end(), 0)
+
+    def test_one_that_nobody_would_answer_at(self):
+        """Its owner listens: who connects there would wait for ever."""
+        for names in ("gate.socket:backend", "frontend:gate.socket", None):
+            place = self.ipc("c") if names and names[0] == "f" else \
+                "ipc://" + self.path
+            broker = self.broker(names, "--frontend", self.ipc("f"), "--backend",
+                                 place)
+            self.assertEqual(broker.wait(), 2)
+            err = "".join(broker.err)
+            self.assertIn("nobody would answer at descriptor %d"
+                          % (4 if "frontend" in (names or "") else 3), err)
+            self.assertIn("'%s' is left alone" % (
+                "gate.socket" if names else ""), err)
 
     def test_another_process_is_meant(self):
         broker = self.broker("frontend:backend", "--frontend", self.ipc("f"),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where a broker listens is where its clients look: names with addresses of both
 families, literal IPv6, interfaces, everything."""
+import json
 import os
 import re
 import shutil
@@ -124,6 +125,16 @@ class Addresses(kit.Case):
                           "a service came to a frontend"):
                 self.until(lambda: sum(right in x for x in broker.err) == 1, 10,
                            right)
+            # Peers of ours are no strangers to whom broker and doctor tell it.
+            me = ("--user", "ann", "--password", "pw") if asked else ()
+            done = kit.run("call", "--broker", front, *me, "Gate.stats", **CALM)
+            counts = json.loads(done.out)
+            self.assertEqual(counts["malformed"], 0)
+            self.assertGreaterEqual(counts["astray"], 4)
+            done = kit.run("doctor", "--broker", front, *me, **CALM)
+            self.assertIn("%d messages of peers came to the wrong side"
+                          % counts["astray"], done.out)
+            self.assertNotIn("no peer", done.out)
             if asked:
                 self.keep(kit.Command("serve", "--demo", "--backend", back,
                                       **CALM))

@@ -89,7 +89,7 @@ class Rules(kit.Case):
 
     def test_each_rule_of_the_broker(self):
         counters = ("no_memory", "queue_full", "workers_expired",
-                    "streams_overflowed", "malformed", "zap_outages",
+                    "streams_overflowed", "astray", "malformed", "zap_outages",
                     "listeners_shut")
         snapshot = copy.deepcopy(HEALTHY)
         snapshot["broker"].update({c: 7 for c in counters}, state="draining",

@@ -25,8 +25,8 @@ AT_ONCE = 3  # seconds; a hang in the short form is ten times that
 ABORT = re.compile(r"\(src/\w+\.cpp:\d+\)|Assertion|core dumped|Sanitizer|"
                    r"runtime error:")
 CAUSE = re.compile(r"[A-Za-z]+Error: .|gate: .+: .")
-FEW = "ulimit -n|Too many open files"
-NO_THREAD = "ulimit -u|Resource temporarily unavailable"
+FEW = r"Too many open files \(ulimit -n is \d+"
+NO_THREAD = r"ulimit -u is \d+|Resource temporarily unavailable"
 
 
 class Start:
@@ -226,7 +226,7 @@ class Matrix(kit.Shared):
         def few(n):
             return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))
 
-        limits = range(8, 65) if kit.LONG else (8, 13, 18, 22, 24, 27, 33, 41)
+        limits = range(8, 65) if kit.LONG else (8, 13, 18, *range(21, 29), 33, 41)
         self.all([Start(v, "ulimit -n %d" % n, before=few(n), must=n >= 64,
                         cause=FEW)
                   for v in VERBS for n in {*limits, 64}])

@@ -91,7 +91,9 @@ class Top(Session):
         services = self.object("services")
         self.assertEqual(services["rows"][0]["SERVICE"], "Demo")
         self.assertEqual(services["rows"][0]["WRK"], 1)
-        self.assertIsNone(services["rows"][0]["CALL/S"], "one look, no rate")
+        for rate in (services["rows"][0]["CALL/S"], services["calls_per_s"],
+                     services["errors_per_s"]):
+            self.assertIsNone(rate, "one look, no rate")
         seen = json.loads(self.call("Gate.observe")[0])["services"][0]["total"]
         for key, share in (("p50_us", "P50"), ("p99_us", "P99")):
             self.assertAlmostEqual(services["rows"][0][share], seen[key],
@@ -105,8 +107,10 @@ class Top(Session):
                          .splitlines(), lines[:1])
         two = self.top("--json", "--count", "2", "--interval", "1")
         self.assertEqual(len(two.splitlines()), 2)
-        self.assertEqual(json.loads(two.splitlines()[1])["rows"][0]["CALL/S"],
-                         0)
+        first, second = (json.loads(line) for line in two.splitlines())
+        self.assertIsNone(first["calls_per_s"])
+        self.assertEqual((second["rows"][0]["CALL/S"], second["calls_per_s"],
+                          second["errors_per_s"]), (0, 0, 0))
 
     def test_what_is_wrong(self):
         for words, code in ((("--view", "x"), 2), (("--sort", "x"), 2),

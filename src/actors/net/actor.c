@@ -4,6 +4,7 @@
  * would wait for ever for want of a thread, and abort for want of a socket: both
  * are made here. The thread inherits blocked signals: they are the host's. */
 #include "net/actor.h"
+#include "net/sock.h"
 
 #include <czmq.h>
 #include <errno.h>
@@ -349,10 +350,7 @@ static gate_err_t s_pipe(gi_actor_t *actor) {
     }
     if (rc == 0 && zmq_connect(actor->pipe, name) == 0)
         return GATE_OK;
-    gate_err_t e =
-        gi_err_errno("no socket left for an actor (CZMQ's cap is %zu: raise it "
-                     "with ZSYS_MAX_SOCKETS, or the file limit)",
-                     zsys_socket_limit());
+    gate_err_t e = gi_sock_none_left("an actor");
     s_close(&actor->inner);
     s_close(&actor->pipe);
     return e;

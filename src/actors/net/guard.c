@@ -142,8 +142,8 @@ gate_err_t gi_guard_room(gi_guard_t *self) {
         return GATE_OK;
     errno = EMFILE;
     return gi_err_errno("%zu descriptors are in use and %zu kept free: there "
-                        "is room for no peer (ulimit -n is %zu)",
-                        self->n_fds, reserve, limit);
+                        "is room for no peer",
+                        self->n_fds, reserve);
 }
 
 void gi_guard_listener(gi_guard_t *self, int fd) {

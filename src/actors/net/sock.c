@@ -111,21 +111,15 @@ static void *s_zsys(void) {
 /* Whether so many descriptors can be had. */
 static gate_err_t s_fds_left(int n) {
     int fds[S_FDS_ASKED], had = 0;
-    struct rlimit limit = {.rlim_cur = 0};
     gate_err_t e = GATE_OK;
     n = n < S_FDS_ASKED ? n : S_FDS_ASKED;
     while (had < n && (fds[had] = eventfd(0, EFD_CLOEXEC)) >= 0)
         had++;
-    if (had < n && errno != EMFILE && errno != ENFILE) {
+    if (had < n && errno != EMFILE && errno != ENFILE)
         e = gi_err_errno("ZeroMQ needs eventfd(2), which is not to be had");
-    } else if (had < n) {
-        int error = errno;
-        getrlimit(RLIMIT_NOFILE, &limit);
-        errno = error;
-        e = gi_err_errno("%d descriptors are free, ZeroMQ needs %d to start "
-                         "(ulimit -n is %lld)",
-                         had, n, (long long)limit.rlim_cur);
-    }
+    else if (had < n)
+        e = gi_err_errno("%d descriptors are free, ZeroMQ needs %d to start",
+                         had, n);
     while (had)
         close(fds[--had]);
     return e;
@@ -289,10 +283,20 @@ static gate_err_t s_apply(gi_sock_t *self, int type, gate_bytes_t identity,
 }
 
 /* ---- life ---------------------------------------------------------------- */
-static gate_err_t s_none_left(const char *what) {
-    return gi_err_errno("no socket left for %s (CZMQ's cap is %zu: raise it "
-                        "with ZSYS_MAX_SOCKETS)",
-                        what, zsys_socket_limit());
+/* ZeroMQ says EMFILE when descriptors are used up and when its sockets are. */
+gate_err_t gi_sock_none_left(const char *what) {
+    int error = errno, fd = eventfd(0, EFD_CLOEXEC);
+    if (fd < 0 || error != EMFILE) {
+        errno = fd < 0 ? errno : error;
+        if (fd >= 0)
+            close(fd);
+        return gi_err_errno("no socket for %s", what);
+    }
+    close(fd);
+    return gi_err(GATE_SYSTEM,
+                  "no socket left for %s: CZMQ's cap is %zu, raise it with "
+                  "ZSYS_MAX_SOCKETS",
+                  what, zsys_socket_limit());
 }
 
 gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
@@ -306,7 +310,7 @@ gate_err_t gi_sock_open(gi_sock_t *self, int type, gate_bytes_t identity,
         return e;
     self->raw = zsys_socket(type, "gaterpc", 0);
     if (!self->raw)
-        return s_none_left("a peer");
+        return gi_sock_none_left("a peer");
     self->fd = s_get_int(self->raw, ZMQ_FD);
     self->maybe = self->events_maybe = true;
     e = s_apply(self, type, identity, settings);
@@ -401,14 +405,14 @@ gate_err_t gi_sock_watch(gi_sock_t *self, int events) {
     char name[64];
     snprintf(name, sizeof name, "inproc://gate-monitor-%p", self->raw);
     if (zmq_socket_monitor(self->raw, name, events) < 0)
-        return s_none_left("a monitor");
+        return gi_sock_none_left("a monitor");
     self->monitor_raw = zsys_socket(ZMQ_PAIR, "gaterpc", 0);
     if (!self->monitor_raw)
-        return s_none_left("a monitor");
+        return gi_sock_none_left("a monitor");
     self->monitor_fd = s_get_int(self->monitor_raw, ZMQ_FD);
     s_set_int(self->monitor_raw, ZMQ_LINGER, 0);
     if (zmq_connect(self->monitor_raw, name) < 0)
-        return s_none_left("a monitor");
+        return gi_sock_none_left("a monitor");
     return GATE_OK;
 }
 

@@ -98,6 +98,9 @@ typedef struct gi_listener {
 gate_err_t gi_sock_bind(gi_sock_t *self, const char *endpoint, char *out,
                         size_t room, gi_listener_t *listener) GATE_MUST;
 gate_err_t gi_sock_connect(gi_sock_t *self, const char *endpoint) GATE_MUST;
+/* GATE_SYSTEM for a socket that zmq_socket did not give: descriptors or
+ * sockets, which errno does not tell apart. */
+gate_err_t gi_sock_none_left(const char *what) GATE_MUST;
 /* Starts the monitor for the given ZMQ_EVENT_* mask. */
 gate_err_t gi_sock_watch(gi_sock_t *self, int events) GATE_MUST;
 /* The next event; false when none. value is the fd or errno of zmq's event. */

@@ -126,7 +126,7 @@ gate_err_t gi_rings_listen(char offer[GI_RINGS_OFFER], int *fd) {
     struct sockaddr_un at;
     uint64_t where;
     if (!s_where(&where))
-        return gi_err(GATE_SYSTEM, "no lanes: /proc does not say where we are");
+        return gi_err_errno("no lanes: /proc does not say where we are");
     gi_random(random, sizeof random);
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(name + strlen(S_NAME) + 2 * i, 3, "%02x", random[i]);

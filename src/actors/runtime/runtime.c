@@ -50,19 +50,10 @@ struct gate_runtime {
 };
 
 enum { S_BROKEN_MS = 5000, S_LOOK_MS = 100, S_IDLE_MS = 5 };
-enum { S_QUEUES_MAX = 256 * 1024 * 1024, S_QUEUES_MIN = 1024 * 1024 };
-
-/* The queues of a broker must not be what the kernel kills it for. */
-static void s_fit_memory(gate_settings_t *settings) {
-    int64_t share = gi_sysmem_limit() / 4;
-    if (settings->broker_queue_max_bytes == 0)
-        settings->broker_queue_max_bytes = share > S_QUEUES_MAX   ? S_QUEUES_MAX
-                                           : share < S_QUEUES_MIN ? S_QUEUES_MIN
-                                                                  : share;
-}
 
 /* ---- life ---------------------------------------------------------------- */
-static void s_free(gate_runtime_t *self) {
+static void s_free(void *runtime) {
+    gate_runtime_t *self = runtime;
     gate_pool_destroy(&self->procs);
     gate_pool_destroy(&self->threads);
     gate_pool_destroy(&self->helpers);
@@ -91,7 +82,7 @@ gate_runtime_t *gate_runtime_new(const gate_settings_t *settings) {
         settings ? gate_settings_dup(settings) : gate_settings_new();
     self->registry = gi_registry_new();
     if (self->settings)
-        s_fit_memory(self->settings);
+        gi_sysmem_fit(self->settings);
     if (self->settings && self->registry)
         return self;
     s_free(self);
@@ -106,7 +97,8 @@ gate_runtime_t *gi_runtime_share(gate_runtime_t *self) {
 }
 
 void gi_runtime_release(gate_runtime_t *self) {
-    if (gi_ref_drop(&self->refs))
+    if (gi_ref_drop(&self->refs) &&
+        (!gi_thread_works() || !gi_later(s_free, self)))
         s_free(self);
 }
 
@@ -115,7 +107,7 @@ void gate_runtime_destroy(gate_runtime_t **self_p) {
     if (!self)
         return;
     *self_p = NULL;
-    if (!gi_actor_thread())
+    if (!gi_thread_works())
         gi_later_wait(); /* what was destroyed in callbacks has ended */
     gi_runtime_release(self);
 }
@@ -470,6 +462,9 @@ static void s_wait_a_bit(gate_runtime_t *self, const gi_signals_t *signals,
 int gate_runtime_wait(gate_runtime_t *self) {
     if (gi_err_null(self, "gate_runtime_wait"))
         return 1;
+    if (gi_thread_works())
+        return gate_exit_code(gi_err(
+            GATE_WOULDBLOCK, "gate_runtime_wait in a job or callback"));
     gi_drainable_t *list[S_DRAINABLES_MAX];
     gi_signals_t signals;
     gi_notify_watch_t watch;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "settings/settings.h"
 
 static int64_t s_least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -74,4 +75,14 @@ int64_t gi_sysmem_limit(void) {
     least = s_least(least, s_groups());
     least = s_least(least, s_rlimit(RLIMIT_AS));
     return s_least(least, s_rlimit(RLIMIT_DATA));
+}
+
+enum { S_QUEUES_MAX = 256 * 1024 * 1024, S_QUEUES_MIN = 1024 * 1024 };
+
+void gi_sysmem_fit(gate_settings_t *settings) {
+    int64_t share = gi_sysmem_limit() / 4;
+    if (settings->broker_queue_max_bytes == 0)
+        settings->broker_queue_max_bytes = share > S_QUEUES_MAX   ? S_QUEUES_MAX
+                                           : share < S_QUEUES_MIN ? S_QUEUES_MIN
+                                                                  : share;
 }

@@ -5,9 +5,13 @@
 #ifndef GI_SYSMEM_H
 #define GI_SYSMEM_H
 
+#include <gaterpc/settings.h>
 #include <stdint.h>
 
 /* Bytes; INT64_MAX when nothing can be learnt. */
 int64_t gi_sysmem_limit(void);
+/* What a broker's queues may hold unless it is set: a share of that, so that they
+ * are not what the kernel kills it for. */
+void gi_sysmem_fit(gate_settings_t *settings);
 
 #endif

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "sync/actor_thread.h"
+#include "sync/later.h"
 #include "supervisor/supervisor_impl.h"
 
 #define S_PART "supervisor"
@@ -394,13 +395,8 @@ static void s_halt(gate_supervisor_t *self) {
     self->ending = false;
 }
 
-void gate_supervisor_destroy(gate_supervisor_t **self_p) {
-    gate_supervisor_t *self = self_p ? *self_p : NULL;
-    if (self == NULL)
-        return;
-    *self_p = NULL;
-    if (self->started && self->forks != gi_actor_thread_forks)
-        return; /* a child of fork(): it is the parent's */
+static void s_end(void *supervisor) {
+    gate_supervisor_t *self = supervisor;
     s_halt(self);
     for (size_t i = 0; i < self->core.n; i++) {
         gi_supervised_t *child = &self->child[i];
@@ -415,6 +411,24 @@ void gate_supervisor_destroy(gate_supervisor_t **self_p) {
     gi_lock_fini(&self->lock);
     gi_runtime_release(self->rt);
     gi_mem_free(self);
+}
+
+/* In a function of a child, or its event, it cannot wait for itself. */
+void gate_supervisor_destroy(gate_supervisor_t **self_p) {
+    gate_supervisor_t *self = self_p ? *self_p : NULL;
+    if (self == NULL)
+        return;
+    *self_p = NULL;
+    if (self->started && self->forks != gi_actor_thread_forks)
+        return; /* a child of fork(): it is the parent's */
+    if (!gi_thread_is_in(self)) {
+        s_end(self);
+        return;
+    }
+    gate_log(GATE_WARN, "supervisor",
+             "gate_supervisor_destroy in a function of its child: it ends when "
+             "that has returned");
+    (void)gi_later(s_end, self); /* no thread: it stays until the process ends */
 }
 
 /* ---- asking one ---------------------------------------------------------- */
@@ -459,6 +473,10 @@ gate_err_t gate_supervisor_ready(gate_supervisor_t *self, int64_t timeout_ms) {
         gate_err_t e = gate_supervisor_check(self);
         if (e || s_all_ready(self))
             return e;
+        if (timeout_ms && gi_thread_is_in(self))
+            return gi_err(GATE_WOULDBLOCK,
+                          "gate_supervisor_ready in a function of its child "
+                          "would wait for itself");
         if (!gi_news_wait(&self->news, seen, end))
             return gi_err(GATE_TIMEOUT,
                           "supervisor: not all children run within %lld ms",

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define S_CONNECTIONS 64u
 #define S_EACH 16u      /* of one address */
@@ -306,7 +307,11 @@ static bool s_begin(gi_monitor_t *self) {
         MHD_OPTION_CONNECTION_TIMEOUT, S_IDLE_S, MHD_OPTION_END);
     if (self->daemon)
         return true;
-    return s_fail("libmicrohttpd does not start");
+    fprintf(stderr,
+            "gate: monitor: libmicrohttpd does not start: descriptors (ulimit "
+            "-n is %ld), threads or memory ran out\n",
+            sysconf(_SC_OPEN_MAX));
+    return false;
 }
 
 gi_monitor_t *gi_monitor_start(const char *addr, gate_client_t *client,

@@ -221,6 +221,9 @@ static void s_counters(s_doctor_t *self) {
          "Do handlers block their actor? Run them on threads"},
         {"streams_overflowed", "streams ended: their readers were too slow",
          "Readers that give credit (gaterpc's), or read faster"},
+        {"astray", "messages of peers came to the wrong side",
+         "Clients connect to a frontend, services to a backend: the log says "
+         "which came where"},
         {"malformed", "messages were malformed",
          "Something that is no peer talks to these ports"},
         {"zap_outages", "questions got no answer from the ZAP service",

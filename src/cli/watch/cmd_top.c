@@ -125,17 +125,20 @@ static json_t *s_row(const gi_top_table_t *t, const gi_top_row_t *row) {
     return o;
 }
 
+/* -1: not known. */
+static void s_set(json_t *all, const char *name, double value) {
+    json_object_set_new(all, name, value < 0 ? json_null() : json_real(value));
+}
+
 static void s_print_json(const gi_top_table_t *t) {
     double sum[5];
     gi_top_tables_sum(t->now, t->before, sum);
     json_t *all = json_object(), *rows = json_array();
     json_object_set_new(all, "view", json_string(t->view->name));
-    json_object_set_new(all, "calls_per_s", json_real(sum[0]));
-    json_object_set_new(all, "errors_per_s", json_real(sum[1]));
-    json_object_set_new(all, "p50_us",
-                        sum[3] < 0 ? json_null() : json_real(sum[3]));
-    json_object_set_new(all, "p99_us",
-                        sum[4] < 0 ? json_null() : json_real(sum[4]));
+    s_set(all, "calls_per_s", sum[0]);
+    s_set(all, "errors_per_s", sum[1]);
+    s_set(all, "p50_us", sum[3]);
+    s_set(all, "p99_us", sum[4]);
     for (size_t i = 0; i < t->n; i++)
         json_array_append_new(rows, s_row(t, &t->rows[i]));
     json_object_set_new(all, "rows", rows);

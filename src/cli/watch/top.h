@@ -83,7 +83,8 @@ extern const gi_top_view_t gi_top_tables_views[];
 /* Rows of a view, with filter in some text, sorted; false: no memory. */
 bool gi_top_tables_fill(gi_top_table_t *self, const char *filter, unsigned sort,
                         bool reverse);
-/* calls/s, errors/s, share of errors, p50 and p99 (us) of everything. */
+/* calls/s, errors/s, share of errors, p50 and p99 (us) of everything; -1: not
+ * known, there is one look yet. */
 void gi_top_tables_sum(const gi_top_look_t *now, const gi_top_look_t *before,
                        double sum[5]);
 /* A row more, empty; NULL: no memory. */
@@ -92,7 +93,7 @@ gi_top_row_t *gi_top_tables_row(gi_top_table_t *t);
 void gi_top_tables_text(gi_top_cell_t *cell, const msgpack_object *text);
 void gi_top_tables_count(gi_top_cell_t *cell, int64_t n);
 void gi_top_tables_us(gi_top_cell_t *cell, double us);
-/* "19.5k", "504us", "0.04". */
+/* "19.5k", "504us", "0.04"; below 0: "-". */
 void gi_top_tables_rate(char to[GI_TOP_TEXT], double rate);
 void gi_top_tables_time(char to[GI_TOP_TEXT], double us);
 

@@ -11,7 +11,9 @@
 
 /* ---- cells --------------------------------------------------------------- */
 void gi_top_tables_rate(char to[GI_TOP_TEXT], double rate) {
-    if (rate >= 1e6)
+    if (rate < 0)
+        strcpy(to, "-");
+    else if (rate >= 1e6)
         snprintf(to, GI_TOP_TEXT, "%.1fM", rate / 1e6);
     else if (rate >= 1e4)
         snprintf(to, GI_TOP_TEXT, "%.1fk", rate / 1e3);
@@ -426,8 +428,8 @@ void gi_top_tables_sum(const gi_top_look_t *now, const gi_top_look_t *before,
         gi_top_look_add(gi_top_look_get(s, "total"), 1, slot);
         gi_top_look_add(gi_top_look_get(was, "total"), -1, slot);
     }
-    sum[0] = known ? (double)all / seconds : 0;
-    sum[1] = known ? (double)bad / seconds : 0;
+    sum[0] = known ? (double)all / seconds : -1;
+    sum[1] = known ? (double)bad / seconds : -1;
     sum[2] = all > 0 ? 100 * (double)bad / (double)all : 0;
     sum[3] = gi_top_look_share(slot, .5);
     sum[4] = gi_top_look_share(slot, .99);

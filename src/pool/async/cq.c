@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/err.h"
+#include "sync/actor_thread.h"
 #include "sync/ref.h"
 #include "sync/mine.h"
 #include "sync/wait.h"
@@ -23,6 +24,7 @@ struct gate_cq {
     pthread_cond_t filled;
     unsigned sleepers; /* in gate_cq_wait */
     gi_ref_t ref;      /* the user's and one for each future under way */
+    uint32_t born; /* gi_born_now() of who made it */
     int fd;
     bool armed;  /* somebody looks at fd */
     bool closed; /* the user has gone */
@@ -41,10 +43,29 @@ gate_cq_t *gate_cq_new(void) {
         gi_mem_free(self);
         return NULL;
     }
+    self->born = gi_born_now();
     gi_ref_init(&self->ref);
     gi_wait_mutex_init(&self->mutex);
     gi_wait_cond_init(&self->filled);
     return self;
+}
+
+/* In a child of fork() it is a copy: nothing of the parent's completes there, what
+ * had completed is dispatched by the parent, and its lock is as other threads had
+ * it. */
+static bool s_foreign(const gate_cq_t *self) {
+    return self->born != gi_born_now();
+}
+
+static gate_err_t s_check(const gate_cq_t *self, const char *what) {
+    if (gi_err_null(self, what))
+        return GATE_BADARG;
+    return s_foreign(self)
+               ? gi_err(GATE_CLOSED,
+                        "%s: this completion queue was made before fork(): it "
+                        "is the parent's",
+                        what)
+               : GATE_OK;
 }
 
 static void s_drop(gate_cq_t *self, unsigned n) {
@@ -89,6 +110,10 @@ void gi_cq_push(gate_cq_t *self, gate_future_t *first, gate_future_t *last,
     bool closed, asleep;
 
     *gi_future_link(last) = NULL;
+    if (s_foreign(self)) {
+        s_each(first, gi_future_drop_then);
+        return;
+    }
     pthread_mutex_lock(&self->mutex);
     closed = self->closed;
     if (!closed) {
@@ -135,6 +160,10 @@ void gate_cq_destroy(gate_cq_t **self_p) {
     if (!self)
         return;
     *self_p = NULL;
+    if (s_foreign(self)) {
+        close(self->fd);
+        return;
+    }
     pthread_mutex_lock(&self->mutex);
     self->closed = true;
     pthread_mutex_unlock(&self->mutex);
@@ -146,7 +175,7 @@ void gate_cq_destroy(gate_cq_t **self_p) {
 int gate_cq_fd(const gate_cq_t *that) {
     gate_cq_t *self = (gate_cq_t *)(uintptr_t)that;
 
-    if (gi_err_null(that, "gate_cq_fd"))
+    if (s_check(that, "gate_cq_fd"))
         return -1;
     pthread_mutex_lock(&self->mutex);
     if (!self->armed && self->first)
@@ -157,7 +186,7 @@ int gate_cq_fd(const gate_cq_t *that) {
 }
 
 size_t gate_cq_dispatch(gate_cq_t *self, size_t max) {
-    if (gi_err_null(self, "gate_cq_dispatch"))
+    if (s_check(self, "gate_cq_dispatch"))
         return 0;
     gate_future_t *chain;
     size_t n = 0;
@@ -183,10 +212,17 @@ static bool s_await(gate_cq_t *self, int64_t deadline_ns) {
 }
 
 size_t gate_cq_wait(gate_cq_t *self, size_t max, int64_t timeout_ms) {
-    if (gi_err_null(self, "gate_cq_wait"))
+    if (s_check(self, "gate_cq_wait"))
         return 0;
     int64_t deadline_ns = gi_wait_deadline(timeout_ms);
     size_t n = gate_cq_dispatch(self, max);
+    if (!n && timeout_ms && gi_actor_thread()) {
+        (void)gi_err(GATE_WOULDBLOCK,
+                     "gate_cq_wait on the thread of actor %s: use "
+                     "gate_cq_dispatch",
+                     gi_actor_thread());
+        return 0;
+    }
 
     /* Another thread may take what woke us, so look until the time is over. */
     while (!n && max && s_await(self, deadline_ns))

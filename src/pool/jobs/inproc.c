@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "shared/cgroup.h"
+#include "sync/actor_thread.h"
 #include "sync/wait.h"
 
 typedef struct s_slot {
@@ -116,19 +116,27 @@ typedef struct s_ticket_job { /* one run(arg) that we owe */
     bool request; /* an gi_local_job_t: counted elsewhere */
 } s_ticket_job_t;
 
+/* Under the mutex. */
+static void s_one_less(gi_local_t *self) {
+    if (--self->unfinished == 0)
+        pthread_cond_broadcast(&self->quiet);
+}
+
 static void s_custom_run(void *arg) {
     s_ticket_job_t *owed = arg;
     gi_local_t *self = owed->local;
+    gi_thread_in_t in;
 
     pthread_mutex_lock(&self->mutex);
     self->running++;
     pthread_mutex_unlock(&self->mutex);
+    gi_thread_enter(&in, self);
     owed->job->run(owed->job);
+    gi_thread_leave(&in);
     pthread_mutex_lock(&self->mutex);
     self->running--;
     self->raw += !owed->request;
-    if (--self->unfinished == 0)
-        pthread_cond_broadcast(&self->quiet);
+    s_one_less(self);
     pthread_mutex_unlock(&self->mutex);
     gi_mem_free(owed);
 }
@@ -149,8 +157,7 @@ static gate_err_t s_custom_start(gi_local_t *self, gi_job_t *job,
     if (e == GATE_OK &&
         (e = self->submit(self->submit_ctx, s_custom_run, owed)) != GATE_OK) {
         pthread_mutex_lock(&self->mutex);
-        if (--self->unfinished == 0)
-            pthread_cond_broadcast(&self->quiet);
+        s_one_less(self);
         pthread_mutex_unlock(&self->mutex);
     }
     if (e != GATE_OK)
@@ -431,15 +438,6 @@ static gi_local_t *s_local_new(const gi_pool_base_t *base,
     return self;
 }
 
-static int s_default_workers(const gate_settings_t *settings) {
-    int cores;
-
-    if (settings->threads > 0)
-        return (int)settings->threads;
-    cores = gi_cgroup_cpus();
-    return cores > 4 ? cores : 4;
-}
-
 static gate_err_t s_check_options(const gate_pool_options_t *o) {
     if (o->workers < 0 || o->workers > GI_THREADS_MAX)
         return gi_err(GATE_BADARG,
@@ -473,7 +471,7 @@ gate_pool_t *gi_pool_threads(const gi_pool_base_t *base,
     self->soft_ms = o->soft_ms;
     if (gi_threads_new(o->name ? o->name : "threads",
                        o->workers > 0 ? o->workers
-                                      : s_default_workers(settings),
+                                      : gi_threads_usual(settings->threads),
                        (size_t)(o->queue_max > 0 ? o->queue_max
                                                  : settings->threads_queue_max),
                        &self->threads) == GATE_OK)

@@ -3,6 +3,7 @@
  */
 #include "jobs/pool.h"
 
+#include <gaterpc/log.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -127,6 +128,12 @@ static void s_destroy(void *pool) {
     gi_mem_free(self);
 }
 
+/* This thread runs one of its jobs, or tells of its end. */
+static bool s_inside(gate_pool_t *self) {
+    return gi_thread_is_in(self->impl) ||
+           (self->ops->group && gi_thread_is_in(self->ops->group(self)));
+}
+
 /* Of a pool that was inherited by fork() nothing works, and its locks are as
  * other threads had them: it is let go of, unfreed. */
 void gate_pool_destroy(gate_pool_t **self_p) {
@@ -140,24 +147,46 @@ void gate_pool_destroy(gate_pool_t **self_p) {
             self->ops->abandon(self);
         return;
     }
-    /* in a callback of one of its jobs it would wait for itself */
-    if (!gi_actor_thread() || !gi_later(s_destroy, self))
+    bool inside = s_inside(self);
+    if (inside)
+        gate_log(GATE_WARN, "pool",
+                 "gate_pool_destroy in a job or callback of that pool: it ends "
+                 "when that has returned");
+    if (!inside && !gi_actor_thread())
         s_destroy(self);
+    else if (!gi_later(s_destroy, self) && !inside)
+        s_destroy(self);
+    /* else there is no thread for it: it stays until the process ends */
+}
+
+/* Who waits for all jobs in one of them waits for itself. */
+static gate_err_t s_outside(gate_pool_t *self, const char *what,
+                            int64_t timeout_ms) {
+    if (!s_ours(self))
+        return GATE_CLOSED;
+    if (timeout_ms == 0 || !s_inside(self))
+        return GATE_OK;
+    return gi_err(GATE_WOULDBLOCK,
+                  "%s in a job or callback of that pool would wait for itself: "
+                  "a timeout of 0 does not wait",
+                  what);
 }
 
 /* ---- by kind ------------------------------------------------------------- */
 gate_err_t gate_pool_drain(gate_pool_t *self, int64_t timeout_ms) {
     if (gi_err_null(self, "gate_pool_drain"))
         return GATE_BADARG;
-    return s_ours(self) ? self->ops->drain(self, timeout_ms) : GATE_CLOSED;
+    gate_err_t e = s_outside(self, "gate_pool_drain", timeout_ms);
+    return e ? e : self->ops->drain(self, timeout_ms);
 }
 
 gate_err_t gate_pool_stop(gate_pool_t *self, unsigned what,
                           int64_t timeout_ms) {
     if (gi_err_null(self, "gate_pool_stop"))
         return GATE_BADARG;
-    if (!s_ours(self))
-        return GATE_CLOSED;
+    gate_err_t e = s_outside(self, "gate_pool_stop", timeout_ms);
+    if (e)
+        return e;
     if (self->ops->stop)
         self->ops->stop(self, what);
     return self->ops->drain(self, timeout_ms);
@@ -166,17 +195,21 @@ gate_err_t gate_pool_stop(gate_pool_t *self, unsigned what,
 gate_err_t gate_pool_ready(gate_pool_t *self, int64_t timeout_ms) {
     if (gi_err_null(self, "gate_pool_ready"))
         return GATE_BADARG;
-    if (!s_ours(self))
-        return GATE_CLOSED;
-    return self->ops->ready ? self->ops->ready(self, timeout_ms) : GATE_OK;
+    gate_err_t e =
+        self->ops->ready ? s_outside(self, "gate_pool_ready", timeout_ms)
+        : s_ours(self)   ? GATE_OK
+                         : GATE_CLOSED;
+    return e || !self->ops->ready ? e : self->ops->ready(self, timeout_ms);
 }
 
 gate_err_t gate_pool_room(gate_pool_t *self, int64_t timeout_ms) {
     if (gi_err_null(self, "gate_pool_room"))
         return GATE_BADARG;
-    if (!s_ours(self))
-        return GATE_CLOSED;
-    return self->ops->room ? self->ops->room(self, timeout_ms) : GATE_OK;
+    gate_err_t e = self->ops->processes
+                       ? s_outside(self, "gate_pool_room", timeout_ms)
+                   : s_ours(self) ? GATE_OK
+                                  : GATE_CLOSED;
+    return e || !self->ops->room ? e : self->ops->room(self, timeout_ms);
 }
 
 gate_err_t gate_pool_resize(gate_pool_t *self, int workers) {

@@ -12,6 +12,7 @@
 #include "sync/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "shared/cgroup.h"
 #include "sync/wait.h"
 
 #define S_RING_MIN 64
@@ -28,7 +29,7 @@ static void s_look(gi_thread_wait_t *blocked) {
 static gate_err_t s_start_worker(gi_threads_t *self) {
     gi_threads_worker_t *worker = gi_mem_calloc(1, sizeof *worker);
     sigset_t all, before;
-    char name[16];
+    char name[16], whose[64];
     int error;
 
     if (!worker)
@@ -52,8 +53,14 @@ static gate_err_t s_start_worker(gi_threads_t *self) {
     if (!error)
         return GATE_OK;
     gi_mem_free(worker);
-    return gi_err(GATE_SYSTEM, "thread pool %s: pthread_create: %s", self->name,
-                  strerror(error));
+    snprintf(whose, sizeof whose, "thread pool %s", self->name);
+    return gi_thread_refused(error, whose);
+}
+
+int gi_threads_usual(int64_t setting) {
+    int cores = gi_cgroup_cpus();
+
+    return setting > 0 ? (int)setting : cores > 4 ? cores : 4;
 }
 
 /* ---- life ---------------------------------------------------------------- */

@@ -33,6 +33,8 @@ void gi_threads_destroy(gi_threads_t **self_p);
 #define GI_THREADS_MAX 4096 /* as the setting threads has it */
 
 /* What a worker of it is marked by (gi_thread_wait_mark). */
+/* How many workers a setting of 0 means. */
+int gi_threads_usual(int64_t setting);
 const void *gi_threads_group(const gi_threads_t *self);
 
 /* GATE_BUSY: full; GATE_CLOSED. Sets no story. */

@@ -262,11 +262,13 @@ static void s_leave(gi_threads_worker_t *worker) {
 void *gi_threads_work(void *arg) {
     gi_threads_worker_t *worker = arg;
     gi_threads_t *self = worker->pool;
+    gi_thread_in_t in;
     gi_job_t *job;
     bool wake;
 
     gi_thread_mark();
     gi_thread_wait_mark(&self->blocked);
+    gi_thread_enter(&in, &self->blocked);
     pthread_mutex_lock(&self->mutex);
     while (s_get_work(worker)) {
         wake = s_leaves_work(self) && gi_threads_wants_wake(self);

@@ -423,8 +423,7 @@ static gate_err_t s_thread(gi_procs_t *p) {
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = pthread_create(&p->thread, NULL, gi_dispatch_main, p);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    errno = rc;
-    return rc ? gi_err_errno("the process pool's thread") : GATE_OK;
+    return rc ? gi_thread_refused(rc, "the process pool") : GATE_OK;
 }
 
 static gate_err_t s_open(gi_procs_t *p) {

@@ -477,8 +477,10 @@ static bool s_over(gi_procs_t *p, int64_t *stop_ms) {
 void *gi_dispatch_main(void *pool) {
     gi_procs_t *p = pool;
     int64_t stop_ms = 0, rounds = 0;
+    gi_thread_in_t in;
     prctl(PR_SET_NAME, "gate-procs");
     gi_actor_thread_mark("process pool"); /* who waits here waits for itself */
+    gi_thread_enter(&in, p);
     while (!s_over(p, &stop_ms)) {
         if (s_round(p)) {
             p->active_ns = gi_clock_ns();

@@ -7,6 +7,8 @@
 
 #include <gaterpc/log.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <sys/resource.h>
 #include "base/err.h"
 #include "sync/clock.h"
 
@@ -28,10 +30,15 @@ void gi_thread_signals(sigset_t *set) {
 }
 
 gate_err_t gi_thread_refused(int error, const char *whose) {
+    struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+    char most[32] = "unlimited";
+    getrlimit(RLIMIT_NPROC, &limit);
+    if (limit.rlim_cur != RLIM_INFINITY)
+        snprintf(most, sizeof most, "%llu", (unsigned long long)limit.rlim_cur);
     errno = error;
-    return gi_err_errno("no thread can be had for %s (ulimit -u, TasksMax, "
-                        "pids.max, or memory)",
-                        whose);
+    return gi_err_errno("no thread can be had for %s (ulimit -u is %s, for all "
+                        "of this user; or TasksMax, pids.max, memory)",
+                        whose, most);
 }
 
 static void *s_until(void *mutex) {
@@ -72,6 +79,24 @@ static sigset_t s_first_mask;
 static _Thread_local bool s_ours;
 
 void gi_thread_mark(void) { s_ours = true; }
+
+static _Thread_local gi_thread_in_t *s_in;
+
+void gi_thread_enter(gi_thread_in_t *self, const void *of) {
+    *self = (gi_thread_in_t){of, s_in};
+    s_in = self;
+}
+
+void gi_thread_leave(gi_thread_in_t *self) { s_in = self->outer; }
+
+bool gi_thread_is_in(const void *of) {
+    const gi_thread_in_t *in = s_in;
+    while (in && in->of != of)
+        in = in->outer;
+    return in != NULL;
+}
+
+bool gi_thread_works(void) { return s_ours || s_name || s_in; }
 
 static void s_open_signals(void) {
     if (s_ours || s_name)

@@ -23,6 +23,18 @@ void gi_thread_signals(sigset_t *set);
 /* This thread runs other people's code and blocks signals: a child that is
  * forked in it begins with those blocked that this process began with. */
 void gi_thread_mark(void);
+/* What this thread is inside of, on its stack: who waits there for that to end
+ * would wait for itself. */
+typedef struct gi_thread_in {
+    const void *of;
+    struct gi_thread_in *outer;
+} gi_thread_in_t;
+void gi_thread_enter(gi_thread_in_t *self, const void *of);
+void gi_thread_leave(gi_thread_in_t *self);
+bool gi_thread_is_in(const void *of);
+/* It runs a job, a handler or a callback: an actor's thread, a pool's, or one
+ * that is inside of something. */
+bool gi_thread_works(void);
 /* GATE_SYSTEM for what pthread_create gave: who wants the thread, and what may
  * be in its way. */
 gate_err_t gi_thread_refused(int error, const char *whose) GATE_MUST;

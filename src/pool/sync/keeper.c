@@ -37,6 +37,8 @@ static void s_wait(gi_keeper_t *self, int64_t until_ms) {
 
 static void *s_main(void *arg) {
     gi_keeper_t *self = arg;
+    gi_thread_in_t in;
+    gi_thread_enter(&in, self->ctx);
     prctl(PR_SET_NAME, self->name, 0, 0, 0);
     pthread_mutex_lock(&self->lock);
     while (!self->ending) {
@@ -84,8 +86,7 @@ gate_err_t gi_keeper_new(const char *name, gi_keeper_fn *fn, void *ctx,
         return GATE_OK;
     *out = NULL;
     s_free(self);
-    errno = rc;
-    return gi_err_errno("no thread can be had for %s", name);
+    return gi_thread_refused(rc, name);
 }
 
 void gi_keeper_poke(gi_keeper_t *self) {

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <threads.h>
 
 typedef struct s_row {
@@ -167,15 +168,35 @@ void gi_err_null_say(const char *what) {
     (void)gi_err(GATE_BADARG, "%s: it is NULL", what);
 }
 
+/* Which limit such an error is about, and what it is; "": of none. */
+static const char *s_limit(int error, char *to, size_t room) {
+    static const rlim_t usual = 1024;
+    struct rlimit limit;
+    *to = '\0';
+    if (error == EMFILE && getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        snprintf(to, room, " (ulimit -n is %llu%s)",
+                 (unsigned long long)limit.rlim_cur,
+                 limit.rlim_cur < usual ? ": raise it, 1024 is usual"
+                                        : ", and all are in use: raise it");
+    else if (error == ENFILE)
+        snprintf(to, room, " (of the whole machine: sysctl fs.file-max)");
+    else if (error == ENOMEM && getrlimit(RLIMIT_AS, &limit) == 0 &&
+             limit.rlim_cur != RLIM_INFINITY)
+        snprintf(to, room, " (ulimit -v is %llu KiB)",
+                 (unsigned long long)limit.rlim_cur / 1024);
+    return to;
+}
+
 gate_err_t gi_err_errno(const char *fmt, ...) {
     int error = errno;
-    char text[S_ROOM], why[128];
+    char text[S_ROOM], why[128], limit[96];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     gate_err_t code = error == ENOMEM ? GATE_NOMEM : GATE_SYSTEM;
-    return gi_err(code, "%s: %s", text, strerror_r(error, why, sizeof why));
+    return gi_err(code, "%s: %s%s", text, strerror_r(error, why, sizeof why),
+                  s_limit(error, limit, sizeof limit));
 }
 
 int gate_perror(const char *what) {

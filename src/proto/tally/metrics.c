@@ -234,6 +234,7 @@ static const s_counter_t s_counters[] = {
     {"args_refused", "args"},
     {"gaterpc_broker_dropped_total{reason", NULL},
     {"malformed", "malformed"},
+    {"astray", "wrong_side"},
     {"bad_ext", "bad_ext"},
     {"duplicate_ids", "duplicate_id"},
     {"replies_unknown", "reply_unknown"},

@@ -153,7 +153,7 @@ bool gi_broker_astray(gi_broker_core_t *self, gi_broker_peer_t *peer,
         !gi_bytes_is(gi_frames_at(frames, 2),
                      backend ? GI_MDP_CLIENT : GI_MDP_WORKER))
         return false;
-    self->count.malformed++;
+    self->count.astray++;
     if (backend) {
         gi_broker_tell(self, GI_TELL_CLIENT,
                        "a client came to a backend: clients connect to a "

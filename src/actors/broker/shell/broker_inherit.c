@@ -164,9 +164,36 @@ static gate_err_t s_adopt(gate_broker_t *broker, unsigned side, int fd) {
     return GATE_OK;
 }
 
+/* It is bound where that side is to listen. */
+static bool s_is_at(const gate_broker_t *broker, unsigned side, int fd) {
+    char bound[GI_BROKER_ENDPOINT_MAX];
+    int port;
+    if (!s_endpoint(fd, bound, &port))
+        return false;
+    const gi_broker_endpoint_t *p = broker->sides[side].endpoints;
+    while (p && !s_is_place(p->asked, bound, port))
+        p = p->next;
+    return p != NULL;
+}
+
+/* By its name; one without either name (systemd's own is that of the unit) by
+ * its place. -1: neither says whose it is. */
+static int s_side(const gate_broker_t *broker, int fd, const char *name) {
+    static const char *const names[] = {[GI_FRONT] = "frontend",
+                                        [GI_BACK] = "backend"};
+    for (int side = GI_FRONT; side <= GI_BACK; side++)
+        if (strcmp(name, names[side]) == 0)
+            return side;
+    for (int side = GI_FRONT; side <= GI_BACK; side++)
+        if (s_is_at(broker, (unsigned)side, fd))
+            return side;
+    return -1;
+}
+
 static gate_err_t s_inherit(gate_broker_t *broker, int i, const char *name) {
-    bool front = strcmp(name, "frontend") == 0, ours;
-    if (!front && strcmp(name, "backend") != 0) {
+    bool ours;
+    int side = s_side(broker, S_FIRST + i, name);
+    if (side < 0) {
         gate_log(GATE_WARN, S_PART,
                  "LISTEN_FDS: a socket named '%s' is left alone: "
                  "FileDescriptorName= frontend or backend",
@@ -174,9 +201,7 @@ static gate_err_t s_inherit(gate_broker_t *broker, int i, const char *name) {
         return GATE_OK;
     }
     gate_err_t e = s_look(i, name, &ours);
-    return e || !ours
-               ? e
-               : s_adopt(broker, front ? GI_FRONT : GI_BACK, S_FIRST + i);
+    return e || !ours ? e : s_adopt(broker, (unsigned)side, S_FIRST + i);
 }
 
 gate_err_t gi_inherit_listeners(gate_broker_t *broker) {

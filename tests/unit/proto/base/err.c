@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 
 Test(err, starts_without_a_story) {
     const gate_error_t *e = gate_error();
@@ -28,6 +29,25 @@ Test(err, errno_is_told_and_enomem_is_nomem) {
     cr_assert_str_eq(gate_error()->text, "open x: No such file or directory");
     errno = ENOMEM;
     cr_assert_eq(gi_err_errno("mmap"), GATE_NOMEM);
+}
+
+/* What a user can raise is named, with what it is. */
+Test(err, a_limit_is_told_with_its_value) {
+    struct rlimit few = {64, 64}, room = {UINT64_C(1) << 40, UINT64_C(1) << 40};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    errno = EMFILE;
+    cr_assert_eq(gi_err_errno("open"), GATE_SYSTEM);
+    cr_assert_str_eq(gate_error()->text,
+                     "open: Too many open files (ulimit -n is 64: raise it, "
+                     "1024 is usual)");
+    errno = ENFILE;
+    cr_assert_eq(gi_err_errno("open"), GATE_SYSTEM);
+    cr_assert(strstr(gate_error()->text, "fs.file-max"));
+    if (setrlimit(RLIMIT_AS, &room))
+        return;
+    errno = ENOMEM;
+    cr_assert_eq(gi_err_errno("mmap"), GATE_NOMEM);
+    cr_assert(strstr(gate_error()->text, "(ulimit -v is 1073741824 KiB)"));
 }
 
 Test(err, a_story_may_be_made_of_the_last_one) {
