@@ -12,7 +12,9 @@ GATE_BEGIN_DECLS
  * when replaced or destroyed. Capacity 0 is 1. NULL: no memory. */
 GATE_API gate_dict_t *gate_dict_new(size_t capacity,
                                     void (*free_value)(void *value));
-/* Everyone who waits inside gets GATE_CLOSED first, and has left before this
+/* In a child of fork() a dictionary of the parent's is let go of by destroy; get
+ * and set are GATE_CLOSED, it has nothing.
+ * Everyone who waits inside gets GATE_CLOSED first, and has left before this
  * returns; the values go to free_value. */
 GATE_API void gate_dict_destroy(gate_dict_t **self_p);
 /* Copies the key, takes the value on GATE_OK only. A key that is there is

@@ -134,6 +134,9 @@ gate_err_t gate_runtime_start(gate_runtime_t *self) {
     if (gi_err_null(self, "gate_runtime_start"))
         return GATE_BADARG;
     gate_err_t e = gate_settings_check(self->settings);
+    if (self->started && self->forks != gi_actor_thread_forks)
+        return gi_err(GATE_CLOSED, "this runtime was started before fork(): "
+                                   "make another in the child");
     gi_lock(&self->lock);
     if (!e && !self->started) {
         e = gi_affinity_check(self->settings);

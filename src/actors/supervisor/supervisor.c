@@ -425,10 +425,9 @@ void gate_supervisor_destroy(gate_supervisor_t **self_p) {
         s_end(self);
         return;
     }
-    gate_log(GATE_WARN, "supervisor",
-             "gate_supervisor_destroy in a function of its child: it ends when "
-             "that has returned");
-    (void)gi_later(s_end, self); /* no thread: it stays until the process ends */
+    gate_log(GATE_WARN, S_PART, "gate_supervisor_destroy in a function of its "
+                                "child: it ends when that has returned");
+    (void)gi_later(s_end, self); /* no thread: it stays */
 }
 
 /* ---- asking one ---------------------------------------------------------- */
@@ -467,6 +466,8 @@ static bool s_all_ready(gate_supervisor_t *self) {
 gate_err_t gate_supervisor_ready(gate_supervisor_t *self, int64_t timeout_ms) {
     if (gi_err_null(self, "gate_supervisor_ready"))
         return GATE_BADARG;
+    if (self->started && self->forks != gi_actor_thread_forks)
+        return gi_err(GATE_CLOSED, "supervisor: made before fork()");
     int64_t end = timeout_ms < 0 ? INT64_MAX : gi_clock_deadline_ms(timeout_ms);
     for (;;) {
         unsigned seen = gi_news_read(&self->news);
@@ -474,9 +475,8 @@ gate_err_t gate_supervisor_ready(gate_supervisor_t *self, int64_t timeout_ms) {
         if (e || s_all_ready(self))
             return e;
         if (timeout_ms && gi_thread_is_in(self))
-            return gi_err(GATE_WOULDBLOCK,
-                          "gate_supervisor_ready in a function of its child "
-                          "would wait for itself");
+            return gi_err(GATE_WOULDBLOCK, "gate_supervisor_ready in a "
+                                           "function of its child");
         if (!gi_news_wait(&self->news, seen, end))
             return gi_err(GATE_TIMEOUT,
                           "supervisor: not all children run within %lld ms",

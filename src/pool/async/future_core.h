@@ -86,6 +86,8 @@ bool gi_future_sleep(gate_future_t *self, unsigned until, unsigned gone,
 void gi_future_read_alone(gate_future_t *self);
 /* The last reference has gone. */
 void gi_future_die(gate_future_t *self);
+/* GATE_CLOSED, with the story: it is the parent's, and we are a child of fork(). */
+gate_err_t gi_future_unborn(void);
 /* Frees its block, for the value that lies in it. */
 void gi_future_free(void *self);
 

@@ -7,6 +7,7 @@
 
 #include "sync/clock.h"
 #include "async/cq.h"
+#include "sync/actor_thread.h"
 #include "base/mem.h"
 #include "base/err.h"
 #include "sync/wait.h"
@@ -132,6 +133,11 @@ void gate_future_then(gate_future_t **self_p, gate_cq_t *cq, gate_done_fn *done,
         gi_error_publish(&self->error);
         done(ctx, GATE_NOMEM, NULL);
         return;
+    }
+    if (self->born != gi_born_now() &&
+        !(atomic_load(&self->state) & GI_FT_DONE)) {
+        done(ctx, gi_future_unborn(), NULL);
+        return; /* a copy, of a child of fork(): it is let go of */
     }
     self->done = done;
     self->done_ctx = ctx;

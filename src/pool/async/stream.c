@@ -426,9 +426,8 @@ static gate_err_t s_next(gate_stream_t *self, int64_t timeout_ms,
                          gate_slot_t out) {
     gate_err_t e = GATE_OK;
 
-    if (self->born != gi_born_now())
-        return gi_err(GATE_CLOSED, "this stream was made before fork(): it is "
-                                   "read in the parent alone");
+    if (gi_stream_unborn(self))
+        return GATE_CLOSED;
     if (self->reader.plain.size && self->reader.done)
         return gi_err(GATE_BADARG, "the answer is being read as bytes");
     bool looked = self->reader.plain.size > 0; /* its value is here already */
@@ -459,8 +458,8 @@ gate_err_t gate_stream_try_(gate_stream_t *self, gate_slot_t out) {
 }
 
 int gate_stream_fd(gate_stream_t *self) {
-    if (gi_err_null(self, "gate_stream_fd"))
-        return 0;
+    if (gi_err_null(self, "gate_stream_fd") || gi_stream_unborn(self))
+        return -1;
     pthread_mutex_lock(&self->mutex);
     if (self->fd < 0) {
         self->fd = gi_wait_eventfd();

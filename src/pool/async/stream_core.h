@@ -72,6 +72,8 @@ struct gate_stream {
     bool single;
 };
 
+/* GATE_CLOSED, with the story: it is the parent's, and we are a child of fork(). */
+gate_err_t gi_stream_unborn(const gate_stream_t *self);
 /* With the mutex held. Waits for an item or the end, at most timeout_ms. */
 gate_err_t gi_stream_await(gate_stream_t *self, int64_t timeout_ms);
 /* With the mutex held. Takes the next item; reports credit. GATE_EOS, or the

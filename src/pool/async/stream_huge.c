@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sync/actor_thread.h"
 #include "base/err.h"
 #include "settings/settings.h"
 #include "base/mem.h"
@@ -324,18 +325,25 @@ static gate_err_t s_kind(gate_stream_t *self, int64_t timeout_ms,
     return e;
 }
 
+gate_err_t gi_stream_unborn(const gate_stream_t *self) {
+    return self->born == gi_born_now()
+               ? GATE_OK
+               : gi_err(GATE_CLOSED, "this stream was made before fork(): it "
+                                     "is read in the parent alone");
+}
+
 gate_err_t gate_stream_read(gate_stream_t *self, void *buf, size_t *size) {
     if (gi_err_null(self, "gate_stream_read"))
         return GATE_BADARG;
     if (gi_err_null(size, "gate_stream_read: the size"))
         return GATE_BADARG;
-    int64_t timeout_ms = self ? self->options.timeout_ms : 0;
+    int64_t timeout_ms = self->options.timeout_ms;
     gate_stream_kind_t kind = GATE_STREAM_UNKNOWN;
     bool over = false;
-    gate_err_t e;
+    gate_err_t e = gi_stream_unborn(self);
 
-    if (!self)
-        return gi_err(GATE_BADARG, "the stream is NULL");
+    if (e)
+        return e;
     self->late.story.code = GATE_OK;
     e = s_kind(self, timeout_ms ? timeout_ms : 1, &kind, &over);
     if (e != GATE_OK)

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "sync/actor_thread.h"
 #include "sync/wait.h"
 
 typedef struct s_entry {
@@ -33,6 +34,7 @@ struct gate_dict {
     pthread_cond_t room; /* an entry was removed */
     pthread_cond_t left; /* the last one inside has gone */
     void (*free_value)(void *value);
+    uint32_t born; /* gi_born_now() of who made it */
     size_t capacity, size;
     size_t inside; /* threads in set or get */
     bool closed;
@@ -55,6 +57,22 @@ static bool s_same(gate_bytes_t a, const void *data, size_t size) {
     return a.size == size && (size == 0 || memcmp(a.data, data, size) == 0);
 }
 
+/* In a child of fork() it is a copy: who sets and gets is in the parent, and so
+ * are those inside, with their locks. */
+static bool s_foreign(const gate_dict_t *self) {
+    return self->born != gi_born_now();
+}
+
+static gate_err_t s_check(const gate_dict_t *self, const char *what) {
+    if (gi_err_null(self, what))
+        return GATE_BADARG;
+    return s_foreign(self) ? gi_err(GATE_CLOSED,
+                                    "%s: this dictionary was made before "
+                                    "fork(): it is the parent's",
+                                    what)
+                           : GATE_OK;
+}
+
 /* ---- life ---------------------------------------------------------------- */
 gate_dict_t *gate_dict_new(size_t capacity, void (*free_value)(void *value)) {
     gate_dict_t *self = gi_mem_calloc(1, sizeof *self);
@@ -72,6 +90,7 @@ gate_dict_t *gate_dict_new(size_t capacity, void (*free_value)(void *value)) {
     self->mask = buckets - 1;
     self->capacity = capacity ? capacity : 1;
     self->free_value = free_value;
+    self->born = gi_born_now();
     pthread_mutex_init(&self->mutex, NULL);
     gi_wait_cond_init(&self->room);
     gi_wait_cond_init(&self->left);
@@ -103,6 +122,8 @@ void gate_dict_destroy(gate_dict_t **self_p) {
     if (!self)
         return;
     *self_p = NULL;
+    if (s_foreign(self))
+        return;
     pthread_mutex_lock(&self->mutex);
     self->closed = true;
     for (waiter = self->waiters; waiter; waiter = waiter->next)
@@ -193,13 +214,13 @@ static gate_err_t s_set(gate_dict_t *self, s_entry_t **entry_p,
 
 gate_err_t gate_dict_set(gate_dict_t *self, gate_bytes_t key, void *value,
                          int64_t timeout_ms) {
-    if (gi_err_null(self, "gate_dict_set"))
-        return GATE_BADARG;
+    gate_err_t e = s_check(self, "gate_dict_set");
+    if (e)
+        return e;
     if (key.size && gi_err_null(key.data, "gate_dict_set: the key"))
         return GATE_BADARG;
     s_entry_t *entry = gi_mem_alloc(sizeof *entry + key.size);
     void *old = NULL;
-    gate_err_t e;
 
     if (!entry)
         return gi_err(GATE_NOMEM, "an entry of a dictionary");
@@ -259,12 +280,12 @@ static gate_err_t s_get(gate_dict_t *self, gate_bytes_t key, int64_t timeout_ms,
 
 gate_err_t gate_dict_get(gate_dict_t *self, gate_bytes_t key, void **value,
                          int64_t timeout_ms) {
-    if (gi_err_null(self, "gate_dict_get"))
-        return GATE_BADARG;
+    gate_err_t e = s_check(self, "gate_dict_get");
+    if (e)
+        return e;
     if (gi_err_null(value, "gate_dict_get: where the value goes"))
         return GATE_BADARG;
     s_entry_t *entry = NULL;
-    gate_err_t e;
 
     pthread_mutex_lock(&self->mutex);
     self->inside++;
@@ -281,7 +302,7 @@ gate_err_t gate_dict_get(gate_dict_t *self, gate_bytes_t key, void **value,
 }
 
 bool gate_dict_has(gate_dict_t *self, gate_bytes_t key) {
-    if (gi_err_null(self, "gate_dict_has"))
+    if (s_check(self, "gate_dict_has"))
         return false;
     bool found;
 
@@ -292,7 +313,7 @@ bool gate_dict_has(gate_dict_t *self, gate_bytes_t key) {
 }
 
 size_t gate_dict_size(gate_dict_t *self) {
-    if (gi_err_null(self, "gate_dict_size"))
+    if (s_check(self, "gate_dict_size"))
         return 0;
     size_t size;
 
