@@ -89,7 +89,7 @@ bool gi_births_any_up(const gi_procs_t *p);
 /* A run of the function ended: well, or with its worker. */
 void gi_poison_clear(gi_procs_t *p, uintptr_t fn);
 void gi_poison_note(gi_procs_t *p, const gi_pjob_t *job, int64_t now_ms);
-/* GATE_WORKERLOST when it is refused. */
+/* GATE_BUSY when it is refused: it does not run. */
 gate_err_t gi_poison_ask(gi_procs_t *p, uintptr_t fn,
                          const char *name) GATE_MUST;
 /* Ends all that waits: it did not run. */

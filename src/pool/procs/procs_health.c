@@ -200,18 +200,22 @@ static gi_poison_t *s_entry(gi_procs_t *p) {
     return least;
 }
 
+/* One that waits to run again is lost; the others have not run, and may elsewhere. */
+static void s_refuse(gi_procs_t *p, gi_pjob_t *job, const gi_poison_t *f) {
+    bool ran = job->attempt > 1 || job->kills > 0;
+    gi_pjob_unqueue(p, job);
+    gi_pjob_fail(p, job, ran ? GATE_WORKERLOST : GATE_BUSY,
+                 "%s%s is refused: its last %d runs have killed their workers",
+                 ran ? "" : "it did not run: ", job->name, f->deaths);
+    p->worker_lost += ran;
+}
+
 static void s_end_queued(gi_procs_t *p, const gi_poison_t *f) {
     for (int i = 0; i < 3; i++)
         for (gi_pjob_t *job = p->queue[i].first, *next; job; job = next) {
             next = job->next;
-            if (job->fn_here != f->fn)
-                continue;
-            gi_pjob_unqueue(p, job);
-            gi_pjob_fail(p, job, GATE_WORKERLOST,
-                         "%s is refused: its last %d runs have killed their "
-                         "workers",
-                         job->name, f->deaths);
-            p->worker_lost++;
+            if (job->fn_here == f->fn)
+                s_refuse(p, job, f);
         }
 }
 
@@ -242,9 +246,9 @@ gate_err_t gi_poison_ask(gi_procs_t *p, uintptr_t fn, const char *name) {
         f->until_ms = gi_time_add(now, p->options.restart_period_ms);
         return GATE_OK;
     }
-    return gi_err(GATE_WORKERLOST,
-                  "%s is refused: its last %d runs have killed their workers; "
-                  "it is tried again in %lld ms",
+    return gi_err(GATE_BUSY,
+                  "it did not run: %s is refused: its last %d runs have killed "
+                  "their workers; it is tried again in %lld ms",
                   name ? name : "the function", f->deaths,
                   (long long)(f->until_ms - now));
 }
