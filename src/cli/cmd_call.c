@@ -363,6 +363,16 @@ static void s_await_service(const gi_peer_t *peer, const char *method) {
     }
 }
 
+/* What took too long is named: in a script's log nobody sees the command. */
+static int s_fail(const char *method, gate_err_t e) {
+    const char *text = gate_error()->text;
+    if (e == GATE_TIMEOUT && !strstr(text, method)) {
+        fprintf(stderr, "%s: %s: %s\n", gate_error()->cls, method, text);
+        return GI_EXIT_GONE;
+    }
+    return gi_peer_fail(e, true);
+}
+
 static int s_call(s_args_t *args, const s_request_t *request) {
     int code = gi_peer_open(&args->peer);
     if (code)
@@ -378,7 +388,7 @@ static int s_call(s_args_t *args, const s_request_t *request) {
     e = args->raw ? s_print_raw(stream, &code) : s_print_all(stream, &code);
     int interrupted = gi_interrupt_end();
     if (!interrupted && e)
-        code = gi_peer_fail(e, true);
+        code = s_fail(args->words.items[0], e);
     if (!interrupted && args->trace)
         gi_times_print(request->trace, args->words.items[0], !e, args->json);
     if (!interrupted && args->export)

@@ -4,6 +4,10 @@ errors.def puts it, --help has the same codes, and the command ends with them.""
 import os
 import re
 import signal
+import threading
+
+import msgpack
+import zmq
 
 from cli import CALM, Session, kit
 
@@ -88,6 +92,43 @@ class Exit(Session):
         self.keep(kit.OurBroker(self.ipc("f"), self.ipc("b"),
                                 ["--plain-users", users], **CALM))
         self.assertEqual(kit.run("health", "--broker", self.ipc("f")).code, 4)
+
+    def test_health_of_a_broker_that_tells_names_alone(self):
+        """As Python's: to a function that it lacks it says nothing at all."""
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as s:
+            s.linger = 0
+            s.bind(self.ipc("py"))
+            over = threading.Event()
+
+            def answer():
+                while not over.is_set():
+                    if not s.poll(20):
+                        continue
+                    who, _, _, service, number, func, *_ = s.recv_multipart()
+                    if msgpack.unpackb(func) == "get_services":
+                        s.send_multipart([who, b"", b"MDPC01", service, number,
+                                          msgpack.packb({"result": ["Gate", "Py"],
+                                                         "exception": None})])
+            thread = threading.Thread(target=answer)
+            thread.start()
+            try:
+                for code, words in ((0, ()), (0, ("--ready",)),
+                                    (0, ("--service", "Py")),
+                                    (1, ("--service", "P"))):
+                    done = kit.run("health", "--broker", self.ipc("py"), *words,
+                                   **CALM)
+                    self.assertEqual(done.code, code, (words, done.err))
+            finally:
+                over.set()
+                thread.join()
+
+    def test_what_took_too_long_is_named(self):
+        for words in (("Demo.sleep", "60000"), ("Demo.slow_gen", "3", "60000"),
+                      ("--raw", "Demo.sleep", "60000")):
+            done = kit.run("call", "--broker", self.broker.front, "--timeout",
+                           "50", *words, **CALM)
+            self.assertEqual(done.code, 3)
+            self.assertRegex(done.err, r"^TimeoutError: Demo\.s\w+: no answer")
 
     def test_a_signal(self):
         call = self.keep(kit.Command("call", "--broker", self.broker.front,

@@ -12,9 +12,10 @@ static const gi_usage_t s_usage = {
     "Says whether a broker answers: exit code 0; with --ready, whether it "
     "takes\n"
     "new calls, with --service whether that service has workers; 1: it does\n"
-    "not, 3: nobody answers, 4: refused. With --monitor it asks over HTTP."};
+    "not, 2: usage, 3: nobody answers, 4: it does not let us in, or ask. With\n"
+    "--monitor it asks over HTTP."};
 
-enum { S_HEALTH_MS = 3000 };
+enum { S_HEALTH_MS = 1500 }; /* for each of two questions */
 
 typedef struct s_args {
     gi_peer_t peer;
@@ -40,11 +41,47 @@ static int s_http(const s_args_t *args) {
     return status == 0 ? GI_EXIT_GONE : s_said(status == 200, "not ready");
 }
 
+/* GATE_NOMETHOD: an older broker, which tells names alone, or Python's, which
+ * says nothing at all to what it does not know. */
+static gate_err_t s_stats(gate_client_t *client, gate_value_t **stats) {
+    gate_err_t e = gate_client_call(client, "Gate.stats", stats,
+                                    gate_timeout_ms(S_HEALTH_MS));
+    bool unknown = e == GATE_RAISED &&
+                   strcmp(gate_error()->cls, "AttributeError") == 0;
+    return unknown || e == GATE_TIMEOUT ? GATE_NOMETHOD : e;
+}
+
+static bool s_is_listed(const gate_value_t *names, const char *service) {
+    const msgpack_object *all = gate_value_object(names);
+    size_t size = strlen(service);
+    bool found = false;
+    for (uint32_t i = 0;
+         all->type == MSGPACK_OBJECT_ARRAY && i < all->via.array.size; i++) {
+        const msgpack_object *name = &all->via.array.ptr[i];
+        found |= name->type == MSGPACK_OBJECT_STR &&
+                 name->via.str.size == size &&
+                 memcmp(name->via.str.ptr, service, size) == 0;
+    }
+    return found;
+}
+
+/* By the names that every broker tells everybody; NULL: that it tells them. */
+static int s_is_named(gate_client_t *client, const char *service) {
+    GATE_OWN(gate_value) names = NULL;
+    gate_err_t e = gate_client_call(client, "Gate.get_services", &names,
+                                    gate_timeout_ms(S_HEALTH_MS));
+    return e ? gi_peer_fail(e, true)
+             : s_said(!service || s_is_listed(names, service),
+                      "no worker of that service");
+}
+
+/* Who does not tell a state takes calls while it answers. */
 static int s_is_ready(gate_client_t *client) {
     GATE_OWN(gate_value) stats = NULL;
-    const char *state = "ready"; /* an older broker does not say */
-    gate_err_t e = gate_client_call(client, "Gate.stats", &stats,
-                                    gate_timeout_ms(S_HEALTH_MS));
+    const char *state = "ready";
+    gate_err_t e = s_stats(client, &stats);
+    if (e == GATE_NOMETHOD)
+        return s_is_named(client, NULL);
     if (e)
         return gi_peer_fail(e, true);
     if (gate_value_read(stats, "state", &state))
@@ -56,8 +93,9 @@ static int s_has(gate_client_t *client, const char *service) {
     GATE_OWN(gate_value) stats = NULL;
     char path[512];
     long workers = 0;
-    gate_err_t e = gate_client_call(client, "Gate.stats", &stats,
-                                    gate_timeout_ms(S_HEALTH_MS));
+    gate_err_t e = s_stats(client, &stats);
+    if (e == GATE_NOMETHOD || e == GATE_REFUSED)
+        return s_is_named(client, service);
     if (e)
         return gi_peer_fail(e, true);
     snprintf(path, sizeof path, "services.%s.workers", service);

@@ -2,6 +2,7 @@
 /* client_trouble.c -- why the broker does not answer, for those whose time is
  * over. */
 #include "client/core/client_state.h"
+#include "wire/rpc.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -44,16 +45,28 @@ void gi_client_trouble(gi_client_core_t *self, gi_trouble_t trouble) {
     self->effects->trouble(self->ctx, text);
 }
 
+/* Service.method; the service alone when the method is not to be read. */
+static void s_whose(const gi_ccall_t *call, char *text, size_t room) {
+    gate_bytes_t func = {call->body, call->body ? call->request.func_size : 0};
+    gate_bytes_t method = {"", 0};
+    if (func.size == 0 || gi_rpc_parse_func(func, &method))
+        method = (gate_bytes_t){"", 0};
+    snprintf(text, room, "%.*s%s%.*s",
+             (int)(call->service.size < 200 ? call->service.size : 200),
+             (const char *)call->service.data, method.size ? "." : "",
+             (int)(method.size < 200 ? method.size : 200),
+             (const char *)method.data);
+}
+
 void gi_client_late_text(const gi_client_core_t *self, const gi_ccall_t *call,
                          char *text, size_t room) {
-    char why[400] = "";
-    int size = call->service.size < 200 ? (int)call->service.size : 200;
-    const char *name = call->service.data;
+    char why[400] = "", name[402];
+    s_whose(call, name, sizeof name);
     long long ms = call->timeout_ms;
     if (call->state == GI_CCALL_UNSENT || call->unheard || !self->link.ready)
         gi_client_trouble_text(self, why, sizeof why);
     if (call->unheard)
-        snprintf(text, room, "no answer from %.*s: %s%s", size, name,
+        snprintf(text, room, "no answer from %s: %s%s", name,
                  *why ? why : "the broker was replaced before it said a word",
                  *why || !self->is.login->identity
                      ? ""
@@ -61,9 +74,9 @@ void gi_client_late_text(const gi_client_core_t *self, const gi_ccall_t *call,
     else
         snprintf(text, room,
                  call->stream && ms
-                     ? "a stream of %.*s was not read for %lld ms%s%s"
+                     ? "a stream of %s was not read for %lld ms%s%s"
                  : call->chunks && !call->deadline_travels
-                     ? "no chunk of a huge result from %.*s within %lld ms%s%s"
-                     : "no answer from %.*s within %lld ms%s%s",
-                 size, name, ms, *why ? ": " : "", why);
+                     ? "no chunk of a huge result from %s within %lld ms%s%s"
+                     : "no answer from %s within %lld ms%s%s",
+                 name, ms, *why ? ": " : "", why);
 }

@@ -53,7 +53,7 @@ Test(calls, a_deadline_ends_it_and_tells_its_worker) {
     kit_pass(&k, 450);
     cr_expect_eq(c.fails, 0);
     kit_pass(&k, 100);
-    failed(&c, GATE_TIMEOUT, "no answer from Math within 500 ms");
+    failed(&c, GATE_TIMEOUT, "no answer from Math.f within 500 ms");
     cr_expect_null(strchr(c.text, ':'), "%s", c.text);
     cr_assert(kit_take_ext(&k, &ext));
     cr_expect(ext.cancel);
@@ -176,7 +176,7 @@ Test(calls, a_stream_that_nobody_reads_ends) {
     cr_expect_eq(c.fails, 0, "somebody reads");
     k.idle_ms = 600;
     kit_pass(&k, 600);
-    failed(&c, GATE_TIMEOUT, "a stream of Math was not read for 500 ms");
+    failed(&c, GATE_TIMEOUT, "a stream of Math.f was not read for 500 ms");
     kit_end(&k);
 }
 
@@ -191,7 +191,7 @@ Test(calls, a_stream_without_time_has_no_answer) {
     kit_call(&k, &c);
     k.idle_ms = 1;
     kit_pass(&k, 1);
-    failed(&c, GATE_TIMEOUT, "no answer from Math within 0 ms");
+    failed(&c, GATE_TIMEOUT, "no answer from Math.f within 0 ms");
     kit_end(&k);
 }
 
@@ -361,7 +361,7 @@ Test(huge, empty_chunks_are_silence) {
         hear(&k, &c, HUGE, KIT_BYTES(""));
         kit_pass(&k, 200);
     }
-    failed(&c, GATE_TIMEOUT, "no chunk of a huge result from Math");
+    failed(&c, GATE_TIMEOUT, "no chunk of a huge result from Math.f");
     kit_end(&k);
 }
 

@@ -183,7 +183,7 @@ Test(trouble, a_broker_that_never_spoke_has_cut_nothing) {
     k.idle_ms = 0;
     kit_pass(&k, 600);
     failed(&short_one, GATE_TIMEOUT,
-           "no answer from Math within 500 ms: the "
+           "no answer from Math.f within 500 ms: the "
            "broker at tcp://here is connected and "
            "answers nothing");
     kit_pass(&k, KIT_HB * k.settings->mdp_heartbeat_liveness);
@@ -204,7 +204,7 @@ Test(trouble, nobody_there_is_said_with_the_reason) {
     cr_expect_str_eq(k.trouble, "no broker at tcp://here: Connection refused");
     kit_pass(&k, 600);
     failed(&c, GATE_TIMEOUT,
-           "no answer from Math within 500 ms: no broker at "
+           "no answer from Math.f within 500 ms: no broker at "
            "tcp://here: Connection refused");
     kit_up(&k);
     gi_client_core_closed(k.core, 0, k.now);
