@@ -315,12 +315,13 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
     }
     bool moved = gi_broker_peer_moved(self, peer, srcfd, first);
     gi_broker_peer_speaks(self, peer, frames, moved);
+    bool ours = peer->asked; /* before, and it asks anew */
     if (moved)
         peer->asked = peer->told = false;
     if (moved && peer->worker)
         gi_broker_worker_moved(self, peer->worker);
     else if (moved)
-        gi_broker_stall_torn(self, peer);
+        gi_broker_stall_torn(self, peer, ours);
     if (self->auth.ops) {
         self->auth.ops->message(self, peer, frames);
         return;

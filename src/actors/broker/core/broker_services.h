@@ -86,7 +86,7 @@ gi_broker_call_t *gi_broker_waiting_first(gi_broker_service_t *service);
 /* Its turn has come. */
 void gi_broker_waiting_pay(gi_broker_call_t *call);
 /* Those that wait, in the order of their turns, nearly; NULL: begins, and is the
- * end. */
+ * end; of one of ours huge answers, too. */
 gi_broker_call_t *gi_broker_waiting_next(const gi_broker_service_t *service,
                                          const gi_broker_call_t *call);
 
@@ -114,8 +114,9 @@ void gi_broker_stall_credit(gi_broker_core_t *core, gi_broker_call_t *call,
 void gi_broker_stall_spend(gi_broker_core_t *core, gi_broker_call_t *call,
                            gi_body_kind_t kind, gate_bytes_t payload);
 /* A client speaks over another connection than before: streams that it was sent
- * end. */
-void gi_broker_stall_torn(gi_broker_core_t *core, gi_broker_peer_t *client);
+ * end; of one of ours huge answers, too. */
+void gi_broker_stall_torn(gi_broker_core_t *core, gi_broker_peer_t *client,
+                          bool ours);
 /* Calls wait and no worker has a slot: ends streams of whoever holds more than
  * its share with streams that stand still. */
 void gi_broker_relieve(gi_broker_core_t *core, gi_broker_service_t *service);

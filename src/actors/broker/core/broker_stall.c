@@ -63,15 +63,19 @@ static int64_t s_bound_ms(const gi_broker_core_t *core) {
 
 /* ---- torn ------------------------------------------------------------------ */
 #define S_TORN                                                                \
-    "The connection of this client was cut while it was sent a stream: some " \
-    "of it may be lost."
+    "The connection of this client was cut while it was sent a stream or a "  \
+    "huge answer: some of it may be lost."
 
 /* What was under way to it is lost, or what it said about them: a cancel, more
- * credit. A client that gives none reads on, as at a Python broker. */
-void gi_broker_stall_torn(gi_broker_core_t *core, gi_broker_peer_t *client) {
+ * credit. One of ours knows nothing of a huge answer whose first chunks were, and
+ * would wait for more. A client that gives no credit reads on, as at a Python
+ * broker. */
+void gi_broker_stall_torn(gi_broker_core_t *core, gi_broker_peer_t *client,
+                          bool ours) {
     for (gi_list_t *l = client->calls.next; l != &client->calls; l = l->next) {
         gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_client);
-        if (call->credited && !call->muted && call->worker && !call->request)
+        if ((call->credited || (ours && call->huge)) && !call->muted &&
+            call->worker && !call->request)
             gi_broker_call_give_up(core, call, "ConnectionLostError", S_TORN);
     }
 }

@@ -52,6 +52,47 @@ Test(away, a_dead_clients_calls_are_cancelled_within_a_heartbeat) {
     kit_end(&k);
 }
 
+static void s_ask_info(kit_t *k, const char *who, int fd) {
+    say_fd(k, FRONT, who, fd, "", "MDPC01", "Gate", "9", "\xa4info", "\x90",
+           "\x80");
+    free(kit_take(k, who));
+}
+
+/* Its first chunks were lost, and the client, which has given no credit yet,
+ * knows nothing of them: one of ours is told when it comes again; Python's reads
+ * on. */
+Test(away, a_huge_answer_that_has_begun_ends_with_its_connection) {
+    for (int ours = 0; ours < 2; ours++) {
+        kit_t k;
+        kit_begin(&k);
+        kit_ext_worker(&k, "w", "S:d:9");
+        if (ours)
+            s_ask_info(&k, "c", 21);
+        request_fd(&k, "c", 21, "1");
+        request_fd(&k, "c", 21, "2"); /* it may be answered yet */
+        got_g(&k, "w", "c", "1");
+        got_g(&k, "w", "c", "2");
+        reply(&k, "w", "c", "1", HUGE_, "chunk");
+        got_reply(&k, "c", "S", "1", HUGE_, "chunk");
+        kit_closed(&k, FRONT, 21);
+        request_fd(&k, "c", 22, "3");
+        if (ours) {
+            said_t *m = kit_take(&k, "c");
+            cr_assert(m && m->n == 7 && kit_frame_is(m, 4, HUGE_) &&
+                      kit_frame_is(m, 5, GI_STREAM_EXCEPTION));
+            cr_expect(
+                memmem(m->f[6].data, m->f[6].size, "ConnectionLostError", 19));
+            free(m);
+            got(&k, "w", "", "MDPW01", "\6", "c", "", "1", CANCEL);
+        }
+        got_g(&k, "w", "c", "3");
+        got_nothing(&k, "c");
+        reply(&k, "w", "c", "2", "x");
+        got_reply(&k, "c", "S", "2", "x");
+        kit_end(&k);
+    }
+}
+
 /* Items on their way were lost, or a cancel, and nobody can tell. */
 Test(away, a_stream_ends_with_the_connection_that_it_was_sent_over) {
     kit_t k;
