@@ -263,7 +263,9 @@ static void s_slow(gi_top_table_t *t) {
                          (double)gi_top_look_number(c, "total_us"));
         gi_top_tables_us(&row->cell[4],
                          (double)gi_top_look_number(c, "queue_us"));
-        gi_top_tables_us(&row->cell[5], row->cell[3].key - row->cell[4].key);
+        gi_top_tables_us(&row->cell[5],
+                         row->cell[3].key - row->cell[4].key -
+                             (double)gi_top_look_number(c, "stood_us"));
         gi_top_tables_text(&row->cell[6], gi_top_look_get(c, "outcome"));
         gi_top_tables_us(&row->cell[7],
                          1000 * (double)gi_top_look_number(c, "ago_ms"));

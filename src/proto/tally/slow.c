@@ -5,7 +5,7 @@
 #include "base/pack.h"
 
 #define S_MINUTE_MS 60000
-#define S_ENTRIES 10
+#define S_ENTRIES 11
 
 /* Of this minute's; they are the last ones before next. */
 static gi_slow_t *s_fastest(gi_slow_list_t *self) {
@@ -57,6 +57,7 @@ static void s_one(const gi_slow_t *call, msgpack_packer *pk, int64_t now_ms) {
     s_text(pk, "outcome", gi_tally_outcomes[call->outcome]);
     gi_pack_int(pk, "total_us", call->total_ns / 1000);
     gi_pack_int(pk, "queue_us", call->wait_ns / 1000);
+    gi_pack_int(pk, "stood_us", call->stood_ns / 1000);
     gi_pack_int(pk, "attempt", call->attempt);
     s_text(pk, "trace", call->trace);
 }

@@ -16,7 +16,7 @@ typedef struct gi_slow {
     uint64_t seq;  /* 1, 2, ... */
     int64_t at_ms; /* when it ended, by the caller's clock */
     gi_outcome_t outcome;
-    int64_t total_ns, wait_ns;
+    int64_t total_ns, wait_ns, stood_ns;
     int attempt;
     gi_tally_name_t method;
     char service[GI_SLOW_NAME], user[GI_SLOW_NAME], trace[GI_SLOW_TRACE];

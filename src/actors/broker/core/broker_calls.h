@@ -47,6 +47,7 @@ struct gi_broker_call {
     bool counted;               /* its end is in its service's tally */
     bool traced;                /* its client asks where its time goes */
     int64_t begun_ns, given_ns; /* taken; given to its (last) worker */
+    int64_t stood_ms;           /* the clock's, when it was given */
     gi_tally_name_t method;
     unsigned char id_inline[GI_REQUEST_ID_INLINE];
 };
@@ -124,6 +125,8 @@ bool gi_broker_expired(gi_broker_core_t *core, const gi_broker_call_t *call);
 /* False: no memory. */
 bool gi_broker_seen_init(gi_broker_core_t *core);
 void gi_broker_seen_fini(gi_broker_core_t *core);
+/* Something happens: what time it is, and whether we ran until now. */
+void gi_broker_seen_time(gi_broker_core_t *core, int64_t now_ms);
 /* The time by which calls are measured. Of a pass with many messages every
  * fourth reading looks at the clock: it is late by the handling of two calls at
  * most (some us), and never goes back. */

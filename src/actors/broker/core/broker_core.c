@@ -335,7 +335,7 @@ static void s_message(gi_broker_core_t *self, unsigned socket,
 
 void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
                             int64_t now_ms) {
-    self->clock.now_ms = now_ms;
+    gi_broker_seen_time(self, now_ms);
     self->auth.ops->verdict(self, frames);
     gi_frames_close(frames);
     gi_broker_settle(self);
@@ -343,7 +343,7 @@ void gi_broker_core_verdict(gi_broker_core_t *self, gi_frames_t *frames,
 
 void gi_broker_core_message(gi_broker_core_t *self, unsigned socket,
                             gi_frames_t *frames, int srcfd, int64_t now_ms) {
-    self->clock.now_ms = now_ms;
+    gi_broker_seen_time(self, now_ms);
     if (frames->n >= 2 && frames->n <= S_FRAMES_MAX &&
         gi_frames_at(frames, 0).size > 0 &&
         gi_frames_at(frames, 0).size <= GI_ID_MAX)
@@ -379,7 +379,7 @@ void gi_broker_core_handshake_failed(gi_broker_core_t *self) {
 }
 
 void gi_broker_core_newcomer(gi_broker_core_t *self, int64_t now_ms) {
-    self->clock.now_ms = now_ms;
+    gi_broker_seen_time(self, now_ms);
     for (gi_list_t *l = self->order.next; l != &self->order; l = l->next)
         gi_broker_service_doubt(self, GI_OF(l, gi_broker_service_t, order));
     gi_broker_settle(self);
@@ -394,7 +394,7 @@ void gi_broker_core_oversized(gi_broker_core_t *self) {
 void gi_broker_core_closed(gi_broker_core_t *self, unsigned socket, int srcfd,
                            int64_t now_ms) {
     gi_broker_socket_t *s = &self->sockets[socket];
-    self->clock.now_ms = now_ms;
+    gi_broker_seen_time(self, now_ms);
     if (srcfd < 0 || (size_t)srcfd >= s->n_by_fd || !s->by_fd[srcfd])
         return;
     gi_broker_peer_cut(self, s->by_fd[srcfd]);
@@ -407,7 +407,8 @@ bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms) {
     bool any = false;
     if (now_ms - self->clock.tick_ms > 2 * self->clock.beat_ms)
         self->clock.awake_ms = now_ms;
-    self->clock.now_ms = self->clock.tick_ms = now_ms;
+    gi_broker_seen_time(self, now_ms);
+    self->clock.tick_ms = now_ms;
     for (;;) {
         gi_timer_t *timer = gi_wheel_expire(self->clock.wheel, now_ms);
         if (timer == NULL)
@@ -421,7 +422,7 @@ bool gi_broker_core_tick(gi_broker_core_t *self, int64_t now_ms) {
 bool gi_broker_core_retry(gi_broker_core_t *self, unsigned max,
                           int64_t now_ms) {
     bool any = false;
-    self->clock.now_ms = now_ms;
+    gi_broker_seen_time(self, now_ms);
     gi_broker_seen_pass(self);
     gi_list_t *last = self->blocked.prev; /* once around, no further */
     while (max-- && !gi_list_empty(&self->blocked)) {
@@ -446,7 +447,7 @@ bool gi_broker_core_flush(gi_broker_core_t *self, int64_t now_ms) {
     unsigned n = self->n_loaded;
     bool any = n > 0;
     self->pass++;
-    self->clock.now_ms = now_ms;
+    gi_broker_seen_time(self, now_ms);
     while (n-- && !gi_list_empty(&self->loaded))
         gi_broker_peer_hand(self,
                             GI_OF(self->loaded.next, gi_broker_peer_t, loaded));
@@ -476,7 +477,7 @@ bool gi_broker_core_idle(const gi_broker_core_t *self) {
 }
 
 void gi_broker_core_stop(gi_broker_core_t *self, int64_t now_ms) {
-    self->clock.now_ms = now_ms;
+    gi_broker_seen_time(self, now_ms);
     self->draining = true;
     gi_list_t *l;
     for (l = self->order.next; l != &self->order; l = l->next) {

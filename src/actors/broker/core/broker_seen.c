@@ -19,6 +19,7 @@
 
 #define S_ROOM (24u << 20) /* bytes of all tallies */
 #define S_LOG_MS 1000
+#define S_STOOD_MS 100 /* shorter ones are not looked at */
 #define S_LOOK_MS 30000             /* an answer to "reports" is good for */
 #define S_REPORT_BYTES (32u << 10)  /* of one worker */
 #define S_REPORTS_BYTES (16u << 20) /* of all */
@@ -64,6 +65,7 @@ int64_t gi_broker_seen_now(gi_broker_core_t *core) {
 
 void gi_broker_seen_begin(gi_broker_core_t *core, gi_broker_call_t *call,
                           gate_bytes_t func) {
+    call->stood_ms = core->clock.stood_ms;
     gi_tally_name(&call->method, func);
     call->begun_ns = call->given_ns = gi_broker_seen_now(core);
 }
@@ -108,13 +110,25 @@ static gi_tally_t *s_tally(gi_broker_core_t *core,
     return service->tally ? service->tally : s_first(core, service);
 }
 
+/* A timer was due, and nothing came to us since then: this process was stopped,
+ * or had no CPU, or was busy. That is no worker's time. */
+void gi_broker_seen_time(gi_broker_core_t *core, int64_t now_ms) {
+    gi_broker_clock_t *clock = &core->clock;
+    if (now_ms - clock->now_ms > S_STOOD_MS) {
+        int64_t from = gi_wheel_next(clock->wheel);
+        from = from > clock->now_ms ? from : clock->now_ms;
+        clock->stood_ms += now_ms - from > S_STOOD_MS ? now_ms - from : 0;
+    }
+    clock->now_ms = now_ms;
+}
+
 /* ---- slow ones ----------------------------------------------------------- */
 static void s_name(char to[GI_SLOW_NAME], const char *from) {
     strncpy(to, from, GI_SLOW_NAME - 1);
 }
 
 static void s_log_slow(gi_broker_core_t *core, const gi_slow_t *slow) {
-    char method[GI_ID_MAX + 1], service[GI_ID_MAX + 1];
+    char method[GI_ID_MAX + 1], service[GI_ID_MAX + 1], stood[64] = "";
     if (core->clock.now_ms - core->seen.logged_ms < S_LOG_MS)
         return;
     core->seen.logged_ms = core->clock.now_ms;
@@ -122,11 +136,15 @@ static void s_log_slow(gi_broker_core_t *core, const gi_slow_t *slow) {
                    (gate_bytes_t){slow->service, strlen(slow->service)});
     gi_broker_text(
         method, (gate_bytes_t){slow->method.text, strlen(slow->method.text)});
+    if (slow->stood_ns)
+        snprintf(stood, sizeof stood, "this broker stood still %lld ms, ",
+                 (long long)(slow->stood_ns / S_MS));
     gate_log(GATE_WARN, "broker",
-             "slow: %s.%s %lld ms (queue %lld ms, worker %lld ms): %s%s%s",
+             "slow: %s.%s %lld ms (queue %lld ms, %sworker %lld ms): %s%s%s",
              service, method, (long long)(slow->total_ns / S_MS),
-             (long long)(slow->wait_ns / S_MS),
-             (long long)((slow->total_ns - slow->wait_ns) / S_MS),
+             (long long)(slow->wait_ns / S_MS), stood,
+             (long long)((slow->total_ns - slow->wait_ns - slow->stood_ns) /
+                         S_MS),
              gi_tally_outcomes[slow->outcome], *slow->user ? ", user " : "",
              slow->user);
 }
@@ -134,13 +152,14 @@ static void s_log_slow(gi_broker_core_t *core, const gi_slow_t *slow) {
 S_RARE static void s_note_slow(gi_broker_core_t *core,
                                const gi_broker_call_t *call,
                                gi_outcome_t outcome, int64_t total_ns,
-                               int64_t wait_ns) {
+                               int64_t wait_ns, int64_t stood_ns) {
     gi_slow_t *slow =
         gi_slow_add(core->seen.slow, core->clock.now_ms, total_ns);
     if (slow == NULL)
         return;
     slow->outcome = outcome;
     slow->wait_ns = wait_ns;
+    slow->stood_ns = stood_ns;
     slow->attempt = call->attempt;
     slow->method = call->method;
     s_name(slow->service, call->service->name);
@@ -163,12 +182,16 @@ static void s_count(gi_broker_core_t *core, gi_broker_call_t *call,
     int64_t now_ns = gi_broker_seen_now(core);
     int64_t left_ns = call->worker ? call->given_ns : now_ns; /* the queue */
     int64_t total_ns = now_ns - call->begun_ns;
-    int64_t wait_ns = left_ns - call->begun_ns;
+    int64_t wait_ns = left_ns - call->begun_ns, stood_ns = 0;
     call->counted = true;
+    if (call->worker)
+        stood_ns = (core->clock.stood_ms - call->stood_ms) * S_MS;
+    if (stood_ns > total_ns - wait_ns)
+        stood_ns = total_ns - wait_ns;
     if (total_ns >= core->seen.slow_ns)
-        s_note_slow(core, call, outcome, total_ns, wait_ns);
+        s_note_slow(core, call, outcome, total_ns, wait_ns, stood_ns);
     gi_tally_count(s_tally(core, call->service), &call->method, outcome, error,
-                   total_ns, wait_ns);
+                   total_ns, wait_ns + stood_ns);
 }
 
 static gate_bytes_t s_bytes(const char *text) {

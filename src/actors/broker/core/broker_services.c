@@ -356,6 +356,7 @@ static bool s_give(gi_broker_core_t *core, gi_broker_call_t *call,
     worker->in_flight++;
     worker->sent_ms = call->moved_ms = core->clock.now_ms;
     call->service->n_calls++;
+    call->stood_ms = core->clock.stood_ms;
     call->given_ns = call->deadline_ms ? gi_broker_seen_now(core)
                                        : call->begun_ns; /* it never waited */
     gi_broker_worker_sent(core, worker, call->client, bytes);

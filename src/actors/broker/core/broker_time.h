@@ -27,6 +27,7 @@ typedef struct gi_broker_clock {
     int64_t tick_ms;  /* the last look at the clock */
     int64_t awake_ms; /* the end of the last time that we were stopped: nobody's
                          silence counts from before it */
+    int64_t stood_ms; /* all times in which we did not run, though we should */
     gi_wheel_t *wheel;
 } gi_broker_clock_t;
 

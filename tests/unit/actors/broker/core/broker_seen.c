@@ -146,6 +146,28 @@ Test(seen, the_wait_in_the_queue_is_told_apart) {
     kit_end(&k);
 }
 
+/* It was stopped: its timers were due all the time. */
+Test(seen, time_in_which_the_broker_stood_is_not_the_workers) {
+    kit_t k;
+    kit_begin(&k);
+    kit_ext_worker(&k, "w", "S:d:9");
+    request(&k, "c", "S", "1");
+    k.now += 10 * HB;
+    reply(&k, "w", "c", "1", OK_REPLY);
+    at(&k, "services.0.total.sum_us", 10000L * HB);
+    long ran = s_at(&k, "services.0.methods.0.run.sum_us");
+    cr_expect(ran >= 0 && ran <= 1000L * HB, "%ld", ran);
+    request(&k, "c", "S", "2");
+    for (int i = 0; i < 10; i++) { /* a slow worker, while the broker runs */
+        kit_wait(&k, HB / 2);
+        beat(&k, "w");
+    }
+    reply(&k, "w", "c", "2", OK_REPLY);
+    long then = s_at(&k, "services.0.methods.0.run.sum_us");
+    cr_expect_eq(then - ran, 5000L * HB, "%ld", then - ran);
+    kit_end(&k);
+}
+
 Test(seen, names_of_strangers_stay_text_and_bounded) {
     kit_t k;
     static char func[2000];
