@@ -7,6 +7,7 @@
 #include "text/json_read.h"
 #include "cli/opts.h"
 #include "cli/peer.h"
+#include "text/clean.h"
 #include "monitor/otlp.h"
 #include "cli/progress.h"
 #include "text/times.h"
@@ -367,7 +368,9 @@ static void s_await_service(const gi_peer_t *peer, const char *method) {
 static int s_fail(const char *method, gate_err_t e) {
     const char *text = gate_error()->text;
     if (e == GATE_TIMEOUT && !strstr(text, method)) {
-        fprintf(stderr, "%s: %s: %s\n", gate_error()->cls, method, text);
+        fprintf(stderr, "%s: %s: ", gate_error()->cls, method);
+        gi_clean_put(stderr, text, strlen(text), true); /* a broker's words */
+        fputc('\n', stderr);
         return GI_EXIT_GONE;
     }
     return gi_peer_fail(e, true);

@@ -116,9 +116,9 @@ Test(waits, a_pool_in_its_own_job_or_callback) {
     static const struct {
         const char *name;
         void (*act)(s_world_t *);
-    } acts[] = {{"drain", s_drain},       {"stop", s_stop},
-                {"stop 0", s_stop_ask},   {"runtime_wait", s_wait},
-                {"destroy", s_end_pool},  {"destroy all", s_end_all}};
+    } acts[] = {{"drain", s_drain},      {"stop", s_stop},
+                {"stop 0", s_stop_ask},  {"runtime_wait", s_wait},
+                {"destroy", s_end_pool}, {"destroy all", s_end_all}};
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
         for (int where = 0; where < 5; where++) {
             pid_t pid = fork();

@@ -43,6 +43,9 @@ class Served(rig.Session):
             faces = await c.Work.get_interfaces()
             self.assertIn("(a, b=1)", repr(faces))
             self.assertIn("a + b", repr(faces))
+            # where Python runs them, who hands them over cannot know
+            self.assertEqual({f.get("runs") for name, f in faces.items()
+                              if name != "get_interfaces"}, {"foreign"})
             got = await asyncio.gather(*(c.Work.soon(i) for i in range(3000)))
             self.assertEqual(got, list(range(3000)))
             with self.assertRaises(LookupError):

@@ -143,6 +143,11 @@ static const char *s_copy(char **to, const char *text) {
 
 static size_t s_size(const char *text) { return text ? strlen(text) + 1 : 0; }
 
+/* Where its calls run is the host program's own affair. */
+__attribute__((constructor)) static void s_known(void) {
+    gi_call_foreign = s_arrive;
+}
+
 gate_err_t gate_answerer_method(gate_answerer_t *self, gate_service_t *service,
                                 const char *name, const char *signature,
                                 const char *doc) {

@@ -466,8 +466,8 @@ int gate_runtime_wait(gate_runtime_t *self) {
     if (gi_err_null(self, "gate_runtime_wait"))
         return 1;
     if (gi_thread_works())
-        return gate_exit_code(gi_err(
-            GATE_WOULDBLOCK, "gate_runtime_wait in a job or callback"));
+        return gate_exit_code(
+            gi_err(GATE_WOULDBLOCK, "gate_runtime_wait in a job or callback"));
     gi_drainable_t *list[S_DRAINABLES_MAX];
     gi_signals_t signals;
     gi_notify_watch_t watch;

@@ -48,7 +48,7 @@ int gi_service_runs(const gate_service_t *self, const gate_method_t *m) {
 const char *gi_service_runs_name(const gi_smethod_t *method) {
     static const char *const names[] = {"", "inline", "thread", "process",
                                         "custom"};
-    return names[method->runs];
+    return method->m->fn == gi_call_foreign ? "foreign" : names[method->runs];
 }
 
 /* Names the idempotent methods for the broker: "a,b=5". */

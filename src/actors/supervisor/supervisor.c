@@ -425,8 +425,9 @@ void gate_supervisor_destroy(gate_supervisor_t **self_p) {
         s_end(self);
         return;
     }
-    gate_log(GATE_WARN, S_PART, "gate_supervisor_destroy in a function of its "
-                                "child: it ends when that has returned");
+    gate_log(GATE_WARN, S_PART,
+             "destroyed in a function of its child: it "
+             "ends when that has returned");
     (void)gi_later(s_end, self); /* no thread: it stays */
 }
 

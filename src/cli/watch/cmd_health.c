@@ -46,8 +46,8 @@ static int s_http(const s_args_t *args) {
 static gate_err_t s_stats(gate_client_t *client, gate_value_t **stats) {
     gate_err_t e = gate_client_call(client, "Gate.stats", stats,
                                     gate_timeout_ms(S_HEALTH_MS));
-    bool unknown = e == GATE_RAISED &&
-                   strcmp(gate_error()->cls, "AttributeError") == 0;
+    bool unknown =
+        e == GATE_RAISED && strcmp(gate_error()->cls, "AttributeError") == 0;
     return unknown || e == GATE_TIMEOUT ? GATE_NOMETHOD : e;
 }
 

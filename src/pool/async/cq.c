@@ -24,7 +24,7 @@ struct gate_cq {
     pthread_cond_t filled;
     unsigned sleepers; /* in gate_cq_wait */
     gi_ref_t ref;      /* the user's and one for each future under way */
-    uint32_t born; /* gi_born_now() of who made it */
+    uint32_t born;     /* gi_born_now() of who made it */
     int fd;
     bool armed;  /* somebody looks at fd */
     bool closed; /* the user has gone */

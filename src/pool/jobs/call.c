@@ -21,6 +21,8 @@
 #define S_OUT_KEEP 65536
 #define S_OUT_SMALL 512
 
+gate_fn *gi_call_foreign;
+
 /* ---- life ---------------------------------------------------------------- */
 void gi_call_init(gate_call_t *self, const gi_call_ops_t *ops,
                   gate_runtime_t *runtime, const gate_settings_t *settings) {

@@ -127,5 +127,8 @@ gate_err_t gi_call_take_last(gate_call_t *self);
  * itself there. */
 const void *gi_call_work_for(const void *host);
 bool gi_call_works_for(const void *host);
+/* The method of services whose calls another language takes (src/actors/foreign);
+ * NULL where there is none. Set when the library is loaded. */
+extern gate_fn *gi_call_foreign;
 
 #endif

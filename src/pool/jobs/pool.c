@@ -195,10 +195,10 @@ gate_err_t gate_pool_stop(gate_pool_t *self, unsigned what,
 gate_err_t gate_pool_ready(gate_pool_t *self, int64_t timeout_ms) {
     if (gi_err_null(self, "gate_pool_ready"))
         return GATE_BADARG;
-    gate_err_t e =
-        self->ops->ready ? s_outside(self, "gate_pool_ready", timeout_ms)
-        : s_ours(self)   ? GATE_OK
-                         : GATE_CLOSED;
+    gate_err_t e = self->ops->ready
+                       ? s_outside(self, "gate_pool_ready", timeout_ms)
+                   : s_ours(self) ? GATE_OK
+                                  : GATE_CLOSED;
     return e || !self->ops->ready ? e : self->ops->ready(self, timeout_ms);
 }
 

@@ -19,7 +19,7 @@
 
 #define S_ROOM (24u << 20) /* bytes of all tallies */
 #define S_LOG_MS 1000
-#define S_STOOD_MS 100 /* shorter ones are not looked at */
+#define S_STOOD_MS 100              /* shorter ones are not looked at */
 #define S_LOOK_MS 30000             /* an answer to "reports" is good for */
 #define S_REPORT_BYTES (32u << 10)  /* of one worker */
 #define S_REPORTS_BYTES (16u << 20) /* of all */
@@ -139,14 +139,14 @@ static void s_log_slow(gi_broker_core_t *core, const gi_slow_t *slow) {
     if (slow->stood_ns)
         snprintf(stood, sizeof stood, "this broker stood still %lld ms, ",
                  (long long)(slow->stood_ns / S_MS));
-    gate_log(GATE_WARN, "broker",
-             "slow: %s.%s %lld ms (queue %lld ms, %sworker %lld ms): %s%s%s",
-             service, method, (long long)(slow->total_ns / S_MS),
-             (long long)(slow->wait_ns / S_MS), stood,
-             (long long)((slow->total_ns - slow->wait_ns - slow->stood_ns) /
-                         S_MS),
-             gi_tally_outcomes[slow->outcome], *slow->user ? ", user " : "",
-             slow->user);
+    gate_log(
+        GATE_WARN, "broker",
+        "slow: %s.%s %lld ms (queue %lld ms, %sworker %lld ms): %s%s%s",
+        service, method, (long long)(slow->total_ns / S_MS),
+        (long long)(slow->wait_ns / S_MS), stood,
+        (long long)((slow->total_ns - slow->wait_ns - slow->stood_ns) / S_MS),
+        gi_tally_outcomes[slow->outcome], *slow->user ? ", user " : "",
+        slow->user);
 }
 
 S_RARE static void s_note_slow(gi_broker_core_t *core,

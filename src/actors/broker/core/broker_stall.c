@@ -62,8 +62,8 @@ static int64_t s_bound_ms(const gi_broker_core_t *core) {
 }
 
 /* ---- torn ------------------------------------------------------------------ */
-#define S_TORN                                                                \
-    "The connection of this client was cut while it was sent a stream or a "  \
+#define S_TORN                                                               \
+    "The connection of this client was cut while it was sent a stream or a " \
     "huge answer: some of it may be lost."
 
 /* What was under way to it is lost, or what it said about them: a cancel, more

@@ -179,8 +179,8 @@ static bool s_is_at(const gate_broker_t *broker, unsigned side, int fd) {
 /* By its name; one without either name (systemd's own is that of the unit) by
  * its place. -1: neither says whose it is. */
 static int s_side(const gate_broker_t *broker, int fd, const char *name) {
-    static const char *const names[] = {[GI_FRONT] = "frontend",
-                                        [GI_BACK] = "backend"};
+    static const char *const names[] = {
+        [GI_FRONT] = "frontend", [GI_BACK] = "backend"};
     for (int side = GI_FRONT; side <= GI_BACK; side++)
         if (strcmp(name, names[side]) == 0)
             return side;
