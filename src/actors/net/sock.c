@@ -286,8 +286,7 @@ static gate_err_t s_apply(gi_sock_t *self, int type, gate_bytes_t identity,
 /* ZeroMQ says EMFILE when descriptors are used up and when its sockets are. */
 gate_err_t gi_sock_none_left(const char *what) {
     int error = errno, fd = eventfd(0, EFD_CLOEXEC);
-    if (fd >= 0)
-        close(fd);
+    close(fd);
     errno = error;
     if (fd < 0 || error != EMFILE)
         return gi_err_errno("no socket for %s", what);

@@ -421,14 +421,12 @@ void gate_supervisor_destroy(gate_supervisor_t **self_p) {
     *self_p = NULL;
     if (self->started && self->forks != gi_actor_thread_forks)
         return; /* a child of fork(): it is the parent's */
-    if (!gi_thread_is_in(self)) {
+    if (!gi_thread_is_in(self))
         s_end(self);
-        return;
-    }
-    gate_log(GATE_WARN, S_PART,
-             "destroyed in a function of its child: it "
-             "ends when that has returned");
-    (void)gi_later(s_end, self); /* no thread: it stays */
+    else if (gi_later(s_end, self)) /* no thread for it: it stays */
+        gate_log(GATE_WARN, S_PART,
+                 "destroyed in its child's function: it "
+                 "ends when that has returned");
 }
 
 /* ---- asking one ---------------------------------------------------------- */

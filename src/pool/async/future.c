@@ -314,11 +314,6 @@ static void s_help(gate_future_t *self, int64_t timeout_ms) {
         self->help(self, timeout_ms < 0);
 }
 
-gate_err_t gi_future_unborn(void) {
-    return gi_err(GATE_CLOSED, "this future was made before fork(): it is "
-                               "completed in the parent alone");
-}
-
 gate_err_t gate_future_wait_(gate_future_t *self, int64_t timeout_ms,
                              gate_slot_t out) {
     if (!self)

@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include "sync/actor_thread.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "async/future.h"
@@ -87,7 +88,10 @@ void gi_future_read_alone(gate_future_t *self);
 /* The last reference has gone. */
 void gi_future_die(gate_future_t *self);
 /* GATE_CLOSED, with the story: it is the parent's, and we are a child of fork(). */
-gate_err_t gi_future_unborn(void);
+static inline gate_err_t gi_future_unborn(void) {
+    return gi_err(GATE_CLOSED, "this future was made before fork(): it is "
+                               "completed in the parent alone");
+}
 /* Frees its block, for the value that lies in it. */
 void gi_future_free(void *self);
 

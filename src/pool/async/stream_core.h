@@ -7,6 +7,8 @@
 
 #include <gaterpc/stream.h>
 #include <pthread.h>
+#include "sync/actor_thread.h"
+#include "base/err.h"
 #include "base/buf.h"
 #include "sync/ref.h"
 #include "async/stream.h"
@@ -73,7 +75,12 @@ struct gate_stream {
 };
 
 /* GATE_CLOSED, with the story: it is the parent's, and we are a child of fork(). */
-gate_err_t gi_stream_unborn(const gate_stream_t *self);
+static inline gate_err_t gi_stream_unborn(const gate_stream_t *self) {
+    return self->born == gi_born_now()
+               ? GATE_OK
+               : gi_err(GATE_CLOSED, "this stream was made before fork(): it "
+                                     "is read in the parent alone");
+}
 /* With the mutex held. Waits for an item or the end, at most timeout_ms. */
 gate_err_t gi_stream_await(gate_stream_t *self, int64_t timeout_ms);
 /* With the mutex held. Takes the next item; reports credit. GATE_EOS, or the

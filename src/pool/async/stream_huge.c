@@ -325,13 +325,6 @@ static gate_err_t s_kind(gate_stream_t *self, int64_t timeout_ms,
     return e;
 }
 
-gate_err_t gi_stream_unborn(const gate_stream_t *self) {
-    return self->born == gi_born_now()
-               ? GATE_OK
-               : gi_err(GATE_CLOSED, "this stream was made before fork(): it "
-                                     "is read in the parent alone");
-}
-
 gate_err_t gate_stream_read(gate_stream_t *self, void *buf, size_t *size) {
     if (gi_err_null(self, "gate_stream_read"))
         return GATE_BADARG;
