@@ -108,6 +108,19 @@ static gate_err_t slow(gate_call_t *call) {
     return e ? e : gate_huge_end(&h);
 }
 
+/* Its reader leaves before it begins, and it looks at nothing. */
+static gate_err_t late(gate_call_t *call) {
+    size_t n = 8 << 20; /* of noise: more than goes out unread */
+    char *data = calloc(1, n);
+    unsigned x = 1;
+    for (size_t i = 0; data && i < n; i++)
+        data[i] = (char)((x = x * 1664525 + 1013904223) >> 24);
+    sem_post(&s_gates->entered);
+    if (!data || !s_await(&s_gates->let))
+        return gate_raise(call, "TimeoutError", "nobody let it go on");
+    return gate_huge_data(call, data, n, free, NULL);
+}
+
 static const gate_method_t table[] = {
     {.name = "ping", .fn = ping, .runs = GATE_INLINE},
     {.name = "length", .fn = length, .runs = GATE_INLINE},
@@ -115,6 +128,8 @@ static const gate_method_t table[] = {
     {.name = "slow_t", .fn = slow, .runs = GATE_THREAD},
     {.name = "slow_p", .fn = slow, .runs = GATE_PROCESS},
     {.name = "ping_p", .fn = ping, .runs = GATE_PROCESS},
+    {.name = "late_t", .fn = late, .runs = GATE_THREAD},
+    {.name = "late_p", .fn = late, .runs = GATE_PROCESS},
     GATE_END,
 };
 
@@ -238,4 +253,38 @@ Test(huge_flow, an_argument_that_comes_slowly_is_not_taken_for_dead,
         gate_future_destroy(&f[c]);
     }
     rig_down(&rig);
+}
+
+/* ---- nobody reads it ----------------------------------------------------- */
+static int64_t s_stat(rig_t *rig, const char *name) {
+    int64_t n = -1;
+    GATE_OWN(gate_value) stats = gate_service_stats(rig->service);
+    OK(gate_value_read(stats, name, &n));
+    return n;
+}
+
+static void s_becomes(rig_t *rig, const char *name, int64_t n) {
+    for (int i = 0; i < 2000 && s_stat(rig, name) != n; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    cr_assert_eq(s_stat(rig, name), n, "%s", name);
+}
+
+/* The slot is free as soon as the handler is back. */
+Test(huge_flow, one_that_begins_after_its_reader_left_ends, .timeout = 120) {
+    static const char *const methods[] = {"Test.late_t", "Test.late_p"};
+    for (int w = 0; w < rig_ways(); w++) {
+        rig_t rig;
+        rig_up(&rig, (rig_way_t)w, NULL, table, NULL);
+        for (int64_t i = 0; i < 2; i++) {
+            gate_stream_t *stream = NULL;
+            OK(gate_client_open(rig.client, methods[i], &stream));
+            cr_assert(s_await(&s_gates->entered));
+            gate_stream_destroy(&stream);
+            s_becomes(&rig, "cancelled", i + 1);
+            sem_post(&s_gates->let);
+            s_becomes(&rig, "in_flight", 0);
+        }
+        s_ping(&rig);
+        rig_down(&rig);
+    }
 }

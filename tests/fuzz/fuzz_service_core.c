@@ -271,7 +271,7 @@ static void s_feed(s_call_t *call, unsigned how) {
         gi_life_bulk_fed(life);
         gi_life_settle(life);
     } else if (!call->feeder && call->handler && !life->bulk && !life->sent &&
-               !life->cancelled && life->state != GI_LIFE_DONE) {
+               life->state != GI_LIFE_DONE) {
         call->feeder = true;
         gi_life_bulk_begun(life);
     }

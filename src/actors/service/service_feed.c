@@ -86,7 +86,7 @@ static gate_err_t s_begin(gate_call_t *call, const gi_huge_begin_t *begin) {
     c->hand.feeding = h;
     s_hold(c);
     if (s_on_actor(c)) {
-        gi_shuge_attach(h);
+        gi_sfeed_begin(h);
     } else if (gi_mailbox_push(c->service->is.mailbox, &h->begin_mail, -1)) {
         c->hand.feeding = NULL;
         gi_sfeed_free(&h);
@@ -174,7 +174,7 @@ static gate_err_t s_keep(gate_call_t *call, const gi_huge_begin_t *begin,
     h->release = release;
     h->ended = true;
     if (s_on_actor(c)) {
-        gi_shuge_attach(h);
+        gi_sfeed_begin(h);
     } else if (gi_mailbox_push(c->service->is.mailbox, &h->begin_mail, -1)) {
         gi_sfeed_free(&h);
         return s_gone();
@@ -263,11 +263,6 @@ void gi_sfeed_begin(gi_shuge_t *h) {
         return;
     }
     gi_shuge_attach(h);
-    if (h->call->life.cancelled) {
-        (void)gi_err(GATE_CANCELLED, "the reader left");
-        gate_error_t left = *gate_error();
-        gi_shuge_fail(h, &left);
-    }
 }
 
 static void s_enqueue(gi_shuge_t *h, gi_sitem_t *item) {

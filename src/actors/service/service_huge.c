@@ -149,14 +149,14 @@ void gi_shuge_attach(gi_shuge_t *h) {
         h->next->prev = h;
     self->own->huges = h;
     self->own->stats.huge++;
+    s_open_window(h);
+    gate_err_t e = c->link ? s_pack(h) : GATE_OK;
+    gate_error_t story = *gate_error();
     gi_life_bulk_begun(&c->life);
     if (h->ended)
         gi_life_bulk_fed(&c->life);
-    s_open_window(h);
-    if (c->link && s_pack(h)) {
-        gate_error_t story = *gate_error();
+    if (e)
         gi_shuge_fail(h, &story);
-    }
 }
 
 static void s_close(gi_shuge_t *h, gate_err_t outcome) {

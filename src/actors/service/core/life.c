@@ -265,9 +265,12 @@ void gi_life_cancel(gi_life_t *life) {
 }
 
 /* ---- huge results -------------------------------------------------------- */
+/* A pool's handler or job may begin it after its reader has left. */
 void gi_life_bulk_begun(gi_life_t *life) {
     life->bulk = true;
     gi_service_core_list(life);
+    if (life->cancelled)
+        life->core->ops->bulk_fail(life, s_why(life));
 }
 
 void gi_life_bulk_fed(gi_life_t *life) {

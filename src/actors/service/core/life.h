@@ -103,6 +103,7 @@ gate_err_t gi_life_pulled_item(gi_life_t *life, const void *data,
 void gi_life_credit(gi_life_t *life, int64_t items, int64_t bytes);
 
 /* ---- huge results: life.c ------------------------------------------------ */
+/* Its reader may have left: then it fails at once (ops->bulk_fail). */
 void gi_life_bulk_begun(gi_life_t *life);
 void gi_life_bulk_fed(gi_life_t *life);
 /* Its last message is out. Whoever says so settles it at the end of the event:

@@ -385,6 +385,22 @@ Test(life, a_huge_result_that_nobody_reads_is_not_begun) {
     kit_end(&kit);
 }
 
+/* Begun by a handler or job that has not looked. */
+Test(life, a_huge_result_that_begins_too_late_ends_with_its_handler) {
+    kit_t kit;
+    kit_new(&kit);
+    kit_call_t *call = kit_call(&kit, 0);
+    kit_arrive(&kit, call);
+    gi_life_cancel(&call->life);
+    gi_life_bulk_begun(&call->life);
+    kit_check(&kit);
+    gi_life_bulk_fed(&call->life);
+    gi_life_returned(&call->life, GATE_OK, GI_LIFE_KEPT);
+    cr_assert_eq(call->life.state, GI_LIFE_DONE);
+    cr_assert_eq(call->over, 1);
+    kit_end(&kit);
+}
+
 Test(life, a_huge_result_that_is_never_ended_is_cut) {
     kit_t kit;
     kit_new(&kit);
