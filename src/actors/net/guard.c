@@ -287,18 +287,25 @@ bool gi_guard_shut(gi_guard_t *self, int fd) {
 }
 
 /* What the kernel has got already would still be read, megabytes of it. It is
- * thrown away in one step (MSG_TRUNC: tcp copies nothing then): libzmq's thread
- * reads at the same time, and a message with a piece missing in the middle must
- * not be made. The peer learns of the end by a reset alone. */
+ * thrown away in one step (MSG_TRUNC: tcp copies nothing then; ipc knows no such
+ * thing): libzmq's thread reads at the same time, and a message with a piece
+ * missing in the middle must not be made. The peer learns of the end by a reset
+ * alone. */
 static void s_discard(int fd) {
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
     gi_address_t at = {0};
     socklen_t size = sizeof at;
-    if (getsockname(fd, &at.any, &size) < 0 || at.any.sa_family == AF_UNIX)
-        return; /* its kernel holds little */
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    syscall(SYS_recvfrom, fd, NULL, (size_t)INT32_MAX, MSG_TRUNC | MSG_DONTWAIT,
-            NULL, NULL);
+    int n = INT32_MAX;
+    void *waste = NULL;
+    if (getsockname(fd, &at.any, &size) < 0)
+        return;
+    if (at.any.sa_family != AF_UNIX)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    else if (ioctl(fd, SIOCINQ, &n) < 0 || !(waste = gi_mem_alloc((size_t)n)))
+        return;
+    syscall(SYS_recvfrom, fd, waste, (size_t)n, MSG_TRUNC | MSG_DONTWAIT, NULL,
+            NULL);
+    gi_mem_free(waste);
 }
 
 /* The number may be another connection's as soon as libzmq sees the end, so all
