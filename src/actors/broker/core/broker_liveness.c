@@ -203,6 +203,18 @@ void gi_broker_worker_resume(gi_broker_core_t *core,
         s_max(core->clock.now_ms, worker->sent_ms + core->clock.beat_ms));
 }
 
+/* A connection that is mended at once may have the descriptor of the one that
+ * was cut, and what comes over it is read before the event. Of a plain worker,
+ * whose id and calls stay, nothing else shows it. */
+bool gi_broker_worker_replaced(const gi_broker_core_t *core,
+                               const gi_broker_worker_t *worker) {
+    const gi_broker_peer_t *peer = worker->peer;
+    if (worker->ext || !peer->connection)
+        return false;
+    uint64_t now = core->effects->connection(core->ctx, peer->srcfd);
+    return now && now != peer->connection; /* 0: its last words */
+}
+
 void gi_broker_worker_moved(gi_broker_core_t *core,
                             gi_broker_worker_t *worker) {
     if (worker->ext)

@@ -176,7 +176,8 @@ static void s_abandon(gi_broker_core_t *core, gi_broker_peer_t *peer) {
 
 bool gi_broker_peer_moved(gi_broker_core_t *core, gi_broker_peer_t *peer,
                           int srcfd, zmq_msg_t *frame) {
-    if (srcfd == peer->srcfd && !peer->closed)
+    if (srcfd == peer->srcfd && !peer->closed &&
+        !(peer->worker && gi_broker_worker_replaced(core, peer->worker)))
         return false;
     bool moved = peer->srcfd >= 0 || peer->closed;
     s_abandon(core, peer);

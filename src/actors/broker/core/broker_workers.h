@@ -80,6 +80,9 @@ bool gi_broker_may_scold(gi_broker_core_t *core, gi_broker_peer_t *peer);
 void gi_broker_worker_beat(gi_broker_core_t *core, gi_broker_worker_t *worker);
 /* A heartbeat, at once. */
 void gi_broker_worker_greet(gi_broker_core_t *core, gi_broker_worker_t *worker);
+/* It speaks over another connection than before, of the same descriptor. */
+bool gi_broker_worker_replaced(const gi_broker_core_t *core,
+                               const gi_broker_worker_t *worker) GATE_MUST;
 /* It speaks over another connection than before. */
 void gi_broker_worker_moved(gi_broker_core_t *core, gi_broker_worker_t *worker);
 /* Nothing can be sent to it. Leaves core->out alone. */

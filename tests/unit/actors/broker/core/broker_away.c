@@ -392,6 +392,26 @@ Test(suspended, a_stream_across_a_cut_ends_with_an_error) {
 }
 
 /* Nobody would give the slot back: its end may have been lost with the cut. */
+/* The event comes later, or after the whole stream. */
+Test(suspended, a_stream_over_the_same_descriptor_ends_with_an_error) {
+    kit_t k;
+    kit_begin(&k);
+    k.open[11] = 7;
+    ready_fd(&k, "w", 11, "S:d:3");
+    request(&k, "c", "S", "1");
+    request(&k, "c", "S", "2");
+    k.open[11] = 8; /* its first items went with the other one */
+    say_fd(&k, BACK, "w", 11, "", "MDPW01", "\3", "c", "", "1", STREAM, "\x05");
+    got_tagged_error(&k, "c", "1", "WorkerLostError", "items may be missing");
+    say_fd(&k, BACK, "w", 11, "", "MDPW01", "\3", "c", "", "2", "x");
+    got_reply(&k, "c", "S", "2", "x");
+    request(&k, "c", "S", "3");
+    say_fd(&k, BACK, "w", 11, "", "MDPW01", "\3", "c", "", "3", STREAM, "\x01");
+    got_reply(&k, "c", "S", "3", STREAM, "\x01");
+    counted(&k, "workers_lost", 0);
+    kit_end(&k);
+}
+
 Test(suspended, an_abandoned_call_gives_its_slot_back_at_the_cut) {
     kit_t k;
     kit_begin(&k);
