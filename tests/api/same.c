@@ -38,7 +38,19 @@ static gate_err_t note(gate_call_t *call) {
     return e ? e : gate_return(call, i);
 }
 
+/* Its step says that there is an item, and there is none. */
+static gate_err_t s_nothing(gate_call_t *call, void *state) {
+    (void)call;
+    (void)state;
+    return GATE_OK;
+}
+
+static gate_err_t empty(gate_call_t *call) {
+    return gate_generate(call, s_nothing, NULL, NULL);
+}
+
 static const gate_method_t s_methods[] = {
+    GATE_METHOD(empty),
     GATE_METHOD(add),
     GATE_METHOD(busy),
     GATE_METHOD(items, .runs = GATE_THREAD),
@@ -80,6 +92,24 @@ Test(same, errors, .timeout = 120) {
                 gate_client_call(c, "Test.wait", &n, gate_timeout_ms(50)));
         s_open = 1;
         cr_expect_eq(gate_client_call(c, "Test.add", &n, 1, 2), GATE_OK);
+        rig_down(&rig);
+    }
+}
+
+static gate_err_t s_read(gate_client_t *c, const char *method) {
+    GATE_OWN(gate_stream) stream = NULL;
+    gate_err_t e = gate_client_open(c, method, &stream);
+    while (!e)
+        e = gate_stream_next(stream, NULL);
+    return e;
+}
+
+Test(same, errors_of_streams, .timeout = 120) {
+    for (rig_way_t way = RIG_INPROC; way < RIG_WAYS; way++) {
+        rig_t rig;
+        rig_up(&rig, way, NULL, s_methods, NULL);
+        S_FAILS(GATE_RAISED, "RuntimeError", s_read(rig.client, "Test.empty"));
+        cr_expect_eq(s_read(rig.client, "Test.items"), GATE_EOS);
         rig_down(&rig);
     }
 }

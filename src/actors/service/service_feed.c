@@ -313,7 +313,7 @@ static void s_all_fed(gi_scall_t *c) {
 }
 
 static void s_item_begin(gi_scall_t *c, gate_bytes_t part) {
-    static const gate_error_t bad = {GATE_BADARG, "TypeError",
+    static const gate_error_t bad = {GATE_RAISED, "TypeError",
                                      "a malformed part of a huge result", ""};
     gi_huge_begin_t begin;
     gi_shuge_t *h = NULL;

@@ -56,7 +56,8 @@ void gi_life_unblock_all(gi_service_core_t *self, const void *owner) {
 static gate_err_t s_send(gi_life_t *life, const void *data, size_t size) {
     bool queued = false;
     if (life->bulk)
-        return gi_err(GATE_BADARG, "an item among the chunks of a huge result");
+        return gi_err_story(GATE_RAISED, "TypeError",
+                            "an item among the chunks of a huge result", "");
     life->core->stats.items++;
     life->sent++;
     gate_err_t e = life->core->ops->send(life, data, size, &queued);
@@ -136,11 +137,11 @@ static bool s_pull_one(gi_life_t *life) {
     if (!e && life->broke)
         e = life->broke;
     if (!e && life->sent == sent) { /* it would be asked again for ever */
-        (void)gi_err_story(GATE_BADARG, "RuntimeError",
+        (void)gi_err_story(GATE_RAISED, "RuntimeError",
                            "a generator's step returned GATE_OK without an "
                            "item",
                            "");
-        s_break(life, GATE_BADARG);
+        s_break(life, GATE_RAISED);
         return false;
     }
     if (!e)
