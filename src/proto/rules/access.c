@@ -75,6 +75,10 @@ static gate_err_t s_make(bool allow, const char *user, char *target,
     return GATE_OK;
 }
 
+/* Lists and patterns elsewhere; here they would be letters of names that nobody
+ * has, and a denial would be none. */
+static const char s_no_pattern[] = "?[]{}|,";
+
 /* text is cut up. */
 static gate_err_t s_parse_rule(char *text, s_rule_t **out) {
     static const char space[] = " \t\r\n";
@@ -91,6 +95,11 @@ static gate_err_t s_parse_rule(char *text, s_rule_t **out) {
                       "access: '%s %s %s': allow or deny, USER, "
                       "SERVICE.METHOD expected",
                       verb, user ? user : "", target ? target : "");
+    if (strpbrk(user, s_no_pattern) || strpbrk(target, s_no_pattern))
+        return gi_err(GATE_BADARG,
+                      "access: '%s %s %s': one user and one SERVICE.METHOD a "
+                      "rule, in which * alone stands for others",
+                      verb, user, target);
     return s_make(allow, user, target, out);
 }
 
