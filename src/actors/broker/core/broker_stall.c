@@ -3,10 +3,11 @@
  * slot of its worker for as long as its client gives no credit, and with all of
  * them held nobody else is served.
  *
- * While others wait for a slot, a client may have as many streams that stood
- * still for a second as there are slots without such a one: with more (and more
- * than one) the first of them are ended, and for some heartbeats it begins no
- * new stream while it has as many calls under way. */
+ * While others wait for a slot (and not until a worker has read), a client may
+ * have as many streams that stood still for a second as there are slots without
+ * such a one: with more (and more than one) the first of them are ended, and for
+ * some heartbeats it begins no new stream while it has as many calls under way.
+ * Trying makes that no longer. */
 
 #include <stdio.h>
 #include "broker/core/broker_calls.h"
@@ -164,7 +165,7 @@ static void s_look_again(gi_broker_core_t *core, gi_broker_service_t *service) {
 
 void gi_broker_relieve(gi_broker_core_t *core, gi_broker_service_t *service) {
     s_held_t held = {.core = core, .service = service};
-    if (service->n_queued == 0)
+    if (service->n_queued == 0 || service->n_behind) /* slots are free */
         return;
     s_look_again(core, service);
     if (core->clock.now_ms < service->relief_ms)
@@ -182,7 +183,6 @@ bool gi_broker_is_slow(gi_broker_core_t *core, gi_broker_call_t *call) {
     if (!call->credited || core->clock.now_ms >= client->slow_ms ||
         client->n_calls <= client->slow_max)
         return false;
-    client->slow_ms = core->clock.now_ms + S_BEATS * core->clock.beat_ms;
     snprintf(text, sizeof text, S_SLOW, client->slow_max);
     gi_broker_call_fail(core, call, "BusyWorkerError", text);
     return true;

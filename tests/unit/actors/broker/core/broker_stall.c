@@ -137,6 +137,35 @@ Test(stall, a_row_takes_what_its_items_do) {
                  0);
 }
 
+/* Trying does not make it longer: a reader that stood still once is no reader
+ * that does. */
+Test(stall, who_was_told_is_told_for_some_heartbeats) {
+    kit_t k;
+    s_begin(&k);
+    s_streams(&k, "c", 'a', S_SLOTS);
+    request(&k, "d", "S", "1");
+    s_wait(&k, 2 * HB);
+    kit_forget(&k);
+    for (char id = 'a'; id < 'a' + S_SLOTS / 2; id++) {
+        char of[2] = {id, 0};
+        reply(&k, "w", "c", of, STREAM, GI_STREAM_END);
+    }
+    kit_forget(&k);
+    for (int i = 0; i < 3; i++) {
+        request_ext(&k, "c", "S", "q", ONE);
+        got_error(&k, "c", "q", "BusyWorkerError", "does not read");
+        s_wait(&k, HB);
+    }
+    s_wait(&k, HB);
+    kit_forget(&k);
+    request_ext(&k, "c", "S", "r", ONE);
+    got(&k, "w", "", "MDPW01", "\2", "c", "", "r",
+        "\xa1"
+        "f",
+        "\x90", "\x80", ONE);
+    kit_end(&k);
+}
+
 /* Nobody waits, or they are read, or work, or are one for each client. */
 Test(stall, others_keep_their_streams) {
     kit_t k;
