@@ -487,7 +487,7 @@ void gi_broker_reply(gi_broker_core_t *core, gi_broker_worker_t *worker,
         core->count.replies_late++;
     else if (final)
         gi_broker_seen_reply(core, call, kind, &f[at->body], at->n_body);
-    if (call->credited && !final && at->n_body > 1)
+    if (!final && at->n_body > 1)
         gi_broker_stall_spend(core, call, kind, f[at->body + 1]);
     if (!unread)
         s_forward(core, call, frames, at, final,

@@ -16,8 +16,9 @@
 #include "broker/core/broker_workers.h"
 #include "wire/row.h"
 
-#define S_BEATS 4 /* heartbeats without new streams */
-#define S_LOOKS 4 /* at a service, in that second */
+#define S_BEATS 4      /* heartbeats without new streams */
+#define S_LOOKS 4      /* at a service, in that second */
+#define S_TORN_MS 2000 /* what was sent longer ago has arrived */
 #define S_STALLED                                                             \
     "Nobody read this stream for %lld ms, and others wait for a worker: its " \
     "client had %zu such."
@@ -67,16 +68,22 @@ static int64_t s_bound_ms(const gi_broker_core_t *core) {
     "The connection of this client was cut while it was sent a stream or a " \
     "huge answer: some of it may be lost."
 
+static bool s_may_miss(const gi_broker_core_t *core,
+                       const gi_broker_call_t *call) {
+    return call->streaming && core->clock.now_ms - call->moved_ms < S_TORN_MS;
+}
+
 /* What was under way to it is lost, or what it said about them: a cancel, more
  * credit. One of ours knows nothing of a huge answer whose first chunks were, and
  * would wait for more. A client that gives no credit reads on, as at a Python
- * broker. */
+ * broker, if its stream stood still: else items may be missing. */
 void gi_broker_stall_torn(gi_broker_core_t *core, gi_broker_peer_t *client,
                           bool ours) {
     for (gi_list_t *l = client->calls.next; l != &client->calls; l = l->next) {
         gi_broker_call_t *call = GI_OF(l, gi_broker_call_t, of_client);
-        if ((call->credited || (ours && call->huge)) && !call->muted &&
-            call->worker && !call->request)
+        if ((call->credited || (ours && call->huge) ||
+             s_may_miss(core, call)) &&
+            !call->muted && call->worker && !call->request)
             gi_broker_call_give_up(core, call, "ConnectionLostError", S_TORN);
     }
 }

@@ -115,6 +115,41 @@ Test(away, a_stream_ends_with_the_connection_that_it_was_sent_over) {
     kit_end(&k);
 }
 
+/* Python's client goes on with what comes over its next connection: with items
+ * missing it would end as if whole. One that stood still has them all. */
+static void s_cut_after(int64_t ms, bool torn) {
+    kit_t k;
+    kit_begin(&k);
+    kit_worker(&k, "w", "S:d:9");
+    request_fd(&k, "c", 21, "1");
+    got_g(&k, "w", "c", "1");
+    reply(&k, "w", "c", "1", STREAM, "\x01");
+    got_reply(&k, "c", "S", "1", STREAM, "\x01");
+    k.now += ms;
+    kit_closed(&k, FRONT, 21);
+    request_fd(&k, "c", 22, "2");
+    if (torn) {
+        said_t *m = kit_take(&k, "c");
+        cr_assert(m && m->n == 7 && kit_frame_is(m, 4, STREAM) &&
+                  kit_frame_is(m, 5, GI_STREAM_EXCEPTION));
+        cr_expect(
+            memmem(m->f[6].data, m->f[6].size, "ConnectionLostError", 19));
+        free(m);
+    }
+    got_g(&k, "w", "c", "2");
+    reply(&k, "w", "c", "1", STREAM, "\x02");
+    if (!torn)
+        got_reply(&k, "c", "S", "1", STREAM, "\x02");
+    got_nothing(&k, "c");
+    kit_end(&k);
+}
+
+Test(away, a_plain_stream_that_moved_ends_with_its_connection) {
+    s_cut_after(0, true);
+    s_cut_after(1999, true);
+    s_cut_after(2000, false);
+}
+
 /* It has a call before it has said that it can be told. */
 Test(away, a_worker_that_introduces_itself_late_is_told_then) {
     kit_t k;
