@@ -76,6 +76,27 @@ def echo(part):
                   "to reference's", "broker's", "RSS MiB"], rows)
 
 
+def lanes(part):
+    """By lanes and by sockets, in turns: each round beside its other."""
+    rows, by = [], {}
+    for one in part["results"]:
+        by.setdefault((one["transport"], pin(one), one["outstanding"],
+                       one["auth"]), {})[one["wire"]] = one
+    for (transport, where, w, auth), of in by.items():
+        lane, packed = of.get("lane"), of.get("packed")
+        if not lane or not packed or auth != "off":
+            continue
+        ratios = sorted(a / b for a, b in zip(lane["rounds"], packed["rounds"]))
+        rows.append([transport, where, w, "%.2f (%.2f..%.2f)" % (
+            ratios[len(ratios) // 2], ratios[0], ratios[-1])]
+            + ["%s, **%s**" % (f(packed), f(lane)) for f in (
+                lambda o: us(o, "p50"), lambda o: ratio(o, "p50"), ratio,
+                lambda o: "%.3f" % o["cpu_s_per_100k"])])
+    return table(["transport", "CPU", "W", "rate to sockets' (min..max)",
+                  "p50 us: sockets, lane", "p50 to zmq_proxy's",
+                  "rate to zmq_proxy's", "CPU s / 100 k"], rows)
+
+
 def limits(part):
     rows = []
     for one in part["references"]:
@@ -233,6 +254,7 @@ def main():
     tables = {name: make.get(name, plain)(part) for name, part in parts.items()}
     if "echo" in parts:
         tables["limits"] = limits(parts["echo"])
+        tables["lanes"] = lanes(parts["echo"])
     tables["machine"] = machine(parts)
     with open(record, "w") as f:
         json.dump(parts, f, indent=1)
