@@ -3,6 +3,7 @@
  * of a call over a broker, whichever way a call takes. */
 #include <criterion/criterion.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 #include "rig.h"
 
@@ -49,7 +50,29 @@ static gate_err_t empty(gate_call_t *call) {
     return gate_generate(call, s_nothing, NULL, NULL);
 }
 
+/* Each step takes a while; the last wants that one before it has been read. */
+enum { S_STEPS = 20 };
+static _Atomic int s_n_read;
+
+static gate_err_t s_pace(gate_call_t *call, void *state) {
+    int *i = state;
+    bool last = *i == S_STEPS - 1;
+    if (*i == S_STEPS)
+        return GATE_EOS;
+    usleep(10000);
+    for (int ms = 0; last && !s_n_read && ms < 10000; ms++)
+        usleep(1000);
+    if (last && !s_n_read)
+        return gate_raise(call, "RuntimeError", "nothing was read yet");
+    return gate_yield(call, (*i)++);
+}
+
+static gate_err_t paced(gate_call_t *call) {
+    return gate_generate(call, s_pace, calloc(1, sizeof(int)), free);
+}
+
 static const gate_method_t s_methods[] = {
+    GATE_METHOD(paced),
     GATE_METHOD(empty),
     GATE_METHOD(add),
     GATE_METHOD(busy),
@@ -110,6 +133,23 @@ Test(same, errors_of_streams, .timeout = 120) {
         rig_up(&rig, way, NULL, s_methods, NULL);
         S_FAILS(GATE_RAISED, "RuntimeError", s_read(rig.client, "Test.empty"));
         cr_expect_eq(s_read(rig.client, "Test.items"), GATE_EOS);
+        rig_down(&rig);
+    }
+}
+
+/* What was made is not kept back for what takes long. */
+Test(same, items_of_slow_steps_arrive, .timeout = 120) {
+    for (rig_way_t way = RIG_INPROC; way < RIG_WAYS; way++) {
+        rig_t rig;
+        rig_up(&rig, way, NULL, s_methods, NULL);
+        gate_stream_t *stream = NULL;
+        s_n_read = 0;
+        gate_err_t e = gate_client_open(rig.client, "Test.paced", &stream);
+        while (!e && !(e = gate_stream_next(stream, NULL)))
+            s_n_read++;
+        cr_expect_eq(e, GATE_EOS, "%s: %s", rig_name(way), gate_error()->text);
+        cr_expect_eq(s_n_read, S_STEPS, "%s", rig_name(way));
+        gate_stream_destroy(&stream);
         rig_down(&rig);
     }
 }

@@ -59,6 +59,7 @@ typedef struct gi_sowed {
     _Atomic int64_t items, bytes;
 } gi_sowed_t;
 
+#define GI_SCALL_QUICK 16
 #define GI_SCALL_KEPT 192 /* bytes of a request that need no memory */
 #define GI_SCALL_LARGE 4  /* client_id, request_id, args, kwargs */
 
@@ -83,7 +84,8 @@ struct gi_scall {
     /* where it came from: a link, or this process */
     gi_link_t *link;
     unsigned epoch;
-    bool rows; /* its reader takes several items in a message */
+    bool rows;      /* its reader takes several items in a message */
+    unsigned quick; /* so many steps of its generator were, GI_SCALL_QUICK */
     gate_bytes_t client_id, request_id; /* in kept, or of large */
     unsigned n_kept, n_large;
     unsigned char kept[GI_SCALL_KEPT];

@@ -117,7 +117,8 @@ static gi_swaiting_t *s_waiting(gi_service_own_t *own) {
 }
 
 bool gi_link_send_gather(gi_scall_t *c, const void *data, size_t size) {
-    gi_swaiting_t *waiting = c->rows ? s_waiting(c->service->own) : NULL;
+    bool may = c->rows && (!c->life.pulling || c->quick == GI_SCALL_QUICK);
+    gi_swaiting_t *waiting = may ? s_waiting(c->service->own) : NULL;
     if (!waiting)
         return false;
     if (waiting->call && waiting->call != c)

@@ -45,6 +45,7 @@ static void s_fill(gi_scall_t *c, gate_service_t *self) {
     c->hand = (gi_shand_t){0};
     c->link = NULL;
     c->rows = false;
+    c->quick = 0;
     c->n_kept = c->n_large = 0;
     c->packed = NULL;
     c->args_coming = NULL;
