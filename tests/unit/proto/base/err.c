@@ -33,7 +33,7 @@ Test(err, errno_is_told_and_enomem_is_nomem) {
 
 /* What a user can raise is named, with what it is. */
 Test(err, a_limit_is_told_with_its_value) {
-    struct rlimit few = {64, 64}, room = {UINT64_C(1) << 40, UINT64_C(1) << 40};
+    struct rlimit few = {64, 64}, room = {UINT64_C(1) << 46, UINT64_C(1) << 46};
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
     errno = EMFILE;
     cr_assert_eq(gi_err_errno("open"), GATE_SYSTEM);
@@ -47,7 +47,7 @@ Test(err, a_limit_is_told_with_its_value) {
         return;
     errno = ENOMEM;
     cr_assert_eq(gi_err_errno("mmap"), GATE_NOMEM);
-    cr_assert(strstr(gate_error()->text, "(ulimit -v is 1073741824 KiB)"));
+    cr_assert(strstr(gate_error()->text, "(ulimit -v is 68719476736 KiB)"));
 }
 
 Test(err, a_story_may_be_made_of_the_last_one) {
