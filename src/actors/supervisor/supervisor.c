@@ -379,7 +379,8 @@ gate_err_t gate_supervisor_start(gate_supervisor_t *self) {
     gi_unlock(&self->lock);
     if (!e)
         gi_runtime_add(self->rt, &self->drainable);
-    self->started = !e;
+    else
+        self->started = false; /* there is no thread that reads it */
     return e;
 }
 
