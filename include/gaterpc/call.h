@@ -25,8 +25,7 @@ GATE_BEGIN_DECLS
  * many, too few, an unknown name or a type that does not fit. */
 GATE_API gate_err_t gate_args_(gate_call_t *self, const gate_slot_t *slots,
                                size_t n) GATE_MUST;
-/* Borrows: the positional arguments, an array; raw_kwargs: those by name, a map.
- */
+/* Borrows: the positional arguments, an array; raw_kwargs: by name, a map. */
 GATE_API const msgpack_object *gate_call_raw_args(const gate_call_t *self);
 GATE_API const msgpack_object *gate_call_raw_kwargs(const gate_call_t *self);
 

@@ -87,10 +87,10 @@ GATE_API gate_arg_t gate_kw_(const char *name, gate_arg_t v);
  * the array. */
 GATE_API gate_arg_t gate_list_(const gate_arg_t *items, size_t n);
 GATE_API gate_arg_t gate_map_(const gate_arg_t *entries, size_t n);
-/* What gate_list() and gate_map() (gate_map_here_) make. Their items die at the end of the block
- * that they stand in; whoever packs one later, in[i] = gate_list(i, j) in a
- * loop, gets GATE_BADARG when the memory has been used again. gate_items_t is
- * for that. */
+/* What gate_list() and gate_map() (gate_map_here_) make. Their items die at the
+ * end of the block that they stand in; whoever packs one later, in[i] =
+ * gate_list(i, j) in a loop, gets GATE_BADARG when the memory has been used
+ * again. gate_items_t is for that. */
 GATE_API gate_arg_t gate_list_here_(const gate_arg_t *items, size_t n);
 GATE_API gate_arg_t gate_map_here_(const gate_arg_t *entries, size_t n);
 /* Rides in an argument list: this call's deadline from now, in ms, 0 or more

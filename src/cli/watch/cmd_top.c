@@ -54,9 +54,8 @@ static gate_err_t s_ask(s_top_t *top, gate_value_t **out) {
         gi_top_look_ask(top->peer.client, top->now.value == NULL, out);
     if (e != GATE_NOMETHOD && e != GATE_TIMEOUT)
         return e;
-    GATE_OWN(gate_value)
-    names = NULL; /* an older broker, or Python's, which
-                                        * says nothing to what it lacks */
+    /* an older broker, or Python's, which says nothing to what it lacks */
+    GATE_OWN(gate_value) names = NULL;
     e = gate_client_services(top->peer.client, &names);
     if (e)
         return e;

@@ -32,9 +32,9 @@ gate_err_t gi_threads_new(const char *name, int workers, size_t queue_max,
 void gi_threads_destroy(gi_threads_t **self_p);
 #define GI_THREADS_MAX 4096 /* as the setting threads has it */
 
-/* What a worker of it is marked by (gi_thread_wait_mark). */
 /* How many workers a setting of 0 means. */
 int gi_threads_usual(int64_t setting);
+/* What a worker of it is marked by (gi_thread_wait_mark). */
 const void *gi_threads_group(const gi_threads_t *self);
 
 /* GATE_BUSY: full; GATE_CLOSED. Sets no story. */

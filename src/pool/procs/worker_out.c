@@ -180,8 +180,7 @@ static void s_chunk(gi_worker_t *self, gi_rsp_kind_t kind, unsigned flags,
             gi_worker_wait(self, s_lane_free, GI_SLEEP_ROOM);
             if (!gi_lane_take(lane, &self->lane_tail,
                               atomic_load(&self->shm.ctl->rsp_free), size, &at))
-                _exit(
-                    GI_EXIT_SPOILT); /* cannot be: chunks are a quarter of the lane */
+                _exit(GI_EXIT_SPOILT); /* chunks are a quarter of the lane */
         }
         memcpy(self->shm.rsp_lane + at % lane, data, size);
         cell->at = (uint32_t)(at % lane / GI_LANE_ALIGN);

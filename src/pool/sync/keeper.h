@@ -15,7 +15,8 @@ typedef struct gi_keeper gi_keeper_t;
  * poked. */
 typedef int64_t gi_keeper_fn(void *ctx, int64_t now_ms);
 
-/* Calls it for the first time at once, inside of ctx (gi_thread_is_in). GATE_NOMEM; GATE_SYSTEM: no thread. */
+/* Calls it for the first time at once, inside of ctx (gi_thread_is_in).
+ * GATE_NOMEM; GATE_SYSTEM: no thread. */
 gate_err_t gi_keeper_new(const char *name, gi_keeper_fn *fn, void *ctx,
                          gi_keeper_t **out) GATE_MUST;
 void gi_keeper_poke(gi_keeper_t *self);

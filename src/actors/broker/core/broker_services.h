@@ -86,7 +86,7 @@ gi_broker_call_t *gi_broker_waiting_first(gi_broker_service_t *service);
 /* Its turn has come. */
 void gi_broker_waiting_pay(gi_broker_call_t *call);
 /* Those that wait, in the order of their turns, nearly; NULL: begins, and is the
- * end; of one of ours huge answers, too. */
+ * end. */
 gi_broker_call_t *gi_broker_waiting_next(const gi_broker_service_t *service,
                                          const gi_broker_call_t *call);
 
