@@ -85,7 +85,7 @@ struct gi_scall {
     gi_link_t *link;
     unsigned epoch;
     bool rows;      /* its reader takes several items in a message */
-    unsigned quick; /* so many steps of its generator were, GI_SCALL_QUICK */
+    unsigned quick; /* its generator's steps: gi_run_here, GI_SCALL_QUICK */
     gate_bytes_t client_id, request_id; /* in kept, or of large */
     unsigned n_kept, n_large;
     unsigned char kept[GI_SCALL_KEPT];

@@ -48,13 +48,15 @@
 typedef struct gi_scall gi_scall_t;
 
 /* ---- methods ------------------------------------------------------------- */
+#define GI_METHOD_QUICK 64
+
 typedef struct gi_smethod {
     const gate_method_t *m;
     size_t name_size;
     void *ctx;
     gate_runs_t runs;  /* resolved: never GATE_DEFAULT */
     gate_pool_t *pool; /* where, unless inline; NULL: the runtime's default */
-    unsigned quick; /* inline: runs in a row that took no time, up to a bound */
+    unsigned quick;    /* inline: of gi_run_here, up to GI_METHOD_QUICK */
     gi_life_counts_t counts;
 } gi_smethod_t;
 

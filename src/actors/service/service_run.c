@@ -234,22 +234,22 @@ static void s_run_process(gi_scall_t *c) {
 }
 
 /* ---- here ---------------------------------------------------------------- */
-/* Answers that are gathered may wait for further handlers of this pass, but for
- * none that takes long: such are those that lately did, and all at first. */
-#define S_QUICK_RUNS 64
-
-static gate_err_t s_invoke(gi_scall_t *c) {
-    gi_smethod_t *m = c->method;
-    bool quick = m->quick == S_QUICK_RUNS;
-    if (c->link && !quick)
+gate_err_t gi_run_here(gi_scall_t *c, gate_err_t (*fn)(gi_scall_t *),
+                       unsigned *quick, unsigned trusted) {
+    bool waits = *quick == trusted;
+    if (c->link && !waits)
         gi_link_send_all(c->service);
     int64_t before = c->link ? gi_clock_coarse_ns() : 0;
-    gate_err_t said = gi_run_said(c, gi_call_invoke(&c->call, m->m->fn));
+    gate_err_t said = fn(c);
     if (c->link && gi_clock_coarse_ns() != before)
-        m->quick = 0; /* a tick at least, of 1..4 ms */
+        *quick = 0; /* a tick at least, of 1..4 ms */
     else
-        m->quick += !quick;
+        *quick += !waits;
     return said;
+}
+
+static gate_err_t s_invoke(gi_scall_t *c) {
+    return gi_run_said(c, gi_call_invoke(&c->call, c->method->m->fn));
 }
 
 /* ---- all of them --------------------------------------------------------- */
@@ -258,7 +258,8 @@ void gi_run_call(gi_life_t *life) {
     if (life->in_place) {
         if (gi_service_trace_on(c))
             gi_service_trace_start(c);
-        gate_err_t said = s_invoke(c);
+        gate_err_t said =
+            gi_run_here(c, s_invoke, &c->method->quick, GI_METHOD_QUICK);
         if (said == GATE_KEPT)
             gi_run_back(c, said);
         else

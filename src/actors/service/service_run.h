@@ -31,6 +31,12 @@ void gi_run_to_threads(gate_service_t *self);
 void gi_run_back(gi_scall_t *c, gate_err_t said);
 /* GATE_EOS for a handler that yielded, or said so itself. */
 gate_err_t gi_run_said(const gi_scall_t *c, gate_err_t said);
+/* Runs fn on the actor. What is gathered for the wire may wait for it, but for
+ * nothing that takes long: such is what lately did, and everything at first.
+ * quick counts runs in a row that took no time, up to trusted, from where on
+ * they are waited for. */
+gate_err_t gi_run_here(gi_scall_t *c, gate_err_t (*fn)(gi_scall_t *),
+                       unsigned *quick, unsigned trusted);
 void gi_run_returned(gi_scall_t *c);  /* mail */
 size_t gi_run_window(int64_t credit); /* a pool's window: 0 = not limited */
 

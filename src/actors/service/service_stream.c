@@ -157,24 +157,13 @@ bool gi_sstream_may_pull(gi_life_t *life) {
     return !c->link || !c->link->out_n;
 }
 
-/* What waits may wait for a step, but for none that takes long: such are those
- * of streams that lately did, and of all at first. */
 static gate_err_t s_step(gi_scall_t *c) {
-    bool quick = c->quick == GI_SCALL_QUICK;
-    if (c->link && !quick)
-        gi_link_send_all(c->service);
-    int64_t before = c->link ? gi_clock_coarse_ns() : 0;
-    gate_err_t e = c->hand.next(&c->call, c->hand.state);
-    if (c->link && gi_clock_coarse_ns() != before)
-        c->quick = 0; /* a tick at least, of 1..4 ms */
-    else
-        c->quick += !quick;
-    return e;
+    return c->hand.next(&c->call, c->hand.state);
 }
 
 gate_err_t gi_sstream_pull(gi_life_t *life) {
     gi_scall_t *c = gi_scall_of(life);
-    gate_err_t e = s_step(c);
+    gate_err_t e = gi_run_here(c, s_step, &c->quick, GI_SCALL_QUICK);
     if (!e && !life->broke)
         return GATE_OK;
     c->call.promise = GI_PROMISE_NONE;
