@@ -53,14 +53,19 @@ static gate_err_t s_open(gi_link_t *link) {
     return e;
 }
 
+/* Nothing is known of what its broker can do. */
+static void s_unknown(gi_link_t *link) {
+    link->ext = link->packs = link->batches = link->rows = link->traces = false;
+    link->look_ms = 0;
+}
+
 static void s_ready(gi_link_t *link) {
     gate_service_t *self = link->service;
     char *line = NULL;
     gate_err_t e = gi_mdp_compose_ready(self->is.name, self->is.description,
                                         self->is.limit, &line);
-    link->ext = link->packs = link->batches = link->rows = link->traces = false;
+    s_unknown(link);
     link->ext_told = link->released = false;
-    link->look_ms = 0;
     link->heard_ms = self->own->core.now_ms;
     link->state = GI_LINK_READY_SENT;
     gi_frames_t *out = gi_link_send_begin(link, GI_MDP_READY);
@@ -114,8 +119,7 @@ static void s_lose(gi_link_t *link, const char *why) {
     s_forget(link);
     gi_link_send_drop(link);
     gi_sock_close(&link->sock);
-    link->ext = link->packs = link->batches = link->rows = link->traces = false;
-    link->look_ms = 0;
+    s_unknown(link);
     link->keeps &= link->state == GI_LINK_UP;
     link->state = GI_LINK_BACKOFF;
     link->retry_ms = self->own->core.now_ms + link->backoff_ms;

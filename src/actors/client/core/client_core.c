@@ -98,16 +98,20 @@ void gi_client_core_connected(gi_client_core_t *self, int64_t now_ms) {
         s_arrived(self);
 }
 
+/* Nothing is known of what a broker on this link can do. */
+static void s_unknown(gi_clink_t *l) {
+    l->up = l->ready = l->informed = l->known = false;
+    l->ext = l->ext_args = l->packs = l->batches = l->rows = l->traces = false;
+    l->frame_max = 0;
+    l->n_requests = 0;
+}
+
 static void s_departed(gi_client_core_t *self) {
     gi_clink_t *l = &self->link;
     if (self->trouble == GI_TROUBLE_NONE)
         gi_client_trouble(self, GI_TROUBLE_LOST);
     gi_client_calls_cut_all(self, 0);
-    l->up = l->ready = l->known = false;
-    l->ext = l->ext_args = l->packs = l->batches = l->rows = l->traces = false;
-    l->frame_max = 0;
-    l->n_requests = 0;
-    l->informed = false; /* the question is cut as well */
+    s_unknown(l); /* the question is cut as well */
     self->count.reconnects++;
 }
 
@@ -204,10 +208,7 @@ void gi_client_move(gi_client_core_t *self) {
     l->met = false; /* the old one lives on, and may still answer */
     self->formers[former - 1].used = true;
     self->formers[former - 1].n = gi_client_calls_leave(self, former);
-    l->up = l->ready = l->informed = l->known = false;
-    l->ext = l->ext_args = l->packs = l->batches = l->rows = l->traces = false;
-    l->frame_max = 0;
-    l->n_requests = 0;
+    s_unknown(l);
     s_opened(self, self->effects->move(self->ctx, former));
 }
 
