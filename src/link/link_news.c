@@ -40,10 +40,8 @@ gate_err_t gi_link_news_pack(gi_buf_t *out, const gi_link_news_t *news) {
     s_text(&pk, news->zone);
     gi_pack_uint(&pk, "rev", news->rev);
     gi_pack_uint(&pk, "hb", (uint64_t)news->beat_ms);
-    gi_pack_text(&pk, "d");
-    (news->draining ? msgpack_pack_true : msgpack_pack_false)(&pk);
-    gi_pack_text(&pk, "ask");
-    (news->asks ? msgpack_pack_true : msgpack_pack_false)(&pk);
+    gi_pack_bool(&pk, "d", news->draining);
+    gi_pack_bool(&pk, "ask", news->asks);
     if (offers) {
         gi_pack_uint(&pk, "part", news->part);
         gi_pack_uint(&pk, "parts", news->parts);

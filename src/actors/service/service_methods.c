@@ -124,11 +124,8 @@ static gate_err_t s_get_interfaces(gate_call_t *call) {
                                        strlen(method->m->doc));
         else
             msgpack_pack_nil(pk);
-        gi_pack_text(pk, "signature");
-        gi_pack_text(pk, signature);
-        gi_pack_text(pk, "runs");
-        msgpack_pack_str_with_body(pk, gi_service_runs_name(method),
-                                   strlen(gi_service_runs_name(method)));
+        gi_pack_str(pk, "signature", signature);
+        gi_pack_str(pk, "runs", gi_service_runs_name(method));
     }
     return GATE_OK;
 }

@@ -18,8 +18,7 @@ static void s_pack_child(const gate_supervisor_t *self, size_t i,
                          msgpack_packer *pk) {
     gi_pack_text(pk, self->child[i].is.name);
     msgpack_pack_map(pk, 3);
-    gi_pack_text(pk, "state");
-    gi_pack_text(pk, gate_child_state_text(self->core.child[i].state));
+    gi_pack_str(pk, "state", gate_child_state_text(self->core.child[i].state));
     gi_pack_uint(pk, "restarts", self->core.child[i].restarts);
     gi_pack_text(pk, "error");
     if (self->core.child[i].last)
@@ -35,13 +34,12 @@ static void s_pack(const gate_supervisor_t *self, msgpack_packer *pk) {
     for (size_t i = 0; i < self->core.n; i++)
         restarts += self->core.child[i].restarts;
     msgpack_pack_map(pk, 6);
-    gi_pack_text(pk, "state");
-    gi_pack_text(pk, self->core.gave_up    ? "gave_up"
-                     : self->core.stopping ? "stopped"
-                     : self->started       ? "running"
-                                           : "new");
-    gi_pack_text(pk, "strategy");
-    gi_pack_text(pk, strategies[self->core.strategy]);
+    gi_pack_str(pk, "state",
+                self->core.gave_up    ? "gave_up"
+                : self->core.stopping ? "stopped"
+                : self->started       ? "running"
+                                      : "new");
+    gi_pack_str(pk, "strategy", strategies[self->core.strategy]);
     gi_pack_uint(pk, "intensity", (uint64_t)self->core.intensity);
     gi_pack_uint(pk, "period_ms", (uint64_t)self->core.period_ms);
     gi_pack_uint(pk, "restarts", restarts);

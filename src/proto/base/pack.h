@@ -5,6 +5,7 @@
 #define GI_PACK_H
 
 #include <msgpack.h>
+#include <stdbool.h>
 #include <string.h>
 
 static inline void gi_pack_text(msgpack_packer *pk, const char *text) {
@@ -27,6 +28,11 @@ static inline void gi_pack_str(msgpack_packer *pk, const char *key,
                                const char *text) {
     gi_pack_text(pk, key);
     gi_pack_text(pk, text);
+}
+
+static inline void gi_pack_bool(msgpack_packer *pk, const char *key, bool is) {
+    gi_pack_text(pk, key);
+    (is ? msgpack_pack_true : msgpack_pack_false)(pk);
 }
 
 #endif

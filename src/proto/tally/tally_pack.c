@@ -38,14 +38,10 @@ void gi_tally_pack_lat(const gi_lat_t *lat, msgpack_packer *pk) {
         if (lat->slot[i])
             at[n++] = (uint8_t)i;
     msgpack_pack_map(pk, 5);
-    gi_pack_text(pk, "n");
-    msgpack_pack_uint64(pk, lat->n);
-    gi_pack_text(pk, "p50_us");
-    msgpack_pack_uint64(pk, (uint64_t)gi_lat_quantile_ns(lat, .5) / 1000);
-    gi_pack_text(pk, "p99_us");
-    msgpack_pack_uint64(pk, (uint64_t)gi_lat_quantile_ns(lat, .99) / 1000);
-    gi_pack_text(pk, "sum_us");
-    msgpack_pack_uint64(pk, lat->sum_ns / 1000);
+    gi_pack_uint(pk, "n", lat->n);
+    gi_pack_uint(pk, "p50_us", (uint64_t)gi_lat_quantile_ns(lat, .5) / 1000);
+    gi_pack_uint(pk, "p99_us", (uint64_t)gi_lat_quantile_ns(lat, .99) / 1000);
+    gi_pack_uint(pk, "sum_us", lat->sum_ns / 1000);
     gi_pack_text(pk, "slots");
     msgpack_pack_array(pk, 2 * n);
     for (size_t i = 0; i < n; i++) {
@@ -59,10 +55,8 @@ static void s_class(const gi_tally_class_t *c, msgpack_packer *pk,
     msgpack_pack_map(pk, 4);
     gi_pack_text(pk, "name");
     gi_tally_pack_text(pk, c->name, strlen(c->name));
-    gi_pack_text(pk, "n");
-    msgpack_pack_uint64(pk, c->n);
-    gi_pack_text(pk, "ago_ms");
-    msgpack_pack_int64(pk, now_ms - c->last_ms);
+    gi_pack_uint(pk, "n", c->n);
+    gi_pack_int(pk, "ago_ms", now_ms - c->last_ms);
     gi_pack_text(pk, "text");
     gi_tally_pack_text(pk, c->text, strlen(c->text));
 }

@@ -125,16 +125,12 @@ static void s_worker(const gi_broker_ask_t *ask,
         core->effects->where(core->ctx, worker->peer->srcfd, where);
     gi_pack_text(pk, id);
     msgpack_pack_map(pk, worker->far ? 8 : 7);
-    if (worker->far) {
-        gi_pack_text(pk, "far");
-        gi_pack_text(pk, worker->far->node->name);
-    }
+    if (worker->far)
+        gi_pack_str(pk, "far", worker->far->node->name);
     gi_pack_int(pk, "in_flight", worker->in_flight);
     gi_pack_int(pk, "max", worker->max);
-    gi_pack_text(pk, "ext");
-    (worker->ext ? msgpack_pack_true : msgpack_pack_false)(pk);
-    gi_pack_text(pk, "draining");
-    (worker->draining ? msgpack_pack_true : msgpack_pack_false)(pk);
+    gi_pack_bool(pk, "ext", worker->ext);
+    gi_pack_bool(pk, "draining", worker->draining);
     gi_pack_int(pk, "silent_ms", core->clock.now_ms - worker->peer->seen_ms);
     gi_pack_text(pk, "user");
     gi_tally_pack_text(pk, worker->user ? worker->user->name : "",
@@ -235,8 +231,7 @@ static void s_client(const gi_broker_ask_t *ask, msgpack_packer *pk,
     if (core->effects->where && !peer->closed)
         core->effects->where(core->ctx, peer->srcfd, where);
     msgpack_pack_map(pk, 9);
-    gi_pack_text(pk, "id");
-    gi_pack_text(pk, text);
+    gi_pack_str(pk, "id", text);
     gi_pack_text(pk, "user");
     gi_tally_pack_text(pk, user ? user->name : "", user ? user->size : 0);
     gi_pack_text(pk, "address");
@@ -246,8 +241,7 @@ static void s_client(const gi_broker_ask_t *ask, msgpack_packer *pk,
     gi_pack_int(pk, "calls", (int64_t)peer->n_requests);
     gi_pack_int(pk, "in_flight", (int64_t)peer->n_calls);
     gi_pack_int(pk, "queued_bytes", (int64_t)peer->queued_bytes);
-    gi_pack_text(pk, "packed");
-    (peer->packed ? msgpack_pack_true : msgpack_pack_false)(pk);
+    gi_pack_bool(pk, "packed", peer->packed);
 }
 
 /* Packs those from the offset-th on, limit of them; pk NULL: counts them. Whose
@@ -408,16 +402,11 @@ static void s_pack_setting(void *ctx, const gate_setting_t *one) {
     msgpack_packer *pk = ctx;
     gi_pack_text(pk, one->name);
     msgpack_pack_map(pk, 5);
-    gi_pack_text(pk, "value");
-    gi_pack_text(pk, one->value);
-    gi_pack_text(pk, "default");
-    gi_pack_text(pk, one->usual);
-    gi_pack_text(pk, "source");
-    gi_pack_text(pk, one->source);
-    gi_pack_text(pk, "type");
-    gi_pack_text(pk, one->type);
-    gi_pack_text(pk, "doc");
-    gi_pack_text(pk, one->doc);
+    gi_pack_str(pk, "value", one->value);
+    gi_pack_str(pk, "default", one->usual);
+    gi_pack_str(pk, "source", one->source);
+    gi_pack_str(pk, "type", one->type);
+    gi_pack_str(pk, "doc", one->doc);
 }
 
 static void s_count_setting(void *ctx, const gate_setting_t *one) {
@@ -477,12 +466,9 @@ static gate_err_t s_interfaces(const gi_broker_ask_t *ask,
     for (size_t i = 0; i < S_FUNCTIONS; i++) {
         gi_pack_text(pk, s_functions[i].name);
         msgpack_pack_map(pk, 3);
-        gi_pack_text(pk, "doc");
-        gi_pack_text(pk, s_functions[i].doc);
-        gi_pack_text(pk, "signature");
-        gi_pack_text(pk, s_functions[i].signature);
-        gi_pack_text(pk, "runs");
-        gi_pack_text(pk, "broker");
+        gi_pack_str(pk, "doc", s_functions[i].doc);
+        gi_pack_str(pk, "signature", s_functions[i].signature);
+        gi_pack_str(pk, "runs", "broker");
     }
     return GATE_OK;
 }

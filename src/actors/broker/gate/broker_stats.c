@@ -95,10 +95,10 @@ static void s_counters(const gi_broker_core_t *self, msgpack_packer *pk) {
 
 /* What it is: state, and the shell's map about the process. */
 static void s_self(const gi_broker_core_t *self, msgpack_packer *pk) {
-    gi_pack_text(pk, "state");
-    gi_pack_text(pk, self->moving     ? "moved"
-                     : self->draining ? "draining"
-                                      : "ready");
+    gi_pack_str(pk, "state",
+                self->moving     ? "moved"
+                : self->draining ? "draining"
+                                 : "ready");
     gi_pack_text(pk, "process");
     if (self->effects->process)
         self->effects->process(self->ctx, pk);
@@ -150,10 +150,6 @@ static size_t s_running(const gi_broker_service_t *service) {
     return n;
 }
 
-static void s_bool(msgpack_packer *pk, bool is) {
-    (is ? msgpack_pack_true : msgpack_pack_false)(pk);
-}
-
 static void s_observe_service(const gi_broker_core_t *self,
                               const gi_broker_service_t *service,
                               msgpack_packer *pk) {
@@ -161,17 +157,14 @@ static void s_observe_service(const gi_broker_core_t *self,
     msgpack_pack_map(pk, 8 + S_NUMBERS + (tally ? GI_TALLY_ENTRIES : 0));
     gi_pack_text(pk, "name");
     gi_tally_pack_text(pk, service->name, service->name_size);
-    gi_pack_text(pk, "plain_name");
-    s_bool(pk, gi_broker_seen_plain(service));
-    gi_pack_text(pk, "labelled");
-    s_bool(pk, service->labelled);
+    gi_pack_bool(pk, "plain_name", gi_broker_seen_plain(service));
+    gi_pack_bool(pk, "labelled", service->labelled);
     gi_pack_text(pk, "description");
     gi_tally_pack_text(pk, service->description, service->description_size);
     gi_pack_uint(pk, "draining", s_draining(service, false));
     gi_pack_uint(pk, "plain", s_draining(service, true));
     gi_pack_uint(pk, "in_flight", s_running(service));
-    gi_pack_text(pk, "left");
-    s_bool(pk, service->left);
+    gi_pack_bool(pk, "left", service->left);
     s_numbers(self, pk, service);
     if (tally)
         gi_tally_pack(tally, pk, self->clock.now_ms);
