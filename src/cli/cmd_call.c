@@ -339,18 +339,6 @@ static gate_err_t s_print_raw(gate_stream_t *stream, int *code) {
 
 enum { S_LOOK_MS = 50 };
 
-static bool s_has(const msgpack_object *names, const char *name, size_t size) {
-    for (uint32_t i = 0;
-         names->type == MSGPACK_OBJECT_ARRAY && i < names->via.array.size;
-         i++) {
-        const msgpack_object *o = &names->via.array.ptr[i];
-        if (o->type == MSGPACK_OBJECT_STR && o->via.str.size == size &&
-            memcmp(o->via.str.ptr, name, size) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Behind --wait: a broker that is up has its services a moment later. Whoever may
  * not ask for their names just calls. */
 static void s_await_service(const gi_peer_t *peer, const char *method) {
@@ -358,7 +346,8 @@ static void s_await_service(const gi_peer_t *peer, const char *method) {
     for (int64_t ms = 0; dot && ms < peer->wait_ms; ms += S_LOOK_MS) {
         GATE_OWN(gate_value) names = NULL;
         if (gate_client_services(peer->client, &names) ||
-            s_has(gate_value_object(names), method, (size_t)(dot - method)))
+            gi_json_lists(gate_value_object(names), method,
+                          (size_t)(dot - method)))
             return;
         nanosleep(&(struct timespec){.tv_nsec = S_LOOK_MS * 1000000}, NULL);
     }

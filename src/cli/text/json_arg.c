@@ -170,3 +170,14 @@ void gi_json_put(const char *text) {
     fputs(json ? json : "\"\"", stdout);
     free(json);
 }
+
+bool gi_json_lists(const msgpack_object *list, const char *text, size_t size) {
+    for (uint32_t i = 0;
+         list->type == MSGPACK_OBJECT_ARRAY && i < list->via.array.size; i++) {
+        const msgpack_object *o = &list->via.array.ptr[i];
+        if (o->type == MSGPACK_OBJECT_STR && o->via.str.size == size &&
+            memcmp(o->via.str.ptr, text, size) == 0)
+            return true;
+    }
+    return false;
+}

@@ -20,5 +20,7 @@ bool gi_json_print(const msgpack_object *value);
 /* Borrows: the entry of a map with that key; NULL when it is no map or has
  * none. */
 const msgpack_object *gi_json_get(const msgpack_object *map, const char *key);
+/* A list, one of whose items is that text. */
+bool gi_json_lists(const msgpack_object *list, const char *text, size_t size);
 
 #endif

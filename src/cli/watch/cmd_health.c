@@ -4,6 +4,7 @@
 #include "cli/opts.h"
 #include "cli/peer.h"
 #include "monitor/monitor.h"
+#include "text/json_arg.h"
 
 #include <string.h>
 
@@ -51,27 +52,14 @@ static gate_err_t s_stats(gate_client_t *client, gate_value_t **stats) {
     return unknown || e == GATE_TIMEOUT ? GATE_NOMETHOD : e;
 }
 
-static bool s_is_listed(const gate_value_t *names, const char *service) {
-    const msgpack_object *all = gate_value_object(names);
-    size_t size = strlen(service);
-    bool found = false;
-    for (uint32_t i = 0;
-         all->type == MSGPACK_OBJECT_ARRAY && i < all->via.array.size; i++) {
-        const msgpack_object *name = &all->via.array.ptr[i];
-        found |= name->type == MSGPACK_OBJECT_STR &&
-                 name->via.str.size == size &&
-                 memcmp(name->via.str.ptr, service, size) == 0;
-    }
-    return found;
-}
-
 /* By the names that every broker tells everybody; NULL: that it tells them. */
 static int s_is_named(gate_client_t *client, const char *service) {
     GATE_OWN(gate_value) names = NULL;
     gate_err_t e = gate_client_call(client, "Gate.get_services", &names,
                                     gate_timeout_ms(S_HEALTH_MS));
     return e ? gi_peer_fail(e, true)
-             : s_said(!service || s_is_listed(names, service),
+             : s_said(!service || gi_json_lists(gate_value_object(names),
+                                                service, strlen(service)),
                       "no worker of that service");
 }
 
