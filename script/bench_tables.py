@@ -6,15 +6,9 @@ that is missing keeps its table."""
 import glob
 import json
 import os
-import re
 import sys
 
-
-def number(v):
-    for unit, by in (("M", 1e6), ("k", 1e3)):
-        if v >= 10 * by or (v >= by and unit == "M"):
-            return "%.3g %s" % (v / by, unit)
-    return "%.3g" % v if v < 1000 else "%.0f" % v
+from pages import fill, number, table
 
 
 def pin(one):
@@ -32,11 +26,6 @@ def us(one, key):
 def ratio(one, key="rate"):
     to = one.get("to_reference")
     return "%.2f" % to[key] if to and to[key] else "-"
-
-
-def table(head, rows):
-    lines = ["| %s |" % " | ".join(head), "|%s" % ("---|" * len(head))]
-    return lines + ["| %s |" % " | ".join(str(c) for c in row) for row in rows]
 
 
 def size(n):
@@ -216,20 +205,7 @@ def machine(parts):
                                   m["load_average_at_end"])]
 
 
-OTHERS = {"targets", "gains"}
-
-
-def fill(page, tables):
-    """The names of the tables that it has."""
-    with open(page) as f:
-        text = f.read()
-    for name, lines in tables.items():
-        text = re.sub(r"(<!-- bench:%s -->\n).*?(<!-- end -->)" % name,
-                      lambda m, lines=lines: m.group(1) + "\n".join(lines)
-                      + "\n" + m.group(2), text, flags=re.S)
-    with open(page, "w") as f:
-        f.write(text)
-    return set(re.findall(r"<!-- bench:(\w+) -->", text))
+OTHERS = {"bench:targets", "bench:gains"}
 
 
 def load(folder):
@@ -259,7 +235,9 @@ def main():
     with open(record, "w") as f:
         json.dump(parts, f, indent=1)
         f.write("\n")
-    there = set().union(*(fill(page, tables) for page in pages))
+    tables = {"bench:" + name: lines for name, lines in tables.items()}
+    there = {name for page in pages for name in fill(page, tables)
+             if name.startswith("bench:")}
     missing = len(there - set(tables) - OTHERS)
     sys.exit("bench: %d tables were not recorded" % missing if missing else 0)
 

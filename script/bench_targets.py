@@ -3,26 +3,15 @@
 user gains, of what script/bench --record (RECORD) and script/bench-peers (PEERS)
 measured, into the tables `targets` and `gains` of PAGE."""
 import json
-import re
 import statistics
 import sys
+
+from pages import fill, number, table
 
 POOL = ("executor", "mp_pool")
 BROKERED = {"nats": "NATS", "nats-asap": "NATS", "nats-flush": "NATS",
             "gearman": "Gearman", "grpc": "gRPC, no broker",
             "nng": "nng, no broker"}
-
-
-def number(v):
-    for unit, by in ((" M", 1e6), (" k", 1e3)):
-        if v >= 10 * by or (v >= by and by == 1e6):
-            return "%.3g%s" % (v / by, unit)
-    return "%.3g" % v if v < 1000 else "%.0f" % v
-
-
-def table(head, rows):
-    lines = ["| %s |" % " | ".join(head), "|%s" % ("---|" * len(head))]
-    return lines + ["| %s |" % " | ".join(row) for row in rows]
 
 
 # ---- what was measured ------------------------------------------------------
@@ -282,17 +271,12 @@ def main():
         record = json.load(f)
     with open(peers) as f:
         peers = json.load(f)
-    with open(page) as f:
-        text = f.read()
-    for name, make in (("targets", targets), ("gains", gains)):
-        lines = make(record, peers)
-        text, n = re.subn(r"(<!-- bench:%s -->\n).*?(<!-- end -->)" % name,
-                          lambda m, lines=lines: m.group(1) + "\n".join(lines)
-                          + "\n" + m.group(2), text, flags=re.S)
-        if n != 1:
-            sys.exit("bench_targets: %s has no place for %s" % (page, name))
-    with open(page, "w") as f:
-        f.write(text)
+    tables = {"bench:" + name: make(record, peers)
+              for name, make in (("targets", targets), ("gains", gains))}
+    missing = set(tables) - fill(page, tables)
+    if missing:
+        sys.exit("bench_targets: %s has no place for %s" % (
+            page, ", ".join(sorted(missing))))
 
 
 main()

@@ -8,10 +8,11 @@ import html
 import json
 import math
 import os
-import re
 import statistics
 import subprocess
 import sys
+
+from pages import fill, number, table
 
 # system of bench_peers: name, has a broker between, how it is set up
 SYSTEMS = {
@@ -70,13 +71,6 @@ COLOURS = ("#0072b2", "#56b4e9", "#000000", "#d55e00", "#e69f00", "#8c6d31",
            "#009e73", "#cc79a7", "#7b3294", "#b07aa1")
 
 
-def number(v):
-    for unit, by in ((" M", 1e6), (" k", 1e3)):
-        if v >= 10 * by or (v >= by and by == 1e6):
-            return "%.3g%s" % (v / by, unit)
-    return "%.3g" % v if v < 1000 else "%.0f" % v
-
-
 def key(one):
     if one["system"] != "gate":
         return one["system"]
@@ -86,10 +80,10 @@ def key(one):
 
 def calls_of(report):
     """{system: {W: result}}"""
-    table = {}
+    by = {}
     for one in report["results"] + report["references"]:
-        table.setdefault(key(one), {})[one["outstanding"]] = one
-    return {s: table[s] for s in SYSTEMS if s in table}
+        by.setdefault(key(one), {})[one["outstanding"]] = one
+    return {s: by[s] for s in SYSTEMS if s in by}
 
 
 def ratio(ours, theirs):
@@ -202,11 +196,6 @@ def html_table(head, rows):
         "".join("<td>%s</td>" % html.escape(str(c)) for c in row))
         for row in rows)
     return "<table><tr>%s</tr>\n%s</table>\n" % (cells, body)
-
-
-def markdown_table(head, rows):
-    return "\n".join(["| %s |" % " | ".join(head), "|%s" % ("---|" * len(head))]
-                     + ["| %s |" % " | ".join(map(str, row)) for row in rows])
 
 
 CALL_HEAD = ["system", "W", "calls/s (min..max)", "ours to it", "by sockets",
@@ -346,7 +335,7 @@ def jobs_html(jobs):
 def jobs_markdown(jobs):
     return "\n".join([
         "Jobs that use CPU, on two worker processes, 64 under way:", "",
-        markdown_table(["way"] + [job_head(n) for n in jobs], [
+        *table(["way"] + [job_head(n) for n in jobs], [
             [WAYS[w]] + [span(jobs[n][w]) for n in jobs] for w in WAYS]), ""])
 
 
@@ -384,12 +373,12 @@ def pools_markdown(threads, procs, jobs):
     out = []
     if threads:
         out += ["Thread pools, ns per empty task, two workers:", "",
-                markdown_table(["pool"] + list(threads), [
+                *table(["pool"] + list(threads), [
                     [n] + [span(threads[mode][n]) for mode in threads]
                     for n in sorted(next(iter(threads.values())))]), ""]
     if procs:
         out += ["Process pools, echoes/s, payload x under way, two workers:", "",
-                markdown_table(["pool"] + list(procs), [
+                *table(["pool"] + list(procs), [
                     [POOLS.get(p, p)] + [number(procs[load][p][0])
                                          if p in procs[load] else "-"
                                          for load in procs]
@@ -512,21 +501,13 @@ def write_section(path, record, calls, ws, threads, procs, jobs):
         ["Medians of %d rounds of %.2g s, in turns; %s" % (
             s["rounds"], s["seconds"],
             machine(record["calls"]["machine"], record["versions"])), "",
-         markdown_table(CALL_HEAD, [row for w in ws
-                                    for row in call_rows(calls, w)]), "",
+         *table(CALL_HEAD, [row for w in ws for row in call_rows(calls, w)]), "",
          "Ours, against the fastest form of each:", ""]
         + ["- " + t for t in good]
         + ["", "Ahead of ours, or its limit:", ""]
         + ["- " + t for t in ahead] + ["", pools_markdown(threads, procs, jobs)])
-    with open(path) as f:
-        page = f.read()
-    if "<!-- peers -->" not in page:
+    if "peers" not in fill(path, {"peers": text.rstrip().split("\n")}):
         sys.exit("bench-peers: %s has no <!-- peers --> to fill" % path)
-    page = re.sub(r"(<!-- peers -->\n).*?(<!-- end -->)",
-                  lambda m: m.group(1) + text.rstrip() + "\n" + m.group(2),
-                  page, flags=re.S)
-    with open(path, "w") as f:
-        f.write(page)
 
 
 def main():
