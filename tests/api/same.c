@@ -50,8 +50,9 @@ static gate_err_t empty(gate_call_t *call) {
     return gate_generate(call, s_nothing, NULL, NULL);
 }
 
-/* Each step takes a while; the last wants that one before it has been read. */
-enum { S_STEPS = 20 };
+/* Quick steps, so that they are waited for, then others that take a while; the
+ * last wants that all before it have been read. */
+enum { S_QUICK = 20, S_STEPS = 2 * S_QUICK };
 static _Atomic int s_n_read;
 
 static gate_err_t s_pace(gate_call_t *call, void *state) {
@@ -59,11 +60,12 @@ static gate_err_t s_pace(gate_call_t *call, void *state) {
     bool last = *i == S_STEPS - 1;
     if (*i == S_STEPS)
         return GATE_EOS;
-    usleep(10000);
-    for (int ms = 0; last && !s_n_read && ms < 10000; ms++)
+    if (*i >= S_QUICK)
+        usleep(10000);
+    for (int ms = 0; last && s_n_read < *i && ms < 10000; ms++)
         usleep(1000);
-    if (last && !s_n_read)
-        return gate_raise(call, "RuntimeError", "nothing was read yet");
+    if (last && s_n_read < *i)
+        return gate_raise(call, "RuntimeError", "not all before was read yet");
     return gate_yield(call, (*i)++);
 }
 
