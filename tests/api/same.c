@@ -73,8 +73,27 @@ static gate_err_t paced(gate_call_t *call) {
     return gate_generate(call, s_pace, calloc(1, sizeof(int)), free);
 }
 
+/* The same for calls: s_n_done have been answered. Callers of this process are told
+ * after every eighth. */
+enum { S_QUICK_CALLS = 100, S_CALLS = S_QUICK_CALLS + 20, S_TOLD_EVERY = 8 };
+static _Atomic int s_n_done, s_untold;
+
+static gate_err_t slower(gate_call_t *call) {
+    int i;
+    gate_err_t e = gate_args(call, &i);
+    if (!e && i >= S_QUICK_CALLS)
+        usleep(10000);
+    bool last = !e && i == S_CALLS - 1;
+    for (int ms = 0; last && s_n_done < i - s_untold && ms < 10000; ms++)
+        usleep(1000);
+    if (last && s_n_done < i - s_untold)
+        return gate_raise(call, "RuntimeError", "not all before was answered");
+    return e ? e : gate_return(call, i);
+}
+
 static const gate_method_t s_methods[] = {
     GATE_METHOD(paced),
+    GATE_METHOD(slower),
     GATE_METHOD(empty),
     GATE_METHOD(add),
     GATE_METHOD(busy),
@@ -152,6 +171,25 @@ Test(same, items_of_slow_steps_arrive, .timeout = 120) {
         cr_expect_eq(e, GATE_EOS, "%s: %s", rig_name(way), gate_error()->text);
         cr_expect_eq(s_n_read, S_STEPS, "%s", rig_name(way));
         gate_stream_destroy(&stream);
+        rig_down(&rig);
+    }
+}
+
+Test(same, answers_do_not_wait_for_slow_handlers, .timeout = 120) {
+    for (rig_way_t way = RIG_INPROC; way < RIG_WAYS; way++) {
+        rig_t rig;
+        gate_future_t *future[S_CALLS];
+        rig_up(&rig, way, NULL, s_methods, NULL);
+        s_n_done = 0;
+        s_untold = way == RIG_REGISTRY ? S_TOLD_EVERY : 0;
+        for (int i = 0; i < S_CALLS; i++)
+            future[i] = gate_client_start(rig.client, "Test.slower", i,
+                                          gate_timeout_ms(60000));
+        for (int i = 0; i < S_CALLS; i++, s_n_done++) {
+            cr_expect_eq(gate_future_wait(future[i], 30000, NULL), GATE_OK,
+                         "%s: %s", rig_name(way), gate_error()->text);
+            gate_future_destroy(&future[i]);
+        }
         rig_down(&rig);
     }
 }

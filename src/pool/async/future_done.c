@@ -153,6 +153,8 @@ void gate_future_then(gate_future_t **self_p, gate_cq_t *cq, gate_done_fn *done,
 static void s_tell(gate_future_t *self, unsigned old, unsigned refs) {
     if (old & GI_FT_WAITED)
         s_wake(&self->state);
+    else if (s_batch && s_batch->n_waited)
+        s_age(s_batch); /* who waits for one before it */
     if (old & GI_FT_THEN)
         s_continue(self);
     else if (refs && old / GI_FT_REF == refs)
